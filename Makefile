@@ -1,0 +1,50 @@
+# `make run` serves ./data on 127.0.0.1:5000, `make test` runs everything; both set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run-installed
+TEST_STAMP := $(VENV)/.test-installed
+SOURCES := registry_server storage tests benchmarks
+
+.PHONY: run test check format bench lock audit clean
+
+$(RUN_STAMP): requirements/run.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	touch $@
+
+$(TEST_STAMP): requirements/test.lock $(RUN_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	touch $@
+
+run: $(RUN_STAMP)  ## serve ./data on 127.0.0.1:5000
+	$(BIN)/python -m registry_server serve
+
+check: $(TEST_STAMP)  ## format, lint and types, as `make test` will
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks
+
+test: check  ## everything: checks, unit, property, live-server and real-client tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: $(TEST_STAMP)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(TEST_STAMP)  ## side by side with Debian's docker-registry; prints ratios
+	$(BIN)/python -m benchmarks
+
+lock: $(TEST_STAMP)  ## refresh the lock files to current versions
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 -c requirements/run.lock --group pyproject.toml:test pyproject.toml -o requirements/test.lock
+
+audit: $(TEST_STAMP)  ## known vulnerabilities in what is locked
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --require-hashes -r requirements/run.lock
+	$(BIN)/pip-audit --require-hashes -r requirements/test.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

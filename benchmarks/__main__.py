@@ -1,0 +1,97 @@
+"""`python -m benchmarks`: this registry beside Debian's `docker-registry`, one table of ratios.
+
+Exit codes: 0 everything was measured, 1 some figures failed, 2 nothing could be measured,
+130 interrupted.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from benchmarks import machine, report, servers, wrk
+from benchmarks.errors import BenchmarkError, NotReady
+from benchmarks.rounds import Bench
+from benchmarks.scenarios import names, scenarios
+from benchmarks.stage import QUICK, Plan
+
+ROUNDS = 3
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the arguments select and return the exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _measure(options)
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted; servers are stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _measure(options: argparse.Namespace) -> int:
+    if shutil.which(wrk.PROGRAM) is None:
+        raise NotReady(f"{wrk.PROGRAM} is not installed (Debian: apt-get install {wrk.PROGRAM})")
+    theirs = servers.peer()
+    ours = servers.peer(f"{servers.PEER} (again)") if options.calibrate else servers.ours()
+    plan = QUICK if options.quick else Plan()
+    chosen = [one for one in scenarios(plan) if one.name in options.only]
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with tempfile.TemporaryDirectory(prefix="registry-bench-", dir=options.folder) as name:
+        folder = Path(name)
+        facts = {"date": started, **machine.facts(folder)}
+        bench = Bench(ours, theirs, plan, folder)
+        bench.start_once()
+        results = bench.run(chosen, options.rounds)
+    print(report.text(results, ours, theirs, facts, options.rounds))
+    if options.json:
+        found = report.document(results, ours, theirs, facts, plan)
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0 if all(line.is_reported for line in results.lines.values()) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", type=_selection, default=names(), help=f"of: {','.join(names())}")
+    parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="default: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="small and short, to try things out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write (about 3 GB); default: the temporary folder"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="measure docker-registry twice; expect 1.0 x"
+    )
+    return parser
+
+
+def _selection(text: str) -> list[str]:
+    chosen = text.split(",")
+    for one in chosen:
+        if one not in names():
+            raise argparse.ArgumentTypeError(f"{one!r} is not one of {','.join(names())}")
+    return chosen
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""A keep-alive HTTP/1.1 connection that costs the measured machine as little as it can.
+
+It sends bytes prepared by the caller and understands answers with a `Content-Length`, which is
+what both servers send to everything but long listings.
+"""
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from benchmarks.errors import WrongAnswer, expect
+
+TIMEOUT_SECONDS = 60.0
+READ_BYTES = 1 << 20
+HEAD_BYTES = 1 << 16
+NO_HEADERS: Mapping[str, str] = {}
+
+_NO_BODY = (204, 304)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_LOCATION = re.compile(rb"\r\nlocation: *(?:https?://[^/]+)?([^\r]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status, the raw head and the body of one answer."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+    def says(self, name: bytes, value: bytes) -> bool:
+        """Tell whether the head holds the header `name` (lower case) with exactly `value`."""
+        return b"\r\n" + name + b": " + value.lower() + b"\r\n" in self.head.lower()
+
+    def location(self) -> str:
+        """Return the path and query of the `Location`, which may be relative or absolute."""
+        found = _LOCATION.search(self.head)
+        if found is None:
+            raise WrongAnswer(f"{self.status} without Location")
+        return found[1].decode()
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
+    """Return the bytes of a request up to its body."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def sized(method: str, target: str, body: bytes, content_type: str) -> bytes:
+    """Return the bytes of a request with a body of known length."""
+    headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    return request_head(method, target, headers) + body
+
+
+class Connection:
+    """One connection to a server on 127.0.0.1; a context manager."""
+
+    def __init__(self, port: int, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def exchange(self, request: bytes, body: Path | None = None) -> Answer:
+        """Send a request, then `body` straight from its file, and return the whole answer."""
+        self._socket.sendall(request)
+        if body is not None:
+            with body.open("rb") as file:
+                self._socket.sendfile(file)
+        status, head, rest, length = self._read_head(request)
+        while len(rest) < length:
+            rest += self._receive()
+        return Answer(status, head, rest)
+
+    def download(self, request: bytes, buffer: memoryview) -> tuple[Answer, int]:
+        """Send a request and read its body into `buffer`, over and over.
+
+        Returns the answer without its body, and the number of bytes of the body.
+        """
+        self._socket.sendall(request)
+        status, head, rest, length = self._read_head(request)
+        received = len(rest)
+        while received < length:
+            count = self._socket.recv_into(buffer)
+            expect(count > 0, f"the body ended after {received} of {length} bytes")
+            received += count
+        return Answer(status, head, b""), received
+
+    def _read_head(self, request: bytes) -> tuple[int, bytes, bytes, int]:
+        """Return the status, the head, what came of the body, and the length of the body."""
+        data = self._receive()
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            data += self._receive()
+        head, rest = data[: end + 2], data[end + 4 :]
+        status = int(head[9:12])
+        if request.startswith(b"HEAD ") or status in _NO_BODY:
+            return status, head, rest, 0
+        length = _LENGTH.search(head)
+        if length is None:
+            raise WrongAnswer(f"{status} without Content-Length")
+        return status, head, rest, int(length[1])
+
+    def _receive(self) -> bytes:
+        data = self._socket.recv(HEAD_BYTES)
+        expect(bool(data), "the server closed the connection")
+        return data

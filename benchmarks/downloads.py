@@ -1,0 +1,71 @@
+"""Blob downloads: how fast they come, and what a GB costs the server."""
+
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from benchmarks.checks import expect_content, fetch_ok
+from benchmarks.client import READ_BYTES, Connection, request_head
+from benchmarks.errors import expect
+from benchmarks.seeds import IMAGE
+from benchmarks.stage import GB, MB, Stage
+
+LONGEST_SECONDS = 20.0
+
+
+def one_stream(stage: Stage) -> tuple[float, float]:
+    """Download one after another; return MB/s and server CPU seconds per GB."""
+    return _download(stage, 1, stage.plan.single_downloads)
+
+
+def many_streams(stage: Stage) -> tuple[float, float]:
+    """Download over several connections at once; return MB/s and server CPU seconds per GB."""
+    return _download(stage, stage.plan.streams, stage.plan.stream_downloads)
+
+
+def _download(stage: Stage, streams: int, each: int) -> tuple[float, float]:
+    _check_content(stage)
+    stop = Event()
+    with ThreadPoolExecutor(streams) as pool:
+        try:
+            before, start = stage.server.cpu_seconds(), time.perf_counter()
+            running = [pool.submit(_repeat, stage, each, stop) for _ in range(streams)]
+            received = sum(one.result() for one in running)
+            seconds = time.perf_counter() - start
+            used = stage.server.cpu_seconds() - before
+        finally:
+            stop.set()
+    return received / MB / seconds, used / (received / GB)
+
+
+def _repeat(stage: Stage, count: int, stop: Event) -> int:
+    """Download `count` times, or until time is up; return the bytes received."""
+    blob, received = stage.material.served.blob, 0
+    request = request_head("GET", _target(stage))
+    buffer = memoryview(bytearray(READ_BYTES))
+    deadline = time.perf_counter() + LONGEST_SECONDS
+    with Connection(stage.server.port) as connection:
+        for _ in range(count):
+            if stop.is_set() or time.perf_counter() > deadline:
+                break
+            answer, size = connection.download(request, buffer)
+            expect(answer.status == 200, f"a blob was answered with {answer.status}")
+            expect(size == blob.size, f"a blob of {blob.size} bytes came as {size}")
+            same = answer.says(b"docker-content-digest", blob.digest.encode())
+            expect(same, "a blob came with another Docker-Content-Digest")
+            received += size
+    return received
+
+
+def _check_content(stage: Stage) -> None:
+    """Download once with every byte hashed: the proof that it is the blob, and the warm-up."""
+    blob = stage.material.served.blob
+    answer = fetch_ok(stage.server.port, _target(stage))
+    expect_content(answer, blob.digest, blob.size)
+    found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+    expect(found == blob.digest, "the bytes of a blob do not match its digest")
+
+
+def _target(stage: Stage) -> str:
+    return f"/v2/{IMAGE}/blobs/{stage.material.served.blob.digest}"

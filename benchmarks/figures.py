@@ -1,0 +1,77 @@
+"""The numbers of a benchmark and the arithmetic on them; no I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from statistics import median
+
+WIDE = 0.20
+"""A spread above this share of the median is pointed out in the table."""
+
+
+class Better(Enum):
+    """Which direction of a figure is the good one."""
+
+    MORE = "more"
+    LESS = "less"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table: what is measured, in which unit, and which way is better."""
+
+    key: str
+    title: str
+    unit: str
+    better: Better
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The median of some values with the lowest and the highest of them."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def spread(self) -> float:
+        """How far apart the extremes are, as a share of the median."""
+        return (self.high - self.low) / self.median if self.median else 0.0
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the values disagree too much to trust the median to a few per cent."""
+        return self.spread > WIDE
+
+
+@dataclass(slots=True)
+class Line:
+    """The values of one figure, one per round and side, and what went wrong or needs saying."""
+
+    figure: Figure
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether every round of both sides gave a right answer."""
+        return not self.failures and bool(self.ours) and len(self.ours) == len(self.theirs)
+
+    def ratios(self) -> list[float]:
+        """Return one ratio per round, above 1 when ours is ahead."""
+        return [
+            ratio(self.figure.better, *pair) for pair in zip(self.ours, self.theirs, strict=True)
+        ]
+
+
+def ratio(better: Better, ours: float, theirs: float) -> float:
+    """Return how many times better `ours` is than `theirs`; both are positive."""
+    return ours / theirs if better is Better.MORE else theirs / ours
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return the median and the extremes of at least one value."""
+    return Summary(median(values), min(values), max(values))

@@ -1,0 +1,58 @@
+"""The floor of a push: what hashing the bytes and copying them to disk with an fsync cost.
+
+`sha256sum` of Debian does not use the processor's SHA instructions; OpenSSL, which Python's
+hashlib calls, does. Both are measured: the first is what people compare with, the second is what
+no server can do better than.
+"""
+
+import hashlib
+import os
+import resource
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.errors import expect
+from benchmarks.material import Body
+from benchmarks.stage import GB
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """CPU seconds per GB: of `sha256sum`, of OpenSSL's SHA-256, and of a copy with an fsync."""
+
+    sha256sum: float
+    openssl: float
+    copy: float
+
+
+def measure_floor(body: Body, target: Path) -> Floor:
+    """Hash a body twice and copy it to `target`, which is removed again."""
+    os.sync()
+    gigabytes, before = body.blob.size / GB, _children_cpu()
+    said = _output("sha256sum", str(body.file))
+    hashed = _children_cpu()
+    _output("dd", f"if={body.file}", f"of={target}", "bs=1M", "conv=fsync", "status=none")
+    copied = _children_cpu()
+    target.unlink()
+    expect(f"sha256:{said.split()[0]}" == body.blob.digest, "sha256sum found another digest")
+    openssl = _openssl(body)
+    return Floor((hashed - before) / gigabytes, openssl / gigabytes, (copied - hashed) / gigabytes)
+
+
+def _openssl(body: Body) -> float:
+    before = time.process_time()
+    with body.file.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    expect(f"sha256:{found}" == body.blob.digest, "hashlib found another digest")
+    return time.process_time() - before
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

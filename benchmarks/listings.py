@@ -1,0 +1,69 @@
+"""Listings: tags of a large repository, repositories of a large registry."""
+
+import json
+from collections.abc import Sequence
+
+from benchmarks.checks import Checked, fetch_ok
+from benchmarks.errors import expect
+from benchmarks.seeds import TAGGED, repository_names, tag_names
+from benchmarks.small_requests import rate_and_cpu
+from benchmarks.stage import Stage
+from benchmarks.wrk import GetLoad
+
+
+def all_tags(stage: Stage) -> tuple[float, float]:
+    """List every tag in one answer."""
+    answer = fetch_ok(stage.server.port, f"/v2/{TAGGED}/tags/list")
+    found = _names(answer, "tags")
+    # The spec wants them in order; docker-registry 2.8 does not sort, and is not failed for it.
+    expect(sorted(found) == tag_names(stage.plan), "the tags are not those that were stored")
+    return _repeat(stage, f"/v2/{TAGGED}/tags/list", answer)
+
+
+def tags_page(stage: Stage) -> tuple[float, float]:
+    """List one page of tags from the middle."""
+    names, size = tag_names(stage.plan), stage.plan.page
+    middle = len(names) // 2
+    target = f"/v2/{TAGGED}/tags/list?n={size}&last={names[middle - 1]}"
+    answer = fetch_ok(stage.server.port, target)
+    found = _names(answer, "tags")
+    if len(found) == len(names):
+        stage.notes.append("docker-registry 2.8 knows no pages of tags and answers all of them.")
+        expect(sorted(found) == names, "the tags are not those that were stored")
+    else:
+        expect(found == names[middle : middle + size], "the page is not the one asked for")
+        expect("link" in answer.headers, "the page has no Link to the next one")
+    return _repeat(stage, target, answer)
+
+
+def first_page(stage: Stage) -> tuple[float, float]:
+    """List the first page of the catalog."""
+    return _catalog(stage, 0)
+
+
+def middle_page(stage: Stage) -> tuple[float, float]:
+    """List a page from the middle of the catalog."""
+    return _catalog(stage, stage.plan.repositories // 2)
+
+
+def _catalog(stage: Stage, begin: int) -> tuple[float, float]:
+    names, size = repository_names(stage.plan), stage.plan.page
+    last = f"&last={names[begin - 1]}" if begin else ""
+    target = f"/v2/_catalog?n={size}{last}"
+    answer = fetch_ok(stage.server.port, target)
+    found = _names(answer, "repositories")
+    expect(found == names[begin : begin + size], "the page is not the one asked for")
+    expect("link" in answer.headers, "the page has no Link to the next one")
+    return _repeat(stage, target, answer)
+
+
+def _names(answer: Checked, key: str) -> Sequence[str]:
+    names: Sequence[str] = json.loads(answer.body)[key]
+    return names
+
+
+def _repeat(stage: Stage, target: str, answer: Checked) -> tuple[float, float]:
+    connections = stage.plan.list_connections
+    length = len(answer.body)
+    load = GetLoad(stage.server.port, target, length, connections, {}, stage.script)
+    return rate_and_cpu(stage, load)

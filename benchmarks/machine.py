@@ -1,0 +1,89 @@
+"""Facts about the machine that a figure means nothing without."""
+
+import os
+import platform
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from benchmarks.proc import PROC, TICKS_PER_SECOND
+
+WHOSE = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+
+def facts(folder: Path) -> dict[str, str]:
+    """Return the CPU, kernel, Python and the filesystem that holds `folder`."""
+    return {
+        "cpu": cpu_model((PROC / "cpuinfo").read_text()),
+        "cores": str(os.cpu_count()),
+        "kernel": platform.release(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "memory": (PROC / "meminfo").read_text().splitlines()[0].partition(":")[2].strip(),
+        "filesystem": filesystem(folder.resolve(), (PROC / "mounts").read_text()),
+    }
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """Return the first model name of `/proc/cpuinfo`."""
+    for line in cpuinfo.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def filesystem(folder: Path, mounts: str) -> str:
+    """Return the type of the filesystem an absolute `folder` is on, from `/proc/mounts`."""
+    best, kind = Path("/"), "unknown"
+    for line in mounts.splitlines():
+        point, found = (Path(line.split()[1]), line.split()[2])
+        if folder.is_relative_to(point) and len(point.parts) >= len(best.parts):
+            best, kind = point, found
+    return kind
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """CPU seconds since boot: all there were, the busy ones, the stolen ones, and our own.
+
+    Stolen is what a hypervisor gave to others (proc(5)); our own is this process and its children
+    that have ended, which the servers are between measurements.
+    """
+
+    total: float
+    busy: float
+    stolen: float
+    own: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """Read the counters."""
+        usages = [resource.getrusage(who) for who in WHOSE]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return cls.of((PROC / "stat").read_text(), own)
+
+    @classmethod
+    def of(cls, stat: str, own: float) -> Self:
+        """Parse the first line of `/proc/stat`."""
+        ticks = [int(field) / TICKS_PER_SECOND for field in stat.splitlines()[0].split()[1:9]]
+        user, nice, system, idle, waiting, hard, soft, stolen = ticks
+        busy = user + nice + system + hard + soft
+        return cls(busy + idle + waiting + stolen, busy, stolen, own)
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Which shares of the machine's CPU time went to other processes and to other machines."""
+
+    others: float
+    stolen: float
+
+    @classmethod
+    def between(cls, first: Activity, second: Activity) -> Self:
+        """Compare two moments; the kernel's own work, such as writing to disk, is with others."""
+        total = max(second.total - first.total, 1 / TICKS_PER_SECOND)
+        busy, own = second.busy - first.busy, second.own - first.own
+        return cls(max(0.0, busy - own) / total, (second.stolen - first.stolen) / total)
+
+    def __str__(self) -> str:
+        return f"{self.others:.0%} (and {self.stolen:.0%} stolen by the host)"

@@ -1,0 +1,160 @@
+"""Start and stop the two servers, each with the same `config.yml` over a root of its own."""
+
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import proc
+from benchmarks.client import Connection, request_head
+from benchmarks.errors import BenchmarkError, NotReady
+
+WORKERS = 2
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.001
+PROJECT = Path(__file__).parents[1]
+PEER = "docker-registry"
+
+CONFIG = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: {root}}}
+  delete: {{enabled: true}}
+  cache: {{blobdescriptor: inmemory}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two servers: its name in the table, and how it is started on a config file."""
+
+    name: str
+    version: str
+    command: Sequence[str]
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs and has answered."""
+
+    pid: int
+    port: int
+    start_seconds: float
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of the whole process tree so far."""
+        return proc.cpu_seconds(self.pid)
+
+    def memory(self) -> list[proc.Memory]:
+        """Return the memory of each process of the tree, the largest first."""
+        found = [proc.memory(process.pid) for process in proc.tree(self.pid)]
+        return sorted(found, key=lambda memory: memory.peak, reverse=True)
+
+
+def ours() -> Side:
+    """Return this project's server with two workers."""
+    command = [sys.executable, "-m", "registry_server", "serve"]
+    return Side("registry-server", _our_version(), command, ["--workers", str(WORKERS)])
+
+
+def peer(name: str = PEER) -> Side:
+    """Return Debian's `docker-registry`; raise `NotReady` where it is not installed."""
+    if shutil.which(PEER) is None:
+        raise NotReady(f"{PEER} is not installed (Debian: apt-get install {PEER})")
+    said = subprocess.run([PEER, "--version"], check=True, capture_output=True, text=True).stdout
+    return Side(name, said.strip(), [PEER, "serve"])
+
+
+def _our_version() -> str:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    stack = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "uvloop", "starlette"))
+    built = f"{project['version']} {commit}".strip()
+    return f"{built} ({WORKERS} workers, Python {platform.python_version()}, {stack})"
+
+
+@contextmanager
+def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
+    """Serve `root` for the duration of the block; config and log lie in `folder`.
+
+    Raises `BenchmarkError` with the last line of the log when the server does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    port, config = _free_port(), folder / "config.yml"
+    config.write_text(CONFIG.format(root=root, port=port))
+    with (folder / "server.log").open("w+b") as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [*side.command, str(config), *side.arguments],
+            cwd=PROJECT,
+            env={
+                key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches us alone; we stop the server
+        )
+        try:
+            _wait_for_answer(process, port, start + START_SECONDS, folder / "server.log")
+            yield Server(process.pid, port, time.perf_counter() - start)
+        finally:
+            _stop(process, side.name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_answer(
+    process: subprocess.Popen[bytes], port: int, deadline: float, log: Path
+) -> None:
+    while time.perf_counter() < deadline:
+        if process.poll() is not None:
+            said = log.read_text(errors="replace").split("\n")
+            last = next((line for line in reversed(said) if line.strip()), "nothing in its log")
+            raise BenchmarkError(f"the server ended with exit code {process.returncode}: {last}")
+        try:
+            with Connection(port, timeout=START_SECONDS) as connection:
+                if connection.exchange(request_head("GET", "/v2/")).status == 200:
+                    return
+        except (OSError, BenchmarkError):
+            pass  # not listening yet, or not ready to answer
+        time.sleep(POLL_SECONDS)
+    raise BenchmarkError(f"the server did not answer within {START_SECONDS:.0f} s")
+
+
+def _stop(process: subprocess.Popen[bytes], name: str) -> None:
+    """Ask the server to end, wait, and end whatever is left of its session."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"{name} did not stop within {STOP_SECONDS:.0f} s of SIGTERM", file=sys.stderr)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

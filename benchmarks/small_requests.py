@@ -1,0 +1,65 @@
+"""Requests whose answers are small: the base, a manifest, a HEAD of a blob."""
+
+from collections.abc import Mapping
+
+from benchmarks.checks import expect_content, fetch_ok
+from benchmarks.errors import expect
+from benchmarks.headload import HeadLoad
+from benchmarks.layout import MANIFEST_TYPE, describe
+from benchmarks.load import Load
+from benchmarks.seeds import IMAGE, TAG, manifest_bytes
+from benchmarks.stage import Stage
+from benchmarks.wrk import GetLoad
+
+ACCEPT: Mapping[str, str] = {"Accept": MANIFEST_TYPE}
+MANIFEST = f"/v2/{IMAGE}/manifests/{TAG}"
+MICRO = 1e6
+
+
+def rate_and_cpu(stage: Stage, load: GetLoad | HeadLoad) -> tuple[float, float]:
+    """Return answers per second, and the server's CPU in microseconds per answer."""
+    load.run(stage.plan.warmup_seconds)
+    before = stage.server.cpu_seconds()
+    found: Load = load.run(stage.plan.seconds)
+    used = stage.server.cpu_seconds() - before
+    return found.rate, used / found.requests * MICRO
+
+
+def get_manifest(stage: Stage) -> tuple[float, float]:
+    """Repeat GET of a manifest by tag."""
+    raw = manifest_bytes(stage.material)
+    answer = fetch_ok(stage.server.port, MANIFEST, ACCEPT)
+    expect_content(answer, describe(raw).digest, len(raw))
+    expect(answer.body == raw, "the manifest is not the bytes that were stored")
+    return rate_and_cpu(stage, _get(stage, MANIFEST, len(raw), ACCEPT))
+
+
+def head_manifest(stage: Stage) -> tuple[float, float]:
+    """Repeat HEAD of a manifest by tag."""
+    raw = manifest_bytes(stage.material)
+    answer = fetch_ok(stage.server.port, MANIFEST, ACCEPT, "HEAD")
+    expect_content(answer, describe(raw).digest, len(raw))
+    return rate_and_cpu(stage, _head(stage, MANIFEST, ACCEPT))
+
+
+def get_base(stage: Stage) -> tuple[float, float]:
+    """Repeat GET of `/v2/`."""
+    answer = fetch_ok(stage.server.port, "/v2/")
+    return rate_and_cpu(stage, _get(stage, "/v2/", len(answer.body), {}))
+
+
+def head_blob(stage: Stage) -> tuple[float, float]:
+    """Repeat HEAD of a blob."""
+    blob = stage.material.served.blob
+    target = f"/v2/{IMAGE}/blobs/{blob.digest}"
+    expect_content(fetch_ok(stage.server.port, target, {}, "HEAD"), blob.digest, blob.size)
+    return rate_and_cpu(stage, _head(stage, target, {}))
+
+
+def _get(stage: Stage, target: str, length: int, headers: Mapping[str, str]) -> GetLoad:
+    connections = stage.plan.connections
+    return GetLoad(stage.server.port, target, length, connections, headers, stage.script)
+
+
+def _head(stage: Stage, target: str, headers: Mapping[str, str]) -> HeadLoad:
+    return HeadLoad(stage.server.port, target, stage.plan.connections, headers)

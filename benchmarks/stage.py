@@ -1,0 +1,81 @@
+"""What a measurement is given, what it is, and how large and long it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.layout import Tree
+from benchmarks.material import Material
+from benchmarks.servers import Server
+
+MB = 1_000_000
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes in bytes, spans in seconds, counts. Every measurement ends by both span and count."""
+
+    seconds: int = 5
+    warmup_seconds: int = 1
+    connections: int = 16
+    served_bytes: int = 300 * MB
+    single_downloads: int = 10
+    streams: int = 8
+    stream_downloads: int = 2
+    pushed_bytes: int = 500 * MB
+    warmup_bytes: int = 16 * MB
+    clients: int = 8
+    images_each: int = 2000
+    warmup_images: int = 5
+    tags: int = 10_000
+    repositories: int = 5_000
+    page: int = 100
+    list_connections: int = 4
+
+
+QUICK = Plan(
+    seconds=1,
+    served_bytes=60 * MB,
+    pushed_bytes=100 * MB,
+    images_each=200,
+    tags=1_000,
+    repositories=500,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A server over a prepared root; `notes` is for what a reader of the figure must know."""
+
+    server: Server
+    material: Material
+    plan: Plan
+    script: Path
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Some figures that are taken together: `take` returns their values in their order.
+
+    `take` discards its own warm-up and raises `WrongAnswer` instead of returning a doubtful value.
+    """
+
+    figures: Sequence[Figure]
+    take: Callable[[Stage], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One start of a server over a root, and what is measured on it, in order.
+
+    `prepare` writes the root. It is written anew for each start, unless it is costly and nothing
+    is pushed: then it is written once per server, and kept.
+    """
+
+    name: str
+    prepare: Callable[[Tree, Material, Plan], None]
+    measures: Sequence[Measure]
+    keeps_root: bool = False

@@ -1,0 +1,140 @@
+"""Tiny images pushed one after another: what counts is requests, links and fsyncs, not bytes.
+
+The requests are those of Docker Engine: for each of two blobs HEAD (it is not there yet), POST,
+PATCH, PUT; then the manifest by tag. Every client keeps its connection and has its repository.
+"""
+
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Barrier, Event
+
+from benchmarks.checks import fetch_ok
+from benchmarks.client import Connection, request_head, sized
+from benchmarks.errors import expect
+from benchmarks.layout import MANIFEST_TYPE, Descriptor, describe, image_manifest
+from benchmarks.pushes import BINARY, with_digest
+from benchmarks.stage import Stage
+
+LAYER_BYTES = 4096
+MILLI = 1e3
+
+
+class Window:
+    """The moment when every client is warm: wall-clock seconds and the server's CPU by then."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.begin = self.cpu = 0.0
+
+    def open(self) -> None:
+        """Remember now."""
+        self.cpu = self._stage.server.cpu_seconds()
+        self.begin = time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How many images of a client count, and when (on the performance counter) it ended."""
+
+    images: int
+    end: float
+
+
+def one_client(stage: Stage) -> tuple[float, float]:
+    """Push from one client; return images/s and server CPU milliseconds per image."""
+    return _push(stage, 1)
+
+
+def many_clients(stage: Stage) -> tuple[float, float]:
+    """Push from several clients; return images/s and server CPU milliseconds per image."""
+    return _push(stage, stage.plan.clients)
+
+
+def _push(stage: Stage, clients: int) -> tuple[float, float]:
+    os.sync()
+    window, stop = Window(stage), Event()
+    warm = Barrier(clients, action=window.open)
+    with ThreadPoolExecutor(clients) as pool:
+        try:
+            names = [f"tiny/{clients}-{number}" for number in range(clients)]
+            running = [pool.submit(_client, stage, name, warm, stop) for name in names]
+            runs = [one.result() for one in running]
+            used = stage.server.cpu_seconds() - window.cpu
+        finally:
+            stop.set()
+            warm.abort()
+    images = sum(run.images for run in runs)
+    return images / (max(run.end for run in runs) - window.begin), used / images * MILLI
+
+
+def _client(stage: Stage, repository: str, warm: Barrier, stop: Event) -> Run:
+    """Push some images that do not count, wait for the other clients, then push those that do."""
+    with Connection(stage.server.port) as connection:
+        try:
+            for number in range(stage.plan.warmup_images):
+                push_image(connection, repository, f"warm-up-{number}")
+            warm.wait()
+        except BaseException:
+            warm.abort()  # the others must not wait for a client that failed
+            raise
+        return _push_until_done(stage, connection, repository, stop)
+
+
+def _push_until_done(stage: Stage, connection: Connection, repository: str, stop: Event) -> Run:
+    """Push images until time or count is up."""
+    deadline, done = time.perf_counter() + stage.plan.seconds, 0
+    while done < stage.plan.images_each and time.perf_counter() < deadline and not stop.is_set():
+        manifest = push_image(connection, repository, f"v{done}")
+        done += 1
+    end = time.perf_counter()
+    expect(done > 0, "no image was pushed in time")
+    _check_tag(stage, repository, f"v{done - 1}", manifest)
+    return Run(done, end)
+
+
+def push_image(connection: Connection, repository: str, tag: str) -> Descriptor:
+    """Push an image nobody has pushed before and return its manifest's descriptor."""
+    layer, config = os.urandom(LAYER_BYTES), _config(repository, tag)
+    layers = [_push_blob(connection, repository, layer)]
+    raw = image_manifest(_push_blob(connection, repository, config), layers)
+    manifest = describe(raw)
+    put = sized("PUT", f"/v2/{repository}/manifests/{tag}", raw, MANIFEST_TYPE)
+    _expect_created(connection, put, manifest.digest)
+    return manifest
+
+
+def _push_blob(connection: Connection, repository: str, content: bytes) -> Descriptor:
+    blob = describe(content)
+    head = request_head("HEAD", f"/v2/{repository}/blobs/{blob.digest}")
+    known = connection.exchange(head).status
+    expect(known == 404, f"HEAD of a blob never pushed answered {known}")
+    post = request_head("POST", f"/v2/{repository}/blobs/uploads/", {"Content-Length": "0"})
+    begun = connection.exchange(post)
+    expect(begun.status == 202, f"POST of an upload answered {begun.status}")
+    sent = connection.exchange(sized("PATCH", begun.location(), content, BINARY))
+    expect(sent.status == 202, f"PATCH of an upload answered {sent.status}")
+    put = request_head("PUT", with_digest(sent.location(), blob.digest), {"Content-Length": "0"})
+    _expect_created(connection, put, blob.digest)
+    return blob
+
+
+def _expect_created(connection: Connection, request: bytes, digest: str) -> None:
+    answer = connection.exchange(request)
+    expect(answer.status == 201, f"a PUT answered {answer.status}")
+    same = answer.says(b"docker-content-digest", digest.encode())
+    expect(same, "a PUT answered another Docker-Content-Digest")
+
+
+def _check_tag(stage: Stage, repository: str, tag: str, manifest: Descriptor) -> None:
+    target, headers = f"/v2/{repository}/manifests/{tag}", {"Accept": MANIFEST_TYPE}
+    found = fetch_ok(stage.server.port, target, headers, "HEAD").headers
+    same = found.get("docker-content-digest") == manifest.digest
+    expect(same, "a tag does not point to the manifest pushed last")
+
+
+def _config(repository: str, tag: str) -> bytes:
+    labels = {"config": {"Labels": {"name": f"{repository}:{tag}", "salt": os.urandom(8).hex()}}}
+    return json.dumps({"architecture": "amd64", "os": "linux", **labels}).encode()

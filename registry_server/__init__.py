@@ -1,0 +1,1 @@
+"""The wire: a Docker Registry v2 and OCI 1.1 server over `storage`."""

@@ -1,0 +1,151 @@
+"""Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
+
+Headers ─ AccessLog ─ StripPrefix ─ FastAPI ─ routes of /v2 ─ Gate ─ Registry
+                                                              │      ReadOnly / Undeletable
+                                                              │      StoredRegistry ─ Driver
+                                                              AccessController
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp
+
+from registry_server import errors
+from registry_server.auth.access import OpenAccess
+from registry_server.config import Settings
+from registry_server.gate import Gate
+from registry_server.middleware import AccessLog, Headers, StripPrefix
+from registry_server.tasks import purge_uploads_for_ever
+from registry_server.v2.routes import routes
+from registry_server.v2.urls import Urls
+from storage.drivers.base import Driver
+from storage.drivers.filesystem import FilesystemDriver
+from storage.interfaces import Registry
+from storage.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.registry import StoredRegistry
+from storage.rules import IndexChildren, ManifestRules
+
+
+def open_driver(settings: Settings) -> FilesystemDriver:
+    """Open the configured storage; its root must exist."""
+    filesystem = settings.storage.filesystem
+    return FilesystemDriver(
+        filesystem.rootdirectory, sync=filesystem.fsync, threads=filesystem.maxthreads
+    )
+
+
+def build(settings: Settings, driver: Driver) -> ASGIApp:
+    """Build the application over `driver`, which its lifespan closes.
+
+    It may be called any number of times in one process.
+    """
+    gate = Gate(open_registry(settings, driver), OpenAccess())
+    app = FastAPI(
+        title="registry",
+        openapi_url=None,
+        lifespan=_lifespan(settings, driver),
+        redirect_slashes=False,
+        exception_handlers={Exception: errors.render},
+    )
+    most_tags = settings.tags.maxtags
+    app.router.routes.extend(routes(gate, _urls(settings), most_tags, settings.catalog.maxentries))
+    app.router.routes.append(Route("/", _alive))
+    _render_errors(app)
+    return _wrapped(app, settings)
+
+
+def open_registry(settings: Settings, driver: Driver) -> Registry:
+    """Assemble the stored registry and what the settings put around it."""
+    registry: Registry = StoredRegistry(driver, _rules(settings))
+    if settings.storage.maintenance.readonly.enabled:
+        return ReadOnlyRegistry(registry)
+    return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
+
+
+def _wrapped(app: ASGIApp, settings: Settings) -> ASGIApp:
+    prefix = settings.http.prefix.rstrip("/")
+    if prefix:
+        app = StripPrefix(app, prefix)
+    if not settings.log.accesslog.disabled:
+        app = AccessLog(app)
+    extra = [(name, value) for name, values in settings.http.headers.items() for value in values]
+    return Headers(app, extra)
+
+
+def _render_errors(app: FastAPI) -> None:
+    for kind in (*errors.KINDS, HTTPException):
+        app.add_exception_handler(kind, errors.render)
+
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        """Name every method the path has; Starlette knows those of one route."""
+        matching = (
+            route
+            for route in app.router.routes
+            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        )
+        allowed = sorted({method for route in matching for method in route.methods or ()})
+        response = await errors.render(request, error)
+        response.headers["Allow"] = ", ".join(allowed)
+        return response
+
+    app.add_exception_handler(405, not_allowed)
+
+
+def _lifespan(
+    settings: Settings, driver: Driver
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    purging = settings.storage.maintenance.uploadpurging
+    purges = purging.enabled and not settings.storage.maintenance.readonly.enabled
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(purge_uploads_for_ever(driver, purging)) if purges else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+            await driver.close()
+
+    return lifespan
+
+
+def _urls(settings: Settings) -> Urls:
+    http = settings.http
+    return Urls(
+        host="" if http.relativeurls else http.host,
+        prefix=http.prefix.rstrip("/"),
+        from_request=http.relativeurls is False,
+        trusted=tuple(ipaddress.ip_network(network) for network in http.trustedproxies),
+    )
+
+
+def _rules(settings: Settings) -> ManifestRules:
+    validation = settings.validation
+    if not validation.active:
+        return ManifestRules(children=IndexChildren.NONE)
+    indexes, urls = validation.manifests.indexes, validation.manifests.urls
+    return ManifestRules(
+        children=IndexChildren(indexes.platforms),
+        platforms=frozenset((one.os, one.architecture) for one in indexes.platformlist),
+        allowed_urls=tuple(map(re.compile, urls.allow)),
+        denied_urls=tuple(map(re.compile, urls.deny)),
+    )
+
+
+async def _alive(_: Request) -> Response:
+    """GET /: what load balancers have asked registries for since the first one."""
+    return Response(headers={"Cache-Control": "no-cache"})

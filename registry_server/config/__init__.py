@@ -1,0 +1,12 @@
+"""The registry's configuration: distribution's schema, read from a file and the environment.
+
+``load`` is the only way in. Everything it returns is frozen and typed; everything it refuses is
+a ConfigError with a line for each problem.
+"""
+
+from registry_server.config.endpoint import Endpoint
+from registry_server.config.load import Loaded, Overrides, load
+from registry_server.config.problems import ConfigError
+from registry_server.config.schema import LogSettings, Settings
+
+__all__ = ["ConfigError", "Endpoint", "Loaded", "LogSettings", "Overrides", "Settings", "load"]

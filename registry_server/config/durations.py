@@ -1,0 +1,75 @@
+"""Durations as the configuration file writes them: Go's ``168h``, ``1m30s``, ``500ms``.
+
+Go counts whole nanoseconds in 64 bits; a timedelta counts microseconds. What is finer than a
+microsecond is rounded to the nearest one, which no setting can tell apart.
+"""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "\N{MICRO SIGN}s": 10**3,
+    "\N{GREEK SMALL LETTER MU}s": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
+_PART = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({_UNITS})", re.ASCII)
+_WHOLE = re.compile(rf"[-+]?(?:{_PART.pattern})+", re.ASCII)
+_BARE = re.compile(r"[-+]?[0-9]+", re.ASCII)
+_LARGEST = 2**63 - 1
+_LONGEST_TEXT = 100
+
+
+def is_bare(text: str) -> bool:
+    """Tell whether `text` is a number without a unit, which Go reads as nanoseconds."""
+    return _BARE.fullmatch(text) is not None
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a Go duration; a number without a unit is nanoseconds.
+
+    Raises ValueError, in words for the operator, when it is not one or does not fit 64 bits.
+    """
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError("must be a duration, such as 30s or 1h30m")
+    nanoseconds = Decimal(text) if is_bare(text) else _parts(text)
+    if abs(nanoseconds) > _LARGEST:
+        raise ValueError("must be a duration of less than 292 years")
+    return timedelta(microseconds=round(nanoseconds / 1000))
+
+
+def parse_duration_with_unit(text: str) -> timedelta:
+    """Read a Go duration that has to name its unit (``0`` is the one number that needs none).
+
+    Distribution insists on a unit for the purging of uploads, and rightly: nanoseconds there
+    would purge uploads that are in progress.
+    """
+    if is_bare(text) and int(text[: _LONGEST_TEXT + 1]) != 0:
+        raise ValueError("needs a unit, such as 168h or 30m")
+    return parse_duration(text)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration so that `parse_duration` reads the same one back."""
+    microseconds = duration // timedelta(microseconds=1)
+    sign = "-" if microseconds < 0 else ""
+    seconds, microseconds = divmod(abs(microseconds), 10**6)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"), (microseconds, "us"))
+    written = "".join(f"{number}{unit}" for number, unit in parts if number)
+    return f"{sign}{written}" if written else "0s"
+
+
+def _parts(text: str) -> Decimal:
+    if _WHOLE.fullmatch(text) is None:
+        raise ValueError("must be a duration, such as 30s or 1h30m")
+    parts = _PART.findall(text)
+    total = sum((Decimal(number) * _NANOSECONDS[unit] for number, unit in parts), Decimal(0))
+    return -total if text.startswith("-") else total

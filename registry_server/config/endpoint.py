@@ -1,0 +1,67 @@
+"""Where the server listens: ``http.net`` and ``http.addr`` as one value."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+_ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\]\[]*)\]|(?P<plain>[^:\[\]]*)):(?P<port>[^:]*)")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A TCP host and port, or the path of a unix socket.
+
+    `host` is empty for every interface. `port` 0 asks for any free port. When `path` is set the
+    other two mean nothing.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    @classmethod
+    def parse(cls, net: Literal["tcp", "unix"], addr: str) -> Self:
+        """Read an address in distribution's forms; raise ValueError with what it should be."""
+        if net == "unix":
+            return cls(path=_socket_path(addr))
+        match = _ADDRESS.fullmatch(addr)
+        if match is None:
+            raise ValueError(
+                "must be host:port or :port, such as 127.0.0.1:5000, :5000, [::1]:5000"
+            )
+        return cls(host=_host(match["bracketed"], match["plain"]), port=_port(match["port"]))
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return str(self.path)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _socket_path(addr: str) -> Path:
+    if not addr or addr.startswith(":") or "\0" in addr:
+        raise ValueError("must be the path of a socket, because http.net is unix")
+    return Path(addr)
+
+
+def _host(bracketed: str | None, plain: str | None) -> str:
+    if bracketed is not None:
+        try:
+            return str(ipaddress.IPv6Address(bracketed))
+        except ValueError:
+            raise ValueError("has brackets that do not hold an IPv6 address") from None
+    host = plain or ""
+    if host and _HOST_NAME.fullmatch(host) is None:
+        raise ValueError("has a host that is neither a name nor an IP address")
+    return host
+
+
+def _port(text: str) -> int:
+    if _PORT.fullmatch(text) is None or int(text) > _HIGHEST_PORT:
+        raise ValueError(f"needs a port from 0 to {_HIGHEST_PORT} after the colon")
+    return int(text)

@@ -1,0 +1,107 @@
+"""The one reader of the environment: ``REGISTRY_HTTP_ADDR`` sets ``http.addr``, and so on.
+
+As in distribution a value is YAML, an index names an item of a list, and variables apply in the
+order of their names, so that ``REGISTRY_STORAGE`` comes before ``REGISTRY_STORAGE_DELETE_ENABLED``.
+A name that fits no key is a warning: Kubernetes and Docker invent such names for every service
+that is called "registry" (``REGISTRY_PORT``, ``REGISTRY_SERVICE_HOST``).
+"""
+
+import re
+from collections.abc import Mapping
+
+from registry_server.config import keys
+from registry_server.config.document import Document, parse
+from registry_server.config.problems import ConfigError, Path, dotted, shown
+from registry_server.config.shorthand import expand
+
+PREFIX = "REGISTRY_"
+_INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
+_INJECTED = re.compile(
+    r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
+)
+_GUARDED = "auth"
+
+
+def apply(document: Document, environ: Mapping[str, str]) -> None:
+    """Put what the environment sets into the document, and its oddities into the warnings.
+
+    Raises ConfigError when a value cannot be read, or when a variable meant for ``auth`` names
+    nothing known: to overlook that one would open the registry to everybody.
+    """
+    problems: list[str] = []
+    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        try:
+            _apply(document, name, environ[name])
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _apply(document: Document, name: str, payload: str) -> None:
+    path = resolve(name)
+    if path is None:
+        _unknown(document, name)
+        return
+    if path == ("version",):
+        document.warnings.append(f"{name} is ignored: the file alone says which version it is")
+        return
+    value = parse(payload, lambda line: name)
+    value.origins[()] = name
+    expand(document)
+    if not document.put(_as_spelled(document, path), value):
+        raise ConfigError([f"{name}: {dotted(path)} does not fit what the file has there"])
+    expand(document)
+
+
+def _unknown(document: Document, name: str) -> None:
+    path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("_"))
+    if path[0] == _GUARDED and not _INJECTED.fullmatch(name):
+        raise ConfigError([f"{shown(name)} names no known key of {_GUARDED}"])
+    document.warnings.append(f"{shown(name)} is ignored: it names no known key")
+
+
+def resolve(name: str) -> Path | None:
+    """The path of the key a variable names, or None when it names none."""
+    remaining = name.removeprefix(PREFIX).split("_")
+    path: list[str | int] = []
+    while remaining:
+        shape = keys.at(tuple(path))
+        if isinstance(shape, keys.MapOf):
+            return _in_map(path, shape, remaining)
+        part = remaining.pop(0)
+        if isinstance(shape, keys.Keys) and part.lower() in shape.children:
+            path.append(part.lower())
+        elif isinstance(shape, keys.ListOf) and _INDEX.fullmatch(part):
+            path.append(int(part))
+        else:
+            return None
+    return tuple(path)
+
+
+def _in_map(path: list[str | int], shape: keys.MapOf, remaining: list[str]) -> Path | None:
+    """A key the operator chose: the rest of the name, but for an index into its list.
+
+    Shells allow no hyphen in a name, so a header's are written as underscores.
+    """
+    index: list[str | int] = []
+    lists = isinstance(shape.item, keys.ListOf)
+    if lists and len(remaining) > 1 and _INDEX.fullmatch(remaining[-1]):
+        index = [int(remaining.pop())]
+    key = ("-" if lists else "_").join(remaining).lower()
+    return (*path, key, *index) if key else None
+
+
+def _as_spelled(document: Document, path: Path) -> Path:
+    """The same path in the letter case that the document already uses."""
+    spelled: list[str | int] = []
+    value = document.data
+    for part in path:
+        found = part
+        if isinstance(value, dict):
+            found = next((known for known in value if known.lower() == part), part)
+            value = value.get(str(found))
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part] if part < len(value) else None
+        spelled.append(found)
+    return tuple(spelled)

@@ -1,0 +1,116 @@
+"""The schema as a tree of keys: what may stand where, and which key is nearest to a wrong one."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from registry_server.config.problems import Path, dotted, listed, shown
+from registry_server.config.schema import Settings
+from registry_server.config.section import Section
+
+ITEM = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A value: text, a number, a duration and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list whose items all have one shape."""
+
+    item: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping whose keys the operator chooses."""
+
+    item: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A mapping whose keys the schema names."""
+
+    children: Mapping[str, "Shape"]
+
+
+Shape = Leaf | ListOf | MapOf | Keys
+
+
+@cache
+def root() -> Keys:
+    """The shape of the whole configuration."""
+    return _section(Settings)
+
+
+def at(path: Path) -> Shape | None:
+    """The shape of what stands at `path`, or None where the schema knows nothing."""
+    shape: Shape | None = root()
+    for part in path:
+        if isinstance(shape, Keys):
+            shape = shape.children.get(str(part))
+        elif isinstance(shape, ListOf | MapOf):
+            shape = shape.item
+        else:
+            return None
+    return shape
+
+
+def leaves(shape: Shape | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every key that holds a value; an item of a list is written ``[]``."""
+    shape = root() if shape is None else shape
+    if isinstance(shape, Keys) and shape.children:
+        for name, child in shape.children.items():
+            yield from leaves(child, (*path, name))
+    elif isinstance(shape, ListOf) and isinstance(shape.item, Keys):
+        yield from leaves(shape.item, (*path, ITEM))
+    else:
+        yield path
+
+
+def suggestion(path: Path) -> str:
+    """Say which key the unknown one at `path` may have meant."""
+    parent, wrong = at(path[:-1]), str(path[-1])
+    siblings = list(parent.children) if isinstance(parent, Keys) else []
+    near = difflib.get_close_matches(wrong.lower(), siblings, n=1)
+    if near:
+        return f"did you mean {dotted((*path[:-1], near[0]))}?"
+    elsewhere = [key for key in leaves() if key[-1] == wrong.lower()]
+    if elsewhere:
+        return f"did you mean {listed(['.'.join(key) for key in elsewhere[:3]], 'or')}?"
+    place = f"under {dotted(path[:-1])}" if len(path) > 1 else "at the top"
+    return f"the nearest is {_nearest(wrong, siblings)}" if siblings else f"none is known {place}"
+
+
+def _nearest(wrong: str, names: list[str]) -> str:
+    def likeness(name: str) -> float:
+        return difflib.SequenceMatcher(None, wrong[:100].lower(), name).ratio()
+
+    return shown(max(names, key=likeness))
+
+
+def _section(model: type[Section]) -> Keys:
+    fields = model.model_fields.items()
+    return Keys({field.alias or name: _shape(field.annotation) for name, field in fields})
+
+
+def _shape(annotation: Any) -> Shape:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _shape(arguments[0])
+    if origin in (Union, UnionType):
+        present = [argument for argument in arguments if argument is not NoneType]
+        return _shape(present[0]) if len(present) == 1 else Leaf()
+    if origin is tuple:
+        return ListOf(_shape(arguments[0]))
+    if origin is dict:
+        return MapOf(_shape(arguments[1]))
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return _section(annotation)
+    return Leaf()

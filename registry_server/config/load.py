@@ -1,0 +1,165 @@
+"""From a file, the environment and the command line to settings: the later of them wins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from registry_server.config import environment, keys, support
+from registry_server.config.document import Document, Value, parse
+from registry_server.config.endpoint import Endpoint
+from registry_server.config.problems import ConfigError, in_words
+from registry_server.config.schema import Settings
+from registry_server.config.shorthand import expand, pruned
+
+_LARGEST_FILE = 1 << 20
+
+# Without a file somebody is trying the registry out on this machine: what they push stays in
+# their folder, only they can reach it, and they may delete it again.
+_WITHOUT_FILE: Value = {
+    "version": "0.1",
+    "storage": {"filesystem": {"rootdirectory": "./data"}, "delete": {"enabled": "true"}},
+    "http": {"addr": "127.0.0.1:5000"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line sets; None leaves it to the environment and the file."""
+
+    host: str | None = None
+    port: int | None = None
+    root: Path | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and the lines an operator should see about them."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides()
+) -> Loaded:
+    """Read the configuration; `path` None means there is no file.
+
+    Raises ConfigError, with every problem found, for anything that cannot be used.
+    """
+    document = Document() if path is None else _read(path)
+    if document.data is not None and not isinstance(document.data, dict):
+        raise ConfigError([document.located((), "must be a mapping of keys such as storage, http")])
+    expand(document)
+    environment.apply(document, environ)
+    if doubts := support.doubts(document):
+        raise ConfigError(doubts)
+    if path is None:
+        _fill(document, _WITHOUT_FILE)
+    elif not isinstance(document.data, dict) or document.data.get("version") is None:
+        raise ConfigError([f'{path}: version is missing: the first line should be "version: 0.1"'])
+    _override(document, overrides)
+    settings = _settings(document)
+    if refusals := support.refusals(settings, document):
+        raise ConfigError(refusals)
+    return Loaded(settings, (*document.warnings, *support.warnings(settings, document)))
+
+
+def _read(path: Path) -> Document:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except ValueError:
+        raise ConfigError(["the configuration's path holds a NUL character"]) from None
+    if len(content) > _LARGEST_FILE:
+        raise ConfigError([f"{path}: is larger than 1 MiB, which no configuration is"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}, line {line}: is not UTF-8 text"]) from None
+    return parse(text, lambda line: f"{path}, line {line}")
+
+
+def _fill(document: Document, defaults: Value) -> None:
+    """Add what is missing from the document, leaving what is there."""
+    document.data = _filled(document.data, defaults)
+
+
+def _filled(value: Value, defaults: Value) -> Value:
+    if value is None:
+        return defaults
+    if not isinstance(value, dict) or not isinstance(defaults, dict):
+        return value
+    missing = dict.fromkeys(defaults)
+    return {name: _filled(child, defaults.get(name)) for name, child in (missing | value).items()}
+
+
+def _override(document: Document, overrides: Overrides) -> None:
+    if overrides.root is not None:
+        _option(document, ("storage", "filesystem", "rootdirectory"), str(overrides.root), "--root")
+    if overrides.workers is not None:
+        _option(document, ("http", "workers"), str(overrides.workers), "--workers")
+    if overrides.host is not None or overrides.port is not None:
+        _listen(document, overrides.host, overrides.port)
+
+
+def _listen(document: Document, host: str | None, port: int | None) -> None:
+    """Replace the host, the port or both of the address the document has."""
+    given = (("--host", host is not None), ("--port", port is not None))
+    origin = " and ".join(name for name, is_given in given if is_given)
+    before = _endpoint(document)
+    if before.path is not None:
+        before = Endpoint("127.0.0.1", 5000)
+    after = Endpoint(
+        before.host if host is None else host.strip("[]"), before.port if port is None else port
+    )
+    _option(document, ("http", "net"), "tcp", origin)
+    _option(document, ("http", "addr"), str(after), origin)
+
+
+def _endpoint(document: Document) -> Endpoint:
+    http = document.data.get("http") if isinstance(document.data, dict) else None
+    net = http.get("net") if isinstance(http, dict) else None
+    addr = http.get("addr") if isinstance(http, dict) else None
+    if not isinstance(addr, str):
+        addr = ":5000"
+    try:
+        return Endpoint.parse("unix" if net == "unix" else "tcp", addr)
+    except ValueError as error:
+        raise ConfigError([document.located(("http", "addr"), str(error))]) from None
+
+
+def _option(document: Document, path: tuple[str, ...], value: str, origin: str) -> None:
+    if not document.put(path, Document(value, {(): origin})):
+        raise ConfigError([document.located(path[:1], "must be a mapping")])
+
+
+def _settings(document: Document) -> Settings:
+    try:
+        settings = Settings.model_validate(pruned(document.data) or {})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        details.sort(key=lambda each: document.rank(each["loc"]))
+        raise ConfigError(_line(document, each) for each in details) from None
+    return _with_log_level(settings)
+
+
+def _line(document: Document, error: ErrorDetails) -> str:
+    path = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+    return document.located(path, in_words(error))
+
+
+def _with_log_level(settings: Settings) -> Settings:
+    """Let the deprecated ``loglevel`` speak where ``log.level`` does not."""
+    if settings.loglevel is None or "level" in settings.log.model_fields_set:
+        return settings
+    log = settings.log.model_copy(update={"level": settings.loglevel})
+    return settings.model_copy(update={"log": log})

@@ -1,0 +1,314 @@
+"""The schema of the configuration: distribution's keys, and ours among them, typed to the leaves.
+
+Attributes are exactly the keys of the file. Defaults are those that hold when there is a file;
+what differs without one is in `load.py`. Sections that are known and not implemented are in
+`unimplemented.py`, and what happens when one of them is set is decided in `support.py`.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
+
+from registry_server.config.endpoint import Endpoint
+from registry_server.config.section import Section
+from registry_server.config.unimplemented import (
+    Auth,
+    Compatibility,
+    Debug,
+    Health,
+    LetsEncrypt,
+    LogHook,
+    Middlewares,
+    Notifications,
+    Policy,
+    Proxy,
+    Redis,
+    Reporting,
+)
+from registry_server.config.values import (
+    Age,
+    BaseUrl,
+    Expression,
+    FilePath,
+    Headers,
+    Interval,
+    LogLevel,
+    NetworkText,
+    PathPrefix,
+    Platforms,
+    Wait,
+)
+
+DEFAULT_ENTRIES = 1000
+_FEWEST_THREADS = 25
+
+
+def cores() -> int:
+    """Count the processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class AccessLog(Section):
+    """One line for each request, unless `disabled`."""
+
+    disabled: bool = False
+
+
+class LogSettings(Section):
+    """``log``: what is logged, and how a line looks."""
+
+    accesslog: AccessLog = AccessLog()
+    level: LogLevel = "info"
+    formatter: Literal["text", "json", "logstash"] = "text"
+    fields: dict[str, JsonValue] = Field(default_factory=dict)
+    hooks: tuple[LogHook, ...] = ()
+    reportcaller: bool = False
+
+
+class Filesystem(Section):
+    """``storage.filesystem``: the tree, and how much is asked of the disk at once.
+
+    `fsync` false gives up the promise that what was accepted survives a power cut.
+    """
+
+    rootdirectory: FilePath = Path("/var/lib/registry")
+    maxthreads: Annotated[int, Field(ge=0)] = 100
+    fsync: bool = True
+
+    @field_validator("maxthreads")
+    @classmethod
+    def _enough_threads(cls, value: int) -> int:
+        return max(value, _FEWEST_THREADS)  # as in distribution
+
+
+class Delete(Section):
+    """``storage.delete``: whether clients may delete manifests and blobs."""
+
+    enabled: bool = False
+
+
+class Redirect(Section):
+    """``storage.redirect``: sending clients to the object store; files have none to send to."""
+
+    disable: bool = False
+
+
+class TagLookup(Section):
+    """``storage.tag``: how many tags distribution looks up at once."""
+
+    concurrencylimit: Annotated[int, Field(ge=0)] = 0
+
+
+class Cache(Section):
+    """``storage.cache``: where distribution remembers facts about blobs."""
+
+    blobdescriptor: str = "inmemory"
+    blobdescriptorsize: Annotated[int, Field(ge=0)] = 10_000
+    layerinfo: str = ""
+
+
+class UploadPurging(Section):
+    """``storage.maintenance.uploadpurging``: dropping upload sessions that nobody finishes."""
+
+    enabled: bool = True
+    age: Age = timedelta(hours=168)
+    interval: Interval = timedelta(hours=24)
+    dryrun: bool = False
+
+
+class ReadOnly(Section):
+    """``storage.maintenance.readonly``: refuse everything that writes."""
+
+    enabled: bool = False
+
+
+class Maintenance(Section):
+    """``storage.maintenance``."""
+
+    uploadpurging: UploadPurging = UploadPurging()
+    readonly: ReadOnly = ReadOnly()
+
+
+# The parameters of a driver that the program refuses to start with are nobody's business, and
+# some are keys: they are neither read nor shown.
+Unread = Annotated[dict[str, JsonValue] | None, Field(repr=False)]
+
+
+class Storage(Section):
+    """``storage``: one driver, and what holds for any driver."""
+
+    filesystem: Filesystem = Filesystem()
+    azure: Unread = None
+    gcs: Unread = None
+    inmemory: Unread = None
+    oss: Unread = None
+    s3: Unread = None
+    s3aws: Unread = None
+    swift: Unread = None
+    cache: Cache = Cache()
+    delete: Delete = Delete()
+    maintenance: Maintenance = Maintenance()
+    redirect: Redirect = Redirect()
+    tag: TagLookup = TagLookup()
+
+
+class Tls(Section):
+    """``http.tls``: serving HTTPS, and asking clients for certificates."""
+
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    clientcas: tuple[FilePath, ...] = ()
+    clientauth: Literal[
+        "request-client-cert",
+        "require-any-client-cert",
+        "verify-client-cert-if-given",
+        "require-and-verify-client-cert",
+    ] = "require-and-verify-client-cert"
+    minimumtls: Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"] = "tls1.2"
+    ciphersuites: tuple[str, ...] = ()
+    letsencrypt: LetsEncrypt = LetsEncrypt()
+
+
+class Http2(Section):
+    """``http.http2``: HTTP/1.1 is what is served, so there is nothing to disable."""
+
+    disabled: bool = False
+
+
+class H2c(Section):
+    """``http.h2c``: HTTP/2 without TLS."""
+
+    enabled: bool = False
+
+
+class Http(Section):
+    """``http``: where the server listens and how it speaks.
+
+    `host` is the base of absolute URLs, without a slash at its end, or empty. `prefix` begins and
+    ends with a slash, or is empty. `relativeurls` is None when the file does not say.
+    """
+
+    net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
+    addr: Annotated[str, Field(validate_default=True)] = ":5000"
+    host: BaseUrl = ""
+    prefix: PathPrefix = ""
+    secret: SecretStr = SecretStr("")
+    relativeurls: bool | None = None
+    draintimeout: Wait = timedelta(seconds=30)
+    tls: Tls = Tls()
+    headers: Headers = Field(default_factory=dict)
+    debug: Debug = Debug()
+    http2: Http2 = Http2()
+    h2c: H2c = H2c()
+    trustedproxies: tuple[NetworkText, ...] = ()
+    workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=cores)
+
+    @field_validator("addr")
+    @classmethod
+    def _addr_suits_net(cls, addr: str, info: ValidationInfo) -> str:
+        if "net" in info.data:
+            Endpoint.parse(info.data["net"], addr)
+        return addr
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address to listen on."""
+        return Endpoint.parse(self.net, self.addr)
+
+
+class Catalog(Section):
+    """``catalog``: the most repositories a page of the catalog holds."""
+
+    maxentries: int = DEFAULT_ENTRIES
+
+    @field_validator("maxentries")
+    @classmethod
+    def _default_when_not_positive(cls, value: int) -> int:
+        return value if value > 0 else DEFAULT_ENTRIES  # as in distribution
+
+
+class Tags(Section):
+    """``tags``: the most tags a page of a tag list holds."""
+
+    maxtags: Annotated[int, Field(ge=0)] = DEFAULT_ENTRIES
+
+    @field_validator("maxtags")
+    @classmethod
+    def _default_when_zero(cls, value: int) -> int:
+        return value or DEFAULT_ENTRIES  # as in distribution
+
+
+class Urls(Section):
+    """``validation.manifests.urls``: which URLs the layers of a pushed manifest may name."""
+
+    allow: tuple[Expression, ...] = ()
+    deny: tuple[Expression, ...] = ()
+
+    def permits(self, url: str) -> bool:
+        """Tell whether no rule of `deny` finds itself in `url` and, if there are any, one of
+        `allow` does.
+        """
+        if any(rule.search(url) for rule in self.deny):
+            return False
+        return not self.allow or any(rule.search(url) for rule in self.allow)
+
+
+class Platform(Section):
+    """A platform, as an image index names it."""
+
+    architecture: str = ""
+    os: str = ""
+
+
+class Indexes(Section):
+    """``validation.manifests.indexes``: which children of an index must exist when it is pushed."""
+
+    platforms: Platforms = "all"
+    platformlist: tuple[Platform, ...] = ()
+
+
+class ManifestValidation(Section):
+    """``validation.manifests``."""
+
+    urls: Urls = Urls()
+    indexes: Indexes = Indexes()
+
+
+class Validation(Section):
+    """``validation``: what a pushed manifest is checked for."""
+
+    enabled: bool = False
+    disabled: bool = False
+    manifests: ManifestValidation = ManifestValidation()
+
+    @property
+    def active(self) -> bool:
+        """Whether the checks are on: `enabled` is older than `disabled` and wins over it."""
+        return self.enabled or not self.disabled
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    version: Literal["0.1"] = "0.1"
+    log: LogSettings = LogSettings()
+    loglevel: LogLevel | None = None
+    storage: Storage = Storage()
+    http: Http = Field(default_factory=Http)
+    catalog: Catalog = Catalog()
+    tags: Tags = Tags()
+    validation: Validation = Validation()
+    auth: Auth = Auth()
+    proxy: Proxy = Proxy()
+    notifications: Notifications = Notifications()
+    redis: Redis = Redis()
+    health: Health = Health()
+    middleware: Middlewares = Middlewares()
+    policy: Policy = Policy()
+    reporting: Reporting = Reporting()
+    compatibility: Compatibility = Compatibility()

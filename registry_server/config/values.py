@@ -1,0 +1,140 @@
+"""The leaf types of the schema: what a text in the file becomes, or why it cannot.
+
+Every scalar reaches the schema as text, as the file wrote it, and only the schema says what it
+means: ``secret: 0123`` keeps its zero and ``enabled: yes`` is true.
+"""
+
+import ipaddress
+import re
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
+
+from registry_server.config.durations import parse_duration, parse_duration_with_unit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
+_POSIX_CLASS = re.compile(r"\[:\^?[a-z]+:\]")
+
+
+def _text(value: object, wanted: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be {wanted}")
+    return value
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    return parse_duration(_text(value, "a duration, such as 30s or 1h30m"))
+
+
+def _duration_with_unit(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    return parse_duration_with_unit(_text(value, "a duration, such as 168h"))
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("must not be negative")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _network(value: object) -> Network:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        return ipaddress.ip_network(_text(value, "an IP network"), strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or network, such as 10.0.0.0/8") from None
+
+
+def _expression(value: object) -> re.Pattern[str]:
+    if isinstance(value, re.Pattern):
+        return value
+    text = _text(value, "a regular expression")
+    if _POSIX_CLASS.search(text):
+        # Python would take [[:alpha:]] for a set of five characters, and a rule that means
+        # something else than the operator wrote is worse than none.
+        raise ValueError("uses a class such as [[:alpha:]], which is not supported: write [A-Za-z]")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return re.compile(text, re.ASCII)
+    except (re.error, Warning, RecursionError, OverflowError):
+        raise ValueError("must be a regular expression in the syntax of Python's re") from None
+
+
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError("must be a path, without NUL characters")
+    return value
+
+
+def _path_text(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
+def _url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        complete = False
+    if not complete or not value.isprintable() or " " in value:
+        raise ValueError("must be a full URL, such as https://registry.example.com")
+    return value.rstrip("/")
+
+
+def _prefix(value: str) -> str:
+    if _URL_PATH.fullmatch(value) is None:
+        raise ValueError("must be a URL path, such as /registry/")
+    stripped = value.strip("/")
+    return f"/{stripped}/" if stripped else ""
+
+
+def _headers(value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for name, fields in value.items():
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError("holds a name that HTTP does not allow for a header")
+        if not all(_FIELD_VALUE.fullmatch(field) for field in fields):
+            raise ValueError("holds a value that HTTP does not allow in a header")
+    return value
+
+
+Duration = Annotated[timedelta, PlainValidator(_duration)]
+Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_not_negative)]
+Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
+Interval = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_positive)]
+NetworkText = Annotated[Network, PlainValidator(_network)]
+Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
+FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
+BaseUrl = Annotated[str, AfterValidator(_url)]
+PathPrefix = Annotated[str, AfterValidator(_prefix)]
+Headers = Annotated[dict[str, tuple[str, ...]], AfterValidator(_headers)]
+SecretHeaders = dict[str, tuple[SecretStr, ...]]
+LogLevel = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
+Platforms = Annotated[Literal["all", "none", "list"], BeforeValidator(_lower)]

@@ -1,0 +1,126 @@
+"""From the domain's exceptions to the wire: one table, and the one place that renders it.
+
+Codes are those of the distribution spec, "Error Codes"; TAG_INVALID and
+PAGINATION_NUMBER_INVALID are CNCF distribution's. Everything under `/v2/` that is not a success
+is an envelope `{"errors": [{"code", "message", "detail"}]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from registry_server.v2 import upload_headers
+from storage import errors
+
+logger = logging.getLogger(__name__)
+
+
+class PayloadTooLarge(Exception):
+    """A body is over its limit of `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body must be at most {limit} bytes")
+
+
+class PaginationInvalid(Exception):
+    """`n` is not a whole number of entries."""
+
+
+class RangeUnsatisfiable(Exception):
+    """No part of a blob of `size` bytes is what the Range header asks for."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the range can't be served from a blob of {size} bytes")
+        self.size = size
+
+
+class TooManyTags(Exception):
+    """One push names more tags than are accepted."""
+
+
+# The first class of an exception's ancestry that stands here decides.
+_TABLE: Mapping[type[Exception], tuple[int, str]] = {
+    errors.NameInvalid: (400, "NAME_INVALID"),
+    errors.TagInvalid: (400, "TAG_INVALID"),
+    errors.DigestInvalid: (400, "DIGEST_INVALID"),
+    errors.ManifestInvalid: (400, "MANIFEST_INVALID"),
+    # What is not an id is not the id of a session: the spec has only 404 for that.
+    errors.UploadIdInvalid: (404, "BLOB_UPLOAD_UNKNOWN"),
+    errors.RepositoryUnknown: (404, "NAME_UNKNOWN"),
+    errors.BlobUnknown: (404, "BLOB_UNKNOWN"),
+    errors.ManifestUnknown: (404, "MANIFEST_UNKNOWN"),
+    errors.UploadUnknown: (404, "BLOB_UPLOAD_UNKNOWN"),
+    errors.ReferencesUnknown: (400, "MANIFEST_BLOB_UNKNOWN"),
+    errors.ChunkOutOfOrder: (416, "BLOB_UPLOAD_INVALID"),
+    errors.ChunkSizeMismatch: (400, "SIZE_INVALID"),
+    errors.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
+    errors.OperationDisabled: (405, "UNSUPPORTED"),
+    PayloadTooLarge: (413, "SIZE_INVALID"),
+    PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
+    RangeUnsatisfiable: (416, "RANGE_INVALID"),
+    TooManyTags: (414, "TAG_INVALID"),
+}
+# Every exception the table knows, for whoever installs the renderer.
+KINDS = (*_TABLE, ClientDisconnect)
+_HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
+
+
+async def render(request: Request, error: Exception) -> Response:
+    """Turn an exception into the answer its row of the table asks for."""
+    if isinstance(error, HTTPException):
+        code = _HTTP_CODES.get(error.status_code, "UNKNOWN")
+        return envelope(error.status_code, [_entry(code, error.detail)], error.headers)
+    if isinstance(error, ClientDisconnect):
+        logger.info("the client left during %s %s", request.method, request.scope["path"])
+        return Response(status_code=400)
+    row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
+    if row is None:
+        return envelope(500, [_entry("UNKNOWN", "the registry failed; its log says why")])
+    status, code = row
+    return envelope(status, _entries(code, error), _headers(request, error))
+
+
+def envelope(
+    status: int, entries: list[dict[str, Any]], headers: Mapping[str, str] | None = None
+) -> Response:
+    """Render the error envelope."""
+    body = json.dumps({"errors": entries}).encode()
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _entries(code: str, error: Exception) -> list[dict[str, Any]]:
+    if isinstance(error, errors.ReferencesUnknown):
+        message = "the repository does not hold what the manifest refers to"
+        return [_entry(code, message, {"digest": str(digest)}) for digest in error.missing]
+    return [_entry(code, str(error), _detail(error))]
+
+
+def _entry(code: str, message: str, detail: object = None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"code": code, "message": message}
+    return entry if detail is None else entry | {"detail": detail}
+
+
+def _detail(error: Exception) -> object:
+    if isinstance(error, errors.BlobUnknown):
+        return {"digest": str(error.digest)}
+    if isinstance(error, errors.ManifestUnknown):
+        return {"reference": str(error.reference)}
+    if isinstance(error, errors.RepositoryUnknown):
+        return {"name": error.name}
+    return None
+
+
+def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
+    if isinstance(error, RangeUnsatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
+    if isinstance(error, errors.UploadConflict):
+        # Whoever is out of step learns in the same answer where to go on.
+        return upload_headers.held(error.held)
+    return None

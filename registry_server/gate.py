@@ -1,0 +1,54 @@
+"""The one way to a repository: parse its name, ask whether the caller may, open it.
+
+The name comes from the matched route, never from `request.url`: that is rebuilt from a header the
+caller chose (CVE-2026-48710).
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from registry_server.auth.access import AccessController, Action
+from storage.digest import Digest
+from storage.interfaces import Registry, Repository
+from storage.names import RepositoryName
+
+
+class Gate:
+    """Stands between every handler and the registry."""
+
+    def __init__(self, registry: Registry, access: AccessController) -> None:
+        self._registry = registry
+        self._access = access
+
+    async def base(self, request: Request) -> None:
+        """Let the caller learn that this is a registry."""
+        await self._access.authorize_base(request)
+
+    async def repository(self, request: Request, *actions: Action) -> Repository:
+        """Open the repository the route names, for `actions`.
+
+        Raises `NameInvalid`, or what the access controller raises.
+        """
+        name = RepositoryName.parse(request.path_params["name"])
+        await self._access.authorize(request, name, *actions)
+        return self._registry.repository(name)
+
+    async def catalog(self, request: Request) -> Registry:
+        """Open the registry to be listed."""
+        await self._access.authorize_catalog(request)
+        return self._registry
+
+    async def mount_source(
+        self, request: Request, digest: Digest, named: RepositoryName | None
+    ) -> RepositoryName | None:
+        """Find a repository to mount a blob from: `named`, or any that has it.
+
+        Only one the caller may pull from will do; otherwise a mount would tell what exists, or
+        hand out what the caller may not read.
+        """
+        names = [named] if named is not None else await self._registry.holders(digest)
+        for name in names:
+            if await self._access.may_pull(request, name):
+                return name
+        return None

@@ -1,0 +1,140 @@
+"""The log: one line for each event on stderr, as text, JSON or what logstash reads.
+
+Whoever logs uses the standard library and passes facts as ``extra``; they become fields of the
+line. Nothing in a message can end a line early or pass itself off as another field: text is
+quoted, and control characters are escaped.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from registry_server.config import LogSettings
+
+ACCESS_LOGGER = "registry.access"
+
+_LEVELS = {
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+_NAMES = {
+    logging.CRITICAL: "fatal",
+    logging.ERROR: "error",
+    logging.WARNING: "warning",
+    logging.INFO: "info",
+    logging.DEBUG: "debug",
+}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_BARE_WORD = re.compile(r"[A-Za-z0-9._/@^+:-]+", re.ASCII)
+
+
+class RegistryHandler(logging.StreamHandler[Any]):
+    """The one handler; a class of its own, so that the next `configure` finds the last one's."""
+
+
+def configure(log: LogSettings) -> None:
+    """Send every logger of this process to stderr as `log` says; the last call holds.
+
+    uvicorn's own loggers go the same way, except its access log, which is off: ours is the logger
+    ``registry.access``. That one is written at any level, unless ``log.accesslog.disabled``.
+    """
+    handler = RegistryHandler(sys.stderr)
+    handler.setFormatter(_FORMATTERS[log.formatter](log))
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, RegistryHandler)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(_LEVELS[log.level])
+    _adopt_uvicorn()
+    access = logging.getLogger(ACCESS_LOGGER)
+    access.setLevel(logging.INFO)
+    access.disabled = log.accesslog.disabled
+
+
+def _adopt_uvicorn() -> None:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+    silent = logging.getLogger("uvicorn.access")
+    silent.handlers.clear()
+    silent.propagate = False
+    silent.disabled = True
+
+
+class _Formatter(logging.Formatter):
+    """Gathers what a line holds; subclasses name its parts and write them."""
+
+    names = ("time", "level", "msg")
+
+    def __init__(self, log: LogSettings) -> None:
+        super().__init__()
+        self._fixed = dict(log.fields)
+        self._report_caller = log.reportcaller
+
+    def gather(self, record: logging.LogRecord) -> dict[str, object]:
+        """The parts of a line in order: when, how bad, what, and then the fields."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        level = _NAMES.get(record.levelno, record.levelname.lower())
+        parts: dict[str, object] = dict(
+            zip(self.names, (when.replace("+00:00", "Z"), level, record.getMessage()), strict=True)
+        )
+        for name, value in (self._fixed | self._facts(record)).items():
+            parts[f"fields.{name}" if name in parts else name] = value
+        return parts
+
+    def _facts(self, record: logging.LogRecord) -> dict[str, object]:
+        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if self._report_caller:
+            facts |= {"func": record.funcName, "file": f"{record.pathname}:{record.lineno}"}
+        if record.exc_info:
+            facts["traceback"] = self.formatException(record.exc_info)
+        return facts
+
+
+class TextFormatter(_Formatter):
+    """``time=... level=info msg="..." name=value``, quoted where it has to be."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of text."""
+        return " ".join(f"{_word(k)}={_word(v)}" for k, v in self.gather(record).items())
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object for each line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        return _json(self.gather(record))
+
+
+class LogstashFormatter(_Formatter):
+    """JSON with the names of logstash's event format, version 1."""
+
+    names = ("@timestamp", "level", "message")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        return _json({"@version": "1", **self.gather(record)})
+
+
+_FORMATTERS = {"text": TextFormatter, "json": JsonFormatter, "logstash": LogstashFormatter}
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    if _BARE_WORD.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _json(parts: Mapping[str, object]) -> str:
+    return json.dumps(parts, default=str)

@@ -1,0 +1,83 @@
+"""uvicorn's HTTP/1.1 protocol with a limit on the head of a request.
+
+The parser itself keeps collecting a header that never ends. Here a head of more than HEAD_LIMIT
+bytes, whole or unfinished, ends the connection with 431, and a request that is not HTTP ends it
+with 400, both in the envelope clients expect.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_LIMIT = 64 << 10
+
+
+class HeadTooLarge(Exception):
+    """The head of a request is over HEAD_LIMIT."""
+
+
+class RegistryProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head = 0
+    _in_head = True
+    _messages = 0
+    _refusal = HTTPStatus.BAD_REQUEST
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, and give up on a head that goes on and on."""
+        in_head, messages = self._in_head, self._messages
+        super().data_received(data)
+        # Only what lies within one unfinished head counts, not the requests before it in `data`.
+        if in_head and self._in_head and messages == self._messages:
+            self._head += len(data)
+            if self._head > HEAD_LIMIT and not self.transport.is_closing():
+                self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Start counting."""
+        super().on_message_begin()
+        self._head = 0
+        self._in_head = True
+        self._messages += 1
+
+    def on_url(self, url: bytes) -> None:
+        """Count the target's bytes."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header's bytes."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: what follows is the body."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse and close; uvicorn calls this for whatever the parser refuses."""
+        status = self._refusal
+        entry = {"code": "UNSUPPORTED", "message": f"{status.phrase.lower()}: not a valid request"}
+        body = json.dumps({"errors": [entry]}).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            "docker-distribution-api-version: registry/2.0\r\n"
+            "content-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _count(self, size: int) -> None:
+        """An exception in a callback stops the parser, and uvicorn refuses the request."""
+        self._head += size
+        if self._head > HEAD_LIMIT:
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise HeadTooLarge

@@ -1,0 +1,35 @@
+"""TLS as `http.tls` describes it."""
+
+from __future__ import annotations
+
+import ssl
+
+from registry_server.config.schema import Tls
+
+_VERSIONS = {
+    "tls1.0": ssl.TLSVersion.TLSv1,
+    "tls1.1": ssl.TLSVersion.TLSv1_1,
+    "tls1.2": ssl.TLSVersion.TLSv1_2,
+    "tls1.3": ssl.TLSVersion.TLSv1_3,
+}
+# Python verifies every certificate it asks for: the two modes of distribution that take any
+# certificate are stricter here, never laxer.
+_OPTIONAL = frozenset({"request-client-cert", "verify-client-cert-if-given"})
+
+
+def context(tls: Tls) -> ssl.SSLContext | None:
+    """Build the context to serve with; None when TLS is not configured.
+
+    Raises OSError (ssl.SSLError among them) for files that can't be read or don't fit.
+    """
+    if tls.certificate is None or tls.key is None:
+        return None
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = _VERSIONS[tls.minimumtls]
+    made.load_cert_chain(tls.certificate, tls.key)
+    if tls.clientcas:
+        for authority in tls.clientcas:
+            made.load_verify_locations(authority)
+        optional = tls.clientauth in _OPTIONAL
+        made.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    return made

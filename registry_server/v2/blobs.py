@@ -1,0 +1,59 @@
+"""Blobs: pull, check, delete (spec, "Pulling blobs" and "Deleting Blobs")."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from registry_server.auth.access import Action
+from registry_server.gate import Gate
+from registry_server.v2 import ranges
+from registry_server.v2.responses import (
+    BlobResponse,
+    content_headers,
+    not_modified,
+    range_applies,
+)
+from storage.digest import Digest
+from storage.interfaces import Blob
+
+# What a digest names never changes, so whoever has it may keep it for as long as HTTP can say.
+_FOR_EVER = {"Cache-Control": "max-age=31536000, immutable", "Accept-Ranges": "bytes"}
+
+
+class BlobEndpoints:
+    """`/v2/<name>/blobs/<digest>`"""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def get(self, request: Request) -> Response:
+        """GET, HEAD: end-2"""
+        repository = await self._gate.repository(request, Action.PULL)
+        digest = Digest.parse(request.path_params["digest"])
+        headers = content_headers(digest) | _FOR_EVER
+        if request.method == "HEAD":
+            length = str(await repository.blobs.size(digest))
+            headers |= {"Content-Length": length, "Content-Type": "application/octet-stream"}
+            return Response(headers=headers)
+        if not_modified(request, digest):
+            await repository.blobs.size(digest)
+            return Response(status_code=304, headers=headers)
+        blob = await repository.blobs.open(digest)
+        try:
+            return BlobResponse(blob, _parts(request, digest, blob), headers)
+        except BaseException:
+            await blob.close()
+            raise
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE: end-10"""
+        repository = await self._gate.repository(request, Action.DELETE)
+        await repository.blobs.delete(Digest.parse(request.path_params["digest"]))
+        return Response(status_code=202, headers={"Content-Length": "0"})
+
+
+def _parts(request: Request, digest: Digest, blob: Blob) -> tuple[ranges.ByteRange, ...]:
+    if not range_applies(request, digest):
+        return ()
+    return ranges.parse(request.headers.get("range"), blob.size)

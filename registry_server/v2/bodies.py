@@ -1,0 +1,61 @@
+"""Request bodies: bounded ones read whole, unbounded ones passed on piece by piece."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from registry_server.errors import PayloadTooLarge
+from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
+from storage.interfaces import Chunk
+
+# The spec writes `0-99`; older clients write it as other protocols do, `bytes 0-99/*`.
+_CONTENT_RANGE = re.compile(
+    r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]+|\*))?", re.ASCII
+)
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes; raise `PayloadTooLarge` as soon as that is known."""
+    if (content_length(request) or 0) > limit:
+        raise PayloadTooLarge(limit)
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > limit:
+            raise PayloadTooLarge(limit)
+    return bytes(body)
+
+
+async def pieces(request: Request) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives; raises ClientDisconnect when the client leaves before its end."""
+    async for data in request.stream():
+        if data:
+            yield data
+
+
+def content_length(request: Request) -> int | None:
+    """Return what Content-Length says, None when it is absent (a chunked body)."""
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def chunk(request: Request, held: int) -> Chunk:
+    """Read Content-Range (spec, "Pushing a blob in chunks"), for a session of `held` bytes.
+
+    A malformed one is out of order; one that disagrees with Content-Length is refused before the
+    body is read.
+    """
+    header = request.headers.get("content-range")
+    if header is None:
+        return Chunk()
+    match = _CONTENT_RANGE.fullmatch(header.strip())
+    first, last = map(int, match.groups()) if match else (-1, -2)
+    if last < first:
+        raise ChunkOutOfOrder(first, held)
+    length, declared = last - first + 1, content_length(request)
+    if declared is not None and declared != length and first == held:
+        raise ChunkSizeMismatch(length, declared, held)
+    return Chunk(first, length)

@@ -1,0 +1,102 @@
+"""Manifests: pull, check, push, delete (spec, "Pulling manifests", "Pushing Manifests",
+"Deleting tags", "Deleting Manifests").
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from registry_server.auth.access import Action
+from registry_server.errors import TooManyTags
+from registry_server.gate import Gate
+from registry_server.v2.bodies import read_limited
+from registry_server.v2.negotiation import choose, parse_accept
+from registry_server.v2.responses import content_headers, not_modified
+from registry_server.v2.urls import Urls
+from storage.digest import CANONICAL, Digest
+from storage.errors import DigestInvalid
+from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest
+from storage.names import Reference, Tag, parse_reference
+
+# The spec asks for at least 10; each costs a few durable writes.
+MOST_TAGS = 100
+# Hashing and parsing more than this takes longer than a hop to a thread.
+_INLINE = 64 << 10
+
+
+class ManifestEndpoints:
+    """`/v2/<name>/manifests/<reference>`"""
+
+    def __init__(self, gate: Gate, urls: Urls) -> None:
+        self._gate = gate
+        self._urls = urls
+
+    async def get(self, request: Request) -> Response:
+        """GET, HEAD: end-3"""
+        repository = await self._gate.repository(request, Action.PULL)
+        reference = _reference(request)
+        accept = parse_accept(tuple(request.headers.getlist("accept")))
+        manifest = await choose(repository.manifests, reference, accept)
+        headers = content_headers(manifest.digest) | {"Vary": "Accept"}
+        if not_modified(request, manifest.digest):
+            return Response(status_code=304, headers=headers)
+        headers["Content-Type"] = manifest.media_type
+        return Response(manifest.raw, headers=headers)
+
+    async def put(self, request: Request) -> Response:
+        """PUT: end-7a, end-7b"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        reference = _reference(request)
+        tags = _tags(request, reference)
+        raw = await read_limited(request, MANIFEST_LIMIT)
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if len(raw) <= _INLINE:
+            manifest, digest = _read(raw, content_type, reference)
+        else:
+            manifest, digest = await asyncio.to_thread(_read, raw, content_type, reference)
+        await repository.manifests.put(manifest, digest, tags)
+        headers = {
+            "Location": self._urls.manifest(request, repository.name, digest),
+            "Docker-Content-Digest": str(digest),
+            "Content-Length": "0",
+        }
+        if manifest.subject is not None:
+            headers["OCI-Subject"] = str(manifest.subject.digest)
+        if tags and isinstance(reference, Digest):
+            headers["OCI-Tag"] = ", ".join(map(str, tags))
+        return Response(status_code=201, headers=headers)
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE: end-9"""
+        repository = await self._gate.repository(request, Action.DELETE)
+        reference = _reference(request)
+        if isinstance(reference, Tag):
+            await repository.tags.delete(reference)
+        else:
+            await repository.manifests.delete(reference)
+        return Response(status_code=202, headers={"Content-Length": "0"})
+
+
+def _reference(request: Request) -> Reference:
+    return parse_reference(request.path_params["reference"])
+
+
+def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:
+    """Return the tags a push sets: the one in the path, or those in the query of a digest."""
+    if isinstance(reference, Tag):
+        return (reference,)
+    texts = request.query_params.getlist("tag")
+    if len(texts) > MOST_TAGS:
+        raise TooManyTags(f"a push may name at most {MOST_TAGS} tags")
+    return tuple(dict.fromkeys(map(Tag.parse, texts)))
+
+
+def _read(raw: bytes, content_type: str, reference: Reference) -> tuple[Manifest, Digest]:
+    algorithm = reference.algorithm if isinstance(reference, Digest) else CANONICAL
+    digest = Digest.of(raw, algorithm)
+    if isinstance(reference, Digest) and reference != digest:
+        raise DigestInvalid(f"the manifest hashes to {digest}, not to {reference}")
+    return parse_manifest(raw, content_type), digest

@@ -1,0 +1,102 @@
+"""Accept: which form of a manifest a client gets (RFC 9110 section 12.5.1, and habits of clients).
+
+Absent, `*/*` and `application/*` mean what is stored. A client that can't read an index and asked
+by tag gets the image of the default platform out of it, as it would from CNCF distribution. A
+Docker manifest is served whatever the client says: every client reads it. For all else a client
+is told what it should have accepted, because a bare 404 has puzzled people for years.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from storage.errors import ManifestInvalid, ManifestUnknown
+from storage.interfaces import Manifests, StoredManifest
+from storage.manifests import (
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA1,
+    IMAGE_TYPES,
+    INDEX_TYPES,
+    Descriptor,
+    parse_manifest,
+)
+from storage.names import Reference, Tag
+
+DEFAULT_PLATFORM = ("linux", "amd64")
+_ALWAYS_SERVED = frozenset({DOCKER_MANIFEST, DOCKER_SCHEMA1})
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """What a client accepts: media ranges, each accepted or excluded."""
+
+    ranges: Mapping[str, bool]
+
+    def allows(self, media_type: str) -> bool:
+        """Tell whether `media_type` is acceptable; the most specific range that fits decides."""
+        if not self.ranges:
+            return True
+        for candidate in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+            if candidate in self.ranges:
+                return self.ranges[candidate]
+        return False
+
+
+@lru_cache(maxsize=256)
+def parse_accept(headers: tuple[str, ...]) -> Accept:
+    """Read all Accept headers of a request as one list; what makes no sense is passed over."""
+    ranges: dict[str, bool] = {}
+    for item in ",".join(headers).split(","):
+        media_range, *parameters = (part.strip() for part in item.lower().split(";"))
+        if media_range:
+            ranges[media_range] = not _is_excluded(parameters)
+    return Accept(ranges)
+
+
+def _is_excluded(parameters: list[str]) -> bool:
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            return value.strip() != "" and not value.strip().strip("0.")
+    return False
+
+
+async def choose(manifests: Manifests, reference: Reference, accept: Accept) -> StoredManifest:
+    """Return what `reference` names in a form the client accepts; raise `ManifestUnknown`."""
+    stored = await manifests.get(reference)
+    if accept.allows(stored.media_type):
+        return stored
+    if stored.media_type in INDEX_TYPES and isinstance(reference, Tag):
+        child = await _default_image(manifests, stored, accept)
+        if child is not None:
+            return child
+    if stored.media_type in _ALWAYS_SERVED:
+        return stored
+    raise ManifestUnknown(
+        reference,
+        f"{reference} is stored as {stored.media_type}, which the request does not accept; "
+        f"send the header Accept: {stored.media_type}",
+    )
+
+
+async def _default_image(
+    manifests: Manifests, index: StoredManifest, accept: Accept
+) -> StoredManifest | None:
+    if not any(map(accept.allows, IMAGE_TYPES)):
+        return None
+    try:
+        children = parse_manifest(index.raw).children
+        fitting = next(filter(_is_default, children), None)
+        child = None if fitting is None else await manifests.get(fitting.digest)
+    except (ManifestInvalid, ManifestUnknown):
+        return None
+    if child is None or not (child.media_type in _ALWAYS_SERVED or accept.allows(child.media_type)):
+        return None
+    return child
+
+
+def _is_default(child: Descriptor) -> bool:
+    platform = child.platform
+    return platform is not None and (platform.os, platform.architecture) == DEFAULT_PLATFORM

@@ -1,0 +1,66 @@
+"""Referrers: what has a manifest as its subject (spec, "Listing Referrers")."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from registry_server.auth.access import Action
+from registry_server.gate import Gate
+from registry_server.v2.pagination import window
+from registry_server.v2.urls import Urls
+from storage.digest import Digest
+from storage.manifests import OCI_INDEX, Descriptor
+
+_MOST = 1000
+
+
+class ReferrerEndpoints:
+    """`/v2/<name>/referrers/<digest>`: an index, empty rather than absent."""
+
+    def __init__(self, gate: Gate, urls: Urls) -> None:
+        self._gate = gate
+        self._urls = urls
+
+    async def get(self, request: Request) -> Response:
+        """GET, HEAD: end-12a, end-12b"""
+        repository = await self._gate.repository(request, Action.PULL)
+        subject = Digest.parse(request.path_params["digest"])
+        artifact_type = request.query_params.get("artifactType") or None
+        wanted = window(request)
+        limit = max(wanted.limit(_MOST, _MOST) or 0, 1)
+        page = await repository.referrers.page(subject, artifact_type, wanted.last, limit)
+        headers = {}
+        if artifact_type is not None:
+            headers["OCI-Filters-Applied"] = "artifactType"
+        if page.more:
+            query = {"artifactType": artifact_type} if artifact_type else {}
+            query |= {"n": str(limit), "last": str(page.entries[-1].digest)}
+            path = f"/v2/{repository.name}/referrers/{subject}"
+            headers["Link"] = self._urls.next_page(path, **query)
+        return Response(_index(page.entries), headers=headers, media_type=OCI_INDEX)
+
+
+def _index(referrers: tuple[Descriptor, ...]) -> bytes:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [_entry(referrer) for referrer in referrers],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _entry(referrer: Descriptor) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "mediaType": referrer.media_type,
+        "digest": str(referrer.digest),
+        "size": referrer.size,
+    }
+    if referrer.artifact_type:
+        entry["artifactType"] = referrer.artifact_type
+    if referrer.annotations:
+        entry["annotations"] = dict(referrer.annotations)
+    return entry

@@ -1,0 +1,124 @@
+"""Answers that carry content: conditional requests, and blobs whole or in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from registry_server.v2.ranges import ByteRange
+from storage.digest import Digest
+from storage.interfaces import Blob
+
+_BYTES = "application/octet-stream"
+
+
+def content_headers(digest: Digest) -> dict[str, str]:
+    """Name the content of an answer: the quoted digest is as strong an ETag as there is."""
+    return {"Docker-Content-Digest": str(digest), "ETag": f'"{digest}"'}
+
+
+def not_modified(request: Request, digest: Digest) -> bool:
+    """Tell whether If-None-Match names this content (RFC 9110 section 13.1.2).
+
+    Clients write the digest bare as well as quoted; a weak tag is as good as a strong one here.
+    """
+    for header in request.headers.getlist("if-none-match"):
+        for tag in header.split(","):
+            if tag.strip().removeprefix("W/").strip('"') in (str(digest), "*"):
+                return True
+    return False
+
+
+def range_applies(request: Request, digest: Digest) -> bool:
+    """Tell whether If-Range lets the Range header count (RFC 9110 section 13.1.5)."""
+    condition = request.headers.get("if-range")
+    return condition is None or condition.strip() == f'"{digest}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is sent in one go: some bytes of framing, then a part of the blob."""
+
+    head: bytes
+    part: ByteRange
+
+    @property
+    def length(self) -> int:
+        """How many bytes that is."""
+        return len(self.head) + self.part.stop - self.part.start
+
+
+class BlobResponse(Response):
+    """Streams a blob, or `parts` of it, and closes it whatever happens."""
+
+    def __init__(
+        self, blob: Blob, parts: tuple[ByteRange, ...], headers: Mapping[str, str]
+    ) -> None:
+        self._blob = blob
+        boundary = uuid.uuid4().hex
+        self._frames = _frames(blob.size, parts, boundary)
+        length = {"Content-Length": str(sum(frame.length for frame in self._frames))}
+        super().__init__(
+            status_code=206 if parts else 200,
+            headers={**headers, **_framing(blob.size, parts, boundary), **length},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer; stop reading the blob when the client is gone."""
+        watch = asyncio.create_task(_disconnected(receive))
+        start = {"type": "http.response.start", "status": self.status_code}
+        try:
+            await send({**start, "headers": self.raw_headers})
+            await self._send_body(send, watch)
+        finally:
+            watch.cancel()
+            await self._blob.close()
+
+    async def _send_body(self, send: Send, watch: asyncio.Task[None]) -> None:
+        for frame in self._frames:
+            if frame.head:
+                await send({"type": "http.response.body", "body": frame.head, "more_body": True})
+            async for data in self._blob.stream(frame.part.start, frame.part.stop):
+                if watch.done():
+                    return
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _framing(size: int, parts: tuple[ByteRange, ...], boundary: str) -> dict[str, str]:
+    """Say what the body is: the blob, one part of it, or several."""
+    if len(parts) > 1:
+        return {"Content-Type": f"multipart/byteranges; boundary={boundary}"}
+    plain = {"Content-Type": _BYTES}
+    return plain | {"Content-Range": parts[0].content_range(size)} if parts else plain
+
+
+def _frames(size: int, parts: tuple[ByteRange, ...], boundary: str) -> tuple[Frame, ...]:
+    if len(parts) <= 1:
+        return (Frame(b"", parts[0] if parts else ByteRange(0, size)),)
+    last = Frame(f"\r\n--{boundary}--\r\n".encode(), ByteRange(0, 0))
+    return (*(Frame(_head(size, part, boundary), part) for part in parts), last)
+
+
+def _head(size: int, part: ByteRange, boundary: str) -> bytes:
+    """Introduce one of several parts (RFC 9110 section 14.6)."""
+    lines = (
+        "",
+        f"--{boundary}",
+        f"Content-Type: {_BYTES}",
+        f"Content-Range: {part.content_range(size)}",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

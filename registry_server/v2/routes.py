@@ -1,0 +1,55 @@
+"""The wire on one screen: one route per endpoint of the spec, in the order of its table.
+
+They are plain Starlette routes: FastAPI's cost several times as much to dispatch and answer HEAD
+with 405. `{name:path}` takes as much as it can, so a repository may be called `a/manifests/b`;
+what is not a name after all is told so by the gate.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from registry_server.gate import Gate
+from registry_server.v2.base import BaseEndpoint
+from registry_server.v2.blobs import BlobEndpoints
+from registry_server.v2.listings import ListingEndpoints
+from registry_server.v2.manifests import ManifestEndpoints
+from registry_server.v2.referrers import ReferrerEndpoints
+from registry_server.v2.uploads import UploadEndpoints
+from registry_server.v2.urls import Urls
+
+
+def routes(gate: Gate, urls: Urls, most_tags: int | None, most_names: int) -> list[Route]:
+    """Return the `/v2/` endpoints; GET answers HEAD as well."""
+    base = BaseEndpoint(gate)
+    blobs = BlobEndpoints(gate)
+    manifests = ManifestEndpoints(gate, urls)
+    uploads = UploadEndpoints(gate, urls)
+    listings = ListingEndpoints(gate, urls, most_tags, most_names)
+    referrers = ReferrerEndpoints(gate, urls)
+
+    base_path = "/v2/"
+    blob = "/v2/{name:path}/blobs/{digest}"
+    manifest = "/v2/{name:path}/manifests/{reference}"
+    new_upload = "/v2/{name:path}/blobs/uploads/"
+    upload = "/v2/{name:path}/blobs/uploads/{upload}"
+    referrer_list = "/v2/{name:path}/referrers/{digest}"
+    tag_list = "/v2/{name:path}/tags/list"
+    return [
+        Route(base_path, base.get),  # end-1
+        Route(base_path.rstrip("/"), base.get),
+        Route(manifest, manifests.get),  # end-3
+        Route(blob, blobs.get),  # end-2
+        Route(new_upload, uploads.start, methods=["POST"]),  # end-4, end-11
+        Route(new_upload.rstrip("/"), uploads.start, methods=["POST"]),
+        Route(upload, uploads.append, methods=["PATCH"]),  # end-5
+        Route(upload, uploads.finish, methods=["PUT"]),  # end-6
+        Route(manifest, manifests.put, methods=["PUT"]),  # end-7
+        Route(tag_list, listings.tags),  # end-8
+        Route(manifest, manifests.delete, methods=["DELETE"]),  # end-9
+        Route(blob, blobs.delete, methods=["DELETE"]),  # end-10
+        Route(referrer_list, referrers.get),  # end-12
+        Route(upload, uploads.status),  # end-13
+        Route(upload, uploads.cancel, methods=["DELETE"]),  # end-14
+        Route("/v2/_catalog", listings.catalog),
+    ]

@@ -1,0 +1,126 @@
+"""Uploads: begin, send, ask, finish, cancel, or mount (spec, "Pushing blobs").
+
+A request that needs bytes holds the session alone while it runs; between requests nobody does,
+and any worker serves the next one.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from registry_server.auth.access import Action
+from registry_server.gate import Gate
+from registry_server.v2 import bodies, upload_headers
+from registry_server.v2.urls import Urls
+from storage.digest import CANONICAL, Digest, supported
+from storage.errors import BlobUnknown, DigestInvalid
+from storage.interfaces import Chunk, Repository
+from storage.names import RepositoryName, UploadId
+
+
+class UploadEndpoints:
+    """`/v2/<name>/blobs/uploads/` and what lies below it."""
+
+    def __init__(self, gate: Gate, urls: Urls) -> None:
+        self._gate = gate
+        self._urls = urls
+
+    async def start(self, request: Request) -> Response:
+        """POST: end-4a, end-4b, end-4c, end-11"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        query = request.query_params
+        if "mount" in query:
+            return await self._mount(request, repository, Digest.parse(query["mount"]))
+        if "digest" in query:
+            return await self._push_at_once(request, repository, Digest.parse(query["digest"]))
+        return await self._begin(request, repository, query.get("digest-algorithm", CANONICAL))
+
+    async def append(self, request: Request) -> Response:
+        """PATCH: end-5"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        id = _upload_id(request)
+        async with repository.uploads.open(id) as upload:
+            await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
+            held = upload.length
+        return self._progress(request, repository, id, held, status=202)
+
+    async def finish(self, request: Request) -> Response:
+        """PUT: end-6"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        if "digest" not in request.query_params:
+            raise DigestInvalid("the digest of the whole blob is missing from the query")
+        digest = Digest.parse(request.query_params["digest"])
+        async with repository.uploads.open(_upload_id(request)) as upload:
+            await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
+            await upload.commit(digest)
+        return self._created(request, repository, digest)
+
+    async def status(self, request: Request) -> Response:
+        """GET, HEAD: end-13"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        id = _upload_id(request)
+        held = await repository.uploads.length(id)
+        return self._progress(request, repository, id, held, status=204)
+
+    async def cancel(self, request: Request) -> Response:
+        """DELETE: end-14"""
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        id = _upload_id(request)
+        await repository.uploads.cancel(id)
+        return Response(status_code=204, headers={"Docker-Upload-UUID": str(id)})
+
+    async def _mount(self, request: Request, repository: Repository, digest: Digest) -> Response:
+        """Link the blob from where it is; begin an upload of it when that can't be done."""
+        text = request.query_params.get("from")
+        named = RepositoryName.parse(text) if text else None
+        source = await self._gate.mount_source(request, digest, named)
+        if source is not None:
+            try:
+                await repository.blobs.mount(digest, source)
+                return self._created(request, repository, digest)
+            except BlobUnknown:
+                pass
+        return await self._begin(request, repository, digest.algorithm)
+
+    async def _push_at_once(
+        self, request: Request, repository: Repository, digest: Digest
+    ) -> Response:
+        """Take the whole blob; if the client leaves midway there is nothing to go on with."""
+        id = await repository.uploads.start(digest.algorithm)
+        try:
+            async with repository.uploads.open(id) as upload:
+                await upload.append(bodies.pieces(request), Chunk())
+                await upload.commit(digest)
+        except DigestInvalid:
+            raise
+        except BaseException:
+            await repository.uploads.cancel(id)
+            raise
+        return self._created(request, repository, digest)
+
+    async def _begin(self, request: Request, repository: Repository, algorithm: str) -> Response:
+        id = await repository.uploads.start(supported(algorithm))
+        return self._progress(request, repository, id, 0, status=202)
+
+    def _progress(
+        self, request: Request, repository: Repository, id: UploadId, held: int, *, status: int
+    ) -> Response:
+        headers = upload_headers.held(held)
+        headers["Location"] = self._urls.upload(request, repository.name, id)
+        headers["Docker-Upload-UUID"] = str(id)
+        if status != 204:
+            headers["Content-Length"] = "0"
+        return Response(status_code=status, headers=headers)
+
+    def _created(self, request: Request, repository: Repository, digest: Digest) -> Response:
+        headers = {
+            "Location": self._urls.blob(request, repository.name, digest),
+            "Docker-Content-Digest": str(digest),
+            "Content-Length": "0",
+        }
+        return Response(status_code=201, headers=headers)
+
+
+def _upload_id(request: Request) -> UploadId:
+    return UploadId.parse(request.path_params["upload"])

@@ -1,0 +1,72 @@
+"""The URLs a client is sent to.
+
+Relative by default, so that a proxy which terminates TLS or listens elsewhere cannot turn a push
+into one to the wrong place. `http.host` makes them absolute; `http.relativeurls: false` takes the
+host from the request, as CNCF distribution does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+from storage.digest import Digest
+from storage.names import RepositoryName, UploadId
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Builds URLs: `host` is the base of absolute ones, `prefix` what `/v2/` is mounted under."""
+
+    host: str = ""
+    prefix: str = ""
+    from_request: bool = False
+    trusted: tuple[Network, ...] = ()
+
+    def blob(self, request: Request, name: RepositoryName, digest: Digest) -> str:
+        """Return where a blob can be pulled."""
+        return f"{self._base(request)}/v2/{name}/blobs/{digest}"
+
+    def manifest(self, request: Request, name: RepositoryName, digest: Digest) -> str:
+        """Return where a manifest can be pulled."""
+        return f"{self._base(request)}/v2/{name}/manifests/{digest}"
+
+    def upload(self, request: Request, name: RepositoryName, id: UploadId) -> str:
+        """Return where an upload goes on."""
+        return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}"
+
+    def next_page(self, path: str, **query: str) -> str:
+        """Render the Link header of a listing that goes on."""
+        parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+        return f'<{self.prefix}{path}?{parameters}>; rel="next"'
+
+    def _base(self, request: Request) -> str:
+        if self.host:
+            return f"{self.host}{self.prefix}"
+        return f"{self._asked(request)}{self.prefix}" if self.from_request else self.prefix
+
+    def _asked(self, request: Request) -> str:
+        """Return scheme and host as the client wrote them, or nothing when it did not."""
+        scheme = str(request.scope["scheme"])
+        host = request.headers.get("host", "")
+        if self._is_trusted(request):
+            scheme = _first(request, "x-forwarded-proto") or scheme
+            host = _first(request, "x-forwarded-host") or host
+        return f"{scheme}://{host}" if host else ""
+
+    def _is_trusted(self, request: Request) -> bool:
+        try:
+            peer = ipaddress.ip_address(request.client.host if request.client else "")
+        except ValueError:
+            return False
+        return any(peer in network for network in self.trusted)
+
+
+def _first(request: Request, header: str) -> str:
+    return request.headers.get(header, "").partition(",")[0].strip()

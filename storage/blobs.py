@@ -1,0 +1,88 @@
+"""The content store: every blob and manifest once, under its digest.
+
+It knows nothing of repositories; whoever asks has checked membership already.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from storage import paths
+from storage.cache import Lru
+from storage.digest import Digest
+from storage.drivers.base import Driver, OpenFile, View
+from storage.errors import PathNotFound
+
+logger = logging.getLogger(__name__)
+
+# Manifests are small and asked for by every node of a cluster at once.
+CACHE_BYTES = 32 << 20
+
+
+class BlobStore:
+    """Content by digest."""
+
+    def __init__(self, driver: Driver, cache_bytes: int = CACHE_BYTES) -> None:
+        self._driver = driver
+        self._cache: Lru[Digest, bytes] = Lru(cache_bytes, len)
+
+    async def size(self, digest: Digest) -> int | None:
+        """Return how many bytes `digest` names; None when they are absent or were cut short."""
+        found = await self._driver.stat(paths.blob(digest))
+        if found is None or _cut_short(digest, found.size):
+            return None
+        return found.size
+
+    async def open(self, digest: Digest) -> OpenFile | None:
+        """Open the bytes of `digest`; None when they are absent or were cut short."""
+        try:
+            file = await self._driver.open(paths.blob(digest))
+        except PathNotFound:
+            return None
+        if _cut_short(digest, file.size):
+            await file.close()
+            return None
+        return file
+
+    async def read(self, digest: Digest, limit: int) -> bytes | None:
+        """Return all bytes of `digest`, verified; None when absent, damaged, or over `limit`."""
+        content = self._cache.get(digest)
+        if content is None:
+            content = await self._load(digest, limit)
+            if content is not None:
+                self._cache.put(digest, content)
+        return content
+
+    async def put(self, digest: Digest, content: bytes) -> None:
+        """Store `content`, which the caller has verified against `digest`, durably."""
+        await self._driver.write(paths.blob(digest), content)
+        self._cache.put(digest, content)
+
+    async def _load(self, digest: Digest, limit: int) -> bytes | None:
+        return await self._driver.batch(lambda view: read_verified(view, digest, limit))
+
+
+def read_verified(view: View, digest: Digest, limit: int) -> bytes | None:
+    """Read all bytes of `digest` within a batch, as `BlobStore.read` does, past any cache."""
+    try:
+        content = view.read(paths.blob(digest), limit + 1)
+    except PathNotFound:
+        return None
+    if len(content) <= limit and Digest.of(content, digest.algorithm) == digest:
+        return content
+    logger.error("the bytes stored for %s are not what it names; treated as absent", digest)
+    return None
+
+
+def stored_size(view: View, digest: Digest) -> int | None:
+    """Look at the bytes of `digest` within a batch, as `BlobStore.size` does."""
+    found = view.stat(paths.blob(digest))
+    return None if found is None or _cut_short(digest, found.size) else found.size
+
+
+def _cut_short(digest: Digest, size: int) -> bool:
+    """Recognise the empty file that a crash of an older registry left in place of content."""
+    if size or digest.is_empty:
+        return False
+    logger.error("the bytes stored for %s were cut to nothing; treated as absent", digest)
+    return True

@@ -1,0 +1,1 @@
+"""Where bytes lie: one contract, `base`, and the drivers that keep it."""

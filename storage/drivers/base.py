@@ -1,0 +1,151 @@
+"""The contract between what bytes mean (above) and where they lie (below).
+
+Paths are relative, joined by slashes, and already safe: they come from `storage.paths` alone.
+Every method may be called from any worker process at once; what a method promises about
+durability and atomicity, it promises across processes and across a power cut.
+
+A driver need not be able to append to or rename what it stores. Unfinished bytes wait in its
+`Staging`, which is a folder for files and may be a multipart upload for an object store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+# Links, notes and hash states are all far smaller; a driver may read so little inline.
+SMALL = 4096
+# How much is read or written in one hop to a worker thread.
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a driver knows of a file: its size in bytes, its last change in seconds since 1970."""
+
+    size: int
+    modified: float
+
+
+class View(Protocol):
+    """Synchronous reads, for a job that makes many of them in one go."""
+
+    def names(self, path: str) -> list[str]:
+        """Name the entries of a folder, in no order; nothing when there is no such folder.
+
+        A driver without real folders leaves out empty ones. Names are not checked: another
+        program may have put anything there.
+        """
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Read as `Driver.read` does."""
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Look as `Driver.stat` does."""
+
+    def modified(self, path: str) -> int | None:
+        """Tell when entries of a folder last came or went, in ns; None when it can't be told."""
+
+
+class OpenFile(Protocol):
+    """A file open for reading, whose bytes stay readable until it is closed, deleted or not."""
+
+    size: int
+
+    def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `stop`, at most CHUNK at a time."""
+
+    async def close(self) -> None:
+        """Let go; calling it twice does nothing."""
+
+
+class StagedFile(Protocol):
+    """Unfinished bytes, held exclusively: no other holder in any process until it is let go."""
+
+    length: int
+
+    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+        """Add `data` at the end, and have `observe` see it on the same worker thread.
+
+        On failure nothing of `data` counts as held.
+        """
+
+    async def truncate(self, length: int) -> None:
+        """Forget everything after the first `length` bytes."""
+
+    async def sync(self) -> None:
+        """Return when what is held survives a power cut."""
+
+    def stream(self, start: int) -> AsyncIterator[bytearray]:
+        """Yield what is held from `start` to the end."""
+
+    async def adopt(self, target: str) -> None:
+        """Make what is held the content of `target`: durable, atomic, replacing what was there.
+
+        The staged file is gone afterwards.
+        """
+
+
+class Staging(Protocol):
+    """Where unfinished bytes wait."""
+
+    async def create(self, path: str) -> None:
+        """Begin with zero bytes held; `path` must be new."""
+
+    async def length(self, path: str) -> int:
+        """Tell how many bytes are held; raise PathNotFound when nothing was created."""
+
+    def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
+        """Hold what is staged exclusively.
+
+        Raises PathNotFound, or StagingBusy when another holder does not let go soon.
+        """
+
+    async def discard(self, folder: str) -> None:
+        """Remove a session's folder with all in it; not durable, and no error when it is gone."""
+
+
+class StagingBusy(Exception):
+    """Another holder has the staged file."""
+
+
+class Driver(Protocol):
+    """One place to keep bytes in."""
+
+    @property
+    def staging(self) -> Staging:
+        """Where unfinished bytes wait."""
+
+    async def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Return the whole file, cut after `limit` bytes; raise PathNotFound."""
+
+    async def stat(self, path: str) -> FileInfo | None:
+        """Look at a file; None when there is none."""
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether there is a file or a folder; a driver may not know of empty folders."""
+
+    async def open(self, path: str) -> OpenFile:
+        """Open a file for reading; raise PathNotFound."""
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Make `content` the file's: all or nothing for a reader, durable when this returns."""
+
+    async def note(self, path: str, content: bytes) -> None:
+        """Write something small that a power cut may take away or damage, and nothing else."""
+
+    async def delete(self, path: str) -> bool:
+        """Remove a file, or a folder with all in it, in one instant for a reader; durable.
+
+        Returns whether there was anything.
+        """
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job` where its reads do not hold up the event loop, and return its result."""
+
+    async def close(self) -> None:
+        """Let go of threads and connections; the driver is not used afterwards."""

@@ -1,0 +1,173 @@
+"""Files below a root folder. Correctness rests on rename, O_EXCL and flock, never on this process.
+
+Reads of a few bytes run on the event loop: on a local disk a hop to a thread costs more than the
+read. Everything else (content, listings, writes, fsync) runs on the driver's own threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import aiofiles
+from aiofiles.threadpool.binary import AsyncFileIO
+
+from storage.drivers import durable
+from storage.drivers.base import CHUNK, SMALL, FileInfo, View
+from storage.drivers.file_staging import FileStaging
+from storage.errors import PathNotFound
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Ours alone, beside `docker/`: where removed folders are emptied.
+TRASH = ".trash"
+
+
+class FileView:
+    """Synchronous reads below a root folder."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def names(self, path: str) -> list[str]:
+        """Name the entries of a folder."""
+        try:
+            return os.listdir(self._at(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Read at most `limit` bytes of a file."""
+        try:
+            fd = os.open(self._at(path), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise PathNotFound(path) from None
+        try:
+            return _read_all(fd, limit)
+        except IsADirectoryError:
+            raise PathNotFound(path) from None
+        finally:
+            os.close(fd)
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Look at a file."""
+        try:
+            found = os.stat(self._at(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return FileInfo(size=found.st_size, modified=found.st_mtime)
+
+    def modified(self, path: str) -> int | None:
+        """Tell when entries of a folder last came or went."""
+        try:
+            return os.stat(self._at(path)).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+class OpenedFile:
+    """A file open for reading."""
+
+    def __init__(self, file: AsyncFileIO) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+
+    async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to `stop`; short only if the file was cut meanwhile."""
+        await self._file.seek(start)
+        while start < stop:
+            data = await self._file.read(min(CHUNK, stop - start))
+            if not data:
+                return
+            start += len(data)
+            yield data
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._file.close()
+
+
+class FilesystemDriver:
+    """Everything below `root`, which must exist."""
+
+    def __init__(self, root: Path, *, sync: bool = True, threads: int = 32) -> None:
+        self.root = os.path.abspath(root)
+        self._sync = sync
+        self._view = FileView(self.root)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self.staging = FileStaging(self.root, self._run, sync=sync)
+
+    async def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Return the whole file, inline when it is known to be small."""
+        if limit <= SMALL:
+            return self._view.read(path, limit)
+        return await self._run(self._view.read, path, limit)
+
+    async def stat(self, path: str) -> FileInfo | None:
+        """Look at a file, inline."""
+        return self._view.stat(path)
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether there is a file or a folder, inline."""
+        return self._view.stat(path) is not None
+
+    async def open(self, path: str) -> OpenedFile:
+        """Open a file for reading."""
+        try:
+            file = await aiofiles.open(self._at(path), "rb", buffering=0, executor=self._pool)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise PathNotFound(path) from None
+        return OpenedFile(file)
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Make `content` the file's, durably."""
+        await self._run(durable.replace, self._at(path), content, sync=self._sync)
+
+    async def note(self, path: str, content: bytes) -> None:
+        """Write something that may be lost."""
+        await self._run(durable.replace, self._at(path), content, sync=False)
+
+    async def delete(self, path: str) -> bool:
+        """Remove a file or a folder."""
+        trash = self._at(TRASH)
+        return await self._run(durable.remove, self._at(path), trash, sync=self._sync)
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job` on a worker thread."""
+        return await self._run(job, self._view)
+
+    async def close(self) -> None:
+        """End the worker threads; what they are doing is finished first."""
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def empty_trash(self) -> None:
+        """Remove what a process that died left in the trash; blocks, call before serving."""
+        shutil.rmtree(self._at(TRASH), ignore_errors=True)
+
+    def _at(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    data = os.read(fd, limit)
+    if not data or len(data) == limit:
+        return data
+    parts = [data]
+    held = len(data)
+    while held < limit and (more := os.read(fd, limit - held)):
+        parts.append(more)
+        held += len(more)
+    return b"".join(parts)

@@ -1,0 +1,182 @@
+"""A dictionary of files, for tests and for trying things out: one process, gone when it ends.
+
+It has no real folders, as an object store has none, so what passes on it assumes none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from storage.drivers.base import CHUNK, SMALL, FileInfo, StagingBusy, View
+from storage.errors import PathNotFound
+
+T = TypeVar("T")
+
+_PATIENCE = 5.0
+
+
+@dataclass(slots=True)
+class _File:
+    content: bytes
+    modified: float = field(default_factory=time.time)
+
+
+class _MemoryView:
+    """Reads of the dictionary; they never block."""
+
+    def __init__(self, files: dict[str, _File]) -> None:
+        self._files = files
+
+    def names(self, path: str) -> list[str]:
+        """Name what lies below a folder, directly."""
+        prefix = f"{path}/"
+        below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
+        return list({rest.partition("/")[0] for rest in below})
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Read at most `limit` bytes of a file."""
+        if path not in self._files:
+            raise PathNotFound(path)
+        return self._files[path].content[:limit]
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Look at a file."""
+        found = self._files.get(path)
+        if found is None:
+            return None
+        return FileInfo(size=len(found.content), modified=found.modified)
+
+    def modified(self, path: str) -> None:
+        """It can't be told: there are no folders."""
+
+
+class _MemoryFile:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        for at in range(start, min(stop, self.size), CHUNK):
+            yield self._content[at : min(at + CHUNK, stop)]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _HeldBytes:
+    def __init__(self, driver: MemoryDriver, path: str, data: bytearray) -> None:
+        self._driver = driver
+        self._path = path
+        self._data = data
+
+    @property
+    def length(self) -> int:
+        return len(self._data)
+
+    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+        self._data += data
+        observe(data)
+
+    async def truncate(self, length: int) -> None:
+        del self._data[length:]
+
+    async def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
+    async def stream(self, start: int) -> AsyncIterator[bytearray]:
+        for at in range(start, len(self._data), CHUNK):
+            yield self._data[at : at + CHUNK]
+
+    async def adopt(self, target: str) -> None:
+        await self._driver.write(target, bytes(self._data))
+        await self._driver.staging.discard(self._path)
+
+
+class _MemoryStaging:
+    def __init__(self, driver: MemoryDriver) -> None:
+        self._driver = driver
+        self._held: dict[str, bytearray] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def create(self, path: str) -> None:
+        self._held[path] = bytearray()
+        self._locks[path] = asyncio.Lock()
+
+    async def length(self, path: str) -> int:
+        if path not in self._held:
+            raise PathNotFound(path)
+        return len(self._held[path])
+
+    @asynccontextmanager
+    async def open(self, path: str) -> AsyncIterator[_HeldBytes]:
+        await self.length(path)
+        lock = self._locks[path]
+        try:
+            await asyncio.wait_for(lock.acquire(), _PATIENCE)
+        except TimeoutError:
+            raise StagingBusy from None
+        try:
+            await self.length(path)
+            yield _HeldBytes(self._driver, path, self._held[path])
+        finally:
+            lock.release()
+
+    async def discard(self, folder: str) -> None:
+        for path in [key for key in self._held if key == folder or key.startswith(f"{folder}/")]:
+            del self._held[path], self._locks[path]
+        await self._driver.delete(folder)
+
+
+class MemoryDriver:
+    """Everything in one dictionary."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._view = _MemoryView(self._files)
+        self.staging = _MemoryStaging(self)
+
+    async def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Return at most `limit` bytes of a file."""
+        return self._view.read(path, limit)
+
+    async def stat(self, path: str) -> FileInfo | None:
+        """Look at a file."""
+        return self._view.stat(path)
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether there is a file, or a file below a folder."""
+        prefix = f"{path}/"
+        return path in self._files or any(key.startswith(prefix) for key in self._files)
+
+    async def open(self, path: str) -> _MemoryFile:
+        """Open a file for reading."""
+        if path not in self._files:
+            raise PathNotFound(path)
+        return _MemoryFile(self._files[path].content)
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Replace a file's content."""
+        self._files[path] = _File(content)
+
+    async def note(self, path: str, content: bytes) -> None:
+        """Replace a file's content."""
+        self._files[path] = _File(content)
+
+    async def delete(self, path: str) -> bool:
+        """Remove a file, or all files below a folder."""
+        gone = [key for key in self._files if key == path or key.startswith(f"{path}/")]
+        for key in gone:
+            del self._files[key]
+        return bool(gone)
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job` here: it does not block."""
+        return job(self._view)
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,143 @@
+"""The domain's errors, carrying facts and never a status code.
+
+StorageError
+├── InvalidInput            the caller's words do not follow the spec's grammar
+│   ├── NameInvalid
+│   ├── TagInvalid
+│   ├── DigestInvalid       malformed, of an unsupported algorithm, or not what the bytes hash to
+│   ├── UploadIdInvalid
+│   └── ManifestInvalid
+├── Unknown                 well-formed, and not here
+│   ├── RepositoryUnknown
+│   ├── BlobUnknown
+│   ├── ManifestUnknown     by digest or by tag
+│   ├── ReferencesUnknown   a manifest names content its repository does not hold
+│   └── UploadUnknown
+├── UploadConflict          the session and the request disagree
+│   ├── ChunkOutOfOrder
+│   ├── ChunkSizeMismatch
+│   └── UploadBusy          another request is writing to the session
+└── PathNotFound            a driver's: no such path
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storage.digest import Digest
+
+
+class StorageError(Exception):
+    """Everything this package raises on purpose."""
+
+
+class PathNotFound(StorageError):
+    """A driver holds nothing at this path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"nothing is stored at {path}")
+        self.path = path
+
+
+class InvalidInput(StorageError):
+    """A value that does not follow the spec's grammar."""
+
+
+class NameInvalid(InvalidInput):
+    """Not a repository name."""
+
+
+class TagInvalid(InvalidInput):
+    """Not a tag."""
+
+
+class DigestInvalid(InvalidInput):
+    """Not a digest, not a supported one, or not the digest of the bytes it came with."""
+
+
+class UploadIdInvalid(InvalidInput):
+    """Not the identifier of an upload session."""
+
+
+class ManifestInvalid(InvalidInput):
+    """Not a manifest of a supported type, or one whose fields contradict each other."""
+
+
+class Unknown(StorageError):
+    """Well-formed, and not here."""
+
+
+class RepositoryUnknown(Unknown):
+    """No such repository."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"repository {name} is not known to this registry")
+        self.name = name
+
+
+class BlobUnknown(Unknown):
+    """The repository has no such blob."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"blob {digest} is not known to this repository")
+        self.digest = digest
+
+
+class ManifestUnknown(Unknown):
+    """The repository has no such manifest; `reference` is the tag or digest asked for."""
+
+    def __init__(self, reference: object, reason: str | None = None) -> None:
+        super().__init__(reason or f"manifest {reference} is not known to this repository")
+        self.reference = reference
+
+
+class ReferencesUnknown(Unknown):
+    """A manifest refers to content that its repository does not hold: `missing`, in order."""
+
+    def __init__(self, missing: tuple[Digest, ...]) -> None:
+        super().__init__(f"{len(missing)} referenced blobs or manifests are not in the repository")
+        self.missing = missing
+
+
+class UploadUnknown(Unknown):
+    """The repository has no such upload session."""
+
+    def __init__(self, upload: object) -> None:
+        super().__init__(f"upload {upload} is not known to this repository")
+
+
+class UploadConflict(StorageError):
+    """The session and the request disagree; `held` is the number of bytes the session holds."""
+
+    def __init__(self, message: str, held: int) -> None:
+        super().__init__(message)
+        self.held = held
+
+
+class ChunkOutOfOrder(UploadConflict):
+    """A chunk does not begin where the session ends."""
+
+    def __init__(self, start: int, held: int) -> None:
+        super().__init__(f"the chunk starts at {start}, the upload holds {held} bytes", held)
+
+
+class ChunkSizeMismatch(UploadConflict):
+    """A chunk's body is not as long as it was declared to be; none of it was kept."""
+
+    def __init__(self, declared: int, received: int, held: int) -> None:
+        super().__init__(f"the chunk declares {declared} bytes, {received} arrived", held)
+
+
+class UploadBusy(UploadConflict):
+    """Another request is writing to this session right now."""
+
+    def __init__(self, held: int) -> None:
+        super().__init__("another request is writing to this upload", held)
+
+
+class OperationDisabled(StorageError):
+    """The registry is configured not to do this: `what` is "deleting" or "writing"."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is disabled in this registry's configuration")

@@ -1,0 +1,76 @@
+"""The hash states of one upload session: written down after each request, taken up by the next."""
+
+from __future__ import annotations
+
+from storage import paths
+from storage.digest import CANONICAL, HEX_LENGTHS
+from storage.drivers.base import Driver
+from storage.errors import PathNotFound
+from storage.hashing import Hasher, Hashers
+from storage.names import RepositoryName, UploadId
+
+# The digits of the largest offset a state's 64-bit length can hold.
+_LONGEST_OFFSET = 19
+
+
+class HashStates:
+    """What `hashstates/` of one session holds."""
+
+    def __init__(
+        self, driver: Driver, hashers: Hashers, name: RepositoryName, id: UploadId
+    ) -> None:
+        self._driver = driver
+        self._hashers = hashers
+        self._name = name
+        self._id = id
+
+    async def newest(self, length: int) -> Hasher:
+        """Take up the state that covers most of the first `length` bytes, or start over.
+
+        A damaged state, or one that covers more than is held, is passed over.
+        """
+        found = await self._list()
+        for algorithm, offset in sorted(found, key=lambda state: state[1], reverse=True):
+            if 0 < offset <= length:
+                hasher = self._hashers.restore(algorithm, await self._read(algorithm, offset))
+                if hasher is not None and hasher.length == offset:
+                    return hasher
+        return self._hashers.new(found[0][0] if found else CANONICAL)
+
+    def fresh(self, algorithm: str) -> Hasher:
+        """Start over with another algorithm than the session was begun with."""
+        return self._hashers.new(algorithm)
+
+    async def note(self, hasher: Hasher) -> None:
+        """Write down a state that covers durable bytes, then drop those it supersedes.
+
+        The state at 0 tells a later request which algorithm the session was begun with.
+        """
+        state = hasher.state()
+        if state is None:
+            return
+        superseded = await self._list()
+        await self._driver.note(self._path(hasher.algorithm, hasher.length), state)
+        for algorithm, offset in superseded:
+            if (algorithm, offset) != (hasher.algorithm, hasher.length):
+                await self._driver.staging.discard(self._path(algorithm, offset))
+
+    async def _list(self) -> list[tuple[str, int]]:
+        folder = paths.upload_states(self._name, self._id)
+        return await self._driver.batch(
+            lambda view: [
+                (algorithm, int(name))
+                for algorithm in HEX_LENGTHS
+                for name in view.names(f"{folder}/{algorithm}")
+                if name.isascii() and name.isdigit() and len(name) <= _LONGEST_OFFSET
+            ]
+        )
+
+    async def _read(self, algorithm: str, offset: int) -> bytes:
+        try:
+            return await self._driver.read(self._path(algorithm, offset))
+        except PathNotFound:
+            return b""
+
+    def _path(self, algorithm: str, offset: int) -> str:
+        return paths.upload_state(self._name, self._id, algorithm, offset)

@@ -1,0 +1,185 @@
+"""What a registry is, on one page. Read this first.
+
+`Registry` opens a `Repository`; a repository has five parts, each small. The stored ones are in
+`storage.registry` and `storage.repository`; anything that caches, mirrors or announces wraps them
+with the same interface, and a handler never asks which one it holds.
+
+Every method may raise `storage.errors`; each docstring names those a caller should expect.
+Nothing is remembered between calls: membership is always what the storage says now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from storage.digest import Digest
+from storage.listing import Page
+from storage.manifests import Descriptor, Manifest
+from storage.names import Reference, RepositoryName, Tag, UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a request says of its body: where it starts and its length in bytes, when it does."""
+
+    start: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed: its bytes, their digest, and the type they are."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
+class Blob(Protocol):
+    """A blob open for reading: its bytes stay readable until `close`, even if it is deleted."""
+
+    size: int
+
+    def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `stop`."""
+
+    async def close(self) -> None:
+        """Let go; calling it twice does nothing."""
+
+
+class Blobs(Protocol):
+    """The blobs that are members of a repository."""
+
+    async def size(self, digest: Digest) -> int:
+        """Return a blob's size in bytes; raise `BlobUnknown`."""
+
+    async def open(self, digest: Digest) -> Blob:
+        """Open a blob, which the caller closes; raise `BlobUnknown`."""
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        """Make a blob of `source` a member here, durably; raise `BlobUnknown` if it has none.
+
+        Whether the caller may read `source` was decided before.
+        """
+
+    async def delete(self, digest: Digest) -> None:
+        """End a blob's membership; raise `BlobUnknown`. Its bytes are collected later."""
+
+
+class Manifests(Protocol):
+    """The manifests that are members of a repository."""
+
+    async def get(self, reference: Reference) -> StoredManifest:
+        """Return the manifest of a digest, or the one a tag points to; raise `ManifestUnknown`."""
+
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Store a manifest whose bytes hash to `digest`, then point each of `tags` at it, durably.
+
+        Raises `ReferencesUnknown` when the repository lacks what it refers to, and
+        `ManifestInvalid` when it breaks the operator's rules. Putting the same one again is fine.
+        """
+
+    async def delete(self, digest: Digest) -> None:
+        """End a manifest's membership: for a reader it and its tags go in one instant.
+
+        Raises `ManifestUnknown`.
+        """
+
+
+class Tags(Protocol):
+    """The tags of a repository."""
+
+    async def page(self, after: str, limit: int | None) -> Page[Tag]:
+        """List tags behind `after` in the order of their bytes; raise `RepositoryUnknown`."""
+
+    async def delete(self, tag: Tag) -> None:
+        """Remove a tag alone: its manifest and other tags stay. Raises `ManifestUnknown`."""
+
+
+class Upload(Protocol):
+    """An upload session that the caller holds alone until it lets go of it."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes the session holds."""
+
+    async def append(self, source: AsyncIterator[bytes], chunk: Chunk) -> None:
+        """Add what `source` yields. If it breaks off, what arrived is kept.
+
+        Raises `ChunkOutOfOrder` before reading anything and `ChunkSizeMismatch` after undoing.
+        """
+
+    async def commit(self, digest: Digest) -> None:
+        """Make what is held a member blob, durably, and end the session.
+
+        Raises `DigestInvalid`, which ends the session too.
+        """
+
+
+class Uploads(Protocol):
+    """The upload sessions of a repository; they outlive requests, workers and restarts."""
+
+    async def start(self, algorithm: str) -> UploadId:
+        """Begin a session that hashes with `algorithm`."""
+
+    async def length(self, id: UploadId) -> int:
+        """Return how many bytes a session holds; raise `UploadUnknown`."""
+
+    def open(self, id: UploadId) -> AbstractAsyncContextManager[Upload]:
+        """Hold a session alone; raise `UploadUnknown`, or `UploadBusy` if someone else does."""
+
+    async def cancel(self, id: UploadId) -> None:
+        """End a session and drop what it holds; raise `UploadUnknown` or `UploadBusy`."""
+
+
+class Referrers(Protocol):
+    """Which manifests of a repository have a given subject."""
+
+    async def page(
+        self, subject: Digest, artifact_type: str | None, after: str, limit: int
+    ) -> Page[Descriptor]:
+        """List referrers behind `after` in the order of their digests, of one type or of all."""
+
+
+class Repository(Protocol):
+    """One repository; it need not exist yet, the first push makes it."""
+
+    @property
+    def name(self) -> RepositoryName:
+        """Its name."""
+
+    @property
+    def blobs(self) -> Blobs:
+        """Its blobs."""
+
+    @property
+    def manifests(self) -> Manifests:
+        """Its manifests."""
+
+    @property
+    def tags(self) -> Tags:
+        """Its tags."""
+
+    @property
+    def uploads(self) -> Uploads:
+        """Its upload sessions."""
+
+    @property
+    def referrers(self) -> Referrers:
+        """Its referrers."""
+
+
+class Registry(Protocol):
+    """All repositories."""
+
+    def repository(self, name: RepositoryName) -> Repository:
+        """Open a repository, existing or not; asks nothing of the storage."""
+
+    async def catalog(self, after: str, limit: int) -> Page[RepositoryName]:
+        """List repositories that hold a manifest, behind `after`, in the order of their bytes."""
+
+    async def holders(self, digest: Digest) -> list[RepositoryName]:
+        """Find the repositories of which a blob is a member, in the order of their bytes."""

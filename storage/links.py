@@ -1,0 +1,57 @@
+"""Links: files that hold a digest as text. They decide what belongs to a repository.
+
+Older registries left empty links behind when the power went. Such a link is logged and treated
+as absent, so that one damaged file never stops a pull, a listing or a collection.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from storage.digest import Digest
+from storage.drivers.base import Driver, View
+from storage.errors import DigestInvalid, PathNotFound
+
+logger = logging.getLogger(__name__)
+
+
+class Links:
+    """The links of one driver."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def read(self, path: str) -> Digest | None:
+        """Return the digest a link holds; None when it is absent or damaged."""
+        try:
+            return _parse(path, await self._driver.read(path))
+        except PathNotFound:
+            return None
+
+    async def write(self, path: str, digest: Digest) -> None:
+        """Point a link at `digest`, durably.
+
+        Call it after what it points to is durable, or a crash leaves a dangling promise.
+        """
+        await self._driver.write(path, str(digest).encode())
+
+    async def remove(self, path: str) -> bool:
+        """Remove a link, durably, before what it points to; return whether there was one."""
+        return await self._driver.delete(path)
+
+
+def read_link(view: View, path: str) -> Digest | None:
+    """Read a link within a batch, as `Links.read` does."""
+    try:
+        return _parse(path, view.read(path))
+    except PathNotFound:
+        return None
+
+
+def _parse(path: str, content: bytes) -> Digest | None:
+    try:
+        # distribution trims nothing and writes no newline; people with editors do.
+        return Digest.parse(content.decode("ascii").strip())
+    except (UnicodeDecodeError, DigestInvalid):
+        logger.error("link %s is damaged and treated as absent: %r", path, content[:80])
+        return None

@@ -1,0 +1,1 @@
+"""Work on a whole registry, each in two steps: plan what to do, then do it."""

@@ -1,0 +1,138 @@
+"""Registries that refuse: wrappers that stand before the stored one and never reach it.
+
+What a registry is configured not to do it cannot do, whatever route a request came by: one
+registry checked such a switch on some of its routes only (CVE-2026-41888).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from storage.digest import Digest
+from storage.errors import OperationDisabled
+from storage.interfaces import (
+    Blob,
+    Blobs,
+    Manifests,
+    Referrers,
+    Registry,
+    Repository,
+    StoredManifest,
+    Tags,
+    Upload,
+    Uploads,
+)
+from storage.listing import Page
+from storage.manifests import Manifest
+from storage.names import Reference, RepositoryName, Tag, UploadId
+
+
+class UndeletableRegistry:
+    """A registry whose content can be added to and not be deleted (`storage.delete.enabled`)."""
+
+    def __init__(self, inner: Registry) -> None:
+        self._inner = inner
+
+    def repository(self, name: RepositoryName) -> Repository:
+        """Open a repository that refuses to delete."""
+        return _Undeletable(self._inner.repository(name))
+
+    async def catalog(self, after: str, limit: int) -> Page[RepositoryName]:
+        """List repositories."""
+        return await self._inner.catalog(after, limit)
+
+    async def holders(self, digest: Digest) -> list[RepositoryName]:
+        """Find the repositories that have a blob."""
+        return await self._inner.holders(digest)
+
+
+class ReadOnlyRegistry(UndeletableRegistry):
+    """A registry that is only read from (`storage.maintenance.readonly`)."""
+
+    def repository(self, name: RepositoryName) -> Repository:
+        """Open a repository that refuses to change."""
+        return _ReadOnly(self._inner.repository(name))
+
+
+class _Undeletable:
+    def __init__(self, inner: Repository) -> None:
+        self.name: RepositoryName = inner.name
+        self.blobs: Blobs = _UndeletableBlobs(inner.blobs)
+        self.manifests: Manifests = _UndeletableManifests(inner.manifests)
+        self.tags: Tags = _UndeletableTags(inner.tags)
+        self.uploads: Uploads = inner.uploads
+        self.referrers: Referrers = inner.referrers
+
+
+class _ReadOnly(_Undeletable):
+    def __init__(self, inner: Repository) -> None:
+        super().__init__(inner)
+        self.blobs = _ReadOnlyBlobs(inner.blobs)
+        self.manifests = _ReadOnlyManifests(inner.manifests)
+        self.uploads = _ReadOnlyUploads()
+
+
+class _UndeletableBlobs:
+    def __init__(self, inner: Blobs) -> None:
+        self._inner = inner
+
+    async def size(self, digest: Digest) -> int:
+        return await self._inner.size(digest)
+
+    async def open(self, digest: Digest) -> Blob:
+        return await self._inner.open(digest)
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        await self._inner.mount(digest, source)
+
+    async def delete(self, digest: Digest) -> None:
+        raise OperationDisabled("deleting")
+
+
+class _ReadOnlyBlobs(_UndeletableBlobs):
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        raise OperationDisabled("writing")
+
+
+class _UndeletableManifests:
+    def __init__(self, inner: Manifests) -> None:
+        self._inner = inner
+
+    async def get(self, reference: Reference) -> StoredManifest:
+        return await self._inner.get(reference)
+
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        await self._inner.put(manifest, digest, tags)
+
+    async def delete(self, digest: Digest) -> None:
+        raise OperationDisabled("deleting")
+
+
+class _ReadOnlyManifests(_UndeletableManifests):
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        raise OperationDisabled("writing")
+
+
+class _UndeletableTags:
+    def __init__(self, inner: Tags) -> None:
+        self._inner = inner
+
+    async def page(self, after: str, limit: int | None) -> Page[Tag]:
+        return await self._inner.page(after, limit)
+
+    async def delete(self, tag: Tag) -> None:
+        raise OperationDisabled("deleting")
+
+
+class _ReadOnlyUploads:
+    async def start(self, algorithm: str) -> UploadId:
+        raise OperationDisabled("writing")
+
+    async def length(self, id: UploadId) -> int:
+        raise OperationDisabled("writing")
+
+    def open(self, id: UploadId) -> AbstractAsyncContextManager[Upload]:
+        raise OperationDisabled("writing")
+
+    async def cancel(self, id: UploadId) -> None:
+        raise OperationDisabled("writing")

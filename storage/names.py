@@ -1,0 +1,98 @@
+"""Names, tags, references and upload ids by the grammar of the distribution spec, "Pulling
+manifests". Each is parsed once, at the edge; past it nothing is a bare string.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from storage.digest import Digest
+from storage.errors import NameInvalid, TagInvalid, UploadIdInvalid
+
+# Longer names do not fit the path limits of clients that put a host name in front.
+NAME_LIMIT = 255
+
+# A component never starts with "_", which is what keeps `_layers` and its siblings apart from
+# repositories that lie below, and never is "." or "..", which keeps every path inside the root.
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RepositoryName:
+    """`library/app`: one or more components joined by slashes."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @staticmethod
+    def parse(text: str) -> RepositoryName:
+        """Read `text`, or raise `NameInvalid`."""
+        if len(text) > NAME_LIMIT:
+            raise NameInvalid(f"a repository name has at most {NAME_LIMIT} characters")
+        if not all(map(is_component, text.split("/"))):
+            raise NameInvalid(f"{text!r} is not a repository name")
+        return RepositoryName(text)
+
+
+def is_component(text: str) -> bool:
+    """Whether `text` may stand between two slashes of a repository name."""
+    return _COMPONENT.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """A name for a manifest within a repository."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @staticmethod
+    def parse(text: str) -> Tag:
+        """Read `text`, or raise `TagInvalid`."""
+        if not is_tag(text):
+            raise TagInvalid(f"{text[:160]!r} is not a tag")
+        return Tag(text)
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` follows the grammar of tags; also asked of names found on disk."""
+    return _TAG.fullmatch(text) is not None
+
+
+Reference: TypeAlias = Tag | Digest
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a tag or a digest; no tag has a colon, so that tells which error is the right one."""
+    return Digest.parse(text) if ":" in text else Tag.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadId:
+    """The name of an upload session: a UUID in its canonical lower-case form."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @staticmethod
+    def parse(text: str) -> UploadId:
+        """Read `text`, or raise `UploadIdInvalid`."""
+        if not _UUID.fullmatch(text):
+            raise UploadIdInvalid(f"{text[:160]!r} is not an upload id")
+        return UploadId(text)
+
+    @staticmethod
+    def new() -> UploadId:
+        """Draw a random one."""
+        return UploadId(str(uuid.uuid4()))

@@ -1,0 +1,149 @@
+"""Which manifests of a repository have a given subject: an index of links that can be rebuilt.
+
+Our own pushes keep it complete. Content that came by another way (an older registry on the same
+volume, a copied folder) is found by comparing when the folders of revisions last changed with
+what was noted after the last scan. A scan reads each manifest once per process; what its subject
+is never changes. Manifests listed under the spec's referrers tag schema are revisions of the
+repository like any other, so the scan finds them too (spec, "Enabling the Referrers API").
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from storage import paths
+from storage.blobs import BlobStore, read_verified
+from storage.cache import Lru
+from storage.digest import HEX_LENGTHS, Digest
+from storage.drivers.base import Driver, View
+from storage.errors import DigestInvalid, ManifestInvalid, PathNotFound
+from storage.links import Links, read_link
+from storage.listing import Page
+from storage.manifests import MANIFEST_LIMIT, Descriptor, Manifest, parse_manifest
+from storage.names import RepositoryName
+
+# A page must fit what clients accept for an index; a descriptor is smaller than its manifest.
+PAGE_BYTES = 3 << 20
+# A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
+_SETTLED_NS = 2_000_000_000
+
+Scanned: TypeAlias = dict[str, int]
+# The subject of a manifest, in a tuple so that "none" can be remembered as well.
+Subjects: TypeAlias = Lru[Digest, tuple[Digest | None]]
+
+
+def remembered_subjects() -> Subjects:
+    """Make the memory of subjects that the referrer stores of one process share."""
+    return Lru(limit=200_000, cost=lambda _: 1)
+
+
+class ReferrerStore:
+    """The referrers of repository `name`."""
+
+    def __init__(
+        self, driver: Driver, blobs: BlobStore, subjects: Subjects, name: RepositoryName
+    ) -> None:
+        self._driver = driver
+        self._blobs = blobs
+        self._links = Links(driver)
+        self._subjects = subjects
+        self._name = name
+
+    async def add(self, subject: Digest, referrer: Digest) -> None:
+        """Record that `referrer`, whose bytes are durable, has `subject`."""
+        await self._links.write(paths.referrer_link(self._name, subject, referrer), referrer)
+
+    async def remove(self, subject: Digest, referrer: Digest) -> None:
+        """Forget that `referrer` has `subject`."""
+        await self._links.remove(paths.referrer_link(self._name, subject, referrer))
+
+    async def page(
+        self, subject: Digest, artifact_type: str | None, after: str, limit: int
+    ) -> Page[Descriptor]:
+        """List referrers in the order of their digests, those behind `after`, of one type."""
+        await self._catch_up()
+        found: list[Descriptor] = []
+        budget = PAGE_BYTES
+        for referrer in await self._driver.batch(lambda view: self._listed(view, subject, after)):
+            manifest = await self._manifest(referrer)
+            if manifest is None or artifact_type not in (None, manifest.artifact_type):
+                continue
+            budget -= len(manifest.raw)
+            if found and (budget < 0 or len(found) == limit):
+                return Page(tuple(found), more=True)
+            found.append(manifest.describe(referrer))
+        return Page(tuple(found))
+
+    def _listed(self, view: View, subject: Digest, after: str) -> list[Digest]:
+        folder = paths.referrers(self._name, subject)
+        listed = (digest for digest in _digests(view, folder) if str(digest) > after)
+        return sorted((one for one in listed if self._is_member(view, one)), key=str)
+
+    def _is_member(self, view: View, digest: Digest) -> bool:
+        return read_link(view, paths.revision_link(self._name, digest)) == digest
+
+    async def _manifest(self, digest: Digest) -> Manifest | None:
+        raw = await self._blobs.read(digest, MANIFEST_LIMIT)
+        return None if raw is None else _parse(raw)
+
+    async def _catch_up(self) -> None:
+        changed, noted = await self._driver.batch(self._changes)
+        if changed and changed == noted:
+            return
+        for referrer, subject in await self._driver.batch(self._unlisted):
+            await self.add(subject, referrer)
+        settled = time.time_ns() - max(changed.values(), default=0) > _SETTLED_NS
+        if changed and settled:
+            note = json.dumps(changed).encode()
+            await self._driver.note(paths.referrers_scanned(self._name), note)
+
+    def _changes(self, view: View) -> tuple[Scanned, object]:
+        folder = paths.revisions(self._name)
+        changed = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        try:
+            noted = json.loads(view.read(paths.referrers_scanned(self._name)))
+        except (PathNotFound, ValueError):
+            noted = None
+        return {alg: at for alg, at in changed.items() if at is not None}, noted
+
+    def _unlisted(self, view: View) -> list[tuple[Digest, Digest]]:
+        """Find manifests with a subject that the index does not have yet."""
+        missing = []
+        for referrer in _digests(view, paths.revisions(self._name)):
+            subject = self._subject(view, referrer)
+            if subject is None:
+                continue
+            link = paths.referrer_link(self._name, subject, referrer)
+            if read_link(view, link) != referrer and self._is_member(view, referrer):
+                missing.append((referrer, subject))
+        return missing
+
+    def _subject(self, view: View, digest: Digest) -> Digest | None:
+        known = self._subjects.get(digest)
+        if known is None:
+            raw = read_verified(view, digest, MANIFEST_LIMIT)
+            if raw is None:
+                return None
+            manifest = _parse(raw)
+            known = (manifest.subject.digest if manifest and manifest.subject else None,)
+            self._subjects.put(digest, known)
+        return known[0]
+
+
+def _digests(view: View, folder: str) -> Iterator[Digest]:
+    for algorithm in HEX_LENGTHS:
+        for name in view.names(f"{folder}/{algorithm}"):
+            try:
+                yield Digest.parse(f"{algorithm}:{name}")
+            except DigestInvalid:
+                continue
+
+
+def _parse(raw: bytes) -> Manifest | None:
+    try:
+        return parse_manifest(raw)
+    except ManifestInvalid:
+        return None

@@ -1,0 +1,212 @@
+"""A stored repository: membership checks, and the order of writes that survives any crash.
+
+    push      blob data → revision link → referrer link → tag history → tag
+    delete    revision link → tags → referrer link
+
+Each arrow is a point where the power may go. On the way up what is written later points at what
+is durable already. On the way down the revision link goes first: from that instant neither the
+digest nor any tag that still points to it answers, and what is left behind is rubbish.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from storage import paths
+from storage.blobs import BlobStore, stored_size
+from storage.digest import Digest
+from storage.drivers.base import Driver, OpenFile, View
+from storage.errors import (
+    BlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    ReferencesUnknown,
+    RepositoryUnknown,
+)
+from storage.hashing import Hashers
+from storage.interfaces import StoredManifest
+from storage.links import Links, read_link
+from storage.listing import Page
+from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest, sniff_media_type
+from storage.names import Reference, RepositoryName, Tag
+from storage.referrers import ReferrerStore, Subjects
+from storage.rules import ManifestRules
+from storage.tags import TagStore
+from storage.uploads import UploadStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the repositories of one registry share."""
+
+    driver: Driver
+    blobs: BlobStore
+    links: Links
+    hashers: Hashers
+    rules: ManifestRules
+    subjects: Subjects
+
+
+class StoredRepository:
+    """A repository in a driver's storage."""
+
+    def __init__(self, stores: Stores, name: RepositoryName) -> None:
+        self.name = name
+        tags = TagStore(stores.driver, name)
+        self.referrers = ReferrerStore(stores.driver, stores.blobs, stores.subjects, name)
+        self.blobs = StoredBlobs(stores, name)
+        self.manifests = StoredManifests(stores, name, tags, self.referrers)
+        self.tags = StoredTags(stores, name, tags)
+        self.uploads = UploadStore(stores.driver, stores.hashers, name)
+
+
+class StoredBlobs:
+    """Blobs whose link is in `_layers`."""
+
+    def __init__(self, stores: Stores, name: RepositoryName) -> None:
+        self._stores = stores
+        self._name = name
+
+    async def size(self, digest: Digest) -> int:
+        """Return a blob's size in bytes."""
+        size = await self._stores.blobs.size(await self._content(digest))
+        if size is None:
+            raise BlobUnknown(digest)
+        return size
+
+    async def open(self, digest: Digest) -> OpenFile:
+        """Open a blob, which the caller closes."""
+        file = await self._stores.blobs.open(await self._content(digest))
+        if file is None:
+            raise BlobUnknown(digest)
+        return file
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        """Link a blob of `source` here, as `source` links it."""
+        content = await StoredBlobs(self._stores, source)._content(digest)
+        if await self._stores.blobs.size(content) is None:
+            raise BlobUnknown(digest)
+        await self._stores.links.write(paths.layer_link(self._name, digest), content)
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove a blob's link."""
+        await self._content(digest)
+        await self._stores.links.remove(paths.layer_link(self._name, digest))
+
+    async def _content(self, digest: Digest) -> Digest:
+        """Return the digest the content is stored under, or raise `BlobUnknown`.
+
+        It is the blob's own, except where distribution took a sha512 push: it stores that under
+        the sha256 of the bytes and has the link say so.
+        """
+        content = await self._stores.links.read(paths.layer_link(self._name, digest))
+        if content is None:
+            raise BlobUnknown(digest)
+        return content
+
+
+class StoredManifests:
+    """Manifests whose link is in `_manifests/revisions`."""
+
+    def __init__(
+        self, stores: Stores, name: RepositoryName, tags: TagStore, referrers: ReferrerStore
+    ) -> None:
+        self._stores = stores
+        self._name = name
+        self._tags = tags
+        self._referrers = referrers
+
+    async def get(self, reference: Reference) -> StoredManifest:
+        """Return the manifest of a digest, or the one a tag points to."""
+        digest = await self._resolve(reference)
+        raw = await self._stores.blobs.read(digest, MANIFEST_LIMIT)
+        if raw is None:
+            raise ManifestUnknown(reference)
+        try:
+            return StoredManifest(digest, sniff_media_type(raw), raw)
+        except ManifestInvalid:
+            logger.error("revision %s of %s is not a manifest", digest, self._name)
+            raise ManifestUnknown(reference) from None
+
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Store a manifest and point tags at it, in the order drawn above."""
+        self._stores.rules.check_urls(manifest)
+        missing = await self._stores.driver.batch(lambda view: self._missing(view, manifest))
+        if missing:
+            raise ReferencesUnknown(missing)
+        await self._stores.blobs.put(digest, manifest.raw)
+        await self._stores.links.write(paths.revision_link(self._name, digest), digest)
+        if manifest.subject is not None:
+            await self._referrers.add(manifest.subject.digest, digest)
+        for tag in tags:
+            await self._tags.point(tag, digest)
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove a manifest's link, which is the instant it is gone, then what is left over."""
+        await self._resolve(digest)
+        raw = await self._stores.blobs.read(digest, MANIFEST_LIMIT)
+        await self._stores.links.remove(paths.revision_link(self._name, digest))
+        for tag in await self._tags.pointing_to(digest):
+            await self._tags.remove(tag)
+        await self._forget_subject(digest, raw)
+
+    async def _resolve(self, reference: Reference) -> Digest:
+        digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
+        if digest is None:
+            raise ManifestUnknown(reference)
+        if await self._stores.links.read(paths.revision_link(self._name, digest)) != digest:
+            raise ManifestUnknown(reference)
+        return digest
+
+    def _missing(self, view: View, manifest: Manifest) -> tuple[Digest, ...]:
+        rules = self._stores.rules
+        blobs = dict.fromkeys(blob.digest for blob in rules.required_blobs(manifest))
+        children = dict.fromkeys(child.digest for child in rules.required_manifests(manifest))
+        lacking = [digest for digest in blobs if not self._has_blob(view, digest)]
+        lacking += [digest for digest in children if not self._has_manifest(view, digest)]
+        return tuple(lacking)
+
+    def _has_blob(self, view: View, digest: Digest) -> bool:
+        content = read_link(view, paths.layer_link(self._name, digest))
+        return content is not None and stored_size(view, content) is not None
+
+    def _has_manifest(self, view: View, digest: Digest) -> bool:
+        linked = read_link(view, paths.revision_link(self._name, digest)) == digest
+        return linked and stored_size(view, digest) is not None
+
+    async def _forget_subject(self, digest: Digest, raw: bytes | None) -> None:
+        try:
+            subject = parse_manifest(raw).subject if raw is not None else None
+        except ManifestInvalid:
+            return
+        if subject is not None:
+            await self._referrers.remove(subject.digest, digest)
+
+
+class StoredTags:
+    """Tags of a repository that exists."""
+
+    def __init__(self, stores: Stores, name: RepositoryName, tags: TagStore) -> None:
+        self._driver = stores.driver
+        self._name = name
+        self._tags = tags
+
+    async def page(self, after: str, limit: int | None) -> Page[Tag]:
+        """List tags behind `after`."""
+        page = await self._tags.page(after, limit)
+        if not page.entries and not await self._exists():
+            raise RepositoryUnknown(str(self._name))
+        return page
+
+    async def delete(self, tag: Tag) -> None:
+        """Remove a tag alone."""
+        if not await self._tags.remove(tag):
+            raise ManifestUnknown(tag)
+
+    async def _exists(self) -> bool:
+        """A repository exists once something was pushed to it; an upload in progress is not."""
+        manifests, layers = paths.manifests(self._name), paths.layers(self._name)
+        return await self._driver.exists(manifests) or await self._driver.exists(layers)

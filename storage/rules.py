@@ -1,0 +1,59 @@
+"""What a pushed manifest must bring along: rules an operator may tighten or loosen, pure.
+
+They are `validation.manifests` of the configuration, with distribution's meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from storage.errors import ManifestInvalid
+from storage.manifests import Descriptor, Manifest, Platform
+
+
+class IndexChildren(Enum):
+    """Which children of an index must be in the repository."""
+
+    ALL = "all"
+    NONE = "none"
+    LISTED = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRules:
+    """`children` with `platforms` for indexes; URL patterns for layers that have URLs."""
+
+    children: IndexChildren = IndexChildren.ALL
+    platforms: frozenset[tuple[str, str]] = frozenset()
+    allowed_urls: tuple[re.Pattern[str], ...] = ()
+    denied_urls: tuple[re.Pattern[str], ...] = ()
+
+    def required_blobs(self, manifest: Manifest) -> Iterator[Descriptor]:
+        """Yield the blobs that must be in the repository: all but those fetched from URLs."""
+        return (blob for blob in manifest.blobs if not blob.is_foreign)
+
+    def required_manifests(self, manifest: Manifest) -> Iterator[Descriptor]:
+        """Yield the children that must be in the repository; a subject never needs to be."""
+        return (child for child in manifest.children if self._is_required(child.platform))
+
+    def check_urls(self, manifest: Manifest) -> None:
+        """Raise `ManifestInvalid` when a layer points somewhere it must not."""
+        for blob in manifest.blobs:
+            for url in blob.urls:
+                if not self._is_allowed(url):
+                    raise ManifestInvalid(f"the URL {url[:200]!r} of {blob.digest} is not allowed")
+
+    def _is_required(self, platform: Platform | None) -> bool:
+        if self.children is IndexChildren.LISTED:
+            return platform is None or (platform.os, platform.architecture) in self.platforms
+        return self.children is IndexChildren.ALL
+
+    def _is_allowed(self, url: str) -> bool:
+        if not url.startswith(("http://", "https://")) or "#" in url:
+            return False
+        if self.allowed_urls and not any(rule.search(url) for rule in self.allowed_urls):
+            return False
+        return not any(rule.search(url) for rule in self.denied_urls)

@@ -1,0 +1,43 @@
+"""Real clients, each started once, against one live server.
+
+With REGISTRY_TESTS_PEER=1 the server is Debian's docker-registry: what fails there too is
+a client's habit or a fault of the test, not of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fixtures import client_folder, containerd, containers, docker
+from tests.support.servers import DistributionServer, LiveServer, RegistryServer
+
+__all__ = ["client_folder", "containerd", "containers", "docker"]
+
+PEER_VARIABLE = "REGISTRY_TESTS_PEER"
+
+
+@pytest.fixture(scope="session")
+def server(client_folder: Path) -> Iterator[LiveServer]:
+    """Give the live server that all client tests share, each in repositories of its own."""
+    kind = DistributionServer if os.environ.get(PEER_VARIABLE) == "1" else RegistryServer
+    with kind(client_folder / "registry") as live:
+        yield live
+
+
+@pytest.fixture
+def beyond_the_peer(server: LiveServer) -> None:
+    """Skip what registry 2.8 does not do, when that is the server."""
+    if isinstance(server, DistributionServer):
+        pytest.skip("docker-registry 2.8 does not do this")
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest) -> str:
+    """Give a repository name that no other test uses."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return f"clients/{request.module.__name__.rpartition('_')[2]}/{name.strip('-')}"

@@ -1,0 +1,39 @@
+"""What the tests of the configuration share: writing a file and reading it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from registry_server.config import ConfigError, Loaded, Overrides, load
+
+Read = Callable[..., Loaded]
+Refuse = Callable[..., tuple[str, ...]]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Load a configuration from its text, with an environment and options."""
+
+    def read(
+        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides = Overrides()
+    ) -> Loaded:
+        path = tmp_path / "config.yml"
+        path.write_text(text)
+        return load(path, environ or {}, overrides)
+
+    return read
+
+
+@pytest.fixture
+def refuse(read: Read, tmp_path: Path) -> Refuse:
+    """Load a configuration that must be refused; answers the problems, without the folder."""
+
+    def refuse(
+        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides = Overrides()
+    ) -> tuple[str, ...]:
+        with pytest.raises(ConfigError) as caught:
+            read(text, environ, overrides)
+        return tuple(problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems)
+
+    return refuse

@@ -1,0 +1,114 @@
+"""The example and the manual name every key, and no key that does not exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from registry_server.config import Settings, keys, load, support
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config.example.yaml"
+MANUAL = ROOT / "docs" / "configuration.md"
+
+# A "#" directly before a key, or before more than one space, switches a line off; "# " explains.
+_SWITCHED_OFF = re.compile(r"^( *)#(?=\S|  )", re.MULTILINE)
+
+
+def _switched_on() -> object:
+    text = _SWITCHED_OFF.sub(r"\1", EXAMPLE.read_text())
+    return yaml.load(text, Loader=yaml.BaseLoader)
+
+
+def _holds(value: object, key: tuple[str, ...]) -> bool:
+    if not key:
+        return True
+    if key[0] == keys.ITEM:
+        return isinstance(value, list) and any(_holds(item, key[1:]) for item in value)
+    return isinstance(value, dict) and key[0] in value and _holds(value[key[0]], key[1:])
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    if isinstance(keys.at(path), keys.Leaf):
+        return
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from _paths(child, (*path, name))
+    if isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _paths(child, (*path, index))
+
+
+def _written(key: tuple[str, ...]) -> str:
+    return ".".join(key).replace(f".{keys.ITEM}", keys.ITEM)
+
+
+def test_the_example_is_read_and_says_the_defaults() -> None:
+    """The example loads without a word and is the same as saying nothing."""
+    loaded = load(EXAMPLE, {})
+    assert loaded.settings == Settings()
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
+def test_the_example_holds_every_key(key: tuple[str, ...]) -> None:
+    """Each key of the schema is in the example, switched on or off."""
+    assert _holds(_switched_on(), key)
+
+
+def test_the_example_switches_on_what_is_implemented_and_nothing_else() -> None:
+    """What is not implemented is switched off in the example."""
+    live = yaml.load(EXAMPLE.read_text(), Loader=yaml.BaseLoader)
+    switched_on = {key for key in map(_written, keys.leaves()) if _holds(live, tuple(key.split(".")))}
+    tables = (*support.REFUSED, *support.WARNED)
+    refused = {key for key in switched_on if key.startswith(tables)}
+    assert refused == set()
+    assert {"http.tls.certificate", "storage.filesystem.fsync", "http.workers"} <= switched_on
+
+
+def test_the_example_holds_no_unknown_key() -> None:
+    """Switching any line of the example on gives a key that is known."""
+    unknown = [path for path in _paths(_switched_on()) if keys.at(path) is None]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
+def test_the_manual_names_every_key(key: tuple[str, ...]) -> None:
+    """Each key of the schema is in the manual by its full path."""
+    assert f"`{_written(key)}`" in MANUAL.read_text()
+
+
+def test_the_manual_names_no_unknown_key() -> None:
+    """A path in the manual that looks like a key's is one."""
+    tops = "|".join(Settings.model_fields)
+    named = set(re.findall(rf"`((?:{tops})(?:\.[a-z0-9]+(?:\[\])?)+)`", MANUAL.read_text()))
+    unknown = [key for key in named if keys.at(tuple(key.replace("[]", ".0").split("."))) is None]
+    assert unknown == ["config.yml"] or unknown == []
+    assert len(named) > 100
+
+
+def test_the_manuals_tables_agree_with_what_is_refused_and_warned_about() -> None:
+    """Each section that stops the registry or has no effect is under that heading."""
+    manual = MANUAL.read_text()
+    refused = manual.split("## Keys that stop the registry")[1].split("\n## ")[0]
+    warned = manual.split("## Keys that have no effect")[1].split("\n## ")[0]
+    for key in support.REFUSED:
+        assert f"`{key}" in refused, key
+    for key in support.WARNED:
+        assert f"| `{key}` |" in warned, key
+
+
+def test_the_variables_the_manual_shows_are_read() -> None:
+    """The examples of variables in the manual name the keys it says they do."""
+    rows = re.findall(r"^\| `(REGISTRY_[A-Z0-9_]+)=(\S+)` \|", MANUAL.read_text(), re.MULTILINE)
+    environ = dict(rows) | {"REGISTRY_HTTP_TLS_CERTIFICATE": "/c", "REGISTRY_HTTP_TLS_KEY": "/k"}
+    loaded = load(None, environ)
+    assert len(rows) == 6
+    assert loaded.warnings == ()
+    assert loaded.settings.storage.filesystem.rootdirectory == Path("/srv/registry")
+    assert loaded.settings.http.headers == {"x-frame-options": ("DENY",)}
+    assert loaded.settings.http.tls.clientcas == (Path("/etc/ca.pem"),)
+    assert loaded.settings.log.fields == {"service": "registry"}

@@ -1,0 +1,87 @@
+"""Durations are Go's: what Go reads is read, what Go refuses is refused."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.config.durations import (
+    format_duration,
+    parse_duration,
+    parse_duration_with_unit,
+)
+
+YEARS_THAT_FIT = timedelta(days=292 * 365)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("168h", timedelta(hours=168)),
+        ("1m30s", timedelta(seconds=90)),
+        ("500ms", timedelta(milliseconds=500)),
+        ("1.5h", timedelta(minutes=90)),
+        (".5s", timedelta(milliseconds=500)),
+        ("1.s", timedelta(seconds=1)),
+        ("250us", timedelta(microseconds=250)),
+        ("250\u00b5s", timedelta(microseconds=250)),
+        ("250\u03bcs", timedelta(microseconds=250)),
+        ("2000ns", timedelta(microseconds=2)),
+        ("1ns", timedelta(0)),
+        ("-5s", timedelta(seconds=-5)),
+        ("+5s", timedelta(seconds=5)),
+        ("0", timedelta(0)),
+        ("60000000000", timedelta(minutes=1)),
+        ("1h0m0s", timedelta(hours=1)),
+    ],
+)
+def test_what_go_reads_is_read(text: str, expected: timedelta) -> None:
+    """Each form of Go's time.ParseDuration, and its bare nanoseconds, has Go's value."""
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "s", "5 s", "5d", "1h 30m", "5S", ".s", "1..5s", "--5s", "1h-5m", "five", "\u0665s", "5s\n"],
+)
+def test_what_go_refuses_is_refused(text: str) -> None:
+    """A text that is no duration to Go is none here, and the message shows what one looks like."""
+    with pytest.raises(ValueError, match="must be a duration, such as 30s"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "3000000h", "-3000000h"])
+def test_what_does_not_fit_gos_64_bits_is_refused(text: str) -> None:
+    """A duration that Go could not hold is an error, not another duration."""
+    with pytest.raises(ValueError, match="less than 292 years"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["604800", "-1", "1" * 5000])
+def test_where_a_unit_is_demanded_a_bare_number_is_refused(text: str) -> None:
+    """The durations that decide what is deleted are never taken for nanoseconds."""
+    with pytest.raises(ValueError, match="needs a unit"):
+        parse_duration_with_unit(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "168h"])
+def test_where_a_unit_is_demanded_zero_and_units_are_read(text: str) -> None:
+    """Nothing is the same in any unit."""
+    assert parse_duration_with_unit(text) == parse_duration(text)
+
+
+@given(st.timedeltas(-YEARS_THAT_FIT, YEARS_THAT_FIT))
+def test_reading_what_was_written_gives_the_same_duration(duration: timedelta) -> None:
+    """Parse and print are inverse for every duration Go can hold."""
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@given(st.text(max_size=150))
+def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
+    """No text makes the parser fail in another way, and what it reads it can write and reread."""
+    try:
+        duration = parse_duration(text)
+    except ValueError:
+        return
+    assert parse_duration(format_duration(duration)) == duration

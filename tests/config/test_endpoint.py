@@ -1,0 +1,86 @@
+"""Addresses are read in distribution's forms and written back the same."""
+
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.config import Endpoint
+
+HOSTS = st.one_of(
+    st.just(""),
+    st.sampled_from(["localhost", "registry.example.com", "my_host", "a"]),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(lambda address: str(IPv6Address(address))),
+)
+
+
+@pytest.mark.parametrize(
+    ("addr", "expected"),
+    [
+        (":5000", Endpoint("", 5000)),
+        ("localhost:5000", Endpoint("localhost", 5000)),
+        ("0.0.0.0:5000", Endpoint("0.0.0.0", 5000)),
+        ("127.0.0.1:0", Endpoint("127.0.0.1", 0)),
+        ("[::1]:5000", Endpoint("::1", 5000)),
+        ("[::]:65535", Endpoint("::", 65535)),
+    ],
+)
+def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: Endpoint) -> None:
+    """A name, an address of either family, or no host at all may come before the port."""
+    assert Endpoint.parse("tcp", addr) == expected
+
+
+@pytest.mark.parametrize(
+    ("addr", "problem"),
+    [
+        ("5000", "must be host:port"),
+        ("", "must be host:port"),
+        ("localhost", "must be host:port"),
+        ("::1:5000", "must be host:port"),
+        ("http://localhost:5000", "must be host:port"),
+        ("[localhost]:5000", "do not hold an IPv6 address"),
+        ("[]:5000", "do not hold an IPv6 address"),
+        ("local host:5000", "neither a name nor an IP address"),
+        ("localhost:", "needs a port from 0 to 65535"),
+        ("localhost:65536", "needs a port from 0 to 65535"),
+        ("localhost:http", "needs a port from 0 to 65535"),
+        ("localhost:-1", "needs a port from 0 to 65535"),
+    ],
+)
+def test_a_wrong_tcp_address_is_refused_in_plain_words(addr: str, problem: str) -> None:
+    """The message says what an address looks like."""
+    with pytest.raises(ValueError, match=problem):
+        Endpoint.parse("tcp", addr)
+
+
+def test_a_unix_address_is_a_path() -> None:
+    """With net unix the address is where the socket lies."""
+    endpoint = Endpoint.parse("unix", "/run/registry.sock")
+    assert endpoint == Endpoint(path=Path("/run/registry.sock"))
+    assert str(endpoint) == "/run/registry.sock"
+
+
+@pytest.mark.parametrize("addr", ["", ":5000", "/run/\0"])
+def test_what_cannot_be_a_socket_is_refused(addr: str) -> None:
+    """A port is not taken for the name of a socket in the working directory."""
+    with pytest.raises(ValueError, match="path of a socket"):
+        Endpoint.parse("unix", addr)
+
+
+@given(HOSTS, st.integers(0, 65535))
+def test_reading_what_was_written_gives_the_same_endpoint(host: str, port: int) -> None:
+    """Parse and print are inverse."""
+    endpoint = Endpoint(host, port)
+    assert Endpoint.parse("tcp", str(endpoint)) == endpoint
+
+
+@given(st.sampled_from(["tcp", "unix"]), st.text())
+def test_any_text_is_an_endpoint_or_a_value_error(net: str, addr: str) -> None:
+    """No text makes the parser fail in another way."""
+    try:
+        Endpoint.parse("unix" if net == "unix" else "tcp", addr)
+    except ValueError as error:
+        assert str(error)

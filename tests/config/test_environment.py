@@ -1,0 +1,209 @@
+"""Every key can be set by a variable, and no stray variable stops the registry."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.config import ConfigError, keys, load
+from registry_server.config.environment import resolve
+from tests.config.conftest import Read, Refuse
+
+KUBERNETES = {
+    "REGISTRY_PORT": "tcp://10.0.0.1:5000",
+    "REGISTRY_PORT_5000_TCP": "tcp://10.0.0.1:5000",
+    "REGISTRY_PORT_5000_TCP_ADDR": "10.0.0.1",
+    "REGISTRY_PORT_5000_TCP_PORT": "5000",
+    "REGISTRY_PORT_5000_TCP_PROTO": "tcp",
+    "REGISTRY_SERVICE_HOST": "10.0.0.1",
+    "REGISTRY_SERVICE_PORT": "5000",
+    "REGISTRY_SERVICE_PORT_HTTP": "5000",
+    "REGISTRY_NAME": "/web/registry",
+    "REGISTRY_ENV_PATH": "/bin",
+    "REGISTRY_AUTH_PORT": "tcp://10.0.0.2:5001",
+    "REGISTRY_AUTH_PORT_5001_TCP_ADDR": "10.0.0.2",
+    "REGISTRY_AUTH_SERVICE_HOST": "10.0.0.2",
+    "REGISTRY_AUTH_SERVICE_PORT": "5001",
+    "REGISTRY_HTTP_SERVICE_HOST": "10.0.0.3",
+    "REGISTRY_HTTP_PORT_80_TCP": "tcp://10.0.0.3:80",
+    "REGISTRY_REDIS_PORT": "tcp://10.0.0.4:6379",
+    "REGISTRY_STORAGE_SERVICE_PORT": "9000",
+}
+
+
+def _variable(key: tuple[str, ...]) -> str:
+    parts = ("0" if part == keys.ITEM else part for part in key)
+    return "REGISTRY_" + "_".join(parts).upper()
+
+
+@pytest.mark.parametrize("key", list(keys.leaves()), ids=".".join)
+def test_every_key_has_its_variable(key: tuple[str, ...]) -> None:
+    """The name made of a key's path leads back to that key."""
+    expected = tuple(0 if part == keys.ITEM else part for part in key)
+    assert resolve(_variable(key)) == expected
+
+
+def test_the_payload_is_yaml(read: Read) -> None:
+    """A scalar, a list, a mapping and a whole section can be given."""
+    loaded = read(
+        "version: 0.1\nhttp: {addr: ':1', workers: 4}\n",
+        {
+            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/env",
+            "REGISTRY_STORAGE_DELETE_ENABLED": "true",
+            "REGISTRY_HTTP_HEADERS": "{X-A: [one, two]}",
+            "REGISTRY_LOG": "{level: debug, fields: {a: b}}",
+            "REGISTRY_HTTP_SECRET": '"quoted"',
+        },
+    )
+    settings = loaded.settings
+    assert str(settings.storage.filesystem.rootdirectory) == "/env"
+    assert settings.storage.delete.enabled is True
+    assert settings.http.headers == {"X-A": ("one", "two")}
+    assert settings.http.workers == 4
+    assert settings.log.level == "debug"
+    assert settings.http.secret.get_secret_value() == "quoted"
+    assert loaded.warnings == ()
+
+
+def test_a_section_comes_before_what_is_inside_it(read: Read) -> None:
+    """Naming the driver and then its parameters gives both, whatever the file had."""
+    settings = read(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: /file}, delete: {enabled: true}}\n",
+        {
+            "REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS": "50",
+            "REGISTRY_STORAGE": "filesystem",
+        },
+    ).settings
+    assert str(settings.storage.filesystem.rootdirectory) == "/var/lib/registry"
+    assert settings.storage.filesystem.maxthreads == 50
+    assert settings.storage.delete.enabled is False
+
+
+def test_an_empty_variable_restores_the_default(read: Read) -> None:
+    """An empty value is YAML's nothing."""
+    settings = read(
+        "version: 0.1\nhttp: {addr: ':1'}\nlog: {level: debug}\n",
+        {"REGISTRY_HTTP_ADDR": "", "REGISTRY_LOG_LEVEL": ""},
+    ).settings
+    assert settings.http.addr == ":5000"
+    assert settings.log.level == "info"
+
+
+def test_headers_and_fields_keep_their_spelling_or_get_one(read: Read) -> None:
+    """Underscores stand for a header's hyphens, and an index names one of its values."""
+    settings = read(
+        "version: 0.1\nhttp: {headers: {X-One: [a, b]}}\nlog: {fields: {Service: x}}\n",
+        {
+            "REGISTRY_HTTP_HEADERS_X_ONE_1": "c",
+            "REGISTRY_HTTP_HEADERS_X_TWO": "[d]",
+            "REGISTRY_HTTP_HEADERS_X-THREE": "[e]",
+            "REGISTRY_LOG_FIELDS_SERVICE": "y",
+            "REGISTRY_LOG_FIELDS_MY_FIELD": "z",
+        },
+    ).settings
+    assert settings.http.headers == {"X-One": ("a", "c"), "x-two": ("d",), "x-three": ("e",)}
+    assert settings.log.fields == {"Service": "y", "my_field": "z"}
+
+
+def test_an_index_replaces_or_adds_an_item(read: Read, refuse: Refuse) -> None:
+    """Items of a list can be named, up to the next free place."""
+    text = "version: 0.1\nhttp: {trustedproxies: [10.0.0.0/8]}\n"
+    settings = read(
+        text,
+        {
+            "REGISTRY_HTTP_TRUSTEDPROXIES_0": "192.168.0.0/16",
+            "REGISTRY_HTTP_TRUSTEDPROXIES_1": "::1",
+            "REGISTRY_VALIDATION_MANIFESTS_INDEXES_PLATFORMLIST_0_OS": "linux",
+        },
+    ).settings
+    assert [str(network) for network in settings.http.trustedproxies] == [
+        "192.168.0.0/16",
+        "::1/128",
+    ]
+    assert settings.validation.manifests.indexes.platformlist[0].os == "linux"
+    assert refuse(text, {"REGISTRY_HTTP_TRUSTEDPROXIES_7": "::1"}) == (
+        "REGISTRY_HTTP_TRUSTEDPROXIES_7: http.trustedproxies[7] does not fit what the file has there",
+    )
+
+
+@pytest.mark.parametrize("name", sorted(KUBERNETES))
+def test_a_variable_that_others_inject_is_a_warning(name: str) -> None:
+    """What Kubernetes and Docker set for a service called registry changes nothing."""
+    loaded = load(None, {name: KUBERNETES[name]})
+    assert loaded.settings == load(None, {}).settings
+    assert loaded.warnings == (f"{name} is ignored: it names no known key",)
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_FOO_BAR", "REGISTRY_", "REGISTRY__", "REGISTRY_HTTP_X"])
+def test_an_unknown_variable_is_a_warning(name: str) -> None:
+    """A name that fits no key is told and changes nothing."""
+    loaded = load(None, {name: "[not: yaml"})
+    assert loaded.settings == load(None, {}).settings
+    assert loaded.warnings == (f"{name} is ignored: it names no known key",)
+
+
+def test_variables_of_other_programs_are_not_looked_at() -> None:
+    """Only REGISTRY_ is ours."""
+    assert load(None, {"PATH": "/bin", "registry_http_addr": "x", "REGISTRYHTTP": "x"}) == load(
+        None, {}
+    )
+
+
+def test_the_version_is_the_files_alone(read: Read) -> None:
+    """Many images set REGISTRY_VERSION to the version of a program; that changes nothing."""
+    (warning,) = read("version: 0.1\n", {"REGISTRY_VERSION": "2.8.3"}).warnings
+    assert warning.startswith("REGISTRY_VERSION is ignored")
+
+
+@pytest.mark.parametrize(
+    "name", ["REGISTRY_AUTH_HTPASWD_PATH", "REGISTRY_AUTH_HTPASSWD_REALMS", "REGISTRY_AUTH_LDAP"]
+)
+def test_a_misspelt_variable_for_access_control_is_an_error(name: str) -> None:
+    """A typo does not open the registry to everybody."""
+    with pytest.raises(ConfigError, match=f"{name} names no known key of auth"):
+        load(None, {name: "/x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("REGISTRY_HTTP_ADDR", "x", "REGISTRY_HTTP_ADDR: http.addr must be host:port"),
+        ("REGISTRY_HTTP_ADDR", "[x", "REGISTRY_HTTP_ADDR: is not YAML"),
+        ("REGISTRY_HTTP_ADDR", "\udcff", "REGISTRY_HTTP_ADDR: is not YAML"),
+        ("REGISTRY_HTTP_ADDR_X", "x", ""),
+        ("REGISTRY_HTTP", "x", "REGISTRY_HTTP: http must be a mapping"),
+        ("REGISTRY_HTTP", "{adr: x}", "REGISTRY_HTTP: http.adr is not a known key"),
+        ("REGISTRY_AUTH", "htpasswd", "REGISTRY_AUTH: auth.htpasswd is not implemented yet"),
+        ("REGISTRY_AUTH_HTPASSWD", "", "REGISTRY_AUTH_HTPASSWD: auth.htpasswd is not implemented"),
+        ("REGISTRY_AUTH_TOKEN_REALM", "x", "REGISTRY_AUTH_TOKEN_REALM: auth.token is not implemen"),
+        ("REGISTRY_STORAGE", "s3", "REGISTRY_STORAGE: storage.s3 is not implemented yet"),
+        ("REGISTRY_STORAGE_S3_BUCKET", "x", "REGISTRY_STORAGE_S3_BUCKET: storage.s3 is not impl"),
+        ("REGISTRY_PROXY_REMOTEURL", "x", "REGISTRY_PROXY_REMOTEURL: proxy.remoteurl is not impl"),
+    ],
+)
+def test_a_wrong_value_is_blamed_on_its_variable(name: str, value: str, problem: str) -> None:
+    """The message names the variable, then the key."""
+    if not problem:
+        assert load(None, {name: value}).warnings
+        return
+    with pytest.raises(ConfigError) as caught:
+        load(None, {name: value})
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_all_wrong_variables_are_told_at_once() -> None:
+    """Each variable that cannot be read has its line."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"REGISTRY_HTTP_ADDR": "[", "REGISTRY_LOG_LEVEL": "["})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "REGISTRY_HTTP_ADDR",
+        "REGISTRY_LOG_LEVEL",
+    ]
+
+
+@given(st.sampled_from([key for key in keys.leaves() if keys.ITEM not in key]), st.text())
+def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], value: str) -> None:
+    """No value of a known variable fails in another way."""
+    try:
+        load(None, {_variable(key): value})
+    except ConfigError as error:
+        assert error.problems

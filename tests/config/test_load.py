@@ -1,0 +1,333 @@
+"""Where values come from, and what the files of existing registries become."""
+
+import logging
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from registry_server.config import Endpoint, Overrides, Settings, load
+from registry_server.config.schema import cores
+from tests.config.conftest import Read, Refuse
+
+DEBIAN = Path("/etc/docker/registry/config.yml")
+
+DEVELOPMENT = """
+version: 0.1
+log:
+  level: debug
+  fields: {service: registry, environment: test}
+storage:
+    delete:
+      enabled: true
+    cache:
+        blobdescriptor: inmemory
+    filesystem:
+        rootdirectory: /srv/registry
+    maintenance:
+        uploadpurging:
+            enabled: false
+    tag:
+      concurrencylimit: 8
+http:
+    addr: :5000
+    debug:
+        addr: :5001
+        prometheus: {enabled: true, path: /metrics}
+    headers:
+        X-Content-Type-Options: [nosniff]
+health:
+  storagedriver: {enabled: true, interval: 10s, threshold: 3}
+"""
+
+EXAMPLE_WITH_AUTH = """
+version: 0.1
+storage:
+  cache: {blobdescriptor: inmemory}
+  filesystem: {rootdirectory: /srv/registry}
+http:
+  addr: :5000
+auth:
+  htpasswd: {realm: basic-realm, path: /etc/registry}
+"""
+
+CACHE = """
+version: 0.1
+storage:
+    cache: {blobdescriptor: redis}
+    filesystem: {rootdirectory: /srv/cache}
+http: {addr: ":5000", secret: not-used}
+redis:
+  addr: localhost:6379
+  pool: {maxidle: 16, maxactive: 64, idletimeout: 300s}
+  dialtimeout: 10ms
+notifications:
+    endpoints:
+        - name: one
+          url: http://localhost:5003/callback
+          headers: {Authorization: [Bearer something]}
+          timeout: 1s
+          threshold: 10
+          backoff: 1s
+          disabled: true
+proxy:
+  remoteurl: https://upstream.example.com
+  username: somebody
+  password: something
+"""
+
+
+def test_no_file_at_all_is_a_scratch_registry_on_loopback() -> None:
+    """Without a file: ./data, only this machine, deletion allowed, and no warning."""
+    loaded = load(None, {})
+    assert loaded.settings.storage.filesystem.rootdirectory == Path("data")
+    assert loaded.settings.http.endpoint == Endpoint("127.0.0.1", 5000)
+    assert loaded.settings.storage.delete.enabled is True
+    assert loaded.warnings == ()
+
+
+def test_a_file_has_distributions_defaults(read: Read) -> None:
+    """A file that says next to nothing means what it means to distribution."""
+    settings = read("version: 0.1\n").settings
+    assert settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
+    assert settings.http.endpoint == Endpoint("", 5000)
+    assert settings.storage.delete.enabled is False
+    assert settings.http.draintimeout == timedelta(seconds=30)
+    assert settings.http.workers == cores()
+    assert settings.catalog.maxentries == settings.tags.maxtags == 1000
+    assert settings.storage.maintenance.uploadpurging.age == timedelta(days=7)
+    assert settings == Settings()
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(read: Read) -> None:
+    """The later source wins, and only where it says something."""
+    loaded = read(
+        "version: 0.1\n"
+        "http: {addr: '10.0.0.1:1000', workers: 3, host: https://file.example.com}\n"
+        "storage: {filesystem: {rootdirectory: /file}}\n",
+        {"REGISTRY_HTTP_ADDR": "10.0.0.2:2000", "REGISTRY_HTTP_WORKERS": "5"},
+        Overrides(port=3000, root=Path("/line")),
+    )
+    assert loaded.settings.http.endpoint == Endpoint("10.0.0.2", 3000)
+    assert loaded.settings.http.workers == 5
+    assert loaded.settings.http.host == "https://file.example.com"
+    assert loaded.settings.storage.filesystem.rootdirectory == Path("/line")
+
+
+def test_the_environment_applies_without_a_file() -> None:
+    """Variables change a scratch registry, and leave its other defaults alone."""
+    settings = load(None, {"REGISTRY_STORAGE": "filesystem", "REGISTRY_LOG_LEVEL": "warn"}).settings
+    assert settings.log.level == "warn"
+    assert settings.storage.filesystem.rootdirectory == Path("data")
+    assert settings.storage.delete.enabled is True
+
+
+@pytest.mark.parametrize(
+    ("net", "addr", "overrides", "expected"),
+    [
+        ("tcp", "a:1", Overrides(host="b"), Endpoint("b", 1)),
+        ("tcp", "a:1", Overrides(port=2), Endpoint("a", 2)),
+        ("tcp", "a:1", Overrides(host="::1", port=2), Endpoint("::1", 2)),
+        ("tcp", "a:1", Overrides(host="[::1]"), Endpoint("::1", 1)),
+        ("tcp", "a:1", Overrides(host=""), Endpoint("", 1)),
+        ("unix", "/run/x", Overrides(port=2), Endpoint("127.0.0.1", 2)),
+        ("unix", "/run/x", Overrides(host="b"), Endpoint("b", 5000)),
+        ("unix", "/run/x", Overrides(), Endpoint(path=Path("/run/x"))),
+    ],
+)
+def test_host_and_port_replace_their_half_of_the_address(
+    read: Read, net: str, addr: str, overrides: Overrides, expected: Endpoint
+) -> None:
+    """--host keeps the port, --port keeps the host, and either replaces a socket."""
+    loaded = read(f"version: 0.1\nhttp: {{net: {net}, addr: '{addr}'}}\n", {}, overrides)
+    assert loaded.settings.http.endpoint == expected
+
+
+def test_a_development_file_of_distributions_is_read(read: Read) -> None:
+    """Everything it says holds, and what is not implemented is named, once for each section."""
+    loaded = read(DEVELOPMENT)
+    settings = loaded.settings
+    assert settings.log.level == "debug"
+    assert settings.log.fields == {"service": "registry", "environment": "test"}
+    assert settings.storage.delete.enabled is True
+    assert settings.storage.maintenance.uploadpurging.enabled is False
+    assert settings.http.headers == {"X-Content-Type-Options": ("nosniff",)}
+    assert [warning.split(": ")[1].split()[0] for warning in loaded.warnings] == [
+        "http.debug",
+        "health",
+    ]
+
+
+def test_a_file_with_access_control_is_refused_while_there_is_none(refuse: Refuse) -> None:
+    """The registry does not start open to everybody because its file asked for passwords."""
+    (problem,) = refuse(EXAMPLE_WITH_AUTH)
+    assert problem.startswith("config.yml, line 9: auth.htpasswd is not implemented yet")
+
+
+def test_a_pull_through_cache_is_refused_while_there_is_none(refuse: Refuse) -> None:
+    """A cache does not start as an empty registry."""
+    (problem,) = refuse(CACHE)
+    assert problem.startswith("config.yml, line 21: proxy.remoteurl is not implemented yet")
+
+
+def test_the_same_file_without_its_upstream_is_read_with_warnings(read: Read) -> None:
+    """What is left of it has no effect, and each part is named."""
+    loaded = read(CACHE.replace("remoteurl: https://upstream.example.com", "ttl: 168h"))
+    named = {warning.split(": ")[1].split()[0] for warning in loaded.warnings}
+    assert named == {"notifications", "redis", "storage.cache.blobdescriptor"}
+
+
+@pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")
+def test_debians_own_file_is_read_but_for_its_access_control(refuse: Refuse) -> None:
+    """Debian's file is refused for its passwords and for nothing else, and reads without them."""
+    text = DEBIAN.read_text()
+    (problem,) = refuse(text)
+    assert "auth.htpasswd is not implemented yet" in problem
+
+
+@pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")
+def test_debians_own_file_without_access_control_is_read(read: Read) -> None:
+    """With access control taken out, Debian's file gives Debian's root."""
+    settings = read(DEBIAN.read_text(), {"REGISTRY_AUTH": "none"}).settings
+    assert settings.storage.filesystem.rootdirectory == Path("/var/lib/docker-registry")
+    assert settings.storage.delete.enabled is True
+
+
+def test_values_are_typed_to_the_leaves(read: Read) -> None:
+    """Each kind of value arrives as what it is."""
+    settings = read(
+        "version: '0.1'\n"
+        "log: {level: WARN, formatter: logstash, reportcaller: on, accesslog: {disabled: yes}}\n"
+        "storage: {filesystem: {maxthreads: 3, fsync: no}, maintenance: {readonly: {enabled: y}}}\n"
+        "http:\n"
+        "  host: https://registry.example.com/\n"
+        "  prefix: registry\n"
+        "  relativeurls: false\n"
+        "  draintimeout: 1m30s\n"
+        "  trustedproxies: [10.1.2.3/8, '::1']\n"
+        "  tls: {certificate: /c, key: /k, clientcas: [/ca], minimumtls: tls1.3}\n"
+        "catalog: {maxentries: -1}\n"
+        "tags: {maxtags: 0}\n"
+        "validation: {manifests: {indexes: {platforms: List, platformlist: [{os: linux}]}}}\n"
+    ).settings
+    assert (settings.log.level, settings.log.formatter) == ("warn", "logstash")
+    assert settings.log.reportcaller is settings.log.accesslog.disabled is True
+    assert settings.storage.filesystem.maxthreads == 25
+    assert settings.storage.filesystem.fsync is False
+    assert settings.storage.maintenance.readonly.enabled is True
+    assert settings.http.host == "https://registry.example.com"
+    assert settings.http.prefix == "/registry/"
+    assert settings.http.relativeurls is False
+    assert settings.http.draintimeout == timedelta(seconds=90)
+    assert settings.http.trustedproxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert settings.http.tls.clientcas == (Path("/ca"),)
+    assert settings.http.tls.minimumtls == "tls1.3"
+    assert settings.catalog.maxentries == settings.tags.maxtags == 1000
+    assert settings.validation.manifests.indexes.platforms == "list"
+    assert settings.validation.manifests.indexes.platformlist[0].os == "linux"
+
+
+def test_texts_that_look_like_numbers_stay_as_they_were_written(read: Read) -> None:
+    """YAML's types do not reach a value that is text to the schema."""
+    settings = read("version: 0.1\nhttp: {secret: 0123}\nlog: {fields: {build: 1_0, on: 1:30}}\n")
+    assert settings.settings.http.secret.get_secret_value() == "0123"
+    assert settings.settings.log.fields == {"build": "1_0", "on": "1:30"}
+
+
+def test_settings_do_not_change(read: Read) -> None:
+    """Nobody can change a setting after it was read."""
+    settings = read("version: 0.1\n").settings
+    with pytest.raises(ValidationError):
+        settings.log.level = "debug"
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("loglevel: error", "error"),
+        ("loglevel: error\nlog: {level: debug}", "debug"),
+        ("loglevel: error\nlog: {formatter: json}", "error"),
+    ],
+)
+def test_the_deprecated_loglevel_speaks_where_log_level_does_not(
+    read: Read, text: str, level: str
+) -> None:
+    """Old files keep their level, and are told."""
+    loaded = read(f"version: 0.1\n{text}\n")
+    assert loaded.settings.log.level == level
+    assert loaded.warnings[0].endswith("line 2: loglevel is deprecated: use log.level")
+    assert logging.getLevelName(level.upper())
+
+
+def test_short_forms_and_empty_places_are_read(read: Read) -> None:
+    """A driver's bare name is the driver with its defaults, and an empty key is as good as none."""
+    settings = read(
+        "version: 0.1\nstorage: filesystem\nauth: none\nhttp:\n  addr:\nlog:\nproxy: {remoteurl: ''}\n"
+    ).settings
+    assert settings.storage == Settings().storage
+    assert settings.http.addr == ":5000"
+
+
+def test_anchors_aliases_and_merges_are_read(read: Read) -> None:
+    """A merged mapping gives what the mapping itself does not say; the first merged one wins."""
+    settings = read(
+        "version: 0.1\n"
+        "log:\n"
+        "  fields: &a {one: '1', two: '1'}\n"
+        "  accesslog: {disabled: true}\n"
+        "http:\n"
+        "  headers: {X-A: &v [x], X-B: *v}\n"
+        "storage:\n"
+        "  delete: &on {enabled: true}\n"
+        "  maintenance:\n"
+        "    readonly: {<<: *on}\n"
+        "    uploadpurging: {<<: [{enabled: false, age: 1h}, *on], age: 2h}\n"
+    ).settings
+    assert settings.http.headers == {"X-A": ("x",), "X-B": ("x",)}
+    assert settings.storage.maintenance.readonly.enabled is True
+    assert settings.storage.maintenance.uploadpurging.enabled is False
+    assert settings.storage.maintenance.uploadpurging.age == timedelta(hours=2)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """Files saved by editors that write one are read."""
+    path = tmp_path / "config.yml"
+    path.write_bytes(b"\xef\xbb\xbfversion: 0.1\n")
+    assert load(path, {}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("section", "active"),
+    [
+        ("{}", True),
+        ("{disabled: true}", False),
+        ("{enabled: true}", True),
+        ("{enabled: true, disabled: true}", True),
+        ("{enabled: false}", True),
+    ],
+)
+def test_validation_is_on_unless_it_is_disabled(read: Read, section: str, active: bool) -> None:
+    """The old key and the new one combine as in distribution."""
+    assert read(f"version: 0.1\nvalidation: {section}\n").settings.validation.active is active
+
+
+@pytest.mark.parametrize(
+    ("rules", "url", "permitted"),
+    [
+        ("{}", "https://any.example.com/x", True),
+        (r"{allow: ['^https?://([^/]+\.)*example\.com/']}", "https://a.example.com/x", True),
+        (r"{allow: ['^https?://([^/]+\.)*example\.com/']}", "https://example.org/x", False),
+        (r"{deny: ['^http:']}", "http://example.com/x", False),
+        (r"{deny: ['^http:']}", "https://example.com/x", True),
+        (r"{allow: [example], deny: ['^http:']}", "http://example.com/x", False),
+        (r"{allow: [one, two]}", "https://two/", True),
+    ],
+)
+def test_urls_are_permitted_by_allow_and_deny(
+    read: Read, rules: str, url: str, permitted: bool
+) -> None:
+    """A URL must match an allow rule, if there are any, and no deny rule."""
+    settings = read(f"version: 0.1\nvalidation: {{manifests: {{urls: {rules}}}}}\n").settings
+    assert settings.validation.manifests.urls.permits(url) is permitted

@@ -1,0 +1,213 @@
+"""A mistake is one line that names the place, the key and what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from registry_server.config import ConfigError, Overrides, load
+from tests.config.conftest import Read, Refuse
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("storge: {}", "storge is not a known key: did you mean storage?"),
+        (
+            "storage: {filesytem: {}}",
+            "storage.filesytem is not a known key: did you mean storage.filesystem?",
+        ),
+        (
+            "http: {TLS: {}}",
+            "http.TLS is not a known key: did you mean http.tls?",
+        ),
+        (
+            "rootdirectory: /x",
+            "rootdirectory is not a known key: did you mean storage.filesystem.rootdirectory?",
+        ),
+        ("zzz: 1", "zzz is not a known key: the nearest is "),
+        (
+            "notifications: {endpoints: [{nam: x}]}",
+            "notifications.endpoints[0].nam is not a known key: "
+            "did you mean notifications.endpoints[0].name?",
+        ),
+        ("auth: {none: {x: y}}", "auth.none.x is not a known key: none is known under auth.none"),
+        (r'"a\nb": 1', r"'a\nb' is not a known key"),
+        ("? " + "x" * 500 + "\n: 1", "x... is not a known key"),
+        ("'': 1", "'' is not a known key"),
+        ("log: {level: verbose}", "log.level must be error, warn, info or debug"),
+        ("log: {formatter: xml}", "log.formatter must be text, json or logstash"),
+        ("log: []", "log must be a mapping"),
+        ("log: text", "log must be a mapping"),
+        ("log: {fields: x}", "log.fields must be a mapping"),
+        ("storage: {delete: {enabled: maybe}}", "storage.delete.enabled must be true or false"),
+        ("storage: {filesystem: {maxthreads: many}}", "maxthreads must be a whole number"),
+        ("storage: {filesystem: {maxthreads: -1}}", "maxthreads must be at least 0"),
+        ("storage: {filesystem: {rootdirectory: ''}}", "rootdirectory must not be empty"),
+        ("storage: {filesystem: {rootdirectory: []}}", "rootdirectory must be a path"),
+        (r'storage: {filesystem: {rootdirectory: "a\0"}}', "must be a path, without NUL"),
+        ("http: {addr: '5000'}", "http.addr must be host:port or :port"),
+        ("http: {net: unix}", "http.addr must be the path of a socket"),
+        ("http: {net: udp}", "http.net must be tcp or unix"),
+        ("http: {host: example.com}", "http.host must be a full URL"),
+        ("http: {host: 'https://exa mple.com'}", "http.host must be a full URL"),
+        ("http: {host: 'https://example.com:x'}", "http.host must be a full URL"),
+        ("http: {prefix: 'a?b'}", "http.prefix must be a URL path"),
+        ("http: {draintimeout: soon}", "http.draintimeout must be a duration, such as 30s"),
+        ("http: {draintimeout: -1s}", "http.draintimeout must not be negative"),
+        ("http: {draintimeout: [1s]}", "http.draintimeout must be a duration"),
+        ("http: {workers: 0}", "http.workers must be at least 1"),
+        ("http: {workers: " + "9" * 5000 + "}", "http.workers must be a "),
+        ("http: {headers: {X-A: nosniff}}", "http.headers.X-A must be a list"),
+        ("http: {headers: {'X A': [b]}}", "http.headers holds a name that HTTP does not allow"),
+        (r'http: {headers: {X-A: ["a\r\nb"]}}', "http.headers holds a value that HTTP does not"),
+        ("http: {trustedproxies: [proxy]}", "http.trustedproxies[0] must be an IP address"),
+        ("http: {tls: {clientcas: [~]}}", "http.tls.clientcas[0] must be a path"),
+        ("http: {tls: {minimumtls: ssl3}}", "http.tls.minimumtls must be tls1.0, tls1.1,"),
+        ("http: {tls: {key: /k}}", "http.tls.key needs http.tls.certificate too"),
+        ("http: {tls: {certificate: /c}}", "http.tls.certificate needs http.tls.key too"),
+        ("http: {tls: {clientcas: [/a]}}", "http.tls.clientcas needs http.tls.certificate and"),
+        (
+            "http: {tls: {certificate: /c, key: /k, clientcas: [/a], "
+            "clientauth: require-any-client-cert}}",
+            "http.tls.clientauth cannot be require-any-client-cert",
+        ),
+        ("tags: {maxtags: -1}", "tags.maxtags must be at least 0"),
+        ("storage: {maintenance: {uploadpurging: {age: 604800}}}", "age needs a unit"),
+        ("storage: {maintenance: {uploadpurging: {interval: 0s}}}", "must be longer than nothing"),
+        ("validation: {manifests: {urls: {allow: ['(']}}}", "allow[0] must be a regular"),
+        ("validation: {manifests: {urls: {deny: ['[[:alpha:]]']}}}", "deny[0] uses a class such as"),
+        (
+            "validation: {manifests: {indexes: {platforms: some}}}",
+            "validation.manifests.indexes.platforms must be all, none or list",
+        ),
+        ("storage: {filesystem: {}, s3: {}}", "storage names filesystem and s3: exactly one"),
+        ("auth: {none: {}, silly: {}}", "auth names none and silly: exactly one"),
+    ],
+)
+def test_each_mistake_names_its_line_its_key_and_the_problem(
+    refuse: Refuse, text: str, problem: str
+) -> None:
+    """The message begins with the file and the line, and goes on in plain words."""
+    problems = refuse(f"version: 0.1\n# a line\n{text}\n")
+    assert len(problems) == 1
+    assert problems[0].startswith("config.yml, line 3: ")
+    assert problem in problems[0]
+    assert "\n" not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "config.yml: version is missing"),
+        ("# nothing\n", "config.yml: version is missing"),
+        ("http: {addr: ':1'}\n", "config.yml: version is missing"),
+        ("version:\n", "config.yml: version is missing"),
+        ("version: 0.2\n", "config.yml, line 1: version must be 0.1"),
+        ("- a\n", "config.yml, line 1: must be a mapping of keys"),
+        ("text\n", "config.yml, line 1: must be a mapping of keys"),
+        ("version: 0.1\nhttp: [\n", "config.yml, line 3: is not YAML"),
+        ("version: 0.1\n\tx: 1\n", "config.yml, line 2: is not YAML"),
+        ("version: 0.1\n---\nversion: 0.1\n", "config.yml, line 2: is not YAML"),
+        ("a: &a {b: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
+        ("a: &a {<<: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
+        ("a: {<<: [b]}\n", "config.yml, line 1: << must name a mapping"),
+        ("? [a]\n: b\n", "config.yml, line 1: a key must be plain text"),
+        ("[" * 5000, "config.yml, line 1: is nested too deeply"),
+        ('a: "\\ud800"\n', "config.yml, line 1: a text holds half of a surrogate pair"),
+        ('a: "\\UFFFFFFFF"\n', "config.yml, line 1: is not YAML"),
+        ("a: \x07\n", "config.yml, line 1: is not YAML"),
+        ("version: 0.1\na: !!python/object:os.system {}\n", "line 2: a is not a known key"),
+        ("version: 0.1\na: b\nc\n", "line 4: is not YAML: could not find expected ':'"),
+        ("a: " + "x" * (1 << 20), "config.yml: is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_in_one_line(
+    refuse: Refuse, text: str, problem: str
+) -> None:
+    """Whatever the file holds, the answer is a line about it."""
+    problems = refuse(text)
+    assert any(problem in each for each in problems), problems
+
+
+def test_an_alias_bomb_is_refused(refuse: Refuse) -> None:
+    """A small file that would unfold into billions of items is refused before it does."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (problem,) = refuse("\n".join(lines))
+    assert "nested too deeply, or refers to itself" in problem
+
+
+def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A missing file, a folder, and a path that no system has: each is a line."""
+    cases = {
+        tmp_path / "missing.yml": "cannot be read: No such file or directory",
+        tmp_path: "cannot be read: Is a directory",
+        Path("a\0b"): "holds a NUL character",
+    }
+    for path, problem in cases.items():
+        with pytest.raises(ConfigError, match=problem) as caught:
+            load(path, {})
+        assert len(caught.value.problems) == 1
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
+    """The line of the first wrong byte is named."""
+    path = tmp_path / "config.yml"
+    path.write_bytes(b"version: 0.1\nhttp:\n  host: \xff\n")
+    with pytest.raises(ConfigError, match=r"config\.yml, line 3: is not UTF-8 text"):
+        load(path, {})
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(refuse: Refuse) -> None:
+    """Nobody has to start the registry once for each mistake."""
+    problems = refuse("version: 0.1\nzz: 1\nhttp:\n  workers: 0\n  adr: x\nlog: {level: x}\n")
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "config.yml, line 2",
+        "config.yml, line 4",
+        "config.yml, line 5",
+        "config.yml, line 6",
+    ]
+
+
+def test_str_of_the_error_is_its_problems_line_by_line() -> None:
+    """Printing the error prints what there is to know."""
+    assert str(ConfigError(["one", "two"])) == "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (Overrides(workers=0), "--workers: http.workers must be at least 1"),
+        (Overrides(port=70000), "--port: http.addr needs a port from 0 to 65535"),
+        (Overrides(host="a b"), "--host: http.addr has a host that is neither"),
+        (Overrides(host="a b", port=1), "--host and --port: http.addr has a host"),
+    ],
+)
+def test_a_wrong_option_is_named(refuse: Refuse, overrides: Overrides, problem: str) -> None:
+    """A mistake on the command line is not blamed on the file."""
+    assert refuse("version: 0.1\n", {}, overrides)[0].startswith(problem)
+
+
+def test_an_option_does_not_hide_a_mistake_in_the_file(refuse: Refuse) -> None:
+    """--port needs the host of an address that can be read; --root a section that is one."""
+    (problem,) = refuse("version: 0.1\nhttp: {addr: x}\n", {}, Overrides(port=1))
+    assert problem.startswith("config.yml, line 2: http.addr must be host:port")
+    (problem,) = refuse("version: 0.1\nstorage: []\n", {}, Overrides(root=Path("/x")))
+    assert problem == "config.yml, line 2: storage must be a mapping"
+
+
+def test_a_key_set_twice_is_a_warning_and_the_last_one_counts(read: Read) -> None:
+    """As in distribution the last one counts, but it is not silent; its line is the one named."""
+    loaded = read("version: 0.1\nhttp: {addr: ':1'}\nhttp:\n  workers: 2\n")
+    assert loaded.settings.http.addr == ":5000"
+    assert loaded.settings.http.workers == 2
+    (warning,) = loaded.warnings
+    assert warning.endswith("line 3: http was set before, on line 2; the last one counts")
+
+
+def test_a_drain_in_bare_nanoseconds_is_a_warning(read: Read) -> None:
+    """60 is 60 nanoseconds to Go and so here, which nobody means."""
+    loaded = read("version: 0.1\nhttp:\n  draintimeout: 60\n")
+    (warning,) = loaded.warnings
+    assert "line 3: http.draintimeout has no unit and counts nanoseconds" in warning
+    assert loaded.settings.http.draintimeout.total_seconds() == 0

@@ -1,0 +1,97 @@
+"""No secret is ever shown: not in an error, not in a warning, not in a repr."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.config import ConfigError, Settings, load
+
+SECRET = "correct-horse-battery"
+
+PLACES = [
+    "http: {secret: %s}",
+    "proxy: {username: u, password: %s}",
+    "redis: {addr: a, password: %s, sentinelpassword: %s}",
+    "notifications: {endpoints: [{name: n, headers: {Authorization: [Bearer %s]}}]}",
+    "health: {http: [{uri: u, headers: {Authorization: [%s]}}]}",
+    "log: {hooks: [{type: mail, options: {smtp: {password: %s}}}]}",
+    "reporting: {bugsnag: {apikey: %s}, newrelic: {licensekey: %s}}",
+    "middleware: {storage: [{name: n, options: {privatekey: %s}}]}",
+]
+MISTAKES = [
+    "storage: {s3: {secretkey: %s}}",
+    "storage: {azure: {accountkey: %s}}",
+    "storage: {s3: %s}",
+    "storage: {s3: {secretkey: %s}, filesystem: {}}",
+    "http: {secret: {value: %s}}",
+    "http: {secret: [%s]}",
+    "http: {secret: %s, workers: %s}",
+    "http: %s",
+    "http: {secret: *%s}",
+    "http: {secret: !%s!x y}",
+    "http: {secret: %s",
+    "http: {secret: '%s}",
+    "redis: {password: {%s: x}}",
+    "redis: {db: %s}",
+    "notifications: {endpoints: [{headers: {Authorization: Bearer %s}}]}",
+    "log: {level: %s}",
+    "log: {fields: %s}",
+    "http: {host: 'https://user:%s@/'}",
+    "http: {addr: 'user:%s@host'}",
+    "http: {draintimeout: %s}",
+    "http: {headers: {X-A: [\"%s\\n\"]}}",
+    "proxy: {remoteurl: 'https://user:%s@upstream.example.com'}",
+    "validation: {manifests: {urls: {allow: ['(%s']}}}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_that_is_read_is_not_shown(tmp_path: Path, place: str) -> None:
+    """Neither the settings nor the warnings print it."""
+    path = tmp_path / "config.yml"
+    path.write_text(f"version: 0.1\n{place.replace('%s', SECRET)}\n")
+    loaded = load(path, {})
+    assert SECRET not in repr(loaded) + str(loaded) + str(loaded.settings)
+    assert SECRET in path.read_text()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_secret_near_a_mistake_is_not_shown(tmp_path: Path, mistake: str) -> None:
+    """An error names the place of a wrong value, and not the value; nor does it carry one along."""
+    path = tmp_path / "config.yml"
+    path.write_text(f"version: 0.1\n{mistake.replace('%s', SECRET)}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    message = str(caught.value) + repr(caught.value)
+    # A key is named, so that it can be found; everything else is a value.
+    assert SECRET not in message.replace(f"redis.password.{SECRET}", "")
+    assert caught.value.__cause__ is None
+
+
+def test_the_secret_itself_can_be_asked_for(tmp_path: Path) -> None:
+    """Hiding it does not lose it."""
+    settings = load(None, {"REGISTRY_HTTP_SECRET": SECRET}).settings
+    assert settings.http.secret.get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+
+
+def test_pydantics_own_error_does_not_show_it_either() -> None:
+    """Where somebody validates settings without `load`, the input stays hidden."""
+    with pytest.raises(ValueError, match="valid") as caught:
+        Settings.model_validate({"http": {"secret": [SECRET]}})
+    assert SECRET not in str(caught.value)
+
+
+@given(
+    st.sampled_from(["HTTP_SECRET", "REDIS_PASSWORD", "REDIS_DB", "PROXY", "STORAGE_S3", "AUTH_X"]),
+    st.sampled_from(["%s", "*%s", "&%s", "!%s", "{%s", "[%s]", '"%s', "'%s'", "- %s", "%%%s", "@%s"]),
+)
+def test_no_variable_shows_its_value(name: str, around: str) -> None:
+    """However a value is broken, a message about it does not hold it."""
+    try:
+        said = repr(load(None, {f"REGISTRY_{name}": around.replace("%s", SECRET)}))
+    except ConfigError as error:
+        said = str(error)
+    assert SECRET not in said

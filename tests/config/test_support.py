@@ -1,0 +1,101 @@
+"""What is known and not implemented is a warning by name, or stops the registry where it must."""
+
+import pytest
+
+from registry_server.config import Settings, keys, support
+from tests.config.conftest import Read, Refuse
+
+SET = {
+    "auth.silly": "auth: silly",
+    "auth.token": "auth: {token: {realm: r}}",
+    "auth.htpasswd": "auth: {htpasswd: }",
+    "proxy.remoteurl": "proxy: {remoteurl: https://upstream.example.com}",
+    "storage.azure": "storage: azure",
+    "storage.gcs": "storage: {gcs: {bucket: b}}",
+    "storage.inmemory": "storage: inmemory",
+    "storage.oss": "storage: {oss: }",
+    "storage.s3": "storage: {s3: {bucket: b, unheard: of}}",
+    "storage.s3aws": "storage: {s3aws: {}}",
+    "storage.swift": "storage: {swift: {}}",
+    "http.tls.letsencrypt": "http: {tls: {letsencrypt: {cachefile: /c}}}",
+    "http.tls.ciphersuites": "http: {tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
+    "log.hooks": "log: {hooks: [{type: mail}]}",
+    "http.debug": "http: {debug: {prometheus: {enabled: true}}}",
+    "http.h2c": "http: {h2c: {enabled: true}}",
+    "notifications": "notifications: {endpoints: [{name: n}]}",
+    "redis": "redis: {addrs: [localhost]}",
+    "health": "health: {tcp: [{addr: localhost}]}",
+    "middleware": "middleware: {storage: [{name: cloudfront, options: {baseurl: x}}]}",
+    "policy": "policy: {repository: {classes: [image]}}",
+    "reporting": "reporting: {bugsnag: {apikey: k}}",
+    "compatibility": "compatibility: {schema1: {enabled: true}}",
+}
+
+
+@pytest.mark.parametrize("key", sorted(support.REFUSED))
+def test_what_would_break_a_promise_stops_the_registry(refuse: Refuse, key: str) -> None:
+    """One line names the key, says that it is not implemented, and that nothing starts."""
+    (problem,) = refuse(f"version: 0.1\n{SET[key]}\n")
+    assert problem.startswith(f"config.yml, line 2: {key} is not implemented")
+    assert problem.endswith("not starting")
+
+
+@pytest.mark.parametrize("key", sorted(support.WARNED))
+def test_what_has_no_effect_is_one_warning(read: Read, key: str) -> None:
+    """The line names the section and says that it has no effect; the registry starts."""
+    (warning,) = read(f"version: 0.1\n{SET[key]}\n").warnings
+    assert f"line 2: {key} " in warning
+    assert "has no effect" in warning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auth:",
+        "auth: {}",
+        "auth: none",
+        "proxy: {remoteurl: ''}",
+        "proxy: {username: u, password: p}",
+        "log: {hooks: []}",
+        "http: {debug: {}, h2c: {enabled: false}, http2: {disabled: true}, secret: s}",
+        "http: {tls: {letsencrypt: {}, ciphersuites: []}}",
+        "notifications: {endpoints: []}",
+        "health: {storagedriver: {enabled: false}}",
+        "storage: {filesystem: , redirect: {disable: true}, tag: {concurrencylimit: 8}}",
+        "storage: {cache: {blobdescriptor: inmemory, blobdescriptorsize: 5}}",
+        "storage: {cache: {blobdescriptor: ''}}",
+    ],
+)
+def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> None:
+    """A section that says no more than the defaults, or that needs no doing, is not worth a line."""
+    assert read(f"version: 0.1\n{text}\n").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("storage: {cache: {blobdescriptor: redis}}", "storage.cache.blobdescriptor has no effect"),
+        ("storage: {cache: {layerinfo: redis}}", "storage.cache.layerinfo has no effect"),
+        (
+            "http: {tls: {certificate: /c, key: /k, clientcas: [/a], "
+            "clientauth: request-client-cert}}",
+            "http.tls.clientauth request-client-cert verifies nothing",
+        ),
+    ],
+)
+def test_what_is_done_differently_is_a_warning(read: Read, text: str, warning: str) -> None:
+    """Values that mean something else here are named."""
+    (line,) = read(f"version: 0.1\n{text}\n").warnings
+    assert warning in line
+
+
+def test_the_tables_name_keys_of_the_schema_and_the_drivers_are_all() -> None:
+    """No line of the tables is about a key that does not exist, and no driver is forgotten."""
+    for key in (*support.REFUSED, *support.WARNED):
+        assert keys.at(tuple(key.split("."))) is not None, key
+    others = {"cache", "delete", "maintenance", "redirect", "tag"}
+    assert set(type(Settings().storage).model_fields) == {*support.DRIVERS, *others}
+    refused = {key for key in support.REFUSED if key.startswith("storage.")}
+    assert refused == {f"storage.{name}" for name in support.DRIVERS if name != "filesystem"}
+    ways = {f"auth.{name}" for name in type(Settings().auth).model_fields}
+    assert ways - {"auth.none"} == {key for key in support.REFUSED if key.startswith("auth.")}

@@ -1,0 +1,74 @@
+"""A Docker Engine of the tests' own: a daemon over one folder, without network set-up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Self
+
+from tests.support.containerd import Containerd
+from tests.support.processes import Daemon
+from tests.support.tools import require_root, require_tool, run
+
+
+class DockerEngine:
+    """dockerd with the vfs driver; call it with the arguments of a `docker` command."""
+
+    def __init__(self, folder: Path) -> None:
+        require_root()
+        require_tool("runc")
+        require_tool("iptables")
+        self._daemon = require_tool("dockerd")
+        self._client = require_tool("docker")
+        self._folder = folder
+        (folder / "client").mkdir(parents=True)
+        settings = {"deprecated-key-path": f"{folder}/key.json"}
+        (folder / "daemon.json").write_text(json.dumps(settings))
+        # One started by dockerd itself would write outside the folder, to /opt/containerd.
+        self._containerd = Containerd(folder / "containerd")
+        self._process = Daemon(self._command(), folder / "dockerd.log", b"API listen on")
+
+    def __call__(self, *arguments: str, timeout: float = 120) -> str:
+        """Run `docker ARGUMENTS` and return its output without surrounding space."""
+        return run([self._client, *arguments], env=self._environment(), timeout=timeout).strip()
+
+    def image_id(self, reference: str) -> str:
+        """Return the sha256 of the image's configuration."""
+        return self("image", "inspect", "--format", "{{.Id}}", reference)
+
+    def start(self) -> Self:
+        """Start the daemon and wait until it answers."""
+        self._containerd.start()
+        self._process.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop the daemon and its containerd."""
+        self._process.stop()
+        self._containerd.stop()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "DOCKER_HOST": f"unix://{self._folder}/sock",
+            "DOCKER_CONFIG": str(self._folder / "client"),
+            # BuildKit would ask for the network; the classic builder is enough for FROM scratch.
+            "DOCKER_BUILDKIT": "0",
+        }
+
+    def _command(self) -> list[str]:
+        settings = {
+            "config-file": "daemon.json",
+            "data-root": "data",
+            "exec-root": "exec",
+            "pidfile": "pid",
+        }
+        return [
+            self._daemon,
+            *(f"--{option}={self._folder / name}" for option, name in settings.items()),
+            f"--containerd={self._containerd.socket}",
+            f"--host=unix://{self._folder}/sock",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+            "--storage-driver=vfs",
+        ]

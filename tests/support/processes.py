@@ -1,0 +1,88 @@
+"""Processes that tests start, with all their children: none outlives its test."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+START_SECONDS = 40.0
+STOP_SECONDS = 30.0
+KILL_SECONDS = 30.0
+
+
+class Daemon:
+    """A background program: ready when its log says so, stopped with all its children."""
+
+    def __init__(self, command: Sequence[str], log: Path, ready: bytes) -> None:
+        self._command = list(command)
+        self._log = log
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it and wait until `ready` stands in its log."""
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while self._ready not in self._log.read_bytes():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                log_end = self._log.read_text(errors="replace")[-4000:]
+                raise AssertionError(f"{self._command} did not start:\n{log_end}")
+            time.sleep(0.05)
+        return self
+
+    def stop(self) -> None:
+        """Ask for its end, then kill whatever of it still runs."""
+        process = self._process
+        assert process is not None, "not started"
+        members = family(process.pid)
+        process.terminate()
+        psutil.wait_procs(members, timeout=STOP_SECONDS)
+        kill_all(members)
+        process.wait(STOP_SECONDS)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; nothing if it has ended."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_all(members: Sequence[psutil.Process]) -> list[str]:
+    """Kill those that still run and wait for their end; return which those were."""
+    alive = [member for member in members if _runs(member)]
+    for member in alive:
+        member.kill()
+    psutil.wait_procs(alive, timeout=KILL_SECONDS)
+    return [str(member) for member in alive]
+
+
+def _runs(member: psutil.Process) -> bool:
+    try:
+        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

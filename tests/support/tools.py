@@ -1,0 +1,64 @@
+"""Programs that tests drive: found, or the test says visibly that it was skipped.
+
+With REGISTRY_TESTS_REQUIRE_CLIENTS=1 (what continuous integration sets) an absent
+program fails the test, so a green run there means that every client was driven.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import pytest
+
+REQUIRE_VARIABLE = "REGISTRY_TESTS_REQUIRE_CLIENTS"
+_SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a program; skip, or fail where clients are required, without it."""
+    path = shutil.which(name, path=_SEARCH)
+    if path is None:
+        _absent(f"{name} is not installed")
+    return path
+
+
+def require_root() -> None:
+    """Skip, or fail where clients are required, unless the user is root."""
+    if os.geteuid() != 0:
+        _absent("needs root")
+
+
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
+    status: int = 0,
+) -> str:
+    """Run a program without input and return what it printed on standard output.
+
+    `env` is added to the environment; `timeout` is in seconds. Fails, with all that was
+    printed, when the exit code is not `status`.
+    """
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "PATH": _SEARCH, **(env or {})},
+    )
+    report = f"{command} exited {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == status, report
+    return done.stdout
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRE_VARIABLE) == "1":
+        pytest.fail(f"{reason}, and {REQUIRE_VARIABLE}=1 says it must be here")
+    pytest.skip(reason)
