@@ -28,7 +28,6 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the arguments select and return the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _measure(options)
     except BenchmarkError as error:
@@ -94,4 +93,5 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)  # ends like Ctrl-C: servers stopped, folder removed
     sys.exit(main())

@@ -12,11 +12,11 @@ class BenchmarkError(Exception):
     """The root of everything the benchmarks raise on purpose."""
 
 
-class NotReady(BenchmarkError):  # noqa: N818  (a state of the machine rather than a defect)
+class NotReady(BenchmarkError):
     """Nothing can be measured; the message is one line for the person at the terminal."""
 
 
-class WrongAnswer(BenchmarkError):  # noqa: N818  (names what was received)
+class WrongAnswer(BenchmarkError):
     """A server answered something else than it should; its figure must not be reported."""
 
 

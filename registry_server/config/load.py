@@ -1,5 +1,6 @@
 """From a file, the environment and the command line to settings: the later of them wins."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def _read(path: Path) -> Document:
 
 def _fill(document: Document, defaults: Value) -> None:
     """Add what is missing from the document, leaving what is there."""
-    document.data = _filled(document.data, defaults)
+    document.data = _filled(document.data, copy.deepcopy(defaults))
 
 
 def _filled(value: Value, defaults: Value) -> Value:

@@ -16,11 +16,11 @@ def read(tmp_path: Path) -> Read:
     """Load a configuration from its text, with an environment and options."""
 
     def read(
-        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides = Overrides()
+        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides | None = None
     ) -> Loaded:
         path = tmp_path / "config.yml"
         path.write_text(text)
-        return load(path, environ or {}, overrides)
+        return load(path, environ or {}, overrides or Overrides())
 
     return read
 
@@ -30,7 +30,7 @@ def refuse(read: Read, tmp_path: Path) -> Refuse:
     """Load a configuration that must be refused; answers the problems, without the folder."""
 
     def refuse(
-        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides = Overrides()
+        text: str, environ: Mapping[str, str] | None = None, overrides: Overrides | None = None
     ) -> tuple[str, ...]:
         with pytest.raises(ConfigError) as caught:
             read(text, environ, overrides)

@@ -62,7 +62,9 @@ def test_the_example_holds_every_key(key: tuple[str, ...]) -> None:
 def test_the_example_switches_on_what_is_implemented_and_nothing_else() -> None:
     """What is not implemented is switched off in the example."""
     live = yaml.load(EXAMPLE.read_text(), Loader=yaml.BaseLoader)
-    switched_on = {key for key in map(_written, keys.leaves()) if _holds(live, tuple(key.split(".")))}
+    switched_on = {
+        key for key in map(_written, keys.leaves()) if _holds(live, tuple(key.split(".")))
+    }
     tables = (*support.REFUSED, *support.WARNED)
     refused = {key for key in switched_on if key.startswith(tables)}
     assert refused == set()

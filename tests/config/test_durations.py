@@ -43,7 +43,21 @@ def test_what_go_reads_is_read(text: str, expected: timedelta) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "s", "5 s", "5d", "1h 30m", "5S", ".s", "1..5s", "--5s", "1h-5m", "five", "\u0665s", "5s\n"],
+    [
+        "",
+        "s",
+        "5 s",
+        "5d",
+        "1h 30m",
+        "5S",
+        ".s",
+        "1..5s",
+        "--5s",
+        "1h-5m",
+        "five",
+        "\u0665s",
+        "5s\n",
+    ],
 )
 def test_what_go_refuses_is_refused(text: str) -> None:
     """A text that is no duration to Go is none here, and the message shows what one looks like."""

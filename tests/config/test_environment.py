@@ -120,9 +120,8 @@ def test_an_index_replaces_or_adds_an_item(read: Read, refuse: Refuse) -> None:
         "::1/128",
     ]
     assert settings.validation.manifests.indexes.platformlist[0].os == "linux"
-    assert refuse(text, {"REGISTRY_HTTP_TRUSTEDPROXIES_7": "::1"}) == (
-        "REGISTRY_HTTP_TRUSTEDPROXIES_7: http.trustedproxies[7] does not fit what the file has there",
-    )
+    (problem,) = refuse(text, {"REGISTRY_HTTP_TRUSTEDPROXIES_7": "::1"})
+    assert problem.startswith("REGISTRY_HTTP_TRUSTEDPROXIES_7: http.trustedproxies[7] does not fit")
 
 
 @pytest.mark.parametrize("name", sorted(KUBERNETES))
@@ -203,7 +202,9 @@ def test_all_wrong_variables_are_told_at_once() -> None:
 @given(st.sampled_from([key for key in keys.leaves() if keys.ITEM not in key]), st.text())
 def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], value: str) -> None:
     """No value of a known variable fails in another way."""
+    problems: tuple[str, ...] = ()
     try:
         load(None, {_variable(key): value})
     except ConfigError as error:
-        assert error.problems
+        problems = error.problems
+    assert all(problem.startswith((_variable(key), "http.tls.")) for problem in problems)

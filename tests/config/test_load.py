@@ -88,6 +88,14 @@ def test_no_file_at_all_is_a_scratch_registry_on_loopback() -> None:
     assert loaded.warnings == ()
 
 
+def test_loading_leaves_nothing_behind_for_the_next_time() -> None:
+    """What an option or a variable changed is not the default of the next load."""
+    before = load(None, {})
+    load(None, {"REGISTRY_HTTP_ADDR": "a:1"}, Overrides("b", 2, Path("/c"), 3))
+    load(None, {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}, Overrides("b", 2, Path("/c"), 3))
+    assert load(None, {}) == before
+
+
 def test_a_file_has_distributions_defaults(read: Read) -> None:
     """A file that says next to nothing means what it means to distribution."""
     settings = read("version: 0.1\n").settings
@@ -240,7 +248,7 @@ def test_settings_do_not_change(read: Read) -> None:
     """Nobody can change a setting after it was read."""
     settings = read("version: 0.1\n").settings
     with pytest.raises(ValidationError):
-        settings.log.level = "debug"
+        settings.log.level = "debug"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +272,7 @@ def test_the_deprecated_loglevel_speaks_where_log_level_does_not(
 def test_short_forms_and_empty_places_are_read(read: Read) -> None:
     """A driver's bare name is the driver with its defaults, and an empty key is as good as none."""
     settings = read(
-        "version: 0.1\nstorage: filesystem\nauth: none\nhttp:\n  addr:\nlog:\nproxy: {remoteurl: ''}\n"
+        "version: 0.1\nstorage: filesystem\nauth: none\nhttp:\n  addr:\nlog:\nproxy: {ttl: }\n"
     ).settings
     assert settings.storage == Settings().storage
     assert settings.http.addr == ":5000"

@@ -75,7 +75,10 @@ from tests.config.conftest import Read, Refuse
         ("storage: {maintenance: {uploadpurging: {age: 604800}}}", "age needs a unit"),
         ("storage: {maintenance: {uploadpurging: {interval: 0s}}}", "must be longer than nothing"),
         ("validation: {manifests: {urls: {allow: ['(']}}}", "allow[0] must be a regular"),
-        ("validation: {manifests: {urls: {deny: ['[[:alpha:]]']}}}", "deny[0] uses a class such as"),
+        (
+            "validation: {manifests: {urls: {deny: ['[[:alpha:]]']}}}",
+            "deny[0] uses a class such as",
+        ),
         (
             "validation: {manifests: {indexes: {platforms: some}}}",
             "validation.manifests.indexes.platforms must be all, none or list",

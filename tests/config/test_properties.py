@@ -64,16 +64,17 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _settings_or_problems(
-    path: Path | None, environ: dict[str, str] | None = None, overrides: Overrides = Overrides()
+    path: Path | None, environ: dict[str, str] | None = None, overrides: Overrides | None = None
 ) -> None:
+    problems: tuple[str, ...] = ()
     try:
-        loaded = load(path, environ or {}, overrides)
+        loaded = load(path, environ or {}, overrides or Overrides())
     except ConfigError as error:
-        assert error.problems
-        assert all(problem and len(problem.splitlines()) == 1 for problem in error.problems)
-    else:
+        problems = error.problems
+    if not problems:
         assert Settings.model_validate(loaded.settings.model_dump(by_alias=True)) == loaded.settings
         assert str(loaded.settings.http.endpoint)
+    assert all(len(problem.splitlines()) == 1 for problem in problems)
 
 
 @given(data=st.binary(max_size=200))

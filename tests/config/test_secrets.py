@@ -41,7 +41,7 @@ MISTAKES = [
     "http: {host: 'https://user:%s@/'}",
     "http: {addr: 'user:%s@host'}",
     "http: {draintimeout: %s}",
-    "http: {headers: {X-A: [\"%s\\n\"]}}",
+    'http: {headers: {X-A: ["%s\\n"]}}',
     "proxy: {remoteurl: 'https://user:%s@upstream.example.com'}",
     "validation: {manifests: {urls: {allow: ['(%s']}}}",
 ]
@@ -86,7 +86,9 @@ def test_pydantics_own_error_does_not_show_it_either() -> None:
 
 @given(
     st.sampled_from(["HTTP_SECRET", "REDIS_PASSWORD", "REDIS_DB", "PROXY", "STORAGE_S3", "AUTH_X"]),
-    st.sampled_from(["%s", "*%s", "&%s", "!%s", "{%s", "[%s]", '"%s', "'%s'", "- %s", "%%%s", "@%s"]),
+    st.sampled_from(
+        ["%s", "*%s", "&%s", "!%s", "{%s", "[%s]", '"%s', "'%s'", "- %s", "%%%s", "@%s"]
+    ),
 )
 def test_no_variable_shows_its_value(name: str, around: str) -> None:
     """However a value is broken, a message about it does not hold it."""

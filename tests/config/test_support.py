@@ -67,7 +67,7 @@ def test_what_has_no_effect_is_one_warning(read: Read, key: str) -> None:
     ],
 )
 def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> None:
-    """A section that says no more than the defaults, or that needs no doing, is not worth a line."""
+    """What says no more than the defaults, or needs no doing, is not worth a line."""
     assert read(f"version: 0.1\n{text}\n").warnings == ()
 
 

@@ -30,6 +30,7 @@ from tests.support.wire import Wire
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
+SETTLE_SECONDS = 5.0
 
 
 class LiveServer(ABC):
@@ -96,6 +97,8 @@ class LiveServer(ABC):
         process.terminate()
         try:
             code = process.wait(STOP_SECONDS)
+            # Helpers that end when their parent is gone need a moment to notice.
+            psutil.wait_procs(members, timeout=SETTLE_SECONDS)
         finally:
             survivors = kill_all(members)
             process.wait(STOP_SECONDS)

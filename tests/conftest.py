@@ -1,0 +1,112 @@
+"""What holds for every test: the event loop is never blocked, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from registry_server.config import Settings
+from storage.hashing import best_hashers
+from tests.support.app import serve_in_process
+from tests.support.drivers import DRIVERS, AnyDriver
+
+# Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
+# costs more than the read. Everything else has to hop.
+_INLINE_READS = (
+    ("storage/drivers/filesystem.py", {"read", "stat"}),
+    ("storage/drivers/file_staging.py", {"length"}),
+)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio, which is what serves."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hashers_found() -> None:
+    """Look for libcrypto once, as a process does before it serves."""
+    best_hashers()
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks() -> Iterator[None]:
+    """Fail a test in which our code blocks the event loop."""
+    with blockbuster_ctx(scanned_modules=["storage", "registry_server"]) as blocking:
+        _allow_inline_reads(blocking)
+        yield
+
+
+def _allow_inline_reads(blocking: BlockBuster) -> None:
+    for name in ("os.stat", "os.read", "os.open", "os.close"):
+        if name in blocking.functions:
+            for file, functions in _INLINE_READS:
+                blocking.functions[name].can_block_in(file, functions)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder() -> Iterator[Path]:
+    """Give the whole run one temporary folder, so that what is left in it can be seen."""
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder = Path(tempfile.mkdtemp(prefix="rt-"))
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    yield folder
+    tempfile.tempdir = before[0]
+    os.environ.pop("TMPDIR")
+    if before[1] is not None:
+        os.environ["TMPDIR"] = before[1]
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(own_temporary_folder: Path) -> Iterator[None]:
+    """Fail a test that leaves a thread, a process or a temporary file behind.
+
+    Fixtures of a session are set up before this one and are not counted.
+    """
+    threads = set(threading.enumerate())
+    processes = set(psutil.Process().children(recursive=True))
+    files = set(own_temporary_folder.iterdir())
+    yield
+    left = {thread.name for thread in set(threading.enumerate()) - threads}
+    assert not left, f"threads left behind: {left}"
+    running = set(psutil.Process().children(recursive=True)) - processes
+    assert not running, f"processes left behind: {running}"
+    new = {path for path in own_temporary_folder.iterdir() if path not in files}
+    new = {path for path in new if not path.name.startswith("pytest-of-")}  # tmp_path's
+    assert not new, f"files left behind: {new}"
+
+
+@pytest.fixture(params=sorted(DRIVERS))
+def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> AnyDriver:
+    """Make each driver in turn, empty, as a process does before it serves."""
+    return DRIVERS[request.param](tmp_path)
+
+
+@pytest.fixture
+async def driver(new_driver: AnyDriver) -> AsyncIterator[AnyDriver]:
+    """Give each driver in turn, and close it."""
+    yield new_driver
+    await new_driver.close()
+
+
+@pytest.fixture
+async def client(driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the whole application, in this process, over each driver in turn.
+
+    An exception the application does not turn into an answer is raised in the test.
+    """
+    settings = Settings.model_validate({"storage": {"delete": {"enabled": True}}})
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(serve_in_process(settings, driver))

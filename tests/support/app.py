@@ -1,0 +1,20 @@
+"""The whole application in the test's own process, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from registry_server.app import build
+from registry_server.config import Settings
+from storage.drivers.base import Driver
+
+
+@asynccontextmanager
+async def serve_in_process(settings: Settings, driver: Driver) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the application; what it does not turn into an answer is raised here."""
+    transport = httpx.ASGITransport(app=build(settings, driver))
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        yield client
