@@ -1,9 +1,11 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Headers ─ AccessLog ─ StripPrefix ─ FastAPI ─ routes of /v2 ─ Gate ─ Registry
-                                                              │      ReadOnly / Undeletable
-                                                              │      StoredRegistry ─ Driver
-                                                              AccessController
+InFlight ─ Headers ─ AccessLog ─ StripPrefix ─ FastAPI ─ routes of /v2 ─ Gate
+                                                                         │
+         AccessController ───────────────────────────────────────────────┤
+         ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────┘
+                                                         │
+                                                       Driver
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from registry_server import errors
 from registry_server.auth.access import OpenAccess
 from registry_server.config import Settings
 from registry_server.gate import Gate
-from registry_server.middleware import AccessLog, Headers, StripPrefix
+from registry_server.middleware import AccessLog, Headers, InFlight, StripPrefix
 from registry_server.tasks import purge_uploads_for_ever
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
@@ -36,6 +38,9 @@ from storage.interfaces import Registry
 from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.registry import StoredRegistry
 from storage.rules import IndexChildren, ManifestRules
+
+# Seconds; long enough for an fsync of what a slow disk still has in its cache.
+_LAST_WORDS = 30.0
 
 
 def open_driver(settings: Settings) -> FilesystemDriver:
@@ -51,11 +56,12 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
 
     It may be called any number of times in one process.
     """
+    in_flight = InFlight()
     gate = Gate(open_registry(settings, driver), OpenAccess())
     app = FastAPI(
         title="registry",
         openapi_url=None,
-        lifespan=_lifespan(settings, driver),
+        lifespan=_lifespan(settings, driver, in_flight),
         redirect_slashes=False,
         exception_handlers={Exception: errors.render},
     )
@@ -63,7 +69,7 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
     app.router.routes.extend(routes(gate, _urls(settings), most_tags, settings.catalog.maxentries))
     app.router.routes.append(Route("/", _alive))
     _render_errors(app)
-    return _wrapped(app, settings)
+    return in_flight.wrap(_wrapped(app, settings))
 
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
@@ -104,7 +110,7 @@ def _render_errors(app: FastAPI) -> None:
 
 
 def _lifespan(
-    settings: Settings, driver: Driver
+    settings: Settings, driver: Driver, in_flight: InFlight
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     purging = settings.storage.maintenance.uploadpurging
     purges = purging.enabled and not settings.storage.maintenance.readonly.enabled
@@ -118,6 +124,9 @@ def _lifespan(
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+            # Requests that outlasted the drain were cancelled a moment ago, and are writing down
+            # how far their uploads came.
+            await in_flight.finished(_LAST_WORDS)
             await driver.close()
 
     return lifespan

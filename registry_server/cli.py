@@ -105,9 +105,9 @@ async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> None:
     typer.echo(f"{len(purged)} uploads {verb}, {total} bytes")
 
 
-def _load(path: Path | None, overrides: Overrides = Overrides()) -> Loaded:
+def _load(path: Path | None, overrides: Overrides | None = None) -> Loaded:
     try:
-        return load(path, os.environ, overrides)
+        return load(path, os.environ, overrides or Overrides())
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(f"registry-server: {problem}", err=True)

@@ -5,6 +5,8 @@ Starlette's BaseHTTPMiddleware took a dispatch from 14 to 190 microseconds when 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -39,6 +41,38 @@ class Headers:
             await send(message)
 
         await self._app(scope, receive, send_more)
+
+
+class InFlight:
+    """Counts requests, so that a shutdown can wait until the last one has tidied up."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """Return `app`, counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            self._count += 1
+            self._idle.clear()
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._count -= 1
+                if not self._count:
+                    self._idle.set()
+
+        return counted
+
+    async def finished(self, seconds: float) -> None:
+        """Return when no request is in flight, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
 
 
 class StripPrefix:

@@ -49,7 +49,8 @@ def load(
 ) -> Loaded:
     """Read the configuration; `path` None means there is no file.
 
-    Raises ConfigError, with every problem found, for anything that cannot be used.
+    Raises ConfigError for anything that cannot be used, with all problems of the first kind found:
+    text that is no YAML, then variables, then keys and values, then what is not implemented.
     """
     document = Document() if path is None else _read(path)
     if document.data is not None and not isinstance(document.data, dict):
