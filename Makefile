@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-installed
 TEST_STAMP := $(VENV)/.test-installed
-SOURCES := registry_server storage tests benchmarks
+SOURCES := registry_server storage tests benchmarks docker
 
 .PHONY: run test check format bench lock audit clean
 
@@ -24,7 +24,7 @@ check: $(TEST_STAMP)  ## format, lint and types, as `make test` will
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy tests benchmarks docker
 
 test: check  ## everything: checks, unit, property, live-server and real-client tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -65,7 +63,7 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
         redirect_slashes=False,
         exception_handlers={Exception: errors.render},
     )
-    most_tags = settings.tags.maxtags
+    most_tags = settings.tags.maxtags or None
     app.router.routes.extend(routes(gate, _urls(settings), most_tags, settings.catalog.maxentries))
     app.router.routes.append(Route("/", _alive))
     _render_errors(app)
@@ -74,7 +72,7 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
     """Assemble the stored registry and what the settings put around it."""
-    registry: Registry = StoredRegistry(driver, _rules(settings))
+    registry: Registry = StoredRegistry(driver, manifest_rules(settings))
     if settings.storage.maintenance.readonly.enabled:
         return ReadOnlyRegistry(registry)
     return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
@@ -138,11 +136,12 @@ def _urls(settings: Settings) -> Urls:
         host="" if http.relativeurls else http.host,
         prefix=http.prefix.rstrip("/"),
         from_request=http.relativeurls is False,
-        trusted=tuple(ipaddress.ip_network(network) for network in http.trustedproxies),
+        trusted=http.trustedproxies,
     )
 
 
-def _rules(settings: Settings) -> ManifestRules:
+def manifest_rules(settings: Settings) -> ManifestRules:
+    """Read off what a pushed manifest is checked for."""
     validation = settings.validation
     if not validation.active:
         return ManifestRules(children=IndexChildren.NONE)
@@ -150,8 +149,8 @@ def _rules(settings: Settings) -> ManifestRules:
     return ManifestRules(
         children=IndexChildren(indexes.platforms),
         platforms=frozenset((one.os, one.architecture) for one in indexes.platformlist),
-        allowed_urls=tuple(map(re.compile, urls.allow)),
-        denied_urls=tuple(map(re.compile, urls.deny)),
+        allowed_urls=urls.allow,
+        denied_urls=urls.deny,
     )
 
 

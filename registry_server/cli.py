@@ -7,6 +7,7 @@ be used, said in one line each and never as a traceback.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from datetime import timedelta
@@ -20,6 +21,8 @@ from registry_server.config import ConfigError, Loaded, Overrides, Settings, loa
 from registry_server.config.durations import parse_duration_with_unit
 
 UNUSABLE = 2
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="registry-server",
@@ -51,7 +54,8 @@ def serve(
 
     loaded = _load(config, Overrides(host=host, port=port, root=root, workers=workers))
     logs.configure(loaded.settings.log)
-    _say_on_stderr(loaded.warnings)
+    for warning in loaded.warnings:
+        logger.warning(warning)
     endpoint, folder = loaded.settings.http.endpoint, loaded.settings.storage.filesystem
     try:
         server.serve(loaded.settings, lambda: _announce(endpoint, folder.rootdirectory))
@@ -62,8 +66,15 @@ def serve(
 @app.command()
 def check(config: ConfigFile = None) -> None:
     """Read the configuration as `serve` would, and say what is wrong with it."""
+    from registry_server import server
+
     loaded = _load(config)
-    _say_on_stderr(loaded.warnings)
+    for warning in loaded.warnings:
+        typer.echo(f"registry-server: warning: {warning}", err=True)
+    try:
+        server.check(loaded.settings)
+    except server.StartupError as error:
+        _fail(str(error))
     typer.echo(f"{config or 'the environment'}: the configuration can be used")
 
 
@@ -123,11 +134,6 @@ def _duration(text: str) -> timedelta:
 
 def _announce(endpoint: object, root: Path) -> None:
     typer.echo(f"registry-server: serving {root} on {endpoint}", err=True)
-
-
-def _say_on_stderr(warnings: tuple[str, ...]) -> None:
-    for warning in warnings:
-        typer.echo(f"registry-server: warning: {warning}", err=True)
 
 
 def _fail(reason: str) -> NoReturn:

@@ -16,33 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from registry_server.v2 import upload_headers
+from registry_server.v2 import problems, upload_headers
 from storage import errors
 
 logger = logging.getLogger(__name__)
-
-
-class PayloadTooLarge(Exception):
-    """A body is over its limit of `limit` bytes."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the body must be at most {limit} bytes")
-
-
-class PaginationInvalid(Exception):
-    """`n` is not a whole number of entries."""
-
-
-class RangeUnsatisfiable(Exception):
-    """No part of a blob of `size` bytes is what the Range header asks for."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(f"the range can't be served from a blob of {size} bytes")
-        self.size = size
-
-
-class TooManyTags(Exception):
-    """One push names more tags than are accepted."""
 
 
 # The first class of an exception's ancestry that stands here decides.
@@ -62,10 +39,10 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.ChunkSizeMismatch: (400, "SIZE_INVALID"),
     errors.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
     errors.OperationDisabled: (405, "UNSUPPORTED"),
-    PayloadTooLarge: (413, "SIZE_INVALID"),
-    PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
-    RangeUnsatisfiable: (416, "RANGE_INVALID"),
-    TooManyTags: (414, "TAG_INVALID"),
+    problems.PayloadTooLarge: (413, "SIZE_INVALID"),
+    problems.PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
+    problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
+    problems.TooManyTags: (414, "TAG_INVALID"),
 }
 # Every exception the table knows, for whoever installs the renderer.
 KINDS = (*_TABLE, ClientDisconnect)
@@ -118,7 +95,7 @@ def _detail(error: Exception) -> object:
 
 
 def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
-    if isinstance(error, RangeUnsatisfiable):
+    if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):
         # Whoever is out of step learns in the same answer where to go on.

@@ -79,6 +79,13 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     _remove_socket(settings.http.endpoint)
 
 
+def check(settings: Settings) -> None:
+    """Find what would keep `serve` from starting, and change nothing; raise `StartupError`."""
+    if settings.storage.filesystem.rootdirectory.exists():
+        prepare_root(settings)
+    _check_tls(settings)
+
+
 def prepare_root(settings: Settings) -> None:
     """Make sure that the root folder is there and can be written; raise `StartupError`."""
     root = settings.storage.filesystem.rootdirectory

@@ -43,17 +43,18 @@ class ManifestRules:
         """Raise `ManifestInvalid` when a layer points somewhere it must not."""
         for blob in manifest.blobs:
             for url in blob.urls:
-                if not self._is_allowed(url):
+                if not self.permits(url):
                     raise ManifestInvalid(f"the URL {url[:200]!r} of {blob.digest} is not allowed")
 
-    def _is_required(self, platform: Platform | None) -> bool:
-        if self.children is IndexChildren.LISTED:
-            return platform is None or (platform.os, platform.architecture) in self.platforms
-        return self.children is IndexChildren.ALL
-
-    def _is_allowed(self, url: str) -> bool:
+    def permits(self, url: str) -> bool:
+        """Tell whether a layer may name `url`: some rule of `allow`, if any, and none of `deny`."""
         if not url.startswith(("http://", "https://")) or "#" in url:
             return False
         if self.allowed_urls and not any(rule.search(url) for rule in self.allowed_urls):
             return False
         return not any(rule.search(url) for rule in self.denied_urls)
+
+    def _is_required(self, platform: Platform | None) -> bool:
+        if self.children is IndexChildren.LISTED:
+            return platform is None or (platform.os, platform.architecture) in self.platforms
+        return self.children is IndexChildren.ALL

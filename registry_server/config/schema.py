@@ -233,14 +233,12 @@ class Catalog(Section):
 
 
 class Tags(Section):
-    """``tags``: the most tags a page of a tag list holds."""
+    """``tags``: the most tags a page of a tag list holds; 0 for all of them.
 
-    maxtags: Annotated[int, Field(ge=0)] = DEFAULT_ENTRIES
+    registry:3 sends at most 1000, which breaks what never followed a Link header on registry:2.
+    """
 
-    @field_validator("maxtags")
-    @classmethod
-    def _default_when_zero(cls, value: int) -> int:
-        return value or DEFAULT_ENTRIES  # as in distribution
+    maxtags: Annotated[int, Field(ge=0)] = 0
 
 
 class Urls(Section):
@@ -248,14 +246,6 @@ class Urls(Section):
 
     allow: tuple[Expression, ...] = ()
     deny: tuple[Expression, ...] = ()
-
-    def permits(self, url: str) -> bool:
-        """Tell whether no rule of `deny` finds itself in `url` and, if there are any, one of
-        `allow` does.
-        """
-        if any(rule.search(url) for rule in self.deny):
-            return False
-        return not self.allow or any(rule.search(url) for rule in self.allow)
 
 
 class Platform(Section):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from registry_server.errors import PayloadTooLarge
+from registry_server.v2.problems import PayloadTooLarge
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.interfaces import Chunk
 

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_server.auth.access import Action
-from registry_server.errors import TooManyTags
 from registry_server.gate import Gate
 from registry_server.v2.bodies import read_limited
 from registry_server.v2.negotiation import choose, parse_accept
+from registry_server.v2.problems import TooManyTags
 from registry_server.v2.responses import content_headers, not_modified
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from registry_server.errors import PaginationInvalid
+from registry_server.v2.problems import PaginationInvalid
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 # More digits than this are more entries than anybody has; int() would spend time on them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from registry_server.errors import RangeUnsatisfiable
+from registry_server.v2.problems import RangeUnsatisfiable
 
 # Each range costs a seek and a header; nobody who pulls an image needs more (CVE-2025-62727).
 MOST_RANGES = 16

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from registry_server.app import manifest_rules
 from registry_server.config import Endpoint, Overrides, Settings, load
 from registry_server.config.schema import cores
 from tests.config.conftest import Read, Refuse
@@ -104,7 +105,7 @@ def test_a_file_has_distributions_defaults(read: Read) -> None:
     assert settings.storage.delete.enabled is False
     assert settings.http.draintimeout == timedelta(seconds=30)
     assert settings.http.workers == cores()
-    assert settings.catalog.maxentries == settings.tags.maxtags == 1000
+    assert (settings.catalog.maxentries, settings.tags.maxtags) == (1000, 0)
     assert settings.storage.maintenance.uploadpurging.age == timedelta(days=7)
     assert settings == Settings()
 
@@ -217,7 +218,7 @@ def test_values_are_typed_to_the_leaves(read: Read) -> None:
         "  trustedproxies: [10.1.2.3/8, '::1']\n"
         "  tls: {certificate: /c, key: /k, clientcas: [/ca], minimumtls: tls1.3}\n"
         "catalog: {maxentries: -1}\n"
-        "tags: {maxtags: 0}\n"
+        "tags: {maxtags: 50}\n"
         "validation: {manifests: {indexes: {platforms: List, platformlist: [{os: linux}]}}}\n"
     ).settings
     assert (settings.log.level, settings.log.formatter) == ("warn", "logstash")
@@ -232,7 +233,7 @@ def test_values_are_typed_to_the_leaves(read: Read) -> None:
     assert settings.http.trustedproxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert settings.http.tls.clientcas == (Path("/ca"),)
     assert settings.http.tls.minimumtls == "tls1.3"
-    assert settings.catalog.maxentries == settings.tags.maxtags == 1000
+    assert (settings.catalog.maxentries, settings.tags.maxtags) == (1000, 50)
     assert settings.validation.manifests.indexes.platforms == "list"
     assert settings.validation.manifests.indexes.platformlist[0].os == "linux"
 
@@ -338,4 +339,4 @@ def test_urls_are_permitted_by_allow_and_deny(
 ) -> None:
     """A URL must match an allow rule, if there are any, and no deny rule."""
     settings = read(f"version: 0.1\nvalidation: {{manifests: {{urls: {rules}}}}}\n").settings
-    assert settings.validation.manifests.urls.permits(url) is permitted
+    assert manifest_rules(settings).permits(url) is permitted
