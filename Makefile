@@ -21,7 +21,7 @@ run: $(RUN_STAMP)  ## serve ./data on 127.0.0.1:5000
 	$(BIN)/python -m registry_server serve
 
 check: $(TEST_STAMP)  ## format, lint and types, as `make test` will
-	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff format $(if $(CI),--check,--quiet) $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks docker

@@ -8,23 +8,18 @@ from __future__ import annotations
 import logging
 
 from storage import paths
-from storage.cache import Lru
 from storage.digest import Digest
 from storage.drivers.base import Driver, OpenFile, View
 from storage.errors import PathNotFound
 
 logger = logging.getLogger(__name__)
 
-# Manifests are small and asked for by every node of a cluster at once.
-CACHE_BYTES = 32 << 20
-
 
 class BlobStore:
     """Content by digest."""
 
-    def __init__(self, driver: Driver, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._cache: Lru[Digest, bytes] = Lru(cache_bytes, len)
 
     async def size(self, digest: Digest) -> int | None:
         """Return how many bytes `digest` names; None when they are absent or were cut short."""
@@ -44,26 +39,9 @@ class BlobStore:
             return None
         return file
 
-    async def read(self, digest: Digest, limit: int) -> bytes | None:
-        """Return all bytes of `digest`, verified; None when absent, damaged, or over `limit`."""
-        content = self._cache.get(digest)
-        if content is None:
-            content = await self._load(digest, limit)
-            if content is not None:
-                self._cache.put(digest, content)
-        return content
-
-    async def put(self, digest: Digest, content: bytes) -> None:
-        """Store `content`, which the caller has verified against `digest`, durably."""
-        await self._driver.write(paths.blob(digest), content)
-        self._cache.put(digest, content)
-
-    async def _load(self, digest: Digest, limit: int) -> bytes | None:
-        return await self._driver.batch(lambda view: read_verified(view, digest, limit))
-
 
 def read_verified(view: View, digest: Digest, limit: int) -> bytes | None:
-    """Read all bytes of `digest` within a batch, as `BlobStore.read` does, past any cache."""
+    """Read all bytes of `digest` within a batch; None when absent, damaged, or over `limit`."""
     try:
         content = view.read(paths.blob(digest), limit + 1)
     except PathNotFound:

@@ -12,30 +12,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from storage.digest import Digest
 from storage.listing import Page
-from storage.manifests import Descriptor, Manifest
+from storage.manifests import Descriptor, Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag, UploadId
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """What a request says of its body: where it starts and its length in bytes, when it does."""
-
-    start: int | None = None
-    length: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A manifest as it was pushed: its bytes, their digest, and the type they are."""
-
-    digest: Digest
-    media_type: str
-    raw: bytes
+from storage.pipeline import Chunk
 
 
 class Blob(Protocol):

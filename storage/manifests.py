@@ -102,6 +102,15 @@ class Manifest:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed: its bytes, their digest, and the type they are."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
 def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
     """Read a pushed manifest.
 

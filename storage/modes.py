@@ -17,13 +17,12 @@ from storage.interfaces import (
     Referrers,
     Registry,
     Repository,
-    StoredManifest,
     Tags,
     Upload,
     Uploads,
 )
 from storage.listing import Page
-from storage.manifests import Manifest
+from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag, UploadId
 
 

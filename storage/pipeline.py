@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from storage.concurrency import to_completion
 from storage.drivers.base import CHUNK
 
 Write: TypeAlias = Callable[[bytearray], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a request says of its body: where it starts and its length in bytes, when it does."""
+
+    start: int | None = None
+    length: int | None = None
 
 
 async def pump(source: AsyncIterator[bytes], write: Write) -> None:

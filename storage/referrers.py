@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from storage import paths
-from storage.blobs import BlobStore, read_verified
 from storage.cache import Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid, ManifestInvalid, PathNotFound
 from storage.links import Links, read_link
 from storage.listing import Page
-from storage.manifests import MANIFEST_LIMIT, Descriptor, Manifest, parse_manifest
+from storage.manifest_store import ManifestStore, load, parse
+from storage.manifests import Descriptor, Manifest, parse_manifest
 from storage.names import RepositoryName
 
 # A page must fit what clients accept for an index; a descriptor is smaller than its manifest.
@@ -44,10 +44,10 @@ class ReferrerStore:
     """The referrers of repository `name`."""
 
     def __init__(
-        self, driver: Driver, blobs: BlobStore, subjects: Subjects, name: RepositoryName
+        self, driver: Driver, manifests: ManifestStore, subjects: Subjects, name: RepositoryName
     ) -> None:
         self._driver = driver
-        self._blobs = blobs
+        self._manifests = manifests
         self._links = Links(driver)
         self._subjects = subjects
         self._name = name
@@ -86,8 +86,11 @@ class ReferrerStore:
         return read_link(view, paths.revision_link(self._name, digest)) == digest
 
     async def _manifest(self, digest: Digest) -> Manifest | None:
-        raw = await self._blobs.read(digest, MANIFEST_LIMIT)
-        return None if raw is None else _parse(raw)
+        stored = await self._manifests.get(digest)
+        try:
+            return None if stored is None else await parse(stored.raw)
+        except ManifestInvalid:
+            return None
 
     async def _catch_up(self) -> None:
         changed, noted = await self._driver.batch(self._changes)
@@ -124,11 +127,10 @@ class ReferrerStore:
     def _subject(self, view: View, digest: Digest) -> Digest | None:
         known = self._subjects.get(digest)
         if known is None:
-            raw = read_verified(view, digest, MANIFEST_LIMIT)
-            if raw is None:
+            stored = load(view, digest)
+            if stored is None:
                 return None
-            manifest = _parse(raw)
-            known = (manifest.subject.digest if manifest and manifest.subject else None,)
+            known = (_subject_of(stored.raw),)
             self._subjects.put(digest, known)
         return known[0]
 
@@ -142,8 +144,9 @@ def _digests(view: View, folder: str) -> Iterator[Digest]:
                 continue
 
 
-def _parse(raw: bytes) -> Manifest | None:
+def _subject_of(raw: bytes) -> Digest | None:
     try:
-        return parse_manifest(raw)
+        subject = parse_manifest(raw).subject
     except ManifestInvalid:
         return None
+    return None if subject is None else subject.digest

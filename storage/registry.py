@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage import paths
-from storage.blobs import CACHE_BYTES, BlobStore
+from storage.blobs import BlobStore
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.hashing import Hashers, best_hashers
 from storage.links import Links, read_link
 from storage.listing import Page, cut
+from storage.manifest_store import CACHE_BYTES, ManifestStore
 from storage.names import NAME_LIMIT, RepositoryName, is_component, is_tag
 from storage.referrers import remembered_subjects
 from storage.repository import StoredRepository, Stores
@@ -30,7 +31,8 @@ class StoredRegistry:
         self._driver = driver
         self._stores = Stores(
             driver=driver,
-            blobs=BlobStore(driver, cache_bytes),
+            blobs=BlobStore(driver),
+            manifests=ManifestStore(driver, cache_bytes),
             links=Links(driver),
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),

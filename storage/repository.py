@@ -10,7 +10,6 @@ digest nor any tag that still points to it answers, and what is left behind is r
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from storage import paths
@@ -25,17 +24,15 @@ from storage.errors import (
     RepositoryUnknown,
 )
 from storage.hashing import Hashers
-from storage.interfaces import StoredManifest
 from storage.links import Links, read_link
 from storage.listing import Page
-from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest, sniff_media_type
+from storage.manifest_store import ManifestStore, parse
+from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag
 from storage.referrers import ReferrerStore, Subjects
 from storage.rules import ManifestRules
 from storage.tags import TagStore
 from storage.uploads import UploadStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class Stores:
 
     driver: Driver
     blobs: BlobStore
+    manifests: ManifestStore
     links: Links
     hashers: Hashers
     rules: ManifestRules
@@ -56,7 +54,7 @@ class StoredRepository:
     def __init__(self, stores: Stores, name: RepositoryName) -> None:
         self.name = name
         tags = TagStore(stores.driver, name)
-        self.referrers = ReferrerStore(stores.driver, stores.blobs, stores.subjects, name)
+        self.referrers = ReferrerStore(stores.driver, stores.manifests, stores.subjects, name)
         self.blobs = StoredBlobs(stores, name)
         self.manifests = StoredManifests(stores, name, tags, self.referrers)
         self.tags = StoredTags(stores, name, tags)
@@ -122,14 +120,10 @@ class StoredManifests:
     async def get(self, reference: Reference) -> StoredManifest:
         """Return the manifest of a digest, or the one a tag points to."""
         digest = await self._resolve(reference)
-        raw = await self._stores.blobs.read(digest, MANIFEST_LIMIT)
-        if raw is None:
+        stored = await self._stores.manifests.get(digest)
+        if stored is None:
             raise ManifestUnknown(reference)
-        try:
-            return StoredManifest(digest, sniff_media_type(raw), raw)
-        except ManifestInvalid:
-            logger.error("revision %s of %s is not a manifest", digest, self._name)
-            raise ManifestUnknown(reference) from None
+        return stored
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order drawn above."""
@@ -137,7 +131,7 @@ class StoredManifests:
         missing = await self._stores.driver.batch(lambda view: self._missing(view, manifest))
         if missing:
             raise ReferencesUnknown(missing)
-        await self._stores.blobs.put(digest, manifest.raw)
+        await self._stores.manifests.put(digest, manifest)
         await self._stores.links.write(paths.revision_link(self._name, digest), digest)
         if manifest.subject is not None:
             await self._referrers.add(manifest.subject.digest, digest)
@@ -147,11 +141,12 @@ class StoredManifests:
     async def delete(self, digest: Digest) -> None:
         """Remove a manifest's link, which is the instant it is gone, then what is left over."""
         await self._resolve(digest)
-        raw = await self._stores.blobs.read(digest, MANIFEST_LIMIT)
+        stored = await self._stores.manifests.get(digest)
         await self._stores.links.remove(paths.revision_link(self._name, digest))
         for tag in await self._tags.pointing_to(digest):
             await self._tags.remove(tag)
-        await self._forget_subject(digest, raw)
+        if stored is not None:
+            await self._forget_subject(stored)
 
     async def _resolve(self, reference: Reference) -> Digest:
         digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
@@ -177,13 +172,13 @@ class StoredManifests:
         linked = read_link(view, paths.revision_link(self._name, digest)) == digest
         return linked and stored_size(view, digest) is not None
 
-    async def _forget_subject(self, digest: Digest, raw: bytes | None) -> None:
+    async def _forget_subject(self, stored: StoredManifest) -> None:
         try:
-            subject = parse_manifest(raw).subject if raw is not None else None
+            subject = (await parse(stored.raw)).subject
         except ManifestInvalid:
             return
         if subject is not None:
-            await self._referrers.remove(subject.digest, digest)
+            await self._referrers.remove(subject.digest, stored.digest)
 
 
 class StoredTags:

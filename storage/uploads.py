@@ -35,10 +35,9 @@ from storage.errors import (
 )
 from storage.hash_states import HashStates
 from storage.hashing import Hasher, Hashers
-from storage.interfaces import Chunk
 from storage.links import Links
 from storage.names import RepositoryName, UploadId
-from storage.pipeline import pump
+from storage.pipeline import Chunk, pump
 
 logger = logging.getLogger(__name__)
 

@@ -32,13 +32,13 @@ class BlobEndpoints:
         repository = await self._gate.repository(request, Action.PULL)
         digest = Digest.parse(request.path_params["digest"])
         headers = content_headers(digest) | _FOR_EVER
+        if not_modified(request, digest):
+            await repository.blobs.size(digest)
+            return Response(status_code=304, headers=headers)
         if request.method == "HEAD":
             length = str(await repository.blobs.size(digest))
             headers |= {"Content-Length": length, "Content-Type": "application/octet-stream"}
             return Response(headers=headers)
-        if not_modified(request, digest):
-            await repository.blobs.size(digest)
-            return Response(status_code=304, headers=headers)
         blob = await repository.blobs.open(digest)
         try:
             return BlobResponse(blob, _parts(request, digest, blob), headers)

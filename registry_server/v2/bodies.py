@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from registry_server.v2.problems import PayloadTooLarge
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
-from storage.interfaces import Chunk
+from storage.pipeline import Chunk
 
 # The spec writes `0-99`; older clients write it as other protocols do, `bytes 0-99/*`.
 _CONTENT_RANGE = re.compile(

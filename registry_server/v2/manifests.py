@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,13 +16,12 @@ from registry_server.v2.responses import content_headers, not_modified
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest
 from storage.errors import DigestInvalid
-from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest
+from storage.manifest_store import name, parse
+from storage.manifests import MANIFEST_LIMIT
 from storage.names import Reference, Tag, parse_reference
 
 # The spec asks for at least 10; each costs a few durable writes.
 MOST_TAGS = 100
-# Hashing and parsing more than this takes longer than a hop to a thread.
-_INLINE = 64 << 10
 
 
 class ManifestEndpoints:
@@ -53,10 +50,8 @@ class ManifestEndpoints:
         tags = _tags(request, reference)
         raw = await read_limited(request, MANIFEST_LIMIT)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if len(raw) <= _INLINE:
-            manifest, digest = _read(raw, content_type, reference)
-        else:
-            manifest, digest = await asyncio.to_thread(_read, raw, content_type, reference)
+        digest = await _digest(raw, reference)
+        manifest = await parse(raw, content_type)
         await repository.manifests.put(manifest, digest, tags)
         headers = {
             "Location": self._urls.manifest(request, repository.name, digest),
@@ -94,9 +89,10 @@ def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:
     return tuple(dict.fromkeys(map(Tag.parse, texts)))
 
 
-def _read(raw: bytes, content_type: str, reference: Reference) -> tuple[Manifest, Digest]:
+async def _digest(raw: bytes, reference: Reference) -> Digest:
+    """Name what was pushed by the algorithm the path asks for, and hold it to that digest."""
     algorithm = reference.algorithm if isinstance(reference, Digest) else CANONICAL
-    digest = Digest.of(raw, algorithm)
+    digest = await name(raw, algorithm)
     if isinstance(reference, Digest) and reference != digest:
         raise DigestInvalid(f"the manifest hashes to {digest}, not to {reference}")
-    return parse_manifest(raw, content_type), digest
+    return digest

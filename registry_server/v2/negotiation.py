@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from storage.errors import ManifestInvalid, ManifestUnknown
-from storage.interfaces import Manifests, StoredManifest
+from storage.interfaces import Manifests
+from storage.manifest_store import parse
 from storage.manifests import (
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
     IMAGE_TYPES,
     INDEX_TYPES,
     Descriptor,
-    parse_manifest,
+    StoredManifest,
 )
 from storage.names import Reference, Tag
 
@@ -87,7 +88,7 @@ async def _default_image(
     if not any(map(accept.allows, IMAGE_TYPES)):
         return None
     try:
-        children = parse_manifest(index.raw).children
+        children = (await parse(index.raw)).children
         fitting = next(filter(_is_default, children), None)
         child = None if fitting is None else await manifests.get(fitting.digest)
     except (ManifestInvalid, ManifestUnknown):

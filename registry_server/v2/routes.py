@@ -7,6 +7,9 @@ what is not a name after all is told so by the gate.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from starlette.routing import Route
 
 from registry_server.gate import Gate
@@ -17,6 +20,14 @@ from registry_server.v2.manifests import ManifestEndpoints
 from registry_server.v2.referrers import ReferrerEndpoints
 from registry_server.v2.uploads import UploadEndpoints
 from registry_server.v2.urls import Urls
+
+
+class Endpoint(Route):
+    """A route that matches a path to its very end: Starlette's `$` forgives a line feed there."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
 
 
 def routes(gate: Gate, urls: Urls, most_tags: int | None, most_names: int) -> list[Route]:
@@ -36,20 +47,20 @@ def routes(gate: Gate, urls: Urls, most_tags: int | None, most_names: int) -> li
     referrer_list = "/v2/{name:path}/referrers/{digest}"
     tag_list = "/v2/{name:path}/tags/list"
     return [
-        Route(base_path, base.get),  # end-1
-        Route(base_path.rstrip("/"), base.get),
-        Route(manifest, manifests.get),  # end-3
-        Route(blob, blobs.get),  # end-2
-        Route(new_upload, uploads.start, methods=["POST"]),  # end-4, end-11
-        Route(new_upload.rstrip("/"), uploads.start, methods=["POST"]),
-        Route(upload, uploads.append, methods=["PATCH"]),  # end-5
-        Route(upload, uploads.finish, methods=["PUT"]),  # end-6
-        Route(manifest, manifests.put, methods=["PUT"]),  # end-7
-        Route(tag_list, listings.tags),  # end-8
-        Route(manifest, manifests.delete, methods=["DELETE"]),  # end-9
-        Route(blob, blobs.delete, methods=["DELETE"]),  # end-10
-        Route(referrer_list, referrers.get),  # end-12
-        Route(upload, uploads.status),  # end-13
-        Route(upload, uploads.cancel, methods=["DELETE"]),  # end-14
-        Route("/v2/_catalog", listings.catalog),
+        Endpoint(base_path, base.get),  # end-1
+        Endpoint(base_path.rstrip("/"), base.get),
+        Endpoint(manifest, manifests.get),  # end-3
+        Endpoint(blob, blobs.get),  # end-2
+        Endpoint(new_upload, uploads.start, methods=["POST"]),  # end-4, end-11
+        Endpoint(new_upload.rstrip("/"), uploads.start, methods=["POST"]),
+        Endpoint(upload, uploads.append, methods=["PATCH"]),  # end-5
+        Endpoint(upload, uploads.finish, methods=["PUT"]),  # end-6
+        Endpoint(manifest, manifests.put, methods=["PUT"]),  # end-7
+        Endpoint(tag_list, listings.tags),  # end-8
+        Endpoint(manifest, manifests.delete, methods=["DELETE"]),  # end-9
+        Endpoint(blob, blobs.delete, methods=["DELETE"]),  # end-10
+        Endpoint(referrer_list, referrers.get),  # end-12
+        Endpoint(upload, uploads.status),  # end-13
+        Endpoint(upload, uploads.cancel, methods=["DELETE"]),  # end-14
+        Endpoint("/v2/_catalog", listings.catalog),
     ]

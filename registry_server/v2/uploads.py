@@ -15,8 +15,9 @@ from registry_server.v2 import bodies, upload_headers
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest, supported
 from storage.errors import BlobUnknown, DigestInvalid
-from storage.interfaces import Chunk, Repository
+from storage.interfaces import Repository
 from storage.names import RepositoryName, UploadId
+from storage.pipeline import Chunk
 
 
 class UploadEndpoints:

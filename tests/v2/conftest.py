@@ -1,0 +1,28 @@
+"""The application under settings of a test's own, over each driver in turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from registry_server.config import Settings
+from tests.support.app import serve_in_process
+from tests.support.drivers import AnyDriver
+
+Serve: TypeAlias = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+async def serve(driver: AnyDriver) -> AsyncIterator[Serve]:
+    """Serve the same storage under any settings, as often as a test asks."""
+    async with AsyncExitStack() as stack:
+
+        async def start(settings: dict[str, Any]) -> httpx.AsyncClient:
+            made = Settings.model_validate(settings)
+            return await stack.enter_async_context(serve_in_process(made, driver))
+
+        yield start

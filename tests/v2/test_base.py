@@ -1,0 +1,43 @@
+"""`/v2/` and what lies outside every endpoint."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.v2.pushes import refused
+
+VERSION = "Docker-Distribution-Api-Version"
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/v2"])
+async def test_the_base_answers_an_empty_object(client: httpx.AsyncClient, path: str) -> None:
+    """GET says that this is a registry, and which API it speaks."""
+    response = await client.get(path)
+    assert (response.status_code, response.content) == (200, b"{}")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers[VERSION] == "registry/2.0"
+
+
+async def test_head_of_the_base_has_no_body(client: httpx.AsyncClient) -> None:
+    """HEAD answers what GET would, without the body."""
+    response = await client.head("/v2/")
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["Content-Length"] == "2"
+    assert response.headers[VERSION] == "registry/2.0"
+
+
+async def test_the_root_is_alive(client: httpx.AsyncClient) -> None:
+    """Load balancers ask for `/`."""
+    assert (await client.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/app", "/v2/app/tags", "/v2/app/manifests/", "/v2/app/blobs/", "/v2/tags/list", "/v1/_ping",
+     "/v2/_catalog/", "/v2/app/tags/list/", "/docs", "/openapi.json", "/v2/app/tags/list%0A",
+     "/v2/%0A", "/v2/_catalog%0A"],
+)  # fmt: skip
+async def test_what_is_no_endpoint_is_404(client: httpx.AsyncClient, path: str) -> None:
+    """An unknown path gets the envelope too."""
+    assert refused(await client.get(path)) == (404, "NAME_UNKNOWN")
