@@ -23,6 +23,7 @@ WORKERS = 2
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.001
+IDLE_SECONDS = 0.4
 PROJECT = Path(__file__).parents[1]
 PEER = "docker-registry"
 
@@ -118,7 +119,9 @@ def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
         )
         try:
             _wait_for_answer(process, port, start + START_SECONDS, folder / "server.log")
-            yield Server(process.pid, port, time.perf_counter() - start)
+            started = time.perf_counter() - start
+            _settle(process.pid)
+            yield Server(process.pid, port, started)
         finally:
             _stop(process, side.name)
 
@@ -145,6 +148,14 @@ def _wait_for_answer(
             pass  # not listening yet, or not ready to answer
         time.sleep(POLL_SECONDS)
     raise BenchmarkError(f"the server did not answer within {START_SECONDS:.0f} s")
+
+
+def _settle(pid: int) -> None:
+    """Wait until the server is idle: a worker that answers first would get every connection."""
+    deadline, before = time.perf_counter() + START_SECONDS, -1.0
+    while time.perf_counter() < deadline and (now := proc.cpu_seconds(pid)) > before:
+        before = now
+        time.sleep(IDLE_SECONDS)
 
 
 def _stop(process: subprocess.Popen[bytes], name: str) -> None:

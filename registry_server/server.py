@@ -22,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from registry_server import logs, tls
 from registry_server.config import Endpoint, Settings
+from registry_server.config.load import TRIAL_ROOT
 from registry_server.protocol import RegistryProtocol
 
 _BACKLOG = 2048
@@ -80,17 +81,23 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Find what would keep `serve` from starting, and change nothing; raise `StartupError`."""
-    if settings.storage.filesystem.rootdirectory.exists():
-        prepare_root(settings)
+    """Find what would keep `serve` from starting; raise `StartupError`."""
+    prepare_root(settings)
     _check_tls(settings)
 
 
 def prepare_root(settings: Settings) -> None:
-    """Make sure that the root folder is there and can be written; raise `StartupError`."""
+    """Make sure that the root folder is there and can be written; raise `StartupError`.
+
+    Only the folder of a trial run is made. A configured root that is missing is a typing error or
+    a volume that was not mounted, and an empty registry in its place would look like a loss.
+    """
     root = settings.storage.filesystem.rootdirectory
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if root == TRIAL_ROOT:
+            root.mkdir(exist_ok=True)
+        if not root.is_dir():
+            raise StartupError(f"the root directory {root} does not exist; create it or mount it")
         if not settings.storage.maintenance.readonly.enabled:
             with tempfile.TemporaryFile(dir=root):
                 pass

@@ -17,6 +17,9 @@ from registry_server.config.shorthand import expand, pruned
 
 _LARGEST_FILE = 1 << 20
 
+# The one root that is made when it is missing.
+TRIAL_ROOT = Path("data")
+
 # Without a file somebody is trying the registry out on this machine: what they push stays in
 # their folder, only they can reach it, and they may delete it again.
 _WITHOUT_FILE: Value = {

@@ -1,0 +1,137 @@
+"""Blobs: pull, check and delete."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.support.wire import sha256
+from tests.v2.pushes import ABSENT, BASE, LAYER, MANIFEST, push_blob, push_image, refused
+
+DIGEST = sha256(LAYER)
+BLOB = f"{BASE}/blobs/{DIGEST}"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_blob_is_answered_as_pushed(client: httpx.AsyncClient, method: str) -> None:
+    """The bytes, or their length, with what a cache and a resuming client need to know."""
+    await push_blob(client, LAYER)
+    response = await client.request(method, BLOB)
+    assert response.status_code == 200
+    assert response.content == (LAYER if method == "GET" else b"")
+    expected = {
+        "Content-Length": str(len(LAYER)),
+        "Content-Type": "application/octet-stream",
+        "Docker-Content-Digest": DIGEST,
+        "ETag": f'"{DIGEST}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=31536000, immutable",
+    }
+    assert {name: response.headers[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("content", [b"", b"\0", b"x" * 3_000_000])
+async def test_any_size_under_either_algorithm(
+    client: httpx.AsyncClient, content: bytes, algorithm: str
+) -> None:
+    """A zero-byte blob, one byte, and one of several chunks."""
+    digest = await push_blob(client, content, algorithm=algorithm)
+    response = await client.get(f"{BASE}/blobs/{digest}")
+    assert (response.status_code, response.content) == (200, content)
+    assert response.headers["Content-Length"] == str(len(content))
+    assert response.headers["Docker-Content-Digest"] == digest
+
+
+async def test_a_blob_of_one_algorithm_is_unknown_under_the_other(
+    client: httpx.AsyncClient,
+) -> None:
+    """A repository holds what was pushed to it by the digest it was pushed under."""
+    digest = await push_blob(client, LAYER, algorithm="sha512")
+    assert (await client.get(f"{BASE}/blobs/{digest}")).status_code == 200
+    assert refused(await client.get(BLOB)) == (404, "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize(
+    ("target", "status", "code"),
+    [
+        (f"{BASE}/blobs/{ABSENT}", 404, "BLOB_UNKNOWN"),
+        (f"/v2/elsewhere/blobs/{DIGEST}", 404, "BLOB_UNKNOWN"),
+        (f"/v2/library/blobs/{DIGEST}", 404, "BLOB_UNKNOWN"),
+        (f"{BASE}/blobs/sha256:123", 400, "DIGEST_INVALID"),
+        (f"{BASE}/blobs/sha256:{DIGEST[7:]}0", 400, "DIGEST_INVALID"),
+        (f"{BASE}/blobs/sha256:{DIGEST[7:].upper()}A", 400, "DIGEST_INVALID"),
+        (f"{BASE}/blobs/sha384:{'0' * 96}", 400, "DIGEST_INVALID"),
+        (f"{BASE}/blobs/sha256:..%2f..", 404, "NAME_UNKNOWN"),
+        (f"{BASE}/blobs/v1", 400, "DIGEST_INVALID"),
+        (f"/v2/a..b/blobs/{DIGEST}", 400, "NAME_INVALID"),
+        (f"/v2/_layers/blobs/{DIGEST}", 400, "NAME_INVALID"),
+        (f"/v2//blobs/{DIGEST}", 400, "NAME_INVALID"),
+    ],
+)
+async def test_what_is_not_there_or_not_a_digest(
+    client: httpx.AsyncClient, method: str, target: str, status: int, code: str
+) -> None:
+    """Unknown is 404, malformed 400; what another repository holds is unknown here."""
+    await push_blob(client, LAYER)
+    response = await client.request(method, target)
+    assert response.status_code == status
+    if method != "HEAD":
+        assert refused(response) == (status, code)
+
+
+async def test_a_manifest_is_not_a_blob(client: httpx.AsyncClient) -> None:
+    """The bytes of a manifest are reached as a manifest, unless they were pushed as a blob."""
+    await push_image(client, "v1")
+    target = f"{BASE}/blobs/{sha256(MANIFEST)}"
+    assert refused(await client.get(target)) == (404, "BLOB_UNKNOWN")
+    await push_blob(client, MANIFEST)
+    assert (await client.get(target)).content == MANIFEST
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("condition", [f'"{DIGEST}"', DIGEST, f'W/"{DIGEST}"', f'"a", "{DIGEST}"'])
+async def test_a_blob_the_client_has(
+    client: httpx.AsyncClient, method: str, condition: str
+) -> None:
+    """If-None-Match of a blob answers 304, for HEAD as for GET (RFC 9110 section 13.1.2)."""
+    await push_blob(client, LAYER)
+    response = await client.request(method, BLOB, headers={"If-None-Match": condition})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["ETag"] == f'"{DIGEST}"'
+
+
+async def test_a_condition_says_nothing_of_a_blob_elsewhere(client: httpx.AsyncClient) -> None:
+    """Knowing a digest is not membership: an unknown blob is 404, not 304."""
+    await push_blob(client, LAYER)
+    headers = {"If-None-Match": f'"{DIGEST}"'}
+    response = await client.get(f"/v2/elsewhere/blobs/{DIGEST}", headers=headers)
+    assert refused(response) == (404, "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "*/*;q=0", ""])
+async def test_a_blob_request_may_accept_anything(client: httpx.AsyncClient, accept: str) -> None:
+    """Accept is not looked at."""
+    await push_blob(client, LAYER)
+    response = await client.get(BLOB, headers={"Accept": accept})
+    assert (response.status_code, response.content) == (200, LAYER)
+
+
+async def test_delete_ends_membership_of_one_repository(client: httpx.AsyncClient) -> None:
+    """A deleted blob is unknown there, and still held elsewhere."""
+    await push_blob(client, LAYER)
+    await push_blob(client, LAYER, name="elsewhere")
+    response = await client.delete(BLOB)
+    assert (response.status_code, response.content) == (202, b"")
+    assert refused(await client.get(BLOB)) == (404, "BLOB_UNKNOWN")
+    assert refused(await client.delete(BLOB)) == (404, "BLOB_UNKNOWN")
+    assert (await client.get(f"/v2/elsewhere/blobs/{DIGEST}")).content == LAYER
+
+
+async def test_a_deleted_blob_can_be_pushed_again(client: httpx.AsyncClient) -> None:
+    """Deleting is not for ever."""
+    await push_blob(client, LAYER)
+    await client.delete(BLOB)
+    await push_blob(client, LAYER)
+    assert (await client.get(BLOB)).content == LAYER

@@ -1,0 +1,84 @@
+"""Mounting a blob from another repository (spec, "Mounting a blob from another repository")."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.support.wire import sha256
+from tests.v2.pushes import ABSENT, BASE, LAYER, NAME, UPLOADS, finishing, push_blob, refused
+
+DIGEST = sha256(LAYER)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("source", ["&from=other/source", "", "&from="])
+async def test_a_mount(client: httpx.AsyncClient, algorithm: str, source: str) -> None:
+    """From a repository that has the blob, named or found: 201, and it can be pulled here."""
+    digest = await push_blob(client, LAYER, "other/source", algorithm)
+    response = await client.post(f"{UPLOADS}?mount={digest}{source}")
+    assert (response.status_code, response.content) == (201, b"")
+    assert response.headers["Location"] == f"{BASE}/blobs/{digest}"
+    assert response.headers["Docker-Content-Digest"] == digest
+    assert (await client.get(response.headers["Location"])).content == LAYER
+
+
+async def test_a_mount_outlives_its_source(client: httpx.AsyncClient) -> None:
+    """A mounted blob is a member like any other."""
+    await push_blob(client, LAYER, "other")
+    await client.post(f"{UPLOADS}?mount={DIGEST}&from=other")
+    assert (await client.delete(f"/v2/other/blobs/{DIGEST}")).status_code == 202
+    assert (await client.get(f"{BASE}/blobs/{DIGEST}")).content == LAYER
+
+
+async def test_a_mount_from_the_same_repository(client: httpx.AsyncClient) -> None:
+    """Mounting what is here already is 201."""
+    await push_blob(client, LAYER)
+    response = await client.post(f"{UPLOADS}?mount={DIGEST}&from={NAME}")
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"mount={ABSENT}&from=other",
+        f"mount={ABSENT}",
+        f"mount={DIGEST}&from=nowhere",
+        f"mount={DIGEST}&from={NAME}",
+    ],
+)
+async def test_what_cannot_be_mounted_is_to_be_uploaded(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    """An unknown blob or source is 202 with a session, which takes the bytes."""
+    await push_blob(client, LAYER, "other")
+    response = await client.post(f"{UPLOADS}?{query}")
+    assert response.status_code == 202
+    assert response.headers["Range"] == "0-0"
+    done = await client.put(finishing(response.headers["Location"], b"bytes"), content=b"bytes")
+    assert done.status_code == 201
+
+
+async def test_a_mount_is_not_a_look_into_other_repositories(client: httpx.AsyncClient) -> None:
+    """A blob that is nobody's member any more cannot be mounted, though its bytes may lie there."""
+    await push_blob(client, LAYER, "other")
+    await client.delete(f"/v2/other/blobs/{DIGEST}")
+    for source in ("", "&from=other"):
+        response = await client.post(f"{UPLOADS}?mount={DIGEST}{source}")
+        assert response.status_code == 202
+    assert refused(await client.get(f"{BASE}/blobs/{DIGEST}")) == (404, "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("mount=", "DIGEST_INVALID"),
+        ("mount=sha256:12&from=other", "DIGEST_INVALID"),
+        (f"mount=md5:{'0' * 32}", "DIGEST_INVALID"),
+        (f"mount={DIGEST}&from=Upper", "NAME_INVALID"),
+        (f"mount={DIGEST}&from=../other", "NAME_INVALID"),
+    ],
+)
+async def test_a_mount_of_nonsense(client: httpx.AsyncClient, query: str, code: str) -> None:
+    """400 before anything is made."""
+    assert refused(await client.post(f"{UPLOADS}?{query}")) == (400, code)
