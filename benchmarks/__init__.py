@@ -4,13 +4,15 @@
 ratios. How to read it is in `docs/performance.md`.
 
 ```
-__main__   the command line, and nothing else
-session    rounds: who is started when, interleaved; what becomes of a failure
-scenarios  what is measured: the list of everything in the table
-requests downloads pushes tiny listings memory    how each of them is measured
-wrk headload client checks                        what speaks HTTP
-servers proc machine floor                        processes, /proc, facts, the floor of a push
-layout material                                   trees written directly on disk, bodies to send
-figures table report                              the numbers, pure
+ __main__                                 the command line
+ rounds                                   who is started when, interleaved; what a failure becomes
+ scenarios                                everything that is measured, in the order of the table
+ small_requests downloads pushes tiny     how each of it is measured
+ listings memory floor
+ wrk headload load client checks          HTTP: load generators, a cheap client, a careful one
+ servers proc machine                     processes, /proc, facts about the machine
+ layout seeds material                    trees written directly on disk, large bodies
+ stage figures table report errors        values: a plan, a measure, a line; the table; failures
 ```
+Imports go down only.
 """

@@ -9,6 +9,9 @@ from benchmarks.servers import Side
 from benchmarks.stage import Plan
 from benchmarks.table import aligned, measured, remarks, render
 
+BUSY = 0.10
+"""Above this share of the machine for other work, the rates say as much about that."""
+
 
 def text(results: Results, ours: Side, theirs: Side, facts: Mapping[str, str], rounds: int) -> str:
     """Return the table of ratios with everything that is needed to read it."""
@@ -25,7 +28,10 @@ def text(results: Results, ours: Side, theirs: Side, facts: Mapping[str, str], r
     parts = ["\n".join(head), render(lines, ours.name, theirs.name)]
     if results.floor:
         parts.append(floor_table(results, ours.name, theirs.name))
-    if found := remarks(lines):
+    found = remarks(lines)
+    if any(company.others > BUSY for company in results.company):
+        found.append("Other work took part of the CPU: rates are lower than this machine can do.")
+    if found:
         parts.append("\n".join(f"- {remark}" for remark in found))
     return "\n\n".join(parts)
 

@@ -83,7 +83,7 @@ def peer(name: str = PEER) -> Side:
 def _our_version() -> str:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
+        ["git", "--no-optional-locks", "describe", "--always", "--dirty"],
         cwd=PROJECT,
         check=False,
         capture_output=True,

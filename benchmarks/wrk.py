@@ -59,7 +59,7 @@ class GetLoad:
         return [PROGRAM, *sizes, f"--timeout={TIMEOUT_SECONDS}s", *script, *headers, url]
 
     def _check(self, result: Mapping[str, int]) -> None:
-        """Statuses and sockets by wrk's count, lengths by the bytes it read."""
+        """Statuses and sockets by wrk's count, lengths by the bytes it read, to within a head."""
         expect(result["requests"] > 0, f"no answer to GET {self.target} in time")
         expect(result["status"] == 0, f"{result['status']} answers had a status of 400 or more")
         expect(result["socket"] == 0, f"{result['socket']} connections or answers failed")

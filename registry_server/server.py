@@ -24,6 +24,7 @@ from registry_server import logs, tls
 from registry_server.config import Endpoint, Settings
 from registry_server.config.load import TRIAL_ROOT
 from registry_server.protocol import RegistryProtocol
+from storage.drivers.filesystem import empty_trash
 
 _BACKLOG = 2048
 # Docker keeps connections and comes back to them between layers.
@@ -67,6 +68,8 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     """
     prepare_root(settings)
     secure = _check_tls(settings)
+    if not settings.storage.maintenance.readonly.enabled:
+        empty_trash(settings.storage.filesystem.rootdirectory)
     listener = listen(settings.http.endpoint)
     config = _config(settings, secure=secure)
     announce()

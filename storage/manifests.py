@@ -43,6 +43,14 @@ _NON_DISTRIBUTABLE = frozenset(
     }
 )
 
+# A document with fields of two of these can be read as two things.
+_SHAPES = {
+    "config": "a manifest",
+    "layers": "a manifest",
+    "manifests": "an index",
+    "fsLayers": "a schema 1 manifest",
+}
+
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -121,7 +129,7 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
     media_type = _media_type(document)
     if media_type not in SUPPORTED_TYPES:
         known = ", ".join(sorted(SUPPORTED_TYPES))
-        raise ManifestInvalid(f"manifest type {media_type!r} is not supported, use one of {known}")
+        raise ManifestInvalid(f"mediaType {media_type!r} is not supported, use one of {known}")
     if content_type not in _NO_OPINION and content_type != media_type:
         raise ManifestInvalid(f"Content-Type is {content_type!r}, the document is {media_type!r}")
     _require_version(document)
@@ -185,9 +193,9 @@ def _require_version(document: Json) -> None:
 
 
 def _refuse_confusion(document: Json) -> None:
-    image_like = "config" in document or "layers" in document
-    if "manifests" in document and image_like:
-        raise ManifestInvalid("the document is both a manifest and an index")
+    shapes = {shape for field, shape in _SHAPES.items() if field in document}
+    if len(shapes) > 1:
+        raise ManifestInvalid(f"the document is {' and '.join(sorted(shapes))} at once")
 
 
 def _image(document: Json, media_type: str, raw: bytes) -> Manifest:
@@ -259,7 +267,8 @@ def _platform(value: object, where: str) -> Platform | None:
 
 
 def _annotations(document: Json, where: str) -> Mapping[str, str]:
-    found: Json = _expect(document.get("annotations") or {}, dict, where, "an object")
+    value = document.get("annotations")
+    found: Json = _expect({} if value is None else value, dict, where, "an object")
     for key, value in found.items():
         _expect(value, str, f"{where}[{key!r}]", "a string")
     return found

@@ -34,7 +34,8 @@ async def pump(source: AsyncIterator[bytes], write: Write) -> None:
             batch += data
             if len(batch) >= CHUNK:
                 if writing is not None:
-                    await writing
+                    # A cancelled request must not cancel the write: what arrived counts.
+                    await asyncio.shield(writing)
                 writing = asyncio.create_task(write(batch))
                 batch = bytearray()
     finally:

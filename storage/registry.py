@@ -73,7 +73,7 @@ def walk(view: View, after: str = "") -> Iterator[RepositoryName]:
 def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
     """Merge the folders here with what is below them: "a" < "a-b" < "a/b", as "-" < "/"."""
     folder = f"{paths.REPOSITORIES}/{prefix}".rstrip("/")
-    names = [prefix + name for name in view.names(folder) if is_component(name)]
+    names = [prefix + name for name in view.folders(folder) if is_component(name)]
     for key in sorted([*names, *(f"{name}/" for name in names)]):
         if len(key) > NAME_LIMIT:
             continue

@@ -139,12 +139,17 @@ class StoredManifests:
             await self._tags.point(tag, digest)
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a manifest's link, which is the instant it is gone, then what is left over."""
-        await self._resolve(digest)
-        stored = await self._stores.manifests.get(digest)
-        await self._stores.links.remove(paths.revision_link(self._name, digest))
-        for tag in await self._tags.pointing_to(digest):
+        """Remove a manifest's link, which is the instant it is gone, then what is left over.
+
+        Repeated after a crash it finds the link gone and the tags not, and goes on.
+        """
+        existed = await self._stores.links.remove(paths.revision_link(self._name, digest))
+        tags = await self._tags.pointing_to(digest)
+        if not existed and not tags:
+            raise ManifestUnknown(digest)
+        for tag in tags:
             await self._tags.remove(tag)
+        stored = await self._stores.manifests.get(digest)
         if stored is not None:
             await self._forget_subject(stored)
 

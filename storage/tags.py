@@ -1,4 +1,9 @@
-"""Tags of one repository: a link each, and a history that is kept as distribution keeps it."""
+"""Tags of one repository: a link each, and a history that is kept as distribution keeps it.
+
+A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them;
+so the link of a new tag is written before its history, and a crash never leaves a folder of ours
+without one.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +30,16 @@ class TagStore:
         return await self._links.read(paths.tag_current_link(self._name, tag))
 
     async def point(self, tag: Tag, digest: Digest) -> None:
-        """Point a tag at a manifest that is durable; the history first, as it is the lesser."""
-        await self._links.write(paths.tag_index_link(self._name, tag, digest), digest)
-        await self._links.write(paths.tag_current_link(self._name, tag), digest)
+        """Point a tag at a manifest that is durable.
+
+        The history goes first, so that it lacks nothing the tag ever pointed to; only a new tag's
+        comes second.
+        """
+        current = paths.tag_current_link(self._name, tag)
+        history = paths.tag_index_link(self._name, tag, digest)
+        is_new = await self.get(tag) is None
+        for link in (current, history) if is_new else (history, current):
+            await self._links.write(link, digest)
 
     async def remove(self, tag: Tag) -> bool:
         """Remove a tag and its history in one instant; return whether there was one."""
@@ -39,7 +51,7 @@ class TagStore:
 
         def job(view: View) -> Page[Tag]:
             names = sorted(name for name in self._names(view) if name > after)
-            return cut((Tag(name) for name in names if self._is_set(view, Tag(name))), limit)
+            return cut(map(Tag, names), limit)
 
         return await self._driver.batch(job)
 
@@ -53,11 +65,7 @@ class TagStore:
         return await self._driver.batch(job)
 
     def _names(self, view: View) -> Iterator[str]:
-        return filter(is_tag, view.names(paths.tags(self._name)))
-
-    def _is_set(self, view: View, tag: Tag) -> bool:
-        # A crash while a tag was first written leaves a history and no current link.
-        return view.stat(paths.tag_current_link(self._name, tag)) is not None
+        return filter(is_tag, view.folders(paths.tags(self._name)))
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

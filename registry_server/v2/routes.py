@@ -23,11 +23,14 @@ from registry_server.v2.urls import Urls
 
 
 class Endpoint(Route):
-    """A route that matches a path to its very end: Starlette's `$` forgives a line feed there."""
+    """A route to which a line feed is a character like any other.
+
+    In Starlette's pattern `$` forgives one at the end, and `.` stops at one.
+    """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
 
 
 def routes(gate: Gate, urls: Urls, most_tags: int | None, most_names: int) -> list[Route]:

@@ -41,6 +41,9 @@ class View(Protocol):
         program may have put anything there.
         """
 
+    def folders(self, path: str) -> list[str]:
+        """Name the folders in a folder, in no order, as `names` does."""
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read as `Driver.read` does."""
 
@@ -105,8 +108,8 @@ class Staging(Protocol):
         Raises PathNotFound, or StagingBusy when another holder does not let go soon.
         """
 
-    async def discard(self, folder: str) -> None:
-        """Remove a session's folder with all in it; not durable, and no error when it is gone."""
+    async def discard(self, path: str) -> None:
+        """Remove a session's folder with all in it, or a note; not durable, no error if gone."""
 
 
 class StagingBusy(Exception):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import shutil
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -34,10 +34,13 @@ class Run(Protocol):
 class HeldFile:
     """A staged file, open and locked. Every step is carried to its end, cancelled or not."""
 
-    def __init__(self, fd: int, path: str, root: str, run: Run, *, sync: bool) -> None:
+    def __init__(
+        self, fd: int, path: str, root: str, disk: durable.Disk, run: Run, *, sync: bool
+    ) -> None:
         self._fd = fd
         self._path = path
         self._root = root
+        self._disk = disk
         self._run = run
         self._sync = sync
         self.length = os.fstat(fd).st_size
@@ -49,11 +52,11 @@ class HeldFile:
     def _append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
         try:
             durable.write_all(self._fd, data, self.length)
-        except OSError:
+            observe(data)
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self.length)
             raise
-        observe(data)
         self.length += len(data)
 
     async def truncate(self, length: int) -> None:
@@ -79,47 +82,50 @@ class HeldFile:
     async def adopt(self, target: str) -> None:
         """Rename what is held to `target`, durably."""
         await to_completion(
-            self._run(
-                durable.adopt, self._fd, self._path, f"{self._root}/{target}", sync=self._sync
-            )
+            self._run(self._disk.adopt, self._fd, self._path, f"{self._root}/{target}")
         )
 
 
 class FileStaging:
     """Unfinished uploads below the root of a filesystem driver."""
 
-    def __init__(self, root: str, run: Run, *, sync: bool) -> None:
+    def __init__(self, root: str, disk: durable.Disk, run: Run, *, sync: bool) -> None:
         self._root = root
+        self._disk = disk
         self._run = run
         self._sync = sync
 
     async def create(self, path: str) -> None:
         """Begin with an empty file."""
-        await self._run(_create, f"{self._root}/{path}")
+        await self._run(self._disk.create, f"{self._root}/{path}")
 
     async def length(self, path: str) -> int:
         """Tell how many bytes are held, inline."""
         try:
-            return os.stat(f"{self._root}/{path}").st_size
+            found = os.stat(f"{self._root}/{path}")
         except (FileNotFoundError, NotADirectoryError):
             raise PathNotFound(path) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise PathNotFound(path)
+        return found.st_size
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[HeldFile]:
         """Hold the file exclusively, waiting a few seconds for another holder to let go."""
         fd = await self._lock(path)
         try:
-            yield HeldFile(fd, f"{self._root}/{path}", self._root, self._run, sync=self._sync)
+            at = f"{self._root}/{path}"
+            yield HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
         finally:
             await to_completion(self._run(os.close, fd))
 
-    async def discard(self, folder: str) -> None:
-        """Remove a session's folder."""
-        await self._run(shutil.rmtree, f"{self._root}/{folder}", ignore_errors=True)
+    async def discard(self, path: str) -> None:
+        """Remove a session's folder, or a file in it."""
+        await self._run(durable.discard, f"{self._root}/{path}")
 
     async def _lock(self, path: str) -> int:
         for _ in range(_PATIENCE):
-            fd = await to_completion(self._run(_try_lock, f"{self._root}/{path}"))
+            fd = await self._try(f"{self._root}/{path}")
             if fd is None:
                 raise PathNotFound(path)
             if fd >= 0:
@@ -127,11 +133,17 @@ class FileStaging:
             await asyncio.sleep(_PAUSE)
         raise StagingBusy
 
-
-def _create(path: str) -> None:
-    durable.make_folders(os.path.dirname(path), sync=False)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o644))
+    async def _try(self, path: str) -> int | None:
+        """Try once; a request that is cancelled meanwhile must not keep the lock for ever."""
+        attempt = asyncio.ensure_future(self._run(_try_lock, path))
+        try:
+            return await to_completion(attempt)
+        except asyncio.CancelledError:
+            if not attempt.cancelled() and attempt.exception() is None:
+                fd = attempt.result()
+                if fd is not None and fd >= 0:
+                    os.close(fd)
+            raise
 
 
 _BUSY = -1
@@ -141,7 +153,7 @@ def _try_lock(path: str) -> int | None:
     """Return a locked descriptor, `_BUSY`, or None when there is no such file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

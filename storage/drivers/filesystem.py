@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import ParamSpec, TypeVar
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from storage.concurrency import to_completion
 from storage.drivers import durable
 from storage.drivers.base import CHUNK, SMALL, FileInfo, View
 from storage.drivers.file_staging import FileStaging
@@ -42,6 +44,14 @@ class FileView:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def folders(self, path: str) -> list[str]:
+        """Name the folders in a folder; the listing itself tells, without a look at each."""
+        try:
+            with os.scandir(self._at(path)) as entries:
+                return [entry.name for entry in entries if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""
         try:
@@ -57,16 +67,23 @@ class FileView:
 
     def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
-        try:
-            found = os.stat(self._at(path))
-        except (FileNotFoundError, NotADirectoryError):
+        found = self._look(path)
+        if found is None or stat.S_ISDIR(found.st_mode):
             return None
         return FileInfo(size=found.st_size, modified=found.st_mtime)
 
     def modified(self, path: str) -> int | None:
         """Tell when entries of a folder last came or went."""
+        found = self._look(path)
+        return None if found is None else found.st_mtime_ns
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is a file or a folder."""
+        return self._look(path) is not None
+
+    def _look(self, path: str) -> os.stat_result | None:
         try:
-            return os.stat(self._at(path)).st_mtime_ns
+            return os.stat(self._at(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -100,11 +117,11 @@ class FilesystemDriver:
     """Everything below `root`, which must exist."""
 
     def __init__(self, root: Path, *, sync: bool = True, threads: int = 32) -> None:
-        self.root = os.path.abspath(root)
-        self._sync = sync
+        self.root = os.path.abspath(root).rstrip("/")
         self._view = FileView(self.root)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
-        self.staging = FileStaging(self.root, self._run, sync=sync)
+        self._disk = durable.Disk(self.root, sync=sync)
+        self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the whole file, inline when it is known to be small."""
@@ -118,28 +135,40 @@ class FilesystemDriver:
 
     async def exists(self, path: str) -> bool:
         """Tell whether there is a file or a folder, inline."""
-        return self._view.stat(path) is not None
+        return self._view.exists(path)
 
     async def open(self, path: str) -> OpenedFile:
         """Open a file for reading."""
         try:
-            file = await aiofiles.open(self._at(path), "rb", buffering=0, executor=self._pool)
+            file = await self._open(path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise PathNotFound(path) from None
         return OpenedFile(file)
 
+    async def _open(self, path: str) -> AsyncFileIO:
+        """Open a file; one that a cancelled request does not wait for any more is closed again."""
+        opening = asyncio.ensure_future(
+            aiofiles.open(self._at(path), "rb", buffering=0, executor=self._pool)
+        )
+        try:
+            return await to_completion(opening)
+        except asyncio.CancelledError:
+            if not opening.cancelled() and opening.exception() is None:
+                await to_completion(opening.result().close())
+            raise
+
     async def write(self, path: str, content: bytes) -> None:
         """Make `content` the file's, durably."""
-        await self._run(durable.replace, self._at(path), content, sync=self._sync)
+        await self._run(self._disk.replace, self._at(path), content)
 
     async def note(self, path: str, content: bytes) -> None:
         """Write something that may be lost."""
-        await self._run(durable.replace, self._at(path), content, sync=False)
+        await self._run(self._disk.note, self._at(path), content)
 
     async def delete(self, path: str) -> bool:
         """Remove a file or a folder."""
         trash = self._at(TRASH)
-        return await self._run(durable.remove, self._at(path), trash, sync=self._sync)
+        return await self._run(self._disk.remove, self._at(path), trash)
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Run `job` on a worker thread."""
@@ -149,16 +178,17 @@ class FilesystemDriver:
         """End the worker threads; what they are doing is finished first."""
         await asyncio.to_thread(self._pool.shutdown)
 
-    def empty_trash(self) -> None:
-        """Remove what a process that died left in the trash; blocks, call before serving."""
-        shutil.rmtree(self._at(TRASH), ignore_errors=True)
-
     def _at(self, path: str) -> str:
         return f"{self.root}/{path}"
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+def empty_trash(root: Path) -> None:
+    """Remove what a process that died left in the trash; blocks, call before serving."""
+    shutil.rmtree(root / TRASH, ignore_errors=True)
 
 
 def _read_all(fd: int, limit: int) -> bytes:

@@ -38,6 +38,12 @@ class _MemoryView:
         below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
         return list({rest.partition("/")[0] for rest in below})
 
+    def folders(self, path: str) -> list[str]:
+        """Name what has something below it."""
+        prefix = f"{path}/"
+        below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
+        return list({rest.partition("/")[0] for rest in below if "/" in rest})
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""
         if path not in self._files:
@@ -79,8 +85,8 @@ class _HeldBytes:
         return len(self._data)
 
     async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
-        self._data += data
         observe(data)
+        self._data += data
 
     async def truncate(self, length: int) -> None:
         del self._data[length:]
@@ -126,10 +132,10 @@ class _MemoryStaging:
         finally:
             lock.release()
 
-    async def discard(self, folder: str) -> None:
-        for path in [key for key in self._held if key == folder or key.startswith(f"{folder}/")]:
-            del self._held[path], self._locks[path]
-        await self._driver.delete(folder)
+    async def discard(self, path: str) -> None:
+        for held in [key for key in self._held if key == path or key.startswith(f"{path}/")]:
+            del self._held[held], self._locks[held]
+        await self._driver.delete(path)
 
 
 class MemoryDriver:
