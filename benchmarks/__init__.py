@@ -10,7 +10,7 @@ ratios. How to read it is in `docs/performance.md`.
  small_requests downloads pushes tiny     how each of it is measured
  listings memory floor
  wrk headload load client checks          HTTP: load generators, a cheap client, a careful one
- servers proc machine                     processes, /proc, facts about the machine
+ servers interruption proc machine        processes, signals, /proc, facts about the machine
  layout seeds material                    trees written directly on disk, large bodies
  stage figures table report errors        values: a plan, a measure, a line; the table; failures
 ```

@@ -7,15 +7,12 @@ Exit codes: 0 everything was measured, 1 some figures failed, 2 nothing could be
 import argparse
 import json
 import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
-from benchmarks import machine, report, servers, wrk
+from benchmarks import interruption, machine, report, servers, wrk
 from benchmarks.errors import BenchmarkError, NotReady
 from benchmarks.rounds import Bench
 from benchmarks.scenarios import names, scenarios
@@ -46,8 +43,7 @@ def _measure(options: argparse.Namespace) -> int:
     plan = QUICK if options.quick else Plan()
     chosen = [one for one in scenarios(plan) if one.name in options.only]
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix="registry-bench-", dir=options.folder) as name:
-        folder = Path(name)
+    with interruption.temporary_folder(options.folder) as folder:
         facts = {"date": started, **machine.facts(folder)}
         bench = Bench(ours, theirs, plan, folder)
         bench.start_once()
@@ -88,10 +84,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)  # ends like Ctrl-C: servers stopped, folder removed
+    interruption.install()
     sys.exit(main())

@@ -10,7 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks import proc
 from benchmarks.client import Connection, request_head
 from benchmarks.errors import BenchmarkError, NotReady
+from benchmarks.interruption import held_back
 
 WORKERS = 2
 START_SECONDS = 20.0
@@ -104,26 +105,31 @@ def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
     root.mkdir(parents=True, exist_ok=True)
     port, config = _free_port(), folder / "config.yml"
     config.write_text(CONFIG.format(root=root, port=port))
-    with (folder / "server.log").open("w+b") as log:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [*side.command, str(config), *side.arguments],
+    log = folder / "server.log"
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        with held_back():
+            process = _start([*side.command, str(config), *side.arguments], log)
+            stack.callback(_stop, process, side.name)
+        _wait_for_answer(process, port, start + START_SECONDS, log)
+        started = time.perf_counter() - start
+        _settle(process.pid)
+        yield Server(process.pid, port, started)
+
+
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
             cwd=PROJECT,
             env={
                 key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")
             },
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C reaches us alone; we stop the server
         )
-        try:
-            _wait_for_answer(process, port, start + START_SECONDS, folder / "server.log")
-            started = time.perf_counter() - start
-            _settle(process.pid)
-            yield Server(process.pid, port, started)
-        finally:
-            _stop(process, side.name)
 
 
 def _free_port() -> int:
@@ -160,12 +166,12 @@ def _settle(pid: int) -> None:
 
 def _stop(process: subprocess.Popen[bytes], name: str) -> None:
     """Ask the server to end, wait, and end whatever is left of its session."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        print(f"{name} did not stop within {STOP_SECONDS:.0f} s of SIGTERM", file=sys.stderr)
-    finally:
+    with held_back():
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            print(f"{name} did not stop within {STOP_SECONDS:.0f} s of SIGTERM", file=sys.stderr)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

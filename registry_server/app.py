@@ -1,6 +1,6 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-InFlight ─ Headers ─ AccessLog ─ StripPrefix ─ FastAPI ─ routes of /v2 ─ Gate
+InFlight ─ AccessLog ─ StripPrefix ─ Headers ─ FastAPI ─ routes of /v2 ─ Gate
                                                                          │
          AccessController ───────────────────────────────────────────────┤
          ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────┘
@@ -16,10 +16,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from registry_server import errors
@@ -61,12 +60,11 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
         openapi_url=None,
         lifespan=_lifespan(settings, driver, in_flight),
         redirect_slashes=False,
-        exception_handlers={Exception: errors.render},
     )
     most_tags = settings.tags.maxtags or None
     app.router.routes.extend(routes(gate, _urls(settings), most_tags, settings.catalog.maxentries))
     app.router.routes.append(Route("/", _alive))
-    _render_errors(app)
+    errors.install(app)
     return in_flight.wrap(_wrapped(app, settings))
 
 
@@ -79,32 +77,12 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
 
 
 def _wrapped(app: ASGIApp, settings: Settings) -> ASGIApp:
+    headers = settings.http.headers.items()
+    app = Headers(app, [(name, value) for name, values in headers for value in values])
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)
-    if not settings.log.accesslog.disabled:
-        app = AccessLog(app)
-    extra = [(name, value) for name, values in settings.http.headers.items() for value in values]
-    return Headers(app, extra)
-
-
-def _render_errors(app: FastAPI) -> None:
-    for kind in (*errors.KINDS, HTTPException):
-        app.add_exception_handler(kind, errors.render)
-
-    async def not_allowed(request: Request, error: Exception) -> Response:
-        """Name every method the path has; Starlette knows those of one route."""
-        matching = (
-            route
-            for route in app.router.routes
-            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        )
-        allowed = sorted({method for route in matching for method in route.methods or ()})
-        response = await errors.render(request, error)
-        response.headers["Allow"] = ", ".join(allowed)
-        return response
-
-    app.add_exception_handler(405, not_allowed)
+    return app if settings.log.accesslog.disabled else AccessLog(app)
 
 
 def _lifespan(

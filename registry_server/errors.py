@@ -12,9 +12,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from registry_server.v2 import problems, upload_headers
 from storage import errors
@@ -44,9 +46,36 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
     problems.TooManyTags: (414, "TAG_INVALID"),
 }
-# Every exception the table knows, for whoever installs the renderer.
-KINDS = (*_TABLE, ClientDisconnect)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every exception with the envelope."""
+
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        """Name every method the path has, as a 405 must; Starlette knows those of one route."""
+        response = await render(request, error)
+        allowed = _methods(app, request) - _refused(error)
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    for kind in (*_TABLE, ClientDisconnect, HTTPException, Exception):
+        app.add_exception_handler(kind, render)
+    for what in (405, errors.OperationDisabled):
+        app.add_exception_handler(what, not_allowed)
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    routes = (route for route in app.router.routes if isinstance(route, Route))
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in route.methods or ()}
+
+
+def _refused(error: Exception) -> set[str]:
+    """Return the methods a configuration has switched off, if that is what the error says."""
+    if not isinstance(error, errors.OperationDisabled):
+        return set()
+    return {"DELETE"} if error.what == "deleting" else {"DELETE", "PATCH", "POST", "PUT"}
 
 
 async def render(request: Request, error: Exception) -> Response:

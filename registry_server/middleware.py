@@ -32,7 +32,7 @@ class Headers:
             await self._app(scope, receive, send)
             return
         added = self._extra
-        if scope["path"].startswith("/v2"):
+        if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
             added = [_API_VERSION, *added]
 
         async def send_more(message: Message) -> None:

@@ -141,3 +141,4 @@ class OperationDisabled(StorageError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is disabled in this registry's configuration")
+        self.what = what

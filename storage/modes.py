@@ -68,7 +68,7 @@ class _ReadOnly(_Undeletable):
         super().__init__(inner)
         self.blobs = _ReadOnlyBlobs(inner.blobs)
         self.manifests = _ReadOnlyManifests(inner.manifests)
-        self.uploads = _ReadOnlyUploads()
+        self.uploads = _ReadOnlyUploads(inner.uploads)
 
 
 class _UndeletableBlobs:
@@ -124,11 +124,14 @@ class _UndeletableTags:
 
 
 class _ReadOnlyUploads:
+    def __init__(self, inner: Uploads) -> None:
+        self._inner = inner
+
     async def start(self, algorithm: str) -> UploadId:
         raise OperationDisabled("writing")
 
     async def length(self, id: UploadId) -> int:
-        raise OperationDisabled("writing")
+        return await self._inner.length(id)
 
     def open(self, id: UploadId) -> AbstractAsyncContextManager[Upload]:
         raise OperationDisabled("writing")
