@@ -27,15 +27,20 @@ class HashStates:
     async def newest(self, length: int) -> Hasher:
         """Take up the state that covers most of the first `length` bytes, or start over.
 
-        A damaged state, or one that covers more than is held, is passed over.
+        A damaged state is passed over. One that covers more than is held is removed: other bytes
+        may come in place of those that were lost, and it would vouch for them.
         """
-        found = await self._list()
+        listed = await self._list()
+        for algorithm, offset in listed:
+            if offset > length:
+                await self._driver.staging.discard(self._path(algorithm, offset))
+        found = [state for state in listed if state[1] <= length]
         for algorithm, offset in sorted(found, key=lambda state: state[1], reverse=True):
-            if 0 < offset <= length:
+            if offset:
                 hasher = self._hashers.restore(algorithm, await self._read(algorithm, offset))
                 if hasher is not None and hasher.length == offset:
                     return hasher
-        return self._hashers.new(found[0][0] if found else CANONICAL)
+        return self._hashers.new(listed[0][0] if listed else CANONICAL)
 
     def fresh(self, algorithm: str) -> Hasher:
         """Start over with another algorithm than the session was begun with."""

@@ -51,6 +51,15 @@ _SHAPES = {
     "fsLayers": "a schema 1 manifest",
 }
 
+_FIELDS = {
+    name.casefold(): name
+    for name in ("schemaVersion", "mediaType", "artifactType", "subject", "annotations", *_SHAPES)
+}
+_DESCRIPTOR_FIELDS = {
+    name.casefold(): name
+    for name in ("mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations")
+}
+
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -193,6 +202,7 @@ def _require_version(document: Json) -> None:
 
 
 def _refuse_confusion(document: Json) -> None:
+    _expect_exact(document, _FIELDS, "the manifest")
     shapes = {shape for field, shape in _SHAPES.items() if field in document}
     if len(shapes) > 1:
         raise ManifestInvalid(f"the document is {' and '.join(sorted(shapes))} at once")
@@ -233,6 +243,7 @@ def _subject(document: Json) -> Descriptor | None:
 
 def _descriptor(value: object, where: str) -> Descriptor:
     document: Json = _expect(value, dict, where, "an object")
+    _expect_exact(document, _DESCRIPTOR_FIELDS, where)
     size = document.get("size")
     if type(size) is not int or not 0 <= size < 1 << 63:
         raise ManifestInvalid(f"{where}.size must be a whole number of bytes")
@@ -292,6 +303,13 @@ def _url(value: object, where: str) -> str:
 def _text(document: Json, key: str, where: str) -> str:
     value = document.get(key)
     return "" if value is None else _expect(value, str, where, "a string")
+
+
+def _expect_exact(document: Json, fields: Mapping[str, str], where: str) -> None:
+    """Refuse a key that differs from a field's name in case only: programs in Go read it too."""
+    for key in document:
+        if fields.get(key.casefold(), key) != key:
+            raise ManifestInvalid(f"{where} has the key {key!r}, which is not quite a field's name")
 
 
 def _expect(value: object, kind: type[T], where: str, expected: str) -> T:

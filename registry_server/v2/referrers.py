@@ -50,7 +50,10 @@ def _index(referrers: tuple[Descriptor, ...]) -> bytes:
         "mediaType": OCI_INDEX,
         "manifests": [_entry(referrer) for referrer in referrers],
     }
-    return json.dumps(document, separators=(",", ":")).encode()
+    # Escapes would make it three times the size its pages are cut to. What is no character (half
+    # of a surrogate pair) becomes the escape it was pushed as.
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _entry(referrer: Descriptor) -> dict[str, Any]:
