@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from registry_server import logs
-from registry_server.config import ConfigError, Loaded, Overrides, Settings, load
+from registry_server.config import ConfigError, Endpoint, Loaded, Overrides, Settings, load
 from registry_server.config.durations import parse_duration_with_unit
 
 UNUSABLE = 2
@@ -56,9 +56,9 @@ def serve(
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)
-    endpoint, folder = loaded.settings.http.endpoint, loaded.settings.storage.filesystem
+    folder = loaded.settings.storage.filesystem.rootdirectory
     try:
-        server.serve(loaded.settings, lambda: _announce(endpoint, folder.rootdirectory))
+        server.serve(loaded.settings, lambda endpoint: _announce(endpoint, folder))
     except server.StartupError as error:
         _fail(str(error))
 
@@ -132,7 +132,7 @@ def _duration(text: str) -> timedelta:
         _fail(f"--age {text!r} {error}")
 
 
-def _announce(endpoint: object, root: Path) -> None:
+def _announce(endpoint: Endpoint, root: Path) -> None:
     typer.echo(f"registry-server: serving {root} on {endpoint}", err=True)
 
 

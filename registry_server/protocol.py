@@ -1,22 +1,34 @@
-"""uvicorn's HTTP/1.1 protocol with a limit on the head of a request.
+"""uvicorn's HTTP/1.1 protocol with a limit on the head of a request, and no upgrades.
 
 The parser itself keeps collecting a header that never ends. Here a head of more than HEAD_LIMIT
 bytes, whole or unfinished, ends the connection with 431, and a request that is not HTTP ends it
 with 400, both in the envelope clients expect.
+
+A server may ignore an offer to upgrade (RFC 9110 section 7.8), and Java's and curl's clients offer
+h2c on every request. The parser takes an offer for a deal and drops the body, which here would be
+part of somebody's image. So the offer is made illegible before it is parsed; where a packet ends
+in its midst, the request is refused.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT = 64 << 10
 
+_OFFER = re.compile(rb"\r\nUpgrade(?=[ \t]*:)", re.IGNORECASE)
+
 
 class HeadTooLarge(Exception):
     """The head of a request is over HEAD_LIMIT."""
+
+
+class UpgradeOffered(Exception):
+    """The parser is about to drop the body of a request that offers an upgrade."""
 
 
 class RegistryProtocol(HttpToolsProtocol):
@@ -30,7 +42,7 @@ class RegistryProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and give up on a head that goes on and on."""
         in_head, messages = self._in_head, self._messages
-        super().data_received(data)
+        super().data_received(_without_offer(data) if in_head else data)
         # Only what lies within one unfinished head counts, not the requests before it in `data`.
         if in_head and self._in_head and messages == self._messages:
             self._head += len(data)
@@ -58,6 +70,8 @@ class RegistryProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop counting: what follows is the body."""
         self._in_head = False
+        if self.parser.should_upgrade():
+            raise UpgradeOffered
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -81,3 +95,11 @@ class RegistryProtocol(HttpToolsProtocol):
         if self._head > HEAD_LIMIT:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise HeadTooLarge
+
+
+def _without_offer(data: bytes) -> bytes:
+    """Rename the Upgrade header of the head that `data` begins with."""
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    renamed, offers = _OFFER.subn(b"\r\nX-Offer", head)
+    return renamed + data[len(head) :] if offers else data

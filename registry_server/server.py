@@ -13,7 +13,7 @@ import ssl
 import stat
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -61,10 +61,10 @@ class TlsFactory:
         return made if made is not None else default()
 
 
-def serve(settings: Settings, announce: Callable[[], None]) -> None:
+def serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; raise `StartupError` if that can't begin.
 
-    `announce` is called once nothing stands in the way any more.
+    `announce` is called once nothing stands in the way any more, with the address listened on.
     """
     prepare_root(settings)
     secure = _check_tls(settings)
@@ -72,7 +72,7 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
         empty_trash(settings.storage.filesystem.rootdirectory)
     listener = listen(settings.http.endpoint)
     config = _config(settings, secure=secure)
-    announce()
+    announce(_bound(listener, settings.http.endpoint))
     # uvicorn ends by raising the signal that stopped it; a drained server has ended well.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
@@ -117,6 +117,11 @@ def listen(endpoint: Endpoint) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StartupError(f"the address {endpoint} can't be listened on: {reason}") from None
+
+
+def _bound(listener: socket.socket, asked: Endpoint) -> Endpoint:
+    """Return the address with the port the system chose, where it was asked to choose one."""
+    return asked if asked.path is not None else replace(asked, port=listener.getsockname()[1])
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:
