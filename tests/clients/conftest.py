@@ -24,8 +24,9 @@ PEER_VARIABLE = "REGISTRY_TESTS_PEER"
 @pytest.fixture(scope="session")
 def server(client_folder: Path) -> Iterator[LiveServer]:
     """Give the live server that all client tests share, each in repositories of its own."""
-    kind = DistributionServer if os.environ.get(PEER_VARIABLE) == "1" else RegistryServer
-    with kind(client_folder / "registry") as live:
+    folder = client_folder / "registry"
+    peer = os.environ.get(PEER_VARIABLE) == "1"
+    with DistributionServer(folder) if peer else RegistryServer(folder, workers=2) as live:
         yield live
 
 

@@ -110,7 +110,7 @@ def test_without_the_saved_state_the_content_is_read_again(
 def test_continued_after_the_server_was_killed(tmp_path: Path) -> None:
     """What a PATCH was answered for is held by the next process, to the byte."""
     content = content_of(6)
-    server = RegistryServer(tmp_path).start()
+    server = RegistryServer(tmp_path, workers=2).start()
     uuid = begin(server, content[: 3 * MIB + 5])
     server.kill()
     with server:
@@ -121,7 +121,7 @@ def test_continued_after_the_server_was_killed(tmp_path: Path) -> None:
 def test_continued_after_a_kill_in_the_middle_of_a_chunk(tmp_path: Path) -> None:
     """Of a chunk that never ended the next process offers a prefix, and continues behind it."""
     content = content_of(40)
-    server = RegistryServer(tmp_path).start()
+    server = RegistryServer(tmp_path, workers=2).start()
     uuid = begin(server, content[:MIB])
     with closing(half_sent_patch(server, uuid, content[MIB : 24 * MIB], len(content))):
         wait_for_size(server.upload_folder(NAME, uuid) / "data", 8 * MIB)
@@ -139,7 +139,7 @@ def test_a_quarter_of_a_gigabyte_is_not_read_again_after_a_restart(tmp_path: Pat
     whole = hashlib.sha256()
     for block in (*first_part, last):
         whole.update(block)
-    server = RegistryServer(tmp_path).start()
+    server = RegistryServer(tmp_path, workers=2).start()
     uuid = begin(server, first_part)
     server.restart()
     before = server.bytes_read()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.containerd import Containerd
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, unmount_below
 from tests.support.tools import require_root, require_tool, run
 
 
@@ -43,9 +43,14 @@ class DockerEngine:
         return self
 
     def stop(self) -> None:
-        """Stop the daemon and its containerd."""
+        """Stop the daemon and its containerd, and take away what it mounted.
+
+        Where mounts are not shared the daemon mounts its data folder onto itself, and inside
+        a chroot or on a bind mount it does not recognise that mount when it ends.
+        """
         self._process.stop()
         self._containerd.stop()
+        unmount_below(self._folder)
 
     def _environment(self) -> dict[str, str]:
         return {

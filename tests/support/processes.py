@@ -81,6 +81,14 @@ def kill_all(members: Sequence[psutil.Process]) -> list[str]:
     return [str(member) for member in alive]
 
 
+def unmount_below(folder: Path) -> None:
+    """Unmount whatever is mounted at or below a folder, the innermost first."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in reversed(mounts):
+        if Path(mount).is_relative_to(folder):
+            subprocess.run(["umount", mount], check=True, stdin=subprocess.DEVNULL)
+
+
 def _runs(member: psutil.Process) -> bool:
     try:
         return member.is_running() and member.status() != psutil.STATUS_ZOMBIE

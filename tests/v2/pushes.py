@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
@@ -33,7 +32,7 @@ def error(response: httpx.Response) -> dict[str, Any]:
     """Return the only error of an envelope."""
     errors = response.json()["errors"]
     assert len(errors) == 1, errors
-    return cast(dict[str, Any], errors[0])
+    return cast("dict[str, Any]", errors[0])
 
 
 def code(response: httpx.Response) -> str:
@@ -43,6 +42,7 @@ def code(response: httpx.Response) -> str:
 
 def refused(response: httpx.Response) -> tuple[int, str]:
     """Return status and code of an answer that carries one error."""
+    assert response.is_client_error, (response.status_code, response.content)
     return response.status_code, code(response)
 
 

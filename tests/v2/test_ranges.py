@@ -89,7 +89,9 @@ def multipart(response: httpx.Response) -> list[Message]:
     """Take a multipart body apart as any client would."""
     content_type = response.headers["Content-Type"]
     assert content_type.startswith("multipart/byteranges; boundary=")
-    message = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + response.content)
+    message = message_from_bytes(
+        f"Content-Type: {content_type}\r\n\r\n".encode() + response.content
+    )
     assert not message.defects
     return [part for part in message.walk() if not part.is_multipart()]
 

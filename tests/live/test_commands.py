@@ -1,0 +1,139 @@
+"""The other commands: `check`, `purge-uploads`, and help."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs import run
+from tests.live.transfers import arrived, begin, held, start_patch, until
+from tests.support.servers import RegistryServer
+
+pytestmark = pytest.mark.live
+
+CONTENT = os.urandom(2_000_000)
+HOUR = 3600
+
+
+def age(server: RegistryServer, path: str, seconds: int) -> None:
+    """Make an upload look as if nobody had touched it for so long."""
+    name, _, id = path.removeprefix("/v2/").rpartition("/blobs/uploads/")
+    folder = server.upload_folder(name, id)
+    then = time.time() - seconds
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(then))
+    (folder / "startedat").write_text(started)
+    for one in [*folder.rglob("*"), folder]:
+        os.utime(one, (then, then))
+
+
+def purge(server: RegistryServer, *options: str) -> list[str]:
+    """Run `purge-uploads` over a server's root; return what it printed."""
+    done = run(["purge-uploads", "--root", str(server.root), *options], server.folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def upload(server: RegistryServer, name: str, hours: int) -> str:
+    """Leave an upload of ten bytes behind, so many hours ago."""
+    path = begin(server, name)
+    server.wire.expect(202, "PATCH", path, b"0123456789")
+    age(server, path, hours * HOUR)
+    return path
+
+
+def test_purge_removes_what_is_old_while_the_server_serves(
+    server: RegistryServer, name: str
+) -> None:
+    """Old sessions go, one line each and a sum; young ones stay and can be finished."""
+    old, young = upload(server, name, 200), upload(server, name, 100)
+    *lines, total = purge(server)
+    assert lines == [f"{name} {old.rpartition('/')[2]} 10"]
+    assert total == "1 uploads removed, 10 bytes"
+    server.wire.expect(404, "GET", old)
+    server.wire.expect(404, "PATCH", old, b"more")
+    assert held(server, young) == 10
+
+
+def test_purge_takes_another_age(server: RegistryServer, name: str) -> None:
+    """`--age` instead of the configuration's 168 h."""
+    path = upload(server, name, 2)
+    assert purge(server, "--age", "3h") == ["0 uploads removed, 0 bytes"]
+    assert purge(server, "--age", "90m")[-1] == "1 uploads removed, 10 bytes"
+    server.wire.expect(404, "GET", path)
+
+
+def test_a_dry_run_removes_nothing(server: RegistryServer, name: str) -> None:
+    """It says what would go, and leaves it."""
+    path = upload(server, name, 200)
+    id = path.rpartition("/")[2]
+    for _ in range(2):
+        assert purge(server, "--dry-run") == [
+            f"{name} {id} 10",
+            "1 uploads would be removed, 10 bytes",
+        ]
+    assert held(server, path) == 10
+    assert purge(server)[-1] == "1 uploads removed, 10 bytes"
+
+
+def test_purge_leaves_what_is_being_written(server: RegistryServer, name: str) -> None:
+    """However old a session looks: a request holds it, and it is finished."""
+    path = begin(server, name)
+    with start_patch(server, path, CONTENT, 1_500_000) as connection:
+        until(lambda: arrived(server, path), "the chunk began to arrive")
+        until(lambda: held(server, path) > 1_000_000, "some of it was written")
+        age(server, path, 200 * HOUR)
+        assert purge(server) == ["0 uploads removed, 0 bytes"]
+        connection.send(CONTENT[1_500_000:])
+        assert connection.answer().status == 202
+    assert held(server, path) == len(CONTENT)
+
+
+def test_purge_of_a_root_that_is_not_there(tmp_path: Path) -> None:
+    """One line, exit code 2, and nothing is made."""
+    done = run(["purge-uploads", "--root", str(tmp_path / "nowhere")], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_purge_of_an_empty_root(tmp_path: Path) -> None:
+    """Nothing to do is no error, and leaves nothing behind."""
+    (tmp_path / "root").mkdir()
+    done = run(["purge-uploads", "--root", str(tmp_path / "root")], tmp_path)
+    assert (done.returncode, done.stdout) == (0, "0 uploads removed, 0 bytes\n")
+    assert not any((tmp_path / "root").iterdir())
+
+
+def test_check_of_a_file_that_can_be_used(tmp_path: Path) -> None:
+    """Exit code 0, and nothing is made."""
+    text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+    (tmp_path / "config.yml").write_text(text)
+    done = run(["check", "config.yml"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "config.yml" in done.stdout
+    assert [one.name for one in tmp_path.iterdir()] == ["config.yml"]
+
+
+def test_check_says_what_is_not_implemented(tmp_path: Path) -> None:
+    """A known key without effect is a warning on standard error, and no failure."""
+    text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+    (tmp_path / "config.yml").write_text(text + "redis: {addr: localhost:6379}\n")
+    done = run(["check", "config.yml"], tmp_path)
+    assert done.returncode == 0
+    assert "warning" in done.stderr
+    assert "redis" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check", "--help"],
+                                       ["purge-uploads", "--help"]])  # fmt: skip
+def test_help(tmp_path: Path, arguments: list[str]) -> None:
+    """Every command explains itself; the program lists its commands."""
+    done = run(arguments, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
+    if arguments == ["--help"]:
+        for command in ("serve", "check", "purge-uploads"):
+            assert command in done.stdout

@@ -1,0 +1,117 @@
+"""Where the server listens: a free port, a unix socket, TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs import run, serving
+from tests.live.sockets import Connection
+from tests.support.processes import free_port
+from tests.support.tools import require_tool
+from tests.support.tools import run as run_tool
+from tests.support.wire import sha256
+
+pytestmark = pytest.mark.live
+
+
+def configure(folder: Path, http: str) -> str:
+    """Write a configuration with this `http` section; return its path."""
+    (folder / "root").mkdir()
+    text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/root}}}}\n"
+    (folder / "config.yml").write_text(f"{text}http: {http}\n")
+    return str(folder / "config.yml")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_any_free_port(tmp_path: Path, workers: str) -> None:
+    """Port 0 is a free one, and the server says which."""
+    arguments = ["--port", "0", "--root", str(tmp_path), "--workers", workers]
+    with serving(arguments, tmp_path) as server:
+        host, _, port = server.where.rpartition(":")
+        assert (host, port != "0") == ("127.0.0.1", True)
+        with Connection.to(int(port)) as connection:
+            assert connection.ask("GET /v2/ HTTP/1.1").status == 200
+
+
+def test_without_a_word(tmp_path: Path) -> None:
+    """No configuration at all: ./data is made and served."""
+    env = {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{free_port()}"}
+    with serving([], tmp_path, env) as server:
+        port = int(server.where.rpartition(":")[2])
+        with Connection.to(port) as connection:
+            target = f"/v2/a/blobs/uploads/?digest={sha256(b'x')}"
+            assert connection.ask(f"POST {target} HTTP/1.1", b"x").status == 201
+    assert (tmp_path / "data/docker/registry/v2/blobs").is_dir()
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    """`net: unix` serves on a socket, one left over by a crash included, and removes it."""
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(path))
+    with serving([configure(tmp_path, f"{{net: unix, addr: {path}}}")], tmp_path) as server:
+        assert server.where == str(path)
+        plain = socket.socket(socket.AF_UNIX)
+        plain.settimeout(20)
+        plain.connect(str(path))
+        with Connection(plain) as connection:
+            assert connection.ask("GET /v2/ HTTP/1.1").status == 200
+            begun = connection.ask("POST /v2/a/blobs/uploads/ HTTP/1.1\nX-Forwarded-For: 1.2.3.4")
+            assert begun.header("Location").startswith("/v2/a/blobs/uploads/")
+    assert not path.exists()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that signs itself; its key lies beside it."""
+    made = tmp_path / "cert.pem"
+    run_tool(
+        [require_tool("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2",
+         "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"),
+         "-out", str(made)]
+    )  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tls(tmp_path: Path, certificate: Path, workers: int) -> None:
+    """A push and a pull over HTTPS; absolute URLs say https; plain HTTP is not answered."""
+    files = f"{{certificate: {certificate}, key: {tmp_path}/key.pem, minimumtls: tls1.3}}"
+    http = f"{{addr: '127.0.0.1:{free_port()}', workers: {workers}, relativeurls: false, "
+    path = configure(tmp_path, f"{http} tls: {files}}}")
+    assert run(["check", path], tmp_path).returncode == 0
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with serving([path], tmp_path) as server:
+        port = int(server.where.rpartition(":")[2])
+        content = bytes(3_000_000)
+        with Connection.secure(port, trusting) as connection:
+            target = f"/v2/a/blobs/uploads/?digest={sha256(content)}"
+            pushed = connection.ask(f"POST {target} HTTP/1.1", content)
+            blob = f"/v2/a/blobs/{sha256(content)}"
+            assert (pushed.status, pushed.header("Location")) == (201, f"https://registry{blob}")
+            assert connection.ask(f"GET {blob} HTTP/1.1").body == content
+        with Connection.to(port) as plain:
+            plain.send(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert plain.is_closed()
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ssl.SSLError):
+            Connection.secure(port, trusting)
+
+
+def test_ipv6(tmp_path: Path) -> None:
+    """A bracketed address is listened on."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    path = configure(tmp_path, f"{{addr: '[::1]:{port}'}}")
+    with serving([path], tmp_path) as server:
+        assert server.where == f"[::1]:{port}"
+        with Connection(socket.create_connection(("::1", port), timeout=20)) as connection:
+            assert connection.ask("GET /v2/ HTTP/1.1").status == 200

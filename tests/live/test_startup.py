@@ -1,0 +1,157 @@
+"""What an operator can get wrong: one clear line on standard error, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs import run
+
+pytestmark = pytest.mark.live
+
+HEADER = "version: 0.1\n"
+
+
+def said(arguments: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command that can't work; return the one line it says."""
+    done = run(arguments, folder, env)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("registry-server: ")
+    return line
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    """The line names the address and says why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = said(["serve", "--port", port, "--root", str(tmp_path)], tmp_path)
+    assert f"127.0.0.1:{port}" in line
+    assert "in use" in line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours(tmp_path: Path, host: str, workers: str) -> None:
+    """A name nobody knows and an address of another machine."""
+    arguments = ["serve", "--host", host, "--root", str(tmp_path), "--workers", workers]
+    assert host in said(arguments, tmp_path)
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    """A file in the way, as the root or above it."""
+    (tmp_path / "file").touch()
+    for root in ("file", "file/below"):
+        path = str(tmp_path / root)
+        assert path in said(["serve", "--root", path], tmp_path)
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    """Not even by root: `/proc` takes no files."""
+    assert "/proc" in said(["serve", "--root", "/proc"], tmp_path)
+    assert "/proc/nope" in said(["serve", "--root", "/proc/nope"], tmp_path)
+
+
+def test_a_root_that_is_missing(tmp_path: Path) -> None:
+    """A volume that was not mounted is no reason to start with nothing."""
+    path = str(tmp_path / "not/mounted")
+    assert path in said(["serve", "--root", path], tmp_path)
+    assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "purge-uploads"])
+def test_each_command_reads_the_file(tmp_path: Path, command: str) -> None:
+    """What `check` finds wrong keeps the others from starting."""
+    (tmp_path / "config.yml").write_text("storage: {}\n")
+    assert "version" in said([command, "config.yml"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ("version",)),
+        ("version: 0.2\n", ("version",)),
+        ("{", ("line",)),
+        ("- a\n", ("mapping",)),
+        (f"{HEADER}storrage: {{}}\n", ("line 2", "storrage", "storage")),
+        (f"{HEADER}http:\n  addr: nonsense\n", ("line 3", "http.addr")),
+        (f"{HEADER}http: {{addr: ':99999'}}\n", ("http.addr",)),
+        (f"{HEADER}http: {{workers: 0}}\n", ("http.workers",)),
+        (f"{HEADER}http: {{draintimeout: soon}}\n", ("http.draintimeout",)),
+        (f"{HEADER}storage: {{s3: {{bucket: b}}}}\n", ("s3",)),
+        (f"{HEADER}auth: {{htpasswd: {{realm: r, path: /p}}}}\n", ("auth",)),
+    ],
+)
+def test_a_bad_file(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    """The line names the file and what is wrong with it."""
+    (tmp_path / "config.yml").write_text(text)
+    line = said(["check", "config.yml"], tmp_path)
+    assert "config.yml" in line
+    for word in words:
+        assert word in line
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """The line names it; a folder is no file either."""
+    assert "nowhere.yml" in said(["serve", "nowhere.yml"], tmp_path)
+    assert str(tmp_path) in said(["serve", str(tmp_path)], tmp_path)
+
+
+def test_a_bad_variable(tmp_path: Path) -> None:
+    """The line names the variable."""
+    env = {"REGISTRY_HTTP_ADDR": "nonsense"}
+    assert "REGISTRY_HTTP_ADDR" in said(["serve"], tmp_path, env)
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_a_certificate_that_is_none(tmp_path: Path, content: str | None) -> None:
+    """Missing or nonsense."""
+    for name in ("cert.pem", "key.pem"):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+    text = f"{HEADER}storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+    text += "http: {addr: '127.0.0.1:0', tls: {certificate: cert.pem, key: key.pem}}\n"
+    (tmp_path / "config.yml").write_text(text)
+    for command in ("serve", "check"):
+        assert "certificate" in said([command, "config.yml"], tmp_path)
+
+
+def test_a_socket_that_cannot_be_made(tmp_path: Path) -> None:
+    """In a folder that is not there, where a file lies, or where somebody listens."""
+    (tmp_path / "file").write_text("precious")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "taken"))
+        listener.listen()
+        for name in ("nowhere/socket", "file", "taken"):
+            text = f"{HEADER}storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+            text += f"http: {{net: unix, addr: {tmp_path / name}}}\n"
+            (tmp_path / "config.yml").write_text(text)
+            assert str(tmp_path / name) in said(["serve", "config.yml"], tmp_path)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve", "--port", "x"], ["serve", "--port", "-1"], ["serve", "--port", "65536"],
+     ["serve", "--workers", "0"], ["serve", "--nonsense"], ["nonsense"], ["serve", "a", "b"],
+     ["serve", "--host", "a b"], ["purge-uploads", "--age", "soon"]],
+)  # fmt: skip
+def test_a_call_that_makes_no_sense(tmp_path: Path, arguments: list[str]) -> None:
+    """Exit code 2 and no traceback."""
+    done = run(arguments, tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_nothing_was_made(tmp_path: Path) -> None:
+    """A start that fails leaves no folder and no file."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        root = tmp_path / "root"
+        root.mkdir()
+        said(["serve", "--port", str(taken.getsockname()[1]), "--root", str(root)], tmp_path)
+    assert sorted(tmp_path.rglob("*")) == [root]

@@ -1,0 +1,1 @@
+"""What storage/ promises, floor by floor."""

@@ -1,0 +1,27 @@
+"""Fixtures of the storage tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.drivers import file_staging, memory
+from storage.registry import StoredRegistry
+from tests.support.drivers import AnyDriver
+
+pytest.register_assert_rewrite(
+    "tests.storage.driver_contract", "tests.storage.soundness", "tests.storage.content"
+)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever waits for another holder of a staged file give up soon."""
+    monkeypatch.setattr(file_staging, "_PATIENCE", 4)
+    monkeypatch.setattr(file_staging, "_PAUSE", 0.05)
+    monkeypatch.setattr(memory, "_PATIENCE", 0.2)
+
+
+@pytest.fixture
+def registry(driver: AnyDriver) -> StoredRegistry:
+    """Give a registry over each driver in turn."""
+    return StoredRegistry(driver)

@@ -1,0 +1,89 @@
+"""What must hold of a registry's storage at any moment: after a crash, and beside a writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from storage import paths
+from storage.digest import HEX_LENGTHS, Digest
+from storage.drivers.base import Driver, View
+from storage.errors import DigestInvalid, ManifestUnknown, RepositoryUnknown, UploadUnknown
+from storage.links import read_link
+from storage.manifests import parse_manifest
+from storage.names import RepositoryName, UploadId
+from storage.registry import StoredRegistry, walk
+
+_ALL = 1 << 30
+
+
+async def assert_sound(driver: Driver) -> None:
+    """Hold a storage against the invariants, as a process that has just started would see it."""
+    registry = StoredRegistry(driver)
+    await registry.catalog("", _ALL)
+    await driver.batch(_assert_links_lead_somewhere)
+    for name in await driver.batch(lambda view: list(walk(view))):
+        await _assert_readable(registry, name)
+        await _assert_resumable(driver, registry, name)
+
+
+def _assert_links_lead_somewhere(view: View) -> None:
+    """Every blob matches its name, and every link of a member leads to one."""
+    blobs = set(_blobs(view))
+    for name in walk(view):
+        for folder in (paths.layers(name), paths.revisions(name)):
+            for digest in _linked(view, folder):
+                assert digest in blobs, f"{folder} links {digest}, which is not there"
+
+
+def _blobs(view: View) -> Iterator[Digest]:
+    for algorithm in HEX_LENGTHS:
+        folder = f"{paths.ROOT}/blobs/{algorithm}"
+        for short in view.names(folder):
+            for hex in view.names(f"{folder}/{short}"):
+                digest = Digest.parse(f"{algorithm}:{hex}")
+                if view.stat(paths.blob(digest)) is not None:
+                    assert Digest.of(view.read(paths.blob(digest), _ALL), algorithm) == digest
+                    yield digest
+
+
+def _linked(view: View, folder: str) -> Iterator[Digest]:
+    for algorithm in HEX_LENGTHS:
+        for hex in view.names(f"{folder}/{algorithm}"):
+            with suppress(DigestInvalid):
+                digest = Digest.parse(f"{algorithm}:{hex}")
+                if read_link(view, f"{folder}/{algorithm}/{hex}/{paths.LINK}") is not None:
+                    yield digest
+
+
+async def _assert_readable(registry: StoredRegistry, name: RepositoryName) -> None:
+    """Listings work, and a manifest that answers answers with all that it needs."""
+    repository = registry.repository(name)
+    with suppress(RepositoryUnknown):
+        for tag in (await repository.tags.page("", None)).entries:
+            with suppress(ManifestUnknown):
+                found = await repository.manifests.get(tag)
+                assert found == await repository.manifests.get(found.digest)
+    revisions = await registry._driver.batch(
+        lambda view: list(_linked(view, paths.revisions(name)))
+    )
+    for revision in revisions:
+        stored = await repository.manifests.get(revision)
+        manifest = parse_manifest(stored.raw)
+        for blob in manifest.blobs:
+            assert await repository.blobs.size(blob.digest) == blob.size
+        for child in manifest.children:
+            await repository.manifests.get(child.digest)
+        if manifest.subject is not None:
+            referrers = await repository.referrers.page(manifest.subject.digest, None, "", 100)
+            assert revision in [referrer.digest for referrer in referrers.entries]
+
+
+async def _assert_resumable(driver: Driver, registry: StoredRegistry, name: RepositoryName) -> None:
+    """A session that is left tells its length and can be held, or is not known at all."""
+    repository = registry.repository(name)
+    for text in await driver.batch(lambda view: view.names(paths.uploads(name))):
+        with suppress(UploadUnknown):
+            length = await repository.uploads.length(UploadId.parse(text))
+            async with repository.uploads.open(UploadId.parse(text)) as session:
+                assert session.length == length

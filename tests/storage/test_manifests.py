@@ -1,0 +1,358 @@
+"""Raw bytes become a manifest or `ManifestInvalid`, and nothing else ever."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.digest import Digest
+from storage.errors import ManifestInvalid
+from storage.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA1,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    SUPPORTED_TYPES,
+    Manifest,
+    parse_manifest,
+    sniff_media_type,
+)
+from tests.storage.documents import (
+    ARTIFACT,
+    DOCKER_IMAGE,
+    DOCKER_INDEX,
+    EMPTY_DIGEST,
+    EXAMPLES,
+    NULL_LAYERS,
+    OCI_IMAGE,
+    OCI_LIST,
+    PLUGIN,
+    REFERRING_INDEX,
+    WINDOWS_IMAGE,
+    Document,
+)
+from tests.storage.examples import JSON, MANY
+
+TYPES = {
+    "docker image": DOCKER_MANIFEST,
+    "windows image": DOCKER_MANIFEST,
+    "docker list": DOCKER_LIST,
+    "plugin": DOCKER_MANIFEST,
+    "oci image": OCI_MANIFEST,
+    "artifact": OCI_MANIFEST,
+    "null layers": OCI_MANIFEST,
+    "oci index": OCI_INDEX,
+    "referring index": OCI_INDEX,
+}
+
+
+def _parse(document: object, content_type: str = "") -> Manifest:
+    return parse_manifest(json.dumps(document).encode(), content_type)
+
+
+def _hexes(manifest: Manifest) -> str:
+    """Tell what a manifest refers to by the first digit of each digest."""
+    return "".join(one.digest.hex[0] for one in (*manifest.blobs, *manifest.children))
+
+
+@pytest.mark.parametrize("kind", sorted(EXAMPLES))
+def test_each_kind_is_read(kind: str) -> None:
+    """Every kind has its type, with its own Content-Type, with none, and with no opinion."""
+    raw = json.dumps(EXAMPLES[kind], indent=3).encode() + b"\n"
+    for content_type in ("", "application/json", TYPES[kind]):
+        manifest = parse_manifest(raw, content_type)
+        assert manifest.media_type == TYPES[kind] == sniff_media_type(raw)
+        assert manifest.raw == raw
+        assert manifest.is_index == ("index" in kind or "list" in kind)
+    for wrong in SUPPORTED_TYPES - {TYPES[kind]} | {"text/html"}:
+        with pytest.raises(ManifestInvalid, match="Content-Type"):
+            parse_manifest(raw, wrong)
+
+
+def test_images_refer_to_config_and_layers() -> None:
+    """Config first, then the layers, each with type, size and digest as written."""
+    assert [_hexes(_parse(one)) for one in (DOCKER_IMAGE, PLUGIN, OCI_IMAGE)] == [
+        "abc",
+        "ab",
+        "abc",
+    ]
+    config, layer, _ = _parse(DOCKER_IMAGE).blobs
+    assert (config.media_type, config.size) == (DOCKER_IMAGE["config"]["mediaType"], 1512)
+    assert layer.digest == Digest("sha256", "b" * 64)
+    assert _parse(OCI_IMAGE).annotations == OCI_IMAGE["annotations"]
+    subject = _parse(OCI_IMAGE).subject
+    assert subject is not None
+    assert (subject.digest.hex, subject.size) == ("d" * 64, 7682)
+
+
+def test_indexes_refer_to_children() -> None:
+    """Children have their platform; a platform's other fields are nobody's business."""
+    children = _parse(DOCKER_INDEX).children
+    platforms = [
+        (one.os, one.architecture, one.variant) for one in (c.platform for c in children) if one
+    ]
+    assert platforms == [("linux", "amd64", ""), ("linux", "arm", "v7"), ("windows", "amd64", "")]
+    assert _hexes(_parse(OCI_LIST)) == "ab"
+    assert _parse(REFERRING_INDEX).children == ()
+
+
+def test_foreign_layers_are_told_apart() -> None:
+    """A non-distributable type with URLs is foreign; URLs alone or the type alone are not."""
+    foreign = _parse(WINDOWS_IMAGE).blobs
+    assert [one.is_foreign for one in foreign] == [False, True, False]
+    without = copy.deepcopy(WINDOWS_IMAGE)
+    del without["layers"][0]["urls"]
+    without["layers"][1]["urls"] = ["https://example.com/layer"]
+    assert not any(one.is_foreign for one in _parse(without).blobs)
+
+
+def test_artifacts_have_a_type() -> None:
+    """artifactType; else a config's media type; an index without one has none."""
+    assert _parse(ARTIFACT).artifact_type == "application/vnd.example+type"
+    assert str(_parse(ARTIFACT).blobs[0].digest) == EMPTY_DIGEST
+    for absent in ({}, {"artifactType": ""}, {"artifactType": None}):
+        document = {key: value for key, value in ARTIFACT.items() if key != "artifactType"}
+        assert _parse({**document, **absent}).artifact_type == "application/vnd.oci.empty.v1+json"
+    assert _parse(REFERRING_INDEX).artifact_type == "application/vnd.example.sboms"
+    assert _parse(OCI_LIST).artifact_type == ""
+
+
+def test_null_counts_as_absent_where_go_writes_it() -> None:
+    """Null layers, annotations, subject, urls and platform are absent ones."""
+    assert _hexes(_parse(NULL_LAYERS)) == "a"
+    document = copy.deepcopy(OCI_IMAGE)
+    document |= {"subject": None, "artifactType": None}
+    document["layers"][0] |= {"urls": None, "platform": None, "annotations": None}
+    manifest = _parse(document)
+    assert manifest.subject is None
+    assert manifest.blobs[1].urls == ()
+
+
+def test_a_type_is_told_by_shape() -> None:
+    """Without mediaType, `manifests` makes an index and config or layers a manifest."""
+    for document, expected in ((OCI_LIST, OCI_INDEX), (OCI_IMAGE, OCI_MANIFEST)):
+        bare = {key: value for key, value in document.items() if key != "mediaType"}
+        assert _parse(bare).media_type == expected
+    assert sniff_media_type(b'{"schemaVersion": 1, "fsLayers": []}') == DOCKER_SCHEMA1
+    for nothing in ({}, {"schemaVersion": 2}, {"schemaVersion": 1}):
+        with pytest.raises(ManifestInvalid):
+            _parse(nothing)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**OCI_IMAGE, "manifests": []},
+        {**DOCKER_IMAGE, "manifests": OCI_LIST["manifests"]},
+        {**OCI_LIST, "layers": []},
+        {**OCI_LIST, "config": OCI_IMAGE["config"]},
+        {**OCI_LIST, "config": None},
+        {**DOCKER_INDEX, "layers": None},
+        {**OCI_LIST, "mediaType": OCI_MANIFEST},
+        {**OCI_IMAGE, "mediaType": OCI_INDEX},
+    ],
+)
+def test_a_document_of_two_kinds_is_refused(document: Document) -> None:
+    """Nothing that one reader takes for an image and another for an index (CVE-2021-41190)."""
+    for content_type in ("", *SUPPORTED_TYPES):
+        with pytest.raises(ManifestInvalid):
+            _parse(document, content_type)
+
+
+@pytest.mark.parametrize("key", ["Manifests", "MANIFESTS", "manife\u017fts"])
+def test_a_key_that_go_reads_without_its_case_is_refused(key: str) -> None:
+    """Go matches keys whatever their case, so for it this image is an index as well."""
+    with pytest.raises(ManifestInvalid):
+        _parse({**OCI_IMAGE, key: OCI_LIST["manifests"]})
+    with pytest.raises(ManifestInvalid):
+        _parse({**DOCKER_INDEX, "Layers": DOCKER_IMAGE["layers"]})
+
+
+@pytest.mark.parametrize("kind", sorted(EXAMPLES))
+def test_a_document_of_an_unknown_type_is_refused(kind: str) -> None:
+    """Schema 1, an artifact manifest that never was, and made-up types are not supported."""
+    unknown = (
+        DOCKER_SCHEMA1,
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "",
+        "x",
+        OCI_INDEX.upper(),
+    )
+    for media_type in unknown:
+        with pytest.raises(ManifestInvalid):
+            _parse({**EXAMPLES[kind], "mediaType": media_type})
+
+
+@pytest.mark.parametrize("version", [1, 3, 0, -2, 2.0, "2", True, None, [2], 10**40])
+def test_only_schema_version_2_is_read(version: object) -> None:
+    """The version is the number 2."""
+    with pytest.raises(ManifestInvalid, match="schemaVersion"):
+        _parse({**OCI_IMAGE, "schemaVersion": version})
+
+
+HOSTILE = {
+    "nothing": b"",
+    "space": b" ",
+    "a list": b"[]",
+    "a text": b'"x"',
+    "null": b"null",
+    "deep lists": b"[" * 200_000,
+    "closed deep lists": b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep objects": b'{"a":' * 100_000,
+    "a huge number": b'{"schemaVersion":' + b"9" * 100_000 + b"}",
+    "a huge exponent": b'{"schemaVersion":2e99999,"manifests":[]}',
+    "NaN": b'{"schemaVersion":2,"manifests":[],"x":NaN}',
+    "Infinity": b'{"schemaVersion":2,"manifests":[],"x":-Infinity}',
+    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(OCI_IMAGE).encode(),
+    "UTF-16": json.dumps(OCI_IMAGE).encode("utf-16"),
+    "UTF-16 without a mark": json.dumps(OCI_IMAGE).encode("utf-16-le"),
+    "UTF-32": json.dumps(OCI_IMAGE).encode("utf-32"),
+    "Latin-1": json.dumps({**OCI_IMAGE, "annotations": {"k": "é"}}, ensure_ascii=False).encode(
+        "latin-1"
+    ),
+    "overlong UTF-8": b'{"schemaVersion":2,"manifests":[],"x":"\xc0\xaf"}',
+    "an encoded surrogate": b'{"schemaVersion":2,"manifests":[],"x":"\xed\xa0\x80"}',
+    "trailing text": json.dumps(OCI_IMAGE).encode() + b"{}",
+    "a NUL behind": json.dumps(OCI_IMAGE).encode() + b"\0",
+    "a comment": b'{"schemaVersion":2,"manifests":[] /* x */}',
+    "a trailing comma": b'{"schemaVersion":2,"manifests":[],}',
+    "single quotes": b"{'schemaVersion':2,'manifests':[]}",
+    "a control character": b'{"schemaVersion":2,"manifests":[],"x":"\x01"}',
+    "a key twice": b'{"schemaVersion":2,"schemaVersion":2,"manifests":[]}',
+    "a key twice below": b'{"schemaVersion":2,"manifests":[],"x":{"a":1,"a":2}}',
+    "an escaped key twice": b'{"schemaVersion":2,"manifests":[],"\\u006danifests":[]}',
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_not_plain_json_is_refused(raw: bytes) -> None:
+    """Each is ManifestInvalid, with a message that is short and can be sent back."""
+    for read in (parse_manifest, sniff_media_type):
+        if read is sniff_media_type and raw.startswith(b'{"schemaVersion":2e'):
+            continue
+        with pytest.raises(ManifestInvalid) as refused:
+            read(raw)
+        assert len(str(refused.value)) < 400
+        str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"schemaVersion":2,"manifests":[],"x":1e999}',
+        b'{"schemaVersion":2,"manifests":[],"x":' + b"9" * 4000 + b"}",
+        b'{"schemaVersion":2,"manifests":[],"x":"\\ud800","y":"\\u0000"}',
+        b'{"schemaVersion":2,"manifests":[],"x":' + b"[" * 100 + b"]" * 100 + b"}",
+        b' \n\t{"schemaVersion": 2, "manifests": []}\r\n',
+    ],
+)
+def test_odd_fields_that_nobody_reads_are_fine(raw: bytes) -> None:
+    """What JSON allows in fields we do not know survives, as the bytes do."""
+    assert parse_manifest(raw).raw == raw
+
+
+@pytest.mark.parametrize("size", [-1, 2**63, 10**30, 1.0, "7", None, True, [7]])
+def test_a_size_is_a_whole_number(size: object) -> None:
+    """Negative, huge, fractional and otherwise odd sizes are refused."""
+    document = copy.deepcopy(OCI_IMAGE)
+    document["layers"][1]["size"] = size
+    with pytest.raises(ManifestInvalid, match=r"layers\[1\]\.size"):
+        _parse(document)
+
+
+@MANY
+@given(document=JSON)
+def test_any_json_is_a_manifest_or_invalid(document: object) -> None:
+    """No JSON raises anything else."""
+    _read(json.dumps(document).encode("utf-8", "surrogatepass"))
+
+
+@MANY
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_are_a_manifest_or_invalid(raw: bytes) -> None:
+    """No bytes raise anything else."""
+    _read(raw)
+
+
+def _read(raw: bytes) -> Manifest | None:
+    try:
+        manifest = parse_manifest(raw)
+    except ManifestInvalid as error:
+        str(error).encode()
+        return None
+    assert manifest.raw == raw
+    assert manifest.describe(Digest.of(raw)).size == len(raw)
+    return manifest
+
+
+def _places(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the way to every value within a document."""
+    if at:
+        yield at
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _places(inner, (*at, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _places(inner, (*at, number))
+
+
+PLACES = [(kind, at) for kind, document in EXAMPLES.items() for at in _places(document)]
+
+
+def _replaced(kind: str, at: tuple[str | int, ...], value: object) -> Document:
+    document = copy.deepcopy(EXAMPLES[kind])
+    inner: Any = document
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return document
+
+
+@MANY
+@given(place=st.sampled_from(PLACES), value=JSON)
+def test_one_wrong_field_makes_a_manifest_invalid_or_nothing_worse(
+    place: tuple[str, tuple[str | int, ...]], value: object
+) -> None:
+    """Any value in place of any field: a manifest of values with the right types, or invalid."""
+    manifest = _read(json.dumps(_replaced(*place, value)).encode())
+    if manifest is not None:
+        _assert_typed(manifest)
+
+
+def _assert_typed(manifest: Manifest) -> None:
+    subject = () if manifest.subject is None else (manifest.subject,)
+    for one in (*manifest.blobs, *manifest.children, *subject):
+        assert isinstance(one.digest, Digest)
+        assert type(one.size) is int
+        assert all(isinstance(url, str) for url in one.urls)
+        assert isinstance(one.media_type, str)
+        assert all(isinstance(text, str) for text in one.annotations.values())
+    assert isinstance(manifest.artifact_type, str)
+    assert all(isinstance(text, str) for text in manifest.annotations.values())
+
+
+REQUIRED = [
+    (kind, at)
+    for kind, at in PLACES
+    if at[-1] in {"digest", "size", "schemaVersion"} or at in {("config",), ("manifests",)}
+]
+
+
+@pytest.mark.parametrize(("kind", "at"), REQUIRED)
+def test_what_is_required_must_be_there(kind: str, at: tuple[str | int, ...]) -> None:
+    """Without a digest, a size, a config or a list of children there is no manifest."""
+    document = copy.deepcopy(EXAMPLES[kind])
+    inner: Any = document
+    for key in at[:-1]:
+        inner = inner[key]
+    del inner[at[-1]]
+    with pytest.raises(ManifestInvalid):
+        _parse(document)

@@ -1,0 +1,16 @@
+"""The dictionary passes the driver contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.drivers.memory import MemoryDriver
+from tests.storage.driver_contract import DriverContract
+
+
+class TestMemoryDriver(DriverContract):
+    """Everything a driver promises, over a dictionary."""
+
+    @pytest.fixture
+    def new_driver(self) -> MemoryDriver:
+        return MemoryDriver()

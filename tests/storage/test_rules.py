@@ -1,0 +1,84 @@
+"""The operator's rules say what a manifest must bring along."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from storage.errors import ManifestInvalid
+from storage.manifests import Manifest, parse_manifest
+from storage.rules import IndexChildren, ManifestRules
+from tests.storage.documents import DOCKER_INDEX, OCI_IMAGE, WINDOWS_IMAGE, Document
+
+
+def _manifest(document: Document) -> Manifest:
+    return parse_manifest(json.dumps(document).encode())
+
+
+def test_a_subject_and_foreign_layers_need_not_be_there() -> None:
+    """Config and layers must; what is fetched from URLs and the subject need not."""
+    rules = ManifestRules()
+    required = [one.digest.hex[0] for one in rules.required_blobs(_manifest(WINDOWS_IMAGE))]
+    assert required == ["a", "c"]
+    required = [one.digest.hex[0] for one in rules.required_blobs(_manifest(OCI_IMAGE))]
+    assert required == ["a", "b", "c"]
+    assert list(rules.required_manifests(_manifest(OCI_IMAGE))) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (ManifestRules(), "abc"),
+        (ManifestRules(IndexChildren.NONE), ""),
+        (ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")})), "b"),
+        (ManifestRules(IndexChildren.LISTED), ""),
+    ],
+)
+def test_children_that_must_be_there(rules: ManifestRules, expected: str) -> None:
+    """All of an index's children, none, or those of listed platforms."""
+    children = rules.required_manifests(_manifest(DOCKER_INDEX))
+    assert "".join(one.digest.hex[0] for one in children) == expected
+
+
+def test_a_child_without_a_platform_is_always_required_when_platforms_are_listed() -> None:
+    """What runs anywhere, or nowhere, is not sparse."""
+    document = {**DOCKER_INDEX, "manifests": [{**DOCKER_INDEX["manifests"][0], "platform": None}]}
+    rules = ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")}))
+    assert len(list(rules.required_manifests(_manifest(document)))) == 1
+
+
+def _with_url(url: str) -> Manifest:
+    layers = [{**WINDOWS_IMAGE["layers"][0], "urls": [url]}]
+    return _manifest({**WINDOWS_IMAGE, "layers": layers})
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "denied", "passes"),
+    [
+        ("https://example.com/x", "", "", True),
+        ("http://example.com/x", "", "", True),
+        ("https://example.com/x#y", "", "", False),
+        ("ftp://example.com/x", "", "", False),
+        ("", "", "", False),
+        ("javascript:alert(1)", "", "", False),
+        ("https://example.com/x", r"^https://example\.com/", "", True),
+        ("http://example.com/x", r"^https://example\.com/", "", False),
+        ("https://example.com/x", r"example", r"/x$", False),
+        ("https://example.com/y", r"example", r"/x$", True),
+    ],
+)
+def test_urls_must_be_allowed_and_not_denied(
+    url: str, allowed: str, denied: str, passes: bool
+) -> None:
+    """A URL is HTTP without a fragment, on the list when there is one, and not on the other."""
+    rules = ManifestRules(
+        allowed_urls=(re.compile(allowed),) if allowed else (),
+        denied_urls=(re.compile(denied),) if denied else (),
+    )
+    if passes:
+        rules.check_urls(_with_url(url))
+    else:
+        with pytest.raises(ManifestInvalid, match="URL"):
+            rules.check_urls(_with_url(url))

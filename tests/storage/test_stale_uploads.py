@@ -1,0 +1,229 @@
+"""Sessions that nobody went on with are found and removed; others never are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.memory import MemoryDriver
+from storage.errors import UploadUnknown
+from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plan
+from storage.names import RepositoryName, UploadId
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, OTHER, append, begin, finish, name, push_blob
+from tests.storage.examples import MANY
+from tests.support.drivers import AnyDriver
+
+WEEK = 7 * 86_400.0
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make a filesystem driver."""
+    return FilesystemDriver(tmp_path, threads=4)
+
+
+@pytest.fixture
+async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
+    """Give the filesystem driver, and close it."""
+    yield new_files
+    await new_files.close()
+
+
+def _age(files: FilesystemDriver, repository: RepositoryName, id: UploadId, days: int) -> None:
+    """Let a session have begun and been left that many days ago."""
+    then = datetime.now(UTC) - timedelta(days=days)
+    folder = Path(files.root, paths.upload(repository, id))
+    if (folder / "startedat").exists():
+        (folder / "startedat").write_text(then.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (then.timestamp(), then.timestamp()))
+
+
+def _ids(plan: Plan) -> set[UploadId]:
+    return {upload.id for upload in plan.uploads}
+
+
+async def test_old_sessions_are_planned_and_removed(files: FilesystemDriver) -> None:
+    """What is older than the age goes, with its size told; what is younger stays."""
+    registry = StoredRegistry(files)
+    old = await begin(registry.repository(APP), b"0123456789")
+    older = await begin(registry.repository(name("a/b/c")), b"01234")
+    young = await begin(registry.repository(OTHER), b"x")
+    _age(files, APP, old, 8)
+    _age(files, name("a/b/c"), older, 100)
+    _age(files, OTHER, young, 6)
+    planned = await plan(files, WEEK)
+    assert {(one.name, one.id, one.size) for one in planned.uploads} == {
+        (APP, old, 10),
+        (name("a/b/c"), older, 5),
+    }
+    assert planned.size == 15
+    assert await registry.repository(APP).uploads.length(old) == 10
+    assert set(await execute(files, planned)) == set(planned.uploads)
+    for repository, id in ((APP, old), (name("a/b/c"), older)):
+        assert not await files.exists(paths.upload(repository, id))
+        with pytest.raises(UploadUnknown):
+            await registry.repository(repository).uploads.length(id)
+    assert await registry.repository(OTHER).uploads.length(young) == 1
+    assert (await plan(files, WEEK)).uploads == ()
+
+
+async def test_growing_is_a_sign_of_life(files: FilesystemDriver) -> None:
+    """A session that began long ago and grew lately stays; so does one that only began lately."""
+    repository = StoredRegistry(files).repository(APP)
+    grew = await begin(repository, b"0123456789")
+    _age(files, APP, grew, 100)
+    await append(repository, grew, b"more")
+    restored = await begin(repository, b"x")
+    os.utime(f"{files.root}/{paths.upload_data(APP, restored)}", (0, 0))
+    assert (await plan(files, WEEK)).uploads == ()
+    await finish(repository, grew, Digest.of(b"0123456789more"))
+
+
+async def test_a_session_that_is_written_to_stays(files: FilesystemDriver, impatient: None) -> None:
+    """However old it is, a session that someone holds is not removed."""
+    repository = StoredRegistry(files).repository(APP)
+    busy = await begin(repository, b"x")
+    idle = await begin(repository, b"y")
+    for id in (busy, idle):
+        _age(files, APP, id, 100)
+    planned = await plan(files, WEEK)
+    assert _ids(planned) == {busy, idle}
+    async with repository.uploads.open(busy):
+        removed = await execute(files, planned)
+    assert [one.id for one in removed] == [idle]
+    assert await repository.uploads.length(busy) == 1
+
+
+async def test_a_session_that_ended_meanwhile_is_no_error(files: FilesystemDriver) -> None:
+    """Between plan and execution a client may finish or cancel."""
+    repository = StoredRegistry(files).repository(APP)
+    finished, cancelled = await begin(repository, b"x"), await begin(repository, b"y")
+    for id in (finished, cancelled):
+        _age(files, APP, id, 100)
+    planned = await plan(files, WEEK)
+    await finish(repository, finished, Digest.of(b"x"))
+    await repository.uploads.cancel(cancelled)
+    await execute(files, planned)
+    assert await repository.blobs.size(Digest.of(b"x")) == 1
+    assert (await plan(files, 0)).uploads == ()
+
+
+async def test_a_session_that_woke_up_meanwhile_stays(files: FilesystemDriver) -> None:
+    """A client that goes on between plan and execution keeps what it sent."""
+    repository = StoredRegistry(files).repository(APP)
+    id = await begin(repository, b"old")
+    _age(files, APP, id, 100)
+    planned = await plan(files, WEEK)
+    await append(repository, id, b"new")
+    assert await execute(files, planned) == []
+    assert await repository.uploads.length(id) == 6
+
+
+async def test_bare_folders_of_distribution_go(files: FilesystemDriver) -> None:
+    """A folder without startedat or data, which distribution leaves, goes when it is old."""
+    ids = [UploadId.new() for _ in range(4)]
+    root = Path(files.root, paths.uploads(APP))
+    (root / str(ids[0]) / "hashstates/sha256").mkdir(parents=True)
+    (root / str(ids[0]) / "hashstates/sha256/0").write_bytes(b"x" * 108)
+    (root / str(ids[1])).mkdir()
+    (root / str(ids[2])).mkdir()
+    (root / str(ids[2]) / "data").write_bytes(b"12345")
+    (root / str(ids[3])).mkdir()
+    for id in ids[:3]:
+        _age(files, APP, id, 8)
+    planned = await plan(files, WEEK)
+    assert _ids(planned) == set(ids[:3])
+    assert planned.size == 5
+    assert len(await execute(files, planned)) == 3
+    assert [path.name for path in root.iterdir()] == [str(ids[3])]
+
+
+async def test_odd_entries_stop_nothing(files: FilesystemDriver, tmp_path: Path) -> None:
+    """Stray files, folders of other names and files in place of folders are left alone."""
+    repository = StoredRegistry(files).repository(APP)
+    old = await begin(repository, b"x")
+    odd = UploadId.new()
+    await files.note(f"{paths.uploads(APP)}/stray", b"")
+    await files.note(f"{paths.uploads(APP)}/not-an-id/data", b"")
+    await files.note(f"{paths.uploads(APP)}/{str(UploadId.new()).upper()}/data", b"")
+    await files.note(f"{paths.upload(APP, odd)}/data/inside", b"a folder in place of the data")
+    await files.note(f"{paths.repository(OTHER)}/_uploads", b"a file in place of the folder")
+    await files.note(f"{paths.REPOSITORIES}/stray", b"")
+    await push_blob(repository, b"kept")
+    for id in (old, odd):
+        _age(files, APP, id, 8)
+    removed = await execute(files, await plan(files, WEEK))
+    assert old in {one.id for one in removed}
+    left = {path.name for path in (tmp_path / paths.uploads(APP)).iterdir()}
+    assert {"stray", "not-an-id"} <= left
+    assert str(old) not in left
+    assert await repository.blobs.size(Digest.of(b"kept")) == 4
+
+
+async def test_one_that_cannot_be_removed_stops_nothing(
+    files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of the disk is logged, with the session's name, and the others are removed."""
+    repository = StoredRegistry(files).repository(APP)
+    ids = [await begin(repository, b"x") for _ in range(3)]
+    for id in ids:
+        _age(files, APP, id, 8)
+    planned = await plan(files, WEEK)
+    bad = planned.uploads[1].id
+    open_file = os.open
+
+    def failing_open(path: str, flags: int, mode: int = 0o777) -> int:
+        if str(bad) in str(path):
+            raise OSError(5, "Input/output error")
+        return open_file(path, flags, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing_open)
+        removed = await execute(files, planned)
+    assert {one.id for one in removed} == set(ids) - {bad}
+    assert str(bad) in caplog.text
+
+
+STARTED = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=30).map(str.encode),
+    st.datetimes().map(lambda at: at.isoformat().encode()),
+    st.datetimes().map(lambda at: f"{at.isoformat()}+23:59".encode()),
+)
+
+
+@MANY
+@given(started=STARTED)
+@example(b"0001-01-01T00:00:00+23:59")
+@example(b"9999-12-31T23:59:59-23:59")
+@example(b"2024-01-01T00:00:00")
+@example(b"")
+async def test_any_startedat_is_planned_or_not(started: bytes) -> None:
+    """Whatever is written there, the plan is made."""
+    driver = MemoryDriver()
+    await driver.note(paths.upload_started(APP, UploadId.new()), started)
+    assert len((await plan(driver, WEEK)).uploads) <= 1
+
+
+async def test_sessions_are_found_over_any_driver(driver: AnyDriver) -> None:
+    """Also where there are no folders, a session is found by what it began with."""
+    repository = StoredRegistry(driver).repository(APP)
+    id = await begin(repository, b"x")
+    assert (await plan(driver, WEEK)).uploads == ()
+    planned = await plan(driver, -60)
+    assert _ids(planned) == {id}
+    assert isinstance(planned.uploads[0], StaleUpload)
+    assert [one.id for one in await execute(driver, planned)] == [id]
+    with pytest.raises(UploadUnknown):
+        await repository.uploads.length(id)

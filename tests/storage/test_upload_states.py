@@ -1,0 +1,240 @@
+"""Hash states: written down after each request, used by the next one, believed with care."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from operator import methodcaller
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import DigestInvalid
+from storage.hashing import PlainHashers, best_hashers
+from storage.names import UploadId
+from storage.pipeline import Chunk
+from storage.registry import StoredRegistry
+from storage.repository import StoredRepository
+from tests.storage.content import APP, append, begin, finish, pull_blob
+from tests.storage.examples import SOME
+from tests.storage.streams import stream_of
+from tests.storage.wrappers import Crash, CrashingDriver, RecordingDriver
+from tests.support.drivers import AnyDriver
+
+FIRST, SECOND = b"1" * 700, b"2" * 300
+
+
+@pytest.fixture
+def recording(driver: AnyDriver) -> RecordingDriver:
+    """Give each driver in turn, with what is read back counted."""
+    return RecordingDriver(driver)
+
+
+def _fresh(driver: AnyDriver | RecordingDriver | CrashingDriver) -> StoredRepository:
+    return StoredRegistry(driver).repository(APP)
+
+
+def _state(content: bytes, algorithm: str = "sha256") -> bytes:
+    hasher = best_hashers().new(algorithm)
+    hasher.update(content)
+    state = hasher.state()
+    assert state is not None
+    return state
+
+
+async def _states(driver: AnyDriver, id: UploadId) -> dict[str, bytes]:
+    """Return every state of a session by `algorithm/offset`."""
+    folder = paths.upload_states(APP, id)
+    found = {}
+    for algorithm in ("sha256", "sha512"):
+        below = f"{folder}/{algorithm}"
+        for offset in await driver.batch(methodcaller("names", below)):
+            found[f"{algorithm}/{offset}"] = await driver.read(f"{below}/{offset}")
+    return found
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_there_is_one_state_at_the_exact_offset(driver: AnyDriver, algorithm: str) -> None:
+    """After each request the newest state covers all that is held, and it is the only one."""
+    repository = _fresh(driver)
+    id = await begin(repository, algorithm=algorithm)
+    content = b""
+    for piece in (b"", FIRST, SECOND, b"", b"x"):
+        await append(repository, id, piece)
+        content += piece
+        expected = {f"{algorithm}/{len(content)}": _state(content, algorithm)}
+        assert await _states(driver, id) == expected
+
+
+async def test_finishing_reads_nothing_again(recording: RecordingDriver) -> None:
+    """With a state for all that is held, no byte is read back, however many requests there were."""
+    id = await begin(_fresh(recording), FIRST, SECOND, FIRST)
+    await finish(_fresh(recording), id, Digest.of(FIRST + SECOND + FIRST))
+    assert recording.read_back == 0
+
+
+async def test_finishing_reads_only_the_gap(driver: AnyDriver, recording: RecordingDriver) -> None:
+    """With a state for a part, as after a crash, the rest alone is read back, and once."""
+    id = await begin(_fresh(driver), FIRST, SECOND)
+    await driver.staging.discard(paths.upload_states(APP, id))
+    await driver.note(paths.upload_state(APP, id, "sha256", len(FIRST)), _state(FIRST))
+    await append(_fresh(recording), id, b"last")
+    assert recording.read_back == len(SECOND)
+    await finish(_fresh(recording), id, Digest.of(FIRST + SECOND + b"last"))
+    assert recording.read_back == len(SECOND)
+
+
+async def test_without_states_all_is_read_once_at_the_end(recording: RecordingDriver) -> None:
+    """Where there is no libcrypto, appending reads nothing and the commit reads everything."""
+    repository = StoredRegistry(recording, hashers=PlainHashers()).repository(APP)
+    id = await begin(repository, FIRST, SECOND)
+    assert recording.read_back == 0
+    await finish(repository, id, Digest.of(FIRST + SECOND))
+    assert recording.read_back == len(FIRST + SECOND)
+
+
+async def test_one_request_without_states_reads_nothing(recording: RecordingDriver) -> None:
+    """An upload in a single request is hashed as it arrives, by hashlib too."""
+    repository = StoredRegistry(recording, hashers=PlainHashers()).repository(APP)
+    id = await repository.uploads.start("sha256")
+    async with repository.uploads.open(id) as session:
+        await session.append(stream_of(FIRST, SECOND), Chunk())
+        await session.commit(Digest.of(FIRST + SECOND))
+    assert recording.read_back == 0
+
+
+async def test_another_algorithm_reads_all_once(recording: RecordingDriver) -> None:
+    """A sha512 name for a session begun with sha256 costs one reading."""
+    id = await begin(_fresh(recording), FIRST, SECOND)
+    digest = Digest.of(FIRST + SECOND, "sha512")
+    await finish(_fresh(recording), id, digest)
+    assert recording.read_back == len(FIRST + SECOND)
+    assert await pull_blob(_fresh(recording), digest) == FIRST + SECOND
+
+
+DAMAGED = {
+    "empty": ("sha256/700", b""),
+    "cut": ("sha256/700", _state(FIRST)[:-1]),
+    "long": ("sha256/700", _state(FIRST) + b"\0"),
+    "junk": ("sha256/700", b"?" * 108),
+    "of the other algorithm": ("sha256/700", _state(FIRST, "sha512")),
+    "of SHA-224": ("sha256/700", b"sha\x02" + _state(FIRST)[4:]),
+    "of another length": ("sha256/700", _state(FIRST[:699])),
+    "of no length": ("sha256/700", _state(b"")),
+    "beyond the end": ("sha256/1700", _state(FIRST + SECOND + FIRST)),
+    "far beyond": ("sha256/99999999999999999999", _state(FIRST)),
+    "of a malformed offset": ("sha256/0x2bc", _state(FIRST)),
+    "of a negative offset": ("sha256/-700", _state(FIRST)),
+    "of a padded offset": ("sha256/0700", _state(FIRST)),
+    "of a strange digit": ("sha256/\u0667\u0660\u0660", _state(FIRST)),
+    "of an unknown algorithm": ("md5/700", _state(FIRST)),
+    "a folder": ("sha256/700/x", _state(FIRST)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+async def test_a_damaged_state_is_passed_over(driver: AnyDriver, damage: str) -> None:
+    """Whatever lies among the states, the upload goes on and ends with the right digest."""
+    id = await begin(_fresh(driver), FIRST)
+    await driver.staging.discard(paths.upload_states(APP, id))
+    where, state = DAMAGED[damage]
+    await driver.note(f"{paths.upload_states(APP, id)}/{where}", state)
+    await append(_fresh(driver), id, SECOND)
+    await finish(_fresh(driver), id, Digest.of(FIRST + SECOND))
+    assert await pull_blob(_fresh(driver), Digest.of(FIRST + SECOND)) == FIRST + SECOND
+
+
+async def test_an_older_state_helps_when_the_newest_is_damaged(recording: RecordingDriver) -> None:
+    """The best state that can be taken up is."""
+    id = await begin(_fresh(recording), FIRST, SECOND)
+    await recording.inner.note(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
+    await recording.inner.note(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
+    await finish(_fresh(recording), id, Digest.of(FIRST + SECOND))
+    assert recording.read_back == len(SECOND)
+
+
+async def test_a_session_without_any_state_goes_on(driver: AnyDriver) -> None:
+    """Data alone is enough: it is read again."""
+    id = await begin(_fresh(driver), FIRST)
+    await driver.staging.discard(paths.upload_states(APP, id))
+    await driver.staging.discard(paths.upload_started(APP, id))
+    await append(_fresh(driver), id, SECOND)
+    await finish(_fresh(driver), id, Digest.of(FIRST + SECOND, "sha512"))
+
+
+# What a power cut may leave
+
+OLD, NEW = b"old" * 100, b"new" * 100
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make a filesystem driver."""
+    return FilesystemDriver(tmp_path, threads=4)
+
+
+@pytest.fixture
+async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
+    """Give the filesystem driver, and close it."""
+    yield new_files
+    await new_files.close()
+
+
+def _cut(files: FilesystemDriver, id: UploadId, length: int) -> None:
+    os.truncate(f"{files.root}/{paths.upload_data(APP, id)}", length)
+
+
+@SOME
+@given(cut=st.integers(0, 299), added=st.integers(0, 300))
+async def test_data_cut_short_is_gone_on_with(
+    files: FilesystemDriver, cut: int, added: int
+) -> None:
+    """When data was cut behind the newest state, the rest is sent again and the blob is right."""
+    id = await begin(_fresh(files), OLD)
+    _cut(files, id, cut)
+    assert await _fresh(files).uploads.length(id) == cut
+    await append(_fresh(files), id, NEW[:added])
+    content = OLD[:cut] + NEW[:added]
+    await finish(_fresh(files), id, Digest.of(content))
+    assert await pull_blob(_fresh(files), Digest.of(content)) == content
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 299])
+@pytest.mark.parametrize("crash", range(6))
+async def test_a_state_never_vouches_for_bytes_that_came_later(
+    files: FilesystemDriver, cut: int, crash: int
+) -> None:
+    """Data is cut short, other bytes follow, the process ends before the state is renewed.
+
+    The old state's offset lies within the data again, over bytes it never saw.
+    """
+    id = await begin(_fresh(files), OLD)
+    _cut(files, id, cut)
+    with suppress(Crash):
+        await append(_fresh(CrashingDriver(files, crash)), id, NEW)
+    held = await _fresh(files).uploads.length(id)
+    content = (OLD[:cut] + NEW)[:held]
+    await finish(_fresh(files), id, Digest.of(content))
+    assert await pull_blob(_fresh(files), Digest.of(content)) == content
+
+
+@pytest.mark.parametrize("crash", ["sync", "note"])
+async def test_no_digest_of_bytes_that_are_not_there_is_accepted(
+    files: FilesystemDriver, crash: str
+) -> None:
+    """In the same case, the digest that the old state would lead to is refused."""
+    id = await begin(_fresh(files), OLD)
+    _cut(files, id, 100)
+    with suppress(Crash):
+        await append(_fresh(CrashingDriver(files, crash)), id, NEW)
+    actual = OLD[:100] + NEW
+    assert await _fresh(files).uploads.length(id) == len(actual)
+    believed = OLD + actual[len(OLD) :]
+    with pytest.raises(DigestInvalid):
+        await finish(_fresh(files), id, Digest.of(believed))

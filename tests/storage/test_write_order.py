@@ -1,0 +1,209 @@
+"""Links are written after what they point to, and removed before it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Driver
+from storage.errors import DigestInvalid, ReferencesUnknown
+from storage.names import Tag
+from storage.pipeline import Chunk
+from storage.registry import StoredRegistry
+from tests.storage.content import (
+    APP,
+    CONFIG,
+    LAYER,
+    OTHER,
+    begin,
+    entry,
+    finish,
+    image,
+    push_blob,
+    push_image,
+    push_manifest,
+    raw,
+    tags,
+)
+from tests.storage.soundness import assert_sound
+from tests.storage.streams import stream_of
+from tests.storage.wrappers import Change, RecordingDriver
+from tests.support.drivers import AnyDriver
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def recording(driver: AnyDriver) -> RecordingDriver:
+    """Give each driver in turn, with its changes written down."""
+    return RecordingDriver(driver)
+
+
+def _tag_links(tag: str, digest: Digest, *, new: bool) -> list[tuple[str, str]]:
+    """A tag that exists is added to its history first; a new one is first made to answer."""
+    history = ("write", paths.tag_index_link(APP, Tag(tag), digest))
+    current = ("write", paths.tag_current_link(APP, Tag(tag)))
+    return [current, history] if new else [history, current]
+
+
+async def test_a_blob_is_adopted_before_it_is_linked(recording: RecordingDriver) -> None:
+    """Data first, then the link in `_layers`, then the session goes."""
+    repository = StoredRegistry(recording).repository(APP)
+    id = await begin(repository, LAYER)
+    before = len(recording.changes)
+    await finish(repository, id, Digest.of(LAYER))
+    digest = Digest.of(LAYER)
+    assert recording.changes[before:] == [
+        Change("adopt", paths.blob(digest), paths.upload_data(APP, id)),
+        Change("write", paths.layer_link(APP, digest), str(digest).encode()),
+        Change("discard", paths.upload(APP, id)),
+    ]
+
+
+async def test_a_session_s_bytes_are_durable_before_their_state(recording: RecordingDriver) -> None:
+    """Each request syncs what it appended, notes the state at that offset, drops the older one."""
+    repository = StoredRegistry(recording).repository(APP)
+    id = await begin(repository)
+    for offset in (3, 6):
+        before = len(recording.changes)
+        async with repository.uploads.open(id) as session:
+            await session.append(stream_of(b"abc"), Chunk())
+        data = paths.upload_data(APP, id)
+        changes = [(one.kind, one.path) for one in recording.changes[before:]]
+        assert changes == [
+            ("append", data),
+            ("sync", data),
+            ("note", paths.upload_state(APP, id, "sha256", offset)),
+            ("discard", paths.upload_state(APP, id, "sha256", offset - 3)),
+        ]
+
+
+async def test_a_session_exists_once_it_can_be_continued(recording: RecordingDriver) -> None:
+    """The time it began, then its data, then the state that tells its algorithm; none durable."""
+    id = await StoredRegistry(recording).repository(APP).uploads.start("sha512")
+    assert [(one.kind, one.path) for one in recording.changes] == [
+        ("note", paths.upload_started(APP, id)),
+        ("create", paths.upload_data(APP, id)),
+        ("note", paths.upload_state(APP, id, "sha512", 0)),
+    ]
+
+
+async def test_a_wrong_digest_changes_nothing_but_the_session(recording: RecordingDriver) -> None:
+    """A commit that is refused drops the session and makes nothing durable."""
+    repository = StoredRegistry(recording).repository(APP)
+    id = await begin(repository, LAYER)
+    with pytest.raises(DigestInvalid):
+        await finish(repository, id, Digest.of(b"else"))
+    assert recording.durable() == []
+    assert recording.changes[-1] == Change("discard", paths.upload(APP, id))
+
+
+async def test_a_mount_writes_one_link(recording: RecordingDriver) -> None:
+    """Mounting touches no bytes."""
+    registry = StoredRegistry(recording)
+    digest = await push_blob(registry.repository(OTHER), LAYER)
+    recording.changes.clear()
+    await registry.repository(APP).blobs.mount(digest, OTHER)
+    assert recording.changes == [
+        Change("write", paths.layer_link(APP, digest), str(digest).encode())
+    ]
+
+
+async def test_a_manifest_goes_up_in_order(recording: RecordingDriver) -> None:
+    """Bytes, revision, referrer, then for each tag where it points and its history."""
+    repository = StoredRegistry(recording).repository(APP)
+    await push_image(repository, "latest")
+    recording.changes.clear()
+    subject = Digest.of(b"a subject that is not here")
+    document = image(subject={**entry(b""), "digest": str(subject)})
+    digest = await push_manifest(repository, document, "v1", "latest")
+    assert recording.durable() == [
+        ("write", paths.blob(digest)),
+        ("write", paths.revision_link(APP, digest)),
+        ("write", paths.referrer_link(APP, subject, digest)),
+        *_tag_links("v1", digest, new=True),
+        *_tag_links("latest", digest, new=False),
+    ]
+    assert len(recording.changes) == len(recording.durable())
+    assert recording.changes[0].content == raw(document)
+    assert {one.content for one in recording.changes[1:]} == {str(digest).encode()}
+
+
+async def test_a_refused_manifest_changes_nothing(recording: RecordingDriver) -> None:
+    """Nothing is written when something it refers to is missing."""
+    repository = StoredRegistry(recording).repository(APP)
+    await push_blob(repository, CONFIG)
+    recording.changes.clear()
+    with pytest.raises(ReferencesUnknown) as refused:
+        await push_manifest(repository, image(), "v1")
+    assert refused.value.missing == (Digest.of(LAYER),)
+    assert recording.changes == []
+
+
+async def test_a_tag_goes_in_one_step(recording: RecordingDriver) -> None:
+    """Deleting a tag removes its folder and nothing else."""
+    repository = StoredRegistry(recording).repository(APP)
+    await push_image(repository, "v1", "v2")
+    recording.changes.clear()
+    await repository.tags.delete(Tag("v1"))
+    assert recording.changes == [Change("delete", paths.tag(APP, Tag("v1")))]
+
+
+async def test_a_manifest_comes_down_revision_first(recording: RecordingDriver) -> None:
+    """Its link, then the tags that point to it, then its referrer entry; the bytes stay."""
+    repository = StoredRegistry(recording).repository(APP)
+    subject = await push_image(repository, "other")
+    digest = await push_image(
+        repository, "v1", "v2", subject={**entry(b""), "digest": str(subject)}
+    )
+    recording.changes.clear()
+    await repository.manifests.delete(digest)
+    first, *tag_folders, last = recording.changes
+    assert first == Change("delete", paths.revision_link(APP, digest))
+    assert set(tag_folders) == {Change("delete", paths.tag(APP, tag)) for tag in tags("v1", "v2")}
+    assert last == Change("delete", paths.referrer_link(APP, subject, digest))
+
+
+async def test_deleting_a_blob_removes_its_link_only(recording: RecordingDriver) -> None:
+    """The bytes may have other members."""
+    repository = StoredRegistry(recording).repository(APP)
+    digest = await push_blob(repository, LAYER)
+    recording.changes.clear()
+    await repository.blobs.delete(digest)
+    assert recording.changes == [Change("delete", paths.layer_link(APP, digest))]
+
+
+class _CheckedDriver(RecordingDriver):
+    """Holds the whole storage against the invariants after each change."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._checking = False
+
+    async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
+        done = await super().change(change, carry_out)
+        # A session that is held cannot be opened to check it.
+        if change.kind in {"write", "delete"} and not self._checking:
+            self._checking = True
+            await assert_sound(self.inner)
+            self._checking = False
+        return done
+
+
+async def test_a_reader_finds_all_in_order_after_each_step(driver: AnyDriver) -> None:
+    """Beside a push and a delete, whatever answers at any step answers completely."""
+    checked = _CheckedDriver(driver)
+    registry = StoredRegistry(checked)
+    repository = registry.repository(APP)
+    subject = await push_image(registry.repository(OTHER), "base")
+    for digest in map(Digest.of, (CONFIG, LAYER)):
+        await repository.blobs.mount(digest, OTHER)
+    document = image(subject={**entry(b""), "digest": str(subject)})
+    digest = await push_manifest(repository, document, "v1", "v2")
+    await repository.tags.delete(Tag("v1"))
+    await repository.manifests.delete(digest)
+    assert len(checked.durable()) > 15

@@ -1,0 +1,63 @@
+"""A request to the application as a server hands it over: whatever a parser lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path` is decoded, as servers do; everything else is as on the wire."""
+
+    method: str = "GET"
+    path: str = "/v2/"
+    query: bytes = b""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response; header names are in small letters."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+async def ask(app: ASGIApp, request: Request) -> Answer:
+    """Send one request; what the application does not turn into an answer is raised."""
+    sent: list[Message] = []
+    received = [{"type": "http.request", "body": request.body, "more_body": False}]
+
+    async def receive() -> Message:
+        return received.pop() if received else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(_scope(request), receive, send)
+    start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+    return Answer(start["status"], dict(start["headers"]), body)
+
+
+def _scope(request: Request) -> dict[str, object]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": request.path,
+        "raw_path": quote(request.path).encode(),
+        "query_string": request.query,
+        "root_path": "",
+        "headers": list(request.headers),
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 5000),
+        "state": {},
+    }

@@ -1,0 +1,309 @@
+"""What is a manifest, and of which type: the document and its Content-Type must agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from tests.support.documents import image_index
+from tests.support.wire import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, sha256
+from tests.v2.pushes import (
+    BASE,
+    CONFIG,
+    LAYER,
+    MANIFEST,
+    docker_image,
+    error,
+    push_image,
+    push_manifest,
+    refused,
+)
+
+TARGET = f"{BASE}/manifests/pushed"
+VENDOR = "application/vnd."
+SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+Document: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[Document], object]
+
+DOCKER = docker_image()
+INDEX = image_index({"amd64": MANIFEST})
+LIST = image_index({"amd64": DOCKER}, DOCKER_LIST)
+ALL = {DOCKER_MANIFEST: DOCKER, OCI_MANIFEST: MANIFEST, OCI_INDEX: INDEX, DOCKER_LIST: LIST}
+IMAGE, CHILDREN = json.loads(MANIFEST), json.loads(INDEX)
+
+
+async def fill(client: httpx.AsyncClient) -> None:
+    """Push what the documents refer to."""
+    await push_image(client, sha256(MANIFEST))
+    await push_manifest(client, sha256(DOCKER), DOCKER, DOCKER_MANIFEST)
+
+
+async def put(client: httpx.AsyncClient, raw: bytes, content_type: str | None) -> httpx.Response:
+    """Push `raw` under a tag, with or without a Content-Type."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return await client.put(TARGET, content=raw, headers=headers)
+
+
+def with_(document: Document, **fields: object) -> bytes:
+    """Return a document with some fields replaced; `...` takes one away."""
+    changed = {**document, **fields}
+    return json.dumps({key: value for key, value in changed.items() if value is not ...}).encode()
+
+
+@pytest.mark.parametrize("media_type", ALL)
+@pytest.mark.parametrize(
+    "form", ["{}", "{}; charset=utf-8", "{};a=b", "{} ", "application/json", "", None]
+)
+async def test_the_document_says_its_type(
+    client: httpx.AsyncClient, form: str | None, media_type: str
+) -> None:
+    """Its own type with or without parameters, `application/json` or nothing: stored as it is."""
+    await fill(client)
+    declared = None if form is None else form.format(media_type)
+    assert (await put(client, ALL[media_type], declared)).status_code == 201
+    response = await client.get(TARGET)
+    assert (response.content, response.headers["Content-Type"]) == (ALL[media_type], media_type)
+
+
+@pytest.mark.parametrize(("document", "media_type"), [(IMAGE, OCI_MANIFEST), (CHILDREN, OCI_INDEX)])
+@pytest.mark.parametrize("declared", [True, False])
+async def test_without_a_media_type_the_shape_decides(
+    client: httpx.AsyncClient, document: Document, media_type: str, declared: bool
+) -> None:
+    """A config makes an OCI manifest, a list of manifests an OCI index."""
+    await fill(client)
+    raw = with_(document, mediaType=...)
+    assert (await put(client, raw, media_type if declared else None)).status_code == 201
+    response = await client.get(TARGET)
+    assert (response.content, response.headers["Content-Type"]) == (raw, media_type)
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type"),
+    [
+        (MANIFEST, DOCKER_MANIFEST),
+        (MANIFEST, OCI_INDEX),
+        (DOCKER, OCI_MANIFEST),
+        (INDEX, OCI_MANIFEST),
+        (INDEX, DOCKER_LIST),
+        (LIST, OCI_INDEX),
+        (MANIFEST, "text/plain"),
+        (MANIFEST, "application/octet-stream"),
+        (MANIFEST, SCHEMA1),
+        (with_(IMAGE, mediaType=...), OCI_INDEX),
+        (with_(IMAGE, mediaType=...), DOCKER_MANIFEST),
+        (with_(CHILDREN, mediaType=...), OCI_MANIFEST),
+        (with_(CHILDREN, mediaType=OCI_MANIFEST), OCI_MANIFEST),
+        (with_(IMAGE, mediaType=OCI_INDEX), OCI_INDEX),
+        (with_(IMAGE, mediaType=SCHEMA1, schemaVersion=1), SCHEMA1),
+        (with_(IMAGE, mediaType="application/vnd.example+json"), "application/vnd.example+json"),
+        (with_(IMAGE, mediaType=""), OCI_MANIFEST),
+    ],
+)
+async def test_what_contradicts_itself_is_refused(
+    client: httpx.AsyncClient, raw: bytes, content_type: str
+) -> None:
+    """A Content-Type, `mediaType` and shape that do not agree, or a type nobody knows."""
+    await fill(client)
+    assert refused(await put(client, raw, content_type)) == (400, "MANIFEST_INVALID")
+    assert (await client.get(TARGET)).status_code == 404
+
+
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, OCI_INDEX, None])
+@pytest.mark.parametrize(
+    ("document", "other"),
+    [(IMAGE, "manifests"), (CHILDREN, "config"), (CHILDREN, "layers")],
+)
+async def test_a_document_of_two_shapes_is_refused(
+    client: httpx.AsyncClient, document: Document, other: str, media_type: str | None
+) -> None:
+    """Both a manifest and an index, whatever it calls itself (CVE-2021-41190)."""
+    await fill(client)
+    raw = with_(document, mediaType=media_type or ..., **{other: {**IMAGE, **CHILDREN}.get(other)})
+    assert refused(await put(client, raw, media_type)) == (400, "MANIFEST_INVALID")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"{", b"null", b"[]", b'"text"', b"1", b"{}", b"\xff\xfe", b"\x00",
+        b'{"schemaVersion": 2}', b"[" * 100_000, b'{"a":' * 100_000,
+        MANIFEST + b"x", MANIFEST + MANIFEST, b"\xef\xbb\xbf" + MANIFEST,
+        MANIFEST.decode().encode("utf-16"),
+        MANIFEST.replace(b"{", b'{"schemaVersion": 2,', 1),
+        MANIFEST.replace(b'"size"', b'"size": 1, "size"', 1),
+        with_(IMAGE, schemaVersion=2).replace(b"2", b"NaN", 1),
+        with_(IMAGE, schemaVersion=2).replace(b"2", b"9" * 5000, 1),
+        with_(IMAGE, note="\N{SNOWMAN}").replace(b"\\u2603", b"\xc3\x28"),
+        b'{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[],"history":[],"signatures":[]}',
+    ],
+)  # fmt: skip
+async def test_what_is_no_manifest(client: httpx.AsyncClient, raw: bytes) -> None:
+    """Empty, not JSON, not UTF-8, endlessly nested, a key twice, huge numbers, schema 1."""
+    await fill(client)
+    assert refused(await put(client, raw, None)) == (400, "MANIFEST_INVALID")
+
+
+WRONG: list[object] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    1e300,
+    2**70,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": None},
+]
+FIELDS: dict[str, tuple[Change, tuple[object, ...]]] = {
+    # Each field with how to reach it, and which of WRONG are right there.
+    "schemaVersion": (lambda d: d, ()),
+    "mediaType": (lambda d: d, (None,)),
+    "config": (lambda d: d, ()),
+    "layers": (lambda d: d, (None, [])),
+    "subject": (lambda d: d, (None,)),
+    "artifactType": (lambda d: d, (None, "", "x")),
+    "annotations": (lambda d: d, (None, {})),
+    "config.mediaType": (lambda d: d["config"], (None, "", "x")),
+    "config.digest": (lambda d: d["config"], ()),
+    "config.size": (lambda d: d["config"], (0,)),
+    "config.urls": (lambda d: d["config"], (None, [])),
+    "config.annotations": (lambda d: d["config"], (None, {})),
+    "config.platform": (lambda d: d["config"], (None, {}, {"a": None})),
+    "layers.0.mediaType": (lambda d: d["layers"][0], (None, "", "x")),
+    "layers.0.digest": (lambda d: d["layers"][0], ()),
+    "layers.0.size": (lambda d: d["layers"][0], (0,)),
+    "layers.0.urls": (lambda d: d["layers"][0], (None, [])),
+    "subject.digest": (lambda d: d["subject"], ()),
+    "subject.size": (lambda d: d["subject"], (0,)),
+    "subject.mediaType": (lambda d: d["subject"], (None, "", "x")),
+}
+
+
+@pytest.mark.parametrize("path", FIELDS)
+async def test_a_field_of_the_wrong_type(client: httpx.AsyncClient, path: str) -> None:
+    """Every field with every wrong type: 400 that names the field, and never a failure."""
+    await fill(client)
+    reach, right = FIELDS[path]
+    for value in WRONG:
+        document = json.loads(MANIFEST)
+        document["subject"] = dict(document["config"])
+        reach(document)[path.rpartition(".")[2]] = value  # type: ignore[index]
+        response = await put(client, json.dumps(document).encode(), None)
+        if any(value == one and type(value) is type(one) for one in right):
+            assert response.status_code == 201, (path, value, response.text)
+        else:
+            assert refused(response) == (400, "MANIFEST_INVALID"), (path, value)
+            named = "type" if path == "mediaType" else path.partition(".")[0].lower()
+            assert named in error(response)["message"].lower(), (path, value)
+
+
+@pytest.mark.parametrize("key", ["config", "layers", "manifests"])
+async def test_a_missing_part(client: httpx.AsyncClient, key: str) -> None:
+    """An image needs its config, an index its list; an image without layers is fine."""
+    await fill(client)
+    document = CHILDREN if key == "manifests" else IMAGE
+    response = await put(client, with_(document, **{key: ...}), str(document["mediaType"]))
+    assert response.status_code == (201 if key == "layers" else 400)
+
+
+async def test_unknown_fields_survive(client: httpx.AsyncClient) -> None:
+    """The bytes are kept, with whatever nobody here understands."""
+    await fill(client)
+    raw = with_(IMAGE, future={"deep": [1, {"er": None}]}, data=" " * 3) + b"\n\n "
+    assert (await put(client, raw, OCI_MANIFEST)).status_code == 201
+    assert (await client.get(TARGET)).content == raw
+
+
+@pytest.mark.parametrize(
+    ("config_type", "layer_type"),
+    [
+        (f"{VENDOR}cncf.helm.config.v1+json", f"{VENDOR}cncf.helm.chart.content.v1.tar+gzip"),
+        (f"{VENDOR}docker.plugin.v1+json", f"{VENDOR}docker.image.rootfs.diff.tar.gzip"),
+        (f"{VENDOR}wasm.config.v0+json", "application/wasm"),
+        (f"{VENDOR}oci.empty.v1+json", "application/spdx+json"),
+        ("anything at all", ""),
+    ],
+)  # fmt: skip
+async def test_config_and_layer_types_are_free(
+    client: httpx.AsyncClient, config_type: str, layer_type: str
+) -> None:
+    """Charts, plugins, WASM, SBOMs: a registry stores what it is given."""
+    await fill(client)
+    document = json.loads(MANIFEST)
+    document["config"]["mediaType"] = config_type
+    document["layers"][0]["mediaType"] = layer_type
+    assert (await put(client, json.dumps(document).encode(), OCI_MANIFEST)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    ],
+)
+@pytest.mark.parametrize("urls", [["https://example.com/layer"], []])
+async def test_a_foreign_layer_need_not_be_here(
+    client: httpx.AsyncClient, media_type: str, urls: list[str]
+) -> None:
+    """Layers that clients fetch from their URLs were never pushed; without URLs they must be."""
+    await fill(client)
+    document = json.loads(DOCKER)
+    layer = {"mediaType": media_type, "size": 7, "digest": sha256(b"foreign"), "urls": urls}
+    document["layers"].append(layer)
+    response = await put(client, json.dumps(document).encode(), DOCKER_MANIFEST)
+    if urls:
+        assert response.status_code == 201
+    else:
+        assert refused(response) == (400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_an_index_needs_its_children(client: httpx.AsyncClient) -> None:
+    """A child that is not in the repository is named; one in another repository does not count."""
+    await push_image(client, "v1", name="elsewhere")
+    response = await put(client, INDEX, OCI_INDEX)
+    assert refused(response) == (400, "MANIFEST_BLOB_UNKNOWN")
+    assert error(response)["detail"] == {"digest": sha256(MANIFEST)}
+
+
+async def test_indexes_may_hold_indexes_and_nothing(client: httpx.AsyncClient) -> None:
+    """Nested and empty indexes are stored."""
+    await fill(client)
+    empty = image_index({})
+    assert (await put(client, empty, OCI_INDEX)).status_code == 201
+    nested = json.loads(INDEX)
+    entry = {"mediaType": OCI_INDEX, "size": len(empty), "digest": sha256(empty)}
+    nested["manifests"].append(entry)
+    assert (await put(client, json.dumps(nested).encode(), OCI_INDEX)).status_code == 201
+
+
+async def test_a_blob_is_no_child_and_a_manifest_no_layer(client: httpx.AsyncClient) -> None:
+    """What an index lists must be a manifest here, what an image lists a blob."""
+    await fill(client)
+    child = json.loads(INDEX)
+    child["manifests"][0]["digest"] = sha256(LAYER)
+    layer = json.loads(MANIFEST)
+    layer["layers"][0]["digest"] = sha256(DOCKER)
+    for document in (child, layer):
+        response = await put(client, json.dumps(document).encode(), None)
+        assert refused(response) == (400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_a_layer_named_twice_is_missing_once(client: httpx.AsyncClient) -> None:
+    """Each missing digest is reported once."""
+    document = json.loads(MANIFEST)
+    document["layers"] *= 3
+    response = await put(client, json.dumps(document).encode(), None)
+    named = [one["detail"]["digest"] for one in response.json()["errors"]]
+    assert named == [sha256(CONFIG), sha256(LAYER)]
