@@ -16,6 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 
+_CLOSE = [(b"connection", b"close"), (b"content-length", b"0")]
+_SAFE = "/:@+~"
+
+logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("registry.access")
 
 
@@ -62,6 +66,13 @@ class InFlight:
             self._idle.clear()
             try:
                 await app(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server cancels what outlasts the drain; the connection is closed after this.
+                path = quote(scope["path"], safe=_SAFE)
+                logger.warning("%s %s was cut: the drain took too long", scope["method"], path)
+                with contextlib.suppress(RuntimeError):
+                    await send({"type": "http.response.start", "status": 503, "headers": _CLOSE})
+                    await send({"type": "http.response.body", "body": b""})
             finally:
                 self._count -= 1
                 if not self._count:
@@ -117,14 +128,15 @@ class AccessLog:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            _log(scope, status, sent, time.perf_counter() - started)
+            if status:
+                _log(scope, status, sent, time.perf_counter() - started)
 
 
 def _log(scope: Scope, status: int, sent: int, seconds: float) -> None:
     client = scope["client"][0] if scope.get("client") else "-"
     # The path was decoded: quoting it again keeps a line one line. The query stays out: it may
     # hold what belongs in no log.
-    path = quote(scope["path"], safe="/:@+~")
+    path = quote(scope["path"], safe=_SAFE)
     access_logger.info(
         "%s %s %s %d %d %.1fms", client, scope["method"], path, status, sent, seconds * 1000
     )

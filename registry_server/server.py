@@ -6,12 +6,14 @@ that does not fit) is a `StartupError` with one clear line, before any worker ex
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import socket
 import ssl
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +32,9 @@ _BACKLOG = 2048
 # Docker keeps connections and comes back to them between layers.
 _KEEP_ALIVE = 75
 
+# Seconds; a worker notices a signal ten times a second.
+_GIVE_WAY = 0.3
+
 
 class StartupError(Exception):
     """The registry can't start; the message says why in one line."""
@@ -47,6 +52,22 @@ class AppFactory:
 
         logs.configure(self.settings.log)
         return build(self.settings, open_driver(self.settings))
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's, which keeps the listening socket open while its workers drain.
+
+    The kernel would go on taking connections that nobody accepts: a client hangs until the drain
+    ends. Refused, it tries the next server at once.
+    """
+
+    def terminate_all(self) -> None:
+        """Have the workers drain, and stop listening once they had time to do so themselves."""
+        super().terminate_all()
+        time.sleep(_GIVE_WAY)
+        for listener in self.sockets:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,7 @@ def serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
     if settings.http.workers == 1:
         Server(config).run(sockets=[listener])
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, sockets=[listener]).run()
     _remove_socket(settings.http.endpoint)
 
 

@@ -52,6 +52,18 @@ def read_verified(view: View, digest: Digest, limit: int) -> bytes | None:
     return None
 
 
+def content_of(digest: Digest, linked: Digest | None) -> Digest | None:
+    """Return the digest under which a blob's content is stored, given what its link says.
+
+    It is the blob's own, except where distribution took a sha512 push: it stores that under the
+    sha256 of the bytes and has the link say so. Any other link is damaged, and leads nowhere.
+    """
+    if linked is None or linked == digest or linked.algorithm != digest.algorithm:
+        return linked
+    logger.error("the link of blob %s names %s; treated as absent", digest, linked)
+    return None
+
+
 def stored_size(view: View, digest: Digest) -> int | None:
     """Look at the bytes of `digest` within a batch, as `BlobStore.size` does."""
     found = view.stat(paths.blob(digest))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from storage import paths
@@ -38,6 +39,14 @@ Subjects: TypeAlias = Lru[Digest, tuple[Digest | None]]
 def remembered_subjects() -> Subjects:
     """Make the memory of subjects that the referrer stores of one process share."""
     return Lru(limit=200_000, cost=lambda _: 1)
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What a scan found, and whether nothing it could not see may turn up without a trace."""
+
+    unlisted: list[tuple[Digest, Digest]] = field(default_factory=list)
+    complete: bool = True
 
 
 class ReferrerStore:
@@ -96,10 +105,11 @@ class ReferrerStore:
         changed, noted = await self._driver.batch(self._changes)
         if changed and changed == noted:
             return
-        for referrer, subject in await self._driver.batch(self._unlisted):
+        scan = await self._driver.batch(self._scan)
+        for referrer, subject in scan.unlisted:
             await self.add(subject, referrer)
         settled = time.time_ns() - max(changed.values(), default=0) > _SETTLED_NS
-        if changed and settled:
+        if changed and settled and scan.complete:
             note = json.dumps(changed).encode()
             await self._driver.note(paths.referrers_scanned(self._name), note)
 
@@ -112,19 +122,26 @@ class ReferrerStore:
             noted = None
         return {alg: at for alg, at in changed.items() if at is not None}, noted
 
-    def _unlisted(self, view: View) -> list[tuple[Digest, Digest]]:
+    def _scan(self, view: View) -> _Scan:
         """Find manifests with a subject that the index does not have yet."""
-        missing = []
+        scan = _Scan()
         for referrer in _digests(view, paths.revisions(self._name)):
-            subject = self._subject(view, referrer)
-            if subject is None:
-                continue
-            link = paths.referrer_link(self._name, subject, referrer)
-            if read_link(view, link) != referrer and self._is_member(view, referrer):
-                missing.append((referrer, subject))
-        return missing
+            known = self._subject(view, referrer)
+            if known is None:
+                scan.complete = False
+            elif known[0] is not None:
+                self._compare(view, scan, referrer, known[0])
+        return scan
 
-    def _subject(self, view: View, digest: Digest) -> Digest | None:
+    def _compare(self, view: View, scan: _Scan, referrer: Digest, subject: Digest) -> None:
+        if not self._is_member(view, referrer):
+            # If it comes back its folder is there already, and no timestamp will tell.
+            scan.complete = False
+        elif read_link(view, paths.referrer_link(self._name, subject, referrer)) != referrer:
+            scan.unlisted.append((referrer, subject))
+
+    def _subject(self, view: View, digest: Digest) -> tuple[Digest | None] | None:
+        """Return a manifest's subject, in a tuple; None when the manifest can't be read (yet)."""
         known = self._subjects.get(digest)
         if known is None:
             stored = load(view, digest)
@@ -132,7 +149,7 @@ class ReferrerStore:
                 return None
             known = (_subject_of(stored.raw),)
             self._subjects.put(digest, known)
-        return known[0]
+        return known
 
 
 def _digests(view: View, folder: str) -> Iterator[Digest]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import paths
-from storage.blobs import BlobStore, stored_size
+from storage.blobs import BlobStore, content_of, stored_size
 from storage.digest import Digest
 from storage.drivers.base import Driver, OpenFile, View
 from storage.errors import (
@@ -95,12 +95,9 @@ class StoredBlobs:
         await self._stores.links.remove(paths.layer_link(self._name, digest))
 
     async def _content(self, digest: Digest) -> Digest:
-        """Return the digest the content is stored under, or raise `BlobUnknown`.
-
-        It is the blob's own, except where distribution took a sha512 push: it stores that under
-        the sha256 of the bytes and has the link say so.
-        """
-        content = await self._stores.links.read(paths.layer_link(self._name, digest))
+        """Return the digest the content is stored under, or raise `BlobUnknown`."""
+        linked = await self._stores.links.read(paths.layer_link(self._name, digest))
+        content = content_of(digest, linked)
         if content is None:
             raise BlobUnknown(digest)
         return content
@@ -170,7 +167,7 @@ class StoredManifests:
         return tuple(lacking)
 
     def _has_blob(self, view: View, digest: Digest) -> bool:
-        content = read_link(view, paths.layer_link(self._name, digest))
+        content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))
         return content is not None and stored_size(view, content) is not None
 
     def _has_manifest(self, view: View, digest: Digest) -> bool:

@@ -43,8 +43,7 @@ class TagStore:
 
     async def remove(self, tag: Tag) -> bool:
         """Remove a tag and its history in one instant; return whether there was one."""
-        existed = await self.get(tag) is not None
-        return await self._driver.delete(paths.tag(self._name, tag)) and existed
+        return await self._driver.delete(paths.tag(self._name, tag))
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags in the order of their bytes, those behind `after`."""

@@ -69,7 +69,9 @@ class OpenFile(Protocol):
 class StagedFile(Protocol):
     """Unfinished bytes, held exclusively: no other holder in any process until it is let go."""
 
-    length: int
+    @property
+    def length(self) -> int:
+        """How many bytes are held."""
 
     async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
         """Add `data` at the end, and have `observe` see it on the same worker thread.

@@ -92,12 +92,19 @@ def _started(view: View, name: RepositoryName, id: UploadId) -> float:
 
 
 async def _remove(driver: Driver, upload: StaleUpload) -> bool:
-    folder = paths.upload(upload.name, upload.id)
     try:
         async with driver.staging.open(paths.upload_data(upload.name, upload.id)):
-            await driver.staging.discard(folder)
+            return await _discard(driver, upload)
     except StagingBusy:
         return False
     except PathNotFound:
-        await driver.staging.discard(folder)
+        return await _discard(driver, upload)
+
+
+async def _discard(driver: Driver, upload: StaleUpload) -> bool:
+    """Remove a session unless somebody came back to it since the plan was made."""
+    now = await driver.batch(lambda view: _session(view, upload.name, upload.id))
+    if now.touched > upload.touched:
+        return False
+    await driver.staging.discard(paths.upload(upload.name, upload.id))
     return True

@@ -188,7 +188,7 @@ class RegistryServer(LiveServer):
         *,
         config: str | None = None,
         env: Mapping[str, str] | None = None,
-        workers: int = 1,
+        workers: int = 2,
     ) -> None:
         super().__init__(folder, root, port)
         self._config = config

@@ -1,0 +1,139 @@
+"""The documentation is true: its examples run, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import PROJECT, RegistryServer
+from tests.support.tools import require_tool
+
+API = PROJECT / "docs/api.md"
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+# What the examples write for the server that the reader has started.
+SERVER = "localhost:5000"
+MARK = "-- end of an example --"
+ANYTHING = "…"
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command as it is typed, and what the document says it prints."""
+
+    command: str
+    printed: str
+
+
+def examples(document: str) -> Iterator[Example]:
+    """Yield the commands of a document's console blocks: `$` begins one, `>` goes on."""
+    for block in _BLOCK.findall(document):
+        for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            lines = text.splitlines()
+            more = next(
+                (at for at, line in enumerate(lines[1:]) if not line.startswith("> ")), None
+            )
+            end = len(lines) if more is None else more + 1
+            command = "\n".join([lines[0], *(line[2:] for line in lines[1:end])])
+            yield Example(command, "\n".join(lines[end:]).strip("\n"))
+
+
+def run_all(commands: list[str], folder: Path) -> list[str]:
+    """Run commands in one shell, one after the other; return what each printed."""
+    script = "\n".join(f"{command}\necho; echo '{MARK}'" for command in commands)
+    done = subprocess.run(
+        [require_tool("bash"), "-eu", "-c", script],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    printed = done.stdout.decode().replace("\r\n", "\n").split(f"\n{MARK}\n")
+    return printed[:-1]
+
+
+def agrees(wanted: str, found: str) -> bool:
+    """Tell whether a text is as the document has it, `…` standing for anything."""
+    pattern = ".*".join(re.escape(part) for part in wanted.strip().split(ANYTHING))
+    return re.fullmatch(pattern, found.strip(), re.DOTALL) is not None
+
+
+def differences(wanted: str, found: str) -> list[str]:
+    """Return what an example promises and the answer does not keep.
+
+    Of an answer with a status line the document shows some headers; all else it shows whole.
+    """
+    if not wanted.startswith("HTTP/"):
+        return [] if agrees(wanted, found) else [wanted]
+    found = found.removeprefix("HTTP/1.1 100 Continue\n\n")
+    wanted_head, _, wanted_body = wanted.partition("\n\n")
+    found_head, _, found_body = found.partition("\n\n")
+    headers = found_head.split("\n")
+    missing = [
+        line for line in wanted_head.split("\n") if not any(agrees(line, h) for h in headers)
+    ]
+    return missing if agrees(wanted_body, found_body) else [*missing, wanted_body]
+
+
+@pytest.mark.live
+def test_every_example_of_the_api_is_true(tmp_path: Path) -> None:
+    """Each command of docs/api.md prints what the document says, run from top to bottom."""
+    require_tool("curl")
+    (tmp_path / "typed").mkdir()
+    with RegistryServer(tmp_path / "server") as server:
+        told = list(examples(API.read_text().replace(SERVER, server.address)))
+        printed = run_all([one.command for one in told], tmp_path / "typed")
+    assert len(told) == len(printed) > 40
+    wrong = {
+        one.command: (missing, found)
+        for one, found in zip(told, printed, strict=True)
+        if (missing := differences(one.printed, found))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "wrong"),
+    [
+        ("HTTP/1.1 200 OK\na: …", "HTTP/1.1 200 OK\na: 1\nb: 2\n\n", False),
+        ("HTTP/1.1 200 OK\nc: 3", "HTTP/1.1 200 OK\na: 1\nb: 2\n\n", True),
+        ("HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found\n\n", True),
+        ("HTTP/1.1 200 OK\n\n{}", "HTTP/1.1 200 OK\n\n{}", False),
+        ("HTTP/1.1 200 OK\n\n{}", "HTTP/1.1 200 OK\n\n[]", True),
+        ("HTTP/1.1 200 OK", "HTTP/1.1 200 OK\n\nan unexpected body", True),
+        ("", "something", True),
+        ("a…d", "abcd", False),
+    ],
+)
+def test_an_example_that_lies_is_found_out(wanted: str, found: str, wrong: bool) -> None:
+    """Another status, a header or a body that is not there, and one that should not be."""
+    assert bool(differences(wanted, found)) is wrong
+
+
+def anchors(document: str) -> set[str]:
+    """Return the fragments by which the headings of a document are linked to."""
+    titles = (title.lower() for title in _HEADING.findall(document))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    """A file of this repository that is there, and a heading in it."""
+    for link in _LINK.findall(document.read_text()):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert target.is_relative_to(PROJECT), link
+        assert not fragment or fragment in anchors(target.read_text()), link
