@@ -64,15 +64,18 @@ class InFlight:
                 return
             self._count += 1
             self._idle.clear()
+            begun = False
+
+            async def send_noted(message: Message) -> None:
+                nonlocal begun
+                begun = True
+                await send(message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, send_noted)
             except asyncio.CancelledError:
-                # The server cancels what outlasts the drain; the connection is closed after this.
-                path = quote(scope["path"], safe=_SAFE)
-                logger.warning("%s %s was cut: the drain took too long", scope["method"], path)
-                with contextlib.suppress(RuntimeError):
-                    await send({"type": "http.response.start", "status": 503, "headers": _CLOSE})
-                    await send({"type": "http.response.body", "body": b""})
+                # The server cancels what outlasts the drain, and closes the connection after this.
+                await _cut(scope, None if begun else send)
             finally:
                 self._count -= 1
                 if not self._count:
@@ -84,6 +87,15 @@ class InFlight:
         """Return when no request is in flight, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
+
+
+async def _cut(scope: Scope, send: Send | None) -> None:
+    """Log that a request was cut, and answer it if no answer has begun."""
+    path = quote(scope["path"], safe=_SAFE)
+    logger.warning("%s %s was cut: the drain took too long", scope["method"], path)
+    if send is not None:
+        await send({"type": "http.response.start", "status": 503, "headers": _CLOSE})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class StripPrefix:
