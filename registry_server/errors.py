@@ -1,8 +1,9 @@
 """From the domain's exceptions to the wire: one table, and the one place that renders it.
 
-Codes are those of the distribution spec, "Error Codes"; TAG_INVALID and
-PAGINATION_NUMBER_INVALID are CNCF distribution's. Everything under `/v2/` that is not a success
-is an envelope `{"errors": [{"code", "message", "detail"}]}`.
+Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
+PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal by a handler is an
+envelope `{"errors": [{"code", "message", "detail"}]}`. `protocol` writes the same for what no
+handler ever sees; only the 503 with which `middleware` ends a drain has no body.
 """
 
 from __future__ import annotations

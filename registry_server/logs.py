@@ -1,6 +1,6 @@
 """The log: one line for each event on stderr, as text, JSON or what logstash reads.
 
-Whoever logs uses the standard library and passes facts as ``extra``; they become fields of the
+Whoever logs uses the standard library and passes facts as `extra`; they become fields of the
 line. Nothing in a message can end a line early or pass itself off as another field: text is
 quoted, and control characters are escaped.
 """
@@ -42,7 +42,7 @@ def configure(log: LogSettings) -> None:
     """Send every logger of this process to stderr as `log` says; the last call holds.
 
     uvicorn's own loggers go the same way, except its access log, which is off: ours is the logger
-    ``registry.access``. That one is written at any level, unless ``log.accesslog.disabled``.
+    `registry.access`. That one is written at any level, unless `log.accesslog.disabled`.
     """
     handler = RegistryHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[log.formatter](log))
@@ -101,7 +101,7 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """``time=... level=info msg="..." name=value``, quoted where it has to be."""
+    """`time=... level=info msg="..." name=value`, quoted where it has to be."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of text."""

@@ -42,7 +42,7 @@ class RegistryProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and give up on a head that goes on and on."""
         in_head, messages = self._in_head, self._messages
-        super().data_received(_without_offer(data) if in_head else data)
+        super().data_received(_without_offer(data) if in_head and not self._head else data)
         # Only what lies within one unfinished head counts, not the requests before it in `data`.
         if in_head and self._in_head and messages == self._messages:
             self._head += len(data)
@@ -73,6 +73,12 @@ class RegistryProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             raise UpgradeOffered
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """What comes next is the head of another request."""
+        self._in_head = True
+        self._head = 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse and close; uvicorn calls this for whatever the parser refuses."""

@@ -17,7 +17,7 @@ _LONGEST_DELAY = 3600.0
 
 
 async def purge_uploads_for_ever(driver: Driver, settings: UploadPurging) -> None:
-    """Purge stale uploads once per interval, first after a random part of it.
+    """Purge stale uploads once per interval, first after a random part of it, an hour at most.
 
     Whatever goes wrong is logged and does not end the task: in another registry one odd path
     stopped the purging until the next restart, and uploads filled the disk.

@@ -12,8 +12,9 @@ _VERSIONS = {
     "tls1.2": ssl.TLSVersion.TLSv1_2,
     "tls1.3": ssl.TLSVersion.TLSv1_3,
 }
-# Python verifies every certificate it asks for: the two modes of distribution that take any
-# certificate are stricter here, never laxer.
+# Python verifies every certificate it asks for. distribution's request-client-cert takes any; here
+# one that does not verify ends the connection, which is stricter and never laxer. The
+# configuration refuses require-any-client-cert.
 _OPTIONAL = frozenset({"request-client-cert", "verify-client-cert-if-given"})
 
 

@@ -17,6 +17,7 @@ StorageError
 │   ├── ChunkOutOfOrder
 │   ├── ChunkSizeMismatch
 │   └── UploadBusy          another request is writing to the session
+├── OperationDisabled       the configuration forbids it
 └── PathNotFound            a driver's: no such path
 """
 

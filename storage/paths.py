@@ -1,4 +1,4 @@
-"""Every name on disk, value to path and back.
+"""Every name that means something on disk, value to path.
 
     docker/registry/v2
     ├── blobs/<alg>/<first two hex>/<hex>/data          layers, configs, manifests, each once

@@ -43,7 +43,11 @@ def remembered_subjects() -> Subjects:
 
 @dataclass(slots=True)
 class _Scan:
-    """What a scan found, and whether nothing it could not see may turn up without a trace."""
+    """What a scan found.
+
+    It is not `complete` if it met a revision that may yet become a referrer without any folder's
+    timestamp changing, such as one whose bytes can't be read now: then the next one looks again.
+    """
 
     unlisted: list[tuple[Digest, Digest]] = field(default_factory=list)
     complete: bool = True

@@ -3,9 +3,10 @@
     push      blob data → revision link → referrer link → tag history → tag
     delete    revision link → tags → referrer link
 
-Each arrow is a point where the power may go. On the way up what is written later points at what
-is durable already. On the way down the revision link goes first: from that instant neither the
-digest nor any tag that still points to it answers, and what is left behind is rubbish.
+A new tag is written before its history; `storage.tags` says why. Each arrow is a point where the
+power may go. On the way up what is written later points at what is durable already. On the way
+down the revision link goes first: from that instant neither the digest nor any tag that still
+points to it answers, and what is left behind is rubbish.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ class StoredManifests:
     async def delete(self, digest: Digest) -> None:
         """Remove a manifest's link, which is the instant it is gone, then what is left over.
 
-        Repeated after a crash it finds the link gone and the tags not, and goes on.
+        Repeated after a crash it finds the link gone and the tags not, and goes on. An entry that
+        stays in the referrers index does no harm: a listing passes over what is no member.
         """
         existed = await self._stores.links.remove(paths.revision_link(self._name, digest))
         tags = await self._tags.pointing_to(digest)

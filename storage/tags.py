@@ -1,8 +1,9 @@
 """Tags of one repository: a link each, and a history that is kept as distribution keeps it.
 
 A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them;
-so the link of a new tag is written before its history, and a crash never leaves a folder of ours
-without one.
+so the link of a new tag is written before its history. Only a push that is cut off in the midst
+of that first write leaves a folder without a link: a listing names it, a pull answers 404, and the
+next push of the tag completes it.
 """
 
 from __future__ import annotations

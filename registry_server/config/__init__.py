@@ -1,6 +1,6 @@
 """The registry's configuration: distribution's schema, read from a file and the environment.
 
-``load`` is the only way in. Everything it returns is frozen and typed; everything it refuses is
+`load` is the only way in. Everything it returns is frozen and typed; everything it refuses is
 a ConfigError with a line for each problem.
 """
 

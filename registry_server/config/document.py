@@ -27,7 +27,7 @@ _QUOTED_WORD = re.compile(r"'(?!<)[^']*\w[^']*'|\"[^\"]*\w[^\"]*\"")
 class Document:
     """The tree, the origin of its parts, and what was odd about it.
 
-    An origin is what an error names: ``config.yml, line 3`` or a variable or an option.
+    An origin is what an error names: `config.yml, line 3` or a variable or an option.
     """
 
     data: Value = None
@@ -136,7 +136,7 @@ class _Reader:
         return mapping
 
     def _merged(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Yield the entries that ``<<`` brings in, those that win last."""
+        """Yield the entries that `<<` brings in, those that win last."""
         self._count(node, path)
         for key, child in node.value:
             if key.tag != _MERGE:

@@ -1,4 +1,4 @@
-"""Durations as the configuration file writes them: Go's ``168h``, ``1m30s``, ``500ms``.
+"""Durations as the configuration file writes them: Go's `168h`, `1m30s`, `500ms`.
 
 Go counts whole nanoseconds in 64 bits; a timedelta counts microseconds. What is finer than a
 microsecond is rounded to the nearest one, which no setting can tell apart.
@@ -45,7 +45,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_duration_with_unit(text: str) -> timedelta:
-    """Read a Go duration that has to name its unit (``0`` is the one number that needs none).
+    """Read a Go duration that has to name its unit (`0` is the one number that needs none).
 
     Distribution insists on a unit for the purging of uploads, and rightly: nanoseconds there
     would purge uploads that are in progress.

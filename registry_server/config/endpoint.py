@@ -1,4 +1,4 @@
-"""Where the server listens: ``http.net`` and ``http.addr`` as one value."""
+"""Where the server listens: `http.net` and `http.addr` as one value."""
 
 import ipaddress
 import re

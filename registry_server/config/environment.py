@@ -1,9 +1,9 @@
-"""The one reader of the environment: ``REGISTRY_HTTP_ADDR`` sets ``http.addr``, and so on.
+"""The one reader of the environment: `REGISTRY_HTTP_ADDR` sets `http.addr`, and so on.
 
 As in distribution a value is YAML, an index names an item of a list, and variables apply in the
-order of their names, so that ``REGISTRY_STORAGE`` comes before ``REGISTRY_STORAGE_DELETE_ENABLED``.
+order of their names, so that `REGISTRY_STORAGE` comes before `REGISTRY_STORAGE_DELETE_ENABLED`.
 A name that fits no key is a warning: Kubernetes and Docker invent such names for every service
-that is called "registry" (``REGISTRY_PORT``, ``REGISTRY_SERVICE_HOST``).
+that is called "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
 """
 
 import re
@@ -25,7 +25,7 @@ _GUARDED = "auth"
 def apply(document: Document, environ: Mapping[str, str]) -> None:
     """Put what the environment sets into the document, and its oddities into the warnings.
 
-    Raises ConfigError when a value cannot be read, or when a variable meant for ``auth`` names
+    Raises ConfigError when a value cannot be read, or when a variable meant for `auth` names
     nothing known: to overlook that one would open the registry to everybody.
     """
     problems: list[str] = []

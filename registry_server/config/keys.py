@@ -63,7 +63,7 @@ def at(path: Path) -> Shape | None:
 
 
 def leaves(shape: Shape | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every key that holds a value; an item of a list is written ``[]``."""
+    """Yield the path of every key that holds a value; an item of a list is written `[]`."""
     shape = root() if shape is None else shape
     if isinstance(shape, Keys) and shape.children:
         for name, child in shape.children.items():

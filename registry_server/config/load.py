@@ -163,7 +163,7 @@ def _line(document: Document, error: ErrorDetails) -> str:
 
 
 def _with_log_level(settings: Settings) -> Settings:
-    """Let the deprecated ``loglevel`` speak where ``log.level`` does not."""
+    """Let the deprecated `loglevel` speak where `log.level` does not."""
     if settings.loglevel is None or "level" in settings.log.model_fields_set:
         return settings
     log = settings.log.model_copy(update={"level": settings.loglevel})

@@ -37,7 +37,7 @@ class ConfigError(Exception):
 
 
 def dotted(path: Path) -> str:
-    """Write a key's full path: ``notifications.endpoints[0].url``."""
+    """Write a key's full path: `notifications.endpoints[0].url`."""
     written = ""
     for part in path:
         if isinstance(part, int):
@@ -68,7 +68,7 @@ def in_words(error: ErrorDetails) -> str:
 
 
 def listed(names: Sequence[str], conjunction: str = "and") -> str:
-    """Join names for a sentence: ``a, b and c``."""
+    """Join names for a sentence: `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"

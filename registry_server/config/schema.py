@@ -60,7 +60,7 @@ class AccessLog(Section):
 
 
 class LogSettings(Section):
-    """``log``: what is logged, and how a line looks."""
+    """`log`: what is logged, and how a line looks."""
 
     accesslog: AccessLog = AccessLog()
     level: LogLevel = "info"
@@ -71,7 +71,7 @@ class LogSettings(Section):
 
 
 class Filesystem(Section):
-    """``storage.filesystem``: the tree, and how much is asked of the disk at once.
+    """`storage.filesystem`: the tree, and how much is asked of the disk at once.
 
     `fsync` false gives up the promise that what was accepted survives a power cut.
     """
@@ -87,25 +87,25 @@ class Filesystem(Section):
 
 
 class Delete(Section):
-    """``storage.delete``: whether clients may delete manifests and blobs."""
+    """`storage.delete`: whether clients may delete manifests and blobs."""
 
     enabled: bool = False
 
 
 class Redirect(Section):
-    """``storage.redirect``: sending clients to the object store; files have none to send to."""
+    """`storage.redirect`: sending clients to the object store; files have none to send to."""
 
     disable: bool = False
 
 
 class TagLookup(Section):
-    """``storage.tag``: how many tags distribution looks up at once."""
+    """`storage.tag`: how many tags distribution looks up at once."""
 
     concurrencylimit: Annotated[int, Field(ge=0)] = 0
 
 
 class Cache(Section):
-    """``storage.cache``: where distribution remembers facts about blobs."""
+    """`storage.cache`: where distribution remembers facts about blobs."""
 
     blobdescriptor: str = "inmemory"
     blobdescriptorsize: Annotated[int, Field(ge=0)] = 10_000
@@ -113,7 +113,7 @@ class Cache(Section):
 
 
 class UploadPurging(Section):
-    """``storage.maintenance.uploadpurging``: dropping upload sessions that nobody finishes."""
+    """`storage.maintenance.uploadpurging`: dropping upload sessions that nobody finishes."""
 
     enabled: bool = True
     age: Age = timedelta(hours=168)
@@ -122,13 +122,13 @@ class UploadPurging(Section):
 
 
 class ReadOnly(Section):
-    """``storage.maintenance.readonly``: refuse everything that writes."""
+    """`storage.maintenance.readonly`: refuse everything that writes."""
 
     enabled: bool = False
 
 
 class Maintenance(Section):
-    """``storage.maintenance``."""
+    """`storage.maintenance`."""
 
     uploadpurging: UploadPurging = UploadPurging()
     readonly: ReadOnly = ReadOnly()
@@ -140,7 +140,7 @@ Unread = Annotated[dict[str, JsonValue] | None, Field(repr=False)]
 
 
 class Storage(Section):
-    """``storage``: one driver, and what holds for any driver."""
+    """`storage`: one driver, and what holds for any driver."""
 
     filesystem: Filesystem = Filesystem()
     azure: Unread = None
@@ -158,7 +158,7 @@ class Storage(Section):
 
 
 class Tls(Section):
-    """``http.tls``: serving HTTPS, and asking clients for certificates."""
+    """`http.tls`: serving HTTPS, and asking clients for certificates."""
 
     certificate: FilePath | None = None
     key: FilePath | None = None
@@ -175,19 +175,19 @@ class Tls(Section):
 
 
 class Http2(Section):
-    """``http.http2``: HTTP/1.1 is what is served, so there is nothing to disable."""
+    """`http.http2`: HTTP/1.1 is what is served, so there is nothing to disable."""
 
     disabled: bool = False
 
 
 class H2c(Section):
-    """``http.h2c``: HTTP/2 without TLS."""
+    """`http.h2c`: HTTP/2 without TLS."""
 
     enabled: bool = False
 
 
 class Http(Section):
-    """``http``: where the server listens and how it speaks.
+    """`http`: where the server listens and how it speaks.
 
     `host` is the base of absolute URLs, without a slash at its end, or empty. `prefix` begins and
     ends with a slash, or is empty. `relativeurls` is None when the file does not say.
@@ -222,7 +222,7 @@ class Http(Section):
 
 
 class Catalog(Section):
-    """``catalog``: the most repositories a page of the catalog holds."""
+    """`catalog`: the most repositories a page of the catalog holds."""
 
     maxentries: int = DEFAULT_ENTRIES
 
@@ -233,7 +233,7 @@ class Catalog(Section):
 
 
 class Tags(Section):
-    """``tags``: the most tags a page of a tag list holds; 0 for all of them.
+    """`tags`: the most tags a page of a tag list holds; 0 for all of them.
 
     registry:3 sends at most 1000, which breaks what never followed a Link header on registry:2.
     """
@@ -242,7 +242,7 @@ class Tags(Section):
 
 
 class Urls(Section):
-    """``validation.manifests.urls``: which URLs the layers of a pushed manifest may name."""
+    """`validation.manifests.urls`: which URLs the layers of a pushed manifest may name."""
 
     allow: tuple[Expression, ...] = ()
     deny: tuple[Expression, ...] = ()
@@ -256,21 +256,21 @@ class Platform(Section):
 
 
 class Indexes(Section):
-    """``validation.manifests.indexes``: which children of an index must exist when it is pushed."""
+    """`validation.manifests.indexes`: which children of an index must exist when it is pushed."""
 
     platforms: Platforms = "all"
     platformlist: tuple[Platform, ...] = ()
 
 
 class ManifestValidation(Section):
-    """``validation.manifests``."""
+    """`validation.manifests`."""
 
     urls: Urls = Urls()
     indexes: Indexes = Indexes()
 
 
 class Validation(Section):
-    """``validation``: what a pushed manifest is checked for."""
+    """`validation`: what a pushed manifest is checked for."""
 
     enabled: bool = False
     disabled: bool = False

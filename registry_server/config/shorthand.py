@@ -1,4 +1,4 @@
-"""The short forms of the file, written out: ``storage: filesystem``, ``auth: silly``.
+"""The short forms of the file, written out: `storage: filesystem`, `auth: silly`.
 
 Naming a driver or a way to authenticate is a choice even when nothing follows the name, so an
 empty one becomes an empty mapping; everywhere else an empty place is as good as none.

@@ -16,7 +16,7 @@ NO_SECRET = SecretStr("")
 
 
 class Smtp(Section):
-    """``log.hooks[].options.smtp``."""
+    """`log.hooks[].options.smtp`."""
 
     addr: str = ""
     username: str = ""
@@ -25,7 +25,7 @@ class Smtp(Section):
 
 
 class MailOptions(Section):
-    """``log.hooks[].options``."""
+    """`log.hooks[].options`."""
 
     smtp: Smtp = Smtp()
     from_: Annotated[str, Field(alias="from")] = ""
@@ -33,7 +33,7 @@ class MailOptions(Section):
 
 
 class LogHook(Section):
-    """``log.hooks[]``: a mail for certain entries of the log."""
+    """`log.hooks[]`: a mail for certain entries of the log."""
 
     disabled: bool = False
     type: str = ""
@@ -42,7 +42,7 @@ class LogHook(Section):
 
 
 class LetsEncrypt(Section):
-    """``http.tls.letsencrypt``: certificates obtained by the server."""
+    """`http.tls.letsencrypt`: certificates obtained by the server."""
 
     cachefile: str = ""
     email: str = ""
@@ -51,32 +51,32 @@ class LetsEncrypt(Section):
 
 
 class Prometheus(Section):
-    """``http.debug.prometheus``."""
+    """`http.debug.prometheus`."""
 
     enabled: bool = False
     path: str = ""
 
 
 class Debug(Section):
-    """``http.debug``: a second listener for whoever runs the registry."""
+    """`http.debug`: a second listener for whoever runs the registry."""
 
     addr: str = ""
     prometheus: Prometheus = Prometheus()
 
 
 class NoAuth(Section):
-    """``auth: none``: the same as no ``auth`` at all."""
+    """`auth: none`: the same as no `auth` at all."""
 
 
 class SillyAuth(Section):
-    """``auth.silly``: accepts any credentials."""
+    """`auth.silly`: accepts any credentials."""
 
     realm: str = ""
     service: str = ""
 
 
 class TokenAuth(Section):
-    """``auth.token``: tokens from an issuer elsewhere."""
+    """`auth.token`: tokens from an issuer elsewhere."""
 
     realm: str = ""
     service: str = ""
@@ -89,14 +89,14 @@ class TokenAuth(Section):
 
 
 class HtpasswdAuth(Section):
-    """``auth.htpasswd``: users and passwords from a file."""
+    """`auth.htpasswd`: users and passwords from a file."""
 
     realm: str = ""
     path: str = ""
 
 
 class Auth(Section):
-    """``auth``: who may use the registry."""
+    """`auth`: who may use the registry."""
 
     none: NoAuth | None = None
     silly: SillyAuth | None = None
@@ -105,14 +105,14 @@ class Auth(Section):
 
 
 class Exec(Section):
-    """``proxy.exec``: a program that knows the upstream's credentials."""
+    """`proxy.exec`: a program that knows the upstream's credentials."""
 
     command: str = ""
     lifetime: Duration | None = None
 
 
 class Proxy(Section):
-    """``proxy``: a pull-through cache of another registry."""
+    """`proxy`: a pull-through cache of another registry."""
 
     remoteurl: str = ""
     username: str = ""
@@ -123,14 +123,14 @@ class Proxy(Section):
 
 
 class Ignore(Section):
-    """``notifications.endpoints[].ignore``."""
+    """`notifications.endpoints[].ignore`."""
 
     mediatypes: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
 
 
 class NotificationEndpoint(Section):
-    """``notifications.endpoints[]``: who is told about a push, a pull or a deletion."""
+    """`notifications.endpoints[]`: who is told about a push, a pull or a deletion."""
 
     name: str = ""
     disabled: bool = False
@@ -144,20 +144,20 @@ class NotificationEndpoint(Section):
 
 
 class Events(Section):
-    """``notifications.events``."""
+    """`notifications.events`."""
 
     includereferences: bool = False
 
 
 class Notifications(Section):
-    """``notifications``."""
+    """`notifications`."""
 
     events: Events = Events()
     endpoints: tuple[NotificationEndpoint, ...] = ()
 
 
 class RedisPool(Section):
-    """``redis.pool``, of the 2.8 schema."""
+    """`redis.pool`, of the 2.8 schema."""
 
     maxidle: int = 0
     maxactive: int = 0
@@ -165,7 +165,7 @@ class RedisPool(Section):
 
 
 class RedisTls(Section):
-    """``redis.tls``."""
+    """`redis.tls`."""
 
     enabled: bool = False
     certificate: str = ""
@@ -174,7 +174,7 @@ class RedisTls(Section):
 
 
 class Redis(Section):
-    """``redis``: `addr` and `pool` are 2.8's, `addrs` and most of the rest are 3's."""
+    """`redis`: `addr` and `pool` are 2.8's, `addrs` and most of the rest are 3's."""
 
     addr: str = ""
     pool: RedisPool = RedisPool()
@@ -213,7 +213,7 @@ class Redis(Section):
 
 
 class FileCheck(Section):
-    """``health.file[]``: unhealthy while a file exists."""
+    """`health.file[]`: unhealthy while a file exists."""
 
     file: str = ""
     interval: Duration | None = None
@@ -221,7 +221,7 @@ class FileCheck(Section):
 
 
 class HttpCheck(Section):
-    """``health.http[]``: unhealthy while a URL does not answer as expected."""
+    """`health.http[]`: unhealthy while a URL does not answer as expected."""
 
     uri: str = ""
     headers: SecretHeaders = Field(default_factory=dict)
@@ -232,7 +232,7 @@ class HttpCheck(Section):
 
 
 class TcpCheck(Section):
-    """``health.tcp[]``: unhealthy while an address does not accept."""
+    """`health.tcp[]`: unhealthy while an address does not accept."""
 
     addr: str = ""
     timeout: Duration | None = None
@@ -241,7 +241,7 @@ class TcpCheck(Section):
 
 
 class StorageCheck(Section):
-    """``health.storagedriver``: unhealthy while the storage does not answer."""
+    """`health.storagedriver`: unhealthy while the storage does not answer."""
 
     enabled: bool = False
     interval: Duration | None = None
@@ -249,7 +249,7 @@ class StorageCheck(Section):
 
 
 class Health(Section):
-    """``health``."""
+    """`health`."""
 
     storagedriver: StorageCheck = StorageCheck()
     file: tuple[FileCheck, ...] = ()
@@ -258,7 +258,7 @@ class Health(Section):
 
 
 class Middleware(Section):
-    """``middleware.*[]``: code linked into distribution."""
+    """`middleware.*[]`: code linked into distribution."""
 
     name: str = ""
     disabled: bool = False
@@ -266,7 +266,7 @@ class Middleware(Section):
 
 
 class Middlewares(Section):
-    """``middleware``."""
+    """`middleware`."""
 
     registry: tuple[Middleware, ...] = ()
     repository: tuple[Middleware, ...] = ()
@@ -274,19 +274,19 @@ class Middlewares(Section):
 
 
 class RepositoryPolicy(Section):
-    """``policy.repository``."""
+    """`policy.repository`."""
 
     classes: tuple[str, ...] = ()
 
 
 class Policy(Section):
-    """``policy``."""
+    """`policy`."""
 
     repository: RepositoryPolicy = RepositoryPolicy()
 
 
 class Bugsnag(Section):
-    """``reporting.bugsnag``, of the 2.8 schema."""
+    """`reporting.bugsnag`, of the 2.8 schema."""
 
     apikey: SecretStr = NO_SECRET
     releasestage: str = ""
@@ -294,7 +294,7 @@ class Bugsnag(Section):
 
 
 class NewRelic(Section):
-    """``reporting.newrelic``, of the 2.8 schema."""
+    """`reporting.newrelic`, of the 2.8 schema."""
 
     licensekey: SecretStr = NO_SECRET
     name: str = ""
@@ -302,20 +302,20 @@ class NewRelic(Section):
 
 
 class Reporting(Section):
-    """``reporting``, of the 2.8 schema."""
+    """`reporting`, of the 2.8 schema."""
 
     bugsnag: Bugsnag = Bugsnag()
     newrelic: NewRelic = NewRelic()
 
 
 class Schema1(Section):
-    """``compatibility.schema1``, of the 2.8 schema."""
+    """`compatibility.schema1`, of the 2.8 schema."""
 
     signingkeyfile: str = ""
     enabled: bool = False
 
 
 class Compatibility(Section):
-    """``compatibility``, of the 2.8 schema."""
+    """`compatibility`, of the 2.8 schema."""
 
     schema1: Schema1 = Schema1()

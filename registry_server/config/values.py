@@ -1,7 +1,7 @@
 """The leaf types of the schema: what a text in the file becomes, or why it cannot.
 
 Every scalar reaches the schema as text, as the file wrote it, and only the schema says what it
-means: ``secret: 0123`` keeps its zero and ``enabled: yes`` is true.
+means: `secret: 0123` keeps its zero and `enabled: yes` is true.
 """
 
 import ipaddress

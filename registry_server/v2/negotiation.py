@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from storage.cache import Lru
+from storage.digest import Digest
 from storage.errors import ManifestInvalid, ManifestUnknown
 from storage.interfaces import Manifests
 from storage.manifest_store import parse
@@ -26,6 +28,8 @@ from storage.manifests import (
 from storage.names import Reference, Tag
 
 DEFAULT_PLATFORM = ("linux", "amd64")
+_SHORT = 2048
+_default_children: Lru[Digest, tuple[Digest | None]] = Lru(limit=100_000, cost=lambda _: 1)
 _ALWAYS_SERVED = frozenset({DOCKER_MANIFEST, DOCKER_SCHEMA1})
 
 
@@ -45,15 +49,22 @@ class Accept:
         return False
 
 
-@lru_cache(maxsize=256)
 def parse_accept(headers: tuple[str, ...]) -> Accept:
     """Read all Accept headers of a request as one list; what makes no sense is passed over."""
+    # Clients send one of a few short lists; what is longer is not worth remembering.
+    return _remembered(headers) if sum(map(len, headers)) <= _SHORT else _parse(headers)
+
+
+def _parse(headers: tuple[str, ...]) -> Accept:
     ranges: dict[str, bool] = {}
     for item in ",".join(headers).split(","):
         media_range, *parameters = (part.strip() for part in item.lower().split(";"))
         if media_range:
             ranges[media_range] = not _is_excluded(parameters)
     return Accept(ranges)
+
+
+_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _is_excluded(parameters: list[str]) -> bool:
@@ -88,14 +99,23 @@ async def _default_image(
     if not any(map(accept.allows, IMAGE_TYPES)):
         return None
     try:
-        children = (await parse(index.raw)).children
-        fitting = next(filter(_is_default, children), None)
-        child = None if fitting is None else await manifests.get(fitting.digest)
+        digest = await _default_child(index)
+        child = None if digest is None else await manifests.get(digest)
     except (ManifestInvalid, ManifestUnknown):
         return None
     if child is None or not (child.media_type in _ALWAYS_SERVED or accept.allows(child.media_type)):
         return None
     return child
+
+
+async def _default_child(index: StoredManifest) -> Digest | None:
+    """Return the child for the default platform; what an index lists never changes."""
+    known = _default_children.get(index.digest)
+    if known is None:
+        fitting = filter(_is_default, (await parse(index.raw)).children)
+        known = (next((child.digest for child in fitting), None),)
+        _default_children.put(index.digest, known)
+    return known[0]
 
 
 def _is_default(child: Descriptor) -> bool:

@@ -1,8 +1,9 @@
-"""The wire on one screen: one route per endpoint of the spec, in the order of its table.
+"""The wire on one screen: the endpoints of the spec, by the numbers of its table "Endpoints".
 
-They are plain Starlette routes: FastAPI's cost several times as much to dispatch and answer HEAD
-with 405. `{name:path}` takes as much as it can, so a repository may be called `a/manifests/b`;
-what is not a name after all is told so by the gate.
+The numbers are those of its main branch, which has some that 1.1 has not. No two routes match the
+same path and method, so their order means nothing. They are plain Starlette routes: FastAPI's cost
+several times as much to dispatch and answer HEAD with 405. `{name:path}` takes as much as it can,
+so a repository may be called `a/manifests/b`; what is not a name after all is told so by the gate.
 """
 
 from __future__ import annotations

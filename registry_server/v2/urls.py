@@ -1,8 +1,9 @@
 """The URLs a client is sent to.
 
 Relative by default, so that a proxy which terminates TLS or listens elsewhere cannot turn a push
-into one to the wrong place. `http.host` makes them absolute; `http.relativeurls: false` takes the
-host from the request, as CNCF distribution does.
+into one to the wrong place. `http.host` makes every `Location` absolute; `http.relativeurls: false`
+takes its host from the request, as CNCF distribution does. The `Link` of a listing is always
+relative.
 """
 
 from __future__ import annotations

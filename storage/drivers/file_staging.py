@@ -19,7 +19,7 @@ from storage.errors import PathNotFound
 T = TypeVar("T")
 
 # A client that lost its connection comes back before the server has noticed: wait for the old
-# request to let go rather than turn the new one away.
+# request to let go rather than turn the new one away. So many attempts, so many seconds apart.
 _PATIENCE = 50
 _PAUSE = 0.1
 

@@ -1,7 +1,8 @@
 """Files below a root folder. Correctness rests on rename, O_EXCL and flock, never on this process.
 
-Reads of a few bytes run on the event loop: on a local disk a hop to a thread costs more than the
-read. Everything else (content, listings, writes, fsync) runs on the driver's own threads.
+Reads of a few bytes, and `stat`, run on the event loop: on a local disk a hop to a thread costs
+more than they do. Everything else (content, listings, writes, fsync) runs on the driver's own
+threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dictionary of files, for tests and for trying things out: one process, gone when it ends.
+"""A dictionary of files, for tests: one process, gone when it ends. No configuration names it.
 
 It has no real folders, as an object store has none, so what passes on it assumes none.
 """

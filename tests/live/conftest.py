@@ -1,4 +1,4 @@
-"""A live server that the tests of one module share, each in repositories of its own."""
+"""A live server that the tests share, each in repositories of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ http: {draintimeout: 20s}
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
     """Give a server with two workers."""
     with RegistryServer(tmp_path_factory.mktemp("shared"), config=CONFIG) as server:

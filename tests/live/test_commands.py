@@ -45,50 +45,51 @@ def upload(server: RegistryServer, name: str, hours: int) -> str:
 
 
 def test_purge_removes_what_is_old_while_the_server_serves(
-    server: RegistryServer, name: str
+    shared: RegistryServer, name: str
 ) -> None:
     """Old sessions go, one line each and a sum; young ones stay and can be finished."""
-    old, young = upload(server, name, 200), upload(server, name, 100)
-    *lines, total = purge(server)
+    old, young = upload(shared, name, 200), upload(shared, name, 100)
+    *lines, total = purge(shared)
     assert lines == [f"{name} {old.rpartition('/')[2]} 10"]
     assert total == "1 uploads removed, 10 bytes"
-    server.wire.expect(404, "GET", old)
-    server.wire.expect(404, "PATCH", old, b"more")
-    assert held(server, young) == 10
+    shared.wire.expect(404, "GET", old)
+    shared.wire.expect(404, "PATCH", old, b"more")
+    assert held(shared, young) == 10
+    shared.wire.expect(204, "DELETE", young)
 
 
-def test_purge_takes_another_age(server: RegistryServer, name: str) -> None:
+def test_purge_takes_another_age(shared: RegistryServer, name: str) -> None:
     """`--age` instead of the configuration's 168 h."""
-    path = upload(server, name, 2)
-    assert purge(server, "--age", "3h") == ["0 uploads removed, 0 bytes"]
-    assert purge(server, "--age", "90m")[-1] == "1 uploads removed, 10 bytes"
-    server.wire.expect(404, "GET", path)
+    path = upload(shared, name, 2)
+    assert purge(shared, "--age", "3h") == ["0 uploads removed, 0 bytes"]
+    assert purge(shared, "--age", "90m")[-1] == "1 uploads removed, 10 bytes"
+    shared.wire.expect(404, "GET", path)
 
 
-def test_a_dry_run_removes_nothing(server: RegistryServer, name: str) -> None:
+def test_a_dry_run_removes_nothing(shared: RegistryServer, name: str) -> None:
     """It says what would go, and leaves it."""
-    path = upload(server, name, 200)
+    path = upload(shared, name, 200)
     id = path.rpartition("/")[2]
     for _ in range(2):
-        assert purge(server, "--dry-run") == [
+        assert purge(shared, "--dry-run") == [
             f"{name} {id} 10",
             "1 uploads would be removed, 10 bytes",
         ]
-    assert held(server, path) == 10
-    assert purge(server)[-1] == "1 uploads removed, 10 bytes"
+    assert held(shared, path) == 10
+    assert purge(shared)[-1] == "1 uploads removed, 10 bytes"
 
 
-def test_purge_leaves_what_is_being_written(server: RegistryServer, name: str) -> None:
+def test_purge_leaves_what_is_being_written(shared: RegistryServer, name: str) -> None:
     """However old a session looks: a request holds it, and it is finished."""
-    path = begin(server, name)
-    with start_patch(server, path, CONTENT, 1_500_000) as connection:
-        until(lambda: arrived(server, path), "the chunk began to arrive")
-        until(lambda: held(server, path) > 1_000_000, "some of it was written")
-        age(server, path, 200 * HOUR)
-        assert purge(server) == ["0 uploads removed, 0 bytes"]
+    path = begin(shared, name)
+    with start_patch(shared, path, CONTENT, 1_500_000) as connection:
+        until(lambda: arrived(shared, path), "the chunk began to arrive")
+        until(lambda: held(shared, path) > 1_000_000, "some of it was written")
+        age(shared, path, 200 * HOUR)
+        assert purge(shared) == ["0 uploads removed, 0 bytes"]
         connection.send(CONTENT[1_500_000:])
         assert connection.answer().status == 202
-    assert held(server, path) == len(CONTENT)
+    assert held(shared, path) == len(CONTENT)
 
 
 def test_purge_of_a_root_that_is_not_there(tmp_path: Path) -> None:

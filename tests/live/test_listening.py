@@ -39,7 +39,7 @@ def test_any_free_port(tmp_path: Path, workers: str) -> None:
 
 def test_without_a_word(tmp_path: Path) -> None:
     """No configuration at all: ./data is made and served."""
-    env = {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{free_port()}"}
+    env = {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{free_port()}", "REGISTRY_HTTP_WORKERS": "1"}
     with serving([], tmp_path, env) as server:
         port = int(server.where.rpartition(":")[2])
         with Connection.to(port) as connection:
@@ -53,7 +53,9 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as crashed:
         crashed.bind(str(path))
-    with serving([configure(tmp_path, f"{{net: unix, addr: {path}}}")], tmp_path) as server:
+    with serving(
+        [configure(tmp_path, f"{{net: unix, addr: {path}, workers: 1}}")], tmp_path
+    ) as server:
         assert server.where == str(path)
         plain = socket.socket(socket.AF_UNIX)
         plain.settimeout(20)
@@ -78,11 +80,10 @@ def certificate(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_tls(tmp_path: Path, certificate: Path, workers: int) -> None:
+def test_tls(tmp_path: Path, certificate: Path) -> None:
     """A push and a pull over HTTPS; absolute URLs say https; plain HTTP is not answered."""
     files = f"{{certificate: {certificate}, key: {tmp_path}/key.pem, minimumtls: tls1.3}}"
-    http = f"{{addr: '127.0.0.1:{free_port()}', workers: {workers}, relativeurls: false, "
+    http = f"{{addr: '127.0.0.1:{free_port()}', workers: 2, relativeurls: false, "
     path = configure(tmp_path, f"{http} tls: {files}}}")
     assert run(["check", path], tmp_path).returncode == 0
     trusting = ssl.create_default_context(cafile=str(certificate))
@@ -110,7 +111,7 @@ def test_ipv6(tmp_path: Path) -> None:
             port = probe.getsockname()[1]
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
-    path = configure(tmp_path, f"{{addr: '[::1]:{port}'}}")
+    path = configure(tmp_path, f"{{addr: '[::1]:{port}', workers: 1}}")
     with serving([path], tmp_path) as server:
         assert server.where == f"[::1]:{port}"
         with Connection(socket.create_connection(("::1", port), timeout=20)) as connection:

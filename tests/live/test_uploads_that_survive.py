@@ -22,9 +22,8 @@ def test_any_worker_goes_on_with_a_session(shared: RegistryServer, name: str) ->
     """Chunks over fresh connections, until each worker has taken several, make one blob."""
     path, sent = begin(shared, name), b""
     served: dict[int, int] = {}
-    workers = len(shared.pids()) - 2  # without the supervisor and the resource tracker
-    while len(served) < workers or min(served.values()) < 3:
-        assert len(sent) < 200, f"only {served} of {workers} workers answered"
+    while len(served) < 2 or min(served.values()) < 3:
+        assert len(sent) < 200, f"only {served} answered"
         with Connection.to(shared.port) as connection:
             chunk = bytes([len(sent)])
             bounds = f"Content-Range: {len(sent)}-{len(sent)}"
@@ -99,7 +98,8 @@ def test_a_vanished_client_leaves_exactly_what_it_sent(
 def test_a_client_that_comes_back_at_once(shared: RegistryServer, name: str) -> None:
     """The old request may not have been noticed to be dead: the new one waits for it."""
     path = begin(shared, name)
-    start_patch(shared, path, CONTENT, 1_000_000).close()
+    with start_patch(shared, path, CONTENT, 1_000_000):
+        until(lambda: arrived(shared, path), "the chunk began to arrive")
     answer = shared.wire.expect(202, "PATCH", path, b"")
     done = int(answer.header("Range").removeprefix("0-")) + 1
     finish(shared, path, CONTENT, done)
