@@ -1,11 +1,11 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-InFlight ─ AccessLog ─ StripPrefix ─ Headers ─ FastAPI ─ routes of /v2 ─ Gate
-                                                                         │
-         AccessController ───────────────────────────────────────────────┤
-         ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────┘
-                                                         │
-                                                       Driver
+Counted ─ AccessLog ─ StripPrefix ─ Headers ─ FastAPI ─ routes of /v2 ─ Gate
+                                                                        │
+        AccessController ───────────────────────────────────────────────┤
+        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────┘
+                                                        │
+                                                      Driver
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from registry_server import errors
 from registry_server.auth.access import OpenAccess
 from registry_server.config import Settings
 from registry_server.gate import Gate
-from registry_server.middleware import AccessLog, Headers, InFlight, StripPrefix
+from registry_server.middleware import AccessLog, Counted, Headers, InFlight, StripPrefix
 from registry_server.tasks import purge_uploads_for_ever
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from storage.drivers.base import Driver
 from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.read_only import ReadOnlyDriver
 from storage.interfaces import Registry
 from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.registry import StoredRegistry
@@ -61,18 +62,25 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
         lifespan=_lifespan(settings, driver, in_flight),
         redirect_slashes=False,
     )
-    most_tags = settings.tags.maxtags or None
-    app.router.routes.extend(routes(gate, _urls(settings), most_tags, settings.catalog.maxentries))
+    app.router.routes.extend(
+        routes(
+            gate,
+            _urls(settings),
+            most_tags=settings.tags.maxtags or None,
+            most_names=settings.catalog.maxentries,
+        )
+    )
     app.router.routes.append(Route("/", _alive))
     errors.install(app)
-    return in_flight.wrap(_wrapped(app, settings))
+    return Counted(_wrapped(app, settings), in_flight)
 
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
     """Assemble the stored registry and what the settings put around it."""
-    registry: Registry = StoredRegistry(driver, manifest_rules(settings))
+    rules = manifest_rules(settings)
     if settings.storage.maintenance.readonly.enabled:
-        return ReadOnlyRegistry(registry)
+        return ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver), rules))
+    registry = StoredRegistry(driver, rules)
     return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from registry_server import logs
+from registry_server import logs, startup
 from registry_server.config import ConfigError, Endpoint, Loaded, Overrides, Settings, load
 from registry_server.config.durations import parse_duration_with_unit
 
@@ -59,21 +59,19 @@ def serve(
     folder = loaded.settings.storage.filesystem.rootdirectory
     try:
         server.serve(loaded.settings, lambda endpoint: _announce(endpoint, folder))
-    except server.StartupError as error:
+    except startup.StartupError as error:
         _fail(str(error))
 
 
 @app.command()
 def check(config: ConfigFile = None) -> None:
     """Read the configuration as `serve` would, and say what is wrong with it."""
-    from registry_server import server
-
     loaded = _load(config)
     for warning in loaded.warnings:
         typer.echo(f"registry-server: warning: {warning}", err=True)
     try:
-        server.check(loaded.settings)
-    except server.StartupError as error:
+        startup.check(loaded.settings)
+    except startup.StartupError as error:
         _fail(str(error))
     typer.echo(f"{config or 'the environment'}: the configuration can be used")
 

@@ -1,17 +1,15 @@
 """From the domain's exceptions to the wire: one table, and the one place that renders it.
 
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
-PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal by a handler is an
-envelope `{"errors": [{"code", "message", "detail"}]}`. `protocol` writes the same for what no
-handler ever sees; only the 503 with which `middleware` ends a drain has no body.
+PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal is an `envelope`.
+What no handler answers gets one elsewhere: bytes that are no request in `protocol`, a request that
+the end of a drain cuts in `middleware`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -19,8 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from registry_server import envelope
+from registry_server.envelope import Entry, entry
 from registry_server.v2 import problems, upload_headers
 from storage import errors
+from storage.digest import Digest
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,9 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.TooManyTags: (414, "TAG_INVALID"),
 }
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
+
+# A manifest has room for tens of thousands of references, each of which would be an entry.
+_MOST_MISSING = 1000
 
 
 def install(app: FastAPI) -> None:
@@ -83,35 +87,36 @@ async def render(request: Request, error: Exception) -> Response:
     """Turn an exception into the answer its row of the table asks for."""
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "UNKNOWN")
-        return envelope(error.status_code, [_entry(code, error.detail)], error.headers)
+        return _answer(error.status_code, [entry(code, error.detail)], error.headers)
     if isinstance(error, ClientDisconnect):
         logger.info("the client left during %s %s", request.method, request.scope["path"])
         return Response(status_code=400)
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
-        return envelope(500, [_entry("UNKNOWN", "the registry failed; its log says why")])
+        return _answer(500, [entry("UNKNOWN", "the registry failed; its log says why")])
     status, code = row
-    return envelope(status, _entries(code, error), _headers(request, error))
+    return _answer(status, _entries(code, error), _headers(request, error))
 
 
-def envelope(
-    status: int, entries: list[dict[str, Any]], headers: Mapping[str, str] | None = None
+def _answer(
+    status: int, entries: Sequence[Entry], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Render the error envelope."""
-    body = json.dumps({"errors": entries}).encode()
-    return Response(body, status, headers, media_type="application/json")
+    return Response(envelope.body(entries), status, headers, media_type=envelope.MEDIA_TYPE)
 
 
-def _entries(code: str, error: Exception) -> list[dict[str, Any]]:
+def _entries(code: str, error: Exception) -> list[Entry]:
     if isinstance(error, errors.ReferencesUnknown):
-        message = "the repository does not hold what the manifest refers to"
-        return [_entry(code, message, {"digest": str(digest)}) for digest in error.missing]
-    return [_entry(code, str(error), _detail(error))]
+        return _missing(code, error.missing)
+    return [entry(code, str(error), _detail(error))]
 
 
-def _entry(code: str, message: str, detail: object = None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"code": code, "message": message}
-    return entry if detail is None else entry | {"detail": detail}
+def _missing(code: str, digests: tuple[Digest, ...]) -> list[Entry]:
+    message = "the repository does not hold what the manifest refers to"
+    listed = [entry(code, message, {"digest": str(each)}) for each in digests[:_MOST_MISSING]]
+    more = len(digests) - len(listed)
+    if more:
+        listed.append(entry(code, f"the repository does not hold {more} more of them"))
+    return listed
 
 
 def _detail(error: Exception) -> object:

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+from registry_server import envelope
+from registry_server.logs import ACCESS_LOGGER
 
-_CLOSE = [(b"connection", b"close"), (b"content-length", b"0")]
 _SAFE = "/:@+~"
 
 logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("registry.access")
+access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class Headers:
@@ -37,7 +37,7 @@ class Headers:
             return
         added = self._extra
         if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
-            added = [_API_VERSION, *added]
+            added = [envelope.API_VERSION, *added]
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -48,40 +48,24 @@ class Headers:
 
 
 class InFlight:
-    """Counts requests, so that a shutdown can wait until the last one has tidied up."""
+    """How many requests are in flight, so that a shutdown can wait until the last has tidied up.
+
+    `with in_flight:` is one more of them.
+    """
 
     def __init__(self) -> None:
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def wrap(self, app: ASGIApp) -> ASGIApp:
-        """Return `app`, counted."""
+    def __enter__(self) -> None:
+        self._count += 1
+        self._idle.clear()
 
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            self._count += 1
-            self._idle.clear()
-            begun = False
-
-            async def send_noted(message: Message) -> None:
-                nonlocal begun
-                begun = True
-                await send(message)
-
-            try:
-                await app(scope, receive, send_noted)
-            except asyncio.CancelledError:
-                # The server cancels what outlasts the drain, and closes the connection after this.
-                await _cut(scope, None if begun else send)
-            finally:
-                self._count -= 1
-                if not self._count:
-                    self._idle.set()
-
-        return counted
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._idle.set()
 
     async def finished(self, seconds: float) -> None:
         """Return when no request is in flight, or after `seconds`."""
@@ -89,13 +73,50 @@ class InFlight:
             await asyncio.wait_for(self._idle.wait(), seconds)
 
 
-async def _cut(scope: Scope, send: Send | None) -> None:
+class Counted:
+    """Counts requests, and answers those that are cut."""
+
+    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
+        self._app = app
+        self._in_flight = in_flight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; it is in flight until it has ended, however it ends."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        with self._in_flight:
+            try:
+                await self._app(scope, receive, answer)
+            except asyncio.CancelledError:
+                # The server cancels what outlasts the drain, and closes the connection after this.
+                await _cut(scope, answer)
+
+
+class _Answer:
+    """An answer on its way, and whether any of it is: then there is no other."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_begun = True
+        await self._send(message)
+
+
+async def _cut(scope: Scope, answer: _Answer) -> None:
     """Log that a request was cut, and answer it if no answer has begun."""
     path = quote(scope["path"], safe=_SAFE)
     logger.warning("%s %s was cut: the drain took too long", scope["method"], path)
-    if send is not None:
-        await send({"type": "http.response.start", "status": 503, "headers": _CLOSE})
-        await send({"type": "http.response.body", "body": b""})
+    if answer.has_begun:
+        return
+    # The code, which the spec has not, is CNCF distribution's.
+    body = envelope.body([envelope.entry("UNAVAILABLE", "the registry is shutting down")])
+    headers = envelope.last_headers(body)
+    await answer({"type": "http.response.start", "status": 503, "headers": headers})
+    await answer({"type": "http.response.body", "body": body})
 
 
 class StripPrefix:

@@ -12,11 +12,12 @@ in its midst, the request is refused.
 
 from __future__ import annotations
 
-import json
 import re
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from registry_server import envelope
 
 HEAD_LIMIT = 64 << 10
 
@@ -83,16 +84,11 @@ class RegistryProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse and close; uvicorn calls this for whatever the parser refuses."""
         status = self._refusal
-        entry = {"code": "UNSUPPORTED", "message": f"{status.phrase.lower()}: not a valid request"}
-        body = json.dumps({"errors": [entry]}).encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            "docker-distribution-api-version: registry/2.0\r\n"
-            "content-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        message = f"{status.phrase.lower()}: not a valid request"
+        body = envelope.body([envelope.entry("UNSUPPORTED", message)])
+        head = b"".join(b"%s: %s\r\n" % header for header in envelope.last_headers(body))
+        line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        self.transport.write(line + head + b"\r\n" + body)
         self.transport.close()
 
     def _count(self, size: int) -> None:

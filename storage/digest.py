@@ -52,7 +52,7 @@ def supported(algorithm: str) -> str:
     return algorithm
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _parse(text: str) -> Digest:
     algorithm, colon, encoded = text.partition(":")
     if not colon or not algorithm:

@@ -7,8 +7,10 @@ as absent, so that one damaged file never stops a pull, a listing or a collectio
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
 
-from storage.digest import Digest
+from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid, PathNotFound
 
@@ -46,6 +48,15 @@ def read_link(view: View, path: str) -> Digest | None:
         return _parse(path, view.read(path))
     except PathNotFound:
         return None
+
+
+def digests(view: View, folder: str) -> Iterator[Digest]:
+    """Yield the digests that `folder` has a folder for, in no order; strays are passed over."""
+    for algorithm, length in HEX_LENGTHS.items():
+        for name in view.folders(f"{folder}/{algorithm}"):
+            if len(name) == length:
+                with suppress(DigestInvalid):
+                    yield Digest.parse(f"{algorithm}:{name}")
 
 
 def _parse(path: str, content: bytes) -> Digest | None:

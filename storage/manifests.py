@@ -29,6 +29,11 @@ SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
 # The spec asks registries for at least 4 MB ("Pushing Manifests"); distribution stops there too.
 MANIFEST_LIMIT = 4 << 20
 
+# The parser keeps the whole process waiting: 4 MiB of brackets take seconds, 4 MiB of descriptors
+# have a tenth as many values as this and take a moment.
+_MOST_VALUES = 400_000
+_MOST_DIGITS = 40
+
 # What a client says when it does not say: the document decides.
 _NO_OPINION = frozenset({"", "application/json"})
 
@@ -161,7 +166,15 @@ def sniff_media_type(raw: bytes) -> str:
 def _load(raw: bytes) -> Json:
     try:
         text = raw.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        if sum(map(raw.count, b"[{,")) > _MOST_VALUES:
+            raise ManifestInvalid("the manifest has too many values")
+        document = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_int=_whole_number,
+            parse_float=lambda _: 0.0,  # no field is one; only what kind of value it is counts
+        )
     except ManifestInvalid:
         raise
     except RecursionError:
@@ -176,6 +189,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ManifestInvalid("the manifest has a key twice in one object")
     return found
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ManifestInvalid("the manifest has a number no field could hold")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,40 +5,61 @@ volume, a copied folder) is found by comparing when the folders of revisions las
 what was noted after the last scan. A scan reads each manifest once per process; what its subject
 is never changes. Manifests listed under the spec's referrers tag schema are revisions of the
 repository like any other, so the scan finds them too (spec, "Enabling the Referrers API").
+
+What a scan finds is written to the index without waiting for the disk: after a power cut the note
+is of another boot, and the scan is repeated. Where nothing can be written it is still listed.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from storage import paths
+from storage.boot import this_boot
 from storage.cache import Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
-from storage.errors import DigestInvalid, ManifestInvalid, PathNotFound
-from storage.links import Links, read_link
+from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
+from storage.links import Links, digests, read_link
 from storage.listing import Page
-from storage.manifest_store import ManifestStore, load, parse
-from storage.manifests import Descriptor, Manifest, parse_manifest
+from storage.manifest_store import load
+from storage.manifests import Descriptor, Manifest, StoredManifest, parse_manifest
 from storage.names import RepositoryName
+
+logger = logging.getLogger(__name__)
 
 # A page must fit what clients accept for an index; a descriptor is smaller than its manifest.
 PAGE_BYTES = 3 << 20
 # A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
 _SETTLED_NS = 2_000_000_000
 
-Scanned: TypeAlias = dict[str, int]
-# The subject of a manifest, in a tuple so that "none" can be remembered as well.
-Subjects: TypeAlias = Lru[Digest, tuple[Digest | None]]
+Scanned: TypeAlias = dict[str, int | str]
+# Roughly what a descriptor without annotations takes.
+_DESCRIPTOR_COST = 512
 
 
-def remembered_subjects() -> Subjects:
-    """Make the memory of subjects that the referrer stores of one process share."""
-    return Lru(limit=200_000, cost=lambda _: 1)
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one process remembers of manifests: facts about content, shared by all repositories.
+
+    A subject is in a tuple so that "none" can be remembered as well.
+    """
+
+    subjects: Lru[Digest, tuple[Digest | None]] = field(
+        default_factory=lambda: Lru(limit=200_000, cost=lambda _: 1)
+    )
+    descriptors: Lru[Digest, Descriptor] = field(
+        default_factory=lambda: Lru(limit=32 << 20, cost=_cost)
+    )
+
+
+def _cost(descriptor: Descriptor) -> int:
+    texts = descriptor.annotations.items()
+    return _DESCRIPTOR_COST + sum(len(key) + len(value) for key, value in texts)
 
 
 @dataclass(slots=True)
@@ -56,13 +77,10 @@ class _Scan:
 class ReferrerStore:
     """The referrers of repository `name`."""
 
-    def __init__(
-        self, driver: Driver, manifests: ManifestStore, subjects: Subjects, name: RepositoryName
-    ) -> None:
+    def __init__(self, driver: Driver, memory: Memory, name: RepositoryName) -> None:
         self._driver = driver
-        self._manifests = manifests
         self._links = Links(driver)
-        self._subjects = subjects
+        self._memory = memory
         self._name = name
 
     async def add(self, subject: Digest, referrer: Digest) -> None:
@@ -77,59 +95,83 @@ class ReferrerStore:
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
     ) -> Page[Descriptor]:
         """List referrers in the order of their digests, those behind `after`, of one type."""
-        await self._catch_up()
+        unlisted = await self._catch_up()
+        extra = {referrer for referrer, of in unlisted if of == subject}
+        return await self._driver.batch(
+            lambda view: self._page(
+                view, self._ordered(view, subject, after, extra), artifact_type, limit
+            )
+        )
+
+    def _ordered(self, view: View, subject: Digest, after: str, extra: set[Digest]) -> list[Digest]:
+        listed = extra.union(digests(view, paths.referrers(self._name, subject)))
+        return sorted((one for one in listed if str(one) > after), key=str)
+
+    def _page(
+        self, view: View, referrers: list[Digest], artifact_type: str | None, limit: int
+    ) -> Page[Descriptor]:
         found: list[Descriptor] = []
         budget = PAGE_BYTES
-        for referrer in await self._driver.batch(lambda view: self._listed(view, subject, after)):
-            manifest = await self._manifest(referrer)
-            if manifest is None or artifact_type not in (None, manifest.artifact_type):
+        for referrer in referrers:
+            descriptor = self._descriptor(view, referrer)
+            if descriptor is None or artifact_type not in (None, descriptor.artifact_type):
                 continue
-            budget -= len(manifest.raw)
+            if not self._is_member(view, referrer):
+                continue
+            budget -= _cost(descriptor)
             if found and (budget < 0 or len(found) == limit):
                 return Page(tuple(found), more=True)
-            found.append(manifest.describe(referrer))
+            found.append(descriptor)
         return Page(tuple(found))
-
-    def _listed(self, view: View, subject: Digest, after: str) -> list[Digest]:
-        folder = paths.referrers(self._name, subject)
-        listed = (digest for digest in _digests(view, folder) if str(digest) > after)
-        return sorted((one for one in listed if self._is_member(view, one)), key=str)
 
     def _is_member(self, view: View, digest: Digest) -> bool:
         return read_link(view, paths.revision_link(self._name, digest)) == digest
 
-    async def _manifest(self, digest: Digest) -> Manifest | None:
-        stored = await self._manifests.get(digest)
-        try:
-            return None if stored is None else await parse(stored.raw)
-        except ManifestInvalid:
-            return None
+    def _descriptor(self, view: View, digest: Digest) -> Descriptor | None:
+        known = self._memory.descriptors.get(digest)
+        if known is None:
+            manifest = _parse(load(view, digest))
+            if manifest is not None:
+                known = manifest.describe(digest)
+                self._memory.descriptors.put(digest, known)
+        return known
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> list[tuple[Digest, Digest]]:
+        """Return referrers, with their subjects, that were not in the index; put them there."""
         changed, noted = await self._driver.batch(self._changes)
-        if changed and changed == noted:
-            return
+        if len(changed) > 1 and changed == noted:
+            return []
         scan = await self._driver.batch(self._scan)
+        try:
+            await self._heal(scan, changed)
+        except (OSError, OperationDisabled) as error:
+            logger.warning("the referrers index of %s was not written: %s", self._name, error)
+        return scan.unlisted
+
+    async def _heal(self, scan: _Scan, changed: Scanned) -> None:
         for referrer, subject in scan.unlisted:
-            await self.add(subject, referrer)
-        settled = time.time_ns() - max(changed.values(), default=0) > _SETTLED_NS
-        if changed and settled and scan.complete:
+            link = paths.referrer_link(self._name, subject, referrer)
+            await self._driver.note(link, str(referrer).encode())
+        times = [at for at in changed.values() if isinstance(at, int)]
+        settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
+        if times and settled and scan.complete:
             note = json.dumps(changed).encode()
             await self._driver.note(paths.referrers_scanned(self._name), note)
 
     def _changes(self, view: View) -> tuple[Scanned, object]:
         folder = paths.revisions(self._name)
-        changed = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        times = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        changed: Scanned = {alg: at for alg, at in times.items() if at is not None}
         try:
             noted = json.loads(view.read(paths.referrers_scanned(self._name)))
         except (PathNotFound, ValueError):
             noted = None
-        return {alg: at for alg, at in changed.items() if at is not None}, noted
+        return {"boot": this_boot(), **changed}, noted
 
     def _scan(self, view: View) -> _Scan:
         """Find manifests with a subject that the index does not have yet."""
         scan = _Scan()
-        for referrer in _digests(view, paths.revisions(self._name)):
+        for referrer in digests(view, paths.revisions(self._name)):
             known = self._subject(view, referrer)
             if known is None:
                 scan.complete = False
@@ -146,28 +188,19 @@ class ReferrerStore:
 
     def _subject(self, view: View, digest: Digest) -> tuple[Digest | None] | None:
         """Return a manifest's subject, in a tuple; None when the manifest can't be read (yet)."""
-        known = self._subjects.get(digest)
+        known = self._memory.subjects.get(digest)
         if known is None:
             stored = load(view, digest)
             if stored is None:
                 return None
-            known = (_subject_of(stored.raw),)
-            self._subjects.put(digest, known)
+            manifest = _parse(stored)
+            known = (manifest.subject.digest if manifest and manifest.subject else None,)
+            self._memory.subjects.put(digest, known)
         return known
 
 
-def _digests(view: View, folder: str) -> Iterator[Digest]:
-    for algorithm in HEX_LENGTHS:
-        for name in view.names(f"{folder}/{algorithm}"):
-            try:
-                yield Digest.parse(f"{algorithm}:{name}")
-            except DigestInvalid:
-                continue
-
-
-def _subject_of(raw: bytes) -> Digest | None:
+def _parse(stored: StoredManifest | None) -> Manifest | None:
     try:
-        subject = parse_manifest(raw).subject
+        return None if stored is None else parse_manifest(stored.raw)
     except ManifestInvalid:
         return None
-    return None if subject is None else subject.digest

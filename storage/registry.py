@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from storage import paths
 from storage.blobs import BlobStore
-from storage.digest import HEX_LENGTHS, Digest
+from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.hashing import Hashers, best_hashers
-from storage.links import Links, read_link
+from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
 from storage.manifest_store import CACHE_BYTES, ManifestStore
-from storage.names import NAME_LIMIT, RepositoryName, is_component, is_tag
-from storage.referrers import remembered_subjects
+from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, is_tag
+from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
 from storage.rules import ManifestRules
 
@@ -36,7 +36,7 @@ class StoredRegistry:
             links=Links(driver),
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),
-            subjects=remembered_subjects(),
+            memory=Memory(),
         )
 
     def repository(self, name: RepositoryName) -> StoredRepository:
@@ -89,14 +89,10 @@ def _holds_manifest(view: View, name: RepositoryName) -> bool:
 
 
 def _has_tag(view: View, name: RepositoryName) -> bool:
-    folder = paths.tags(name)
-    tags = filter(is_tag, view.names(folder))
-    return any(view.stat(f"{folder}/{tag}/current/{paths.LINK}") for tag in tags)
+    tags = map(Tag, filter(is_tag, view.folders(paths.tags(name))))
+    return any(view.stat(paths.tag_current_link(name, tag)) for tag in tags)
 
 
 def _has_revision(view: View, name: RepositoryName) -> bool:
-    return any(
-        view.stat(f"{folder}/{hex}/{paths.LINK}")
-        for folder in (f"{paths.revisions(name)}/{algorithm}" for algorithm in HEX_LENGTHS)
-        for hex in view.names(folder)
-    )
+    revisions = digests(view, paths.revisions(name))
+    return any(view.stat(paths.revision_link(name, digest)) for digest in revisions)

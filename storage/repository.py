@@ -30,7 +30,7 @@ from storage.listing import Page
 from storage.manifest_store import ManifestStore, parse
 from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag
-from storage.referrers import ReferrerStore, Subjects
+from storage.referrers import Memory, ReferrerStore
 from storage.rules import ManifestRules
 from storage.tags import TagStore
 from storage.uploads import UploadStore
@@ -46,7 +46,7 @@ class Stores:
     links: Links
     hashers: Hashers
     rules: ManifestRules
-    subjects: Subjects
+    memory: Memory
 
 
 class StoredRepository:
@@ -55,7 +55,7 @@ class StoredRepository:
     def __init__(self, stores: Stores, name: RepositoryName) -> None:
         self.name = name
         tags = TagStore(stores.driver, name)
-        self.referrers = ReferrerStore(stores.driver, stores.manifests, stores.subjects, name)
+        self.referrers = ReferrerStore(stores.driver, stores.memory, name)
         self.blobs = StoredBlobs(stores, name)
         self.manifests = StoredManifests(stores, name, tags, self.referrers)
         self.tags = StoredTags(stores, name, tags)
@@ -147,7 +147,7 @@ class StoredManifests:
         if not existed and not tags:
             raise ManifestUnknown(digest)
         for tag in tags:
-            await self._tags.remove(tag)
+            await self._tags.remove_from(tag, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is not None:
             await self._forget_subject(stored)

@@ -1,21 +1,24 @@
 """Tags of one repository: a link each, and a history that is kept as distribution keeps it.
 
-A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them;
-so the link of a new tag is written before its history. Only a push that is cut off in the midst
-of that first write leaves a folder without a link: a listing names it, a pull answers 404, and the
-next push of the tag completes it.
+A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them,
+so no folder of ours is ever without one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
+from storage.errors import PathNotFound
 from storage.links import Links, read_link
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag, is_tag
+
+# Appearing and moving fail only when others do the opposite in between.
+_ATTEMPTS = 16
 
 
 class TagStore:
@@ -33,18 +36,52 @@ class TagStore:
     async def point(self, tag: Tag, digest: Digest) -> None:
         """Point a tag at a manifest that is durable.
 
-        The history goes first, so that it lacks nothing the tag ever pointed to; only a new tag's
-        comes second.
+        A new tag appears with its history in one instant, so that no crash leaves a folder that
+        a listing takes for a tag. One that is there is moved under a lock, so that nobody removes
+        it for what it pointed to before.
         """
-        current = paths.tag_current_link(self._name, tag)
-        history = paths.tag_index_link(self._name, tag, digest)
-        is_new = await self.get(tag) is None
-        for link in (current, history) if is_new else (history, current):
-            await self._links.write(link, digest)
+        for _ in range(_ATTEMPTS):
+            if await self._appear(tag, digest) or await self._move(tag, digest):
+                return
+        raise TimeoutError(f"tag {tag} is set and removed all the time")
+
+    async def _appear(self, tag: Tag, digest: Digest) -> bool:
+        folder = paths.tag(self._name, tag)
+        links = (
+            paths.tag_current_link(self._name, tag),
+            paths.tag_index_link(self._name, tag, digest),
+        )
+        content = str(digest).encode()
+        return await self._driver.appear(
+            folder, {link.removeprefix(f"{folder}/"): content for link in links}
+        )
+
+    async def _move(self, tag: Tag, digest: Digest) -> bool:
+        """Move a tag, its history first; False when it went meanwhile."""
+        try:
+            async with self._driver.lock(paths.tag(self._name, tag)):
+                await self._links.write(paths.tag_index_link(self._name, tag, digest), digest)
+                await self._links.write(paths.tag_current_link(self._name, tag), digest)
+        except PathNotFound:
+            return False
+        return True
 
     async def remove(self, tag: Tag) -> bool:
         """Remove a tag and its history in one instant; return whether there was one."""
-        return await self._driver.delete(paths.tag(self._name, tag))
+        folder = paths.tag(self._name, tag)
+        try:
+            async with self._driver.lock(folder):
+                return await self._driver.delete(folder)
+        except PathNotFound:
+            return False
+
+    async def remove_from(self, tag: Tag, digest: Digest) -> None:
+        """Remove a tag if it points to `digest`; one that was moved meanwhile stays."""
+        folder = paths.tag(self._name, tag)
+        with suppress(PathNotFound):
+            async with self._driver.lock(folder):
+                if await self.get(tag) == digest:
+                    await self._driver.delete(folder)
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags in the order of their bytes, those behind `after`."""

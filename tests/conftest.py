@@ -16,6 +16,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from registry_server.config import Settings
+from storage.boot import this_boot
 from storage.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
@@ -35,9 +36,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hashers_found() -> None:
-    """Look for libcrypto once, as a process does before it serves."""
+def looked_up_once() -> None:
+    """Look for libcrypto and the boot's name, as a process does once."""
     best_hashers()
+    this_boot()
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,9 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "registry_server.__main__",
         "registry_server.app",
         "registry_server.cli",
+        "registry_server.listening",
         "registry_server.server",
+        "registry_server.startup",
     ),
 }
 

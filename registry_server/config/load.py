@@ -24,7 +24,7 @@ TRIAL_ROOT = Path("data")
 # their folder, only they can reach it, and they may delete it again.
 _WITHOUT_FILE: Value = {
     "version": "0.1",
-    "storage": {"filesystem": {"rootdirectory": "./data"}, "delete": {"enabled": "true"}},
+    "storage": {"filesystem": {"rootdirectory": str(TRIAL_ROOT)}, "delete": {"enabled": "true"}},
     "http": {"addr": "127.0.0.1:5000"},
 }
 

@@ -77,7 +77,7 @@ def warnings(settings: Settings, document: Document) -> list[str]:
         *_deprecated(settings, document),
         *_caches(settings, document),
         *_looks_short(document),
-        *_asks_no_certificate(settings, document),
+        *_verifies_more_than_asked(settings, document),
     ]
 
 
@@ -141,8 +141,12 @@ def _looks_short(document: Document) -> Iterator[str]:
         yield document.located(path, "has no unit and counts nanoseconds: write 60s for seconds")
 
 
-def _asks_no_certificate(settings: Settings, document: Document) -> Iterator[str]:
+def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterator[str]:
     tls = settings.http.tls
     if tls.clientcas and tls.clientauth == "request-client-cert":
         path = ("http", "tls", "clientauth")
-        yield document.located(path, "request-client-cert verifies nothing: none is asked for")
+        yield document.located(
+            path,
+            "request-client-cert verifies a certificate that is shown, "
+            "as verify-client-cert-if-given does",
+        )

@@ -10,7 +10,7 @@ A driver need not be able to append to or rename what it stores. Unfinished byte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -143,10 +143,23 @@ class Driver(Protocol):
     async def note(self, path: str, content: bytes) -> None:
         """Write something small that a power cut may take away or damage, and nothing else."""
 
+    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
+        """Have a folder appear in one instant with `files` in it, named relative to it; durable.
+
+        Returns False, and changes nothing, when there is something in such a folder already.
+        """
+
     async def delete(self, path: str) -> bool:
         """Remove a file, or a folder with all in it, in one instant for a reader; durable.
 
         Returns whether there was anything.
+        """
+
+    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+        """Hold a folder exclusively among all who lock it, in any process, for a few writes.
+
+        Nobody takes a lock while holding another. Raises PathNotFound when there is no such
+        folder, and TimeoutError when nobody lets go for very long.
         """
 
     async def batch(self, job: Callable[[View], T]) -> T:

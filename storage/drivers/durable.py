@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
@@ -45,6 +45,28 @@ class Disk:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         os.close(os.open(path, flags, 0o644))
 
+    def appear(self, folder: str, files: Mapping[str, bytes], scratch: str) -> bool:
+        """Have a folder with `files` in it appear in one instant; False if one is there already.
+
+        It is put together in `scratch`, which lies on the same filesystem, and renamed.
+        """
+        parent, aside = os.path.dirname(folder), os.path.join(scratch, uuid.uuid4().hex)
+        for _ in range(_ATTEMPTS):
+            try:
+                self._make_folders(parent, sync=self._sync)
+                _put_together(aside, files, sync=self._sync)
+                _rename(aside, folder, sync=self._sync)
+                return True
+            except FileNotFoundError:
+                self._forget(parent)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    return False
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        raise FileNotFoundError(errno.ENOENT, "the folder keeps vanishing", parent)
+
     def adopt(self, fd: int, source: str, target: str) -> None:
         """Rename the complete file `source`, open as `fd`, to `target`."""
         if self._sync:
@@ -71,33 +93,45 @@ class Disk:
     def _attempt(self, path: str, change: Callable[[], None], *, sync: bool) -> None:
         """Make the folders of `path` and then `change` it, again if a folder went meanwhile."""
         for attempt in range(_ATTEMPTS):
+            made: list[str] = []
             try:
-                self._make_folders(os.path.dirname(path), sync=sync)
+                made = self._make_folders(os.path.dirname(path), sync=sync)
                 change()
                 return
             except FileNotFoundError:
-                self._forget(path)
+                self._forget(os.path.dirname(path))
                 if attempt == _ATTEMPTS - 1:
                     raise
+            except OSError:
+                # The disk may be full: what a listing would take for a tag must not stay.
+                self._forget(os.path.dirname(path))
+                _remove_empty(made)
+                raise
 
-    def _make_folders(self, folder: str, *, sync: bool) -> None:
-        """Create `folder` and its missing parents; with `sync`, see that each is durable."""
+    def _make_folders(self, folder: str, *, sync: bool) -> list[str]:
+        """Create `folder` and its missing parents; with `sync`, see that each is durable.
+
+        Returns those that were created.
+        """
+        made = []
         doubtful = takewhile(lambda one: one not in self._known, self._upwards(folder))
         for path in reversed(list(doubtful)):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o755)
+                made.append(path)
             if sync:
                 _sync_folder(os.path.dirname(path))
                 self._learn(path)
+        return made
 
     def _learn(self, folder: str) -> None:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known.add(folder)
 
-    def _forget(self, path: str) -> None:
-        for folder in self._upwards(os.path.dirname(path)):
-            self._known.discard(folder)
+    def _forget(self, folder: str) -> None:
+        for above in self._upwards(folder):
+            self._known.discard(above)
 
     def _upwards(self, folder: str) -> Iterator[str]:
         """Yield `folder` and those above it, up to and without the root."""
@@ -138,6 +172,23 @@ def _replace(path: str, content: bytes, *, sync: bool) -> None:
         raise
     if sync:
         _sync_folder(folder)
+
+
+def _put_together(folder: str, files: Mapping[str, bytes], *, sync: bool) -> None:
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _replace(path, content, sync=sync)
+    if sync:
+        for inner, _, _ in os.walk(folder, topdown=False):
+            _sync_folder(inner)
+
+
+def _remove_empty(folders: list[str]) -> None:
+    """Remove folders again, innermost first, as far as nobody has put anything in them."""
+    with contextlib.suppress(OSError):
+        for folder in reversed(folders):
+            os.rmdir(folder)
 
 
 def _rename(source: str, target: str, *, sync: bool) -> None:

@@ -11,8 +11,9 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -22,13 +23,15 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from storage.concurrency import to_completion
 from storage.drivers import durable
 from storage.drivers.base import CHUNK, SMALL, FileInfo, View
+from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
 from storage.errors import PathNotFound
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Ours alone, beside `docker/`: where removed folders are emptied.
+# Ours alone, beside `docker/`: where folders are emptied that were removed, and put together that
+# are to appear.
 TRASH = ".trash"
 
 
@@ -122,6 +125,7 @@ class FilesystemDriver:
         self._view = FileView(self.root)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
         self._disk = durable.Disk(self.root, sync=sync)
+        self._locks = FileLocks(self._run)
         self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
@@ -166,10 +170,19 @@ class FilesystemDriver:
         """Write something that may be lost."""
         await self._run(self._disk.note, self._at(path), content)
 
+    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
+        """Have a folder appear with all in it."""
+        scratch = self._at(TRASH)
+        return await self._run(self._disk.appear, self._at(path), files, scratch)
+
     async def delete(self, path: str) -> bool:
         """Remove a file or a folder."""
         trash = self._at(TRASH)
         return await self._run(self._disk.remove, self._at(path), trash)
+
+    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+        """Hold a folder exclusively."""
+        return self._locks.hold(path, self._at(path))
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Run `job` on a worker thread."""

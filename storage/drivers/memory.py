@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -144,6 +144,7 @@ class MemoryDriver:
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._view = _MemoryView(self._files)
+        self._locks: dict[str, asyncio.Lock] = {}
         self.staging = _MemoryStaging(self)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
@@ -173,12 +174,31 @@ class MemoryDriver:
         """Replace a file's content."""
         self._files[path] = _File(content)
 
+    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
+        """Have a folder appear with all in it."""
+        if await self.exists(path):
+            return False
+        for name, content in files.items():
+            self._files[f"{path}/{name}"] = _File(content)
+        return True
+
     async def delete(self, path: str) -> bool:
         """Remove a file, or all files below a folder."""
         gone = [key for key in self._files if key == path or key.startswith(f"{path}/")]
         for key in gone:
             del self._files[key]
         return bool(gone)
+
+    @asynccontextmanager
+    async def lock(self, path: str) -> AsyncIterator[None]:
+        """Hold a path exclusively."""
+        if not await self.exists(path):
+            raise PathNotFound(path)
+        async with self._locks.setdefault(path, asyncio.Lock()):
+            # It may have gone while this one waited.
+            if not await self.exists(path):
+                raise PathNotFound(path)
+            yield
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Run `job` here: it does not block."""

@@ -79,7 +79,7 @@ def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> No
         (
             "http: {tls: {certificate: /c, key: /k, clientcas: [/a], "
             "clientauth: request-client-cert}}",
-            "http.tls.clientauth request-client-cert verifies nothing",
+            "http.tls.clientauth request-client-cert verifies a certificate that is shown",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -113,14 +114,19 @@ def test_idle_connections_do_not_delay_the_end(server: RegistryServer) -> None:
 
 
 def test_what_takes_too_long_is_cut_and_can_be_resumed(tmp_path: Path, name: str) -> None:
-    """Past the timeout the server says 503 and ends; the upload holds all that was sent."""
+    """Past the timeout the server answers 503 and ends; the upload holds all that was sent."""
     server = RegistryServer(tmp_path / "server", config=HASTY).start()
     path = begin(server, name)
     with start_patch(server, path, CONTENT, 5_000_000) as upload:
         until(lambda: held(server, path) > 4_000_000, "the upload is written")
         with stopping(server):
             pass
-        assert upload.answer().status == 503
+        answer = upload.answer()
+    assert answer.status == 503
+    assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
+    assert answer.header("Content-Type") == "application/json"
+    (error,) = json.loads(answer.body)["errors"]
+    assert error["code"] == "UNAVAILABLE"
     with server:
         assert held(server, path) == 5_000_000
         finish(server, path, CONTENT, 5_000_000)

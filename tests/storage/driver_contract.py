@@ -496,6 +496,84 @@ class DriverContract:
         expected = b"before" + (BIG if seen else b"") + b"after"
         assert await _staged(driver, "u/1/data") == expected
 
+    async def test_who_locks_a_folder_is_alone(self, driver: Driver) -> None:
+        """Of many who read, wait and write under a lock, none overwrites what another wrote."""
+        await driver.write("counted/so/far", b"0")
+
+        async def count() -> None:
+            async with driver.lock("counted"):
+                before = int(await driver.read("counted/so/far"))
+                await asyncio.sleep(0.001)
+                await driver.write("counted/so/far", str(before + 1).encode())
+
+        await asyncio.gather(*(count() for _ in range(12)))
+        assert await driver.read("counted/so/far") == b"12"
+
+    async def test_there_is_no_lock_without_a_folder(self, driver: Driver) -> None:
+        """Nothing is made for a lock."""
+        with pytest.raises(PathNotFound):
+            async with driver.lock("missing/folder"):
+                raise AssertionError("it was locked")
+        assert await driver.batch(lambda view: view.names("missing")) == []
+
+    async def test_a_folder_appears_with_all_in_it(self, driver: Driver) -> None:
+        """One of many who have it appear succeeds, and only that one's files are there."""
+        made = await asyncio.gather(
+            *(
+                driver.appear("tag", {"current/link": n, "index/a/link": n})
+                for n in (b"1", b"2", b"3")
+            )
+        )
+        assert sorted(made) == [False, False, True]
+        winner = str(made.index(True) + 1).encode()
+        assert await driver.read("tag/current/link") == winner
+        assert await driver.read("tag/index/a/link") == winner
+        assert sorted(await driver.batch(lambda view: view.names("tag"))) == ["current", "index"]
+
+    async def test_a_folder_can_appear_again(self, driver: Driver) -> None:
+        """After it was deleted."""
+        assert await driver.appear("tags/v1", {"current/link": b"1"})
+        await driver.delete("tags/v1")
+        assert await driver.appear("tags/v1", {"current/link": b"2"})
+        assert await driver.read("tags/v1/current/link") == b"2"
+
+    async def test_a_lock_outlives_the_folder(self, driver: Driver) -> None:
+        """Who waits for a lock finds the folder gone, and not another one in its place locked."""
+        order: list[str] = []
+
+        async def remove() -> None:
+            async with driver.lock("tag"):
+                await asyncio.sleep(0.01)
+                await driver.delete("tag")
+                order.append("removed")
+
+        async def write() -> None:
+            await asyncio.sleep(0.005)
+            with pytest.raises(PathNotFound):
+                async with driver.lock("tag"):
+                    order.append("locked")
+            assert await driver.appear("tag", {"link": b"new"})
+            async with driver.lock("tag"):
+                order.append("locked")
+
+        await driver.write("tag/link", b"old")
+        await asyncio.gather(remove(), write())
+        assert order == ["removed", "locked"]
+        assert await driver.read("tag/link") == b"new"
+
+    async def test_a_cancelled_lock_is_free(self, driver: Driver) -> None:
+        """Whoever is cancelled while it waits or holds keeps nobody out."""
+
+        async def hold() -> None:
+            async with driver.lock("held"):
+                await asyncio.sleep(60)
+
+        await driver.write("held/link", b"")
+        for ticks in range(4):
+            await cancelled_after(ticks, hold())
+        async with driver.lock("held"):
+            await driver.write("held/link", b"x")
+
 
 def _watch(view: View, files: list[str]) -> list[str]:
     """Look at the files in turn until one is missing; return those that are there after that."""

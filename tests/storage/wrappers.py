@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -63,9 +63,18 @@ class WrappedDriver:
         """Change."""
         await self.change(Change("note", path, content), lambda: self.inner.note(path, content))
 
+    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
+        """Change."""
+        change = Change("appear", path, b"".join(files.values()))
+        return await self.change(change, lambda: self.inner.appear(path, files))
+
     async def delete(self, path: str) -> bool:
         """Change."""
         return await self.change(Change("delete", path), lambda: self.inner.delete(path))
+
+    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+        """Pass on."""
+        return self.inner.lock(path)
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Pass on."""

@@ -52,7 +52,6 @@ async def test_a_blob_of_one_algorithm_is_unknown_under_the_other(
     assert refused(await client.get(BLOB)) == (404, "BLOB_UNKNOWN")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 @pytest.mark.parametrize(
     ("target", "status", "code"),
     [
@@ -71,14 +70,13 @@ async def test_a_blob_of_one_algorithm_is_unknown_under_the_other(
     ],
 )
 async def test_what_is_not_there_or_not_a_digest(
-    client: httpx.AsyncClient, method: str, target: str, status: int, code: str
+    client: httpx.AsyncClient, target: str, status: int, code: str
 ) -> None:
     """Unknown is 404, malformed 400; what another repository holds is unknown here."""
     await push_blob(client, LAYER)
-    response = await client.request(method, target)
-    assert response.status_code == status
-    if method != "HEAD":
-        assert refused(response) == (status, code)
+    assert refused(await client.get(target)) == (status, code)
+    assert refused(await client.delete(target)) == (status, code)
+    assert (await client.head(target)).status_code == status
 
 
 async def test_a_manifest_is_not_a_blob(client: httpx.AsyncClient) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.middleware import Counted, InFlight
 from storage.drivers.filesystem import FilesystemDriver
+from tests.support.documents import image_manifest
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256
 from tests.v2.conftest import Serve
@@ -24,6 +28,7 @@ from tests.v2.pushes import (
     begin,
     code,
     digest_of,
+    error,
     finishing,
     push_image,
     refused,
@@ -37,7 +42,7 @@ SPEC_CODES = {
     "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS",
 }  # fmt: skip
 # CNCF distribution's, for what the spec has no code for.
-MORE_CODES = {"TAG_INVALID", "PAGINATION_NUMBER_INVALID", "RANGE_INVALID", "UNKNOWN"}
+MORE_CODES = {"TAG_INVALID", "PAGINATION_NUMBER_INVALID", "RANGE_INVALID", "UNAVAILABLE", "UNKNOWN"}
 
 # Every way to be refused: method, target, headers, body, status, code.
 REFUSALS: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
@@ -115,6 +120,83 @@ async def test_each_missing_reference_is_an_error_of_its_own(client: httpx.Async
     assert response.status_code == 400
     has_shape(response)
     assert len(response.json()["errors"]) == 2
+
+
+@pytest.mark.parametrize(("count", "more"), [(1000, 0), (1001, 1), (2500, 1500)])
+async def test_a_thousand_missing_references_are_named(
+    client: httpx.AsyncClient, count: int, more: int
+) -> None:
+    """What is missing beyond that is counted by one entry more, which names none."""
+    layers = [str(number).encode() for number in range(count - 1)]
+    response = await client.put(MANIFEST_PATH, content=image_manifest(b"config", layers))
+    assert response.status_code == 400
+    has_shape(response)
+    errors = response.json()["errors"]
+    assert {one["code"] for one in errors} == {"MANIFEST_BLOB_UNKNOWN"}
+    named = [one["detail"]["digest"] for one in errors[:1000]]
+    assert named == [sha256(part) for part in (b"config", *layers)][:1000]
+    assert ["detail" in one for one in errors[1000:]] == [False] * bool(more)
+    assert [f" {more} more " in one["message"] for one in errors[1000:]] == [True] * bool(more)
+
+
+@pytest.mark.parametrize(
+    "document",
+    ['{"mediaType": "%s"}', '{"schemaVersion": 2, "manifests": [], "annotations": {"%s": 1}}'],
+)
+async def test_a_message_is_cut(client: httpx.AsyncClient, document: str) -> None:
+    """What was sent is quoted, and not by the hundred thousand characters."""
+    response = await client.put(MANIFEST_PATH, content=document % ("X" * 1_000_000))
+    assert refused(response) == (400, "MANIFEST_INVALID")
+    has_shape(response)
+    message = error(response)["message"]
+    assert "XXX" in message
+    assert len(message) == 1000
+    assert message.endswith("…")
+
+
+async def test_what_a_drain_cuts_has_the_shape() -> None:
+    """A request that is cancelled before its answer began is told so, and is in flight no more."""
+    reached, in_flight = asyncio.Event(), InFlight()
+
+    async def stall(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(app=Counted(stall, in_flight))
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        asked = asyncio.create_task(client.get("/v2/"))
+        await reached.wait()
+        asked.cancel()
+        response = await asked
+    assert (response.status_code, code(response)) == (503, "UNAVAILABLE")
+    assert response.headers["Connection"] == "close"
+    has_shape(response)
+    await in_flight.finished(0)
+
+
+async def test_an_answer_that_has_begun_gets_no_second_head() -> None:
+    """Of a request that is cut in the midst of its answer, what was sent is all there is."""
+    sent: list[Message] = []
+    begun = asyncio.Event()
+
+    async def stall(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = Counted(stall, InFlight())
+    scope = {"type": "http", "method": "GET", "path": "/v2/"}
+    answered = asyncio.create_task(app(scope, receive, send))
+    await begun.wait()
+    answered.cancel()
+    await answered
+    assert [message["type"] for message in sent] == ["http.response.start"]
 
 
 @pytest.fixture

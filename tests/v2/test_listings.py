@@ -106,14 +106,16 @@ async def test_windows(client: httpx.AsyncClient, query: str, expected: list[str
         assert "Link" not in response.headers
 
 
+NO_COUNTS = ["-1", "x", "1.5", "1e3", "+1", "0x10", "1%00", "%D9%A1", "1,2", "true", "1%20"]
+
+
 @pytest.mark.parametrize("path", [TAGS, CATALOG])
-@pytest.mark.parametrize(
-    "n", ["-1", "x", "1.5", "1e3", "+1", "0x10", "1%00", "%D9%A1", "1,2", "true", "1%20"]
-)
-async def test_n_that_is_not_a_count(client: httpx.AsyncClient, path: str, n: str) -> None:
+async def test_n_that_is_not_a_count(client: httpx.AsyncClient, path: str) -> None:
     """Negative, or no number: 400."""
     await push_image(client)
-    assert refused(await client.get(f"{path}?n={n}")) == (400, "PAGINATION_NUMBER_INVALID")
+    for n in NO_COUNTS:
+        response = await client.get(f"{path}?n={n}")
+        assert refused(response) == (400, "PAGINATION_NUMBER_INVALID"), n
 
 
 async def test_a_repository_without_tags_has_an_empty_list(client: httpx.AsyncClient) -> None:

@@ -45,7 +45,6 @@ async def test_a_manifest_is_answered_as_pushed(
     assert response.headers["ETag"] == f'"{DIGEST}"'
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 @pytest.mark.parametrize(
     ("target", "status", "code"),
     [
@@ -63,14 +62,13 @@ async def test_a_manifest_is_answered_as_pushed(
     ],
 )
 async def test_what_is_not_there_or_not_a_reference(
-    client: httpx.AsyncClient, method: str, target: str, status: int, code: str
+    client: httpx.AsyncClient, target: str, status: int, code: str
 ) -> None:
     """Unknown is 404, malformed is 400; a blob is no manifest; another repository's is not ours."""
     await push_image(client, "v1")
-    response = await client.request(method, target)
-    assert response.status_code == status
-    if method != "HEAD":
-        assert refused(response) == (status, code)
+    assert refused(await client.get(target)) == (status, code)
+    assert refused(await client.delete(target)) == (status, code)
+    assert (await client.head(target)).status_code == status
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -24,41 +24,41 @@ async def ask(client: httpx.AsyncClient, wanted: str, **more: str) -> httpx.Resp
     return await client.get(BLOB, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "start", "stop"),
-    [
-        ("bytes=0-0", 0, 1),
-        ("bytes=0-9", 0, 10),
-        ("bytes=3-5", 3, 6),
-        ("bytes=9-9", 9, 10),
-        ("bytes=4-", 4, 10),
-        ("bytes=9-", 9, 10),
-        ("bytes=5-99", 5, 10),
-        ("bytes=0-999999999999999999", 0, 10),
-        ("bytes=-1", 9, 10),
-        ("bytes=-10", 0, 10),
-        ("bytes=-11", 0, 10),
-        ("bytes=007-008", 7, 9),
-        ("BYTES=1-2", 1, 3),
-        ("bytes= 1-2 ", 1, 3),
-        ("bytes=,1-2,", 1, 3),
-        ("bytes=0-4,3-6", 0, 7),
-        ("bytes=0-4,5-6", 0, 7),
-        ("bytes=2-3,2-3,2-3", 2, 4),
-        ("bytes=0-,-5", 0, 10),
-        ("bytes=2-3,50-60", 2, 4),
-        ("bytes=50-60,2-3", 2, 4),
-        ("bytes=-0,2-3", 2, 4),
-    ],
-)
-async def test_one_range(client: httpx.AsyncClient, wanted: str, start: int, stop: int) -> None:
+ONE_PART: list[tuple[str, int, int]] = [
+    ("bytes=0-0", 0, 1),
+    ("bytes=0-9", 0, 10),
+    ("bytes=3-5", 3, 6),
+    ("bytes=9-9", 9, 10),
+    ("bytes=4-", 4, 10),
+    ("bytes=9-", 9, 10),
+    ("bytes=5-99", 5, 10),
+    ("bytes=0-999999999999999999", 0, 10),
+    ("bytes=-1", 9, 10),
+    ("bytes=-10", 0, 10),
+    ("bytes=-11", 0, 10),
+    ("bytes=007-008", 7, 9),
+    ("BYTES=1-2", 1, 3),
+    ("bytes= 1-2 ", 1, 3),
+    ("bytes=,1-2,", 1, 3),
+    ("bytes=0-4,3-6", 0, 7),
+    ("bytes=0-4,5-6", 0, 7),
+    ("bytes=2-3,2-3,2-3", 2, 4),
+    ("bytes=0-,-5", 0, 10),
+    ("bytes=2-3,50-60", 2, 4),
+    ("bytes=50-60,2-3", 2, 4),
+    ("bytes=-0,2-3", 2, 4),
+]
+
+
+async def test_one_range(client: httpx.AsyncClient) -> None:
     """One range, or several that come down to one, is 206 with Content-Range and those bytes."""
-    response = await ask(client, wanted)
-    assert (response.status_code, response.content) == (206, LAYER[start:stop])
-    assert response.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
-    assert response.headers["Content-Length"] == str(stop - start)
-    assert response.headers["Content-Type"] == "application/octet-stream"
-    assert response.headers["ETag"] == f'"{DIGEST}"'
+    for wanted, start, stop in ONE_PART:
+        response = await ask(client, wanted)
+        assert (response.status_code, response.content) == (206, LAYER[start:stop]), wanted
+        assert response.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}", wanted
+        assert response.headers["Content-Length"] == str(stop - start)
+        assert response.headers["Content-Type"] == "application/octet-stream"
+        assert response.headers["ETag"] == f'"{DIGEST}"'
 
 
 @pytest.mark.parametrize(
@@ -96,22 +96,22 @@ def multipart(response: httpx.Response) -> list[Message]:
     return [part for part in message.walk() if not part.is_multipart()]
 
 
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        "bytes=10-", "bytes=10-12", "bytes=99-", "bytes=-0", "bytes=10-,20-30", "bytes=-0,10-",
-        "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=1", "bytes=2-1", "bytes=1-2-3",
-        "bytes=--1", "bytes=1-2,x", "bytes=+1-2", "bytes=1.0-2", "bytes=0x0-1", "bytes=1 -2",
-        f"bytes=0-{'9' * 19}", f"bytes={'9' * 400}-", "bytes=0-0;1-1",
-        "bytes=" + ",".join(f"{at}-{at}" for at in (0, 2, 4, 6, 8) * 4),
-        "bytes=" + "0-0," * 16 + "0-0", "bytes=" + "," * 1000,
-    ],
-)  # fmt: skip
-async def test_a_range_that_cannot_be_served(client: httpx.AsyncClient, wanted: str) -> None:
+UNSATISFIABLE = [
+    "bytes=10-", "bytes=10-12", "bytes=99-", "bytes=-0", "bytes=10-,20-30", "bytes=-0,10-",
+    "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=1", "bytes=2-1", "bytes=1-2-3",
+    "bytes=--1", "bytes=1-2,x", "bytes=+1-2", "bytes=1.0-2", "bytes=0x0-1", "bytes=1 -2",
+    f"bytes=0-{'9' * 19}", f"bytes={'9' * 400}-", "bytes=0-0;1-1",
+    "bytes=" + ",".join(f"{at}-{at}" for at in (0, 2, 4, 6, 8) * 4),
+    "bytes=" + "0-0," * 16 + "0-0", "bytes=" + "," * 1000,
+]  # fmt: skip
+
+
+async def test_a_range_that_cannot_be_served(client: httpx.AsyncClient) -> None:
     """Nothing we have, malformed, or too many: 416 that names the size there is."""
-    response = await ask(client, wanted)
-    assert refused(response) == (416, "RANGE_INVALID")
-    assert response.headers["Content-Range"] == f"bytes */{SIZE}"
+    for wanted in UNSATISFIABLE:
+        response = await ask(client, wanted)
+        assert refused(response) == (416, "RANGE_INVALID"), wanted
+        assert response.headers["Content-Range"] == f"bytes */{SIZE}", wanted
 
 
 @pytest.mark.parametrize("wanted", ["items=0-1", "bytes", "0-1", "", "bytes:0-1"])

@@ -54,19 +54,17 @@ def with_(document: Document, **fields: object) -> bytes:
     return json.dumps({key: value for key, value in changed.items() if value is not ...}).encode()
 
 
-@pytest.mark.parametrize("media_type", ALL)
 @pytest.mark.parametrize(
     "form", ["{}", "{}; charset=utf-8", "{};a=b", "{} ", "application/json", "", None]
 )
-async def test_the_document_says_its_type(
-    client: httpx.AsyncClient, form: str | None, media_type: str
-) -> None:
+async def test_the_document_says_its_type(client: httpx.AsyncClient, form: str | None) -> None:
     """Its own type with or without parameters, `application/json` or nothing: stored as it is."""
     await fill(client)
-    declared = None if form is None else form.format(media_type)
-    assert (await put(client, ALL[media_type], declared)).status_code == 201
-    response = await client.get(TARGET)
-    assert (response.content, response.headers["Content-Type"]) == (ALL[media_type], media_type)
+    for media_type, raw in ALL.items():
+        declared = None if form is None else form.format(media_type)
+        assert (await put(client, raw, declared)).status_code == 201, declared
+        response = await client.get(TARGET)
+        assert (response.content, response.headers["Content-Type"]) == (raw, media_type)
 
 
 @pytest.mark.parametrize(("document", "media_type"), [(IMAGE, OCI_MANIFEST), (CHILDREN, OCI_INDEX)])
@@ -82,34 +80,33 @@ async def test_without_a_media_type_the_shape_decides(
     assert (response.content, response.headers["Content-Type"]) == (raw, media_type)
 
 
-@pytest.mark.parametrize(
-    ("raw", "content_type"),
-    [
-        (MANIFEST, DOCKER_MANIFEST),
-        (MANIFEST, OCI_INDEX),
-        (DOCKER, OCI_MANIFEST),
-        (INDEX, OCI_MANIFEST),
-        (INDEX, DOCKER_LIST),
-        (LIST, OCI_INDEX),
-        (MANIFEST, "text/plain"),
-        (MANIFEST, "application/octet-stream"),
-        (MANIFEST, SCHEMA1),
-        (with_(IMAGE, mediaType=...), OCI_INDEX),
-        (with_(IMAGE, mediaType=...), DOCKER_MANIFEST),
-        (with_(CHILDREN, mediaType=...), OCI_MANIFEST),
-        (with_(CHILDREN, mediaType=OCI_MANIFEST), OCI_MANIFEST),
-        (with_(IMAGE, mediaType=OCI_INDEX), OCI_INDEX),
-        (with_(IMAGE, mediaType=SCHEMA1, schemaVersion=1), SCHEMA1),
-        (with_(IMAGE, mediaType="application/vnd.example+json"), "application/vnd.example+json"),
-        (with_(IMAGE, mediaType=""), OCI_MANIFEST),
-    ],
-)
-async def test_what_contradicts_itself_is_refused(
-    client: httpx.AsyncClient, raw: bytes, content_type: str
-) -> None:
+CONTRADICTIONS: list[tuple[bytes, str]] = [
+    (MANIFEST, DOCKER_MANIFEST),
+    (MANIFEST, OCI_INDEX),
+    (DOCKER, OCI_MANIFEST),
+    (INDEX, OCI_MANIFEST),
+    (INDEX, DOCKER_LIST),
+    (LIST, OCI_INDEX),
+    (MANIFEST, "text/plain"),
+    (MANIFEST, "application/octet-stream"),
+    (MANIFEST, SCHEMA1),
+    (with_(IMAGE, mediaType=...), OCI_INDEX),
+    (with_(IMAGE, mediaType=...), DOCKER_MANIFEST),
+    (with_(CHILDREN, mediaType=...), OCI_MANIFEST),
+    (with_(CHILDREN, mediaType=OCI_MANIFEST), OCI_MANIFEST),
+    (with_(IMAGE, mediaType=OCI_INDEX), OCI_INDEX),
+    (with_(IMAGE, mediaType=SCHEMA1, schemaVersion=1), SCHEMA1),
+    (with_(IMAGE, mediaType="application/vnd.example+json"), "application/vnd.example+json"),
+    (with_(IMAGE, mediaType=""), OCI_MANIFEST),
+]
+
+
+async def test_what_contradicts_itself_is_refused(client: httpx.AsyncClient) -> None:
     """A Content-Type, `mediaType` and shape that do not agree, or a type nobody knows."""
     await fill(client)
-    assert refused(await put(client, raw, content_type)) == (400, "MANIFEST_INVALID")
+    for raw, content_type in CONTRADICTIONS:
+        response = await put(client, raw, content_type)
+        assert refused(response) == (400, "MANIFEST_INVALID"), (raw, content_type)
     assert (await client.get(TARGET)).status_code == 404
 
 
@@ -127,25 +124,25 @@ async def test_a_document_of_two_shapes_is_refused(
     assert refused(await put(client, raw, media_type)) == (400, "MANIFEST_INVALID")
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"", b"{", b"null", b"[]", b'"text"', b"1", b"{}", b"\xff\xfe", b"\x00",
-        b'{"schemaVersion": 2}', b"[" * 100_000, b'{"a":' * 100_000,
-        MANIFEST + b"x", MANIFEST + MANIFEST, b"\xef\xbb\xbf" + MANIFEST,
-        MANIFEST.decode().encode("utf-16"),
-        MANIFEST.replace(b"{", b'{"schemaVersion": 2,', 1),
-        MANIFEST.replace(b'"size"', b'"size": 1, "size"', 1),
-        with_(IMAGE, schemaVersion=2).replace(b"2", b"NaN", 1),
-        with_(IMAGE, schemaVersion=2).replace(b"2", b"9" * 5000, 1),
-        with_(IMAGE, note="\N{SNOWMAN}").replace(b"\\u2603", b"\xc3\x28"),
-        b'{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[],"history":[],"signatures":[]}',
-    ],
-)  # fmt: skip
-async def test_what_is_no_manifest(client: httpx.AsyncClient, raw: bytes) -> None:
+NO_MANIFESTS: list[bytes] = [
+    b"", b"{", b"null", b"[]", b'"text"', b"1", b"{}", b"\xff\xfe", b"\x00",
+    b'{"schemaVersion": 2}', b"[" * 100_000, b'{"a":' * 100_000,
+    MANIFEST + b"x", MANIFEST + MANIFEST, b"\xef\xbb\xbf" + MANIFEST,
+    MANIFEST.decode().encode("utf-16"),
+    MANIFEST.replace(b"{", b'{"schemaVersion": 2,', 1),
+    MANIFEST.replace(b'"size"', b'"size": 1, "size"', 1),
+    with_(IMAGE, schemaVersion=2).replace(b"2", b"NaN", 1),
+    with_(IMAGE, schemaVersion=2).replace(b"2", b"9" * 5000, 1),
+    with_(IMAGE, note="\N{SNOWMAN}").replace(b"\\u2603", b"\xc3\x28"),
+    b'{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[],"history":[],"signatures":[]}',
+]  # fmt: skip
+
+
+async def test_what_is_no_manifest(client: httpx.AsyncClient) -> None:
     """Empty, not JSON, not UTF-8, endlessly nested, a key twice, huge numbers, schema 1."""
     await fill(client)
-    assert refused(await put(client, raw, None)) == (400, "MANIFEST_INVALID")
+    for raw in NO_MANIFESTS:
+        assert refused(await put(client, raw, None)) == (400, "MANIFEST_INVALID"), raw[:200]
 
 
 WRONG: list[object] = [

@@ -1,0 +1,82 @@
+"""Folders held exclusively, through flock on the folder itself: no lock files, nothing left.
+
+A folder that is removed while it is held is another folder when it comes back, so a new holder
+looks whether what it locked is still what lies at the path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from storage.concurrency import to_completion
+from storage.drivers.file_staging import Run
+from storage.errors import PathNotFound
+
+# Seconds. Holders write a few links; one that takes this long is in trouble.
+_PATIENCE = 30.0
+_PAUSE = 0.005
+
+
+class FileLocks:
+    """The locks of a filesystem driver."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @asynccontextmanager
+    async def hold(self, path: str, folder: str) -> AsyncIterator[None]:
+        """Hold `folder`, which is `path` of the driver; raise PathNotFound when there is none."""
+        try:
+            fd = await self._acquire(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise PathNotFound(path) from None
+        try:
+            yield
+        finally:
+            await to_completion(self._run(os.close, fd))
+
+    async def _acquire(self, folder: str) -> int:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            fd = await self._try(folder)
+            if fd is not None:
+                return fd
+            await asyncio.sleep(_PAUSE)
+        raise TimeoutError(f"{folder} is held by another request")
+
+    async def _try(self, folder: str) -> int | None:
+        """Try once; a request that is cancelled meanwhile must not keep the lock for ever."""
+        attempt = asyncio.ensure_future(self._run(_lock, folder))
+        try:
+            return await to_completion(attempt)
+        except asyncio.CancelledError:
+            if not attempt.cancelled() and attempt.exception() is None:
+                fd = attempt.result()
+                if fd is not None:
+                    os.close(fd)
+            raise
+
+
+def _lock(folder: str) -> int | None:
+    """Return a locked descriptor; None when somebody else has it, or it just went."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(fd, folder):
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return None
+
+
+def _is_at(fd: int, folder: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(folder))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,51 @@
+"""What one request deletes while another sets it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from storage.digest import Digest
+from storage.drivers.base import Driver
+from storage.manifests import parse_manifest
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, image, push_blob, push_image, raw
+
+
+async def test_a_tag_that_was_moved_survives_the_deletion_of_what_it_pointed_to(
+    driver: Driver,
+) -> None:
+    """Tags move to another manifest while theirs is deleted: each that was told so is there."""
+    repository = StoredRegistry(driver).repository(APP)
+    tags = tuple(Tag(f"v{number}") for number in range(12))
+    old, new = raw(image()), raw(image(annotations={"is": "new"}))
+    await push_image(repository, *map(str, tags))
+    replacement = parse_manifest(new)
+    moves = [repository.manifests.put(replacement, Digest.of(new), (tag,)) for tag in tags]
+    await asyncio.gather(*moves[:6], repository.manifests.delete(Digest.of(old)), *moves[6:])
+    for tag in tags:
+        assert (await repository.manifests.get(tag)).digest == Digest.of(new)
+    assert (await repository.tags.page("", None)).entries == tuple(sorted(tags))
+
+
+async def test_one_tag_pushed_and_deleted_by_many_ends_as_one_of_them_left_it(
+    driver: Driver,
+) -> None:
+    """However pushes and deletions of a tag interleave, it answers or is not there at all."""
+    repository = StoredRegistry(driver).repository(APP)
+    await push_blob(repository, b"{}")
+    documents = [raw(image(layers=[], annotations={"n": str(n)})) for n in range(8)]
+    await push_image(repository, "first")
+    tag = Tag("contested")
+
+    async def push(document: bytes) -> None:
+        await repository.manifests.put(parse_manifest(document), Digest.of(document), (tag,))
+
+    async def delete() -> None:
+        await asyncio.sleep(0)
+        await asyncio.gather(repository.tags.delete(tag), return_exceptions=True)
+
+    work = [step for document in documents for step in (push(document), delete())]
+    await asyncio.gather(*work)
+    await push(documents[0])
+    assert (await repository.manifests.get(tag)).raw == documents[0]
