@@ -8,6 +8,7 @@ the end of a drain cuts in `middleware`.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -50,6 +51,16 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
 }
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
+_FAILED = "the registry failed; its log says why"
+_FULL = (507, "the registry's disk is full")
+_BUSY = (503, "the registry has as many files open as it may")
+_SYSTEM = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EMFILE: _BUSY,
+    errno.ENFILE: _BUSY,
+}
+
 # A manifest has room for tens of thousands of references, each of which would be an entry.
 _MOST_MISSING = 1000
 
@@ -64,7 +75,7 @@ def install(app: FastAPI) -> None:
         response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
-    for kind in (*_TABLE, ClientDisconnect, HTTPException, Exception):
+    for kind in (*_TABLE, ClientDisconnect, HTTPException, OSError, Exception):
         app.add_exception_handler(kind, render)
     for what in (405, errors.OperationDisabled):
         app.add_exception_handler(what, not_allowed)
@@ -91,9 +102,11 @@ async def render(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         logger.info("the client left during %s %s", request.method, request.scope["path"])
         return Response(status_code=400)
+    if isinstance(error, OSError):
+        return _system_failure(request, error)
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
-        return _answer(500, [entry("UNKNOWN", "the registry failed; its log says why")])
+        return _answer(500, [entry("UNKNOWN", _FAILED)])
     status, code = row
     return _answer(status, _entries(code, error), _headers(request, error))
 
@@ -102,6 +115,17 @@ def _answer(
     status: int, entries: Sequence[Entry], headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(envelope.body(entries), status, headers, media_type=envelope.MEDIA_TYPE)
+
+
+def _system_failure(request: Request, error: OSError) -> Response:
+    """Say what an operator can mend in one line of the log; anything else with its traceback."""
+    status, message = _SYSTEM.get(error.errno or 0, (500, _FAILED))
+    if isinstance(error, TimeoutError):
+        status, message = 503, "somebody else has held what this needs for too long"
+    trace = error if status == 500 else None
+    path = request.scope["path"]
+    logger.error("%s %s failed: %s", request.method, path, error, exc_info=trace)
+    return _answer(status, [entry("UNKNOWN", message)])
 
 
 def _entries(code: str, error: Exception) -> list[Entry]:

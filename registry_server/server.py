@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import resource
 import signal
 import socket
 import ssl
@@ -79,6 +80,7 @@ def serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
     if not settings.storage.maintenance.readonly.enabled:
         empty_trash(settings.storage.filesystem.rootdirectory)
     listener = listening.listen(settings.http.endpoint)
+    _raise_descriptor_limit()
     config = _config(settings, secure=secure)
     announce(listening.bound(listener, settings.http.endpoint))
     # uvicorn ends by raising the signal that stopped it; a drained server has ended well.
@@ -89,6 +91,13 @@ def serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
     else:
         Supervisor(config, sockets=[listener]).run()
     listening.remove_socket(settings.http.endpoint)
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors the system grants: each download and each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _config(settings: Settings, *, secure: bool) -> Config:

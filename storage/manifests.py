@@ -8,6 +8,7 @@ pick different ones. Unknown fields are nobody's business here; they survive bec
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -64,6 +65,8 @@ _DESCRIPTOR_FIELDS = {
     name.casefold(): name
     for name in ("mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations")
 }
+
+_HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
 
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
@@ -160,7 +163,10 @@ def sniff_media_type(raw: bytes) -> str:
 
     Whoever stored it, perhaps another program years ago, found it valid.
     """
-    return _media_type(_load(raw))
+    media_type = _media_type(_load(raw))
+    if not _HEADER_SAFE.fullmatch(media_type):
+        raise ManifestInvalid(f"mediaType {media_type[:80]!r} is no media type")
+    return media_type
 
 
 def _load(raw: bytes) -> Json:
@@ -192,9 +198,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole_number(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise ManifestInvalid("the manifest has a number no field could hold")
-    return int(text)
+    # Reading thousands of digits takes long. No field may hold such a number; nor may it hold -1.
+    return int(text) if len(text) <= _MOST_DIGITS else -1
 
 
 def _refuse_constant(name: str) -> None:

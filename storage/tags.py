@@ -41,7 +41,8 @@ class TagStore:
         it for what it pointed to before.
         """
         for _ in range(_ATTEMPTS):
-            if await self._appear(tag, digest) or await self._move(tag, digest):
+            is_there = await self._driver.exists(paths.tag(self._name, tag))
+            if await (self._move(tag, digest) if is_there else self._appear(tag, digest)):
                 return
         raise TimeoutError(f"tag {tag} is set and removed all the time")
 

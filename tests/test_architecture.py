@@ -19,6 +19,7 @@ PACKAGES = ("storage", "registry_server")
 FLOORS: Mapping[str, tuple[str, ...]] = {
     "values": (
         "storage",
+        "storage.boot",
         "storage.cache",
         "storage.concurrency",
         "storage.digest",

@@ -10,7 +10,7 @@ from registry_server.v2.problems import RangeUnsatisfiable
 # Each range costs a seek and a header; nobody who pulls an image needs more (CVE-2025-62727).
 MOST_RANGES = 16
 
-_SPEC = re.compile(r"(\d{0,18})-(\d{0,18})", re.ASCII)
+_SPEC = re.compile(r"(\d{0,40})-(\d{0,40})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ def _resolve(spec: str, size: int) -> ByteRange | None:
     if not first:
         return _suffix(last, size)
     start = int(first)
-    stop = int(last) + 1 if last else size
-    if stop <= start:
+    if last and int(last) < start:
         raise RangeUnsatisfiable(size)
-    return ByteRange(start, min(stop, size)) if start < size else None
+    stop = min(int(last) + 1, size) if last else size
+    return ByteRange(start, stop) if start < size else None
 
 
 def _suffix(length: str, size: int) -> ByteRange | None:

@@ -9,6 +9,7 @@ relative.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote
@@ -19,6 +20,10 @@ from storage.digest import Digest
 from storage.names import RepositoryName, UploadId
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+# What a client may have written as a host; anything else has no business in a header of ours.
+_AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Urls:
         if self._is_trusted(request):
             scheme = _first(request, "x-forwarded-proto") or scheme
             host = _first(request, "x-forwarded-host") or host
-        return f"{scheme}://{host}" if host else ""
+        return f"{scheme}://{host}" if _AUTHORITY.fullmatch(host) else ""
 
     def _is_trusted(self, request: Request) -> bool:
         try:

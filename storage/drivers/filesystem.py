@@ -8,6 +8,7 @@ threads.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import stat
@@ -35,6 +36,11 @@ T = TypeVar("T")
 TRASH = ".trash"
 
 
+# What an error says when there is nothing at a path: a symbolic link that leads to itself is
+# nothing either.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
 class FileView:
     """Synchronous reads below a root folder."""
 
@@ -52,7 +58,7 @@ class FileView:
         """Name the folders in a folder; the listing itself tells, without a look at each."""
         try:
             with os.scandir(self._at(path)) as entries:
-                return [entry.name for entry in entries if entry.is_dir()]
+                return [entry.name for entry in entries if _is_folder(entry)]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -60,7 +66,9 @@ class FileView:
         """Read at most `limit` bytes of a file."""
         try:
             fd = os.open(self._at(path), os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             raise PathNotFound(path) from None
         try:
             return _read_all(fd, limit)
@@ -88,7 +96,9 @@ class FileView:
     def _look(self, path: str) -> os.stat_result | None:
         try:
             return os.stat(self._at(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             return None
 
     def _at(self, path: str) -> str:
@@ -198,6 +208,13 @@ class FilesystemDriver:
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link that leads to itself, say
+        return False
 
 
 def empty_trash(root: Path) -> None:

@@ -324,3 +324,62 @@ def test_an_upgrade_nobody_offers_is_ignored(
 def test_the_server_says_nothing_of_its_software(connect: Connect) -> None:
     """No Server header helps whoever looks for a known hole."""
     assert connect().ask("GET /v2/ HTTP/1.1").headers["Server"] is None
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: b\r\n"])
+def test_http_1_1_wants_one_host(connect: Connect, hosts: str) -> None:
+    """None and two are refused (RFC 9112 section 3.2), as registry:2 does."""
+    connection = connect()
+    connection.send(f"GET /v2/ HTTP/1.1\r\n{hosts}\r\n".encode())
+    answer = connection.answer()
+    assert (answer.status, code(answer)) == (400, "UNSUPPORTED")
+    assert connection.is_closed()
+
+
+def test_a_coding_that_would_be_stored_as_content_is_refused(
+    shared: RegistryServer, connect: Connect, name: str
+) -> None:
+    """A compressed transfer is not taken for the bytes of a blob."""
+    path = upload_path(shared, name)
+    connection = connect()
+    connection.send(head_of(f"PATCH {path} HTTP/1.1\nTransfer-Encoding: gzip, chunked"))
+    assert connection.answer("PATCH").status == 400
+    assert shared.wire.expect(204, "GET", path).header("Range") == "0-0"
+
+
+def test_an_upgrade_is_ignored_on_every_request_of_a_connection(connect: Connect) -> None:
+    """Clients that offer h2c do so each time."""
+    connection = connect()
+    for _ in range(3):
+        offer = "Connection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk"
+        assert connection.ask(f"GET /v2/ HTTP/1.1\n{offer}").status == 200
+
+
+def test_an_upgrade_in_a_body_is_content(
+    shared: RegistryServer, connect: Connect, name: str
+) -> None:
+    """Wherever the packets end, what looks like a header in a blob stays as it is."""
+    content = b"x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" * 3
+    target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
+    head = head_of(f"POST {target} HTTP/1.1\nContent-Length: {len(content)}")
+    for cut in range(len(head) - 4, len(head) + 4):
+        connection = connect()
+        sent = head + content
+        connection.send(sent[:cut])
+        connection.send(sent[cut:])
+        assert connection.answer("POST").status == 201
+
+
+def test_who_leaves_in_the_midst_of_pipelined_answers_is_no_failure(
+    shared: RegistryServer, connect: Connect, name: str
+) -> None:
+    """Nothing is written to a connection that is gone, and nothing is logged about it."""
+    content = bytes(8 << 20)
+    blob = f"/v2/{name}/blobs/{shared.wire.push_blob(name, content)}"
+    for _ in range(5):
+        connection = connect()
+        connection.send(head_of(f"GET {blob} HTTP/1.1") * 3)
+        connection.read(1000)
+        connection.vanish()
+    assert shared.wire.expect(200, "GET", "/v2/").body == b"{}"
+    assert "Traceback" not in shared.log

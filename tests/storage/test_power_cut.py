@@ -141,6 +141,9 @@ class Disk:
         self.removed.add(path)
 
     def _rename(self, source: str, target: str) -> None:
+        below = sorted(entry for entry in self.seen if entry.startswith(f"{source}/"))
+        for entry in below:
+            self._carry(entry, target + entry.removeprefix(source))
         if target.endswith("/link"):
             self._link_comes(target)
         if "/hashstates/" in target and self._data_of(target) in self.written:
@@ -152,6 +155,17 @@ class Disk:
         self.written.discard(target)
         if unsynced:
             self.written.add(target)
+
+    def _carry(self, source: str, target: str) -> None:
+        """What lies in a folder that is renamed keeps what it is: durable in it, or not."""
+        if target.endswith("/link") and "/.trash/" not in target:
+            self._link_comes(target)
+        self.seen.add(target)
+        for known in (self.durable, self.written):
+            if source in known:
+                known.add(target)
+        if source not in self.durable:
+            self.durable.discard(target)
 
     def _link_comes(self, link: str) -> None:
         """A link is put where readers see it: what it points to must be durable."""

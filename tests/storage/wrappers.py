@@ -156,7 +156,7 @@ class RecordingDriver(WrappedDriver):
 
     def durable(self) -> list[tuple[str, str]]:
         """Return the changes that a reader of the registry can see, in order."""
-        kinds = {"write", "adopt", "delete"}
+        kinds = {"write", "appear", "adopt", "delete"}
         return [(one.kind, one.path) for one in self.changes if one.kind in kinds]
 
 
