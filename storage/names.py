@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,14 +47,18 @@ def is_component(text: str) -> bool:
     return _COMPONENT.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Tag:
-    """A name for a manifest within a repository."""
+class Tag(str):
+    """A name for a manifest within a repository.
 
-    text: str
+    A string of its own type rather than a record with one: a listing makes ten thousand of them.
+    """
 
-    def __str__(self) -> str:
-        return self.text
+    __slots__ = ()
+
+    @property
+    def text(self) -> str:
+        """The tag as a bare string."""
+        return str(self)
 
     @staticmethod
     def parse(text: str) -> Tag:
@@ -66,6 +71,11 @@ class Tag:
 def is_tag(text: str) -> bool:
     """Whether `text` follows the grammar of tags; also asked of names found on disk."""
     return _TAG.fullmatch(text) is not None
+
+
+def only_tags(names: Iterable[str]) -> list[str]:
+    """Return those of many names that follow the grammar of tags."""
+    return list(filter(_TAG.fullmatch, names))
 
 
 Reference: TypeAlias = Tag | Digest

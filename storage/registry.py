@@ -12,7 +12,7 @@ from storage.hashing import Hashers, best_hashers
 from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
 from storage.manifest_store import CACHE_BYTES, ManifestStore
-from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, is_tag
+from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, only_tags
 from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
 from storage.rules import ManifestRules
@@ -89,7 +89,7 @@ def _holds_manifest(view: View, name: RepositoryName) -> bool:
 
 
 def _has_tag(view: View, name: RepositoryName) -> bool:
-    tags = map(Tag, filter(is_tag, view.folders(paths.tags(name))))
+    tags = map(Tag, only_tags(view.folders(paths.tags(name))))
     return any(view.stat(paths.tag_current_link(name, tag)) for tag in tags)
 
 

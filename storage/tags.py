@@ -6,7 +6,7 @@ so no folder of ours is ever without one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
 from contextlib import suppress
 
 from storage import paths
@@ -15,7 +15,7 @@ from storage.drivers.base import Driver, View
 from storage.errors import PathNotFound
 from storage.links import Links, read_link
 from storage.listing import Page, cut
-from storage.names import RepositoryName, Tag, is_tag
+from storage.names import RepositoryName, Tag, only_tags
 
 # Appearing and moving fail only when others do the opposite in between.
 _ATTEMPTS = 16
@@ -88,8 +88,10 @@ class TagStore:
         """List tags in the order of their bytes, those behind `after`."""
 
         def job(view: View) -> Page[Tag]:
-            names = sorted(name for name in self._names(view) if name > after)
-            return cut(map(Tag, names), limit)
+            names = self._names(view)
+            names.sort()
+            start = bisect_right(names, after)
+            return cut(map(Tag, names[start:] if start else names), limit)
 
         return await self._driver.batch(job)
 
@@ -102,8 +104,8 @@ class TagStore:
 
         return await self._driver.batch(job)
 
-    def _names(self, view: View) -> Iterator[str]:
-        return filter(is_tag, view.folders(paths.tags(self._name)))
+    def _names(self, view: View) -> list[str]:
+        return only_tags(view.folders(paths.tags(self._name)))
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,7 +32,7 @@ class ListingEndpoints:
         wanted = window(request)
         limit = wanted.limit(None, self._most_tags)
         page = await repository.tags.page(wanted.last, limit)
-        tags = [str(tag) for tag in page.entries]
+        tags = list(page.entries)
         body = {"name": str(repository.name), "tags": tags}
         path = f"/v2/{repository.name}/tags/list"
         return self._page(path, body, tags, limit if page.more else None)
@@ -49,10 +49,10 @@ class ListingEndpoints:
         )
 
     def _page(
-        self, path: str, body: Mapping[str, object], entries: list[str], more: int | None
+        self, path: str, body: Mapping[str, object], entries: Sequence[str], more: int | None
     ) -> Response:
         headers = {}
         if more is not None:
-            headers["Link"] = self._urls.next_page(path, n=str(more), last=entries[-1])
+            headers["Link"] = self._urls.next_page(path, n=str(more), last=str(entries[-1]))
         content = json.dumps(body, separators=(",", ":")).encode()
         return Response(content, headers=headers, media_type="application/json")

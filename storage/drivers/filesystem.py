@@ -57,8 +57,7 @@ class FileView:
     def folders(self, path: str) -> list[str]:
         """Name the folders in a folder; the listing itself tells, without a look at each."""
         try:
-            with os.scandir(self._at(path)) as entries:
-                return [entry.name for entry in entries if _is_folder(entry)]
+            return _folders(self._at(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -208,6 +207,15 @@ class FilesystemDriver:
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+def _folders(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        found = list(entries)
+    try:
+        return [entry.name for entry in found if entry.is_dir()]
+    except OSError:
+        return [entry.name for entry in found if _is_folder(entry)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
