@@ -1,9 +1,9 @@
-"""One small tool: finishing what must not be left half done when a request is cancelled."""
+"""Finishing what must not be left half done when a request is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,3 +27,14 @@ async def to_completion(work: Awaitable[T]) -> T:
             task.exception()  # seen; the cancellation is what the caller asked for
         raise cancelled
     return task.result()
+
+
+async def or_undone(work: Awaitable[T], undo: Callable[[T], object]) -> T:
+    """Await `work` to its end; if the caller was cancelled meanwhile, `undo` what came of it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await to_completion(task)
+    except asyncio.CancelledError:
+        if not task.cancelled() and task.exception() is None:
+            undo(task.result())
+        raise

@@ -3,8 +3,8 @@
     push      blob data → revision link → referrer link → tag history → tag
     delete    revision link → tags → referrer link
 
-A new tag appears together with its history; `storage.tags` says why. Each arrow is a point where the
-power may go. On the way up what is written later points at what is durable already. On the way
+A new tag appears together with its history; `storage.tags` says why. Each arrow is a point where
+the power may go. On the way up what is written later points at what is durable already. On the way
 down the revision link goes first: from that instant neither the digest nor any tag that still
 points to it answers, and what is left behind is rubbish.
 """

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from storage.concurrency import to_completion
+from storage.concurrency import or_undone, to_completion
 from storage.drivers.file_staging import Run
 from storage.errors import PathNotFound
 
@@ -43,23 +43,12 @@ class FileLocks:
     async def _acquire(self, folder: str) -> int:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            fd = await self._try(folder)
+            # A request that is cancelled meanwhile must not keep the lock for ever.
+            fd = await or_undone(self._run(_lock, folder), _let_go)
             if fd is not None:
                 return fd
             await asyncio.sleep(_PAUSE)
         raise TimeoutError(f"{folder} is held by another request")
-
-    async def _try(self, folder: str) -> int | None:
-        """Try once; a request that is cancelled meanwhile must not keep the lock for ever."""
-        attempt = asyncio.ensure_future(self._run(_lock, folder))
-        try:
-            return await to_completion(attempt)
-        except asyncio.CancelledError:
-            if not attempt.cancelled() and attempt.exception() is None:
-                fd = attempt.result()
-                if fd is not None:
-                    os.close(fd)
-            raise
 
 
 def _lock(folder: str) -> int | None:
@@ -73,6 +62,11 @@ def _lock(folder: str) -> int | None:
         pass
     os.close(fd)
     return None
+
+
+def _let_go(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
 
 
 def _is_at(fd: int, folder: str) -> bool:

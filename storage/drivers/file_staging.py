@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
-from storage.concurrency import to_completion
+from storage.concurrency import or_undone, to_completion
 from storage.drivers import durable
 from storage.drivers.base import CHUNK, StagingBusy
 from storage.errors import PathNotFound
@@ -22,6 +22,8 @@ T = TypeVar("T")
 # request to let go rather than turn the new one away. So many attempts, so many seconds apart.
 _PATIENCE = 50
 _PAUSE = 0.1
+# In place of a descriptor.
+_BUSY = -1
 
 
 class Run(Protocol):
@@ -125,28 +127,14 @@ class FileStaging:
 
     async def _lock(self, path: str) -> int:
         for _ in range(_PATIENCE):
-            fd = await self._try(f"{self._root}/{path}")
+            # A request that is cancelled meanwhile must not keep the lock for ever.
+            fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _let_go)
             if fd is None:
                 raise PathNotFound(path)
             if fd >= 0:
                 return fd
             await asyncio.sleep(_PAUSE)
         raise StagingBusy
-
-    async def _try(self, path: str) -> int | None:
-        """Try once; a request that is cancelled meanwhile must not keep the lock for ever."""
-        attempt = asyncio.ensure_future(self._run(_try_lock, path))
-        try:
-            return await to_completion(attempt)
-        except asyncio.CancelledError:
-            if not attempt.cancelled() and attempt.exception() is None:
-                fd = attempt.result()
-                if fd is not None and fd >= 0:
-                    os.close(fd)
-            raise
-
-
-_BUSY = -1
 
 
 def _try_lock(path: str) -> int | None:
@@ -167,3 +155,8 @@ def _try_lock(path: str) -> int | None:
         pass
     os.close(fd)
     return None
+
+
+def _let_go(fd: int | None) -> None:
+    if fd is not None and fd != _BUSY:
+        os.close(fd)
