@@ -6,6 +6,8 @@ and any worker serves the next one.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +16,7 @@ from registry_server.gate import Gate
 from registry_server.v2 import bodies, upload_headers
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest, supported
-from storage.errors import BlobUnknown, DigestInvalid
+from storage.errors import BlobUnknown, DigestInvalid, UploadUnknown
 from storage.interfaces import Repository
 from storage.names import RepositoryName, UploadId
 from storage.pipeline import Chunk
@@ -96,7 +98,9 @@ class UploadEndpoints:
         except DigestInvalid:
             raise
         except BaseException:
-            await repository.uploads.cancel(id)
+            # What went wrong is the answer, even if it took the session along.
+            with suppress(UploadUnknown):
+                await repository.uploads.cancel(id)
             raise
         return self._created(request, repository, digest)
 
