@@ -33,8 +33,8 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(TEST_STAMP)  ## side by side with Debian's docker-registry; prints ratios
-	$(BIN)/python -m benchmarks
+bench: $(TEST_STAMP)  ## side by side with Debian's docker-registry and nginx; prints ratios and targets
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lock: $(TEST_STAMP)  ## refresh the lock files to current versions
 	$(BIN)/python -m pip install --quiet uv

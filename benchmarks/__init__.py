@@ -1,18 +1,23 @@
-"""Side-by-side measurements of this registry and Debian's `docker-registry`.
+"""Side-by-side measurements of this registry, Debian's `docker-registry`, and floors.
 
-`python -m benchmarks` starts the two servers in turn on the same machine and prints one table of
-ratios. How to read it is in `docs/performance.md`.
+`python -m benchmarks` starts the servers in turn on the same machine and prints tables of ratios;
+`python -m benchmarks.compare` sets two of its results side by side. How to read both is in
+`docs/performance.md`.
 
 ```
- __main__                                 the command line
+ __main__ compare                         the command lines
+ report                                   what is printed and written
  rounds                                   who is started when, interleaved; what a failure becomes
- scenarios                                everything that is measured, in the order of the table
- small_requests downloads pushes tiny     how each of it is measured
- listings memory floor
- wrk headload load client checks          HTTP: load generators, a cheap client, a careful one
- servers interruption proc machine        processes, signals, /proc, facts about the machine
- layout seeds material                    trees written directly on disk, large bodies
- stage figures table report errors        values: a plan, a measure, a line; the table; failures
+ scenarios growth                         everything that is measured, in the order of the table
+ chunks listings memory flat              how each of it is measured
+ small_requests downloads pushes tiny
+ measures floor seeds wrk headload load   kinds of measures, roots to start from, load generators
+ stage table                              a plan, a scenario; a Markdown table
+ targets servers                          what must be reached; who is compared
+ processes checks machine saved           starting and stopping servers, careful requests, files
+ metering client ground interruption      what a span took, a cheap client, same terms, signals
+ proc layout material                     /proc, trees written directly on disk, large bodies
+ figures errors                           the numbers, the failures
 ```
-Imports go down only.
+Imports go down only, or to a neighbour on the same line.
 """

@@ -1,22 +1,22 @@
-"""`python -m benchmarks`: this registry beside Debian's `docker-registry`, one table of ratios.
+"""`python -m benchmarks`: this registry beside Debian's `docker-registry`, in tables of ratios.
 
 Exit codes: 0 everything was measured, 1 some figures failed, 2 nothing could be measured,
 130 interrupted.
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import interruption, machine, report, servers, wrk
+from benchmarks import flat, interruption, machine, report, saved, servers, wrk
 from benchmarks.errors import BenchmarkError, NotReady
 from benchmarks.rounds import Bench
-from benchmarks.scenarios import names, scenarios
+from benchmarks.scenarios import FLAT, default_names, names, scenarios
 from benchmarks.stage import QUICK, Plan
+from benchmarks.targets import targets
 
 ROUNDS = 3
 INTERRUPTED = 130
@@ -38,31 +38,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> int:
     if shutil.which(wrk.PROGRAM) is None:
         raise NotReady(f"{wrk.PROGRAM} is not installed (Debian: apt-get install {wrk.PROGRAM})")
-    theirs = servers.peer()
+    theirs, floor = servers.peer(), servers.nginx()
     ours = servers.peer(f"{servers.PEER} (again)") if options.calibrate else servers.ours()
-    plan = QUICK if options.quick else Plan()
-    chosen = [one for one in scenarios(plan) if one.name in options.only]
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = datetime.now(UTC)
     with interruption.temporary_folder(options.folder) as folder:
-        facts = {"date": started, **machine.facts(folder)}
-        bench = Bench(ours, theirs, plan, folder)
+        plan = _plan(options, folder)
+        chosen = [one for one in scenarios(plan) if one.name in options.only]
+        facts = {"date": started.isoformat(timespec="seconds"), **machine.facts(folder)}
+        bench = Bench(ours, theirs, floor, folder)
         bench.start_once()
         results = bench.run(chosen, options.rounds)
-    print(report.text(results, ours, theirs, facts, options.rounds))
-    if options.json:
-        found = report.document(results, ours, theirs, facts, plan)
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if floor is None and any(scenario.has_floor for scenario in chosen):
+        package = servers.NGINX_PACKAGE
+        results.notes.append(f"no floor for blobs: nginx is not installed (Debian: {package})")
+    goals = [] if options.calibrate else targets(plan.streams, plan.clients)
+    setting = report.Setting(ours, theirs, floor, facts, plan, options.rounds, goals)
+    print(report.text(results, setting))
+    file = options.json or saved.default_file(started, servers.commit(), is_quick=options.quick)
+    saved.write(file, report.document(results, setting))
+    print(f"\nevery value: {file}")
     return 0 if all(line.is_reported for line in results.lines.values()) else 1
+
+
+def _plan(options: argparse.Namespace, folder: Path) -> Plan:
+    plan = QUICK if options.quick else Plan()
+    return flat.fitted(plan, folder) if FLAT in options.only else plan
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", type=_selection, default=names(), help=f"of: {','.join(names())}")
+    parser.add_argument(
+        "--only", type=_selection, default=default_names(), help=f"of: {','.join(names())}"
+    )
     parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="small and short, to try things out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     parser.add_argument(
-        "--folder", type=Path, help="where to write (about 3 GB); default: the temporary folder"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"write every value there; default: a new one in {saved.FOLDER.name}/",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where to write (about 40 GB with flat, 5 GB without); default: the temporary folder",
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="measure docker-registry twice; expect 1.0 x"

@@ -19,6 +19,7 @@ HEAD_BYTES = 1 << 16
 NO_HEADERS: Mapping[str, str] = {}
 
 _NO_BODY = (204, 304)
+_NOTHING = bytearray(READ_BYTES)  # nothing is ever written into it
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LOCATION = re.compile(rb"\r\nlocation: *(?:https?://[^/]+)?([^\r]+)", re.IGNORECASE)
 
@@ -71,37 +72,58 @@ class Connection:
 
     def exchange(self, request: bytes, body: Path | None = None) -> Answer:
         """Send a request, then `body` straight from its file, and return the whole answer."""
-        self._socket.sendall(request)
+        self.send(request)
         if body is not None:
             with body.open("rb") as file:
                 self._socket.sendfile(file)
-        status, head, rest, length = self._read_head(request)
+        return self.answer(has_body=not request.startswith(b"HEAD "))
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send some or all of a request."""
+        self._socket.sendall(data)
+
+    def answer(self, *, has_body: bool = True) -> Answer:
+        """Return the answer to what was sent; one to HEAD has no body whatever its length says."""
+        status, head, rest, length = self._read_head(has_body)
         while len(rest) < length:
             rest += self._receive()
         return Answer(status, head, rest)
 
-    def download(self, request: bytes, buffer: memoryview) -> tuple[Answer, int]:
-        """Send a request and read its body into `buffer`, over and over.
+    def download(self, request: bytes) -> tuple[Answer, int]:
+        """Send a request and throw its body away.
 
         Returns the answer without its body, and the number of bytes of the body.
         """
-        self._socket.sendall(request)
-        status, head, rest, length = self._read_head(request)
-        received = len(rest)
-        while received < length:
-            count = self._socket.recv_into(buffer)
-            expect(count > 0, f"the body ended after {received} of {length} bytes")
-            received += count
-        return Answer(status, head, b""), received
+        answer, left = self.begin(request)
+        size = left
+        while left:
+            left -= self.discard(min(left, READ_BYTES))
+        return answer, size + len(answer.body)
 
-    def _read_head(self, request: bytes) -> tuple[int, bytes, bytes, int]:
+    def begin(self, request: bytes) -> tuple[Answer, int]:
+        """Send a request; return its answer with the first bytes of its body, and what is left."""
+        self.send(request)
+        status, head, rest, length = self._read_head(has_body=True)
+        return Answer(status, head, rest), length - len(rest)
+
+    def discard(self, most: int) -> int:
+        """Throw away at least one byte of a body and at most `most`; return how many.
+
+        The kernel drops them where they are (MSG_TRUNC, tcp(7)): a copy would cost the client, on
+        the same cores, as much as it costs a good server to send.
+        """
+        count = self._socket.recv_into(_NOTHING, min(most, len(_NOTHING)), socket.MSG_TRUNC)
+        expect(count > 0, "the body ended too early")
+        return count
+
+    def _read_head(self, has_body: bool) -> tuple[int, bytes, bytes, int]:
         """Return the status, the head, what came of the body, and the length of the body."""
         data = self._receive()
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._receive()
         head, rest = data[: end + 2], data[end + 4 :]
         status = int(head[9:12])
-        if request.startswith(b"HEAD ") or status in _NO_BODY:
+        if not has_body or status in _NO_BODY:
             return status, head, rest, 0
         length = _LENGTH.search(head)
         if length is None:

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from benchmarks.checks import expect_content, fetch_ok
-from benchmarks.client import READ_BYTES, Connection, request_head
+from benchmarks.client import Connection, request_head
 from benchmarks.errors import expect
+from benchmarks.metering import Meter
 from benchmarks.seeds import IMAGE
 from benchmarks.stage import GB, MB, Stage
 
@@ -29,27 +30,26 @@ def _download(stage: Stage, streams: int, each: int) -> tuple[float, float]:
     stop = Event()
     with ThreadPoolExecutor(streams) as pool:
         try:
-            before, start = stage.server.cpu_seconds(), time.perf_counter()
+            meter = Meter.start(stage.server.pid)
             running = [pool.submit(_repeat, stage, each, stop) for _ in range(streams)]
             received = sum(one.result() for one in running)
-            seconds = time.perf_counter() - start
-            used = stage.server.cpu_seconds() - before
+            used = meter.stop()
         finally:
             stop.set()
-    return received / MB / seconds, used / (received / GB)
+    stage.client_shares.append(used.client_share)
+    return received / MB / used.seconds, used.server / (received / GB)
 
 
 def _repeat(stage: Stage, count: int, stop: Event) -> int:
     """Download `count` times, or until time is up; return the bytes received."""
     blob, received = stage.material.served.blob, 0
     request = request_head("GET", _target(stage))
-    buffer = memoryview(bytearray(READ_BYTES))
     deadline = time.perf_counter() + LONGEST_SECONDS
     with Connection(stage.server.port) as connection:
         for _ in range(count):
             if stop.is_set() or time.perf_counter() > deadline:
                 break
-            answer, size = connection.download(request, buffer)
+            answer, size = connection.download(request)
             expect(answer.status == 200, f"a blob was answered with {answer.status}")
             expect(size == blob.size, f"a blob of {blob.size} bytes came as {size}")
             same = answer.says(b"docker-content-digest", blob.digest.encode())

@@ -47,11 +47,17 @@ class Summary:
 
 @dataclass(slots=True)
 class Line:
-    """The values of one figure, one per round and side, and what went wrong or needs saying."""
+    """The values of one figure, one per round and side, and what went wrong or needs saying.
+
+    `floors` holds what the same took where nothing but the necessary was done, by a name for it.
+    `client_shares` tells how much of the CPU the client used beside our server.
+    """
 
     figure: Figure
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
+    floors: dict[str, list[float]] = field(default_factory=dict)
+    client_shares: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -65,6 +71,10 @@ class Line:
         return [
             ratio(self.figure.better, *pair) for pair in zip(self.ours, self.theirs, strict=True)
         ]
+
+    def whole_floors(self) -> dict[str, list[float]]:
+        """Return the floors that were measured in as many rounds as ours."""
+        return {name: v for name, v in self.floors.items() if v and len(v) == len(self.ours)}
 
 
 def ratio(better: Better, ours: float, theirs: float) -> float:

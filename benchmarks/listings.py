@@ -20,41 +20,63 @@ def all_tags(stage: Stage) -> tuple[float, float]:
     return _repeat(stage, f"/v2/{TAGGED}/tags/list", answer)
 
 
+def first_tags(stage: Stage) -> tuple[float, float]:
+    """List the first page of tags."""
+    return _tags_page(stage, 0)
+
+
 def tags_page(stage: Stage) -> tuple[float, float]:
     """List one page of tags from the middle."""
+    return _tags_page(stage, stage.plan.tags // 2)
+
+
+def _tags_page(stage: Stage, begin: int) -> tuple[float, float]:
     names, size = tag_names(stage.plan), stage.plan.page
-    middle = len(names) // 2
-    target = f"/v2/{TAGGED}/tags/list?n={size}&last={names[middle - 1]}"
+    target = _page(f"/v2/{TAGGED}/tags/list", size, names, begin)
     answer = fetch_ok(stage.server.port, target)
     found = _names(answer, "tags")
     if len(found) == len(names):
-        stage.notes.append("docker-registry 2.8 knows no pages of tags and answers all of them.")
+        stage.notes.append("knows no pages of tags and answers all of them.")
         expect(sorted(found) == names, "the tags are not those that were stored")
     else:
-        expect(found == names[middle : middle + size], "the page is not the one asked for")
+        expect(found == names[begin : begin + size], "the page is not the one asked for")
         expect("link" in answer.headers, "the page has no Link to the next one")
     return _repeat(stage, target, answer)
 
 
 def first_page(stage: Stage) -> tuple[float, float]:
     """List the first page of the catalog."""
-    return _catalog(stage, 0)
+    return _repeat(stage, *_catalog(stage, 0))
 
 
 def middle_page(stage: Stage) -> tuple[float, float]:
     """List a page from the middle of the catalog."""
-    return _catalog(stage, stage.plan.repositories // 2)
+    return _repeat(stage, *_catalog(stage, stage.plan.repositories // 2))
 
 
-def _catalog(stage: Stage, begin: int) -> tuple[float, float]:
+def first_latency(stage: Stage) -> tuple[float]:
+    """Return the median milliseconds of the first page, asked for one after another."""
+    return _latency(stage, *_catalog(stage, 0))
+
+
+def middle_latency(stage: Stage) -> tuple[float]:
+    """Return the median milliseconds of a page from the middle, asked for one after another."""
+    return _latency(stage, *_catalog(stage, stage.plan.repositories // 2))
+
+
+def _catalog(stage: Stage, begin: int) -> tuple[str, Checked]:
+    """Check a page of the catalog; return its target and its answer."""
     names, size = repository_names(stage.plan), stage.plan.page
-    last = f"&last={names[begin - 1]}" if begin else ""
-    target = f"/v2/_catalog?n={size}{last}"
+    target = _page("/v2/_catalog", size, names, begin)
     answer = fetch_ok(stage.server.port, target)
     found = _names(answer, "repositories")
     expect(found == names[begin : begin + size], "the page is not the one asked for")
     expect("link" in answer.headers, "the page has no Link to the next one")
-    return _repeat(stage, target, answer)
+    return target, answer
+
+
+def _page(target: str, size: int, names: Sequence[str], begin: int) -> str:
+    return f"{target}?n={size}" + (f"&last={names[begin - 1]}" if begin else "")
 
 
 def _names(answer: Checked, key: str) -> Sequence[str]:
@@ -63,7 +85,15 @@ def _names(answer: Checked, key: str) -> Sequence[str]:
 
 
 def _repeat(stage: Stage, target: str, answer: Checked) -> tuple[float, float]:
-    connections = stage.plan.list_connections
+    return rate_and_cpu(stage, _load(stage, target, answer, stage.plan.list_connections))
+
+
+def _latency(stage: Stage, target: str, answer: Checked) -> tuple[float]:
+    load = _load(stage, target, answer, connections=1)
+    load.run(stage.plan.warmup_seconds)
+    return (load.run(stage.plan.seconds).median_seconds * 1e3,)
+
+
+def _load(stage: Stage, target: str, answer: Checked, connections: int) -> GetLoad:
     length = len(answer.body)
-    load = GetLoad(stage.server.port, target, length, connections, {}, stage.script)
-    return rate_and_cpu(stage, load)
+    return GetLoad(stage.server.port, target, length, connections, {}, stage.script)

@@ -2,14 +2,12 @@
 
 import os
 import platform
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from benchmarks.metering import own_cpu
 from benchmarks.proc import PROC, TICKS_PER_SECOND
-
-WHOSE = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def facts(folder: Path) -> dict[str, str]:
@@ -58,9 +56,7 @@ class Activity:
     @classmethod
     def now(cls) -> Self:
         """Read the counters."""
-        usages = [resource.getrusage(who) for who in WHOSE]
-        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-        return cls.of((PROC / "stat").read_text(), own)
+        return cls.of((PROC / "stat").read_text(), own_cpu())
 
     @classmethod
     def of(cls, stat: str, own: float) -> Self:

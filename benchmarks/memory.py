@@ -20,7 +20,7 @@ def loaded(stage: Stage) -> tuple[float, float]:
     get_base(stage)
     get_manifest(stage)
     many_streams(stage)
-    push_blob(stage, stage.material.pushed, is_chunked=True)
+    push_blob(stage, stage.material.pushed(), is_chunked=True)
     return max(each.peak for each in stage.server.memory()) / MB, _whole(stage)
 
 

@@ -1,10 +1,12 @@
-"""CPU time and memory of a process and all its descendants, read from `/proc`.
+"""CPU time and memory of a process and all its descendants, as the kernel counts them.
 
-A server is measured as a whole: its parent, its workers and its helpers. Ticks of `/proc` are
-10 ms, so a measurement should last long enough to burn a second or so.
+A server is measured as a whole: its parent, its workers and its helpers. What a living process
+has used comes from its CPU clock, in nanoseconds; what its reaped children had used comes from
+`/proc`, in ticks of 10 ms.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 PROC = Path("/proc")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 KIB = 1024
+_SCHEDULED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Process:
 
     pid: int
     parent: int
-    cpu_seconds: float
+    own_seconds: float
+    reaped_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,24 @@ class Memory:
     proportional: int
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes resident now: everything, and what no file is behind (heap, stacks, buffers)."""
+
+    resident: int
+    anonymous: int
+
+
 def parse_stat(text: str) -> Process:
     """Parse the content of `/proc/PID/stat` (proc(5))."""
     # The second field is the command in parentheses and may itself hold spaces and parentheses.
     before, _, after = text.rpartition(")")
     fields = after.split()
-    ticks = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
-    return Process(int(before.split(" ", 1)[0]), int(fields[1]), ticks / TICKS_PER_SECOND)
+    user, system, reaped_user, reaped_system = (
+        int(field) / TICKS_PER_SECOND for field in fields[11:15]
+    )
+    pid, parent = int(before.split(" ", 1)[0]), int(fields[1])
+    return Process(pid, parent, user + system, reaped_user + reaped_system)
 
 
 def parse_sizes(text: str) -> dict[str, int]:
@@ -69,9 +84,19 @@ def tree(root: int, proc: Path = PROC) -> list[Process]:
     return found
 
 
-def cpu_seconds(root: int, proc: Path = PROC) -> float:
+def cpu_seconds(root: int) -> float:
     """Return the CPU seconds that `root` and its descendants have used so far."""
-    return sum(process.cpu_seconds for process in tree(root, proc))
+    return sum(_clock(process) + process.reaped_seconds for process in tree(root))
+
+
+def _clock(process: Process) -> float:
+    """Return the CPU seconds of a process by its clock, which counts ended threads too."""
+    # clock_getcpuclockid(3) is not in the standard library; this is what Linux makes of a pid.
+    clock = (~process.pid << 3) | _SCHEDULED
+    try:
+        return time.clock_gettime(clock)
+    except OSError:
+        return process.own_seconds  # it ended while we looked
 
 
 def memory(pid: int, proc: Path = PROC) -> Memory:
@@ -79,3 +104,9 @@ def memory(pid: int, proc: Path = PROC) -> Memory:
     status = parse_sizes((proc / str(pid) / "status").read_text())
     shares = parse_sizes((proc / str(pid) / "smaps_rollup").read_text())
     return Memory(status["VmRSS"], status["VmHWM"], shares["Pss"])
+
+
+def held(pid: int, proc: Path = PROC) -> Held:
+    """Return what one process holds now; cheap enough to ask for ten times a second."""
+    status = parse_sizes((proc / str(pid) / "status").read_text())
+    return Held(status["VmRSS"], status["RssAnon"])

@@ -1,16 +1,14 @@
-"""A large blob pushed as clients do: POST, PATCH with the bytes, PUT with the digest."""
-
-import os
-import time
+"""Large blobs pushed as clients do: POST, PATCH with the bytes, PUT with the digest."""
 
 from benchmarks.checks import expect_content, fetch_ok
 from benchmarks.client import Connection, request_head
 from benchmarks.errors import expect
+from benchmarks.ground import level
 from benchmarks.material import Body
+from benchmarks.metering import Meter
 from benchmarks.stage import GB, MB, Stage
 
 REPOSITORY = "library/pushed"
-UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 BINARY = "application/octet-stream"
 
 
@@ -25,18 +23,21 @@ def chunked(stage: Stage) -> tuple[float, float]:
 
 
 def _push(stage: Stage, *, is_chunked: bool) -> tuple[float, float]:
-    material, size = stage.material, stage.material.pushed.blob.size
-    for body in (material.warmup, material.pushed):
-        if is_chunked:
+    material = stage.material
+    bodies = [material.pushed(number) for number in range(stage.plan.pushes)]
+    if is_chunked:
+        for body in (material.warmup, *bodies):
             material.chunked(body)
     push_blob(stage, material.warmup, is_chunked=is_chunked)
-    os.sync()  # neither server should pay for what was written before
-    before, start = stage.server.cpu_seconds(), time.perf_counter()
-    push_blob(stage, material.pushed, is_chunked=is_chunked)
-    seconds = time.perf_counter() - start
-    used = stage.server.cpu_seconds() - before
-    _check_stored(stage, material.pushed)
-    return size / MB / seconds, used / (size / GB)
+    size = sum(body.blob.size for body in bodies)
+    level(stage.folder, size)  # neither server should pay for what was written before
+    meter = Meter.start(stage.server.pid)
+    for body in bodies:
+        push_blob(stage, body, is_chunked=is_chunked)
+    used = meter.stop()
+    stage.client_shares.append(used.client_share)
+    _check_stored(stage, bodies[-1])
+    return size / MB / used.seconds, used.server / (size / GB)
 
 
 def push_blob(stage: Stage, body: Body, *, is_chunked: bool) -> None:
@@ -46,14 +47,28 @@ def push_blob(stage: Stage, body: Body, *, is_chunked: bool) -> None:
         length = {"Content-Length": str(body.blob.size)}
     source = stage.material.chunked(body) if is_chunked else body.file
     with Connection(stage.server.port) as connection:
-        begun = connection.exchange(request_head("POST", UPLOADS, {"Content-Length": "0"}))
-        expect(begun.status == 202, f"POST of an upload answered {begun.status}")
-        patch = request_head("PATCH", begun.location(), {"Content-Type": BINARY, **length})
+        location = begin(connection, REPOSITORY)
+        patch = request_head("PATCH", location, {"Content-Type": BINARY, **length})
         sent = connection.exchange(patch, source)
         expect(sent.status == 202, f"PATCH of an upload answered {sent.status}")
-        target = with_digest(sent.location(), body.blob.digest)
-        done = connection.exchange(request_head("PUT", target, {"Content-Length": "0"}))
-        expect(done.status == 201, f"PUT of an upload answered {done.status}")
+        finish(connection, sent.location(), body.blob.digest)
+
+
+def begin(connection: Connection, repository: str) -> str:
+    """Begin an upload and return its `Location`."""
+    target = f"/v2/{repository}/blobs/uploads/"
+    begun = connection.exchange(request_head("POST", target, {"Content-Length": "0"}))
+    expect(begun.status == 202, f"POST of an upload answered {begun.status}")
+    return begun.location()
+
+
+def finish(connection: Connection, location: str, digest: str) -> None:
+    """Commit an upload under its digest."""
+    target = with_digest(location, digest)
+    done = connection.exchange(request_head("PUT", target, {"Content-Length": "0"}))
+    expect(done.status == 201, f"PUT of an upload answered {done.status}")
+    same = done.says(b"docker-content-digest", digest.encode())
+    expect(same, "a PUT answered another Docker-Content-Digest")
 
 
 def with_digest(location: str, digest: str) -> str:

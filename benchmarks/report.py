@@ -1,55 +1,93 @@
 """Turn results into what is printed, and into JSON; pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
+from benchmarks import growth
 from benchmarks.figures import Line, summarise
+from benchmarks.processes import Side
 from benchmarks.rounds import Results
-from benchmarks.servers import Side
 from benchmarks.stage import Plan
-from benchmarks.table import aligned, measured, remarks, render
+from benchmarks.table import aligned, bound, measured, remarks, render
+from benchmarks.targets import Target, Verdict, verdicts
 
+FORMAT = 2
+"""The shape of the JSON document; a reader refuses another."""
 BUSY = 0.10
 """Above this share of the machine for other work, the rates say as much about that."""
 
 
-def text(results: Results, ours: Side, theirs: Side, facts: Mapping[str, str], rounds: int) -> str:
-    """Return the table of ratios with everything that is needed to read it."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What was compared, where, how, and what it should reach."""
+
+    ours: Side
+    theirs: Side
+    floor: Side | None
+    facts: Mapping[str, str]
+    plan: Plan
+    rounds: int
+    targets: Sequence[Target]
+
+
+def text(results: Results, setting: Setting) -> str:
+    """Return the tables with everything that is needed to read them."""
+    ours, theirs = setting.ours.name, setting.theirs.name
     lines = list(results.lines.values())
-    machine = ", ".join(f"{name} {value}" for name, value in facts.items())
-    head = [
-        f"machine: {machine}",
-        f"CPU used by others during each round: {', '.join(map(str, results.company))}",
-        f"{ours.name}: {ours.version}",
-        f"{theirs.name}: {theirs.version}",
-        f"rounds: {rounds}, shown as median (lowest-highest); the ratio is taken per round, "
-        f"above 1 x means {ours.name} is ahead",
-    ]
-    parts = ["\n".join(head), render(lines, ours.name, theirs.name)]
-    if results.floor:
-        parts.append(floor_table(results, ours.name, theirs.name))
-    found = remarks(lines)
-    if any(company.others > BUSY for company in results.company):
-        found.append("Other work took part of the CPU: rates are lower than this machine can do.")
-    if found:
-        parts.append("\n".join(f"- {remark}" for remark in found))
+    growing = [line for line in lines if line.figure.key.startswith(growth.PREFIX)]
+    plain = [line for line in lines if line not in growing]
+    parts = [_head(results, setting)]
+    if plain:
+        parts.append(render("measurement", plain, ours, theirs))
+    if any(line.whole_floors() for line in plain):
+        parts.append(floor_table(plain, ours, theirs))
+    if growing:
+        parts.append(render("how cost grows", growing, ours, theirs))
+    if found := verdicts(results.lines, setting.targets):
+        parts.append(target_table(found, results.lines))
+    if said := _remarks(results, lines):
+        parts.append("\n".join(f"- {remark}" for remark in said))
     return "\n\n".join(parts)
 
 
-def floor_table(results: Results, ours: str, theirs: str) -> str:
-    """Compare the CPU of pushes with that of hashing and of a copy with fsync."""
-    hashers = {
-        "sha256sum + copy": [floor.sha256sum + floor.copy for floor in results.floor],
-        "OpenSSL + copy": [floor.openssl + floor.copy for floor in results.floor],
-    }
-    rows = [["CPU of a push against its floor", "floor, s/GB", ours, theirs]]
-    rows += [
-        [f"{line.figure.title} / {name}", measured(summarise(floor)), *_against(line, floor)]
-        for line in results.lines.values()
-        if line.figure.key.startswith("push.") and line.figure.key.endswith(".cpu")
-        for name, floor in hashers.items()
+def _head(results: Results, setting: Setting) -> str:
+    machine = ", ".join(f"{name} {value}" for name, value in setting.facts.items())
+    sides = [side for side in (setting.ours, setting.theirs, setting.floor) if side]
+    lines = [
+        f"machine: {machine}",
+        f"CPU used by others during each round: {', '.join(map(str, results.company))}",
+        *(f"{side.name}: {side.version}" for side in sides),
+        f"rounds: {setting.rounds}, shown as median (lowest-highest); the ratio is taken per "
+        f"round, above 1 x means {setting.ours.name} is ahead",
     ]
-    return aligned(rows, left=1)
+    return "\n".join(lines)
+
+
+def _remarks(results: Results, lines: Sequence[Line]) -> list[str]:
+    found = [*remarks(lines), *dict.fromkeys(results.notes)]
+    shares = [(line, summarise(line.client_shares)) for line in lines if line.client_shares]
+    if shares:
+        said = "; ".join(f"{line.figure.title} {share.median:.0%}" for line, share in shares)
+        found.append(f"the client's share of the CPU, beside our server: {said}")
+    if any(company.others > BUSY for company in results.company):
+        found.append("Other work took part of the CPU: rates are lower than this machine can do.")
+    return found
+
+
+def floor_table(lines: Sequence[Line], ours: str, theirs: str) -> str:
+    """Show how many times the floor's value each server has."""
+    rows = [["against the floor", "unit", "floor", ours, theirs]]
+    rows += [
+        [
+            f"{line.figure.title} / {name}",
+            line.figure.unit,
+            measured(summarise(floor)),
+            *_against(line, floor),
+        ]
+        for line in lines
+        for name, floor in line.whole_floors().items()
+    ]
+    return aligned(rows)
 
 
 def _against(line: Line, floor: Sequence[float]) -> list[str]:
@@ -59,17 +97,41 @@ def _against(line: Line, floor: Sequence[float]) -> list[str]:
     return [f"{measured(summarise(each))} x" for each in ratios]
 
 
-def document(
-    results: Results, ours: Side, theirs: Side, facts: Mapping[str, str], plan: Plan
-) -> dict[str, object]:
-    """Return everything that was measured, for `--json`."""
+def target_table(found: Sequence[Verdict], lines: Mapping[str, Line]) -> str:
+    """Show every target with what was reached and whether that is enough."""
+    rows = [["target", "unit", "must reach", "reached", "met"]]
+    rows += [
+        [
+            lines[verdict.target.key].figure.title,
+            lines[verdict.target.key].figure.unit,
+            bound(verdict.target),
+            _reached(verdict),
+            str(verdict),
+        ]
+        for verdict in found
+    ]
+    return aligned(rows, left=3)
+
+
+def _reached(verdict: Verdict) -> str:
+    if not verdict.values:
+        return ""
+    return f"{measured(summarise(verdict.values))} {verdict.target.unit}"
+
+
+def document(results: Results, setting: Setting) -> dict[str, object]:
+    """Return everything that was measured, for a file."""
+    sides = [side for side in (setting.ours, setting.theirs, setting.floor) if side]
     return {
-        "machine": dict(facts),
-        "servers": {side.name: side.version for side in (ours, theirs)},
-        "plan": asdict(plan),
+        "format": FORMAT,
+        "machine": dict(setting.facts),
+        "servers": {side.name: side.version for side in sides},
+        "plan": asdict(setting.plan),
+        "rounds": setting.rounds,
         "company": [asdict(company) for company in results.company],
-        "floor": [asdict(floor) for floor in results.floor],
+        "notes": results.notes,
         "figures": [_line(line) for line in results.lines.values()],
+        "targets": [_target(each) for each in verdicts(results.lines, setting.targets)],
     }
 
 
@@ -83,6 +145,18 @@ def _line(line: Line) -> dict[str, object]:
         "ours": line.ours,
         "theirs": line.theirs,
         "ratios": line.ratios() if line.is_reported else [],
+        "floors": line.floors,
+        "client_shares": line.client_shares,
         "failures": line.failures,
         "notes": line.notes,
+    }
+
+
+def _target(verdict: Verdict) -> dict[str, object]:
+    target = verdict.target
+    return {
+        "key": target.key,
+        "must_reach": bound(target),
+        "values": list(verdict.values),
+        "is_met": verdict.is_met,
     }

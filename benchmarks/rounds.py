@@ -13,53 +13,56 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Line
-from benchmarks.floor import Floor, measure_floor
+from benchmarks.floor import measure_floor
 from benchmarks.layout import Tree
 from benchmarks.machine import Activity, Company
-from benchmarks.material import Material
-from benchmarks.servers import Side, running
-from benchmarks.stage import Measure, Plan, Scenario, Stage
+from benchmarks.material import Material, Sizes
+from benchmarks.processes import Server, Side, running
+from benchmarks.stage import Measure, Scenario, Stage
 from benchmarks.wrk import REPORT
 
 FAILURES = (BenchmarkError, OSError, subprocess.SubprocessError)
-FLOOR_OF = "push"
+OURS, THEIRS, FLOOR = range(3)
+PUSH = "push."
 
 
 @dataclass(slots=True)
 class Results:
-    """The lines of the table, the floor of a push, and who else used the machine."""
+    """The lines of the table, who else used the machine, and what could not be measured."""
 
     lines: dict[str, Line] = field(default_factory=dict)
-    floor: list[Floor] = field(default_factory=list)
     company: list[Company] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def add(self, measure: Measure, values: Sequence[float], *, is_ours: bool) -> None:
+    def add(self, measure: Measure, values: Sequence[float], number: int, name: str) -> None:
         """Keep the values of one measure on one side, in one round."""
         for figure, value in zip(measure.figures, values, strict=True):
             line = self.lines[figure.key]
-            (line.ours if is_ours else line.theirs).append(value)
+            places = (line.ours, line.theirs, line.floors.setdefault(name, []))
+            places[number].append(value)
 
     def fail(self, measure: Measure, reason: str) -> None:
         """Keep why a measure has no value, which takes its figures out of the table."""
         for figure in measure.figures:
             self.lines[figure.key].failures.append(reason)
 
-    def note(self, measure: Measure, notes: Sequence[str]) -> None:
-        """Keep what a reader must know about a measure."""
-        for figure in measure.figures[:1]:
-            self.lines[figure.key].notes.extend(notes)
+    def note(self, measure: Measure, stage: Stage, number: int, name: str) -> None:
+        """Keep what a reader must know about a measure, and how much the client took."""
+        line = self.lines[measure.figures[0].key]
+        line.notes.extend(f"{name}: {note}" for note in stage.notes)
+        if number == OURS:
+            line.client_shares.extend(stage.client_shares)
 
 
 class Bench:
-    """Two sides, a plan, and a folder that everything is written into."""
+    """Two registries, a floor where there is one, and a folder that everything is written into."""
 
-    def __init__(self, ours: Side, theirs: Side, plan: Plan, folder: Path) -> None:
-        self._sides = (ours, theirs)
-        self._plan = plan
+    def __init__(self, ours: Side, theirs: Side, floor: Side | None, folder: Path) -> None:
+        self._sides = (ours, theirs, *([floor] if floor else []))
         self._folder = folder
         self._script = folder / "report.lua"
         self._script.write_text(REPORT)
-        self._material = Material(folder, plan.served_bytes, plan.pushed_bytes, plan.warmup_bytes)
+        self._materials: dict[Sizes, Material] = {}
 
     def run(self, scenarios: Sequence[Scenario], rounds: int) -> Results:
         """Measure every scenario in every round; failures become part of the results."""
@@ -69,16 +72,12 @@ class Bench:
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             before = Activity.now()
-            self._round(scenarios, number, results)
+            for scenario in scenarios:
+                if number == 0 or not scenario.is_once:
+                    self._on_every_side(scenario, number, results)
+            self._floor_of_pushes(scenarios, results)
             results.company.append(Company.between(before, Activity.now()))
         return results
-
-    def _round(self, scenarios: Sequence[Scenario], number: int, results: Results) -> None:
-        if any(scenario.name == FLOOR_OF for scenario in scenarios):
-            results.floor.append(measure_floor(self._material.pushed, self._folder / "floor"))
-        for scenario in scenarios:
-            for side in (0, 1) if number % 2 == 0 else (1, 0):
-                self._scenario(scenario, side, results)
 
     def start_once(self) -> None:
         """Start and stop each server, so that no measured start is the first of its program.
@@ -92,6 +91,24 @@ class Bench:
             except BenchmarkError as error:
                 raise BenchmarkError(f"{side.name}: {error}") from None
 
+    def _on_every_side(self, scenario: Scenario, round_number: int, results: Results) -> None:
+        order = [OURS, THEIRS] if round_number % 2 == 0 else [THEIRS, OURS]
+        if scenario.has_floor and len(self._sides) > FLOOR:
+            order.insert(1, FLOOR)
+        for number in order:
+            self._scenario(scenario, number, results)
+
+    def _floor_of_pushes(self, scenarios: Sequence[Scenario], results: Results) -> None:
+        pushes = [scenario for scenario in scenarios if scenario.key.startswith(PUSH)]
+        if not pushes:
+            return
+        body = self._material(pushes[0]).pushed()
+        sums = measure_floor(body, self._folder / "floor").sums()
+        for scenario in pushes:
+            floors = results.lines[f"{scenario.key.removesuffix('.rate')}.cpu"].floors
+            for name, value in sums.items():
+                floors.setdefault(name, []).append(value)
+
     def _scenario(self, scenario: Scenario, number: int, results: Results) -> None:
         side = self._sides[number]
         done: list[Measure] = []
@@ -100,11 +117,11 @@ class Bench:
             with running(side, root, self._run_folder(number)) as server:
                 for measure in scenario.measures:
                     done.append(measure)
-                    stage = Stage(server, self._material, self._plan, self._script)
+                    stage = self._stage(scenario, server)
                     self._measure(measure, stage, results, number)
         except FAILURES as error:  # it did not start, so there is nothing to measure
             for measure in (m for m in scenario.measures if m not in done):
-                results.fail(measure, f"{side.name}: {error}")
+                self._fail(measure, error, results, number)
         finally:
             if not scenario.keeps_root:
                 shutil.rmtree(self._root_folder(scenario, number), ignore_errors=True)
@@ -114,27 +131,47 @@ class Bench:
         try:
             values = measure.take(stage)
         except FAILURES as error:
-            results.fail(measure, f"{name}: {error or type(error).__name__}")
-            say(f"  {name}: {measure.figures[0].title}: failed: {error}")
+            self._fail(measure, error, results, number)
         else:
-            results.add(measure, values, is_ours=number == 0)
+            results.add(measure, values, number, name)
             shown = ", ".join(
                 f"{value:,.2f} {figure.unit}"
                 for figure, value in zip(measure.figures, values, strict=True)
             )
             say(f"  {name}: {measure.figures[0].title}: {shown}")
-        results.note(measure, stage.notes)
+        results.note(measure, stage, number, name)
+
+    def _stage(self, scenario: Scenario, server: Server) -> Stage:
+        material = self._material(scenario)
+        return Stage(server, material, scenario.plan, self._script, self._folder)
+
+    def _fail(self, measure: Measure, error: Exception, results: Results, number: int) -> None:
+        """Keep a failure; that of a floor leaves the floor out, not the figure."""
+        reason = f"{self._sides[number].name}: {error or type(error).__name__}"
+        say(f"  {measure.figures[0].title}: failed: {reason}")
+        if number == FLOOR:
+            results.notes.append(f"{measure.figures[0].title}: no floor: {reason}")
+        else:
+            results.fail(measure, reason)
+
+    def _material(self, scenario: Scenario) -> Material:
+        """Return the bodies of a plan; plans of the same sizes share them."""
+        sizes = scenario.plan.sizes
+        if sizes not in self._materials:
+            folder = self._folder / f"material-{len(self._materials)}"
+            self._materials[sizes] = Material(folder, sizes)
+        return self._materials[sizes]
 
     def _root(self, scenario: Scenario, number: int) -> Path:
         """Return the root of a scenario, written now unless it was kept from an earlier round."""
         root = self._root_folder(scenario, number)
         if not root.exists():
             root.mkdir()
-            scenario.prepare(Tree(root), self._material, self._plan)
+            scenario.prepare(Tree(root), self._material(scenario), scenario.plan)
         return root
 
     def _root_folder(self, scenario: Scenario, number: int) -> Path:
-        return self._folder / f"root-{number}-{scenario.name}"
+        return self._folder / f"root-{number}-{scenario.key}"
 
     def _run_folder(self, number: int) -> Path:
         return self._folder / f"server-{number}"

@@ -1,26 +1,42 @@
 """Everything that is measured, in the order of the table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from benchmarks import downloads, listings, memory, pushes, seeds, small_requests, tiny
+from benchmarks import (
+    chunks,
+    downloads,
+    flat,
+    growth,
+    listings,
+    memory,
+    pushes,
+    seeds,
+    small_requests,
+    tiny,
+)
 from benchmarks.figures import Better, Figure
-from benchmarks.stage import MB, Measure, Plan, Scenario, Stage
+from benchmarks.measures import Take, alone, pair, requests
+from benchmarks.stage import MB, Measure, Plan, Scenario
+
+FLAT = "flat"
 
 
 def scenarios(plan: Plan) -> tuple[Scenario, ...]:
     """Return every scenario; several may share a name, by which they are selected together."""
+    base = requests("base", "GET /v2/", small_requests.get_base)
     return (
-        Scenario("manifests", seeds.image, _manifests()),
-        Scenario("base", seeds.image, [_requests("base", "GET /v2/", small_requests.get_base)]),
-        Scenario("blobs", seeds.image, _blobs(plan)),
-        Scenario("push", seeds.nothing, [_push(plan, "Content-Length", pushes.with_length)]),
-        Scenario("push", seeds.nothing, [_push(plan, "chunked", pushes.chunked)]),
-        Scenario("tiny", seeds.nothing, [_images(1, tiny.one_client)]),
-        Scenario("tiny", seeds.nothing, [_images(plan.clients, tiny.many_clients)]),
-        Scenario("tags", seeds.tags, _tags(plan), keeps_root=True),
-        Scenario("catalog", seeds.repositories, _catalog(plan), keeps_root=True),
-        Scenario("memory", seeds.image, _memory()),
-        Scenario("start", seeds.image, [_start()]),
+        Scenario("manifests", seeds.image, _manifests(), plan),
+        Scenario("base", seeds.image, [base], plan),
+        Scenario("blobs", seeds.image, _blobs(plan), plan, has_floor=True),
+        *(Scenario("push", seeds.nothing, [each], plan) for each in _pushes(plan)),
+        *(Scenario("tiny", seeds.nothing, [each], plan) for each in _tiny(plan)),
+        *(Scenario("chunks", seeds.nothing, [each], plan) for each in _chunks(plan)),
+        Scenario("tags", seeds.tags, _tags(plan), plan, keeps_root=True),
+        Scenario("catalog", seeds.repositories, _catalog(plan), plan, keeps_root=True),
+        Scenario("memory", seeds.image, _memory(), plan),
+        Scenario(FLAT, flat.prepare, [_flat(plan)], plan, is_once=True),
+        Scenario("start", seeds.image, [_start()], plan),
+        *growth.scenarios(plan),
     )
 
 
@@ -29,25 +45,15 @@ def names() -> list[str]:
     return list(dict.fromkeys(scenario.name for scenario in scenarios(Plan())))
 
 
-def _pair(
-    key: str, title: str, rate: str, cost: str, take: Callable[[Stage], Sequence[float]]
-) -> Measure:
-    """Return a measure of a rate, and of the CPU that it costs the server."""
-    figures = (
-        Figure(f"{key}.rate", title, rate, Better.MORE),
-        Figure(f"{key}.cpu", f"{title}, server CPU", cost, Better.LESS),
-    )
-    return Measure(figures, take)
-
-
-def _requests(key: str, title: str, take: Callable[[Stage], Sequence[float]]) -> Measure:
-    return _pair(key, title, "requests/s", "us/request", take)
+def default_names() -> list[str]:
+    """Return what is measured when nothing is selected."""
+    return [name for name in names() if name != growth.NAME]
 
 
 def _manifests() -> list[Measure]:
     return [
-        _requests("manifest.get", "GET manifest by tag", small_requests.get_manifest),
-        _requests("manifest.head", "HEAD manifest by tag", small_requests.head_manifest),
+        requests("manifest.get", "GET manifest by tag", small_requests.get_manifest),
+        requests("manifest.head", "HEAD manifest by tag", small_requests.head_manifest),
     ]
 
 
@@ -55,40 +61,68 @@ def _blobs(plan: Plan) -> list[Measure]:
     title = f"GET blob {plan.served_bytes // MB} MB"
     many = f"{title}, {plan.streams} streams"
     return [
-        _requests("blob.head", "HEAD blob", small_requests.head_blob),
-        _pair("blob.get.1", f"{title}, 1 stream", "MB/s", "s/GB", downloads.one_stream),
-        _pair(f"blob.get.{plan.streams}", many, "MB/s", "s/GB", downloads.many_streams),
+        requests("blob.head", "HEAD blob", small_requests.head_blob),
+        pair("blob.get.1", f"{title}, 1 stream", "MB/s", "s/GB", downloads.one_stream),
+        pair(f"blob.get.{plan.streams}", many, "MB/s", "s/GB", downloads.many_streams),
     ]
 
 
-def _push(plan: Plan, form: str, take: Callable[[Stage], Sequence[float]]) -> Measure:
-    title = f"push {plan.pushed_bytes // MB} MB, {form}"
-    return _pair(f"push.{form.lower()}", title, "MB/s", "s/GB", take)
+def _pushes(plan: Plan) -> list[Measure]:
+    title = f"push {plan.pushed_bytes // MB} MB"
+    forms = (("Content-Length", pushes.with_length), ("chunked", pushes.chunked))
+    return [
+        pair(f"push.{form.lower()}", f"{title}, {form}", "MB/s", "s/GB", take)
+        for form, take in forms
+    ]
 
 
-def _images(clients: int, take: Callable[[Stage], Sequence[float]]) -> Measure:
-    title = f"push tiny images, {clients} client{'s' if clients > 1 else ''}"
-    return _pair(f"tiny.{clients}", title, "images/s", "ms/image", take)
+def _tiny(plan: Plan) -> list[Measure]:
+    def images(clients: int, take: Take) -> Measure:
+        title = f"push tiny images, {clients} client{'s' if clients > 1 else ''}"
+        return pair(f"tiny.{clients}", title, "images/s", "ms/image", take)
+
+    return [images(1, tiny.one_client), images(plan.clients, tiny.many_clients)]
+
+
+def _chunks(plan: Plan) -> list[Measure]:
+    def measure(key: str, form: str, take: Take) -> Measure:
+        title, window = f"{plan.chunks:,} chunks, {form}", plan.chunk_window
+        ends = f"last {window} / first {window}"
+        figures = [
+            *pair(f"chunks.{key}", title, "MB/s", "s/GB", take).figures,
+            Figure(f"chunks.{key}.cpu.growth", f"{title}, CPU of {ends}", "x", Better.LESS),
+            Figure(f"chunks.{key}.time.growth", f"{title}, time of {ends}", "x", Better.LESS),
+        ]
+        return Measure(figures, take)
+
+    return [
+        measure("same", "one connection", chunks.one_connection),
+        measure("new", "new connections", chunks.new_connections),
+    ]
 
 
 def _tags(plan: Plan) -> list[Measure]:
-    page = f"{plan.page} of {plan.tags:,} tags, from the middle"
+    page = f"list {plan.page} of {plan.tags:,} tags"
     return [
-        _requests("tags.all", f"list all {plan.tags:,} tags", listings.all_tags),
-        _requests("tags.page", f"list {page}", listings.tags_page),
+        requests("tags.all", f"list all {plan.tags:,} tags", listings.all_tags),
+        requests("tags.first", f"{page}, from the start", listings.first_tags),
+        requests("tags.page", f"{page}, from the middle", listings.tags_page),
     ]
 
 
 def _catalog(plan: Plan) -> list[Measure]:
     page = f"catalog, {plan.page} of {plan.repositories:,}"
+    start, middle = f"{page}, from the start", f"{page}, from the middle"
     return [
-        _requests("catalog.first", f"{page}, from the start", listings.first_page),
-        _requests("catalog.middle", f"{page}, from the middle", listings.middle_page),
+        requests("catalog.first", start, listings.first_page),
+        alone("catalog.first.latency", f"{start}, one by one", "ms", listings.first_latency),
+        requests("catalog.middle", middle, listings.middle_page),
+        alone("catalog.middle.latency", f"{middle}, one by one", "ms", listings.middle_latency),
     ]
 
 
 def _memory() -> list[Measure]:
-    def figures(state: str) -> list[Figure]:
+    def figures(state: str) -> Sequence[Figure]:
         return [
             Figure(f"memory.worker.{state}", f"memory of a worker, {state}", "MB", Better.LESS),
             Figure(f"memory.all.{state}", f"memory of the server, {state}", "MB", Better.LESS),
@@ -100,6 +134,15 @@ def _memory() -> list[Measure]:
     ]
 
 
+def _flat(plan: Plan) -> Measure:
+    many, size = plan.flat_clients, plan.flat_bytes // MB
+    load = f"{many} pushes and {many} pulls of {size:,} MB"
+    figures = [
+        Figure("flat.resident", f"worker above idle, {load}", "MB", Better.LESS),
+        Figure("flat.anonymous", f"worker above idle, {load}, without files", "MB", Better.LESS),
+    ]
+    return Measure(figures, flat.growth)
+
+
 def _start() -> Measure:
-    figure = Figure("start", "start to first answer", "ms", Better.LESS)
-    return Measure([figure], memory.start)
+    return alone("start", "start to first answer", "ms", memory.start)

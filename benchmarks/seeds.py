@@ -1,5 +1,7 @@
 """The trees that scenarios start from."""
 
+from collections.abc import Callable
+
 from benchmarks.layout import Descriptor, Tree, describe, image_manifest
 from benchmarks.material import Material
 from benchmarks.stage import Plan
@@ -9,6 +11,9 @@ TAG = "v1"
 TAGGED = "library/tagged"
 SMALL_LAYERS = 5
 APPS_PER_TEAM = 50
+
+Prepare = Callable[[Tree, Material, Plan], None]
+"""Write a root."""
 
 CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
 

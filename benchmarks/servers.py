@@ -1,32 +1,27 @@
-"""Start and stop the two servers, each with the same `config.yml` over a root of its own."""
+"""The servers that are compared: ours, Debian's `docker-registry`, and nginx as a floor.
+
+The two registries get the same `config.yml` over a root of their own. nginx serves the blobs of
+the same layout with sendfile and knows nothing else of a registry.
+"""
 
 import os
 import platform
+import pwd
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import proc
-from benchmarks.client import Connection, request_head
-from benchmarks.errors import BenchmarkError, NotReady
-from benchmarks.interruption import held_back
+from benchmarks.errors import NotReady
+from benchmarks.processes import PROJECT, Side
 
 WORKERS = 2
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
-POLL_SECONDS = 0.001
-IDLE_SECONDS = 0.4
-PROJECT = Path(__file__).parents[1]
 PEER = "docker-registry"
+NGINX = "nginx"
+NGINX_PACKAGE = "nginx-light"
+SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 CONFIG = """\
 version: 0.1
@@ -38,39 +33,40 @@ storage:
 http: {{addr: "127.0.0.1:{port}"}}
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two servers: its name in the table, and how it is started on a config file."""
-
-    name: str
-    version: str
-    command: Sequence[str]
-    arguments: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that runs and has answered."""
-
-    pid: int
-    port: int
-    start_seconds: float
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU seconds of the whole process tree so far."""
-        return proc.cpu_seconds(self.pid)
-
-    def memory(self) -> list[proc.Memory]:
-        """Return the memory of each process of the tree, the largest first."""
-        found = [proc.memory(process.pid) for process in proc.tree(self.pid)]
-        return sorted(found, key=lambda memory: memory.peak, reverse=True)
+NGINX_CONFIG = """\
+daemon off;
+{user}
+worker_processes {workers};
+pid {folder}/pid;
+error_log stderr error;
+events {{}}
+http {{
+  access_log off;
+  sendfile on;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    default_type application/octet-stream;
+    location = /v2/ {{ return 200 "{{}}"; }}
+    location ~ "^/v2/.+/blobs/sha256:((..).{{62}})$" {{
+      alias {root}/docker/registry/v2/blobs/sha256/$2/$1/data;
+      add_header Docker-Content-Digest sha256:$1;
+    }}
+  }}
+}}
+"""
 
 
 def ours() -> Side:
     """Return this project's server with two workers."""
     command = [sys.executable, "-m", "registry_server", "serve"]
-    return Side("registry-server", _our_version(), command, ["--workers", str(WORKERS)])
+    arguments = ["--workers", str(WORKERS)]
+    return Side("registry-server", _our_version(), command, _config, arguments)
 
 
 def peer(name: str = PEER) -> Side:
@@ -78,100 +74,45 @@ def peer(name: str = PEER) -> Side:
     if shutil.which(PEER) is None:
         raise NotReady(f"{PEER} is not installed (Debian: apt-get install {PEER})")
     said = subprocess.run([PEER, "--version"], check=True, capture_output=True, text=True).stdout
-    return Side(name, said.strip(), [PEER, "serve"])
+    return Side(name, said.strip(), [PEER, "serve"], _config)
 
 
-def _our_version() -> str:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    commit = subprocess.run(
+def nginx() -> Side | None:
+    """Return nginx with as many workers as ours has; None where it is not installed."""
+    program = shutil.which(NGINX, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PROGRAMS}")
+    if program is None:
+        return None
+    said = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
+    # Before it has read its configuration it would write to the system's log; -e keeps it out.
+    command = [program, "-e", "stderr", "-c"]
+    return Side(NGINX, said.strip().rpartition(" ")[2], command, _nginx_config)
+
+
+def commit() -> str:
+    """Return the commit that is measured, `-dirty` when it was changed; empty without git."""
+    return subprocess.run(
         ["git", "--no-optional-locks", "describe", "--always", "--dirty"],
         cwd=PROJECT,
         check=False,
         capture_output=True,
         text=True,
     ).stdout.strip()
+
+
+def _our_version() -> str:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     stack = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "uvloop", "starlette"))
-    built = f"{project['version']} {commit}".strip()
+    built = f"{project['version']} {commit()}".strip()
     return f"{built} ({WORKERS} workers, Python {platform.python_version()}, {stack})"
 
 
-@contextmanager
-def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
-    """Serve `root` for the duration of the block; config and log lie in `folder`.
-
-    Raises `BenchmarkError` with the last line of the log when the server does not answer.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    root.mkdir(parents=True, exist_ok=True)
-    port, config = _free_port(), folder / "config.yml"
-    config.write_text(CONFIG.format(root=root, port=port))
-    log = folder / "server.log"
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        with held_back():
-            process = _start([*side.command, str(config), *side.arguments], log)
-            stack.callback(_stop, process, side.name)
-        _wait_for_answer(process, port, start + START_SECONDS, log)
-        started = time.perf_counter() - start
-        _settle(process.pid)
-        yield Server(process.pid, port, started)
+def _config(root: Path, port: int, _folder: Path) -> str:
+    return CONFIG.format(root=root, port=port)
 
 
-def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env={
-                key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C reaches us alone; we stop the server
-        )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for_answer(
-    process: subprocess.Popen[bytes], port: int, deadline: float, log: Path
-) -> None:
-    while time.perf_counter() < deadline:
-        if process.poll() is not None:
-            said = log.read_text(errors="replace").split("\n")
-            last = next((line for line in reversed(said) if line.strip()), "nothing in its log")
-            raise BenchmarkError(f"the server ended with exit code {process.returncode}: {last}")
-        try:
-            with Connection(port, timeout=START_SECONDS) as connection:
-                if connection.exchange(request_head("GET", "/v2/")).status == 200:
-                    return
-        except (OSError, BenchmarkError):
-            pass  # not listening yet, or not ready to answer
-        time.sleep(POLL_SECONDS)
-    raise BenchmarkError(f"the server did not answer within {START_SECONDS:.0f} s")
-
-
-def _settle(pid: int) -> None:
-    """Wait until the server is idle: a worker that answers first would get every connection."""
-    deadline, before = time.perf_counter() + START_SECONDS, -1.0
-    while time.perf_counter() < deadline and (now := proc.cpu_seconds(pid)) > before:
-        before = now
-        time.sleep(IDLE_SECONDS)
-
-
-def _stop(process: subprocess.Popen[bytes], name: str) -> None:
-    """Ask the server to end, wait, and end whatever is left of its session."""
-    with held_back():
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            print(f"{name} did not stop within {STOP_SECONDS:.0f} s of SIGTERM", file=sys.stderr)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _nginx_config(root: Path, port: int, folder: Path) -> str:
+    # Started by root it would give its workers to nobody, who may not enter our folder.
+    user = "" if os.geteuid() else f"user {pwd.getpwuid(0).pw_name};"
+    return NGINX_CONFIG.format(
+        user=user, workers=WORKERS, folder=folder, port=port, root=root.resolve()
+    )

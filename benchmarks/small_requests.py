@@ -7,6 +7,7 @@ from benchmarks.errors import expect
 from benchmarks.headload import HeadLoad
 from benchmarks.layout import MANIFEST_TYPE, describe
 from benchmarks.load import Load
+from benchmarks.metering import Meter
 from benchmarks.seeds import IMAGE, TAG, manifest_bytes
 from benchmarks.stage import Stage
 from benchmarks.wrk import GetLoad
@@ -19,10 +20,11 @@ MICRO = 1e6
 def rate_and_cpu(stage: Stage, load: GetLoad | HeadLoad) -> tuple[float, float]:
     """Return answers per second, and the server's CPU in microseconds per answer."""
     load.run(stage.plan.warmup_seconds)
-    before = stage.server.cpu_seconds()
+    meter = Meter.start(stage.server.pid)
     found: Load = load.run(stage.plan.seconds)
-    used = stage.server.cpu_seconds() - before
-    return found.rate, used / found.requests * MICRO
+    used = meter.stop()
+    stage.client_shares.append(used.client_share)
+    return found.rate, used.server / found.requests * MICRO
 
 
 def get_manifest(stage: Stage) -> tuple[float, float]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.layout import Tree
-from benchmarks.material import Material
-from benchmarks.servers import Server
+from benchmarks.material import PIECE_BYTES, Material, Sizes
+from benchmarks.processes import Server
 
 MB = 1_000_000
 GB = 1_000_000_000
@@ -25,6 +25,7 @@ class Plan:
     streams: int = 8
     stream_downloads: int = 2
     pushed_bytes: int = 500 * MB
+    pushes: int = 1
     warmup_bytes: int = 16 * MB
     clients: int = 8
     images_each: int = 2000
@@ -33,6 +34,17 @@ class Plan:
     repositories: int = 5_000
     page: int = 100
     list_connections: int = 4
+    chunks: int = 2000
+    chunk_window: int = 100
+    flat_clients: int = 16
+    flat_bytes: int = 2 * GB
+    growth_points: int = 4
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes of the bodies this plan needs."""
+        flat = self.flat_bytes // PIECE_BYTES
+        return Sizes(self.served_bytes, self.pushed_bytes, self.warmup_bytes, self.chunks, flat)
 
 
 QUICK = Plan(
@@ -42,18 +54,29 @@ QUICK = Plan(
     images_each=200,
     tags=1_000,
     repositories=500,
+    chunks=60,
+    chunk_window=20,
+    flat_clients=4,
+    flat_bytes=50 * MB,
+    growth_points=2,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A server over a prepared root; `notes` is for what a reader of the figure must know."""
+    """A server over a prepared root, and a folder beside it to write into.
+
+    `notes` is for what a reader of the figure must know, `client_shares` for which share of the
+    CPU the client took (`Used.client_share`).
+    """
 
     server: Server
     material: Material
     plan: Plan
     script: Path
+    folder: Path
     notes: list[str] = field(default_factory=list)
+    client_shares: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +95,19 @@ class Scenario:
     """One start of a server over a root, and what is measured on it, in order.
 
     `prepare` writes the root. It is written anew for each start, unless it is costly and nothing
-    is pushed: then it is written once per server, and kept.
+    is pushed: then it is written once per server, and kept. What takes long and varies little
+    is measured in the first round only. With `has_floor` nginx is measured on the same root.
     """
 
     name: str
     prepare: Callable[[Tree, Material, Plan], None]
     measures: Sequence[Measure]
+    plan: Plan
     keeps_root: bool = False
+    is_once: bool = False
+    has_floor: bool = False
+
+    @property
+    def key(self) -> str:
+        """What names this scenario alone: the key of its first figure."""
+        return self.measures[0].figures[0].key

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from benchmarks.figures import Line, Summary, summarise
+from benchmarks.figures import Better, Line, Summary, summarise
+from benchmarks.targets import Target
 
 
 def number(value: float) -> str:
@@ -45,10 +46,16 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 2) -> str:
     )
 
 
-def render(lines: Sequence[Line], ours: str, theirs: str) -> str:
+def render(title: str, lines: Sequence[Line], ours: str, theirs: str) -> str:
     """Return the table of ratios."""
-    head = ["measurement", "unit", ours, theirs, "ratio"]
+    head = [title, "unit", ours, theirs, "ratio"]
     return aligned([head, *(row(line) for line in lines)])
+
+
+def bound(target: Target) -> str:
+    """Say in words what a target asks for."""
+    side = "at least" if target.better is Better.MORE else "at most"
+    return f"{side} {target.limit:,g} {target.unit} {target.claim}".rstrip()
 
 
 def remarks(lines: Sequence[Line]) -> list[str]:

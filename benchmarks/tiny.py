@@ -15,6 +15,7 @@ from benchmarks.checks import fetch_ok
 from benchmarks.client import Connection, request_head, sized
 from benchmarks.errors import expect
 from benchmarks.layout import MANIFEST_TYPE, Descriptor, describe, image_manifest
+from benchmarks.metering import Meter
 from benchmarks.pushes import BINARY, with_digest
 from benchmarks.stage import Stage
 
@@ -23,16 +24,15 @@ MILLI = 1e3
 
 
 class Window:
-    """The moment when every client is warm: wall-clock seconds and the server's CPU by then."""
+    """The span that counts: from the moment when every client is warm."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.begin = self.cpu = 0.0
+        self._pid = stage.server.pid
+        self.meter = Meter.start(self._pid)
 
     def open(self) -> None:
-        """Remember now."""
-        self.cpu = self._stage.server.cpu_seconds()
-        self.begin = time.perf_counter()
+        """Begin anew, now."""
+        self.meter = Meter.start(self._pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,14 @@ def _push(stage: Stage, clients: int) -> tuple[float, float]:
             names = [f"tiny/{clients}-{number}" for number in range(clients)]
             running = [pool.submit(_client, stage, name, warm, stop) for name in names]
             runs = [one.result() for one in running]
-            used = stage.server.cpu_seconds() - window.cpu
+            used = window.meter.stop()
         finally:
             stop.set()
             warm.abort()
     images = sum(run.images for run in runs)
-    return images / (max(run.end for run in runs) - window.begin), used / images * MILLI
+    stage.client_shares.append(used.client_share)
+    seconds = max(run.end for run in runs) - window.meter.begin
+    return images / seconds, used.server / images * MILLI
 
 
 def _client(stage: Stage, repository: str, warm: Barrier, stop: Event) -> Run:

@@ -53,7 +53,7 @@ class GetLoad:
 
     def _command(self, seconds: int) -> list[str]:
         headers = [part for pair in self.headers.items() for part in ("-H", ": ".join(pair))]
-        sizes = [f"-t{THREADS}", f"-c{self.connections}", f"-d{seconds}s"]
+        sizes = [f"-t{min(THREADS, self.connections)}", f"-c{self.connections}", f"-d{seconds}s"]
         url = f"http://127.0.0.1:{self.port}{self.target}"
         script = ["-s", str(self.script)]
         return [PROGRAM, *sizes, f"--timeout={TIMEOUT_SECONDS}s", *script, *headers, url]

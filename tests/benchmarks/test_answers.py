@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,7 +94,6 @@ def test_a_get_answer_of_another_status_or_length_is_no_figure(
 
 def test_the_cheap_client_reads_whole_answers_and_keeps_its_connection(port: int) -> None:
     with Connection(port) as connection:
-        buffer = memoryview(bytearray(100))
         for _ in range(2):
             answer = connection.exchange(request_head("GET", "/right"))
             assert (answer.status, answer.body) == (200, BODY)
@@ -101,4 +101,32 @@ def test_the_cheap_client_reads_whole_answers_and_keeps_its_connection(port: int
             assert not answer.says(b"content-length", b"500")
             assert answer.location() == "/v2/a?b=c"
             assert connection.exchange(request_head("HEAD", "/wrong")).status == 404
-            assert connection.download(request_head("GET", "/right"), buffer)[1] == len(BODY)
+            assert connection.download(request_head("GET", "/right"))[1] == len(BODY)
+
+
+def test_a_thrown_away_body_is_counted_to_the_byte_and_leaves_the_connection_usable(
+    port: int,
+) -> None:
+    with Connection(port) as connection:
+        answer, left = connection.begin(request_head("GET", "/right"))
+        while left:
+            count = connection.discard(min(left, 1000))
+            assert 0 < count <= 1000
+            left -= count
+        assert len(answer.body) <= len(BODY)
+        assert connection.exchange(request_head("GET", "/right")).body == BODY
+
+
+def test_a_body_that_ends_too_early_is_a_wrong_answer() -> None:
+    request = request_head("GET", "/")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Connection(listener.getsockname()[1]) as connection,
+    ):
+        peer, _ = listener.accept()
+        with peer:
+            connection.send(request)
+            assert peer.recv(len(request)) == request
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
+        with pytest.raises(WrongAnswer, match="too early"):
+            connection.download(b"")

@@ -1,7 +1,10 @@
 """The command line's answers when there is nothing to measure."""
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import servers
 from benchmarks.__main__ import main
 
 
@@ -31,3 +34,16 @@ def test_a_wrong_choice_is_named_with_exit_code_2(
         main(arguments)
     assert ended.value.code == 2
     assert arguments[-1].rpartition("=")[2] in capsys.readouterr().err
+
+
+def test_without_nginx_there_is_no_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nginx"
+    program.write_text("#!/bin/sh\necho 'nginx version: nginx/9.8.7' >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(servers, "SYSTEM_PROGRAMS", str(tmp_path))
+    found = servers.nginx()
+    assert found is not None
+    assert (found.version, found.command[0]) == ("nginx/9.8.7", str(program))
+    program.unlink()
+    assert servers.nginx() is None

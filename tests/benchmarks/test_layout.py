@@ -5,7 +5,13 @@ import io
 from pathlib import Path
 
 from benchmarks.layout import Tree
-from benchmarks.material import DOCKER_CHUNK_BYTES, write_chunked, write_random
+from benchmarks.material import (
+    DOCKER_CHUNK_BYTES,
+    PIECE_BYTES,
+    repeated,
+    write_chunked,
+    write_random,
+)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -32,13 +38,23 @@ def test_a_tagged_manifest_is_written_as_distribution_writes_it(tmp_path: Path) 
     }
 
 
+def test_a_repeated_content_is_named_by_the_digest_of_all_its_bytes(tmp_path: Path) -> None:
+    content = repeated(3)
+    body = content.write(tmp_path / "body")
+    written = body.file.read_bytes()
+    assert written == content.piece * 3
+    assert (content.count, content.blob.size) == (3, 3 * PIECE_BYTES)
+    assert body.blob.digest == f"sha256:{hashlib.sha256(written).hexdigest()}"
+
+
 def test_the_chunked_form_decodes_to_the_body(tmp_path: Path) -> None:
-    body = write_random(tmp_path / "body", 2 * DOCKER_CHUNK_BYTES + 5)
+    whole = PIECE_BYTES // DOCKER_CHUNK_BYTES + 1
+    body = write_random(tmp_path / "body", whole * DOCKER_CHUNK_BYTES + 5)
     wire = io.BytesIO(write_chunked(body.file, tmp_path / "chunked").read_bytes())
     decoded = []
     while size := int(wire.readline(), 16):
         decoded.append(wire.read(size))
         assert wire.read(2) == b"\r\n"
     assert wire.read() == b"\r\n"
-    assert [len(piece) for piece in decoded] == [DOCKER_CHUNK_BYTES, DOCKER_CHUNK_BYTES, 5]
+    assert [len(piece) for piece in decoded] == [*[DOCKER_CHUNK_BYTES] * whole, 5]
     assert f"sha256:{hashlib.sha256(b''.join(decoded)).hexdigest()}" == body.blob.digest

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def test_a_command_with_spaces_and_parentheses_does_not_shift_the_fields(tmp_pat
     add_process(tmp_path, 7, 3, (1, 2, 30, 40))
     found = parse_stat((tmp_path / "7" / "stat").read_text())
     assert (found.pid, found.parent) == (7, 3)
-    assert found.cpu_seconds == pytest.approx(73 / TICKS_PER_SECOND)
+    assert found.own_seconds == pytest.approx(3 / TICKS_PER_SECOND)
+    assert found.reaped_seconds == pytest.approx(70 / TICKS_PER_SECOND)
 
 
 def test_a_tree_holds_descendants_of_every_generation_and_nobody_else(tmp_path: Path) -> None:
@@ -33,8 +35,25 @@ def test_a_tree_holds_descendants_of_every_generation_and_nobody_else(tmp_path: 
         add_process(tmp_path, pid, parent, (pid, 0, 0, 0))
     (tmp_path / "meminfo").touch()
     assert [process.pid for process in tree(9, tmp_path)] == [9, 5, 12]
-    assert cpu_seconds(9, tmp_path) == pytest.approx((9 + 5 + 12) / TICKS_PER_SECOND)
     assert tree(77, tmp_path) == []
+
+
+def test_cpu_of_a_living_process_is_counted_more_finely_than_in_ticks() -> None:
+    before, used = cpu_seconds(os.getpid()), time.process_time()
+    while time.process_time() - used < 0.0021:
+        pass
+    assert 0.002 < cpu_seconds(os.getpid()) - before < time.process_time() - used + 0.01
+
+
+def test_cpu_of_a_living_descendant_is_counted() -> None:
+    command = [sys.executable, "-c", BURN + "\n" + REPORT]
+    before = cpu_seconds(os.getpid())
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        used = cpu_seconds(os.getpid()) - before
+        process.communicate()
+    assert used >= 0.19
 
 
 def test_cpu_of_a_child_that_ended_is_counted() -> None:

@@ -18,14 +18,14 @@ def test_a_wide_spread_is_marked_and_a_single_value_has_none() -> None:
 
 
 def test_columns_are_aligned_and_the_ratio_is_shown() -> None:
-    lines = render([Line(GET, ours=[300], theirs=[100])], "ours", "theirs").splitlines()
+    lines = render("what", [Line(GET, ours=[300], theirs=[100])], "ours", "theirs").splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[2].split("|")[3:6] == ["  300 ", "    100 ", " 3.00 x "]
 
 
 def test_a_failed_figure_shows_no_number_but_its_reason() -> None:
     failed = Line(GET, ours=[300], theirs=[], failures=["theirs: answered 500"])
-    assert "300" not in render([failed], "ours", "theirs")
+    assert "300" not in render("what", [failed], "ours", "theirs")
     assert remarks([failed]) == ["not reported: GET: theirs: answered 500"]
 
 

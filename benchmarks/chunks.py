@@ -1,0 +1,97 @@
+"""One upload in many chunks: does the last hundred cost what the first hundred did?
+
+A chunk is a PATCH of its own. A server that reads again what it holds already, to go on with the
+digest, pays more for each chunk than for the one before.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+from benchmarks.client import Connection, request_head
+from benchmarks.errors import expect
+from benchmarks.ground import level
+from benchmarks.metering import Meter, Used
+from benchmarks.pushes import BINARY, begin, finish
+from benchmarks.stage import GB, MB, Stage
+
+REPOSITORY = "library/chunks"
+LONGEST_SECONDS = 300.0
+
+Send = Callable[[bytes, bytes], str]
+"""Send the head and the body of a PATCH; return where the next one goes."""
+
+
+def one_connection(stage: Stage) -> tuple[float, float, float, float]:
+    """Send every chunk over the same connection.
+
+    Returns MB/s, server CPU seconds per GB, and how many times the CPU and the seconds of the
+    first chunks the last as many took.
+    """
+    with Connection(stage.server.port) as connection:
+        return _push(stage, partial(_send, connection))
+
+
+def new_connections(stage: Stage) -> tuple[float, float, float, float]:
+    """Send every chunk over a connection of its own, so that any worker may get it.
+
+    Returns the same as `one_connection`.
+    """
+
+    def send(head: bytes, body: bytes) -> str:
+        with Connection(stage.server.port) as connection:
+            return _send(connection, head, body)
+
+    before = stage.server.cpu_by_process()
+    found = _push(stage, send)
+    after = stage.server.cpu_by_process()
+    busiest = max(after[pid] - before.get(pid, 0.0) for pid in after)
+    total = sum(after.values()) - sum(before.values())
+    stage.notes.append(f"the busiest process of the server took {busiest / total:.0%} of its CPU.")
+    return found
+
+
+def _push(stage: Stage, send: Send) -> tuple[float, float, float, float]:
+    content, window = stage.material.in_chunks, stage.plan.chunk_window
+    with Connection(stage.server.port) as connection:
+        location = begin(connection, REPOSITORY)
+    spans: list[Used] = []
+    ends = (0, window, stage.plan.chunks - window, stage.plan.chunks)
+    for first, last in pairwise(ends):
+        used, location = _send_some(stage, send, location, range(first, last))
+        spans.append(used)
+    with Connection(stage.server.port) as connection:
+        finish(connection, location, content.blob.digest)
+    server, seconds = sum(each.server for each in spans), sum(each.seconds for each in spans)
+    client = sum(each.client for each in spans)
+    stage.client_shares.append(Used(seconds, server, client).client_share)
+    growth = spans[-1].server / spans[0].server, spans[-1].seconds / spans[0].seconds
+    size = content.blob.size
+    return size / MB / seconds, server / (size / GB), *growth
+
+
+def _send_some(stage: Stage, send: Send, location: str, numbers: range) -> tuple[Used, str]:
+    """Send some chunks; return what that took and where the next one goes."""
+    piece = stage.material.in_chunks.piece
+    level(stage.folder, stage.plan.chunk_window * len(piece))
+    meter, deadline = Meter.start(stage.server.pid), time.perf_counter() + LONGEST_SECONDS
+    for number in numbers:
+        location = send(_head(location, number * len(piece), len(piece)), piece)
+        in_time = time.perf_counter() < deadline
+        expect(in_time, f"only {number + 1} chunks in {LONGEST_SECONDS:.0f} s")
+    return meter.stop(), location
+
+
+def _head(location: str, begin: int, size: int) -> bytes:
+    span = f"{begin}-{begin + size - 1}"
+    headers = {"Content-Type": BINARY, "Content-Length": str(size), "Content-Range": span}
+    return request_head("PATCH", location, headers)
+
+
+def _send(connection: Connection, head: bytes, body: bytes) -> str:
+    connection.send(head)
+    connection.send(body)
+    answer = connection.answer()
+    expect(answer.status == 202, f"PATCH of an upload answered {answer.status}")
+    return answer.location()
