@@ -1,9 +1,10 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Counted ─ AccessLog ─ StripPrefix ─ Headers ─ FastAPI ─ routes of /v2 ─ Gate
-                                                                        │
-        AccessController ───────────────────────────────────────────────┤
-        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────┘
+Counted ─ AccessLog ─ StripPrefix ─ Headers ─ Dispatcher ─ endpoints of /v2 ─ Gate
+                                                  │                            │
+                                  FastAPI ────────┘                            │
+        AccessController ──────────────────────────────────────────────────────┤
+        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ──────────────┘
                                                         │
                                                       Driver
 """
@@ -27,7 +28,9 @@ from registry_server.config import Settings
 from registry_server.gate import Gate
 from registry_server.middleware import AccessLog, Counted, Headers, InFlight, StripPrefix
 from registry_server.tasks import purge_uploads_for_ever
-from registry_server.v2.routes import routes
+from registry_server.v2.dispatch import Dispatcher
+from registry_server.v2.offload import Offload
+from registry_server.v2.routes import endpoints
 from registry_server.v2.urls import Urls
 from storage.drivers.base import Driver
 from storage.drivers.filesystem import FilesystemDriver
@@ -62,17 +65,16 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
         lifespan=_lifespan(settings, driver, in_flight),
         redirect_slashes=False,
     )
-    app.router.routes.extend(
-        routes(
-            gate,
-            _urls(settings),
-            most_tags=settings.tags.maxtags or None,
-            most_names=settings.catalog.maxentries,
-        )
-    )
     app.router.routes.append(Route("/", _alive))
     errors.install(app)
-    return Counted(_wrapped(app, settings), in_flight)
+    table = endpoints(
+        gate,
+        _urls(settings),
+        Offload(settings.http.accelredirect),
+        most_tags=settings.tags.maxtags or None,
+        most_names=settings.catalog.maxentries,
+    )
+    return Counted(_wrapped(Dispatcher(table, rest=app), settings), in_flight)
 
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
@@ -86,7 +88,9 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
 
 def _wrapped(app: ASGIApp, settings: Settings) -> ASGIApp:
     headers = settings.http.headers.items()
-    app = Headers(app, [(name, value) for name, values in headers for value in values])
+    extra = [(name, value) for name, values in headers for value in values]
+    if extra:
+        app = Headers(app, extra)
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)

@@ -7,9 +7,11 @@ be used, said in one line each and never as a traceback.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,6 +22,7 @@ from registry_server import logs, startup
 from registry_server.config import ConfigError, Endpoint, Loaded, Overrides, Settings, load
 from registry_server.config.durations import parse_duration_with_unit
 
+FAILED = 1
 UNUSABLE = 2
 
 logger = logging.getLogger(__name__)
@@ -50,17 +53,27 @@ def serve(
 
     Without CONFIG: ./data on 127.0.0.1:5000, and REGISTRY_* variables.
     """
-    from registry_server import server
-
     loaded = _load(config, Overrides(host=host, port=port, root=root, workers=workers))
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)
     folder = loaded.settings.storage.filesystem.rootdirectory
+    _serve(loaded.settings, lambda endpoint: _announce(endpoint, folder))
+
+
+def _serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
+    # Of what is imported nothing is garbage; the server sees to the collector before it serves.
+    gc.disable()
+    from registry_server import server
+    from registry_server.workers.supervisor import WorkersFailed
+
+    gc.enable()
     try:
-        server.serve(loaded.settings, lambda endpoint: _announce(endpoint, folder))
+        server.serve(settings, announce)
     except startup.StartupError as error:
         _fail(str(error))
+    except WorkersFailed as error:
+        _fail(str(error), code=FAILED)
 
 
 @app.command()
@@ -134,9 +147,9 @@ def _announce(endpoint: Endpoint, root: Path) -> None:
     typer.echo(f"registry-server: serving {root} on {endpoint}", err=True)
 
 
-def _fail(reason: str) -> NoReturn:
+def _fail(reason: str, code: int = UNUSABLE) -> NoReturn:
     typer.echo(f"registry-server: {reason}", err=True)
-    raise typer.Exit(UNUSABLE)
+    raise typer.Exit(code)
 
 
 def main() -> None:

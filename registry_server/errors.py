@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
 
 from registry_server import envelope
 from registry_server.envelope import Entry, entry
@@ -49,6 +48,7 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
     problems.TooManyTags: (414, "TAG_INVALID"),
 }
+_FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
 _FAILED = "the registry failed; its log says why"
@@ -66,28 +66,17 @@ _MOST_MISSING = 1000
 
 
 def install(app: FastAPI) -> None:
-    """Have `app` answer every exception with the envelope."""
-
-    async def not_allowed(request: Request, error: Exception) -> Response:
-        """Name every method the path has, as a 405 must; Starlette knows those of one route."""
-        response = await render(request, error)
-        allowed = _methods(app, request) - _refused(error)
-        response.headers["Allow"] = ", ".join(sorted(allowed))
-        return response
-
-    for kind in (*_TABLE, ClientDisconnect, HTTPException, OSError, Exception):
+    """Have `app` answer every exception with the envelope, as `v2.dispatch` does."""
+    for kind in (*_FORESEEN, Exception):
         app.add_exception_handler(kind, render)
-    for what in (405, errors.OperationDisabled):
-        app.add_exception_handler(what, not_allowed)
 
 
-def _methods(app: FastAPI, request: Request) -> set[str]:
-    routes = (route for route in app.router.routes if isinstance(route, Route))
-    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in matching for method in route.methods or ()}
+def is_foreseen(error: Exception) -> bool:
+    """Tell whether `render` has all there is to say about an exception; else it is a mistake."""
+    return isinstance(error, _FORESEEN)
 
 
-def _refused(error: Exception) -> set[str]:
+def switched_off(error: Exception) -> set[str]:
     """Return the methods a configuration has switched off, if that is what the error says."""
     if not isinstance(error, errors.OperationDisabled):
         return set()

@@ -6,12 +6,16 @@ caller chose (CVE-2026-48710).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from starlette.requests import Request
 
 from registry_server.auth.access import AccessController, Action
 from storage.digest import Digest
 from storage.interfaces import Registry, Repository
 from storage.names import RepositoryName
+
+_MOST_OPEN = 1024
 
 
 class Gate:
@@ -20,6 +24,8 @@ class Gate:
     def __init__(self, registry: Registry, access: AccessController) -> None:
         self._registry = registry
         self._access = access
+        # An opened repository remembers nothing, so one serves all who may have it.
+        self._open = lru_cache(maxsize=_MOST_OPEN)(registry.repository)
 
     async def base(self, request: Request) -> None:
         """Let the caller learn that this is a registry."""
@@ -32,7 +38,7 @@ class Gate:
         """
         name = RepositoryName.parse(request.path_params["name"])
         await self._access.authorize(request, name, *actions)
-        return self._registry.repository(name)
+        return self._open(name)
 
     async def catalog(self, request: Request) -> Registry:
         """Open the registry to be listed."""

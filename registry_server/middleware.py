@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,7 @@ access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class Headers:
-    """Adds the API version under `/v2/`, and the configured headers everywhere."""
+    """Adds the configured headers to every answer."""
 
     def __init__(self, app: ASGIApp, extra: Iterable[tuple[str, str]]) -> None:
         self._app = app
@@ -32,17 +32,11 @@ class Headers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back with more headers."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        added = self._extra
-        if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
-            added = [envelope.API_VERSION, *added]
 
-        async def send_more(message: Message) -> None:
+        def send_more(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *added]
-            await send(message)
+                message["headers"] = [*message["headers"], *self._extra]
+            return send(message)
 
         await self._app(scope, receive, send_more)
 
@@ -97,13 +91,15 @@ class Counted:
 class _Answer:
     """An answer on its way, and whether any of it is: then there is no other."""
 
+    __slots__ = ("_send", "has_begun")
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.has_begun = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         self.has_begun = True
-        await self._send(message)
+        return self._send(message)
 
 
 async def _cut(scope: Scope, answer: _Answer) -> None:
@@ -155,7 +151,8 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
             else:
-                sent += len(message.get("body", b""))
+                # A body, or what the kernel sends of a file.
+                sent += message.get("count", 0) or len(message.get("body", b""))
             await send(message)
 
         try:

@@ -40,8 +40,11 @@ class Lru(Generic[K, V]):
         """Hold `value`, letting go of what was not used for longest; too costly a one is not."""
         cost = self._cost(value)
         with self._lock:
-            if cost > self._limit // 8 or key in self._held:
+            if cost > self._limit // 8:
                 return
+            before = self._held.pop(key, None)
+            if before is not None:
+                self.size -= self._cost(before)
             self._held[key] = value
             self.size += cost
             while self.size > self._limit:

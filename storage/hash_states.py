@@ -1,6 +1,8 @@
-"""The hash states of one upload session: written down after each request, taken up by the next."""
+"""The hash states of one upload session: written down by one request, taken up by another."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from storage import paths
 from storage.digest import CANONICAL, HEX_LENGTHS
@@ -23,6 +25,12 @@ class HashStates:
         self._hashers = hashers
         self._name = name
         self._id = id
+        self._there: list[tuple[str, int]] = []
+
+    def first(self, algorithm: str) -> Mapping[str, bytes]:
+        """Return the notes that tell a later request which algorithm a session is begun with."""
+        state = None if algorithm == CANONICAL else self._hashers.new(algorithm).state()
+        return {} if state is None else {self._path(algorithm, 0): state}
 
     async def newest(self, length: int) -> Hasher:
         """Take up the state that covers most of the first `length` bytes, or start over.
@@ -31,11 +39,11 @@ class HashStates:
         may come in place of those that were lost, and it would vouch for them.
         """
         listed = await self._list()
-        for algorithm, offset in listed:
-            if offset > length:
-                await self._driver.staging.discard(self._path(algorithm, offset))
-        found = [state for state in listed if state[1] <= length]
-        for algorithm, offset in sorted(found, key=lambda state: state[1], reverse=True):
+        self._there = [state for state in listed if state[1] <= length]
+        for state in listed:
+            if state[1] > length:
+                await self._driver.staging.discard(self._path(*state))
+        for algorithm, offset in sorted(self._there, key=lambda state: state[1], reverse=True):
             if offset:
                 hasher = self._hashers.restore(algorithm, await self._read(algorithm, offset))
                 if hasher is not None and hasher.length == offset:
@@ -47,21 +55,20 @@ class HashStates:
         return self._hashers.new(algorithm)
 
     async def note(self, hasher: Hasher) -> None:
-        """Write down a state that covers durable bytes, then drop those it supersedes.
-
-        The state at 0 tells a later request which algorithm the session was begun with.
-        """
-        state = hasher.state()
+        """Write down a state that covers durable bytes, then drop those it supersedes."""
+        state, noted = hasher.state(), (hasher.algorithm, hasher.length)
         if state is None:
             return
-        superseded = await self._list()
-        await self._driver.note(self._path(hasher.algorithm, hasher.length), state)
-        for algorithm, offset in superseded:
-            if (algorithm, offset) != (hasher.algorithm, hasher.length):
-                await self._driver.staging.discard(self._path(algorithm, offset))
+        await self._driver.note(self._path(*noted), state)
+        superseded = [one for one in self._there if one != noted]
+        self._there = [noted]
+        for one in superseded:
+            await self._driver.staging.discard(self._path(*one))
 
     async def _list(self) -> list[tuple[str, int]]:
         folder = paths.upload_states(self._name, self._id)
+        if not await self._driver.exists(folder):
+            return []
         return await self._driver.batch(
             lambda view: [
                 (algorithm, int(name))

@@ -23,13 +23,12 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from storage.buffers import Buffer
 from storage.digest import HEX_LENGTHS, Digest
 
 logger = logging.getLogger(__name__)
-
-Buffer: TypeAlias = bytes | bytearray
 
 
 class Hasher(Protocol):
@@ -144,9 +143,12 @@ class LibcryptoHasher:
 
     def update(self, data: Buffer) -> None:
         """Hash `data` as well; ctypes releases the GIL meanwhile."""
-        start = data if isinstance(data, bytes) else (ctypes.c_char * len(data)).from_buffer(data)
-        self._update(ctypes.byref(self._context), start, ctypes.c_size_t(len(data)))
-        self.length += len(data)
+        if isinstance(data, memoryview) and data.readonly:
+            data = data.tobytes()  # ctypes points at nothing that it may not write
+        if data:
+            start = data if isinstance(data, bytes) else ctypes.byref(_first_byte(data))
+            self._update(ctypes.byref(self._context), start, ctypes.c_size_t(len(data)))
+            self.length += len(data)
 
     def digest(self) -> Digest:
         """Name everything hashed so far, on a copy: finishing spoils a context."""
@@ -174,6 +176,11 @@ class LibcryptoHasher:
         context.bits_high = (length << 3) >> layout.word_bits
         self.length = length
         return True
+
+
+def _first_byte(data: bytearray | memoryview) -> ctypes.c_char:
+    """Return where the bytes begin, and keep them there; a memoryview must be a writable one."""
+    return ctypes.c_char.from_buffer(data)
 
 
 class LibcryptoHashers:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
+from storage.buffers import Buffer, HasDescriptor
 from storage.digest import Digest
 from storage.listing import Page
 from storage.manifests import Descriptor, Manifest, StoredManifest
@@ -26,11 +28,30 @@ class Blob(Protocol):
 
     size: int
 
+    @property
+    def file(self) -> HasDescriptor | None:
+        """The file that holds exactly the blob, for a kernel to send from; None without one."""
+
     def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `stop`."""
 
     async def close(self) -> None:
         """Let go; calling it twice does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """A file that holds all of a blob, `size` bytes.
+
+    `path` is relative to the folder of all blobs, with slashes: `<alg>/<two hex>/<hex>/data`.
+    """
+
+    path: str
+    size: int
+
+
+# Where somebody else may fetch a blob. Storage that signs URLs would offer one of those here.
+Place: TypeAlias = BlobFile
 
 
 class Blobs(Protocol):
@@ -41,6 +62,13 @@ class Blobs(Protocol):
 
     async def open(self, digest: Digest) -> Blob:
         """Open a blob, which the caller closes; raise `BlobUnknown`."""
+
+    async def place(self, digest: Digest) -> Place | None:
+        """Tell where somebody else may fetch a blob; raise `BlobUnknown`.
+
+        None when it is to be had from `open` alone. What is there may be collected later, once
+        the blob is a member nowhere; who was sent there then finds nothing.
+        """
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         """Make a blob of `source` a member here, durably; raise `BlobUnknown` if it has none.
@@ -89,8 +117,10 @@ class Upload(Protocol):
     def length(self) -> int:
         """How many bytes the session holds."""
 
-    async def append(self, source: AsyncIterator[bytes], chunk: Chunk) -> None:
+    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
         """Add what `source` yields. If it breaks off, what arrived is kept.
+
+        What it yields may be written into again once the third one behind it is asked for.
 
         Raises `ChunkOutOfOrder` before reading anything and `ChunkSizeMismatch` after undoing.
         """

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
+from storage.drivers.changes import Put
 from storage.errors import DigestInvalid, PathNotFound
 
 logger = logging.getLogger(__name__)
@@ -31,15 +32,20 @@ class Links:
             return None
 
     async def write(self, path: str, digest: Digest) -> None:
-        """Point a link at `digest`, durably.
-
-        Call it after what it points to is durable, or a crash leaves a dangling promise.
-        """
-        await self._driver.write(path, str(digest).encode())
+        """Point a link at `digest`, which is durable, durably."""
+        await self._driver.publish((link_to(path, digest),))
 
     async def remove(self, path: str) -> bool:
         """Remove a link, durably, before what it points to; return whether there was one."""
         return await self._driver.delete(path)
+
+
+def link_to(path: str, digest: Digest) -> Put:
+    """Return the change that points a link at `digest`.
+
+    It belongs in a step after the one that makes what it points to durable.
+    """
+    return Put(path, str(digest).encode())
 
 
 def read_link(view: View, path: str) -> Digest | None:

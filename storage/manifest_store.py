@@ -14,6 +14,7 @@ from storage.blobs import read_verified
 from storage.cache import Lru
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
+from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid
 from storage.manifests import (
     MANIFEST_LIMIT,
@@ -46,9 +47,12 @@ class ManifestStore:
                 self._known.put(digest, known)
         return known
 
-    async def put(self, digest: Digest, manifest: Manifest) -> None:
-        """Store a manifest whose bytes hash to `digest`, durably."""
-        await self._driver.write(paths.blob(digest), manifest.raw)
+    def put(self, digest: Digest, manifest: Manifest) -> Put:
+        """Return the change that stores a manifest whose bytes hash to `digest`."""
+        return Put(paths.blob(digest), manifest.raw)
+
+    def remember(self, digest: Digest, manifest: Manifest) -> None:
+        """Have a manifest that was stored at hand; its bytes hash to `digest`."""
         self._known.put(digest, StoredManifest(digest, manifest.media_type, manifest.raw))
 
 

@@ -14,6 +14,7 @@ from storage.interfaces import (
     Blob,
     Blobs,
     Manifests,
+    Place,
     Referrers,
     Registry,
     Repository,
@@ -80,6 +81,9 @@ class _UndeletableBlobs:
 
     async def open(self, digest: Digest) -> Blob:
         return await self._inner.open(digest)
+
+    async def place(self, digest: Digest) -> Place | None:
+        return await self._inner.place(digest)
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         await self._inner.mount(digest, source)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from storage.digest import Digest
@@ -35,11 +36,16 @@ class RepositoryName:
     @staticmethod
     def parse(text: str) -> RepositoryName:
         """Read `text`, or raise `NameInvalid`."""
-        if len(text) > NAME_LIMIT:
-            raise NameInvalid(f"a repository name has at most {NAME_LIMIT} characters")
-        if not all(map(is_component, text.split("/"))):
-            raise NameInvalid(f"{text!r} is not a repository name")
-        return RepositoryName(text)
+        return _parse_name(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse_name(text: str) -> RepositoryName:
+    if len(text) > NAME_LIMIT:
+        raise NameInvalid(f"a repository name has at most {NAME_LIMIT} characters")
+    if not all(map(is_component, text.split("/"))):
+        raise NameInvalid(f"{text!r} is not a repository name")
+    return RepositoryName(text)
 
 
 def is_component(text: str) -> bool:
@@ -73,9 +79,9 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
-def only_tags(names: Iterable[str]) -> list[str]:
-    """Return those of many names that follow the grammar of tags."""
-    return list(filter(_TAG.fullmatch, names))
+def only_tags(names: Iterable[str]) -> Iterator[str]:
+    """Yield those names that follow the grammar of tags, looking at no more than are asked for."""
+    return filter(_TAG.fullmatch, names)
 
 
 Reference: TypeAlias = Tag | Digest

@@ -27,13 +27,19 @@ from storage.digest import Digest
 from storage.names import RepositoryName, Tag, UploadId
 
 ROOT = "docker/registry/v2"
+BLOBS = f"{ROOT}/blobs"
 REPOSITORIES = f"{ROOT}/repositories"
 LINK = "link"
 
 
 def blob(digest: Digest) -> str:
     """Return where the bytes of `digest` lie."""
-    return f"{ROOT}/blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+    return f"{BLOBS}/{blob_below(digest)}"
+
+
+def blob_below(digest: Digest) -> str:
+    """Return the same, relative to BLOBS."""
+    return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
 
 
 def repository(name: RepositoryName) -> str:

@@ -1,16 +1,23 @@
-"""Moving a stream of small pieces to a writer in large batches, one write under way meanwhile."""
+"""Moving a stream of pieces to a writer in large batches, writes under way meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from storage.buffers import Buffer
 from storage.concurrency import to_completion
 from storage.drivers.base import CHUNK
 
-Write: TypeAlias = Callable[[bytearray], Coroutine[Any, Any, None]]
+Write: TypeAlias = Callable[[Buffer], Coroutine[Any, Any, None]]
+
+# A piece of this many bytes is worth a write of its own, and not worth copying.
+_LARGE = CHUNK // 8
+# Writes under way: while one is done the next one waits beside it, and a third piece arrives.
+_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +28,42 @@ class Chunk:
     length: int | None = None
 
 
-async def pump(source: AsyncIterator[bytes], write: Write) -> None:
-    """Write everything `source` yields, in batches of about CHUNK bytes, in order.
+async def pump(source: AsyncIterator[Buffer], write: Write) -> None:
+    """Write everything `source` yields, in order: large pieces as they are, small ones gathered.
 
-    However the source ends (exhausted, an error, a cancellation), what it yielded is written
-    before this returns or raises. After a failed write nothing more is written.
+    Writes may overlap, so `write` sees to their order. A piece need not stay what it is after the
+    third one behind it is asked for. However the source ends (exhausted, an error, a cancellation),
+    what it yielded is written before this returns or raises. After a failed write nothing more is
+    written.
     """
-    batch = bytearray()
-    writing: asyncio.Task[None] | None = None
+    batch: Buffer = bytearray()
+    writing: deque[asyncio.Task[None]] = deque()
     try:
         async for data in source:
-            batch += data
-            if len(batch) >= CHUNK:
-                if writing is not None:
+            batch = _joined(batch, data)
+            if len(batch) >= CHUNK or batch is data:
+                if len(writing) == _AHEAD:
                     # A cancelled request must not cancel the write: what arrived counts.
-                    await asyncio.shield(writing)
-                writing = asyncio.create_task(write(batch))
+                    await asyncio.shield(writing[0])
+                    writing.popleft()
+                writing.append(asyncio.create_task(write(batch)))
                 batch = bytearray()
     finally:
         await to_completion(_finish(writing, batch, write))
 
 
-async def _finish(writing: asyncio.Task[None] | None, batch: bytearray, write: Write) -> None:
-    if writing is not None:
-        await writing
+def _joined(batch: Buffer, data: Buffer) -> Buffer:
+    """Return `data` itself where that is a batch, else a copy of both."""
+    if not batch and len(data) >= _LARGE:
+        return data
+    assert isinstance(batch, bytearray)
+    batch += data
+    return batch
+
+
+async def _finish(writing: Iterable[asyncio.Task[None]], batch: Buffer, write: Write) -> None:
+    for failure in await asyncio.gather(*writing, return_exceptions=True):
+        if failure is not None:
+            raise failure
     if batch:
         await write(batch)

@@ -23,8 +23,9 @@ from storage.boot import this_boot
 from storage.cache import Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
+from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
-from storage.links import Links, digests, read_link
+from storage.links import Links, digests, link_to, read_link
 from storage.listing import Page
 from storage.manifest_store import load
 from storage.manifests import Descriptor, Manifest, StoredManifest, parse_manifest
@@ -83,9 +84,9 @@ class ReferrerStore:
         self._memory = memory
         self._name = name
 
-    async def add(self, subject: Digest, referrer: Digest) -> None:
-        """Record that `referrer`, whose bytes are durable, has `subject`."""
-        await self._links.write(paths.referrer_link(self._name, subject, referrer), referrer)
+    def add(self, subject: Digest, referrer: Digest) -> Put:
+        """Return the change that records that `referrer`, which is durable, has `subject`."""
+        return link_to(paths.referrer_link(self._name, subject, referrer), referrer)
 
     async def remove(self, subject: Digest, referrer: Digest) -> None:
         """Forget that `referrer` has `subject`."""

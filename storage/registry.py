@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import islice
 
 from storage import paths
 from storage.blobs import BlobStore
+from storage.cache import Lru
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.hashing import Hashers, best_hashers
@@ -16,6 +19,11 @@ from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, only_ta
 from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
 from storage.rules import ManifestRules
+
+# Some 4 MB; past it what is known is learned again.
+_MOST_FOUND = 10_000
+# About a kilobyte each.
+_MOST_ANSWERS = 4096
 
 
 class StoredRegistry:
@@ -37,7 +45,9 @@ class StoredRegistry:
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),
             memory=Memory(),
+            answers=Lru(limit=_MOST_ANSWERS, cost=lambda _: 1),
         )
+        self._holding = Holding()
 
     def repository(self, name: RepositoryName) -> StoredRepository:
         """Open a repository, existing or not."""
@@ -48,7 +58,7 @@ class StoredRegistry:
 
         def job(view: View) -> Page[RepositoryName]:
             names = walk(view, after)
-            return cut((name for name in names if _holds_manifest(view, name)), limit)
+            return cut((name for name in names if self._holding.holds(view, name)), limit)
 
         return await self._driver.batch(job)
 
@@ -71,28 +81,69 @@ def walk(view: View, after: str = "") -> Iterator[RepositoryName]:
 
 
 def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
-    """Merge the folders here with what is below them: "a" < "a-b" < "a/b", as "-" < "/"."""
-    folder = f"{paths.REPOSITORIES}/{prefix}".rstrip("/")
-    names = [prefix + name for name in view.folders(folder) if is_component(name)]
-    for key in sorted([*names, *(f"{name}/" for name in names)]):
-        if len(key) > NAME_LIMIT:
-            continue
-        if not key.endswith("/"):
-            if key > after:
-                yield RepositoryName(key)
-        elif key > after or after.startswith(key):
-            yield from _walk(view, key, after)
+    """Merge the folders here with what is below them: "a" < "a-b" < "a/b", as "-" < "/".
+
+    What is below a folder waits until no folder here comes before it. All that wait begin with
+    each other, and what is below the longest comes first.
+    """
+    if len(prefix) > NAME_LIMIT:
+        return
+    rest = after[len(prefix) :] if after.startswith(prefix) else ""
+    names = sorted(view.folders(f"{paths.REPOSITORIES}/{prefix}".rstrip("/")))
+    waiting = [head for head in _heads(rest) if _is_among(names, head)]
+    for name in islice(names, bisect_right(names, rest), None):
+        while waiting and f"{waiting[-1]}/" < name:
+            yield from _walk(view, f"{prefix}{waiting.pop()}/", after)
+        if is_component(name) and len(prefix) + len(name) <= NAME_LIMIT:
+            yield RepositoryName(prefix + name)
+            waiting.append(name)
+    while waiting:
+        yield from _walk(view, f"{prefix}{waiting.pop()}/", after)
 
 
-def _holds_manifest(view: View, name: RepositoryName) -> bool:
-    return _has_tag(view, name) or _has_revision(view, name)
+def _heads(text: str) -> Iterator[str]:
+    """Yield each name with which `text` begins and below which something comes behind `text`."""
+    for end in range(1, min(len(text), NAME_LIMIT) + 1):
+        if text[end : end + 1] <= "/" and is_component(text[:end]):
+            yield text[:end]
 
 
-def _has_tag(view: View, name: RepositoryName) -> bool:
-    tags = map(Tag, only_tags(view.folders(paths.tags(name))))
-    return any(view.stat(paths.tag_current_link(name, tag)) for tag in tags)
+def _is_among(names: list[str], name: str) -> bool:
+    at = bisect_left(names, name)
+    return names[at : at + 1] == [name]
 
 
-def _has_revision(view: View, name: RepositoryName) -> bool:
-    revisions = digests(view, paths.revisions(name))
-    return any(view.stat(paths.revision_link(name, digest)) for digest in revisions)
+class Holding:
+    """Tells which repositories hold a manifest.
+
+    Remembers by which link it was told for a repository. The next time it looks there first, which
+    spares reading folders; whether the link is there is asked of the disk each time.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def holds(self, view: View, name: RepositoryName) -> bool:
+        """Whether there is a link to a manifest now."""
+        found = self._found.get(name.text)
+        if found is not None and view.stat(found):
+            return True
+        found = next((link for link in _links(view, name) if view.stat(link)), None)
+        self._note(name, found)
+        return found is not None
+
+    def _note(self, name: RepositoryName, found: str | None) -> None:
+        if found is None:
+            self._found.pop(name.text, None)
+            return
+        if len(self._found) >= _MOST_FOUND:
+            self._found.clear()
+        self._found[name.text] = found
+
+
+def _links(view: View, name: RepositoryName) -> Iterator[str]:
+    """Yield where links to manifests would be, as tags and as revisions."""
+    for tag in only_tags(view.folders(paths.tags(name))):
+        yield paths.tag_current_link(name, Tag(tag))
+    for digest in digests(view, paths.revisions(name)):
+        yield paths.revision_link(name, digest)

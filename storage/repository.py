@@ -12,11 +12,14 @@ points to it answers, and what is left behind is rubbish.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from storage import paths
 from storage.blobs import BlobStore, content_of, stored_size
+from storage.cache import Lru
 from storage.digest import Digest
-from storage.drivers.base import Driver, OpenFile, View
+from storage.drivers.base import Driver, Mark, OpenFile, View
+from storage.drivers.changes import Step
 from storage.errors import (
     BlobUnknown,
     ManifestInvalid,
@@ -25,7 +28,8 @@ from storage.errors import (
     RepositoryUnknown,
 )
 from storage.hashing import Hashers
-from storage.links import Links, read_link
+from storage.interfaces import BlobFile, Place
+from storage.links import Links, link_to, read_link
 from storage.listing import Page
 from storage.manifest_store import ManifestStore, parse
 from storage.manifests import Manifest, StoredManifest
@@ -34,6 +38,17 @@ from storage.referrers import Memory, ReferrerStore
 from storage.rules import ManifestRules
 from storage.tags import TagStore
 from storage.uploads import UploadStore
+
+
+class Answer(NamedTuple):
+    """What a reference led to, and the links that led there."""
+
+    links: tuple[Mark, ...]
+    digest: Digest
+
+
+# By repository and reference.
+Answers: TypeAlias = Lru[tuple[str, Reference], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,7 @@ class Stores:
     hashers: Hashers
     rules: ManifestRules
     memory: Memory
+    answers: Answers
 
 
 class StoredRepository:
@@ -83,6 +99,16 @@ class StoredBlobs:
             raise BlobUnknown(digest)
         return file
 
+    async def place(self, digest: Digest) -> Place | None:
+        """Tell which file holds a blob, where the driver keeps files."""
+        content = await self._content(digest)
+        size = await self._stores.blobs.size(content)
+        if size is None:
+            raise BlobUnknown(digest)
+        if not self._stores.driver.has_files:
+            return None
+        return BlobFile(paths.blob_below(content), size)
+
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         """Link a blob of `source` here, as `source` links it."""
         content = await StoredBlobs(self._stores, source)._content(digest)
@@ -116,8 +142,18 @@ class StoredManifests:
         self._referrers = referrers
 
     async def get(self, reference: Reference) -> StoredManifest:
-        """Return the manifest of a digest, or the one a tag points to."""
-        digest = await self._resolve(reference)
+        """Return the manifest of a digest, or the one a tag points to.
+
+        What was answered before is the answer while the links it came from are what they were;
+        that is asked of the disk each time.
+        """
+        question = (self._name.text, reference)
+        answer = self._stores.answers.get(question)
+        if answer is not None and all(map(self._stores.driver.holds, answer.links)):
+            digest = answer.digest
+        else:
+            digest = await self._resolve(reference)
+            self._remember(question, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is None:
             raise ManifestUnknown(reference)
@@ -126,15 +162,21 @@ class StoredManifests:
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order drawn above."""
         self._stores.rules.check_urls(manifest)
-        missing = await self._stores.driver.batch(lambda view: self._missing(view, manifest))
-        if missing:
-            raise ReferencesUnknown(missing)
-        await self._stores.manifests.put(digest, manifest)
-        await self._stores.links.write(paths.revision_link(self._name, digest), digest)
+        steps: list[Step] = [
+            (self._stores.manifests.put(digest, manifest),),
+            (link_to(paths.revision_link(self._name, digest), digest),),
+        ]
         if manifest.subject is not None:
-            await self._referrers.add(manifest.subject.digest, digest)
+            steps.append((self._referrers.add(manifest.subject.digest, digest),))
+        new = await self._tags.appearing(tags, digest)
+        in_the_way = await self._stores.driver.publish(
+            *steps, new, check=lambda view: self._check(view, manifest)
+        )
+        self._stores.manifests.remember(digest, manifest)
+        appeared = {change.path for change in new}.difference(in_the_way)
         for tag in tags:
-            await self._tags.point(tag, digest)
+            if paths.tag(self._name, tag) not in appeared:
+                await self._tags.point(tag, digest)
 
     async def delete(self, digest: Digest) -> None:
         """Remove a manifest's link, which is the instant it is gone, then what is left over.
@@ -152,6 +194,17 @@ class StoredManifests:
         if stored is not None:
             await self._forget_subject(stored)
 
+    def _remember(self, question: tuple[str, Reference], digest: Digest) -> None:
+        """Remember an answer, if the driver can tell that the links are still what they were."""
+        reference = question[1]
+        read = [paths.revision_link(self._name, digest)]
+        if isinstance(reference, Tag):
+            read.append(paths.tag_current_link(self._name, reference))
+        marks = [mark for mark in map(self._stores.driver.mark, read) if mark is not None]
+        # Another request may have read something newer meanwhile, and the mark would be of that.
+        if len(marks) == len(read) and all(mark.content == str(digest).encode() for mark in marks):
+            self._stores.answers.put(question, Answer(tuple(marks), digest))
+
     async def _resolve(self, reference: Reference) -> Digest:
         digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
         if digest is None:
@@ -159,6 +212,11 @@ class StoredManifests:
         if await self._stores.links.read(paths.revision_link(self._name, digest)) != digest:
             raise ManifestUnknown(reference)
         return digest
+
+    def _check(self, view: View, manifest: Manifest) -> None:
+        missing = self._missing(view, manifest)
+        if missing:
+            raise ReferencesUnknown(missing)
 
     def _missing(self, view: View, manifest: Manifest) -> tuple[Digest, ...]:
         rules = self._stores.rules

@@ -7,13 +7,16 @@ so no folder of ours is ever without one.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
+from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound
-from storage.links import Links, read_link
+from storage.links import Links, link_to, read_link
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag, only_tags
 
@@ -33,36 +36,45 @@ class TagStore:
         """Return what a tag points to now."""
         return await self._links.read(paths.tag_current_link(self._name, tag))
 
+    async def appearing(self, tags: Iterable[Tag], digest: Digest) -> Step:
+        """Return the changes that point those of `tags` that are new at a manifest.
+
+        A new tag appears with its history in one instant, so that no crash leaves a folder that
+        a listing takes for a tag.
+        """
+        new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
+        return tuple([self._appear(tag, digest) for tag in new])
+
     async def point(self, tag: Tag, digest: Digest) -> None:
         """Point a tag at a manifest that is durable.
 
-        A new tag appears with its history in one instant, so that no crash leaves a folder that
-        a listing takes for a tag. One that is there is moved under a lock, so that nobody removes
-        it for what it pointed to before.
+        One that is there is moved under a lock, so that nobody removes it for what it pointed to
+        before.
         """
         for _ in range(_ATTEMPTS):
-            is_there = await self._driver.exists(paths.tag(self._name, tag))
-            if await (self._move(tag, digest) if is_there else self._appear(tag, digest)):
+            if await self._move(tag, digest):
+                return
+            if not await self._driver.publish((self._appear(tag, digest),)):
                 return
         raise TimeoutError(f"tag {tag} is set and removed all the time")
 
-    async def _appear(self, tag: Tag, digest: Digest) -> bool:
+    def _appear(self, tag: Tag, digest: Digest) -> Appear:
         folder = paths.tag(self._name, tag)
         links = (
             paths.tag_current_link(self._name, tag),
             paths.tag_index_link(self._name, tag, digest),
         )
         content = str(digest).encode()
-        return await self._driver.appear(
-            folder, {link.removeprefix(f"{folder}/"): content for link in links}
-        )
+        return Appear(folder, {link.removeprefix(f"{folder}/"): content for link in links})
 
     async def _move(self, tag: Tag, digest: Digest) -> bool:
-        """Move a tag, its history first; False when it went meanwhile."""
+        """Move a tag, its history first; False when there is none."""
         try:
             async with self._driver.lock(paths.tag(self._name, tag)):
-                await self._links.write(paths.tag_index_link(self._name, tag, digest), digest)
-                await self._links.write(paths.tag_current_link(self._name, tag), digest)
+                await self._driver.publish(
+                    (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
+                    (link_to(paths.tag_current_link(self._name, tag), digest),),
+                )
         except PathNotFound:
             return False
         return True
@@ -85,13 +97,15 @@ class TagStore:
                     await self._driver.delete(folder)
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
-        """List tags in the order of their bytes, those behind `after`."""
+        """List tags in the order of their bytes, those behind `after`.
+
+        Names before and behind the page are not looked at, so it costs the same wherever it starts.
+        """
 
         def job(view: View) -> Page[Tag]:
-            names = self._names(view)
-            names.sort()
-            start = bisect_right(names, after)
-            return cut(map(Tag, names[start:] if start else names), limit)
+            names = sorted(view.folders(paths.tags(self._name)))
+            behind = islice(names, bisect_right(names, after), None)
+            return cut(map(Tag, only_tags(behind)), limit)
 
         return await self._driver.batch(job)
 
@@ -99,13 +113,10 @@ class TagStore:
         """Find every tag that points to `digest` now."""
 
         def job(view: View) -> list[Tag]:
-            tags = map(Tag, self._names(view))
+            tags = map(Tag, only_tags(view.folders(paths.tags(self._name))))
             return [tag for tag in tags if self._target(view, tag) == digest]
 
         return await self._driver.batch(job)
-
-    def _names(self, view: View) -> list[str]:
-        return only_tags(view.folders(paths.tags(self._name)))
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

@@ -2,11 +2,12 @@
 
 A session is a folder and nothing else, so any worker, a restarted server, or CNCF distribution on
 the same volume can go on with it. What it holds is what its data file holds. The state of the
-hash function is written down whenever a request ends, and only once the bytes it covers are
-durable: after a power cut a state never vouches for bytes that are not there.
+hash function is written down when a request ends that left much to hash, and only once the bytes
+it covers are durable: after a power cut a state never vouches for bytes that are not there. What
+comes after the newest state is hashed again by the next request.
 
-    POST    startedat, data (empty), hashstates/<alg>/0
-    PATCH   data grows; fsync; hashstates/<alg>/<length>, and the older states go
+    POST    startedat, data (empty); for another algorithm than sha256 hashstates/<alg>/0
+    PATCH   data grows; after some MiB: fsync; hashstates/<alg>/<length>, and the older states go
     PUT     digest equal? fsync, rename to blobs/…/data; link in _layers; the folder goes
 
 A crash between those steps leaves a session that goes on from its length, a blob that no link
@@ -15,13 +16,13 @@ names (rubbish, collected later), or a session without data (purged later).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from storage import paths
+from storage.buffers import Buffer
 from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver, StagedFile, StagingBusy
@@ -35,11 +36,14 @@ from storage.errors import (
 )
 from storage.hash_states import HashStates
 from storage.hashing import Hasher, Hashers
-from storage.links import Links
+from storage.links import link_to
 from storage.names import RepositoryName, UploadId
 from storage.pipeline import Chunk, pump
 
 logger = logging.getLogger(__name__)
+
+# Bytes. Hashing so many again takes about as long as having them durable and writing a state.
+WORTH_A_STATE = 1 << 20
 
 
 class UploadStore:
@@ -54,9 +58,9 @@ class UploadStore:
         """Begin a session that hashes with `algorithm`, a supported one."""
         id = UploadId.new()
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        await self._driver.note(paths.upload_started(self._name, id), started.encode())
-        await self._driver.staging.create(paths.upload_data(self._name, id))
-        await self._states(id).note(self._hashers.new(algorithm))
+        notes = {paths.upload_started(self._name, id): started.encode()}
+        notes |= self._states(id).first(algorithm)
+        await self._driver.staging.create(paths.upload_data(self._name, id), notes)
         return id
 
     async def length(self, id: UploadId) -> int:
@@ -131,7 +135,7 @@ class UploadSession:
         """How many bytes are held."""
         return self._staged.length
 
-    async def append(self, source: AsyncIterator[bytes], chunk: Chunk) -> None:
+    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
         """Add what `source` yields. If it breaks off, what arrived is kept.
 
         Raises `ChunkOutOfOrder` before anything is read, and `ChunkSizeMismatch`, after which the
@@ -166,9 +170,9 @@ class UploadSession:
         await self._driver.staging.discard(paths.upload(self._name, self._id))
 
     async def settle(self) -> None:
-        """Write down the hash state, so that the next request need not read what this one did."""
+        """Write down the hash state if the next request would have much to read again."""
         in_step = self._hasher.length == self.length
-        if self._ended or not in_step or self._hasher.length == self._noted:
+        if self._ended or not in_step or self._hasher.length - self._noted < WORTH_A_STATE:
             return
         try:
             await self._staged.sync()
@@ -177,13 +181,17 @@ class UploadSession:
             logger.warning("the hash state of upload %s was not written: %s", self._id, error)
 
     async def _adopt(self, digest: Digest) -> None:
-        await self._staged.adopt(paths.blob(digest))
-        await Links(self._driver).write(paths.layer_link(self._name, digest), digest)
-        await self.discard()
+        link = link_to(paths.layer_link(self._name, digest), digest)
+        await self._staged.adopt(paths.blob(digest), (link,))
+        self._ended = True
 
-    async def _write(self, data: bytearray) -> None:
-        in_step = self._hasher.length == self.length
-        await self._staged.append(data, self._hasher.update if in_step else _ignore)
+    async def _write(self, data: Buffer) -> None:
+        await self._staged.append(data, self._observe)
+
+    def _observe(self, data: Buffer) -> None:
+        """Hash what is appended, if all before it was; what is not, the commit will read."""
+        if self._hasher.length == self.length:
+            self._hasher.update(data)
 
     async def _digest(self, algorithm: str) -> Digest:
         same = self._hasher.algorithm == algorithm
@@ -192,15 +200,12 @@ class UploadSession:
         return hasher.digest()
 
     async def _catch_up(self, hasher: Hasher) -> None:
-        async for data in self._staged.stream(hasher.length):
-            await asyncio.to_thread(hasher.update, data)
+        await self._staged.replay(hasher.length, hasher.update)
 
 
-def _ignore(_: bytearray) -> None:
-    """See nothing: the commit will read it."""
-
-
-async def _declared(source: AsyncIterator[bytes], chunk: Chunk, held: int) -> AsyncIterator[bytes]:
+async def _declared(
+    source: AsyncIterator[Buffer], chunk: Chunk, held: int
+) -> AsyncIterator[Buffer]:
     """Yield what `source` yields; raise `ChunkSizeMismatch` when it is not what was declared."""
     received = 0
     async for data in source:

@@ -20,6 +20,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
     "values": (
         "storage",
         "storage.boot",
+        "storage.buffers",
         "storage.cache",
         "storage.concurrency",
         "storage.digest",

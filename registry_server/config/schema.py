@@ -39,6 +39,7 @@ from registry_server.config.values import (
     NetworkText,
     PathPrefix,
     Platforms,
+    ProxyLocation,
     Wait,
 )
 
@@ -190,7 +191,8 @@ class Http(Section):
     """`http`: where the server listens and how it speaks.
 
     `host` is the base of absolute URLs, without a slash at its end, or empty. `prefix` begins and
-    ends with a slash, or is empty. `relativeurls` is None when the file does not say.
+    ends with a slash, or is empty, and so does `accelredirect`. `relativeurls` is None when the
+    file does not say.
     """
 
     net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
@@ -206,6 +208,7 @@ class Http(Section):
     http2: Http2 = Http2()
     h2c: H2c = H2c()
     trustedproxies: tuple[NetworkText, ...] = ()
+    accelredirect: ProxyLocation = ""
     workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=cores)
 
     @field_validator("addr")

@@ -21,6 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
+_LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
 _POSIX_CLASS = re.compile(r"\[:\^?[a-z]+:\]")
 
 
@@ -116,6 +117,15 @@ def _prefix(value: str) -> str:
     return f"/{stripped}/" if stripped else ""
 
 
+def _location(value: str) -> str:
+    """Accept the path of a proxy's location: what it would decode, resolve or merge is left out."""
+    if not value:
+        return value
+    if _LOCATION.fullmatch(value) is None:
+        raise ValueError("must be the path of a location of nginx, such as /blobs-internal/")
+    return value.rstrip("/") + "/"
+
+
 def _headers(value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for name, fields in value.items():
         if _TOKEN.fullmatch(name) is None:
@@ -134,6 +144,7 @@ Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
 BaseUrl = Annotated[str, AfterValidator(_url)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
+ProxyLocation = Annotated[str, AfterValidator(_location)]
 Headers = Annotated[dict[str, tuple[str, ...]], AfterValidator(_headers)]
 SecretHeaders = dict[str, tuple[SecretStr, ...]]
 LogLevel = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]

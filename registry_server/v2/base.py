@@ -6,6 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_server.gate import Gate
+from registry_server.v2.responses import EncodedResponse, encoded
+
+_BODY = b"{}"
+_HEADERS = encoded({"Content-Type": "application/json", "Content-Length": str(len(_BODY))})
 
 
 class BaseEndpoint:
@@ -17,4 +21,4 @@ class BaseEndpoint:
     async def get(self, request: Request) -> Response:
         """GET, HEAD /v2/"""
         await self._gate.base(request)
-        return Response(b"{}", media_type="application/json")
+        return EncodedResponse(_BODY, _HEADERS)

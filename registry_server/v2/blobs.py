@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2 import ranges
+from registry_server.v2.offload import Offload
 from registry_server.v2.responses import (
     BlobResponse,
+    EncodedHeaders,
+    EncodedResponse,
     content_headers,
+    encoded,
     not_modified,
     range_applies,
 )
@@ -24,21 +30,24 @@ _FOR_EVER = {"Cache-Control": "max-age=31536000, immutable", "Accept-Ranges": "b
 class BlobEndpoints:
     """`/v2/<name>/blobs/<digest>`"""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, offload: Offload) -> None:
         self._gate = gate
+        self._offload = offload
 
     async def get(self, request: Request) -> Response:
         """GET, HEAD: end-2"""
         repository = await self._gate.repository(request, Action.PULL)
         digest = Digest.parse(request.path_params["digest"])
-        headers = content_headers(digest) | _FOR_EVER
         if not_modified(request, digest):
             await repository.blobs.size(digest)
-            return Response(status_code=304, headers=headers)
+            return Response(status_code=304, headers=_headers(digest))
         if request.method == "HEAD":
-            length = str(await repository.blobs.size(digest))
-            headers |= {"Content-Length": length, "Content-Type": "application/octet-stream"}
-            return Response(headers=headers)
+            size = await repository.blobs.size(digest)
+            return EncodedResponse(b"", _encoded_headers(digest, size))
+        headers = _headers(digest)
+        sent_for_us = await self._offload.answer(request, repository.blobs, digest, headers)
+        if sent_for_us is not None:
+            return sent_for_us
         blob = await repository.blobs.open(digest)
         try:
             return BlobResponse(blob, _parts(request, digest, blob), headers)
@@ -51,6 +60,16 @@ class BlobEndpoints:
         repository = await self._gate.repository(request, Action.DELETE)
         await repository.blobs.delete(Digest.parse(request.path_params["digest"]))
         return Response(status_code=202, headers={"Content-Length": "0"})
+
+
+def _headers(digest: Digest) -> dict[str, str]:
+    return content_headers(digest) | _FOR_EVER
+
+
+@lru_cache(maxsize=1024)
+def _encoded_headers(digest: Digest, size: int) -> EncodedHeaders:
+    whole = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+    return encoded(_headers(digest) | whole)
 
 
 def _parts(request: Request, digest: Digest, blob: Blob) -> tuple[ranges.ByteRange, ...]:

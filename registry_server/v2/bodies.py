@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
+from registry_server.http1.direct import EXTENSION as DIRECT
 from registry_server.v2.problems import PayloadTooLarge
+from storage.buffers import Buffer
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.pipeline import Chunk
 
@@ -29,8 +31,17 @@ async def read_limited(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def pieces(request: Request) -> AsyncIterator[bytes]:
-    """Yield a body as it arrives; raises ClientDisconnect when the client leaves before its end."""
+def pieces(request: Request) -> AsyncIterator[Buffer]:
+    """Yield a body as it arrives, by the shortest way the server offers.
+
+    What is yielded may be written into again once the third one behind it is asked for. Raises
+    ClientDisconnect when the client leaves before its end.
+    """
+    direct = request.scope.get("extensions", {}).get(DIRECT)
+    return direct() if direct is not None else _events(request)
+
+
+async def _events(request: Request) -> AsyncIterator[Buffer]:
     async for data in request.stream():
         if data:
             yield data

@@ -4,15 +4,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
+from registry_server.v2 import fields
 from registry_server.v2.bodies import read_limited
 from registry_server.v2.negotiation import choose, parse_accept
 from registry_server.v2.problems import TooManyTags
-from registry_server.v2.responses import content_headers, not_modified
+from registry_server.v2.responses import (
+    EncodedHeaders,
+    EncodedResponse,
+    content_headers,
+    encoded,
+    not_modified,
+)
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest
 from storage.errors import DigestInvalid
@@ -35,13 +44,12 @@ class ManifestEndpoints:
         """GET, HEAD: end-3"""
         repository = await self._gate.repository(request, Action.PULL)
         reference = _reference(request)
-        accept = parse_accept(tuple(request.headers.getlist("accept")))
+        accept = parse_accept(fields.values(request, b"accept"))
         manifest = await choose(repository.manifests, reference, accept)
-        headers = content_headers(manifest.digest) | {"Vary": "Accept"}
         if not_modified(request, manifest.digest):
-            return Response(status_code=304, headers=headers)
-        headers["Content-Type"] = manifest.media_type
-        return Response(manifest.raw, headers=headers)
+            return Response(status_code=304, headers=_headers(manifest.digest))
+        headers = _encoded_headers(manifest.digest, manifest.media_type, len(manifest.raw))
+        return EncodedResponse(manifest.raw, headers)
 
     async def put(self, request: Request) -> Response:
         """PUT: end-7a, end-7b"""
@@ -73,6 +81,15 @@ class ManifestEndpoints:
         else:
             await repository.manifests.delete(reference)
         return Response(status_code=202, headers={"Content-Length": "0"})
+
+
+def _headers(digest: Digest) -> dict[str, str]:
+    return content_headers(digest) | {"Vary": "Accept"}
+
+
+@lru_cache(maxsize=1024)
+def _encoded_headers(digest: Digest, media_type: str, length: int) -> EncodedHeaders:
+    return encoded(_headers(digest) | {"Content-Type": media_type, "Content-Length": str(length)})
 
 
 def _reference(request: Request) -> Reference:

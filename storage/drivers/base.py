@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
+
+from storage.buffers import Buffer, HasDescriptor
+from storage.drivers.changes import Step
 
 T = TypeVar("T")
 
@@ -29,6 +32,14 @@ class FileInfo:
 
     size: int
     modified: float
+
+
+class Mark(NamedTuple):
+    """What a small file held, and by what its driver notices that it holds something else."""
+
+    path: str
+    content: bytes
+    state: object
 
 
 class View(Protocol):
@@ -59,6 +70,10 @@ class OpenFile(Protocol):
 
     size: int
 
+    @property
+    def file(self) -> HasDescriptor | None:
+        """The open file itself, for a kernel to read from; None where there is no such thing."""
+
     def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `stop`, at most CHUNK at a time."""
 
@@ -73,10 +88,12 @@ class StagedFile(Protocol):
     def length(self) -> int:
         """How many bytes are held."""
 
-    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+    async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
         """Add `data` at the end, and have `observe` see it on the same worker thread.
 
-        On failure nothing of `data` counts as held.
+        `length` counts it after that. Several calls may be under way, and are done in order.
+        On failure nothing of `data` counts as held, and whatever is appended after it fails alike
+        until the file is held anew.
         """
 
     async def truncate(self, length: int) -> None:
@@ -85,21 +102,25 @@ class StagedFile(Protocol):
     async def sync(self) -> None:
         """Return when what is held survives a power cut."""
 
-    def stream(self, start: int) -> AsyncIterator[bytearray]:
-        """Yield what is held from `start` to the end."""
+    async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
+        """Have `observe` see what is held from `start` to the end, in order, off the event loop."""
 
-    async def adopt(self, target: str) -> None:
+    async def adopt(self, target: str, *then: Step) -> None:
         """Make what is held the content of `target`: durable, atomic, replacing what was there.
 
-        The staged file is gone afterwards.
+        The steps in `then` follow, as in `Driver.publish`. The staged file is gone afterwards, and
+        so is, some time after a power cut, the folder it was created in, with all in it.
         """
 
 
 class Staging(Protocol):
     """Where unfinished bytes wait."""
 
-    async def create(self, path: str) -> None:
-        """Begin with zero bytes held; `path` must be new."""
+    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
+        """Begin with zero bytes held, and with `notes` (as `Driver.note`) that are there first.
+
+        `path` must be new, in a folder of its own that the notes are in as well, new too.
+        """
 
     async def length(self, path: str) -> int:
         """Tell how many bytes are held; raise PathNotFound when nothing was created."""
@@ -122,11 +143,21 @@ class Driver(Protocol):
     """One place to keep bytes in."""
 
     @property
+    def has_files(self) -> bool:
+        """Whether a path is that of a file below a folder, where another program finds it too."""
+
+    @property
     def staging(self) -> Staging:
         """Where unfinished bytes wait."""
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the whole file, cut after `limit` bytes; raise PathNotFound."""
+
+    def mark(self, path: str) -> Mark | None:
+        """Vouch for what `read` returned last; None when a change could go unnoticed."""
+
+    def holds(self, mark: Mark) -> bool:
+        """Look, inline, whether a file is there and still holds what it did."""
 
     async def stat(self, path: str) -> FileInfo | None:
         """Look at a file; None when there is none."""
@@ -143,10 +174,18 @@ class Driver(Protocol):
     async def note(self, path: str, content: bytes) -> None:
         """Write something small that a power cut may take away or damage, and nothing else."""
 
-    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
-        """Have a folder appear in one instant with `files` in it, named relative to it; durable.
+    async def publish(
+        self, *steps: Step, check: Callable[[View], None] | None = None
+    ) -> tuple[str, ...]:
+        """Carry out changes in the order of their steps; all are durable when this returns.
 
-        Returns False, and changes nothing, when there is something in such a folder already.
+        No change is visible, nor survives a power cut, before all changes of the steps before it
+        are durable. `check` is called first, where it may read; what it raises is raised here, and
+        nothing is changed. Returns the folders of each `Appear` that found something in its place,
+        and has changed nothing there.
+
+        When this fails, the steps up to some point are done, and perhaps a part of the next one.
+        A driver that can do no better carries out one change after the other.
         """
 
     async def delete(self, path: str) -> bool:

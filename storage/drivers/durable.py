@@ -1,19 +1,27 @@
 """The recipes that make a change on disk atomic for readers and proof against a power cut.
 
 A file: write a temporary one in the same folder, fsync it, rename it, fsync the folder.
-A folder: fsync its parent before anything in it counts. With `sync` off, for scratch registries,
-the order stays and the fsyncs go. Everything here blocks; `filesystem` calls it on its threads.
+A folder: fsync its parent before anything in it counts.
+
+Several changes in order: all that none of them shows to a reader comes first and together (new
+folders, temporary files, the fsync of each), then one step after the other is renamed and its
+folders are synced. That order asks for as many waits for the disk as there are steps, and one.
+
+With `sync` off, for scratch registries, the order stays and the fsyncs go. Everything here blocks;
+`filesystem` calls it on its threads.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, takewhile
+
+from storage.drivers.posix import discard, sync_folder, unlink, write_new
+from storage.drivers.prepared import Prepared, PreparedFile
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
 _ATTEMPTS = 16
@@ -31,47 +39,95 @@ class Disk:
         # found on disk may be younger than that: an upload's first note makes parents in passing.
         self._known: set[str] = set()
 
-    def replace(self, path: str, content: bytes) -> None:
-        """Make `content` the content of `path`, creating folders as needed."""
-        self._write(path, content, sync=self._sync)
+    def publish(self, steps: Sequence[Sequence[Prepared]]) -> list[str]:
+        """Carry out changes step by step; return the targets that something was in the way of.
+
+        When it fails, a number of whole steps and a part of the next one are done, and nothing
+        is left of the others.
+        """
+        pending = [list(step) for step in steps]
+        in_the_way: list[str] = []
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._attempt(pending, in_the_way)
+                break
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        return in_the_way
 
     def note(self, path: str, content: bytes) -> None:
-        """Do the same for what a power cut may take away."""
-        self._write(path, content, sync=False)
-
-    def create(self, path: str) -> None:
-        """Make an empty file that must be new, for what a power cut may take away."""
-        self._make_folders(os.path.dirname(path), sync=False)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        os.close(os.open(path, flags, 0o644))
-
-    def appear(self, folder: str, files: Mapping[str, bytes], scratch: str) -> bool:
-        """Have a folder with `files` in it appear in one instant; False if one is there already.
-
-        It is put together in `scratch`, which lies on the same filesystem, and renamed.
-        """
-        parent, aside = os.path.dirname(folder), os.path.join(scratch, uuid.uuid4().hex)
-        for _ in range(_ATTEMPTS):
+        """Make `content` the content of `path`, for what a power cut may take away."""
+        for attempt in range(_ATTEMPTS):
+            made: list[str] = []
+            file = PreparedFile(path, content)
             try:
-                self._make_folders(parent, sync=self._sync)
-                _put_together(aside, files, sync=self._sync)
-                _rename(aside, folder, sync=self._sync)
-                return True
-            except FileNotFoundError:
-                self._forget(parent)
+                _make_missing(os.path.dirname(path), made)
+                file.write()
+                file.show()
+                break
             except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    return False
-                raise
+                file.drop()
+                _remove_empty(made)
+                if not isinstance(error, FileNotFoundError) or attempt == _ATTEMPTS - 1:
+                    raise
             finally:
-                shutil.rmtree(aside, ignore_errors=True)
-        raise FileNotFoundError(errno.ENOENT, "the folder keeps vanishing", parent)
+                file.drop()
 
-    def adopt(self, fd: int, source: str, target: str) -> None:
-        """Rename the complete file `source`, open as `fd`, to `target`."""
+    def begin(self, path: str, notes: Mapping[str, bytes]) -> None:
+        """Make an empty file, after `notes`: all new, and nothing that a power cut may not take."""
+        made: list[str] = []
+        written: list[str] = []
+        try:
+            for folder in dict.fromkeys(map(os.path.dirname, (*notes, path))):
+                _make_missing(folder, made)
+            for new, content in (*notes.items(), (path, b"")):
+                os.close(write_new(new, content))
+                written.append(new)
+        except OSError:
+            for new in written:
+                discard(new)
+            _remove_empty(made)
+            raise
+
+    def _attempt(self, pending: list[list[Prepared]], in_the_way: list[str]) -> None:
+        """Carry out what is pending, and take from it what is done."""
+        made: list[str] = []
+        try:
+            self._prepare(pending, made)
+            while pending:
+                in_the_way += self._show(pending[0])
+                _drop(pending.pop(0))
+        except BaseException as error:
+            _drop(chain(*pending))
+            for change in chain(*pending):
+                self._forget(os.path.dirname(change.target))
+            if not isinstance(error, FileNotFoundError):
+                # The disk may be full: what a listing would take for a tag must not stay.
+                _remove_empty(made)
+            raise
+
+    def _prepare(self, pending: list[list[Prepared]], made: list[str]) -> None:
+        """Do all that no reader sees, and have it durable."""
+        doubtful: dict[str, None] = {}
+        for change in chain(*pending):
+            doubtful.update(dict.fromkeys(self._make_folders(os.path.dirname(change.target), made)))
+        for change in chain(*pending):
+            change.write()
         if self._sync:
-            os.fsync(fd)
-        self._attempt(target, lambda: _rename(source, target, sync=self._sync), sync=self._sync)
+            for change in chain(*pending):
+                change.sync()
+            for parent in dict.fromkeys(map(os.path.dirname, doubtful)):
+                sync_folder(parent)
+        self._learn(doubtful)
+
+    def _show(self, step: list[Prepared]) -> list[str]:
+        """Make a step visible and durable; return the targets that something was in the way of."""
+        in_the_way = [change.target for change in step if not change.show()]
+        if self._sync:
+            for folder in dict.fromkeys(os.path.dirname(change.target) for change in step):
+                sync_folder(folder)
+        return in_the_way
 
     def remove(self, path: str, trash: str) -> bool:
         """Remove a file or a folder in one instant; return whether there was one.
@@ -79,55 +135,30 @@ class Disk:
         A folder is moved into `trash`, which lies on the same filesystem, and emptied there: a
         writer that recreates it meanwhile gets a fresh one and never loses a file to us.
         """
-        if not _unlink(path) and not _move_aside(path, trash):
+        if not unlink(path) and not _move_aside(path, trash):
             return False
         if self._sync:
             # The parent may be on its way out too; then its own removal is what counts.
             with contextlib.suppress(FileNotFoundError):
-                _sync_folder(os.path.dirname(path))
+                sync_folder(os.path.dirname(path))
         return True
 
-    def _write(self, path: str, content: bytes, *, sync: bool) -> None:
-        self._attempt(path, lambda: _replace(path, content, sync=sync), sync=sync)
+    def _make_folders(self, folder: str, made: list[str]) -> list[str]:
+        """Create `folder` and its missing parents; return those not known to be durable.
 
-    def _attempt(self, path: str, change: Callable[[], None], *, sync: bool) -> None:
-        """Make the folders of `path` and then `change` it, again if a folder went meanwhile."""
-        for attempt in range(_ATTEMPTS):
-            made: list[str] = []
-            try:
-                made = self._make_folders(os.path.dirname(path), sync=sync)
-                change()
-                return
-            except FileNotFoundError:
-                self._forget(os.path.dirname(path))
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            except OSError:
-                # The disk may be full: what a listing would take for a tag must not stay.
-                self._forget(os.path.dirname(path))
-                _remove_empty(made)
-                raise
-
-    def _make_folders(self, folder: str, *, sync: bool) -> list[str]:
-        """Create `folder` and its missing parents; with `sync`, see that each is durable.
-
-        Returns those that were created.
+        Those that were created are added to `made`.
         """
-        made = []
-        doubtful = takewhile(lambda one: one not in self._known, self._upwards(folder))
-        for path in reversed(list(doubtful)):
+        doubtful = list(takewhile(lambda one: one not in self._known, self._upwards(folder)))
+        for path in reversed(doubtful):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o755)
                 made.append(path)
-            if sync:
-                _sync_folder(os.path.dirname(path))
-                self._learn(path)
-        return made
+        return doubtful
 
-    def _learn(self, folder: str) -> None:
+    def _learn(self, folders: Iterable[str]) -> None:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known.add(folder)
+        self._known.update(folders)
 
     def _forget(self, folder: str) -> None:
         for above in self._upwards(folder):
@@ -140,74 +171,29 @@ class Disk:
             folder = os.path.dirname(folder)
 
 
-def write_all(fd: int, data: bytes | bytearray, offset: int) -> None:
-    """Write all of `data` at `offset`, however many calls that takes."""
-    with memoryview(data) as view:
-        written = 0
-        while written < len(view):
-            written += os.pwrite(fd, view[written:], offset + written)
+def _drop(changes: Iterable[Prepared]) -> None:
+    for change in changes:
+        change.drop()
 
 
-def discard(path: str) -> None:
-    """Remove a file or a folder, in no hurry to have that durable; fine if it is gone."""
-    if not _unlink(path):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _replace(path: str, content: bytes, *, sync: bool) -> None:
-    folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+def _make_missing(folder: str, made: list[str]) -> None:
+    """Create `folder` and its missing parents, and add those that were created to `made`."""
     try:
-        try:
-            write_all(fd, content, 0)
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if sync:
-        _sync_folder(folder)
-
-
-def _put_together(folder: str, files: Mapping[str, bytes], *, sync: bool) -> None:
-    for name, content in files.items():
-        path = os.path.join(folder, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        _replace(path, content, sync=sync)
-    if sync:
-        for inner, _, _ in os.walk(folder, topdown=False):
-            _sync_folder(inner)
+        os.mkdir(folder, 0o755)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_missing(os.path.dirname(folder), made)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o755)
+    made.append(folder)
 
 
 def _remove_empty(folders: list[str]) -> None:
     """Remove folders again, innermost first, as far as nobody has put anything in them."""
-    with contextlib.suppress(OSError):
-        for folder in reversed(folders):
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
             os.rmdir(folder)
-
-
-def _rename(source: str, target: str, *, sync: bool) -> None:
-    os.rename(source, target)
-    if sync:
-        _sync_folder(os.path.dirname(target))
-
-
-def _unlink(path: str) -> bool:
-    """Remove a file; False when there is none, or a folder in its place."""
-    try:
-        os.unlink(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EISDIR, errno.EPERM):
-            raise
-        return False
-    return True
 
 
 def _move_aside(folder: str, trash: str) -> bool:
@@ -221,15 +207,14 @@ def _move_aside(folder: str, trash: str) -> bool:
             if not os.path.lexists(folder):
                 return False
             continue
-        shutil.rmtree(aside, ignore_errors=True)
+        _empty_out(aside)
         return True
     return False
 
 
-def _sync_folder(folder: str) -> None:
-    """Make the coming and going of a folder's entries durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _empty_out(folder: str) -> None:
+    """Remove a folder that was moved: a writer that was on its way in may still add to it."""
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return

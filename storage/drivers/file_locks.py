@@ -13,8 +13,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from storage.concurrency import or_undone, to_completion
-from storage.drivers.file_staging import Run
+from storage.concurrency import or_undone
+from storage.drivers.in_order import Run
 from storage.errors import PathNotFound
 
 # Seconds. Holders write a few links; one that takes this long is in trouble.
@@ -38,7 +38,8 @@ class FileLocks:
         try:
             yield
         finally:
-            await to_completion(self._run(os.close, fd))
+            # A folder has nothing to be written back or freed.
+            os.close(fd)
 
     async def _acquire(self, folder: str) -> int:
         deadline = time.monotonic() + _PATIENCE

@@ -7,13 +7,19 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
+from storage.buffers import Buffer
 from storage.concurrency import or_undone, to_completion
-from storage.drivers import durable
+from storage.drivers import durable, writeback
 from storage.drivers.base import CHUNK, StagingBusy
+from storage.drivers.changes import Step
+from storage.drivers.in_order import InOrder, Run
+from storage.drivers.posix import discard, discard_folder, write_all
+from storage.drivers.prepared import HeldData, prepare
 from storage.errors import PathNotFound
 
 T = TypeVar("T")
@@ -22,15 +28,10 @@ T = TypeVar("T")
 # request to let go rather than turn the new one away. So many attempts, so many seconds apart.
 _PATIENCE = 50
 _PAUSE = 0.1
+# Bytes; the disk begins to write once so many wait for it.
+_WRITE_BEHIND = 8 << 20
 # In place of a descriptor.
 _BUSY = -1
-
-
-class Run(Protocol):
-    """Run something that blocks on one of the driver's threads."""
-
-    def __call__(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
-        """Return what `work` returns."""
 
 
 class HeldFile:
@@ -44,22 +45,31 @@ class HeldFile:
         self._root = root
         self._disk = disk
         self._run = run
+        self._appends = InOrder(run)
         self._sync = sync
-        self.length = os.fstat(fd).st_size
+        self.length = self._synced = os.fstat(fd).st_size
+        self._begun = self.length  # up to here the disk was told to begin
 
-    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+    async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
         """Write and observe in one hop; a thread hop for each is what makes uploads slow."""
-        await to_completion(self._run(self._append, data, observe))
+        await to_completion(self._appends.put(partial(self._append, data, observe)))
 
-    def _append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+    def _append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
         try:
-            durable.write_all(self._fd, data, self.length)
+            write_all(self._fd, data, self.length)
             observe(data)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self.length)
             raise
         self.length += len(data)
+        self._write_behind()
+
+    def _write_behind(self) -> None:
+        """Have the disk begin with what was appended, if that is a good deal."""
+        if self._sync and self.length - self._begun >= _WRITE_BEHIND:
+            writeback.start(self._fd, self._begun, self.length - self._begun)
+            self._begun = self.length
 
     async def truncate(self, length: int) -> None:
         """Forget everything after the first `length` bytes."""
@@ -70,22 +80,43 @@ class HeldFile:
         """Return when what is held survives a power cut."""
         if self._sync:
             await to_completion(self._run(os.fsync, self._fd))
+        self._synced = self.length
 
-    async def stream(self, start: int) -> AsyncIterator[bytearray]:
-        """Yield what is held from `start` to the end."""
+    async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
+        """Read and observe, a chunk in each hop."""
         while start < self.length:
-            size = min(CHUNK, self.length - start)
-            data = await to_completion(self._run(os.pread, self._fd, size, start))
-            if not data:
+            read = await to_completion(self._run(self._replay, start, observe))
+            if not read:
                 return
-            start += len(data)
-            yield bytearray(data)
+            start += read
 
-    async def adopt(self, target: str) -> None:
-        """Rename what is held to `target`, durably."""
-        await to_completion(
-            self._run(self._disk.adopt, self._fd, self._path, f"{self._root}/{target}")
-        )
+    def _replay(self, start: int, observe: Callable[[bytearray], None]) -> int:
+        data = bytearray(os.pread(self._fd, min(CHUNK, self.length - start), start))
+        observe(data)
+        return len(data)
+
+    async def adopt(self, target: str, *then: Step) -> None:
+        """Do all in one hop, and let go of the file in it."""
+        await to_completion(self._run(self._adopt, f"{self._root}/{target}", then))
+
+    def _adopt(self, target: str, then: Sequence[Step]) -> None:
+        data = HeldData(target, self._path, self._fd)
+        self._disk.publish([[data], *prepare(self._root, then)])
+        self._close()
+        discard_folder(os.path.dirname(self._path))
+
+    async def close(self) -> None:
+        """Let go; inline where that writes back little and frees nothing."""
+        if self._fd < 0:
+            return
+        if self.length - self._synced <= CHUNK and os.fstat(self._fd).st_nlink:
+            self._close()
+        else:
+            await to_completion(self._run(self._close))
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 class FileStaging:
@@ -97,9 +128,10 @@ class FileStaging:
         self._run = run
         self._sync = sync
 
-    async def create(self, path: str) -> None:
+    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
         """Begin with an empty file."""
-        await self._run(self._disk.create, f"{self._root}/{path}")
+        below = {f"{self._root}/{note}": content for note, content in notes.items()}
+        await self._run(self._disk.begin, f"{self._root}/{path}", below)
 
     async def length(self, path: str) -> int:
         """Tell how many bytes are held, inline."""
@@ -115,15 +147,16 @@ class FileStaging:
     async def open(self, path: str) -> AsyncIterator[HeldFile]:
         """Hold the file exclusively, waiting a few seconds for another holder to let go."""
         fd = await self._lock(path)
+        at = f"{self._root}/{path}"
+        held = HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
         try:
-            at = f"{self._root}/{path}"
-            yield HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
+            yield held
         finally:
-            await to_completion(self._run(os.close, fd))
+            await held.close()
 
     async def discard(self, path: str) -> None:
         """Remove a session's folder, or a file in it."""
-        await self._run(durable.discard, f"{self._root}/{path}")
+        await self._run(discard, f"{self._root}/{path}")
 
     async def _lock(self, path: str) -> int:
         for _ in range(_PATIENCE):

@@ -12,33 +12,31 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import aiofiles
-from aiofiles.threadpool.binary import AsyncFileIO
 
-from storage.concurrency import to_completion
 from storage.drivers import durable
-from storage.drivers.base import CHUNK, SMALL, FileInfo, View
+from storage.drivers.base import CHUNK, SMALL, FileInfo, Mark, View
+from storage.drivers.changes import Put, Step
 from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
+from storage.drivers.folders import Folders
+from storage.drivers.prepared import TRASH, prepare
+from storage.drivers.small_files import SmallFiles
+from storage.drivers.threads import Threads
 from storage.errors import PathNotFound
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-# Ours alone, beside `docker/`: where folders are emptied that were removed, and put together that
-# are to appear.
-TRASH = ".trash"
 
-
-# What an error says when there is nothing at a path: a symbolic link that leads to itself is
-# nothing either.
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
+# leads to itself, is nothing either.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
 
 
 class FileView:
@@ -46,6 +44,7 @@ class FileView:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._folders = Folders()
 
     def names(self, path: str) -> list[str]:
         """Name the entries of a folder."""
@@ -55,26 +54,22 @@ class FileView:
             return []
 
     def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder; the listing itself tells, without a look at each."""
+        """Name the folders in a folder; those of a large one are not read twice."""
         try:
-            return _folders(self._at(path))
+            return self._folders.names(self._at(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""
         try:
-            fd = os.open(self._at(path), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._at(path), os.O_RDONLY)
+            try:
+                return _read_all(fd, limit)
+            finally:
+                os.close(fd)
         except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
-            raise PathNotFound(path) from None
-        try:
-            return _read_all(fd, limit)
-        except IsADirectoryError:
-            raise PathNotFound(path) from None
-        finally:
-            os.close(fd)
+            raise _absence(path, error) from None
 
     def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
@@ -107,41 +102,69 @@ class FileView:
 class OpenedFile:
     """A file open for reading."""
 
-    def __init__(self, file: AsyncFileIO) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
+    def __init__(self, fd: int, pool: ThreadPoolExecutor) -> None:
+        self._fd = fd
+        self._pool = pool
+        self.size = os.fstat(fd).st_size
+
+    @property
+    def file(self) -> OpenedFile:
+        """The file itself."""
+        return self
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `stop`; short only if the file was cut meanwhile."""
-        await self._file.seek(start)
-        while start < stop:
-            data = await self._file.read(min(CHUNK, stop - start))
-            if not data:
-                return
-            start += len(data)
-            yield data
+        async with aiofiles.open(
+            self._fd, "rb", buffering=0, closefd=False, executor=self._pool
+        ) as file:
+            await file.seek(start)
+            while start < stop and (data := await file.read(min(CHUNK, stop - start))):
+                start += len(data)
+                yield data
 
     async def close(self) -> None:
         """Let go."""
-        await self._file.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class FilesystemDriver:
     """Everything below `root`, which must exist."""
 
+    has_files = True
+
     def __init__(self, root: Path, *, sync: bool = True, threads: int = 32) -> None:
         self.root = os.path.abspath(root).rstrip("/")
         self._view = FileView(self.root)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self._small = SmallFiles(self.root)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage-files")
+        self._threads = Threads(threads, "storage")
+        self._run = self._threads.run
         self._disk = durable.Disk(self.root, sync=sync)
         self._locks = FileLocks(self._run)
         self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the whole file, inline when it is known to be small."""
-        if limit <= SMALL:
-            return self._view.read(path, limit)
-        return await self._run(self._view.read, path, limit)
+        if limit > SMALL:
+            return await self._run(self._view.read, path, limit)
+        try:
+            return self._small.read(path)[:limit]
+        except OSError as error:
+            raise _absence(path, error) from None
+
+    def mark(self, path: str) -> Mark | None:
+        """Vouch for what was read, if a look tells of every change."""
+        return self._small.mark(path)
+
+    def holds(self, mark: Mark) -> bool:
+        """Look whether a file is what it was."""
+        return self._small.holds(mark)
 
     async def stat(self, path: str) -> FileInfo | None:
         """Look at a file, inline."""
@@ -152,37 +175,38 @@ class FilesystemDriver:
         return self._view.exists(path)
 
     async def open(self, path: str) -> OpenedFile:
-        """Open a file for reading."""
+        """Open a file for reading, inline: it is a look at the disk like `stat`."""
         try:
-            file = await self._open(path)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            fd = os.open(self._at(path), os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
             raise PathNotFound(path) from None
-        return OpenedFile(file)
-
-    async def _open(self, path: str) -> AsyncFileIO:
-        """Open a file; one that a cancelled request does not wait for any more is closed again."""
-        opening = asyncio.ensure_future(
-            aiofiles.open(self._at(path), "rb", buffering=0, executor=self._pool)
-        )
-        try:
-            return await to_completion(opening)
-        except asyncio.CancelledError:
-            if not opening.cancelled() and opening.exception() is None:
-                await to_completion(opening.result().close())
-            raise
+        opened = OpenedFile(fd, self._pool)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            await opened.close()
+            raise PathNotFound(path)
+        return opened
 
     async def write(self, path: str, content: bytes) -> None:
         """Make `content` the file's, durably."""
-        await self._run(self._disk.replace, self._at(path), content)
+        await self.publish((Put(path, content),))
 
     async def note(self, path: str, content: bytes) -> None:
         """Write something that may be lost."""
         await self._run(self._disk.note, self._at(path), content)
 
-    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
-        """Have a folder appear with all in it."""
-        scratch = self._at(TRASH)
-        return await self._run(self._disk.appear, self._at(path), files, scratch)
+    async def publish(
+        self, *steps: Step, check: Callable[[View], None] | None = None
+    ) -> tuple[str, ...]:
+        """Check and carry out all in one hop."""
+        return await self._run(self._publish, steps, check)
+
+    def _publish(
+        self, steps: Sequence[Step], check: Callable[[View], None] | None
+    ) -> tuple[str, ...]:
+        if check is not None:
+            check(self._view)
+        in_the_way = self._disk.publish(prepare(self.root, steps))
+        return tuple(path.removeprefix(f"{self.root}/") for path in in_the_way)
 
     async def delete(self, path: str) -> bool:
         """Remove a file or a folder."""
@@ -200,34 +224,20 @@ class FilesystemDriver:
     async def close(self) -> None:
         """End the worker threads; what they are doing is finished first."""
         await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{path}"
-
-    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
-
-
-def _folders(path: str) -> list[str]:
-    with os.scandir(path) as entries:
-        found = list(entries)
-    try:
-        return [entry.name for entry in found if entry.is_dir()]
-    except OSError:
-        return [entry.name for entry in found if _is_folder(entry)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a symbolic link that leads to itself, say
-        return False
 
 
 def empty_trash(root: Path) -> None:
     """Remove what a process that died left in the trash; blocks, call before serving."""
     shutil.rmtree(root / TRASH, ignore_errors=True)
+
+
+def _absence(path: str, error: OSError) -> Exception:
+    """Return what to raise where a path can't be read: other errors than absence as they are."""
+    return PathNotFound(path) if error.errno in _ABSENT else error
 
 
 def _read_all(fd: int, limit: int) -> bytes:

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from storage.drivers.base import CHUNK, SMALL, FileInfo, StagingBusy, View
+from storage.buffers import Buffer
+from storage.drivers.base import CHUNK, SMALL, FileInfo, Mark, StagingBusy, View
+from storage.drivers.changes import Change, Put, Step
 from storage.errors import PathNotFound
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ class _MemoryFile:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
+        self.file = None
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         for at in range(start, min(stop, self.size), CHUNK):
@@ -84,7 +87,7 @@ class _HeldBytes:
     def length(self) -> int:
         return len(self._data)
 
-    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+    async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
         observe(data)
         self._data += data
 
@@ -94,13 +97,13 @@ class _HeldBytes:
     async def sync(self) -> None:
         """Memory is as durable as it gets."""
 
-    async def stream(self, start: int) -> AsyncIterator[bytearray]:
+    async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
         for at in range(start, len(self._data), CHUNK):
-            yield self._data[at : at + CHUNK]
+            observe(self._data[at : at + CHUNK])
 
-    async def adopt(self, target: str) -> None:
-        await self._driver.write(target, bytes(self._data))
-        await self._driver.staging.discard(self._path)
+    async def adopt(self, target: str, *then: Step) -> None:
+        await self._driver.publish((Put(target, bytes(self._data)),), *then)
+        await self._driver.staging.discard(self._path.rpartition("/")[0])
 
 
 class _MemoryStaging:
@@ -109,7 +112,9 @@ class _MemoryStaging:
         self._held: dict[str, bytearray] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def create(self, path: str) -> None:
+    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
+        for note, content in notes.items():
+            await self._driver.note(note, content)
         self._held[path] = bytearray()
         self._locks[path] = asyncio.Lock()
 
@@ -141,6 +146,8 @@ class _MemoryStaging:
 class MemoryDriver:
     """Everything in one dictionary."""
 
+    has_files = False
+
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._view = _MemoryView(self._files)
@@ -150,6 +157,14 @@ class MemoryDriver:
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return at most `limit` bytes of a file."""
         return self._view.read(path, limit)
+
+    def mark(self, path: str) -> Mark | None:
+        """Nothing is gained by it: what is here is at hand."""
+        return None
+
+    def holds(self, mark: Mark) -> bool:
+        """There are no marks."""
+        return False
 
     async def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
@@ -174,12 +189,24 @@ class MemoryDriver:
         """Replace a file's content."""
         self._files[path] = _File(content)
 
-    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
-        """Have a folder appear with all in it."""
-        if await self.exists(path):
+    async def publish(
+        self, *steps: Step, check: Callable[[View], None] | None = None
+    ) -> tuple[str, ...]:
+        """Carry out one change after the other."""
+        if check is not None:
+            check(self._view)
+        return tuple([change.path for step in steps for change in step if not self._do(change)])
+
+    def _do(self, change: Change) -> bool:
+        """Carry out a change; False when something is in the way."""
+        if isinstance(change, Put):
+            self._files[change.path] = _File(change.content)
+            return True
+        prefix = f"{change.path}/"
+        if change.path in self._files or any(key.startswith(prefix) for key in self._files):
             return False
-        for name, content in files.items():
-            self._files[f"{path}/{name}"] = _File(content)
+        for name, content in change.files.items():
+            self._files[prefix + name] = _File(content)
         return True
 
     async def delete(self, path: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, FileInfo, OpenFile, StagedFile, Staging, View
+from storage.drivers.base import SMALL, Driver, FileInfo, Mark, OpenFile, StagedFile, Staging, View
+from storage.drivers.changes import Step
 from storage.errors import OperationDisabled
 
 T = TypeVar("T")
@@ -19,9 +20,22 @@ class ReadOnlyDriver:
         self._inner = inner
         self.staging: Staging = _ReadOnlyStaging(inner.staging)
 
+    @property
+    def has_files(self) -> bool:
+        """Pass on."""
+        return self._inner.has_files
+
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read."""
         return await self._inner.read(path, limit)
+
+    def mark(self, path: str) -> Mark | None:
+        """Vouch for what was read."""
+        return self._inner.mark(path)
+
+    def holds(self, mark: Mark) -> bool:
+        """Look."""
+        return self._inner.holds(mark)
 
     async def stat(self, path: str) -> FileInfo | None:
         """Look."""
@@ -43,7 +57,9 @@ class ReadOnlyDriver:
         """Refuse."""
         raise OperationDisabled("writing")
 
-    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
+    async def publish(
+        self, *steps: Step, check: Callable[[View], None] | None = None
+    ) -> tuple[str, ...]:
         """Refuse."""
         raise OperationDisabled("writing")
 
@@ -68,7 +84,7 @@ class _ReadOnlyStaging:
     def __init__(self, inner: Staging) -> None:
         self._inner = inner
 
-    async def create(self, path: str) -> None:
+    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
         raise OperationDisabled("writing")
 
     async def length(self, path: str) -> int:

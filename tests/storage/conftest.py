@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from storage import uploads
 from storage.drivers import file_staging, memory
 from storage.registry import StoredRegistry
 from tests.support.drivers import AnyDriver
@@ -19,6 +20,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_staging, "_PATIENCE", 4)
     monkeypatch.setattr(file_staging, "_PAUSE", 0.05)
     monkeypatch.setattr(memory, "_PATIENCE", 0.2)
+
+
+@pytest.fixture
+def eager_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every request leave a hash state, however little it appended."""
+    monkeypatch.setattr(uploads, "WORTH_A_STATE", 1)
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from operator import methodcaller
 
 import pytest
 
-from storage.drivers.base import CHUNK, SMALL, Driver, StagingBusy, View
+from storage.buffers import Buffer
+from storage.drivers.base import CHUNK, SMALL, Driver, StagedFile, StagingBusy, View
+from storage.drivers.changes import Appear, Put, Step
 from storage.errors import PathNotFound
 from tests.storage.streams import cancelled_after, joined
 
@@ -35,19 +37,25 @@ STRANGE_NAMES = (
 )
 
 
-def _ignore(_: bytearray) -> None:
+def _ignore(_: Buffer) -> None:
     """Observe nothing."""
 
 
+async def _held(staged: StagedFile, start: int = 0) -> bytes:
+    seen = bytearray()
+    await staged.replay(start, seen.extend)
+    return bytes(seen)
+
+
 async def _stage(driver: Driver, path: str, content: bytes) -> None:
-    await driver.staging.create(path)
+    await driver.staging.create(path, {})
     async with driver.staging.open(path) as staged:
         await staged.append(bytearray(content), _ignore)
 
 
 async def _staged(driver: Driver, path: str) -> bytes:
     async with driver.staging.open(path) as staged:
-        return await joined(staged.stream(0))
+        return await _held(staged)
 
 
 class DriverContract:
@@ -292,7 +300,7 @@ class DriverContract:
 
     async def test_a_staged_file_begins_empty(self, driver: Driver) -> None:
         """What was created holds zero bytes and nobody."""
-        await driver.staging.create("u/1/data")
+        await driver.staging.create("u/1/data", {})
         assert await driver.staging.length("u/1/data") == 0
         assert await _staged(driver, "u/1/data") == b""
 
@@ -307,7 +315,7 @@ class DriverContract:
 
     async def test_appended_bytes_are_held_and_observed(self, driver: Driver) -> None:
         """Each append adds at the end, is seen once and in order, and outlives its holder."""
-        await driver.staging.create("u/1/data")
+        await driver.staging.create("u/1/data", {})
         seen = bytearray()
         for piece in (b"abc", b"", BIG, b"xyz"):
             async with driver.staging.open("u/1/data") as staged:
@@ -321,18 +329,18 @@ class DriverContract:
 
     async def test_appends_of_one_holder_follow_each_other(self, driver: Driver) -> None:
         """One holder appends many times, and reads its own bytes from anywhere."""
-        await driver.staging.create("u/1/data")
+        await driver.staging.create("u/1/data", {})
         async with driver.staging.open("u/1/data") as staged:
             for number in range(50):
                 await staged.append(bytearray([number] * number), _ignore)
             content = b"".join(bytes([number] * number) for number in range(50))
             assert staged.length == len(content)
             for start in (0, 1, 600, len(content) - 1, len(content)):
-                assert await joined(staged.stream(start)) == content[start:]
+                assert await _held(staged, start) == content[start:]
 
     async def test_what_is_appended_is_copied(self, driver: Driver) -> None:
         """Changing the buffer after an append changes nothing that is held."""
-        await driver.staging.create("u/1/data")
+        await driver.staging.create("u/1/data", {})
         buffer = bytearray(b"before")
         async with driver.staging.open("u/1/data") as staged:
             await staged.append(buffer, _ignore)
@@ -342,7 +350,7 @@ class DriverContract:
     async def test_a_failed_append_holds_nothing(self, driver: Driver) -> None:
         """When the append raises, nothing of its data counts as held, now or later."""
 
-        def fail(_: bytearray) -> None:
+        def fail(_: Buffer) -> None:
             raise MemoryError
 
         await _stage(driver, "u/1/data", b"before")
@@ -374,7 +382,6 @@ class DriverContract:
                 await driver.staging.length("u/1/data")
             with pytest.raises(PathNotFound):
                 await _staged(driver, "u/1/data")
-            await driver.staging.discard("u/1")
 
     async def test_adopting_is_all_or_nothing_for_a_reader(self, driver: Driver) -> None:
         """A reader of the target has the old bytes or the new ones, and keeps what it opened."""
@@ -404,7 +411,7 @@ class DriverContract:
 
     async def test_holders_take_turns(self, driver: Driver) -> None:
         """Those who wait get it one after the other, and each finds what the last one left."""
-        await driver.staging.create("u/1/data")
+        await driver.staging.create("u/1/data", {})
         inside = 0
 
         async def add() -> None:
@@ -516,26 +523,119 @@ class DriverContract:
                 raise AssertionError("it was locked")
         assert await driver.batch(lambda view: view.names("missing")) == []
 
+    # Publishing
+
+    async def test_what_is_published_is_there(self, driver: Driver) -> None:
+        """Every change of every step, in folders that are there and in new ones."""
+        await driver.write("a/old", b"old")
+        assert await driver.publish() == ()
+        assert await driver.publish((), (Put("a/old", b"new"), Put("b/c/d", BIG)), ()) == ()
+        assert await driver.publish((Appear("e/f", {"g": b"1", "h/i": b"2"}),)) == ()
+        expected = {"a/old": b"new", "b/c/d": BIG, "e/f/g": b"1", "e/f/h/i": b"2"}
+        for path, content in expected.items():
+            assert await driver.read(path, CHUNK * 3) == content
+
+    async def test_what_is_published_last_counts(self, driver: Driver) -> None:
+        """A file that several steps put holds what the last one says."""
+        await driver.publish(*((Put("a/file", b"%d" % number),) for number in range(5)))
+        assert await driver.read("a/file") == b"4"
+        assert await driver.batch(lambda view: view.names("a")) == ["file"]
+
+    async def test_a_reader_sees_steps_in_order(self, driver: Driver) -> None:
+        """Who sees a step sees all those before it, beside many who publish."""
+        for _ in range(3):
+            steps: list[Step] = [(Put(f"s/{step}/link", b"x"),) for step in range(12)]
+            steps[6] = (Appear("s/6", {"link": b"x", "other/link": b"x"}),)
+            watching = asyncio.create_task(driver.batch(_watch_steps))
+            await asyncio.sleep(0)
+            others = [driver.publish((Put(f"other/{n}", b"x"),)) for n in range(4)]
+            await asyncio.gather(driver.publish(*steps), *others)
+            assert await watching == []
+            await driver.delete("s")
+
+    async def test_what_a_check_raises_stops_all(self, driver: Driver) -> None:
+        """It reads first, and its error comes back; nothing is changed."""
+
+        def check(view: View) -> None:
+            if view.stat("wanted") is None:
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await driver.publish((Put("a/b", b""),), (Appear("c", {"d": b""}),), check=check)
+        for path in ("a", "c"):
+            assert not await driver.exists(path)
+        await driver.write("wanted", b"")
+        await driver.publish((Put("a/b", b""),), check=check)
+        assert await driver.exists("a/b")
+
+    async def test_what_is_in_the_way_is_told_and_left(self, driver: Driver) -> None:
+        """A folder with something in it stays as it is; all other changes come."""
+        await driver.write("tags/b/link", b"old")
+        told = await driver.publish(
+            (Put("first", b"1"),),
+            tuple(Appear(f"tags/{name}", {"link": b"new"}) for name in "abc"),
+            (Put("last", b"1"),),
+        )
+        assert told == ("tags/b",)
+        for name, content in (("a", b"new"), ("b", b"old"), ("c", b"new")):
+            assert await driver.read(f"tags/{name}/link") == content
+        assert await driver.exists("first")
+        assert await driver.exists("last")
+
     async def test_a_folder_appears_with_all_in_it(self, driver: Driver) -> None:
         """One of many who have it appear succeeds, and only that one's files are there."""
-        made = await asyncio.gather(
+        told = await asyncio.gather(
             *(
-                driver.appear("tag", {"current/link": n, "index/a/link": n})
+                driver.publish((Appear("tag", {"current/link": n, "index/a/link": n}),))
                 for n in (b"1", b"2", b"3")
             )
         )
-        assert sorted(made) == [False, False, True]
-        winner = str(made.index(True) + 1).encode()
+        assert sorted(told) == [(), ("tag",), ("tag",)]
+        winner = str(told.index(()) + 1).encode()
         assert await driver.read("tag/current/link") == winner
         assert await driver.read("tag/index/a/link") == winner
         assert sorted(await driver.batch(lambda view: view.names("tag"))) == ["current", "index"]
 
     async def test_a_folder_can_appear_again(self, driver: Driver) -> None:
         """After it was deleted."""
-        assert await driver.appear("tags/v1", {"current/link": b"1"})
+        assert not await driver.publish((Appear("tags/v1", {"current/link": b"1"}),))
         await driver.delete("tags/v1")
-        assert await driver.appear("tags/v1", {"current/link": b"2"})
+        assert not await driver.publish((Appear("tags/v1", {"current/link": b"2"}),))
         assert await driver.read("tags/v1/current/link") == b"2"
+
+    async def test_many_publish_into_folders_that_are_removed(self, driver: Driver) -> None:
+        """Beside deletions of the folders above, every plan succeeds, and its last step stays."""
+
+        async def publish(number: int) -> None:
+            await driver.publish(
+                (Put(f"shared/{number % 2}/a/link", b"x"),),
+                (Appear(f"shared/{number % 2}/{number}", {"c/link": b"x"}),),
+                (Put(f"kept/{number}", b"x"),),
+            )
+
+        for _ in range(6):
+            await asyncio.gather(
+                *(publish(number) for number in range(6)),
+                *(driver.delete(f"shared/{number % 2}") for number in range(6)),
+            )
+        assert len(await driver.batch(lambda view: view.names("kept"))) == 6
+
+    async def test_adopting_goes_on_with_what_follows(self, driver: Driver) -> None:
+        """The steps behind an adoption come after it; the session's folder goes with its notes."""
+        notes = {"u/1/startedat": b"now", "u/1/states/0": b"state"}
+        await driver.staging.create("u/1/data", notes)
+        assert await driver.read("u/1/startedat") == b"now"
+        assert await driver.read("u/1/states/0") == b"state"
+        async with driver.staging.open("u/1/data") as staged:
+            await staged.append(bytearray(BIG), _ignore)
+            watching = asyncio.create_task(driver.batch(_watch_adoption))
+            await asyncio.sleep(0)
+            await staged.adopt("blobs/data", (Put("links/1", b"1"),), (Put("links/2", b"2"),))
+            assert await watching == []
+        assert await driver.read("blobs/data", CHUNK * 3) == BIG
+        for path in ("links/1", "links/2"):
+            assert await driver.exists(path)
+        assert not await driver.exists("u/1")
 
     async def test_a_lock_outlives_the_folder(self, driver: Driver) -> None:
         """Who waits for a lock finds the folder gone, and not another one in its place locked."""
@@ -552,7 +652,7 @@ class DriverContract:
             with pytest.raises(PathNotFound):
                 async with driver.lock("tag"):
                     order.append("locked")
-            assert await driver.appear("tag", {"link": b"new"})
+            assert not await driver.publish((Appear("tag", {"link": b"new"}),))
             async with driver.lock("tag"):
                 order.append("locked")
 
@@ -581,3 +681,23 @@ def _watch(view: View, files: list[str]) -> list[str]:
         if any(view.stat(path) is None for path in files):
             return [path for path in files if view.stat(path) is not None]
     return []
+
+
+def _watch_order(view: View, files: list[str]) -> list[str]:
+    """Wait for the last of `files`, looking backwards; return those that were missing then."""
+    for _ in range(3_000):
+        for at in reversed(range(len(files))):
+            if view.stat(files[at]) is not None:
+                lacking = [path for path in files[:at] if view.stat(path) is None]
+                if lacking or at == len(files) - 1:
+                    return lacking
+                break
+    return []
+
+
+def _watch_steps(view: View) -> list[str]:
+    return _watch_order(view, [f"s/{step}/link" for step in range(12)])
+
+
+def _watch_adoption(view: View) -> list[str]:
+    return _watch_order(view, ["blobs/data", "links/1", "links/2"])

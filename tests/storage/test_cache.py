@@ -29,7 +29,8 @@ def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
                 model.move_to_end(key)
         else:
             cache.put(key, value)
-            if value <= 10 and key not in model:
+            if value <= 10:
+                model.pop(key, None)
                 model[key] = value
             while sum(model.values()) > 80:
                 model.popitem(last=False)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.drivers.base import CHUNK, StagingBusy
-from storage.drivers.filesystem import TRASH, FilesystemDriver, empty_trash
+from storage.buffers import Buffer
+from storage.drivers.base import CHUNK, StagedFile, StagingBusy
+from storage.drivers.filesystem import FilesystemDriver, empty_trash
+from storage.drivers.prepared import TRASH
 from storage.errors import PathNotFound
 from tests.storage.driver_contract import DriverContract
 from tests.storage.streams import cancelled_after, joined
@@ -78,15 +80,21 @@ def descriptors() -> Iterator[None]:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def _ignore(_: bytearray) -> None:
+def _ignore(_: Buffer) -> None:
     """Observe nothing."""
+
+
+async def _held(staged: StagedFile) -> bytes:
+    seen = bytearray()
+    await staged.replay(0, seen.extend)
+    return bytes(seen)
 
 
 async def test_another_process_holds_the_staged_file(
     driver: FilesystemDriver, tmp_path: Path, impatient: None
 ) -> None:
     """The lock holds across processes, and the end of a process frees it."""
-    await driver.staging.create("u/data")
+    await driver.staging.create("u/data", {})
     command = [sys.executable, "-I", "-c", HOLDER, str(tmp_path / "u/data")]
     process = await asyncio.to_thread(
         subprocess.Popen, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -106,14 +114,14 @@ async def test_another_worker_s_driver_shares_the_lock(
     driver: FilesystemDriver, other_driver: FilesystemDriver, impatient: None
 ) -> None:
     """Two drivers over one folder exclude each other, and see each other's bytes."""
-    await driver.staging.create("u/data")
+    await driver.staging.create("u/data", {})
     async with driver.staging.open("u/data") as staged:
         await staged.append(bytearray(b"abc"), _ignore)
         with pytest.raises(StagingBusy):
             async with other_driver.staging.open("u/data"):
                 pass
     async with other_driver.staging.open("u/data") as staged:
-        assert await joined(staged.stream(0)) == b"abc"
+        assert await _held(staged) == b"abc"
 
 
 async def test_no_descriptor_is_left_open(
@@ -132,7 +140,7 @@ async def test_no_descriptor_is_left_open(
                 await driver.read(path)
             with pytest.raises(PathNotFound):
                 await driver.open(path)
-        await driver.staging.create(f"u{number}/data")
+        await driver.staging.create(f"u{number}/data", {})
         async with driver.staging.open(f"u{number}/data") as staged:
             with pytest.raises(StagingBusy):
                 async with driver.staging.open(f"u{number}/data"):
@@ -159,7 +167,7 @@ async def test_a_cancelled_read_leaves_no_descriptor(
             await file.close()
 
     await cancelled_after(ticks, read())
-    await asyncio.to_thread(driver._pool.shutdown)
+    await driver.close()
 
 
 @pytest.mark.parametrize("ticks", range(6))
@@ -167,31 +175,54 @@ async def test_a_cancelled_open_leaves_no_descriptor(
     driver: FilesystemDriver, ticks: int, descriptors: None
 ) -> None:
     """A staged file that is being locked when its request is cancelled is closed again."""
-    await driver.staging.create("u/data")
+    await driver.staging.create("u/data", {})
 
     async def hold() -> None:
         async with driver.staging.open("u/data"):
             pass
 
     await cancelled_after(ticks, hold())
-    await asyncio.to_thread(driver._pool.shutdown)
+    await driver.close()
 
 
 async def test_a_full_disk_holds_nothing_of_an_append(driver: FilesystemDriver) -> None:
-    """When the disk takes only part of an append, none of it counts, and later ones may work."""
-    await driver.staging.create("u/data")
+    """When the disk takes only part of an append, none of it counts, nor what was put behind it;
+    whoever holds the file next goes on where it was.
+    """
+    await driver.staging.create("u/data", {})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with driver.staging.open("u/data") as staged:
         await staged.append(bytearray(b"before"), _ignore)
         resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK, hard))
         try:
-            with pytest.raises(OSError, match="too large"):
-                await staged.append(bytearray(2 * CHUNK), _ignore)
+            appends = [staged.append(bytearray(size), _ignore) for size in (2 * CHUNK, 1)]
+            failures = await asyncio.gather(*appends, return_exceptions=True)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert ["too large" in str(failure) for failure in failures] == [True, True]
+        with pytest.raises(OSError, match="too large"):
+            await staged.append(bytearray(b"later"), _ignore)
         assert staged.length == await driver.staging.length("u/data") == len(b"before")
+    async with driver.staging.open("u/data") as staged:
         await staged.append(bytearray(b" after"), _ignore)
-        assert await joined(staged.stream(0)) == b"before after"
+        assert await _held(staged) == b"before after"
+
+
+async def test_appends_that_overlap_are_done_in_order(driver: FilesystemDriver) -> None:
+    """Each is written and observed behind those before it, and counted in `length` after that."""
+    await driver.staging.create("u/data", {})
+    seen: list[tuple[int, bytes]] = []
+    async with driver.staging.open("u/data") as staged:
+
+        def observe(data: Buffer) -> None:
+            seen.append((staged.length, bytes(data)))
+
+        pieces = [b"%d" % number * (number % 7 + 1) for number in range(200)]
+        await asyncio.gather(*(staged.append(piece, observe) for piece in pieces))
+        whole = b"".join(pieces)
+        assert await _held(staged) == whole
+    assert [piece for _, piece in seen] == pieces
+    assert [at for at, _ in seen] == [len(b"".join(pieces[:n])) for n in range(len(pieces))]
 
 
 async def test_a_full_disk_leaves_the_old_content(driver: FilesystemDriver, tmp_path: Path) -> None:
@@ -332,10 +363,10 @@ async def test_a_folder_is_removed_though_another_worker_empties_the_trash(
 
 async def test_an_adopted_file_has_no_stale_name(driver: FilesystemDriver, tmp_path: Path) -> None:
     """After adoption the bytes lie at one path only, with one link and usual permissions."""
-    await driver.staging.create("u/data")
+    await driver.staging.create("u/data", {})
     async with driver.staging.open("u/data") as staged:
         await staged.append(bytearray(b"abc"), _ignore)
         await staged.adopt("blobs/data")
     found = (tmp_path / "blobs/data").stat()
     assert (found.st_nlink, found.st_size, found.st_mode & 0o777) == (1, 3, 0o644)
-    assert os.listdir(tmp_path / "u") == []
+    assert sorted(os.listdir(tmp_path)) == ["blobs"]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage import paths
+from storage import registry as registry_module
 from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import RepositoryUnknown
 from storage.listing import Page, cut
@@ -86,6 +91,10 @@ async def test_tag_pages_lose_and_repeat_nothing(tags: set[str], limit: int, aft
 @example({"a", "a-b", "a/b", "a.b", "a/b/c", "a-b/c", "a0", "ab", "b"}, 1, "a/")
 @example({"a/b/c"}, 1, "a/b")
 @example({"a/b", "a-b/c", "a"}, 2, "a-b/c/d")
+@example({"a", "a-b", "a-b.c", "a-b.c/d", "a-b/c", "a/b"}, 2, "a-b.c")
+@example({"a/b", "a-b/c", "a.b/c", "a0/b"}, 1, "a-b/")
+@example({"a/b", "a--b/c"}, 3, "a-")
+@example({"a/b", "a-b", "b"}, 3, "a/" + "b" * 300)
 async def test_catalog_pages_lose_and_repeat_nothing(
     names: set[str], limit: int, after: str
 ) -> None:
@@ -157,6 +166,74 @@ async def test_the_catalog_has_repositories_with_a_manifest(driver: AnyDriver) -
     assert (await registry.catalog("", 10)).entries == (APP,)
     await app.manifests.delete(tagged)
     assert await registry.catalog("", 10) == Page(())
+
+
+async def test_a_repository_stays_listed_by_whatever_link_is_left(driver: AnyDriver) -> None:
+    """However often it was listed by a link that is gone, another one counts, and none does not."""
+    registry = StoredRegistry(driver)
+    links = [paths.tag_current_link(APP, Tag(tag)) for tag in ("v1", "v2", "v3")]
+    links.append(paths.revision_link(APP, DIGEST))
+    for order in (links, links[::-1], links[2:] + links[:2]):
+        for link in order:
+            await driver.write(link, LINK)
+        for link in order:
+            for _ in range(2):
+                assert (await registry.catalog("", 10)).entries == (APP,)
+            await driver.delete(link)
+        for _ in range(2):
+            assert await registry.catalog("", 10) == Page(())
+
+
+async def test_more_repositories_than_are_remembered_are_listed(
+    driver: AnyDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a registry remembers of repositories is bounded; forgetting it changes no listing."""
+    monkeypatch.setattr(registry_module, "_MOST_FOUND", 3)
+    names = [f"app-{n}" for n in range(8)]
+    for text in names:
+        await _tagged(driver, name(text), "v1")
+    registry = StoredRegistry(driver)
+    for _ in range(2):
+        page = await registry.catalog("", 10)
+        assert [one.text for one in page.entries] == names
+        assert len(registry._holding._found) <= 3
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make a driver over an empty folder."""
+    return FilesystemDriver(tmp_path, threads=2)
+
+
+@pytest.fixture
+async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
+    """Give that driver, and close it."""
+    yield new_files
+    await new_files.close()
+
+
+@pytest.mark.parametrize("team", ["", "team/"])
+@pytest.mark.parametrize("start", [0, 30, 55])
+async def test_a_page_reads_no_more_folders_wherever_it_starts(
+    start: int, team: str, files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of five repositories looks at the folders of those five and of the next one."""
+    names = [f"{team}app-{n:02d}" for n in range(60)]
+    for text in names:
+        await _tagged(files, name(text), "v1")
+    registry = StoredRegistry(files)
+    read: list[int] = []
+    scandir = os.scandir
+
+    def counting(folder: int) -> Any:
+        read.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    page = await registry.catalog(names[start - 1] if start else "", 5)
+    assert [one.text for one in page.entries] == names[start : start + 5]
+    # Each is read for tags, and the five (with the one the page starts behind) for what is below.
+    assert len(read) <= 6 + 6 + 2
 
 
 async def test_holders_are_found_at_any_depth(driver: AnyDriver) -> None:

@@ -24,6 +24,7 @@ HERE = "docker/registry/v2/repositories/library/app"
 GOLDEN = [
     (paths.blob(A), f"docker/registry/v2/blobs/sha256/aa/{'a' * 64}/data"),
     (paths.blob(B), f"docker/registry/v2/blobs/sha512/b0/{'b0' * 64}/data"),
+    (paths.blob_below(A), f"sha256/aa/{'a' * 64}/data"),
     (paths.repository(NAME), HERE),
     (paths.layers(NAME), f"{HERE}/_layers"),
     (paths.layer_link(NAME, A), f"{HERE}/_layers/sha256/{'a' * 64}/link"),

@@ -31,6 +31,7 @@ from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.names import Tag
 from storage.registry import StoredRegistry
+from storage.uploads import WORTH_A_STATE
 from tests.storage.content import *
 
 async def work(root, sync):
@@ -42,10 +43,14 @@ async def work(root, sync):
         for path in relative:
             os.write(1, f"{word} {root}/{path}\\n".encode())
 
-    id = await begin(app, LAYER[:100], LAYER[100:])
-    say("held", paths.upload_data(APP, id), paths.upload_state(APP, id, "sha256", len(LAYER)))
+    large = b"x" * WORTH_A_STATE
+    id = await begin(app, large, large)
+    say("held", paths.upload_data(APP, id), paths.upload_state(APP, id, "sha256", 2 * len(large)))
+    await append(app, id, b"a little more")
+    await finish(app, id, Digest.of(2 * large + b"a little more"))
+    say("done", paths.blob(Digest.of(2 * large + b"a little more")))
     layer, config = Digest.of(LAYER), Digest.of(CONFIG)
-    await finish(app, id, layer)
+    await finish(app, await begin(app, LAYER[:100], LAYER[100:]), layer)
     say("done", paths.blob(layer), paths.layer_link(APP, layer))
     await push_blob(app, CONFIG)
     say("done", paths.blob(config), paths.layer_link(APP, config))
@@ -236,7 +241,7 @@ def _trace(tmp_path: Path, mode: str) -> Disk:
 def test_what_was_promised_survives(tmp_path: Path) -> None:
     """Every promise was durable, entry by entry, and every link after what it points to."""
     disk = _trace(tmp_path, "sync")
-    assert disk.said == 25
+    assert disk.said == 26
     assert disk.syncs > 50
     assert not disk.faults, "\n".join(disk.faults)
 
@@ -244,7 +249,7 @@ def test_what_was_promised_survives(tmp_path: Path) -> None:
 def test_a_scratch_registry_syncs_nothing(tmp_path: Path) -> None:
     """With fsync off there is none at all, and the model notices: nothing is durable."""
     disk = _trace(tmp_path, "scratch")
-    assert disk.said == 25
+    assert disk.said == 26
     assert disk.syncs == 0
     assert any("the entry" in fault for fault in disk.faults)
     assert any("would be back" in fault for fault in disk.faults)

@@ -14,6 +14,7 @@ from storage.errors import DigestInvalid, ReferencesUnknown
 from storage.names import Tag
 from storage.pipeline import Chunk
 from storage.registry import StoredRegistry
+from storage.uploads import WORTH_A_STATE
 from tests.storage.content import (
     APP,
     CONFIG,
@@ -36,6 +37,9 @@ from tests.support.drivers import AnyDriver
 
 T = TypeVar("T")
 
+# A request that appends so much writes a hash state.
+MUCH = b"x" * WORTH_A_STATE
+
 
 @pytest.fixture
 def recording(driver: AnyDriver) -> RecordingDriver:
@@ -51,7 +55,7 @@ def _tag_links(tag: str, digest: Digest, *, new: bool) -> list[tuple[str, str]]:
 
 
 async def test_a_blob_is_adopted_before_it_is_linked(recording: RecordingDriver) -> None:
-    """Data first, then the link in `_layers`, then the session goes."""
+    """Data first, then the link in `_layers`; the session is gone."""
     repository = StoredRegistry(recording).repository(APP)
     id = await begin(repository, LAYER)
     before = len(recording.changes)
@@ -60,35 +64,48 @@ async def test_a_blob_is_adopted_before_it_is_linked(recording: RecordingDriver)
     assert recording.changes[before:] == [
         Change("adopt", paths.blob(digest), paths.upload_data(APP, id)),
         Change("write", paths.layer_link(APP, digest), str(digest).encode()),
-        Change("discard", paths.upload(APP, id)),
     ]
+    assert not await recording.exists(paths.upload(APP, id))
 
 
 async def test_a_session_s_bytes_are_durable_before_their_state(recording: RecordingDriver) -> None:
-    """Each request syncs what it appended, notes the state at that offset, drops the older one."""
+    """A request with much to hash syncs it, notes the state at that offset, drops the older one."""
+    repository = StoredRegistry(recording).repository(APP)
+    id = await begin(repository, MUCH)
+    data = paths.upload_data(APP, id)
+    before = len(recording.changes)
+    async with repository.uploads.open(id) as session:
+        await session.append(stream_of(MUCH), Chunk())
+    assert [(one.kind, one.path) for one in recording.changes[before:]] == [
+        ("append", data),
+        ("sync", data),
+        ("note", paths.upload_state(APP, id, "sha256", 2 * len(MUCH))),
+        ("discard", paths.upload_state(APP, id, "sha256", len(MUCH))),
+    ]
+
+
+async def test_a_small_piece_is_appended_and_no_more(recording: RecordingDriver) -> None:
+    """A request that leaves little to hash waits for no disk and writes no state."""
     repository = StoredRegistry(recording).repository(APP)
     id = await begin(repository)
-    for offset in (3, 6):
-        before = len(recording.changes)
-        async with repository.uploads.open(id) as session:
-            await session.append(stream_of(b"abc"), Chunk())
-        data = paths.upload_data(APP, id)
-        changes = [(one.kind, one.path) for one in recording.changes[before:]]
-        assert changes == [
-            ("append", data),
-            ("sync", data),
-            ("note", paths.upload_state(APP, id, "sha256", offset)),
-            ("discard", paths.upload_state(APP, id, "sha256", offset - 3)),
-        ]
+    before = len(recording.changes)
+    async with repository.uploads.open(id) as session:
+        await session.append(stream_of(MUCH[:-1]), Chunk())
+    data = paths.upload_data(APP, id)
+    assert [(one.kind, one.path) for one in recording.changes[before:]] == [("append", data)]
 
 
-async def test_a_session_exists_once_it_can_be_continued(recording: RecordingDriver) -> None:
-    """The time it began, then its data, then the state that tells its algorithm; none durable."""
-    id = await StoredRegistry(recording).repository(APP).uploads.start("sha512")
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_a_session_exists_once_it_can_be_continued(
+    recording: RecordingDriver, algorithm: str
+) -> None:
+    """The time it began, the state that tells an unusual algorithm, then its data; none durable."""
+    id = await StoredRegistry(recording).repository(APP).uploads.start(algorithm)
+    state = ("note", paths.upload_state(APP, id, "sha512", 0))
     assert [(one.kind, one.path) for one in recording.changes] == [
         ("note", paths.upload_started(APP, id)),
+        *([state] if algorithm == "sha512" else []),
         ("create", paths.upload_data(APP, id)),
-        ("note", paths.upload_state(APP, id, "sha512", 0)),
     ]
 
 

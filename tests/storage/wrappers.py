@@ -8,7 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, FileInfo, OpenFile, StagedFile, Staging, View
+from storage.buffers import Buffer
+from storage.drivers.base import SMALL, Driver, FileInfo, Mark, OpenFile, StagedFile, Staging, View
+from storage.drivers.changes import Appear, Put, Step
 
 T = TypeVar("T")
 
@@ -32,6 +34,11 @@ class WrappedDriver:
         self.inner = inner
         self.staging: Staging = _WrappedStaging(self, inner.staging)
 
+    @property
+    def has_files(self) -> bool:
+        """Pass on."""
+        return self.inner.has_files
+
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         """Carry out a change."""
         return await carry_out()
@@ -42,6 +49,14 @@ class WrappedDriver:
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Pass on."""
         return await self.inner.read(path, limit)
+
+    def mark(self, path: str) -> Mark | None:
+        """Pass on."""
+        return self.inner.mark(path)
+
+    def holds(self, mark: Mark) -> bool:
+        """Pass on."""
+        return self.inner.holds(mark)
 
     async def stat(self, path: str) -> FileInfo | None:
         """Pass on."""
@@ -57,16 +72,28 @@ class WrappedDriver:
 
     async def write(self, path: str, content: bytes) -> None:
         """Change."""
-        await self.change(Change("write", path, content), lambda: self.inner.write(path, content))
+        await self.publish((Put(path, content),))
 
     async def note(self, path: str, content: bytes) -> None:
         """Change."""
         await self.change(Change("note", path, content), lambda: self.inner.note(path, content))
 
-    async def appear(self, path: str, files: Mapping[str, bytes]) -> bool:
-        """Change."""
-        change = Change("appear", path, b"".join(files.values()))
-        return await self.change(change, lambda: self.inner.appear(path, files))
+    async def publish(
+        self, *steps: Step, check: Callable[[View], None] | None = None
+    ) -> tuple[str, ...]:
+        """Change one thing after the other, as a driver may that can do no better."""
+        if check is not None:
+            await self.inner.batch(check)
+        found = [await self._publish(one) for step in steps for one in step]
+        return tuple(path for paths in found for path in paths)
+
+    async def _publish(self, one: Put | Appear) -> tuple[str, ...]:
+        change = (
+            Change("write", one.path, one.content)
+            if isinstance(one, Put)
+            else Change("appear", one.path, b"".join(one.files.values()))
+        )
+        return await self.change(change, lambda: self.inner.publish((one,)))
 
     async def delete(self, path: str) -> bool:
         """Change."""
@@ -90,8 +117,11 @@ class _WrappedStaging:
         self._driver = driver
         self._inner = inner
 
-    async def create(self, path: str) -> None:
-        await self._driver.change(Change("create", path), lambda: self._inner.create(path))
+    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
+        """Note one after the other, then create, as a driver may that can do no better."""
+        for note, content in notes.items():
+            await self._driver.note(note, content)
+        await self._driver.change(Change("create", path), lambda: self._inner.create(path, {}))
 
     async def length(self, path: str) -> int:
         return await self._inner.length(path)
@@ -115,7 +145,7 @@ class _WrappedStaged:
     def length(self) -> int:
         return self._inner.length
 
-    async def append(self, data: bytearray, observe: Callable[[bytearray], None]) -> None:
+    async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
         change = Change("append", self._path, bytes(data))
         await self._driver.change(change, lambda: self._inner.append(data, observe))
 
@@ -126,14 +156,17 @@ class _WrappedStaged:
     async def sync(self) -> None:
         await self._driver.change(Change("sync", self._path), self._inner.sync)
 
-    async def stream(self, start: int) -> AsyncIterator[bytearray]:
-        async for data in self._inner.stream(start):
+    async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
+        def seen(data: bytearray) -> None:
             self._driver.streamed(self._path, data)
-            yield data
+            observe(data)
 
-    async def adopt(self, target: str) -> None:
+        await self._inner.replay(start, seen)
+
+    async def adopt(self, target: str, *then: Step) -> None:
         change = Change("adopt", target, self._path)
         await self._driver.change(change, lambda: self._inner.adopt(target))
+        await self._driver.publish(*then)
 
 
 class RecordingDriver(WrappedDriver):

@@ -32,6 +32,13 @@ async def test_the_root_is_alive(client: httpx.AsyncClient) -> None:
     assert (await client.get("/")).status_code == 200
 
 
+async def test_the_root_names_its_methods_too(client: httpx.AsyncClient) -> None:
+    """405 there has the envelope and Allow, as it has under `/v2`."""
+    response = await client.post("/")
+    assert refused(response) == (405, "UNSUPPORTED")
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize(
     "path",
     ["/v2/app", "/v2/app/tags", "/v2/app/manifests/", "/v2/app/blobs/", "/v2/tags/list",

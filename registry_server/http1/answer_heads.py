@@ -1,0 +1,64 @@
+"""The heads of answers, rendered (pure)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from http import HTTPStatus
+from typing import NamedTuple, TypeAlias
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from registry_server import envelope
+
+Header: TypeAlias = tuple[bytes, bytes]
+
+_BODILESS = frozenset({204, 304})
+
+
+class AnswerHead(NamedTuple):
+    """A rendered head, and what it promises: `length` is None for a body in chunks."""
+
+    rendered: bytes
+    length: int | None
+    keep_alive: bool
+
+
+# Heads differ in little: a cluster's nodes all ask the same few questions.
+@lru_cache(maxsize=1024)
+def answer_head(
+    status: int, headers: tuple[Header, ...], *, bodiless: bool, keep_alive: bool
+) -> AnswerHead:
+    """Render the head of an answer, but for the blank line; raise `ValueError` if a header would
+    end its line.
+
+    `headers` are those of the application, their names in lower case, as ASGI has them.
+    """
+    length = 0 if bodiless or status in _BODILESS else None
+    says_close = False
+    for name, value in headers:
+        if name == b"content-length" and length is None:
+            length = int(value)
+        elif name == b"connection":
+            says_close = b"close" in value.lower()
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    if not keep_alive and not says_close:
+        lines.append(b"connection: close\r\n")
+    if length is None:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    rendered = b"".join((STATUS_LINE[status], *lines))
+    breaks = len(lines) + 1
+    if rendered.count(b"\n") != breaks or rendered.count(b"\r") != breaks or b"\0" in rendered:
+        raise ValueError("a header has a line break in it")
+    return AnswerHead(rendered, length, keep_alive and not says_close)
+
+
+def refusal(status: HTTPStatus) -> bytes:
+    """Render the whole answer to what is no request; the connection ends with it."""
+    message = f"{status.phrase.lower()}: not a valid request"
+    return last_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
+
+
+def last_answer(status: HTTPStatus, body: bytes) -> bytes:
+    """Render an answer that no handler gives and that ends the connection."""
+    head = b"".join(b"%b: %b\r\n" % header for header in envelope.last_headers(body))
+    return STATUS_LINE[status] + head + b"\r\n" + body

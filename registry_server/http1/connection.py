@@ -1,0 +1,310 @@
+"""One client's connection: heads to the parser, bodies to their framing, answers in order.
+
+uvicorn's protocol, stricter about heads. A head of more than HEAD_LIMIT bytes, whole or unfinished,
+ends the connection with 431, one that takes longer than HEAD_SECONDS with 408, and what is not HTTP
+with 400, all in the envelope clients expect.
+
+The parser reads heads alone, and each has a parser of its own. Where a head ends is found here as
+well, and where the two disagree the request is refused: a proxy in front might disagree too. So an
+offer to upgrade (RFC 9110 section 7.8), which Java's and curl's clients make on every request, is
+ignored as a server may, and its body is read although the parser thinks it is another protocol's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope
+from uvicorn import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from registry_server.http1 import answer_heads, request_heads
+from registry_server.http1.direct import Receiver
+from registry_server.http1.exchange import Exchange
+from registry_server.http1.framing import Framing, FramingError
+from registry_server.http1.request_heads import HeadInvalid, HeadReader, RequestHead
+from registry_server.http1.turns import Turns, Work
+from storage.buffers import Buffer
+
+HEAD_LIMIT = 64 << 10
+HEAD_SECONDS = 60.0
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_SPACE = 0x20
+_BLANK = b"\r\n\r\n"
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.is_plain = True
+        self._fed = 0  # bytes of an unfinished head
+        self._tail = b""  # the last of them, in which a blank line may have begun
+        self._reader: HeadReader | None = None  # of that head
+        self._framing: Framing | None = None  # of the body that is arriving
+        self._receiver: Receiver | None = None  # who receives it, when it is received directly
+        self._newest: Exchange | None = None  # whose body it is
+        self._unanswered: deque[Exchange] = deque()  # the first is being answered
+        self._turns = Turns(self.loop, self._next_answer, self.tasks)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        # One timer that looks, now and then, is cheaper than one for each request.
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._last_words = b""  # to be sent when everything before was answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first head its time."""
+        super().connection_made(transport)
+        self.is_plain = self.scheme == "http"
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request that is not answered yet."""
+        self._end_deadline()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._turns.end()
+        self.connections.discard(self)
+        for exchange in self._unanswered:
+            exchange.lose()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Read heads and bodies, one after another."""
+        try:
+            while data and not self.transport.is_closing() and not self._last_words:
+                framing = self._framing
+                data = self._take_head(data) if framing is None else self._take_body(data, framing)
+        except HeadInvalid:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        except FramingError:
+            self.refuse_body()
+
+    def _take_head(self, data: bytes) -> bytes:
+        """Read a head, or a part of one; return what lies behind it."""
+        end = _end_of_head(self._tail, data)
+        if 0 < end <= HEAD_LIMIT and self._reader is None and data[0] > _SPACE:
+            self._begin_exchange(request_heads.read(data[:end]), alone=end == len(data))
+            return data[end:]
+        part = data[:end] if end else data
+        self._fed += len(part)
+        if self._fed > HEAD_LIMIT:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return b""
+        self._take_part(part, is_end=bool(end))
+        return data[end:] if end else b""
+
+    def _take_part(self, part: bytes, *, is_end: bool) -> None:
+        """Read on in a head that comes in parts, or has empty lines before it."""
+        if self._reader is None:
+            self._reader = HeadReader()
+        self._reader.feed(part)
+        if self._reader.is_whole:
+            if not is_end:
+                raise HeadInvalid
+            self._begin_exchange(self._reader.result(), alone=False)
+            return
+        self._tail = (self._tail + part)[-3:]
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _begin_exchange(self, head: RequestHead, *, alone: bool) -> None:
+        """Answer a request, or put it behind those before it."""
+        if self._deadline is not None:
+            self._end_deadline()
+        self._fed, self._tail, self._reader = 0, b"", None
+        self._framing = head.framing()
+        exchange = Exchange(self, head)
+        if self._framing is None:
+            exchange.end_of_body()
+        self._newest = exchange
+        self._unanswered.append(exchange)
+        if len(self._unanswered) == 1:
+            self._turns.arrive(alone=alone)
+        else:
+            self.flow.pause_reading()
+
+    def _scope(self, head: RequestHead) -> Scope:
+        """Describe a request as ASGI wants it."""
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": head.version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "method": head.method,
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query,
+            "headers": head.headers,
+            "state": self.app_state.copy(),
+        }
+
+    def _next_answer(self) -> Work | None:
+        """Begin with the oldest request that has no answer yet."""
+        if not self._unanswered or self.transport.is_closing():
+            return None
+        exchange = self._unanswered[0]
+        return exchange.run(self.app, self._scope(exchange.head))
+
+    def _take_body(self, data: bytes, framing: Framing) -> bytes:
+        """Pass content on, or throw it away when the answer is out; return what lies behind."""
+        # Closing the gaps between chunks needs bytes that can be moved.
+        arrived = memoryview(data if framing.ahead is not None else bytearray(data))
+        kept, used = framing.take(arrived)
+        exchange = self._newest
+        assert exchange is not None
+        if not exchange.response_complete:
+            exchange.body += arrived[:kept]
+            if len(exchange.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            exchange.news()
+        if framing.done:
+            self.take_back(b"")
+        return data[used:]
+
+    async def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
+        """Receive the rest of a body directly, from the moment the first batch is asked for."""
+        framing, is_newest = self._framing, exchange is self._newest
+        if framing is None or not is_newest or exchange.disconnected:
+            batches: AsyncIterator[Buffer] = _arrived(exchange)
+        else:
+            self._receiver = Receiver(self, self.transport, framing, exchange.take_body())
+            self._receiver.begin()
+            batches = self._receiver
+        async for batch in batches:
+            yield batch
+
+    def take_back(self, rest: bytes) -> None:
+        """Go on behind a body, with `rest`."""
+        assert self._newest is not None
+        self._framing = self._receiver = None
+        self._newest.end_of_body()
+        if rest:
+            self.data_received(rest)
+
+    def refuse_body(self) -> None:
+        """Give up a body that is framed wrongly; whoever reads it finds its client gone."""
+        exchange, self._receiver = self._newest, None
+        assert exchange is not None
+        exchange.lose()
+        if exchange.has_begun:
+            self.transport.close()
+            return
+        with suppress(ValueError):
+            self._unanswered.remove(exchange)
+        self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def on_response_complete(self) -> None:
+        """Begin with the next request, or wait for one."""
+        self.server_state.total_requests += 1
+        self._unanswered.popleft()
+        if self.transport.is_closing():
+            return
+        if self._receiver is not None:
+            self._receiver.hand_back()
+            self._receiver = None
+        self.flow.resume_reading()
+        if self._unanswered:
+            return
+        if self._last_words:
+            self._say_last_words()
+        else:
+            self._idle_since = self.loop.time()
+            if self._idle_timer is None:
+                self._wait_for_request(self.timeout_keep_alive)
+
+    def shutdown(self) -> None:
+        """Close the connection, once its last answer is out."""
+        if self._unanswered:
+            self._unanswered[-1].keep_alive = False
+        else:
+            self.transport.close()
+
+    @property
+    def standing_lines(self) -> bytes:
+        """The date."""
+        return b"".join([b"%b: %b\r\n" % line for line in self.server_state.default_headers])
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Take nothing more, and end with a refusal when all that came before was answered."""
+        if self.transport.is_closing() or self._last_words:
+            return
+        self._last_words = answer_heads.refusal(status)
+        if self._unanswered:
+            self.flow.pause_reading()
+        else:
+            self._say_last_words()
+
+    def _say_last_words(self) -> None:
+        self.transport.write(self._last_words)
+        self.transport.close()
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._fed:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _wait_for_request(self, seconds: float) -> None:
+        self._idle_timer = self.loop.call_later(seconds, self._look_whether_idle)
+
+    def _look_whether_idle(self) -> None:
+        """End a connection that nobody has used for long."""
+        self._idle_timer = None
+        if self._unanswered or self._fed or self.transport.is_closing():
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_for_request(left)
+        else:
+            self.transport.close()
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _end_of_head(tail: bytes, data: bytes) -> int:
+    """Return where in `data` the first blank line ends that may begin in `tail`; 0 for nowhere."""
+    seam = (tail + data[:3]).find(_BLANK) if tail else -1
+    if seam >= 0:
+        return seam + len(_BLANK) - len(tail)
+    start = data.find(_BLANK)
+    return start + len(_BLANK) if start >= 0 else 0
+
+
+async def _arrived(exchange: Exchange) -> AsyncIterator[Buffer]:
+    """Yield a body as events bring it."""
+    more = True
+    while more:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            if exchange.body:
+                yield exchange.take_body()
+            raise ClientDisconnect
+        if message["body"]:
+            yield message["body"]
+        more = message["more_body"]

@@ -1,0 +1,128 @@
+"""One task for all requests of a connection, which most of them need not wait for.
+
+A task for each request costs as much as many an answer. So a connection has one, and a request that
+arrives alone while it is idle is begun at once, as that task: `asyncio.current_task` says so, the
+context is the task's, and if the request has to wait for something the task goes on with it.
+(asyncio offers `_enter_task` to whoever implements tasks: its documentation, "Extending".)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NamedTuple, TypeAlias
+
+Work: TypeAlias = Coroutine[Any, Any, None]
+
+
+class _Begun(NamedTuple):
+    """Work that has begun, and what it yielded to be woken by."""
+
+    work: Work
+    waits_for: object
+
+
+class Turns:
+    """Does the work that `take` gives out, one piece after another; None means there is none.
+
+    `busy` has the task as long as there is something that a server should wait for.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[], Work | None],
+        busy: set[asyncio.Task[None]],
+    ) -> None:
+        self._loop = loop
+        self._take = take
+        self._busy = busy
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._begun: _Begun | None = None
+        self._is_over = False
+
+    def arrive(self, *, alone: bool) -> None:
+        """Learn that there is work; when it came `alone`, as far as it goes it is done now."""
+        if self._task is None:
+            self._task = self._loop.create_task(self._go_on(), context=self._context)
+            self._busy.add(self._task)
+        elif self._idle is not None and not (alone and self._is_done_at_once(self._task)):
+            self._busy.add(self._task)
+            self._wake()
+
+    def end(self) -> None:
+        """End the task once it has nothing to do."""
+        self._is_over = True
+        self._wake()
+
+    def _is_done_at_once(self, task: asyncio.Task[None]) -> bool:
+        """Begin what there is; False when it has to wait for something, or another task runs."""
+        if asyncio.current_task(self._loop) is not None:
+            return False
+        work = self._take()
+        if work is None:
+            return True
+        asyncio._enter_task(self._loop, task)
+        try:
+            self._begun = _Begun(work, self._context.run(work.send, None))
+        except (StopIteration, asyncio.CancelledError):
+            return True
+        finally:
+            asyncio._leave_task(self._loop, task)
+        return False
+
+    async def _go_on(self) -> None:
+        """Do what comes; the task's own work."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            while not self._is_over:
+                begun, self._begun = self._begun, None
+                if begun is not None:
+                    await _rest_of(begun)
+                elif (work := self._take()) is not None:
+                    await work
+                else:
+                    self._busy.discard(task)
+                    await self._arrival(task)
+        finally:
+            self._busy.discard(task)
+
+    async def _arrival(self, task: asyncio.Task[None]) -> None:
+        self._idle = self._loop.create_future()
+        try:
+            await self._idle
+        except asyncio.CancelledError:
+            if self._begun is None:
+                raise
+            # It is the work that is to be cancelled, in what it waits for.
+            task.cancel()
+        finally:
+            self._idle = None
+
+    def _wake(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+
+@types.coroutine
+def _rest_of(begun: _Begun) -> Generator[object, Any, None]:
+    """Go on with work that has begun elsewhere."""
+    work, waits_for = begun
+    try:
+        while True:
+            try:
+                value = yield waits_for
+            except GeneratorExit:
+                work.close()
+                raise
+            except BaseException as error:
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(value)
+    except StopIteration:
+        return

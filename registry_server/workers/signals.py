@@ -1,0 +1,52 @@
+"""The signals a process gets, as something to wait for beside its other business."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Signals:
+    """Those of HANDLED that came and were not taken yet; `inbox` is readable when there are any."""
+
+    def __init__(self) -> None:
+        self.inbox, self._outbox = socket.socketpair()
+        for end in (self.inbox, self._outbox):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._outbox.fileno(), warn_on_full_buffer=False)
+        for each in HANDLED:
+            # Python writes to the outbox only for a signal that has a handler.
+            signal.signal(each, lambda *_: None)
+
+    def take(self) -> list[signal.Signals]:
+        """Return those that came, in their order."""
+        return [signal.Signals(number) for number in self.inbox.recv(1024)]
+
+    def forget(self) -> None:
+        """In a process just forked: what it gets from now on is not for its parent.
+
+        SIGHUP, which a terminal sends to all, has no meaning for it.
+        """
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.inbox.close()
+        self._outbox.close()
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Have HANDLED wait until the block has ended, here and in a process forked meanwhile."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        let_through()
+
+
+def let_through() -> None:
+    """End `held_back` early, as a process forked in its block has to."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)

@@ -1,0 +1,119 @@
+"""The folders in a folder, remembered while the disk says that nothing came or went.
+
+Ten thousand tags take several milliseconds to read, and a page shows a hundred of them. What a
+large folder held is therefore kept, filed under the folder's identity and times. These are asked
+of the disk at each listing, so it is still the disk that says what is there; what is remembered is
+what a folder in that very state holds. Why no two states have the same identity and times:
+
+- Whatever comes, goes or is replaced in a folder changes its ctime before the call that did it
+  returns, and no program can set a ctime. Only filesystems are relied on that are known for it:
+  `storage.drivers.mounts`.
+- Times are stamped with a clock that advances every few milliseconds, so two changes may get the
+  same ctime. A folder is remembered only if, by that same clock, its last change was over for long
+  when reading it began: any change that was not read gets another ctime.
+- What takes the place of a folder is another inode, or was made later.
+- What a symbolic link in a folder leads to may change without a trace in the folder. With one
+  among its entries nothing is remembered.
+- A clock that is set back gives a later change an earlier one's ctime only by hitting its very
+  nanosecond. Where times are whole seconds that is not rare, and nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TypeAlias
+
+from storage.cache import Lru
+from storage.drivers.mounts import is_local
+
+# Fewer are read about as fast as they are recalled.
+_MANY = 256
+# Bytes in all; a single folder may have an eighth of it, which is some 50,000 names.
+_LIMIT = 32 << 20
+# Bytes of a string beside its characters, and of its place in a tuple.
+_OVERHEAD = 64
+
+# CLOCK_REALTIME_COARSE, which `time` has no name for: the clock Linux stamps files with.
+_STAMPING_CLOCK = 5
+_SECOND_NS = 1_000_000_000
+# It advances every 1 to 10 ms.
+_SETTLED_NS = 2 * _SECOND_NS
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+# Device, inode, ctime, mtime, number of links.
+_Stamp: TypeAlias = tuple[int, int, int, int, int]
+
+
+class Folders:
+    """Names the folders in a folder; remembers at most `limit` bytes. Threads may share one."""
+
+    def __init__(self, limit: int = _LIMIT) -> None:
+        self._held: Lru[_Stamp, tuple[str, ...]] = Lru(limit, _cost)
+
+    def names(self, path: str) -> list[str]:
+        """Name the folders in `path`, in no order; raise OSError when it can't be read."""
+        fd = os.open(path, _FLAGS)
+        try:
+            state = os.fstat(fd)
+            return _read(fd)[0] if _is_small(state) else self._recall(fd, state)
+        finally:
+            os.close(fd)
+
+    def _recall(self, fd: int, state: os.stat_result) -> list[str]:
+        stamp = _stamp(state)
+        held = self._held.get(stamp)
+        if held is not None:
+            return list(held)
+        # Asked before reading: what changes from here on must be told from what is read.
+        may_last = _is_settled(state)
+        names, is_all = _read(fd)
+        if may_last and is_all and is_local(fd):
+            names.sort()  # Whoever sorts it again does so in no time.
+            self._held.put(stamp, tuple(names))
+        return names
+
+
+def _is_small(state: os.stat_result) -> bool:
+    """Whether a folder has few folders in it, each of which links back to it.
+
+    Some filesystems do not count them, or not so far; the number is 1 then.
+    """
+    return 1 < state.st_nlink < _MANY
+
+
+def _stamp(state: os.stat_result) -> _Stamp:
+    times = state.st_ctime_ns, state.st_mtime_ns
+    return state.st_dev, state.st_ino, *times, state.st_nlink
+
+
+def _is_settled(state: os.stat_result) -> bool:
+    """Whether a change that begins now will get another ctime than the last one."""
+    age = time.clock_gettime_ns(_STAMPING_CLOCK) - state.st_ctime_ns
+    return age >= _SETTLED_NS and state.st_ctime_ns % _SECOND_NS != 0
+
+
+def _read(fd: int) -> tuple[list[str], bool]:
+    """Return the names of folders, and whether the entries alone say which these are."""
+    with os.scandir(fd) as entries:
+        found = list(entries)
+    try:
+        names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        if len(names) == len(found):
+            return names, True
+        links = [entry for entry in found if entry.is_symlink()]
+        return names + [entry.name for entry in links if entry.is_dir()], not links
+    except OSError:
+        return [entry.name for entry in found if _is_folder(entry)], False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link that leads to itself, say
+        return False
+
+
+def _cost(names: tuple[str, ...]) -> int:
+    return sum(map(len, names)) + len(names) * _OVERHEAD

@@ -1,0 +1,77 @@
+"""What the operating system does for one file or folder; everything here blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+from storage.buffers import Buffer
+
+
+def write_new(path: str, content: bytes) -> int:
+    """Write a file that must be new and return its descriptor; on failure there is none."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        write_all(fd, content, 0)
+    except BaseException:
+        os.close(fd)
+        os.unlink(path)
+        raise
+    return fd
+
+
+def write_all(fd: int, data: Buffer, offset: int) -> None:
+    """Write all of `data` at `offset`, however many calls that takes."""
+    with memoryview(data) as view:
+        written = 0
+        while written < len(view):
+            written += os.pwrite(fd, view[written:], offset + written)
+
+
+def sync_folder(folder: str) -> None:
+    """Make the coming and going of a folder's entries durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def unlink(path: str) -> bool:
+    """Remove a file; False when there is none, or a folder in its place."""
+    try:
+        os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.EPERM):
+            raise
+        return False
+    return True
+
+
+def discard(path: str) -> None:
+    """Remove a file or a folder, in no hurry to have that durable; fine if it is gone."""
+    if not unlink(path):
+        discard_folder(path)
+
+
+def discard_folder(path: str) -> None:
+    """Remove a folder with all in it as far as that is possible; fine if it is gone."""
+    try:
+        with os.scandir(path) as entries:
+            found = list(entries)
+        if not os.path.islink(path):
+            for entry in found:
+                _discard_entry(entry)
+            os.rmdir(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _discard_entry(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        discard_folder(entry.path)
+    else:
+        os.unlink(entry.path)

@@ -1,0 +1,166 @@
+"""Changes that are written down whole, away from readers: one rename makes each of them visible.
+
+Everything here blocks. `durable` decides what is synced when, and in which order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from storage.drivers.changes import Change, Put, Step
+from storage.drivers.posix import sync_folder, write_new
+
+# Beside `docker/`: where folders are emptied that were removed, and put together that are to
+# appear. It is ours alone, and can be deleted while nothing serves.
+TRASH = ".trash"
+
+
+class Prepared(Protocol):
+    """One change. Each step may be repeated after `drop`."""
+
+    @property
+    def target(self) -> str:
+        """The path at which readers will find it."""
+
+    def write(self) -> None:
+        """Write it down; the folder of `target` exists."""
+
+    def sync(self) -> None:
+        """Return when what was written survives a power cut."""
+
+    def show(self) -> bool:
+        """Make it visible; False when something is there that it must not replace."""
+
+    def drop(self) -> None:
+        """Remove what was written and is not visible; nothing to remove is fine."""
+
+
+class PreparedFile:
+    """A file that replaces the one at `target`."""
+
+    def __init__(self, target: str, content: bytes) -> None:
+        self.target = target
+        self._content = content
+        self._source = ""
+        self._fd = -1
+
+    def write(self) -> None:
+        """Write a temporary file in the same folder."""
+        self._source = f"{os.path.dirname(self.target)}/.tmp-{uuid.uuid4().hex}"
+        self._fd = write_new(self._source, self._content)
+
+    def sync(self) -> None:
+        """Sync the file."""
+        os.fsync(self._fd)
+
+    def show(self) -> bool:
+        """Rename the file."""
+        os.rename(self._source, self.target)
+        self._source = ""
+        return True
+
+    def drop(self) -> None:
+        """Close the file, and remove it if it was not renamed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._source:
+            with contextlib.suppress(OSError):
+                os.unlink(self._source)
+            self._source = ""
+
+
+class PreparedFolder:
+    """A folder that appears with all in it, unless something is there already."""
+
+    def __init__(self, target: str, files: Mapping[str, bytes], scratch: str) -> None:
+        self.target = target
+        self._files = files
+        self._scratch = scratch
+        self._source = ""
+        self._fds: list[int] = []
+
+    def write(self) -> None:
+        """Put the folder together in the scratch folder, which is on the same filesystem."""
+        self._source = f"{self._scratch}/{uuid.uuid4().hex}"
+        os.makedirs(self._source)
+        for name, content in self._files.items():
+            path = f"{self._source}/{name}"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._fds.append(write_new(path, content))
+
+    def sync(self) -> None:
+        """Sync the files, then the folders they are in."""
+        for fd in self._fds:
+            os.fsync(fd)
+        for folder in self._folders():
+            sync_folder(folder)
+
+    def show(self) -> bool:
+        """Rename the folder."""
+        try:
+            os.rename(self._source, self.target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                return False
+            raise
+        self._source = ""
+        return True
+
+    def drop(self) -> None:
+        """Close the files, and remove them if they were not renamed."""
+        while self._fds:
+            os.close(self._fds.pop())
+        if self._source:
+            shutil.rmtree(self._source, ignore_errors=True)
+            self._source = ""
+
+    def _folders(self) -> list[str]:
+        """Return all folders that were made, each before the one it is in."""
+        made = {self._source}
+        for name in self._files:
+            while name := os.path.dirname(name):
+                made.add(f"{self._source}/{name}")
+        return sorted(made, reverse=True)
+
+
+class HeldData:
+    """A complete file, open as `fd`, that lies elsewhere on the same filesystem as `source`."""
+
+    def __init__(self, target: str, source: str, fd: int) -> None:
+        self.target = target
+        self._source = source
+        self._fd = fd
+
+    def write(self) -> None:
+        """It is written."""
+
+    def sync(self) -> None:
+        """Sync the file."""
+        os.fsync(self._fd)
+
+    def show(self) -> bool:
+        """Rename the file."""
+        os.rename(self._source, self.target)
+        return True
+
+    def drop(self) -> None:
+        """It is not ours to remove."""
+
+
+def prepare(root: str, steps: Sequence[Step]) -> list[list[Prepared]]:
+    """Return how to carry out changes below `root`."""
+    return [[_prepare(root, change) for change in step] for step in steps]
+
+
+def _prepare(root: str, change: Change) -> Prepared:
+    path = f"{root}/{change.path}"
+    if isinstance(change, Put):
+        return PreparedFile(path, change.content)
+    return PreparedFolder(path, change.files, f"{root}/{TRASH}")

@@ -1,0 +1,99 @@
+"""Files of a few bytes, remembered while the disk says that they are the same.
+
+A manifest that a thousand nodes pull is two links read a thousand times. Opening, reading and
+closing one costs half as much again as a look at it, so a look is what a read of a known file
+begins with, and ends with if nothing changed. Whether there is such a file is asked of the disk
+each time; only its bytes are remembered, filed under its identity and its times:
+
+- Whatever writes to a file, in place or not, changes its ctime before it returns, and no program
+  can set a ctime. What takes a file's place is another inode, or was made later.
+- Times are stamped with a clock that advances every few milliseconds, so two changes may get the
+  same ctime. A file is remembered only if, by that same clock, its last change was over for long
+  when reading it began: a change that was not read gets another ctime.
+- All this holds where one kernel alone writes (`mounts.LOCAL`), and times are finer than seconds.
+  Elsewhere, on NFS for one, a look may be answered from what another machine has changed since,
+  and every file is opened and read each time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cached_property
+from typing import TypeAlias
+
+from storage.drivers.base import SMALL, Mark
+from storage.drivers.mounts import is_local
+
+# Some 600 bytes each.
+_MOST = 4096
+
+# The clock that Linux stamps files with, which `time` has no name for.
+_STAMPING_CLOCK = 5
+_SETTLED_NS = 2_000_000_000
+_SECOND_NS = 1_000_000_000
+
+# Device, inode, ctime, mtime and size: what differs between two states of a path.
+_Stamp: TypeAlias = tuple[int, int, int, int, int]
+
+
+class SmallFiles:
+    """Reads files of at most SMALL bytes below `root`; for one thread."""
+
+    def __init__(self, root: str, most: int = _MOST, settled_ns: int = _SETTLED_NS) -> None:
+        self._root = root
+        self._most = most
+        self._settled_ns = settled_ns
+        self._held: dict[str, Mark] = {}
+
+    def read(self, path: str) -> bytes:
+        """Return what a file holds; raise OSError when there is none."""
+        held = self._held.get(path)
+        if held is not None:
+            if held.state == _stamp(os.stat(held.path)):
+                return held.content
+            del self._held[path]
+        return self._read(path, f"{self._root}/{path}")
+
+    def mark(self, path: str) -> Mark | None:
+        """Return what was read and how a change is noticed, if it surely is."""
+        return self._held.get(path)
+
+    def holds(self, mark: Mark) -> bool:
+        """Look whether a file is there and is what it was."""
+        try:
+            return mark.state == _stamp(os.stat(mark.path))
+        except OSError:
+            return False
+
+    def _read(self, path: str, whole: str) -> bytes:
+        fd = os.open(whole, os.O_RDONLY)
+        try:
+            # Asked before reading: what changes from here on must be told from what is read.
+            state = os.fstat(fd)
+            may_last = state.st_dev == self._device and self._is_settled(state)
+            content = os.read(fd, SMALL)
+        finally:
+            os.close(fd)
+        if may_last:
+            if len(self._held) >= self._most:
+                del self._held[next(iter(self._held))]
+            self._held[path] = Mark(whole, content, _stamp(state))
+        return content
+
+    def _is_settled(self, state: os.stat_result) -> bool:
+        age = time.clock_gettime_ns(_STAMPING_CLOCK) - state.st_ctime_ns
+        return age >= self._settled_ns and state.st_ctime_ns % _SECOND_NS != 0
+
+    @cached_property
+    def _device(self) -> int | None:
+        """The device whose files can be told apart: that of the root, if it is a local one."""
+        fd = os.open(self._root, os.O_RDONLY)
+        try:
+            return os.fstat(fd).st_dev if is_local(fd) else None
+        finally:
+            os.close(fd)
+
+
+def _stamp(state: os.stat_result) -> _Stamp:
+    return (state.st_dev, state.st_ino, state.st_ctime_ns, state.st_mtime_ns, state.st_size)

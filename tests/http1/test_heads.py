@@ -1,0 +1,203 @@
+"""Heads of answers as they go out, and what is made of the heads of requests."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.http1.answer_heads import answer_head, refusal
+from registry_server.http1.framing import Chunked, Counted
+from registry_server.http1.request_heads import HeadInvalid, HeadReader, RequestHead, read
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+HOST = (b"host", b"registry")
+CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+def rendered(status: int, headers: Headers, *, bodiless: bool, keep_alive: bool) -> h11.Response:
+    """Return what a client reads in a head that we rendered."""
+    head = answer_head(status, headers, bodiless=bodiless, keep_alive=keep_alive)
+    client = h11.Connection(h11.CLIENT)
+    method = "HEAD" if bodiless else "GET"
+    client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(head.rendered + b"\r\n")
+    event = client.next_event()
+    assert isinstance(event, h11.Response)
+    assert event.status_code == status
+    return event
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("bodiless", [True, False])
+@pytest.mark.parametrize("status", [200, 204, 206, 304, 404, 500])
+@pytest.mark.parametrize("length", [None, 0, 5])
+def test_a_head_says_where_its_body_ends(
+    status: int, length: int | None, bodiless: bool, keep_alive: bool
+) -> None:
+    """By its length, in chunks, or because there is none; and whether the connection stays."""
+    headers: Headers = ((b"x", b"y"),)
+    if length is not None:
+        headers += ((b"content-length", b"%d" % length),)
+    head = answer_head(status, headers, bodiless=bodiless, keep_alive=keep_alive)
+    without = bodiless or status in {204, 304}
+    assert head.length == (0 if without else length)
+    assert head.keep_alive is keep_alive
+    found = dict(rendered(status, headers, bodiless=bodiless, keep_alive=keep_alive).headers)
+    assert found.pop(b"x") == b"y"
+    assert found.pop(b"connection", None) == (None if keep_alive else b"close")
+    assert found.pop(b"transfer-encoding", None) == (b"chunked" if head.length is None else None)
+    assert found.pop(b"content-length", None) == (None if length is None else b"%d" % length)
+    assert not found
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("said", [b"close", b"Close", b"keep-alive, close"])
+def test_an_application_that_closes_says_so_once(said: bytes, keep_alive: bool) -> None:
+    """Its header ends the connection, and no second one is added."""
+    headers = ((b"connection", said), (b"content-length", b"0"))
+    head = answer_head(200, headers, bodiless=False, keep_alive=keep_alive)
+    assert not head.keep_alive
+    assert head.rendered.lower().count(b"connection:") == 1
+
+
+@pytest.mark.parametrize(
+    "bad", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b", b"\r\n", b"a\r\n\r\nHTTP"]
+)
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_a_header_cannot_end_its_line(bad: bytes, keep_alive: bool) -> None:
+    """What a request said may be in a header's value: it does not become another header."""
+    for headers in (((b"x", bad),), ((bad, b"x"),), ((b"content-length", b"1"), (b"x", bad))):
+        with pytest.raises(ValueError):
+            answer_head(200, headers, bodiless=False, keep_alive=keep_alive)
+
+
+@given(st.lists(st.tuples(st.just(b"x"), st.binary(max_size=8)), max_size=4).map(tuple))
+def test_a_head_has_the_lines_of_its_headers_and_no_other(headers: Headers) -> None:
+    """Whatever bytes are in the values: rendered line by line, or refused."""
+    given_ = (*headers, (b"content-length", b"0"))
+    try:
+        head = answer_head(200, given_, bodiless=False, keep_alive=True)
+    except ValueError:
+        assert any(set(value) & set(b"\r\n\0") for _, value in headers)
+        return
+    lines = head.rendered.split(b"\r\n")
+    assert lines == [b"HTTP/1.1 200 OK", *(b"%b: %b" % header for header in given_), b""]
+
+
+@pytest.mark.parametrize("status", [400, 408, 431])
+def test_a_refusal_is_an_answer_of_its_own(status: int) -> None:
+    """With a body as long as it says, in the envelope, and the end of the connection."""
+    answer = refusal(HTTPStatus(status))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    lines = {line.partition(b": ")[0].lower(): line for line in head.split(b"\r\n")[1:]}
+    assert lines[b"content-length"].endswith(b" %d" % len(body))
+    assert lines[b"connection"].endswith(b"close")
+    assert json.loads(body)["errors"]
+
+
+def ask(*headers: tuple[bytes, bytes], line: bytes = b"GET /v2/ HTTP/1.1") -> RequestHead:
+    """Read the head of a request."""
+    return read(b"\r\n".join((line, *(b"%b: %b" % header for header in headers), b"", b"")))
+
+
+def test_where_the_body_of_a_request_ends() -> None:
+    """After its length, with its last chunk, or at once."""
+    assert ask(HOST).framing() is None
+    assert ask(HOST, (b"Content-Length", b"0")).framing() is None
+    counted = ask(HOST, (b"Content-Length", b"5")).framing()
+    assert isinstance(counted, Counted)
+    assert counted.ahead == 5
+    for value in (b"chunked", b"Chunked", b" chunked "):
+        assert isinstance(ask((b"Transfer-Encoding", value), HOST).framing(), Chunked)
+
+
+def test_each_request_reads_its_own_body() -> None:
+    """A head that is remembered begins a new body each time."""
+    first, second = (ask(HOST, (b"Content-Length", b"5")).framing() for _ in range(2))
+    assert first is not None
+    assert second is not None
+    first.take(memoryview(b"12345"))
+    assert (first.done, second.done) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [HOST, (b"transfer-encoding", b"gzip")],
+        [HOST, (b"transfer-encoding", b"gzip, chunked")],
+        [HOST, (b"transfer-encoding", b"chunked, chunked")],
+        [HOST, (b"transfer-encoding", b"chunked, identity")],
+        [HOST, (b"transfer-encoding", b"identity")],
+        [HOST, (b"transfer-encoding", b"xchunked")],
+        [HOST, (b"transfer-encoding", b"chunked;q=1")],
+        [HOST, (b"transfer-encoding", b"")],
+        [HOST, CHUNKED, CHUNKED],
+        [HOST, (b"transfer-encoding", b"gzip"), CHUNKED],
+        [HOST, CHUNKED, (b"transfer-encoding", b"identity")],
+        [HOST, HOST],
+        [CHUNKED],
+        [],
+    ],
+)
+def test_a_head_that_leaves_a_doubt_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    """One Host, and no coding but one chunked."""
+    with pytest.raises(HeadInvalid):
+        ask(*headers)
+
+
+def test_http_1_0_has_no_codings_and_needs_no_host() -> None:
+    """An old proxy would pass a chunked body on as it is (RFC 9112 section 6.1)."""
+    line = b"GET /v2/ HTTP/1.0"
+    assert ask(line=line).framing() is None
+    assert not ask((b"Connection", b"keep-alive"), line=line).keep_alive
+    assert not ask((b"Expect", b"100-continue"), line=line).awaits_continue
+    for headers in ([HOST, CHUNKED], [HOST, HOST]):
+        with pytest.raises(HeadInvalid):
+            ask(*headers, line=line)
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+def test_what_is_read_whole_is_what_is_read_in_parts(size: int) -> None:
+    """However it arrives, short and remembered or long."""
+    head = b"PUT /a%%2Fb?c HTTP/1.1\r\nHost: x\r\nX-Long: %b\r\n\r\n" % (b"y" * size)
+    reader = HeadReader()
+    for at in range(len(head)):
+        assert not reader.is_whole
+        reader.feed(head[at : at + 1])
+    assert reader.result() == read(head) == read(head)
+    assert read(head).path == "/a/b"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "query"),
+    [
+        (b"/v2/", b"/v2/", b""),
+        (b"/v2/?a=b", b"/v2/", b"a=b"),
+        (b"/v2/?a?b", b"/v2/", b"a?b"),
+        (b"/?", b"/", b""),
+        (b"//host/v2/", b"//host/v2/", b""),
+        (b"/v2/http://a/b", b"/v2/http://a/b", b""),
+        (b"http://registry/v2/", b"/v2/", b""),
+        (b"http://registry:81/v2/?n=1", b"/v2/", b"n=1"),
+        (b"/v2/#f", b"/v2/", b""),
+    ],
+)
+def test_a_target_is_a_path_and_a_query(url: bytes, path: bytes, query: bytes) -> None:
+    """The absolute form means its path."""
+    head = ask(HOST, line=b"GET %b HTTP/1.1" % url)
+    assert (head.raw_path, head.path.encode(), head.query) == (path, path, query)
+
+
+@pytest.mark.parametrize("url", [b"", b"v2/", b"http://", b"http://registry", b"a:1"])
+def test_a_target_without_a_path_is_refused(url: bytes) -> None:
+    """There is nothing to look for."""
+    with pytest.raises(HeadInvalid):
+        ask(HOST, line=b"GET %b HTTP/1.1" % url)

@@ -1,0 +1,156 @@
+"""What a reference led to is remembered, and is the answer only while the disk says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.mounts import is_local
+from storage.drivers.small_files import SmallFiles
+from storage.errors import ManifestUnknown
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, push_image
+
+# Longer than the clock that stamps files stands still.
+SETTLED_NS, SETTLING = 50_000_000, 0.3
+LATEST = Tag("latest")
+
+
+class Site:
+    """A registry that remembers, and another one on the same folder that shares no memory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.drivers = FilesystemDriver(root), FilesystemDriver(root)
+        self.here, self.elsewhere = (
+            StoredRegistry(driver).repository(APP) for driver in self.drivers
+        )
+
+    def at(self, path: str) -> Path:
+        """Return where a path of the driver lies."""
+        return self._root / path
+
+    async def pulled(self) -> Digest | None:
+        """Pull by tag."""
+        try:
+            return (await self.here.manifests.get(LATEST)).digest
+        except ManifestUnknown:
+            return None
+
+
+@pytest.fixture
+def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Make a site where what was left alone for a moment is remembered."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        if not is_local(fd):
+            pytest.skip("nothing is remembered here, so these tests could not fail")
+    finally:
+        os.close(fd)
+    monkeypatch.setattr(SmallFiles, "_is_settled", lambda _, state: _age(state) >= SETTLED_NS)
+    return Site(tmp_path)
+
+
+@pytest.fixture
+async def site(new_site: Site) -> AsyncIterator[Site]:
+    """Give a site, and close it."""
+    yield new_site
+    for driver in new_site.drivers:
+        await driver.close()
+
+
+def _age(state: os.stat_result) -> int:
+    return time.clock_gettime_ns(5) - state.st_ctime_ns
+
+
+def _in_place(site: Site, first: Digest, second: Digest) -> None:
+    link = site.at(paths.tag_current_link(APP, LATEST))
+    link.write_text(str(second))
+
+
+def _by_rename(site: Site, first: Digest, second: Digest) -> None:
+    link = site.at(paths.tag_current_link(APP, LATEST))
+    link.with_name("new").write_text(str(second))
+    link.with_name("new").rename(link)
+
+
+def _tag_folder_goes(site: Site, first: Digest, second: Digest) -> None:
+    site.at(paths.tag(APP, LATEST)).rename(site.at("aside"))
+
+
+def _revision_goes(site: Site, first: Digest, second: Digest) -> None:
+    site.at(paths.revision_link(APP, first)).unlink()
+
+
+def _revision_is_emptied(site: Site, first: Digest, second: Digest) -> None:
+    site.at(paths.revision_link(APP, first)).write_bytes(b"")
+
+
+def _repository_goes(site: Site, first: Digest, second: Digest) -> None:
+    shutil.rmtree(site.at(paths.repository(APP)))
+
+
+def _repository_is_moved(site: Site, first: Digest, second: Digest) -> None:
+    site.at(paths.repository(APP)).rename(site.at("moved"))
+
+
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        (_in_place, True),
+        (_by_rename, True),
+        (_tag_folder_goes, False),
+        (_revision_goes, False),
+        (_revision_is_emptied, False),
+        (_repository_goes, False),
+        (_repository_is_moved, False),
+    ],
+)
+async def test_a_change_by_another_program_is_seen(
+    site: Site, change: Callable[[Site, Digest, Digest], None], moves: bool
+) -> None:
+    """Whatever becomes of the links, the next pull says what they say now."""
+    first = await push_image(site.here, "latest")
+    second = await push_image(site.here, "other", layer=b"another")
+    await anyio.sleep(SETTLING)
+    assert [await site.pulled() for _ in range(3)] == [first] * 3
+    await anyio.to_thread.run_sync(change, site, first, second)
+    assert await site.pulled() == (second if moves else None)
+
+
+async def test_a_settled_answer_looks_and_does_not_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left alone is not opened: were it, these tests would prove nothing."""
+    digest = await push_image(site.here, "latest")
+    await anyio.sleep(SETTLING)
+    assert await site.pulled() == digest
+
+    def refuse(*_: object, **__: object) -> int:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert await site.pulled() == digest
+
+
+async def test_a_push_elsewhere_is_seen_at_once(site: Site) -> None:
+    """Each of many moves of a tag by another process is what the next pull finds."""
+    first = await push_image(site.here, "latest")
+    await anyio.sleep(SETTLING)
+    assert await site.pulled() == first
+    for number in range(20):
+        moved = await push_image(site.elsewhere, "latest", layer=b"layer %d" % number)
+        assert await site.pulled() == moved
+    await site.elsewhere.manifests.delete(moved)
+    assert await site.pulled() is None

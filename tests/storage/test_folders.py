@@ -1,0 +1,357 @@
+"""What a large folder holds is remembered while its state on disk is the same, and no longer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.drivers import folders, mounts
+from storage.drivers.folders import Folders
+from storage.drivers.mounts import is_local
+
+MANY = [f"v{number:02d}" for number in range(20)]
+# How long a folder rests before it is remembered in these tests, and how long they let it: more
+# than the clock that files are stamped with takes to advance.
+SETTLED_NS, REST = 30_000_000, 0.05
+
+
+class Reads:
+    """Counts how often folders are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._scandir = os.scandir
+        monkeypatch.setattr(os, "scandir", self._count)
+
+    def _count(self, folder: int | str) -> Any:
+        self.count += 1
+        return self._scandir(folder)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    """Count from here on."""
+    return Reads(monkeypatch)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a folder count as settled after a short rest."""
+    monkeypatch.setattr(folders, "_SETTLED_NS", SETTLED_NS)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder that counts as large on a filesystem whose times can be relied on."""
+    _require_local(tmp_path)
+    monkeypatch.setattr(folders, "_MANY", len(MANY) // 2)
+    return _filled(tmp_path / "tags")
+
+
+def _require_local(path: Path) -> None:
+    if not _is_local(path):
+        pytest.skip("the temporary folder is on a filesystem of which nothing is remembered")
+
+
+def _is_local(path: Path) -> bool:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return is_local(fd)
+    finally:
+        os.close(fd)
+
+
+def _filled(folder: Path) -> Path:
+    folder.mkdir()
+    for name in MANY:
+        (folder / name).mkdir()
+    return folder
+
+
+def _rest() -> None:
+    time.sleep(REST)
+
+
+def test_a_large_folder_at_rest_is_read_once(large: Path, reads: Reads, soon: None) -> None:
+    """Asked again it is not read, whatever happens inside the folders that it holds."""
+    remembered = Folders()
+    _rest()
+    assert sorted(remembered.names(str(large))) == MANY
+    (large / "v00/current").mkdir()
+    assert remembered.names(str(large)) == MANY
+    assert reads.count == 1
+
+
+def test_who_was_given_names_may_change_the_list(large: Path, reads: Reads, soon: None) -> None:
+    """What is remembered is nobody else's."""
+    remembered = Folders()
+    _rest()
+    for _ in range(3):
+        names = remembered.names(str(large))
+        assert sorted(names) == MANY
+        names.clear()
+    assert reads.count == 1
+
+
+def _appears(folder: Path) -> list[str]:
+    (folder / "new").mkdir()
+    return ["new", *MANY]
+
+
+def _goes(folder: Path) -> list[str]:
+    (folder / MANY[7]).rmdir()
+    return [*MANY[:7], *MANY[8:]]
+
+
+def _moves_in(folder: Path) -> list[str]:
+    (folder.parent / "aside").mkdir()
+    (folder.parent / "aside").rename(folder / "new")
+    return ["new", *MANY]
+
+
+def _moves_out(folder: Path) -> list[str]:
+    (folder / MANY[0]).rename(folder.parent / "aside")
+    return MANY[1:]
+
+
+def _moves_within(folder: Path) -> list[str]:
+    (folder / MANY[0]).rename(folder / "new")
+    return ["new", *MANY[1:]]
+
+
+def _moves_over_another(folder: Path) -> list[str]:
+    (folder / MANY[0]).rename(folder / MANY[1])
+    return MANY[1:]
+
+
+def _becomes_a_file(folder: Path) -> list[str]:
+    (folder / MANY[0]).rmdir()
+    (folder / MANY[0]).write_bytes(b"")
+    return MANY[1:]
+
+
+def _is_swapped_for_another(folder: Path) -> list[str]:
+    (folder / MANY[0]).rmdir()
+    (folder / "new").mkdir()
+    return ["new", *MANY[1:]]
+
+
+def _changes_without_its_mtime(folder: Path) -> list[str]:
+    before = folder.stat()
+    _is_swapped_for_another(folder)
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return ["new", *MANY[1:]]
+
+
+def _is_replaced(folder: Path) -> list[str]:
+    times = folder.stat()
+    folder.rename(folder.parent / "old")
+    shutil.copytree(folder.parent / "old", folder)
+    (folder / MANY[0]).rename(folder / "new")
+    os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return ["new", *MANY[1:]]
+
+
+def _is_restored(folder: Path) -> list[str]:
+    old = folder.parent / "old"
+    folder.rename(old)
+    _filled(folder).rename(folder.parent / "younger")
+    (old / MANY[0]).rmdir()
+    old.rename(folder)
+    return MANY[1:]
+
+
+def _vanishes_and_comes_back(folder: Path) -> list[str]:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "alone").mkdir()
+    return ["alone"]
+
+
+CHANGES = [
+    _appears,
+    _goes,
+    _moves_in,
+    _moves_out,
+    _moves_within,
+    _moves_over_another,
+    _becomes_a_file,
+    _is_swapped_for_another,
+    _changes_without_its_mtime,
+    _is_replaced,
+    _is_restored,
+    _vanishes_and_comes_back,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_shows_at_once(
+    change: Callable[[Path], list[str]], large: Path, reads: Reads, soon: None
+) -> None:
+    """Whatever happens to a folder that was remembered, it is read again, also when it rests."""
+    remembered = Folders()
+    _rest()
+    for _ in range(2):
+        assert sorted(remembered.names(str(large))) == MANY
+    assert reads.count == 1
+    expected = sorted(change(large))
+    for _ in range(2):
+        assert sorted(remembered.names(str(large))) == expected
+        _rest()
+    assert sorted(remembered.names(str(large))) == expected
+
+
+def test_a_file_that_is_named_like_a_folder_is_none(large: Path, reads: Reads, soon: None) -> None:
+    """Neither when the folder is read nor when it is remembered; nor is a pipe."""
+    (large / "stray").write_bytes(b"")
+    os.mkfifo(large / "pipe")
+    remembered = Folders()
+    _rest()
+    assert [sorted(remembered.names(str(large))) for _ in range(3)] == [MANY] * 3
+    assert reads.count == 1
+
+
+def test_a_symbolic_link_is_looked_at_each_time(large: Path, soon: None) -> None:
+    """It is a folder as long as it leads to one, which no time of the large folder tells."""
+    target = large.parent / "target"
+    target.mkdir()
+    (large / "link").symlink_to(target)
+    remembered = Folders()
+    _rest()
+    for _ in range(2):
+        assert sorted(remembered.names(str(large))) == ["link", *MANY]
+    target.rmdir()
+    assert sorted(remembered.names(str(large))) == MANY
+    target.mkdir()
+    assert sorted(remembered.names(str(large))) == ["link", *MANY]
+
+
+def test_a_symbolic_link_that_leads_nowhere_is_no_folder(large: Path, soon: None) -> None:
+    """Nor does one that leads to itself stop a listing."""
+    (large / "gone").symlink_to("nowhere")
+    (large / "loop").symlink_to("loop")
+    (large / "link").symlink_to(MANY[0])
+    remembered = Folders()
+    _rest()
+    for _ in range(2):
+        assert sorted(remembered.names(str(large))) == ["link", *MANY]
+
+
+def test_a_folder_that_just_changed_is_read_again(large: Path, reads: Reads) -> None:
+    """Another change could get the same time."""
+    remembered = Folders()
+    for count in range(1, 4):
+        assert sorted(remembered.names(str(large))) == MANY
+        assert reads.count == count
+
+
+def test_a_clock_that_was_set_back_makes_no_folder_old(
+    large: Path, reads: Reads, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that changed in the future may change again at that time."""
+    behind = time.clock_gettime_ns(time.CLOCK_REALTIME) - 3_600_000_000_000
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _: behind)
+    remembered = Folders()
+    _rest()
+    for count in range(1, 3):
+        assert sorted(remembered.names(str(large))) == MANY
+        assert reads.count == count
+
+
+@pytest.mark.parametrize(
+    ("age", "nanoseconds", "settled"),
+    [(3, 5, True), (3, 0, False), (1, 5, False), (0, 5, False), (-3, 5, False)],
+)
+def test_a_state_is_settled_if_its_time_is_old_and_fine(
+    age: int, nanoseconds: int, settled: bool
+) -> None:
+    """Times in whole seconds tell too little apart, and young ones nothing."""
+    seconds = time.time_ns() // 10**9 - age
+    times = {"st_ctime_ns": seconds * 10**9 + nanoseconds}
+    state = os.stat_result((0,) * 10, times)
+    assert state.st_ctime_ns == times["st_ctime_ns"]
+    assert folders._is_settled(state) is settled
+
+
+def test_nothing_is_remembered_of_filesystems_that_are_not_known(
+    large: Path, reads: Reads, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their folders may keep no times."""
+    monkeypatch.setattr(mounts, "LOCAL", frozenset())
+    remembered = Folders()
+    _rest()
+    for count in range(1, 4):
+        assert sorted(remembered.names(str(large))) == MANY
+        assert reads.count == count
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_what_the_kernel_makes_up_is_no_local_filesystem(tmp_path: Path) -> None:
+    """`/proc` is none, nor is what is not open."""
+    assert not _is_local(Path("/proc"))
+    assert not is_local(-1)
+
+
+def test_hundreds_are_many(tmp_path: Path, reads: Reads, soon: None) -> None:
+    """Three hundred folders are worth remembering."""
+    _require_local(tmp_path)
+    for number in range(300):
+        (tmp_path / str(number)).mkdir()
+    remembered = Folders()
+    _rest()
+    assert len(remembered.names(str(tmp_path))) == len(remembered.names(str(tmp_path))) == 300
+    assert reads.count == 1
+
+
+def test_a_small_folder_is_not_remembered(tmp_path: Path, reads: Reads, soon: None) -> None:
+    """It is read each time, and takes no memory."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    remembered = Folders()
+    _rest()
+    for count in range(1, 3):
+        assert sorted(remembered.names(str(tmp_path))) == ["a", "b"]
+        assert reads.count == count
+
+
+def test_what_is_remembered_is_bounded(large: Path, reads: Reads, soon: None) -> None:
+    """One folder may take an eighth of the memory; the one that rested longest makes room."""
+    others = [_filled(large.parent / f"other{n}") for n in range(16)]
+    _rest()
+    cramped, roomy = Folders(limit=8_000), Folders(limit=16_000)
+    for _ in range(2):
+        assert sorted(cramped.names(str(large))) == MANY
+    assert reads.count == 2
+    for folder in (large, *others, others[-1]):
+        roomy.names(str(folder))
+    assert reads.count == 2 + 17
+    roomy.names(str(large))
+    assert reads.count == 2 + 18
+
+
+@pytest.mark.parametrize("path", ["missing", "file", "file/below", "loop"])
+def test_what_is_no_folder_is_an_error(path: str, tmp_path: Path) -> None:
+    """As reading it would be; and nothing stays open."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError):
+        Folders().names(str(tmp_path / path))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_stays_open(large: Path, soon: None) -> None:
+    """Neither of a folder that is read nor of one that is remembered."""
+    remembered = Folders()
+    _rest()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        remembered.names(str(large))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,67 @@
+"""Where a blob can be fetched without this program: a file, where the driver keeps files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Driver
+from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.read_only import ReadOnlyDriver
+from storage.errors import BlobUnknown
+from storage.interfaces import BlobFile, Registry
+from storage.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.names import RepositoryName
+from storage.registry import StoredRegistry
+
+APP = RepositoryName.parse("library/app")
+CONTENT = b"the bytes of a blob"
+
+
+async def store(driver: Driver, digest: Digest, content: bytes, linked: Digest) -> None:
+    """Make `digest` a member whose link names `linked`, under which the content is stored."""
+    await driver.write(paths.blob(linked), content)
+    await driver.write(paths.layer_link(APP, digest), str(linked).encode())
+
+
+def registries(driver: Driver) -> list[Registry]:
+    """Return every kind of registry there may be over a driver."""
+    stored = StoredRegistry(driver)
+    read_only = ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver)))
+    return [stored, UndeletableRegistry(stored), read_only]
+
+
+@pytest.mark.parametrize("linked_by", ["sha256", "sha512"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_a_member_lies_in_a_file(
+    driver: Driver, tmp_path: Path, algorithm: str, linked_by: str
+) -> None:
+    """The file below the folder of blobs holds the bytes; a driver without files has no place.
+
+    A blob whose link names other content by another algorithm lies where the link says.
+    """
+    digest, linked = Digest.of(CONTENT, algorithm), Digest.of(CONTENT, linked_by)
+    await store(driver, digest, CONTENT, linked)
+    for registry in registries(driver):
+        place = await registry.repository(APP).blobs.place(digest)
+        if not isinstance(driver, FilesystemDriver):
+            assert place is None
+            continue
+        expected = f"{linked_by}/{linked.hex[:2]}/{linked.hex}/data"
+        assert place == BlobFile(expected, len(CONTENT))
+        assert (tmp_path / paths.BLOBS / place.path).read_bytes() == CONTENT
+
+
+async def test_what_is_no_member_lies_nowhere(driver: Driver) -> None:
+    """Content without a link, a link without content, and content cut to nothing."""
+    unlinked, absent, cut = (Digest.of(text) for text in (b"unlinked", b"absent", b"cut"))
+    await driver.write(paths.blob(unlinked), b"unlinked")
+    await driver.write(paths.layer_link(APP, absent), str(absent).encode())
+    await store(driver, cut, b"", cut)
+    for registry in registries(driver):
+        for digest in (unlinked, absent, cut):
+            with pytest.raises(BlobUnknown):
+                await registry.repository(APP).blobs.place(digest)

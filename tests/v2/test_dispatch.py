@@ -1,0 +1,181 @@
+"""Which handler a path leads to, and what becomes of an exception that nobody foresaw."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.requests import Request as HandlerRequest
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from registry_server import envelope
+from registry_server.auth.access import OpenAccess
+from registry_server.gate import Gate
+from registry_server.v2.dispatch import Dispatcher, Endpoint, Handler
+from registry_server.v2.offload import Offload
+from registry_server.v2.responses import EncodedResponse
+from registry_server.v2.routes import endpoints
+from registry_server.v2.urls import Urls
+from storage.drivers.memory import MemoryDriver
+from storage.registry import StoredRegistry
+from tests.v2.asgi import Answer, Request, ask
+from tests.v2.pushes import DIGEST
+
+GATE = Gate(StoredRegistry(MemoryDriver()), OpenAccess())
+TABLE = endpoints(GATE, Urls(), Offload(), None, 100)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get")
+
+
+def telling(path: str) -> Handler:
+    """Return a handler that says which path it stands at, and what the path was taken for."""
+
+    async def tell(request: HandlerRequest) -> Response:
+        return JSONResponse([path, request.path_params])
+
+    return tell
+
+
+async def rest(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stand for what is not under `/v2`."""
+    await Response("rest")(scope, receive, send)
+
+
+TELLING = Dispatcher(
+    [Endpoint(one.path, dict.fromkeys(one.handlers, telling(one.path))) for one in TABLE], rest
+)
+
+
+def pattern(endpoint: Endpoint) -> str:
+    """Write an endpoint's path as a regular expression; no fixed part needs escaping."""
+    parameters = re.sub("<(?!name>)([a-z]+)>", r"(?P<\1>[^/]+)", endpoint.path)
+    return parameters.replace("<name>", "(?P<name>.*)")
+
+
+def expected(method: str, path: str) -> tuple[int, object]:
+    """Read the table as what it says: a pattern for each path, as greedy as can be."""
+    allowed: set[str] = set()
+    for one in TABLE:
+        found = re.fullmatch(pattern(one), path, re.DOTALL)
+        if found and ("GET" if method == "HEAD" else method) in one.handlers:
+            return 200, [one.path, found.groupdict()]
+        allowed |= one.methods if found else set()
+    return (405, ", ".join(sorted(allowed))) if allowed else (404, None)
+
+
+def told(answer: Answer) -> tuple[int, object]:
+    """Return the status of an answer, and what it says of the path."""
+    if answer.status == 200:
+        return 200, json.loads(answer.body)
+    allow = answer.headers.get(b"allow")
+    return answer.status, None if allow is None else allow.decode()
+
+
+segments = st.sampled_from(
+    ["v2", "a", "app", "blobs", "uploads", "manifests", "tags", "list", "referrers", "_catalog", "",
+     "<name>", "<digest>", "\n", "é", "tags\n", DIGEST]
+) | st.text(max_size=5)  # fmt: skip
+paths = st.lists(segments, max_size=7).map(lambda found: "/v2/" + "/".join(found))
+
+
+@given(method=st.sampled_from(METHODS), path=paths)
+@example("GET", "/v2")
+@example("GET", "/v2/a/manifests/b/manifests/c")
+@example("GET", "/v2//manifests/c")
+@example("GET", "/v2/manifests/c")
+@example("GET", "/v2/blobs/uploads/c")
+@example("POST", "/v2/a/blobs/uploads")
+@example("PUT", "/v2/a/blobs/uploads")
+@example("POST", "/v2/a/blobs/uploads/")
+@example("GET", "/v2/a/blobs/uploads/tags/list")
+@example("GET", "/v2/a/tags/list\n")
+async def test_a_path_leads_where_the_table_says(method: str, path: str) -> None:
+    """Reading it from the right finds what patterns would, parameters, 404 and 405 included."""
+    assert told(await ask(TELLING, Request(method, path))) == expected(method, path)
+
+
+def test_no_two_endpoints_answer_the_same() -> None:
+    """A path stands in the table once, and parameters leave no doubt about the method."""
+    assert len({one.path for one in TABLE}) == len(TABLE)
+    for path in ("/v2/a/blobs/uploads", "/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/x"):
+        for method in METHODS:
+            answering = [
+                one.path
+                for one in TABLE
+                if method in one.handlers
+                and re.fullmatch(re.sub("<[a-z]+>", "[^/]+", one.path), path)
+            ]
+            assert len(answering) <= 1, (method, path)
+
+
+@pytest.mark.parametrize("path", ["/", "/v2x", "/v2x/", "/v", "/V2/", "//v2/", "", "/api/v2/"])
+async def test_what_is_not_under_v2_is_left_to_the_rest(path: str) -> None:
+    """Another application answers it, and without the API version."""
+    answer = await ask(TELLING, Request(path=path))
+    assert answer.body == b"rest"
+    assert b"docker-distribution-api-version" not in answer.headers
+
+
+async def outcome(handler: Handler) -> tuple[list[Message], Exception | None]:
+    """Return what is sent of a handler's answer, and what the server is left with."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    app = Dispatcher([Endpoint("/v2/", {"GET": handler})], rest)
+    scope = {"type": "http", "method": "GET", "path": "/v2/", "headers": []}
+    try:
+        await app(scope, receive, send)
+    except Exception as error:
+        return sent, error
+    return sent, None
+
+
+async def test_a_mistake_is_answered_and_raised() -> None:
+    """The client gets 500 in the envelope, the server the exception, to log it."""
+
+    async def fail(request: HandlerRequest) -> Response:
+        raise ZeroDivisionError("the handler's mistake")
+
+    sent, raised = await outcome(fail)
+    start, body = sent
+    assert isinstance(raised, ZeroDivisionError)
+    assert start["status"] == 500
+    (error,) = json.loads(body["body"])["errors"]
+    assert error["code"] == "UNKNOWN"
+    assert "mistake" not in error["message"]
+
+
+async def test_what_fails_while_it_is_sent_is_not_answered_twice() -> None:
+    """An exception of an answer that has begun goes to the server, which ends the connection."""
+
+    class Breaking(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise OSError("the disk broke")
+
+    async def breaking(request: HandlerRequest) -> Response:
+        return Breaking()
+
+    sent, raised = await outcome(breaking)
+    assert isinstance(raised, OSError)
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+async def test_headers_kept_for_many_answers_are_not_added_to() -> None:
+    """Each answer has a list of its own: one API version, the second time too."""
+    kept = ((b"x", b"y"),)
+
+    async def encoded(request: HandlerRequest) -> Response:
+        return EncodedResponse(b"", kept)
+
+    for _ in range(2):
+        (start, _body), _ = await outcome(encoded)
+        assert start["headers"] == [(b"x", b"y"), envelope.API_VERSION]

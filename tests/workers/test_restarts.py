@@ -1,0 +1,60 @@
+"""How long a worker that ended is waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_server.workers.restarts import AT_ONCE, PAUSES, Restarts
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+def test_one_that_had_served_is_replaced_at_once() -> None:
+    """However many ended that way."""
+    restarts = Restarts(Clock())
+    assert restarts.pause == 0
+    for _ in range(20):
+        restarts.note_end(AT_ONCE)
+        assert restarts.pause == 0
+        assert not restarts.are_hopeless
+
+
+def test_those_that_end_at_once_have_longer_and_longer_pauses() -> None:
+    """Up to the longest, and there is hope until all were tried."""
+    restarts = Restarts(Clock())
+    seen: list[float] = []
+    for _ in range(len(PAUSES) + 1):
+        assert restarts.are_hopeless == (len(seen) >= len(PAUSES))
+        restarts.note_end(0.1)
+        seen.append(restarts.pause)
+    assert seen == pytest.approx([*PAUSES[1:], PAUSES[-1], PAUSES[-1]])
+
+
+def test_a_pause_passes() -> None:
+    """What is left of it shrinks, and is never less than nothing."""
+    clock = Clock()
+    restarts = Restarts(clock)
+    for _ in PAUSES:
+        restarts.note_end(0)
+    clock.now += PAUSES[-1] / 2
+    assert restarts.pause == pytest.approx(PAUSES[-1] / 2)
+    clock.now += PAUSES[-1]
+    assert restarts.pause == 0
+
+
+def test_one_that_served_ends_the_run_of_failures() -> None:
+    """After it the next failure is the first again."""
+    restarts = Restarts(Clock())
+    for _ in PAUSES:
+        restarts.note_end(0)
+    restarts.note_end(AT_ONCE)
+    restarts.note_end(0)
+    assert (restarts.pause, restarts.are_hopeless) == (PAUSES[1], False)
