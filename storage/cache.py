@@ -1,7 +1,8 @@
 """A bounded memory of facts about content: bytes named by a digest never change.
 
-Never put membership here. Whether a repository holds something is asked of the disk each time;
-a registry that cached it served deleted content to strangers (CVE-2026-35172).
+Never put membership here alone. Whether a repository holds something is asked of the disk each
+time; a registry that cached it served deleted content to strangers (CVE-2026-35172). What a link
+said may stand here beside its `Mark`, by which the disk is asked.
 """
 
 from __future__ import annotations

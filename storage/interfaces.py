@@ -5,7 +5,8 @@
 with the same interface, and a handler never asks which one it holds.
 
 Every method may raise `storage.errors`; each docstring names those a caller should expect.
-Nothing is remembered between calls: membership is always what the storage says now.
+Membership is always what the storage says now: what is remembered between calls is used only
+while a look at the storage says that it still holds.
 """
 
 from __future__ import annotations
