@@ -22,8 +22,6 @@ from storage.rules import ManifestRules
 
 # Some 4 MB; past it what is known is learned again.
 _MOST_FOUND = 10_000
-# About a kilobyte each.
-_MOST_ANSWERS = 4096
 
 
 class StoredRegistry:
@@ -45,7 +43,7 @@ class StoredRegistry:
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),
             memory=Memory(),
-            answers=Lru(limit=_MOST_ANSWERS, cost=lambda _: 1),
+            answers=Lru(cache_bytes, cost=lambda answer: answer.cost),
         )
         self._holding = Holding()
 

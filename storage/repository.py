@@ -44,7 +44,12 @@ class Answer(NamedTuple):
     """What a reference led to, and the links that led there."""
 
     links: tuple[Mark, ...]
-    digest: Digest
+    manifest: StoredManifest
+
+    @property
+    def cost(self) -> int:
+        """About how many bytes it takes to remember this."""
+        return 1024 + len(self.manifest.raw)
 
 
 # By repository and reference.
@@ -150,13 +155,14 @@ class StoredManifests:
         question = (self._name.text, reference)
         answer = self._stores.answers.get(question)
         if answer is not None and all(map(self._stores.driver.holds, answer.links)):
-            digest = answer.digest
-        else:
-            digest = await self._resolve(reference)
-            self._remember(question, digest)
+            return answer.manifest
+        digest = await self._resolve(reference)
+        links = self._links(reference, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is None:
             raise ManifestUnknown(reference)
+        if links is not None:
+            self._stores.answers.put(question, Answer(links, stored))
         return stored
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
@@ -194,16 +200,16 @@ class StoredManifests:
         if stored is not None:
             await self._forget_subject(stored)
 
-    def _remember(self, question: tuple[str, Reference], digest: Digest) -> None:
-        """Remember an answer, if the driver can tell that the links are still what they were."""
-        reference = question[1]
+    def _links(self, reference: Reference, digest: Digest) -> tuple[Mark, ...] | None:
+        """Mark the links that led to `digest`, if the driver notices every change of them."""
         read = [paths.revision_link(self._name, digest)]
         if isinstance(reference, Tag):
             read.append(paths.tag_current_link(self._name, reference))
-        marks = [mark for mark in map(self._stores.driver.mark, read) if mark is not None]
+        marks = tuple(filter(None, map(self._stores.driver.mark, read)))
         # Another request may have read something newer meanwhile, and the mark would be of that.
-        if len(marks) == len(read) and all(mark.content == str(digest).encode() for mark in marks):
-            self._stores.answers.put(question, Answer(tuple(marks), digest))
+        said = str(digest).encode()
+        vouched = len(marks) == len(read) and all(mark.content == said for mark in marks)
+        return marks if vouched else None
 
     async def _resolve(self, reference: Reference) -> Digest:
         digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference

@@ -80,6 +80,7 @@ class Connection(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._turns.end()
+        self._receiver = None
         self.connections.discard(self)
         for exchange in self._unanswered:
             exchange.lose()

@@ -137,6 +137,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._reuse(self._lent.popleft())
         while not self._full:
             if self._is_over:
+                self._lent.clear()
                 # Whatever ended it before its end, it is not the whole body.
                 raise StopAsyncIteration if self._framing.done else ClientDisconnect
             if self._cancelled is not None:
@@ -185,6 +186,7 @@ class Receiver(asyncio.BufferedProtocol):
         if not self._is_over:
             self._is_over = True
             self._hand_out()
+            self._free.clear()
 
     def _little_room(self) -> int:
         return _LITTLE_ROOM if self._framing.ahead is None else 1

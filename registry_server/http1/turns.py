@@ -80,9 +80,10 @@ class Turns:
         task = asyncio.current_task()
         assert task is not None
         try:
-            while not self._is_over:
-                begun, self._begun = self._begun, None
-                if begun is not None:
+            # What has begun is brought to its end, though its client is gone meanwhile.
+            while self._begun is not None or not self._is_over:
+                if self._begun is not None:
+                    begun, self._begun = self._begun, None
                     await _rest_of(begun)
                 elif (work := self._take()) is not None:
                     await work

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server import envelope, errors
+from registry_server.v2.responses import EncodedResponse
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -93,7 +94,8 @@ class Dispatcher:
         except Exception as error:
             answer = await self._refusal(request, error)
             mistake = None if errors.is_foreseen(error) else error
-        answer.raw_headers.append(envelope.API_VERSION)
+        if not isinstance(answer, EncodedResponse):
+            answer.raw_headers.append(envelope.API_VERSION)
         await answer(scope, receive, send)
         if mistake is not None:
             raise mistake

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from registry_server import envelope
 from registry_server.v2 import fields
 from registry_server.v2.ranges import ByteRange
 from storage.buffers import HasDescriptor
@@ -33,15 +34,20 @@ class EncodedResponse(Response):
     """
 
     def __init__(self, body: bytes, headers: EncodedHeaders) -> None:
-        self.status_code = 200
         self.body = body
-        self.raw_headers = list(headers)
-        self.background = None
+        self._headers_sent = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        headers = self._headers_sent
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def encoded(headers: Mapping[str, str]) -> EncodedHeaders:
-    """Return headers as they go out."""
-    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+    """Return headers as they go out, with the one that every answer has."""
+    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return (*lines, envelope.API_VERSION)
 
 
 def content_headers(digest: Digest) -> dict[str, str]:
