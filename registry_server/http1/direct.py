@@ -1,9 +1,9 @@
 """A body received straight into large buffers, past the events and copies of ASGI.
 
 While a body is received this way, the connection's transport delivers to a `Receiver`, which lends
-it a buffer to receive into. A full buffer goes to whoever iterates; while it is written to disk the
-other one fills, and when both are taken the client has to wait. Afterwards the connection is the
-parser's again, with whatever arrived behind the body.
+it a buffer to receive into. A full buffer goes to whoever iterates; while one or two are written to
+disk another one fills, and when all are taken the client has to wait. Afterwards the connection is
+the parser's again, with whatever arrived behind the body.
 """
 
 from __future__ import annotations
