@@ -12,6 +12,9 @@ from registry_server.startup import StartupError
 
 BACKLOG = 2048
 
+# After a minute of silence ask every ten seconds, six times.
+_PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+
 
 def listen(endpoint: Endpoint) -> socket.socket:
     """Bind the address; raise `StartupError`."""
@@ -39,9 +42,23 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     if not host:
         both = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if both else socket.AF_INET
-        return socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=BACKLOG)
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        made = socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=BACKLOG)
+    else:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    _notice_the_dead(made)
+    return made
+
+
+def _notice_the_dead(listener: socket.socket) -> None:
+    """Have the kernel find out, on every accepted connection, about clients that are no more.
+
+    One whose power or network went sends no end. Nobody would let go of its upload.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBES:
+        if hasattr(socket, option):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _listen_unix(path: Path) -> socket.socket:

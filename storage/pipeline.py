@@ -53,8 +53,12 @@ async def pump(source: AsyncIterator[Buffer], write: Write) -> None:
 
 
 def _joined(batch: Buffer, data: Buffer) -> Buffer:
-    """Return `data` itself where that is a batch, else a copy of both."""
-    if not batch and len(data) >= _LARGE:
+    """Return `data` itself where that is a batch, else a copy of both.
+
+    A memoryview is lent, and its owner counts the pieces that are asked for: it is never gathered,
+    or pieces would be asked for while earlier ones are still being written.
+    """
+    if not batch and (isinstance(data, memoryview) or len(data) >= _LARGE):
         return data
     assert isinstance(batch, bytearray)
     batch += data

@@ -12,6 +12,7 @@ from contextlib import suppress
 from itertools import islice
 
 from storage import paths
+from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Appear, Step
@@ -71,9 +72,12 @@ class TagStore:
         """Move a tag, its history first; False when there is none."""
         try:
             async with self._driver.lock(paths.tag(self._name, tag)):
-                await self._driver.publish(
-                    (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
-                    (link_to(paths.tag_current_link(self._name, tag), digest),),
+                # Carried to its end: who is cancelled must not let go of the lock meanwhile.
+                await to_completion(
+                    self._driver.publish(
+                        (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
+                        (link_to(paths.tag_current_link(self._name, tag), digest),),
+                    )
                 )
         except PathNotFound:
             return False
@@ -84,7 +88,7 @@ class TagStore:
         folder = paths.tag(self._name, tag)
         try:
             async with self._driver.lock(folder):
-                return await self._driver.delete(folder)
+                return await to_completion(self._driver.delete(folder))
         except PathNotFound:
             return False
 
@@ -94,7 +98,7 @@ class TagStore:
         with suppress(PathNotFound):
             async with self._driver.lock(folder):
                 if await self.get(tag) == digest:
-                    await self._driver.delete(folder)
+                    await to_completion(self._driver.delete(folder))
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags in the order of their bytes, those behind `after`.

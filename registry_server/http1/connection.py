@@ -225,9 +225,9 @@ class Connection(HttpToolsProtocol):
         if self._receiver is not None:
             self._receiver.hand_back()
             self._receiver = None
-        self.flow.resume_reading()
         if self._unanswered:
-            return
+            return  # what waits comes first, or a flood of requests would fill the memory
+        self.flow.resume_reading()
         if self._last_words:
             self._say_last_words()
         else:
@@ -241,6 +241,11 @@ class Connection(HttpToolsProtocol):
             self._unanswered[-1].keep_alive = False
         else:
             self.transport.close()
+
+    def let_come(self, exchange: Exchange) -> None:
+        """Read on for the body of `exchange`, if that is what comes next."""
+        if exchange is self._newest:
+            self.flow.resume_reading()
 
     @property
     def standing_lines(self) -> bytes:

@@ -44,6 +44,9 @@ class Owner(Protocol):
     def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
         """Receive the rest of the body of `exchange` directly."""
 
+    def let_come(self, exchange: Exchange) -> None:
+        """Read on for the body of `exchange`."""
+
     def on_response_complete(self) -> None:
         """Go on with what comes next."""
 
@@ -114,7 +117,7 @@ class Exchange:
         """Return what arrived of the body, or that the client is gone (ASGI)."""
         self.invite()
         if not self.disconnected and not self.response_complete:
-            self._owner.flow.resume_reading()
+            self._owner.let_come(self)
             await self._wait_for_news()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}

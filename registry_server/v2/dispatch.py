@@ -24,6 +24,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _BELOW = "/v2/"
 _MOST_PATHS = 2048
+_SHORT = 512  # characters of a path that is remembered
 _NAMED = f"{_BELOW}<name>"
 
 
@@ -80,7 +81,7 @@ class Dispatcher:
             else:
                 self._fixed[endpoint.path] = endpoint
         # Pure, and a cluster's nodes all ask for the same few paths.
-        self._matching = lru_cache(maxsize=_MOST_PATHS)(self._match)
+        self._remembered = lru_cache(maxsize=_MOST_PATHS)(self._match)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; an exception that nobody foresaw is answered, and raised again."""
@@ -110,6 +111,9 @@ class Dispatcher:
                 scope["path_params"] = parameters
                 return handler
         raise HTTPException(405 if known else 404)
+
+    def _matching(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
+        return self._remembered(path) if len(path) <= _SHORT else self._match(path)
 
     def _match(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
         """Return the endpoints that have this path, with what it says in place of parameters."""

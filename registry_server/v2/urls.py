@@ -22,6 +22,9 @@ from storage.names import RepositoryName, UploadId
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+# Characters: a name of 253 and a port.
+_LONGEST_HOST = 260
+
 # What a client may have written as a host; anything else has no business in a header of ours.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
 
@@ -64,7 +67,8 @@ class Urls:
         if self._is_trusted(request):
             scheme = _first(request, "x-forwarded-proto") or scheme
             host = _first(request, "x-forwarded-host") or host
-        return f"{scheme}://{host}" if _AUTHORITY.fullmatch(host) else ""
+        fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
+        return f"{scheme}://{host}" if fits else ""
 
     def _is_trusted(self, request: Request) -> bool:
         try:

@@ -18,7 +18,7 @@ from storage.drivers import durable, writeback
 from storage.drivers.base import CHUNK, StagingBusy
 from storage.drivers.changes import Step
 from storage.drivers.in_order import InOrder, Run
-from storage.drivers.posix import discard, discard_folder, write_all
+from storage.drivers.posix import discard, discard_folder, sync_or_empty, write_all
 from storage.drivers.prepared import HeldData, prepare
 from storage.errors import PathNotFound
 
@@ -79,7 +79,11 @@ class HeldFile:
     async def sync(self) -> None:
         """Return when what is held survives a power cut."""
         if self._sync:
-            await to_completion(self._run(os.fsync, self._fd))
+            try:
+                await to_completion(self._run(sync_or_empty, self._fd))
+            except OSError:
+                self.length = 0
+                raise
         self._synced = self.length
 
     async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:

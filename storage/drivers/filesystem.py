@@ -8,10 +8,12 @@ threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -232,7 +234,15 @@ class FilesystemDriver:
 
 def empty_trash(root: Path) -> None:
     """Remove what a process that died left in the trash; blocks, call before serving."""
-    shutil.rmtree(root / TRASH, ignore_errors=True)
+    trash = root / TRASH
+    with contextlib.suppress(OSError):
+        for name in os.listdir(trash):
+            # Another server may be about to move it into place: whoever renames it first has it.
+            claimed = trash / uuid.uuid4().hex
+            with contextlib.suppress(OSError):
+                (trash / name).rename(claimed)
+                shutil.rmtree(claimed, ignore_errors=True)
+        trash.rmdir()
 
 
 def _absence(path: str, error: OSError) -> Exception:

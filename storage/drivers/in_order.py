@@ -16,6 +16,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[], None]
 
+# Pieces until whoever waits for a thread as well gets one.
+_TURN = 16
+
 
 class Run(Protocol):
     """Run something that blocks on one of the driver's threads."""
@@ -43,11 +46,22 @@ class InOrder:
             self._waiting.append((work, done))
             needs_thread, self._has_thread = not self._has_thread, True
         if needs_thread:
-            self._thread = asyncio.ensure_future(self._run(self._work, loop))
+            self._take_thread(loop)
         return done
 
+    def _take_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a thread do what waits, for a while: others need one too."""
+        try:
+            self._thread = asyncio.ensure_future(self._run(self._work, loop))
+        except RuntimeError as error:
+            self._failure = error
+            self._work(loop)
+
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (waiting := self._next()) is not None:
+        for _ in range(_TURN):
+            waiting = self._next()
+            if waiting is None:
+                return
             work, done = waiting
             try:
                 if self._failure is None:
@@ -58,6 +72,8 @@ class InOrder:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, done, self._failure)
             del waiting, work, done
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._take_thread, loop)
 
     def _next(self) -> tuple[_Work, asyncio.Future[None]] | None:
         with self._lock:

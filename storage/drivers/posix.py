@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -19,6 +20,20 @@ def write_new(path: str, content: bytes) -> int:
         os.unlink(path)
         raise
     return fd
+
+
+def sync_or_empty(fd: int) -> None:
+    """Sync a file that is being received; when that fails, empty it and raise.
+
+    The kernel reports a failed write once and then takes the pages for clean: the next fsync would
+    succeed, and vouch for bytes that are nowhere.
+    """
+    try:
+        os.fsync(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+        raise
 
 
 def write_all(fd: int, data: Buffer, offset: int) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from storage.drivers.changes import Change, Put, Step
-from storage.drivers.posix import sync_folder, write_new
+from storage.drivers.posix import sync_folder, sync_or_empty, write_new
 
 # Beside `docker/`: where folders are emptied that were removed, and put together that are to
 # appear. It is ours alone, and can be deleted while nothing serves.
@@ -57,7 +57,7 @@ class PreparedFile:
 
     def sync(self) -> None:
         """Sync the file."""
-        os.fsync(self._fd)
+        sync_or_empty(self._fd)
 
     def show(self) -> bool:
         """Rename the file."""

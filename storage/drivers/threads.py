@@ -38,7 +38,13 @@ class Threads:
         future: asyncio.Future[T] = loop.create_future()
         self._busy += 1
         if self._busy > len(self._threads) < self._most:
-            self._start()
+            try:
+                self._start()
+            except RuntimeError:
+                # The system grants no more threads; those there are do it, if there are any.
+                if not self._threads:
+                    self._busy -= 1
+                    raise
         self._calls.put((loop, future, work, args))
         return future
 

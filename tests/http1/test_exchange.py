@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -249,6 +250,34 @@ async def test_answers_in_memory_and_from_a_file_by_turns(file: IO[bytes]) -> No
         for _ in range(6):
             assert (await client.answer()).body == CONTENT[:700_000]
             assert (await client.answer()).body == b"-" + CONTENT[:300_000]
+
+
+async def test_parts_in_memory_and_from_a_file_by_turns(file: IO[bytes]) -> None:
+    """Each behind the one before, to a client that makes room at any moment."""
+    parts = [(CONTENT[at : at + 9000 + at], CONTENT[at : at + 700]) for at in range(300)]
+    expected = b"".join(whole + part for whole, part in parts)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(len(expected)))
+        for at, (whole, _) in enumerate(parts):
+            await send(part(whole, more=True))
+            await send(of_file(file, at, 700, more=at + 1 < len(parts)))
+
+    async with served(app, send_buffer=4096) as server:
+        found = await asyncio.to_thread(read_elsewhere, server.port, len(expected))
+    assert found == expected
+
+
+def read_elsewhere(port: int, size: int) -> bytes:
+    """Read the body of an answer in this thread, a little at a time."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(GET)
+        read, wanted = b"", size
+        while len(read) < wanted and (more := connection.recv(3000)):
+            read += more
+            if wanted == size and b"\r\n\r\n" in read:
+                wanted += read.index(b"\r\n\r\n") + 4
+    return read.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.parametrize("reset", [True, False])

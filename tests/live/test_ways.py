@@ -13,13 +13,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import httpx
 import pytest
 
-from registry_server.app import open_driver
-from registry_server.config import Settings
 from tests.live.programs import serving
 from tests.live.sockets import Connection, head_of
-from tests.support.app import serve_in_process
 from tests.support.tools import require_tool, run
 from tests.support.wire import sha256
 
@@ -131,17 +129,14 @@ async def test_over_a_socket(
             await assert_all_bytes_are_right(asking(connection, chunked=chunked))
 
 
-async def test_without_a_server(tmp_path: Path) -> None:
-    """The application alone, as any other server would call it."""
-    storage = {"filesystem": {"rootdirectory": str(tmp_path)}}
-    settings = Settings.model_validate({"storage": storage})
-    async with serve_in_process(settings, open_driver(settings)) as client:
+async def test_without_a_server(client: httpx.AsyncClient) -> None:
+    """The application alone, as any other server would call it, over each driver."""
 
-        async def ask(
-            method: str, target: str, wanted: str | None, body: bytes | None
-        ) -> tuple[int, bytes]:
-            headers = {"Range": wanted} if wanted else {}
-            answer = await client.request(method, target, headers=headers, content=body)
-            return answer.status_code, answer.content
+    async def ask(
+        method: str, target: str, wanted: str | None, body: bytes | None
+    ) -> tuple[int, bytes]:
+        headers = {"Range": wanted} if wanted else {}
+        answer = await client.request(method, target, headers=headers, content=body)
+        return answer.status_code, answer.content
 
-        await assert_all_bytes_are_right(ask)
+    await assert_all_bytes_are_right(ask)

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,11 @@ def test_a_file_that_was_cut(shared: RegistryServer, name: str, connect: Connect
     connection.send(head_of(f"GET {path} HTTP/1.1"))
     assert connection.head().status == 200
     os.truncate(stored(shared, content), 100)
-    with pytest.raises((ConnectionError, AssertionError)):
-        assert connection.read(len(content)) == content
+    received = 0
+    with suppress(ConnectionError):
+        while piece := connection.socket.recv(MIB):
+            received += len(piece)
+    assert received < len(content)
     assert shared.wire.expect(200, "GET", "/v2/").body == b"{}"
     until(lambda: "a file was cut" in shared.log, "the log says so")
 
