@@ -268,7 +268,10 @@ class Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._fed:
+        if self._unanswered:
+            # Nothing more is read meanwhile: it is not the client that is slow.
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        elif self._fed:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
             self.transport.close()

@@ -18,6 +18,8 @@ from registry_server.http1.framing import Chunked, Counted, Framing
 _SHORT = 1024
 _REMEMBERED = 512
 
+_VERSIONS = frozenset({"1.0", "1.1"})
+
 
 class HeadInvalid(Exception):
     """What arrived is not, or will not become, a head that can be answered."""
@@ -115,8 +117,8 @@ class HeadReader:
     def _result(self) -> RequestHead:
         version = self._parser.get_http_version()
         method = self._parser.get_method().decode("ascii")
-        if method == "CONNECT":
-            raise ValueError("this is no proxy")
+        if method == "CONNECT" or version not in _VERSIONS:
+            raise ValueError("this is no proxy, and speaks HTTP/1 alone")
         raw_path, query = _target(self._url)
         path = raw_path.decode("ascii")
         # HTTP/1.0 has neither: a connection that is kept, nor a client that waits to be asked.

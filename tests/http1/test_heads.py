@@ -164,6 +164,15 @@ def test_http_1_0_has_no_codings_and_needs_no_host() -> None:
             ask(*headers, line=line)
 
 
+@pytest.mark.parametrize(
+    "line", [b"GET /aHTTP/1.1", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/1.2"]
+)
+def test_other_versions_are_refused(line: bytes) -> None:
+    """What they mean by a head may be something else."""
+    with pytest.raises(HeadInvalid):
+        ask(HOST, line=line)
+
+
 @pytest.mark.parametrize("size", [0, 2000])
 def test_what_is_read_whole_is_what_is_read_in_parts(size: int) -> None:
     """However it arrives, short and remembered or long."""
