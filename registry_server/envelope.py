@@ -1,7 +1,7 @@
 """The error envelope `{"errors": [{"code", "message", "detail"}]}`: the one form of a refusal.
 
 Pure, because a refusal may come from where no request is at hand: a handler's exception
-(`errors`), bytes that are no request (`protocol`), the end of a drain (`middleware`).
+(`errors`), bytes that are no request (`http1`), the end of a drain (`middleware`).
 """
 
 from __future__ import annotations

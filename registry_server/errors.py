@@ -2,7 +2,7 @@
 
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
 PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal is an `envelope`.
-What no handler answers gets one elsewhere: bytes that are no request in `protocol`, a request that
+What no handler answers gets one elsewhere: bytes that are no request in `http1`, a request that
 the end of a drain cuts in `middleware`.
 """
 

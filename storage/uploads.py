@@ -170,12 +170,15 @@ class UploadSession:
         await self._driver.staging.discard(paths.upload(self._name, self._id))
 
     async def settle(self) -> None:
-        """Write down the hash state if the next request would have much to read again."""
+        """Write down the hash state if the next request would have much to read again.
+
+        Raises OSError when what is held can't be made durable: then nothing of it is held any more.
+        """
         in_step = self._hasher.length == self.length
         if self._ended or not in_step or self._hasher.length - self._noted < WORTH_A_STATE:
             return
+        await self._staged.sync()
         try:
-            await self._staged.sync()
             await self._states.note(self._hasher)
         except OSError as error:
             logger.warning("the hash state of upload %s was not written: %s", self._id, error)

@@ -182,11 +182,11 @@ class Exchange:
         except OSError as error:
             if not isinstance(error, ConnectionError):
                 logger.error("a file could not be sent: %s", error)
-            self._owner.transport.abort()
+            self._abort()
             return
         if sent < count:
             logger.error("a file was cut while it was sent")
-            self._owner.transport.abort()
+            self._abort()
         elif not message.get("more_body", False):
             self._complete()
 
@@ -229,6 +229,11 @@ class Exchange:
         if not self.keep_alive:
             self._owner.transport.close()
         self._owner.on_response_complete()
+
+    def _abort(self) -> None:
+        """End the connection in the midst of an answer; nothing more of it is sent."""
+        self._owner.transport.abort()
+        self.lose()
 
     def _give_up(self) -> None:
         """Answer 500 where nothing was answered yet, and end the connection."""

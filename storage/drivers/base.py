@@ -100,7 +100,7 @@ class StagedFile(Protocol):
         """Forget everything after the first `length` bytes."""
 
     async def sync(self) -> None:
-        """Return when what is held survives a power cut."""
+        """Return when what is held survives a power cut; on failure nothing is held any more."""
 
     async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
         """Have `observe` see what is held from `start` to the end, in order, off the event loop."""
@@ -154,7 +154,10 @@ class Driver(Protocol):
         """Return the whole file, cut after `limit` bytes; raise PathNotFound."""
 
     def mark(self, path: str) -> Mark | None:
-        """Vouch for what `read` returned last; None when a change could go unnoticed."""
+        """Return what is known of a small file; None when nothing is that would show a change.
+
+        Another request may have read it since, so compare what it says with what you have.
+        """
 
     def holds(self, mark: Mark) -> bool:
         """Look, inline, whether a file is there and still holds what it did."""

@@ -105,7 +105,11 @@ class HeldFile:
 
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
         data = HeldData(target, self._path, self._fd)
-        self._disk.publish([[data], *prepare(self._root, then)])
+        try:
+            self._disk.publish([[data], *prepare(self._root, then)])
+        except OSError:
+            self.length = os.fstat(self._fd).st_size
+            raise
         self._close()
         discard_folder(os.path.dirname(self._path))
 

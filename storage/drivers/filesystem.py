@@ -104,10 +104,10 @@ class FileView:
 class OpenedFile:
     """A file open for reading."""
 
-    def __init__(self, fd: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, fd: int, size: int, pool: ThreadPoolExecutor) -> None:
         self._fd = fd
         self._pool = pool
-        self.size = os.fstat(fd).st_size
+        self.size = size
 
     @property
     def file(self) -> OpenedFile:
@@ -180,13 +180,13 @@ class FilesystemDriver:
         """Open a file for reading, inline: it is a look at the disk like `stat`."""
         try:
             fd = os.open(self._at(path), os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):
-            raise PathNotFound(path) from None
-        opened = OpenedFile(fd, self._pool)
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            await opened.close()
+        except OSError as error:
+            raise _absence(path, error) from None
+        state = os.fstat(fd)
+        if stat.S_ISDIR(state.st_mode):
+            os.close(fd)
             raise PathNotFound(path)
-        return opened
+        return OpenedFile(fd, state.st_size, self._pool)
 
     async def write(self, path: str, content: bytes) -> None:
         """Make `content` the file's, durably."""

@@ -8,9 +8,7 @@ what a folder in that very state holds. Why no two states have the same identity
 - Whatever comes, goes or is replaced in a folder changes its ctime before the call that did it
   returns, and no program can set a ctime. Only filesystems are relied on that are known for it:
   `storage.drivers.mounts`.
-- Times are stamped with a clock that advances every few milliseconds, so two changes may get the
-  same ctime. A folder is remembered only if, by that same clock, its last change was over for long
-  when reading it began: any change that was not read gets another ctime.
+- A folder is remembered only if its times tell every change apart: `storage.drivers.stamps`.
 - What takes the place of a folder is another inode, or was made later.
 - What a symbolic link in a folder leads to may change without a trace in the folder. With one
   among its entries nothing is remembered.
@@ -21,10 +19,10 @@ what a folder in that very state holds. Why no two states have the same identity
 from __future__ import annotations
 
 import os
-import time
 from typing import TypeAlias
 
 from storage.cache import Lru
+from storage.drivers import stamps
 from storage.drivers.mounts import is_local
 
 # Fewer are read about as fast as they are recalled.
@@ -33,12 +31,6 @@ _MANY = 256
 _LIMIT = 32 << 20
 # Bytes of a string beside its characters, and of its place in a tuple.
 _OVERHEAD = 64
-
-# CLOCK_REALTIME_COARSE, which `time` has no name for: the clock Linux stamps files with.
-_STAMPING_CLOCK = 5
-_SECOND_NS = 1_000_000_000
-# It advances every 1 to 10 ms.
-_SETTLED_NS = 2 * _SECOND_NS
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -67,7 +59,7 @@ class Folders:
         if held is not None:
             return list(held)
         # Asked before reading: what changes from here on must be told from what is read.
-        may_last = _is_settled(state)
+        may_last = stamps.is_settled(state)
         names, is_all = _read(fd)
         if may_last and is_all and is_local(fd):
             names.sort()  # Whoever sorts it again does so in no time.
@@ -86,12 +78,6 @@ def _is_small(state: os.stat_result) -> bool:
 def _stamp(state: os.stat_result) -> _Stamp:
     times = state.st_ctime_ns, state.st_mtime_ns
     return state.st_dev, state.st_ino, *times, state.st_nlink
-
-
-def _is_settled(state: os.stat_result) -> bool:
-    """Whether a change that begins now will get another ctime than the last one."""
-    age = time.clock_gettime_ns(_STAMPING_CLOCK) - state.st_ctime_ns
-    return age >= _SETTLED_NS and state.st_ctime_ns % _SECOND_NS != 0
 
 
 def _read(fd: int) -> tuple[list[str], bool]:

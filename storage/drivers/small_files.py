@@ -7,31 +7,24 @@ each time; only its bytes are remembered, filed under its identity and its times
 
 - Whatever writes to a file, in place or not, changes its ctime before it returns, and no program
   can set a ctime. What takes a file's place is another inode, or was made later.
-- Times are stamped with a clock that advances every few milliseconds, so two changes may get the
-  same ctime. A file is remembered only if, by that same clock, its last change was over for long
-  when reading it began: a change that was not read gets another ctime.
-- All this holds where one kernel alone writes (`mounts.LOCAL`), and times are finer than seconds.
-  Elsewhere, on NFS for one, a look may be answered from what another machine has changed since,
-  and every file is opened and read each time.
+- A file is remembered only if its times tell every change apart: `storage.drivers.stamps`.
+- All this holds where one kernel alone writes (`mounts.LOCAL`). Elsewhere, on NFS for one, a look
+  may be answered from what another machine has changed since, and every file is opened and read
+  each time.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from functools import cached_property
 from typing import TypeAlias
 
+from storage.drivers import stamps
 from storage.drivers.base import SMALL, Mark
 from storage.drivers.mounts import is_local
 
-# Some 600 bytes each.
+# Links take some 600 bytes each, and nothing more than a few KiB.
 _MOST = 4096
-
-# The clock that Linux stamps files with, which `time` has no name for.
-_STAMPING_CLOCK = 5
-_SETTLED_NS = 2_000_000_000
-_SECOND_NS = 1_000_000_000
 
 # Device, inode, ctime, mtime and size: what differs between two states of a path.
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
@@ -40,10 +33,9 @@ _Stamp: TypeAlias = tuple[int, int, int, int, int]
 class SmallFiles:
     """Reads files of at most SMALL bytes below `root`; for one thread."""
 
-    def __init__(self, root: str, most: int = _MOST, settled_ns: int = _SETTLED_NS) -> None:
+    def __init__(self, root: str, most: int = _MOST) -> None:
         self._root = root
         self._most = most
-        self._settled_ns = settled_ns
         self._held: dict[str, Mark] = {}
 
     def read(self, path: str) -> bytes:
@@ -71,7 +63,7 @@ class SmallFiles:
         try:
             # Asked before reading: what changes from here on must be told from what is read.
             state = os.fstat(fd)
-            may_last = state.st_dev == self._device and self._is_settled(state)
+            may_last = state.st_dev == self._device and stamps.is_settled(state)
             content = os.read(fd, SMALL)
         finally:
             os.close(fd)
@@ -80,10 +72,6 @@ class SmallFiles:
                 del self._held[next(iter(self._held))]
             self._held[path] = Mark(whole, content, _stamp(state))
         return content
-
-    def _is_settled(self, state: os.stat_result) -> bool:
-        age = time.clock_gettime_ns(_STAMPING_CLOCK) - state.st_ctime_ns
-        return age >= self._settled_ns and state.st_ctime_ns % _SECOND_NS != 0
 
     @cached_property
     def _device(self) -> int | None:

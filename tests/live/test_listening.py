@@ -10,9 +10,8 @@ import pytest
 
 from tests.live.programs import run, serving
 from tests.live.sockets import Connection
+from tests.support.certificates import certificate as make_certificate
 from tests.support.processes import free_port
-from tests.support.tools import require_tool
-from tests.support.tools import run as run_tool
 from tests.support.wire import sha256
 
 pytestmark = pytest.mark.live
@@ -69,15 +68,8 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signs itself; its key lies beside it."""
-    made = tmp_path / "cert.pem"
-    run_tool(
-        [require_tool("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2",
-         "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"),
-         "-out", str(made)]
-    )  # fmt: skip
-    return made
+    """Make a certificate; its key lies beside it."""
+    return make_certificate(tmp_path)
 
 
 def test_tls(tmp_path: Path, certificate: Path) -> None:

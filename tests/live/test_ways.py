@@ -18,7 +18,7 @@ import pytest
 
 from tests.live.programs import serving
 from tests.live.sockets import Connection, head_of
-from tests.support.tools import require_tool, run
+from tests.support.certificates import certificate
 from tests.support.wire import sha256
 
 pytestmark = pytest.mark.live
@@ -68,18 +68,6 @@ def asking(connection: Connection, *, chunked: bool) -> Ask:
         return answer.status, answer.body
 
     return ask
-
-
-def certificate(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signs itself; its key lies beside it."""
-    made = folder / "cert.pem"
-    run(
-        [require_tool("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2",
-         "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"),
-         "-out", str(made)]
-    )  # fmt: skip
-    return made
 
 
 @contextmanager

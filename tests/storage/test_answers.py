@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import pytest
 
 from storage import paths
 from storage.digest import Digest
+from storage.drivers import stamps
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.mounts import is_local
-from storage.drivers.small_files import SmallFiles
 from storage.errors import ManifestUnknown
 from storage.names import Tag
 from storage.registry import StoredRegistry
@@ -58,7 +57,7 @@ def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
             pytest.skip("nothing is remembered here, so these tests could not fail")
     finally:
         os.close(fd)
-    monkeypatch.setattr(SmallFiles, "_is_settled", lambda _, state: _age(state) >= SETTLED_NS)
+    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
     return Site(tmp_path)
 
 
@@ -68,10 +67,6 @@ async def site(new_site: Site) -> AsyncIterator[Site]:
     yield new_site
     for driver in new_site.drivers:
         await driver.close()
-
-
-def _age(state: os.stat_result) -> int:
-    return time.clock_gettime_ns(5) - state.st_ctime_ns
 
 
 def _in_place(site: Site, first: Digest, second: Digest) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from storage.drivers import folders, mounts
+from storage.drivers import folders, mounts, stamps
 from storage.drivers.folders import Folders
 from storage.drivers.mounts import is_local
 
@@ -43,7 +43,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a folder count as settled after a short rest."""
-    monkeypatch.setattr(folders, "_SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_a_state_is_settled_if_its_time_is_old_and_fine(
     times = {"st_ctime_ns": seconds * 10**9 + nanoseconds}
     state = os.stat_result((0,) * 10, times)
     assert state.st_ctime_ns == times["st_ctime_ns"]
-    assert folders._is_settled(state) is settled
+    assert stamps.is_settled(state) is settled
 
 
 def test_nothing_is_remembered_of_filesystems_that_are_not_known(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from storage import paths
-from storage.drivers import folders
+from storage.drivers import stamps
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.mounts import is_local
 from storage.registry import StoredRegistry
@@ -117,7 +117,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", counting)
-    monkeypatch.setattr(folders, "_SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
     return found
 
 
