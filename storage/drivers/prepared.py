@@ -57,7 +57,7 @@ class PreparedFile:
 
     def sync(self) -> None:
         """Sync the file."""
-        sync_or_empty(self._fd)
+        os.fsync(self._fd)
 
     def show(self) -> bool:
         """Rename the file."""
@@ -142,8 +142,8 @@ class HeldData:
         """It is written."""
 
     def sync(self) -> None:
-        """Sync the file."""
-        os.fsync(self._fd)
+        """Sync the file, or empty it: a retry must not find bytes whose failure was told once."""
+        sync_or_empty(self._fd)
 
     def show(self) -> bool:
         """Rename the file."""
