@@ -1,20 +1,20 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Counted ─ AccessLog ─ StripPrefix ─ Headers ─ Dispatcher ─ endpoints of /v2 ─ Gate
-                                                  │                            │
-                                  FastAPI ────────┘                            │
-        AccessController ──────────────────────────────────────────────────────┤
-        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ──────────────┘
+Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Headers ─ Dispatcher ─ endpoints of /v2 ─ Gate
+                                                               │                            │
+                                               FastAPI ────────┘                            │
+        AccessController ───────────────────────────────────────────────────────────────────┤
+        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────────────────────────┘
                                                         │
                                                       Driver
+
+A reload makes everything anew but the first and the last of these.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -24,9 +24,12 @@ from starlette.types import ASGIApp
 
 from registry_server import errors
 from registry_server.auth.access import OpenAccess
+from registry_server.collecting import collect_for_ever
+from registry_server.collector import Job
 from registry_server.config import Settings
 from registry_server.gate import Gate
-from registry_server.middleware import AccessLog, Counted, Headers, InFlight, StripPrefix
+from registry_server.middleware import AccessLog, Headers, StripPrefix
+from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.tasks import purge_uploads_for_ever
 from registry_server.v2.dispatch import Dispatcher
 from registry_server.v2.offload import Offload
@@ -40,9 +43,6 @@ from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.registry import StoredRegistry
 from storage.rules import IndexChildren, ManifestRules
 
-# Seconds; long enough for an fsync of what a slow disk still has in its cache.
-_LAST_WORDS = 30.0
-
 
 def open_driver(settings: Settings) -> FilesystemDriver:
     """Open the configured storage; its root must exist."""
@@ -52,19 +52,19 @@ def open_driver(settings: Settings) -> FilesystemDriver:
     )
 
 
-def build(settings: Settings, driver: Driver) -> ASGIApp:
+def build(settings: Settings, driver: Driver) -> Reloadable:
     """Build the application over `driver`, which its lifespan closes.
 
-    It may be called any number of times in one process.
+    It may be called any number of times in one process. `use` of what it returns has other
+    settings hold, as far as `reloading.settle` lets them.
     """
-    in_flight = InFlight()
+    return Reloadable(lambda newest: _serving(newest, driver), settings, driver.close)
+
+
+def _serving(settings: Settings, driver: Driver) -> Serving:
+    """Assemble all that is made anew when the settings change."""
     gate = Gate(open_registry(settings, driver), OpenAccess())
-    app = FastAPI(
-        title="registry",
-        openapi_url=None,
-        lifespan=_lifespan(settings, driver, in_flight),
-        redirect_slashes=False,
-    )
+    app = FastAPI(title="registry", openapi_url=None, redirect_slashes=False)
     app.router.routes.append(Route("/", _alive))
     errors.install(app)
     table = endpoints(
@@ -74,7 +74,36 @@ def build(settings: Settings, driver: Driver) -> ASGIApp:
         most_tags=settings.tags.maxtags or None,
         most_names=settings.catalog.maxentries,
     )
-    return Counted(_wrapped(Dispatcher(table, rest=app), settings), in_flight)
+    return Serving(
+        _wrapped(Dispatcher(table, rest=app), settings), tuple(_chores(settings, driver))
+    )
+
+
+def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
+    """Yield what goes on beside the requests; read-only, nothing that writes."""
+    maintenance = settings.storage.maintenance
+    if maintenance.readonly.enabled:
+        return
+    if maintenance.uploadpurging.enabled:
+        yield partial(purge_uploads_for_ever, driver, maintenance.uploadpurging)
+    if maintenance.garbagecollection.enabled:
+        collection = maintenance.garbagecollection
+        yield partial(collect_for_ever, driver, collection, collection_job(settings))
+
+
+def collection_job(settings: Settings) -> Job:
+    """Tell a collector what to collect, and how."""
+    filesystem, collection = (
+        settings.storage.filesystem,
+        settings.storage.maintenance.garbagecollection,
+    )
+    return Job(
+        root=str(filesystem.rootdirectory.absolute()),
+        fsync=filesystem.fsync,
+        interval=collection.interval.total_seconds(),
+        grace=collection.grace.total_seconds(),
+        delete_untagged=collection.deleteuntagged,
+    )
 
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
@@ -82,7 +111,8 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
     rules = manifest_rules(settings)
     if settings.storage.maintenance.readonly.enabled:
         return ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver), rules))
-    registry = StoredRegistry(driver, rules)
+    grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
+    registry = StoredRegistry(driver, rules, grace=grace)
     return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
 
 
@@ -95,29 +125,6 @@ def _wrapped(app: ASGIApp, settings: Settings) -> ASGIApp:
     if prefix:
         app = StripPrefix(app, prefix)
     return app if settings.log.accesslog.disabled else AccessLog(app)
-
-
-def _lifespan(
-    settings: Settings, driver: Driver, in_flight: InFlight
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    purging = settings.storage.maintenance.uploadpurging
-    purges = purging.enabled and not settings.storage.maintenance.readonly.enabled
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(purge_uploads_for_ever(driver, purging)) if purges else None
-        try:
-            yield
-        finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-            # Requests that outlasted the drain were cancelled a moment ago, and are writing down
-            # how far their uploads came.
-            await in_flight.finished(_LAST_WORDS)
-            await driver.close()
-
-    return lifespan
 
 
 def _urls(settings: Settings) -> Urls:

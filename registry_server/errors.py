@@ -59,7 +59,10 @@ _SYSTEM = {
     errno.EDQUOT: _FULL,
     errno.EMFILE: _BUSY,
     errno.ENFILE: _BUSY,
+    errno.EROFS: (503, "the registry's disk is read-only"),
 }
+# Seconds. Nobody knows when it is over: long enough that asking again does not make it worse.
+_RETRY_AFTER = "5"
 
 # A manifest has room for tens of thousands of references, each of which would be an entry.
 _MOST_MISSING = 1000
@@ -114,7 +117,8 @@ def _system_failure(request: Request, error: OSError) -> Response:
     trace = error if status == 500 else None
     path = request.scope["path"]
     logger.error("%s %s failed: %s", request.method, path, error, exc_info=trace)
-    return _answer(status, [entry("UNKNOWN", message)])
+    headers = {"Retry-After": _RETRY_AFTER} if status == 503 else None
+    return _answer(status, [entry("UNKNOWN", message)], headers)
 
 
 def _entries(code: str, error: Exception) -> list[Entry]:

@@ -61,8 +61,8 @@ class InFlight:
         if not self._count:
             self._idle.set()
 
-    async def finished(self, seconds: float) -> None:
-        """Return when no request is in flight, or after `seconds`."""
+    async def finished(self, seconds: float | None) -> None:
+        """Return when no request is in flight, or after `seconds`; None waits for as long."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import logging
 import math
 import resource
 import signal
@@ -14,16 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.types import ASGIApp
 from uvicorn import Config
 
-from registry_server import listening, startup, tls
+from registry_server import listening, logs, startup, tls
 from registry_server.app import build, open_driver
-from registry_server.config import Endpoint, Settings
+from registry_server.config import ConfigError, Endpoint, Loaded, Settings
 from registry_server.http1.connection import Connection
-from registry_server.workers.supervisor import Supervisor
-from registry_server.workers.worker import DrainingServer, Worker
-from storage.drivers.filesystem import empty_trash
+from registry_server.reloadable import Reloadable
+from registry_server.reloading import Settled, settle
+from registry_server.workers.alone import LoneServer
+from registry_server.workers.signals import hold_hangups_back
+from registry_server.workers.supervisor import Supervisor, Work
+from registry_server.workers.worker import Worker
+from storage.drivers.filesystem import make_ready
+
+logger = logging.getLogger(__name__)
 
 # Docker keeps connections and comes back to them between layers.
 _KEEP_ALIVE = 75
@@ -44,24 +51,59 @@ class TlsFactory:
         return made if made is not None else default()
 
 
-def serve(settings: Settings, announce: Callable[[Endpoint], None]) -> None:
+class Rereading:
+    """The settings in force, and the way to what the configuration says by now."""
+
+    def __init__(self, settings: Settings, read: Callable[[], Loaded]) -> None:
+        self._settings = settings
+        self._read = read
+
+    def read(self) -> Settled | None:
+        """Read and check the configuration; None if it can't be used, and the log says why."""
+        try:
+            settled = settle(self._settings, self._read())
+            startup.check(settled.settings)
+        except ConfigError as error:
+            problems: tuple[str, ...] = error.problems
+        except startup.StartupError as error:
+            problems = (str(error),)
+        else:
+            return settled
+        for problem in problems:
+            logger.error("the configuration can't be used, the old one stays: %s", problem)
+        return None
+
+    def take(self, settled: Settled) -> None:
+        """Have these settings be those in force; log by them, and log what changed."""
+        self._settings = settled.settings
+        logs.configure(settled.settings.log)
+        for warning in settled.warnings:
+            logger.warning(warning)
+        keys = ", ".join(settled.changed)
+        logger.info("the configuration was read anew; %s changed", keys or "nothing")
+
+
+def serve(
+    settings: Settings, announce: Callable[[Endpoint], None], read: Callable[[], Loaded]
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain; raise `StartupError` if that can't begin.
 
     `announce` is called once nothing stands in the way any more, with the address listened on.
-    Raises `WorkersFailed` when workers can't be started or kept.
+    `read` reads the configuration anew, at SIGHUP. Raises `WorkersFailed` when workers can't be
+    started or kept.
     """
+    hold_hangups_back()
     startup.prepare_root(settings)
-    secure = startup.check_tls(settings)
-    if not settings.storage.maintenance.readonly.enabled:
-        empty_trash(settings.storage.filesystem.rootdirectory)
+    startup.check_tls(settings)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, _end)
     listener = listening.listen(settings.http.endpoint)
     try:
+        if not settings.storage.maintenance.readonly.enabled:
+            make_ready(settings.storage.filesystem.rootdirectory)
         _raise_descriptor_limit()
-        config = _config(settings, secure=secure)
         announce(listening.bound(listener, settings.http.endpoint))
-        _run(config, listener)
+        _run(settings, listener, Rereading(settings, read))
     finally:
         listening.remove_socket(settings.http.endpoint)
 
@@ -71,21 +113,46 @@ def _end(*_: object) -> None:
     sys.exit(0)
 
 
-def _run(config: Config, listener: socket.socket) -> None:
+def _run(settings: Settings, listener: socket.socket, rereading: Rereading) -> None:
     """Serve in this process if one is enough, else in workers forked from it."""
+    config = _config(settings)
     if config.workers == 1:
-        DrainingServer(config).run(sockets=[listener])
+        LoneServer(config, partial(_reload, rereading)).run(sockets=[listener])
         return
     config.get_loop_factory()  # imports uvloop, which each worker would otherwise do for itself
     _settle_memory()
 
-    def work(channel: socket.socket) -> None:
+    def work(config: Config, channel: socket.socket) -> None:
         Worker(config, channel).run(sockets=[listener])
 
-    Supervisor(work, listener, config.workers).run()
+    def renewed() -> Work | None:
+        settled = rereading.read()
+        if settled is None:
+            return None
+        rereading.take(settled)
+        return partial(work, _config(settled.settings))
+
+    Supervisor(partial(work, config), listener, config.workers, renewed).run()
 
 
-def _build(settings: Settings) -> ASGIApp:
+async def _reload(rereading: Rereading, server: LoneServer) -> None:
+    """Have a server go by what the configuration says now; what is in flight goes by the old."""
+    settled = await asyncio.to_thread(rereading.read)
+    if settled is None:
+        return
+    context = await asyncio.to_thread(tls.context, settled.settings.http.tls)
+    if settled.changed:
+        app: Reloadable = server.config.loaded_app
+        await app.use(settled.settings)
+        server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)
+    rereading.take(settled)
+    if context is not None:
+        await server.accept_anew(context)
+    gc.unfreeze()  # or what was made for the old settings would stay for ever
+    _settle_memory()
+
+
+def _build(settings: Settings) -> Reloadable:
     """Build the application, in the process that serves it."""
     app = build(settings, open_driver(settings))
     _settle_memory()
@@ -110,10 +177,12 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _config(settings: Settings, *, secure: bool) -> Config:
+def _config(settings: Settings) -> Config:
+    secure = settings.http.tls.certificate is not None
     return Config(
         partial(_build, settings),
         factory=True,
+        interface="asgi3",
         http=Connection,
         ws="none",
         lifespan="on",
@@ -124,6 +193,10 @@ def _config(settings: Settings, *, secure: bool) -> Config:
         server_header=False,
         backlog=listening.BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(settings.http.draintimeout.total_seconds()),
+        timeout_graceful_shutdown=_drain_seconds(settings),
         ssl_context_factory=TlsFactory(settings) if secure else None,
     )
+
+
+def _drain_seconds(settings: Settings) -> int:
+    return math.ceil(settings.http.draintimeout.total_seconds())

@@ -6,20 +6,23 @@ It knows nothing of repositories; whoever asks has checked membership already.
 from __future__ import annotations
 
 import logging
+import time
 
 from storage import paths
 from storage.digest import Digest
-from storage.drivers.base import Driver, OpenFile, View
+from storage.drivers.base import Driver, OpenFile, Uses, View
 from storage.errors import PathNotFound
 
 logger = logging.getLogger(__name__)
 
 
 class BlobStore:
-    """Content by digest."""
+    """Content by digest; collections leave what is younger than `grace` seconds."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, grace: float) -> None:
         self._driver = driver
+        # Refreshing writes to the disk, so it is not done for each of a thousand questions.
+        self._fresh = grace / 10
 
     async def size(self, digest: Digest) -> int | None:
         """Return how many bytes `digest` names; None when they are absent or were cut short."""
@@ -27,6 +30,15 @@ class BlobStore:
         if found is None or _cut_short(digest, found.size):
             return None
         return found.size
+
+    async def is_fresh(self, digest: Digest) -> bool:
+        """Tell whether bytes were used so lately that somebody may rely on them for a while."""
+        found = await self._driver.stat(paths.blob(digest))
+        return found is not None and time.time() - found.modified <= self._fresh
+
+    async def use(self, digest: Digest) -> None:
+        """Have collections leave bytes alone for the grace period, if they are there."""
+        await self._driver.use(paths.blob(digest))
 
     async def open(self, digest: Digest) -> OpenFile | None:
         """Open the bytes of `digest`; None when they are absent or were cut short."""
@@ -64,10 +76,13 @@ def content_of(digest: Digest, linked: Digest | None) -> Digest | None:
     return None
 
 
-def stored_size(view: View, digest: Digest) -> int | None:
-    """Look at the bytes of `digest` within a batch, as `BlobStore.size` does."""
-    found = view.stat(paths.blob(digest))
-    return None if found is None or _cut_short(digest, found.size) else found.size
+def use(view: Uses, digest: Digest) -> bool:
+    """Tell whether the bytes of `digest` are there, within the check of a change that needs them.
+
+    If they are, whoever was about to collect them notices that they were used.
+    """
+    found = view.use(paths.blob(digest))
+    return found is not None and not _cut_short(digest, found.size)
 
 
 def _cut_short(digest: Digest, size: int) -> bool:

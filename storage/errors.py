@@ -18,12 +18,14 @@ StorageError
 │   ├── ChunkSizeMismatch
 │   └── UploadBusy          another request is writing to the session
 ├── OperationDisabled       the configuration forbids it
+├── AlreadyRunning          another process does what only one may do at a time
 └── PathNotFound            a driver's: no such path
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from storage.digest import Digest
@@ -137,9 +139,24 @@ class UploadBusy(UploadConflict):
         super().__init__("another request is writing to this upload", held)
 
 
+class AlreadyRunning(StorageError):
+    """Another process does what only one may do at a time: `what`."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"another {what} is running on this storage")
+        self.what = what
+
+
 class OperationDisabled(StorageError):
     """The registry is configured not to do this: `what` is "deleting" or "writing"."""
 
+    _REASONS: ClassVar[Mapping[str, str]] = {
+        "deleting": "deleting is disabled in this registry's configuration",
+        # Whoever pushes reads this in their terminal.
+        "writing": "the registry is read-only for maintenance: pushing and deleting are disabled"
+        " until that is over, pulling goes on",
+    }
+
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is disabled in this registry's configuration")
+        super().__init__(self._REASONS[what])
         self.what = what

@@ -129,7 +129,8 @@ class Upload(Protocol):
     async def commit(self, digest: Digest) -> None:
         """Make what is held a member blob, durably, and end the session.
 
-        Raises `DigestInvalid`, which ends the session too.
+        Raises `DigestInvalid`, which ends the session too, and `UploadUnknown` when somebody
+        removed the session meanwhile.
         """
 
 
@@ -197,3 +198,10 @@ class Registry(Protocol):
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
         """Find the repositories of which a blob is a member, in the order of their bytes."""
+
+    async def remove(self, name: RepositoryName) -> None:
+        """Remove a repository with all that is a member of it, durably; those below it stay.
+
+        For a reader all of its manifests and tags go in one instant. Raises `RepositoryUnknown`.
+        Its bytes are collected later.
+        """

@@ -45,6 +45,10 @@ class UndeletableRegistry:
         """Find the repositories that have a blob."""
         return await self._inner.holders(digest)
 
+    async def remove(self, name: RepositoryName) -> None:
+        """Refuse."""
+        raise OperationDisabled("deleting")
+
 
 class ReadOnlyRegistry(UndeletableRegistry):
     """A registry that is only read from (`storage.maintenance.readonly`)."""
@@ -52,6 +56,10 @@ class ReadOnlyRegistry(UndeletableRegistry):
     def repository(self, name: RepositoryName) -> Repository:
         """Open a repository that refuses to change."""
         return _ReadOnly(self._inner.repository(name))
+
+    async def remove(self, name: RepositoryName) -> None:
+        """Refuse."""
+        raise OperationDisabled("writing")
 
 
 class _Undeletable:
@@ -69,6 +77,7 @@ class _ReadOnly(_Undeletable):
         super().__init__(inner)
         self.blobs = _ReadOnlyBlobs(inner.blobs)
         self.manifests = _ReadOnlyManifests(inner.manifests)
+        self.tags = _ReadOnlyTags(inner.tags)
         self.uploads = _ReadOnlyUploads(inner.uploads)
 
 
@@ -96,6 +105,9 @@ class _ReadOnlyBlobs(_UndeletableBlobs):
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         raise OperationDisabled("writing")
 
+    async def delete(self, digest: Digest) -> None:
+        raise OperationDisabled("writing")
+
 
 class _UndeletableManifests:
     def __init__(self, inner: Manifests) -> None:
@@ -115,6 +127,9 @@ class _ReadOnlyManifests(_UndeletableManifests):
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         raise OperationDisabled("writing")
 
+    async def delete(self, digest: Digest) -> None:
+        raise OperationDisabled("writing")
+
 
 class _UndeletableTags:
     def __init__(self, inner: Tags) -> None:
@@ -125,6 +140,11 @@ class _UndeletableTags:
 
     async def delete(self, tag: Tag) -> None:
         raise OperationDisabled("deleting")
+
+
+class _ReadOnlyTags(_UndeletableTags):
+    async def delete(self, tag: Tag) -> None:
+        raise OperationDisabled("writing")
 
 
 class _ReadOnlyUploads:

@@ -27,6 +27,12 @@ from storage.digest import Digest
 from storage.names import RepositoryName, Tag, UploadId
 
 ROOT = "docker/registry/v2"
+# Beside it, ours alone, and to be deleted without a loss while nothing serves: where folders are
+# emptied that were removed, and put together that are to appear; locks, and what is remembered.
+TRASH = ".trash"
+OURS = ".registry"
+CLOCK = f"{OURS}/clock"
+COLLECTED = f"{OURS}/collected.json"
 BLOBS = f"{ROOT}/blobs"
 REPOSITORIES = f"{ROOT}/repositories"
 LINK = "link"
@@ -92,14 +98,19 @@ def tag_index_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:
     return f"{tags(name)}/{tag.text}/index/{digest.algorithm}/{digest.hex}/{LINK}"
 
 
+def referrers_of_all(name: RepositoryName) -> str:
+    """Return the folder with one folder for each subject."""
+    return f"{repository(name)}/_referrers"
+
+
 def referrers_scanned(name: RepositoryName) -> str:
     """Return the note that tells what the referrers index was last rebuilt from."""
-    return f"{repository(name)}/_referrers/scanned"
+    return f"{referrers_of_all(name)}/scanned"
 
 
 def referrers(name: RepositoryName, subject: Digest) -> str:
     """Return the folder with a link for each referrer of `subject`."""
-    return f"{repository(name)}/_referrers/{subject.algorithm}/{subject.hex}"
+    return f"{referrers_of_all(name)}/{subject.algorithm}/{subject.hex}"
 
 
 def referrer_link(name: RepositoryName, subject: Digest, referrer: Digest) -> str:

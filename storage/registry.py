@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 from storage import paths
 from storage.blobs import BlobStore
 from storage.cache import Lru
 from storage.digest import Digest
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Editor, View
+from storage.errors import RepositoryUnknown
 from storage.hashing import Hashers, best_hashers
 from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
@@ -20,8 +22,13 @@ from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
 from storage.rules import ManifestRules
 
+# Seconds for which collections leave what was used.
+GRACE = 3600.0
+
 # Some 4 MB; past it what is known is learned again.
 _MOST_FOUND = 10_000
+# Nobody pushes to a repository just when it was removed so many times.
+_ATTEMPTS = 16
 
 
 class StoredRegistry:
@@ -33,17 +40,19 @@ class StoredRegistry:
         rules: ManifestRules | None = None,
         hashers: Hashers | None = None,
         cache_bytes: int = CACHE_BYTES,
+        grace: float = GRACE,
     ) -> None:
         self._driver = driver
         self._stores = Stores(
             driver=driver,
-            blobs=BlobStore(driver),
+            blobs=BlobStore(driver, grace),
             manifests=ManifestStore(driver, cache_bytes),
             links=Links(driver),
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),
             memory=Memory(),
             answers=Lru(cache_bytes, cost=lambda answer: answer.cost),
+            grace=grace,
         )
         self._holding = Holding()
 
@@ -68,6 +77,40 @@ class StoredRegistry:
             return [name for name, link in links if read_link(view, link) is not None]
 
         return await self._driver.batch(job)
+
+    async def remove(self, name: RepositoryName) -> None:
+        """Remove a repository: what answers first and durably, then what that needed.
+
+        Nobody finds a manifest whose layers are gone, whenever the power goes. Who pushes one in
+        between was first, and what he pushed goes as well. After a crash it may be repeated.
+        """
+        found = False
+        sessions: list[str] = []
+        for _ in range(_ATTEMPTS):
+            went, is_done = await self._driver.exclusively(partial(_remove, name, sessions))
+            found |= went
+            if is_done:
+                break
+        else:
+            raise TimeoutError(f"repository {name} is pushed to and removed all the time")
+        for session in sessions:  # what is staged may wait elsewhere
+            await self._driver.staging.discard(session)
+        if not found:
+            raise RepositoryUnknown(name.text)
+
+
+def _remove(name: RepositoryName, sessions: list[str], editor: Editor) -> tuple[bool, bool]:
+    """Remove the manifests, or all else when there are none; add uploads to `sessions`.
+
+    Returns whether there was anything, and whether nothing is left.
+    """
+    if editor.remove(paths.manifests(name)):
+        return True, False
+    uploads, folder = paths.uploads(name), paths.repository(name)
+    sessions += [f"{uploads}/{one}" for one in editor.names(uploads)]
+    # Those below have no "_" at the beginning of their names.
+    ours = [one for one in sorted(editor.names(folder)) if one.startswith("_")]
+    return sum(editor.remove(f"{folder}/{one}") for one in ours) > 0, True
 
 
 def walk(view: View, after: str = "") -> Iterator[RepositoryName]:

@@ -11,14 +11,17 @@ points to it answers, and what is left behind is rubbish.
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from storage import paths
-from storage.blobs import BlobStore, content_of, stored_size
+from storage.blobs import BlobStore, content_of, use
 from storage.cache import Lru
 from storage.digest import Digest
-from storage.drivers.base import Driver, Mark, OpenFile, View
+from storage.drivers.base import Driver, Mark, OpenFile, Uses
 from storage.drivers.changes import Step
 from storage.errors import (
     BlobUnknown,
@@ -39,12 +42,20 @@ from storage.rules import ManifestRules
 from storage.tags import TagStore
 from storage.uploads import UploadStore
 
+# Storing and deleting the same manifest in turns is done by nobody for long.
+_ATTEMPTS = 16
+
 
 class Answer(NamedTuple):
-    """What a reference led to, and the links that led there."""
+    """What a reference led to, and the links that led there.
+
+    Who asks by digest may leave the manifest out of a push, so it must look used now and then:
+    from the instant `until` of `time.monotonic` on the answer does not do.
+    """
 
     links: tuple[Mark, ...]
     manifest: StoredManifest
+    until: float
 
     @property
     def cost(self) -> int:
@@ -68,6 +79,8 @@ class Stores:
     rules: ManifestRules
     memory: Memory
     answers: Answers
+    grace: float
+    """Seconds for which collections leave what was used."""
 
 
 class StoredRepository:
@@ -91,8 +104,14 @@ class StoredBlobs:
         self._name = name
 
     async def size(self, digest: Digest) -> int:
-        """Return a blob's size in bytes."""
-        size = await self._stores.blobs.size(await self._content(digest))
+        """Return a blob's size in bytes, to somebody who may leave it out of a push for that."""
+        # The link is looked at last: a collection may remove it until the content is fresh.
+        is_fresh = await self._stores.blobs.is_fresh(digest)
+        content = await self._content(digest)
+        if not is_fresh:
+            await self._stores.blobs.use(content)
+            content = await self._content(digest)
+        size = await self._stores.blobs.size(content)
         if size is None:
             raise BlobUnknown(digest)
         return size
@@ -117,14 +136,20 @@ class StoredBlobs:
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         """Link a blob of `source` here, as `source` links it."""
         content = await StoredBlobs(self._stores, source)._content(digest)
-        if await self._stores.blobs.size(content) is None:
-            raise BlobUnknown(digest)
-        await self._stores.links.write(paths.layer_link(self._name, digest), content)
+
+        def check(view: Uses) -> None:
+            linked = read_link(view, paths.layer_link(source, digest))
+            if content_of(digest, linked) != content or not use(view, content):
+                raise BlobUnknown(digest)
+
+        link = link_to(paths.layer_link(self._name, digest), content)
+        await self._stores.driver.publish((link,), check=check)
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a blob's link."""
+        """Remove a blob's link, between pushes: none finds it and then does without it."""
         await self._content(digest)
-        await self._stores.links.remove(paths.layer_link(self._name, digest))
+        link = paths.layer_link(self._name, digest)
+        await self._stores.driver.exclusively(lambda editor: editor.remove(link))
 
     async def _content(self, digest: Digest) -> Digest:
         """Return the digest the content is stored under, or raise `BlobUnknown`."""
@@ -154,20 +179,46 @@ class StoredManifests:
         """
         question = (self._name.text, reference)
         answer = self._stores.answers.get(question)
-        if answer is not None and all(map(self._stores.driver.holds, answer.links)):
+        if answer is not None and self._still_holds(answer):
             return answer.manifest
         digest = await self._resolve(reference)
         links = self._links(reference, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is None:
             raise ManifestUnknown(reference)
+        until = math.inf if isinstance(reference, Tag) else await self._use(digest)
         if links is not None:
-            self._stores.answers.put(question, Answer(links, stored))
+            self._stores.answers.put(question, Answer(links, stored, until))
         return stored
 
+    async def _use(self, digest: Digest) -> float:
+        """Have collections leave a manifest alone; return until when that need not be repeated."""
+        until = time.monotonic() + self._stores.grace / 10
+        if not await self._stores.blobs.is_fresh(digest):
+            await self._stores.blobs.use(digest)
+        await self._resolve(digest)  # a collection may have removed it before it was fresh
+        return until
+
+    def _still_holds(self, answer: Answer) -> bool:
+        if answer.until <= time.monotonic():
+            return False
+        return all(map(self._stores.driver.holds, answer.links))
+
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
-        """Store a manifest and point tags at it, in the order drawn above."""
+        """Store a manifest and point tags at it, in the order drawn above.
+
+        If somebody deletes it before all tags are set, it is stored again: he was first.
+        """
         self._stores.rules.check_urls(manifest)
+        for _ in range(_ATTEMPTS):
+            with suppress(ManifestUnknown):
+                await self._put(manifest, digest, tags)
+                self._stores.manifests.remember(digest, manifest)
+                return
+        raise TimeoutError(f"manifest {digest} is pushed and deleted all the time")
+
+    async def _put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Store a manifest; raise `ManifestUnknown` if it is gone before all tags are set."""
         steps: list[Step] = [
             (self._stores.manifests.put(digest, manifest),),
             (link_to(paths.revision_link(self._name, digest), digest),),
@@ -178,24 +229,25 @@ class StoredManifests:
         in_the_way = await self._stores.driver.publish(
             *steps, new, check=lambda view: self._check(view, manifest)
         )
-        self._stores.manifests.remember(digest, manifest)
         appeared = {change.path for change in new}.difference(in_the_way)
         for tag in tags:
             if paths.tag(self._name, tag) not in appeared:
-                await self._tags.point(tag, digest)
+                await self._tags.point(tag, digest, lambda view: self._check_is_there(view, digest))
 
     async def delete(self, digest: Digest) -> None:
         """Remove a manifest's link, which is the instant it is gone, then what is left over.
 
-        Repeated after a crash it finds the link gone and the tags not, and goes on. An entry that
-        stays in the referrers index does no harm: a listing passes over what is no member.
+        That instant lies between pushes, never within one. Repeated after a crash it finds the
+        link gone and the tags not, and goes on. An entry that stays in the referrers index does no
+        harm: a listing passes over what is no member.
         """
-        existed = await self._stores.links.remove(paths.revision_link(self._name, digest))
+        link = paths.revision_link(self._name, digest)
+        existed = await self._stores.driver.exclusively(lambda editor: editor.remove(link))
         tags = await self._tags.pointing_to(digest)
         if not existed and not tags:
             raise ManifestUnknown(digest)
         for tag in tags:
-            await self._tags.remove_from(tag, digest)
+            await self._tags.remove_dead(tag, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is not None:
             await self._forget_subject(stored)
@@ -219,12 +271,16 @@ class StoredManifests:
             raise ManifestUnknown(reference)
         return digest
 
-    def _check(self, view: View, manifest: Manifest) -> None:
+    def _check_is_there(self, view: Uses, digest: Digest) -> None:
+        if not self._has_manifest(view, digest):
+            raise ManifestUnknown(digest)
+
+    def _check(self, view: Uses, manifest: Manifest) -> None:
         missing = self._missing(view, manifest)
         if missing:
             raise ReferencesUnknown(missing)
 
-    def _missing(self, view: View, manifest: Manifest) -> tuple[Digest, ...]:
+    def _missing(self, view: Uses, manifest: Manifest) -> tuple[Digest, ...]:
         rules = self._stores.rules
         blobs = dict.fromkeys(blob.digest for blob in rules.required_blobs(manifest))
         children = dict.fromkeys(child.digest for child in rules.required_manifests(manifest))
@@ -232,13 +288,13 @@ class StoredManifests:
         lacking += [digest for digest in children if not self._has_manifest(view, digest)]
         return tuple(lacking)
 
-    def _has_blob(self, view: View, digest: Digest) -> bool:
+    def _has_blob(self, view: Uses, digest: Digest) -> bool:
         content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))
-        return content is not None and stored_size(view, content) is not None
+        return content is not None and use(view, content)
 
-    def _has_manifest(self, view: View, digest: Digest) -> bool:
+    def _has_manifest(self, view: Uses, digest: Digest) -> bool:
         linked = read_link(view, paths.revision_link(self._name, digest)) == digest
-        return linked and stored_size(view, digest) is not None
+        return linked and use(view, digest)
 
     async def _forget_subject(self, stored: StoredManifest) -> None:
         try:

@@ -7,19 +7,22 @@ so no folder of ours is ever without one.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
+from typing import TypeAlias
 
 from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import Digest
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Uses, View
 from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound
 from storage.links import Links, link_to, read_link
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag, only_tags
+
+Check: TypeAlias = Callable[[Uses], None]
 
 # Appearing and moving fail only when others do the opposite in between.
 _ATTEMPTS = 16
@@ -46,16 +49,16 @@ class TagStore:
         new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
         return tuple([self._appear(tag, digest) for tag in new])
 
-    async def point(self, tag: Tag, digest: Digest) -> None:
-        """Point a tag at a manifest that is durable.
+    async def point(self, tag: Tag, digest: Digest, check: Check) -> None:
+        """Point a tag at a manifest that is durable; `check` says whether it is still there.
 
         One that is there is moved under a lock, so that nobody removes it for what it pointed to
         before.
         """
         for _ in range(_ATTEMPTS):
-            if await self._move(tag, digest):
+            if await self._move(tag, digest, check):
                 return
-            if not await self._driver.publish((self._appear(tag, digest),)):
+            if not await self._driver.publish((self._appear(tag, digest),), check=check):
                 return
         raise TimeoutError(f"tag {tag} is set and removed all the time")
 
@@ -68,7 +71,7 @@ class TagStore:
         content = str(digest).encode()
         return Appear(folder, {link.removeprefix(f"{folder}/"): content for link in links})
 
-    async def _move(self, tag: Tag, digest: Digest) -> bool:
+    async def _move(self, tag: Tag, digest: Digest, check: Check) -> bool:
         """Move a tag, its history first; False when there is none."""
         try:
             async with self._driver.lock(paths.tag(self._name, tag)):
@@ -77,6 +80,7 @@ class TagStore:
                     self._driver.publish(
                         (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
                         (link_to(paths.tag_current_link(self._name, tag), digest),),
+                        check=check,
                     )
                 )
         except PathNotFound:
@@ -92,12 +96,15 @@ class TagStore:
         except PathNotFound:
             return False
 
-    async def remove_from(self, tag: Tag, digest: Digest) -> None:
-        """Remove a tag if it points to `digest`; one that was moved meanwhile stays."""
-        folder = paths.tag(self._name, tag)
+    async def remove_dead(self, tag: Tag, digest: Digest) -> None:
+        """Remove a tag if it points to `digest`, and that is no manifest here.
+
+        One that was moved meanwhile stays, and so does one whose manifest was pushed again.
+        """
+        folder, revision = paths.tag(self._name, tag), paths.revision_link(self._name, digest)
         with suppress(PathNotFound):
             async with self._driver.lock(folder):
-                if await self.get(tag) == digest:
+                if await self.get(tag) == digest != await self._links.read(revision):
                     await to_completion(self._driver.delete(folder))
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:

@@ -156,7 +156,8 @@ class UploadSession:
     async def commit(self, digest: Digest) -> None:
         """Make what is held a blob of the repository, durably, and end the session.
 
-        Raises `DigestInvalid`, after which the session and what it held are gone.
+        Raises `DigestInvalid`, after which the session and what it held are gone, and
+        `UploadUnknown` when they were gone before.
         """
         actual = await self._digest(digest.algorithm)
         if actual != digest:
@@ -185,8 +186,20 @@ class UploadSession:
 
     async def _adopt(self, digest: Digest) -> None:
         link = link_to(paths.layer_link(self._name, digest), digest)
-        await self._staged.adopt(paths.blob(digest), (link,))
+        try:
+            await self._staged.adopt(paths.blob(digest), (link,))
+        except FileNotFoundError:
+            await self._check_is_there()
+            raise
         self._ended = True
+
+    async def _check_is_there(self) -> None:
+        """Raise `UploadUnknown` if somebody took the session away, with its repository say."""
+        try:
+            await self._driver.staging.length(paths.upload_data(self._name, self._id))
+        except PathNotFound:
+            self._ended = True
+            raise UploadUnknown(self._id) from None
 
     async def _write(self, data: Buffer) -> None:
         await self._staged.append(data, self._observe)

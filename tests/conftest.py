@@ -24,7 +24,8 @@ from tests.support.drivers import DRIVERS, AnyDriver
 # Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
 # costs more than the read. Everything else has to hop.
 _INLINE_READS = (
-    ("storage/drivers/filesystem.py", {"read", "holds", "_look"}),
+    ("storage/drivers/filesystem.py", {"read", "holds"}),
+    ("storage/drivers/file_view.py", {"_look"}),
     ("storage/drivers/file_staging.py", {"length"}),
 )
 

@@ -54,6 +54,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "registry_server.__main__",
         "registry_server.app",
         "registry_server.cli",
+        "registry_server.commands",
         "registry_server.listening",
         "registry_server.server",
         "registry_server.startup",

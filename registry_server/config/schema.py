@@ -31,8 +31,10 @@ from registry_server.config.unimplemented import (
 from registry_server.config.values import (
     Age,
     BaseUrl,
+    DailyWindow,
     Expression,
     FilePath,
+    Grace,
     Headers,
     Interval,
     LogLevel,
@@ -128,10 +130,25 @@ class ReadOnly(Section):
     enabled: bool = False
 
 
+class GarbageCollection(Section):
+    """`storage.maintenance.garbagecollection`: giving back the space of what nothing needs.
+
+    What was used within `grace` is left, by the command as well. `window` is a part of the day,
+    in the time of the machine.
+    """
+
+    enabled: bool = False
+    interval: Interval = timedelta(hours=24)
+    grace: Grace = timedelta(hours=1)
+    deleteuntagged: bool = False
+    window: DailyWindow = None
+
+
 class Maintenance(Section):
     """`storage.maintenance`."""
 
     uploadpurging: UploadPurging = UploadPurging()
+    garbagecollection: GarbageCollection = GarbageCollection()
     readonly: ReadOnly = ReadOnly()
 
 

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
 from registry_server.config.durations import parse_duration, parse_duration_with_unit
+from registry_server.config.window import Window
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_A_WINDOW = "a part of the day, such as 02:00-05:30"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
@@ -53,6 +55,24 @@ def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
     return value
+
+
+def _second_or_more(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("must be a second or more")
+    return value
+
+
+def _window(value: object) -> Window | None:
+    if value is None or isinstance(value, Window):
+        return value
+    text = _text(value, _A_WINDOW)
+    if not text:
+        return None
+    try:
+        return Window.parse(text)
+    except ValueError:
+        raise ValueError(f"must be {_A_WINDOW}") from None
 
 
 def _lower(value: object) -> object:
@@ -139,6 +159,8 @@ Duration = Annotated[timedelta, PlainValidator(_duration)]
 Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_not_negative)]
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
 Interval = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_positive)]
+Grace = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_second_or_more)]
+DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
 Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]

@@ -16,6 +16,7 @@ class Member:
     def __init__(self, process: ForkProcess, channel: socket.socket) -> None:
         self.is_ready = False
         self.is_leaving = False
+        self.has_failed = False
         self._process = process
         self.channel = channel
         self._forked = time.monotonic()
@@ -66,5 +67,6 @@ class Member:
         code = self._process.exitcode or 0
         name = self._process.pid
         self._process.close()
+        self.has_failed = code != 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"worker {name} ended: {how}"

@@ -50,3 +50,13 @@ def held_back() -> Iterator[None]:
 def let_through() -> None:
     """End `held_back` early, as a process forked in its block has to."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def hold_hangups_back() -> None:
+    """Have SIGHUP wait for somebody who can act on it; left to itself it ends the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
+def let_hangups_through() -> None:
+    """End `hold_hangups_back`; one that came meanwhile is delivered now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))

@@ -28,10 +28,19 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a driver knows of a file: its size in bytes, its last change in seconds since 1970."""
+    """What a driver knows of a file: its size in bytes, its last change in ns since 1970.
+
+    No two changes of a file seconds apart have the same `modified_ns`, and so it tells, beside
+    when, whether a file was written, replaced or refreshed since.
+    """
 
     size: int
-    modified: float
+    modified_ns: int
+
+    @property
+    def modified(self) -> float:
+        """The last change in seconds since 1970."""
+        return self.modified_ns / 1e9
 
 
 class Mark(NamedTuple):
@@ -63,6 +72,37 @@ class View(Protocol):
 
     def modified(self, path: str) -> int | None:
         """Tell when entries of a folder last came or went, in ns; None when it can't be told."""
+
+
+class Uses(View, Protocol):
+    """Reads for who is about to rely on what they find, beside nobody who removes anything."""
+
+    def use(self, path: str) -> FileInfo | None:
+        """Look as `stat` does, and have the file's last change be now."""
+
+
+class Editor(View, Protocol):
+    """Reads, removals and moves for who is alone."""
+
+    def remove(self, path: str) -> bool:
+        """Remove a file, or a folder with all in it; then folders above that are left empty.
+
+        Returns whether there was anything.
+        """
+
+    def remove_empty(self, path: str) -> bool:
+        """Remove a folder if nothing is in it, then folders above that are left empty.
+
+        Returns whether it was removed; a driver without real folders has none to remove.
+        """
+
+    def move(self, path: str, target: str) -> bool:
+        """Have a file, or a folder with all in it, be at `target` and no longer at `path`.
+
+        What was at `target` goes, and so do folders above `path` that are left empty. Returns
+        whether there was anything; without, `target` stays as it is. Raises OSError where the two
+        lie on different storages.
+        """
 
 
 class OpenFile(Protocol):
@@ -108,7 +148,8 @@ class StagedFile(Protocol):
     async def adopt(self, target: str, *then: Step) -> None:
         """Make what is held the content of `target`: durable, atomic, replacing what was there.
 
-        The steps in `then` follow, as in `Driver.publish`. The staged file is gone afterwards, and
+        Its last change is now, whenever its bytes came. The steps in `then` follow, as in
+        `Driver.publish`. The staged file is gone afterwards, and
         so is, some time after a power cut, the folder it was created in, with all in it.
         """
 
@@ -178,14 +219,15 @@ class Driver(Protocol):
         """Write something small that a power cut may take away or damage, and nothing else."""
 
     async def publish(
-        self, *steps: Step, check: Callable[[View], None] | None = None
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Carry out changes in the order of their steps; all are durable when this returns.
 
         No change is visible, nor survives a power cut, before all changes of the steps before it
         are durable. `check` is called first, where it may read; what it raises is raised here, and
-        nothing is changed. Returns the folders of each `Appear` that found something in its place,
-        and has changed nothing there.
+        nothing is changed. From before the check until the last change is made nobody is in
+        `exclusively`, in any process; the same holds for `StagedFile.adopt`. Returns the folders
+        of each `Appear` that found something in its place, and has changed nothing there.
 
         When this fails, the steps up to some point are done, and perhaps a part of the next one.
         A driver that can do no better carries out one change after the other.
@@ -196,6 +238,23 @@ class Driver(Protocol):
 
         Returns whether there was anything.
         """
+
+    async def use(self, path: str) -> FileInfo | None:
+        """Look as `stat` does, and have the file's last change be now.
+
+        For somebody who may rely on what he finds: it is done beside nobody in `exclusively`.
+        """
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Run `job` while nobody publishes, in any process, and return its result.
+
+        What it removes is gone for readers in the order it removes it, and durably when this
+        returns. Everybody who publishes waits, so it must be brief. When the job or the storage
+        fails, what was removed so far is. Raises TimeoutError when somebody publishes for ever.
+        """
+
+    def claim(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one in any process to do `what`, a word; raise `AlreadyRunning`."""
 
     def lock(self, path: str) -> AbstractAsyncContextManager[None]:
         """Hold a folder exclusively among all who lock it, in any process, for a few writes.

@@ -17,11 +17,12 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 
 from storage.drivers.posix import discard, sync_folder, unlink, write_new
 from storage.drivers.prepared import Prepared, PreparedFile
+from storage.drivers.tree_lock import Hold, TreeLock
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
 _ATTEMPTS = 16
@@ -32,19 +33,37 @@ _MOST_KNOWN = 100_000
 class Disk:
     """Changes below `root`, which exists and is durable itself."""
 
-    def __init__(self, root: str, *, sync: bool) -> None:
+    def __init__(self, root: str, tree: TreeLock, *, sync: bool) -> None:
         self._root = root
+        self._tree = tree
         self._sync = sync
         # Folders whose entries in their parents this process has seen to be durable. A folder
         # found on disk may be younger than that: an upload's first note makes parents in passing.
         self._known: set[str] = set()
+        self._known_since = b""
 
-    def publish(self, steps: Sequence[Sequence[Prepared]]) -> list[str]:
+    def publish(
+        self, steps: Sequence[Sequence[Prepared]], check: Callable[[], object] | None = None
+    ) -> list[str]:
         """Carry out changes step by step; return the targets that something was in the way of.
 
-        When it fails, a number of whole steps and a part of the next one are done, and nothing
-        is left of the others.
+        `check` is called first, when nobody is alone on the tree any more. When it fails, a number
+        of whole steps and a part of the next one are done, and nothing is left of the others.
         """
+        with self._tree.shared() as held:
+            self._recall(held)
+            if check is not None:
+                check()
+            return self._publish(steps)
+
+    def _recall(self, held: Hold) -> None:
+        """Forget what was known of folders if any went since: they may be others by now."""
+        number = held.number
+        if number != self._known_since:
+            self._known.clear()
+            self._known_since = number
+
+    def _publish(self, steps: Sequence[Sequence[Prepared]]) -> list[str]:
         pending = [list(step) for step in steps]
         in_the_way: list[str] = []
         for attempt in range(_ATTEMPTS):
@@ -76,6 +95,15 @@ class Disk:
 
     def begin(self, path: str, notes: Mapping[str, bytes]) -> None:
         """Make an empty file, after `notes`: all new, and nothing that a power cut may not take."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._begin(path, notes)
+                break
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def _begin(self, path: str, notes: Mapping[str, bytes]) -> None:
         made: list[str] = []
         written: list[str] = []
         try:
@@ -132,15 +160,23 @@ class Disk:
     def remove(self, path: str, trash: str) -> bool:
         """Remove a file or a folder in one instant; return whether there was one.
 
-        A folder is moved into `trash`, which lies on the same filesystem, and emptied there: a
-        writer that recreates it meanwhile gets a fresh one and never loses a file to us.
+        A folder is moved into `trash`, which lies on the same filesystem, and emptied there once
+        that is durable: else it could come back from a power cut half empty. A writer that
+        recreates it meanwhile gets a fresh one and never loses a file to us.
         """
-        if not unlink(path) and not _move_aside(path, trash):
-            return False
+        aside = ""
+        with self._tree.shared() as held:
+            if not unlink(path):
+                held.folders_went()  # whoever finds another in its place must not take it for this
+                aside = _move_aside(path, trash)
+                if not aside:
+                    return False
         if self._sync:
             # The parent may be on its way out too; then its own removal is what counts.
             with contextlib.suppress(FileNotFoundError):
                 sync_folder(os.path.dirname(path))
+        if aside:
+            _empty_out(aside)
         return True
 
     def _make_folders(self, folder: str, made: list[str]) -> list[str]:
@@ -196,7 +232,8 @@ def _remove_empty(folders: list[str]) -> None:
             os.rmdir(folder)
 
 
-def _move_aside(folder: str, trash: str) -> bool:
+def _move_aside(folder: str, trash: str) -> str:
+    """Move a folder into `trash`; return where it is now, nothing when there was none."""
     aside = os.path.join(trash, uuid.uuid4().hex)
     # Another process that starts may sweep the trash away between the two steps.
     for _ in range(_ATTEMPTS):
@@ -205,16 +242,16 @@ def _move_aside(folder: str, trash: str) -> bool:
             os.rename(folder, aside)
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.lexists(folder):
-                return False
+                return ""
             continue
-        _empty_out(aside)
-        return True
-    return False
+        return aside
+    return ""
 
 
 def _empty_out(folder: str) -> None:
     """Remove a folder that was moved: a writer that was on its way in may still add to it."""
     for _ in range(_ATTEMPTS):
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # some errors it does not ignore
+            shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(folder):
             return

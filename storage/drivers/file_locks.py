@@ -61,6 +61,9 @@ def _lock(folder: str) -> int | None:
             return fd
     except BlockingIOError:
         pass
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     return None
 

@@ -19,7 +19,7 @@ from storage.drivers.base import CHUNK, StagingBusy
 from storage.drivers.changes import Step
 from storage.drivers.in_order import InOrder, Run
 from storage.drivers.posix import discard, discard_folder, sync_or_empty, write_all
-from storage.drivers.prepared import HeldData, prepare
+from storage.drivers.prepared import HeldData, Prepared, prepare
 from storage.errors import PathNotFound
 
 T = TypeVar("T")
@@ -106,7 +106,9 @@ class HeldFile:
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
         data = HeldData(target, self._path, self._fd)
         try:
-            self._disk.publish([[data], *prepare(self._root, then)])
+            # What was received days ago is as young as what was received just now.
+            steps: list[list[Prepared]] = [[data], *prepare(self._root, then)]
+            self._disk.publish(steps, check=partial(os.utime, self._fd))
         except OSError:
             self.length = os.fstat(self._fd).st_size
             raise
@@ -117,10 +119,16 @@ class HeldFile:
         """Let go; inline where that writes back little and frees nothing."""
         if self._fd < 0:
             return
-        if self.length - self._synced <= CHUNK and os.fstat(self._fd).st_nlink:
+        if self.length - self._synced <= CHUNK and self._has_a_name():
             self._close()
         else:
             await to_completion(self._run(self._close))
+
+    def _has_a_name(self) -> bool:
+        try:
+            return bool(os.fstat(self._fd).st_nlink)
+        except OSError:
+            return False
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -156,7 +164,11 @@ class FileStaging:
         """Hold the file exclusively, waiting a few seconds for another holder to let go."""
         fd = await self._lock(path)
         at = f"{self._root}/{path}"
-        held = HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
+        try:
+            held = HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
+        except BaseException:
+            os.close(fd)
+            raise
         try:
             yield held
         finally:
@@ -194,6 +206,9 @@ def _try_lock(path: str) -> int | None:
         return _BUSY
     except FileNotFoundError:
         pass
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     return None
 

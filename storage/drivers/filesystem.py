@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import logging
 import os
 import shutil
 import stat
@@ -17,88 +17,30 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import aiofiles
 
+from storage.concurrency import or_undone, to_completion
 from storage.drivers import durable
-from storage.drivers.base import CHUNK, SMALL, FileInfo, Mark, View
+from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Mark, Uses, View
 from storage.drivers.changes import Put, Step
+from storage.drivers.editor import FileEditor
 from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
-from storage.drivers.folders import Folders
-from storage.drivers.prepared import TRASH, prepare
+from storage.drivers.file_view import FileView, absence
+from storage.drivers.prepared import prepare
 from storage.drivers.small_files import SmallFiles
 from storage.drivers.threads import Threads
+from storage.drivers.tree_lock import TreeLock
 from storage.errors import PathNotFound
+from storage.paths import TRASH
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
-# leads to itself, is nothing either.
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
-
-
-class FileView:
-    """Synchronous reads below a root folder."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._folders = Folders()
-
-    def names(self, path: str) -> list[str]:
-        """Name the entries of a folder."""
-        try:
-            return os.listdir(self._at(path))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder; those of a large one are not read twice."""
-        try:
-            return self._folders.names(self._at(path))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Read at most `limit` bytes of a file."""
-        try:
-            fd = os.open(self._at(path), os.O_RDONLY)
-            try:
-                return _read_all(fd, limit)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise _absence(path, error) from None
-
-    def stat(self, path: str) -> FileInfo | None:
-        """Look at a file."""
-        found = self._look(path)
-        if found is None or stat.S_ISDIR(found.st_mode):
-            return None
-        return FileInfo(size=found.st_size, modified=found.st_mtime)
-
-    def modified(self, path: str) -> int | None:
-        """Tell when entries of a folder last came or went."""
-        found = self._look(path)
-        return None if found is None else found.st_mtime_ns
-
-    def exists(self, path: str) -> bool:
-        """Tell whether there is a file or a folder."""
-        return self._look(path) is not None
-
-    def _look(self, path: str) -> os.stat_result | None:
-        try:
-            return os.stat(self._at(path))
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
-            return None
-
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}"
 
 
 class OpenedFile:
@@ -147,7 +89,9 @@ class FilesystemDriver:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage-files")
         self._threads = Threads(threads, "storage")
         self._run = self._threads.run
-        self._disk = durable.Disk(self.root, sync=sync)
+        self._sync = sync
+        self._tree = TreeLock(self.root)
+        self._disk = durable.Disk(self.root, self._tree, sync=sync)
         self._locks = FileLocks(self._run)
         self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
 
@@ -158,7 +102,7 @@ class FilesystemDriver:
         try:
             return self._small.read(path)[:limit]
         except OSError as error:
-            raise _absence(path, error) from None
+            raise absence(path, error) from None
 
     def mark(self, path: str) -> Mark | None:
         """Vouch for what was read, if a look tells of every change."""
@@ -181,12 +125,15 @@ class FilesystemDriver:
         try:
             fd = os.open(self._at(path), os.O_RDONLY)
         except OSError as error:
-            raise _absence(path, error) from None
-        state = os.fstat(fd)
-        if stat.S_ISDIR(state.st_mode):
+            raise absence(path, error) from None
+        try:
+            state = os.fstat(fd)
+            if stat.S_ISDIR(state.st_mode):
+                raise PathNotFound(path)
+            return OpenedFile(fd, state.st_size, self._pool)
+        except BaseException:
             os.close(fd)
-            raise PathNotFound(path)
-        return OpenedFile(fd, state.st_size, self._pool)
+            raise
 
     async def write(self, path: str, content: bytes) -> None:
         """Make `content` the file's, durably."""
@@ -197,23 +144,49 @@ class FilesystemDriver:
         await self._run(self._disk.note, self._at(path), content)
 
     async def publish(
-        self, *steps: Step, check: Callable[[View], None] | None = None
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Check and carry out all in one hop."""
         return await self._run(self._publish, steps, check)
 
     def _publish(
-        self, steps: Sequence[Step], check: Callable[[View], None] | None
+        self, steps: Sequence[Step], check: Callable[[Uses], None] | None
     ) -> tuple[str, ...]:
-        if check is not None:
-            check(self._view)
-        in_the_way = self._disk.publish(prepare(self.root, steps))
+        first = None if check is None else partial(check, self._view)
+        in_the_way = self._disk.publish(prepare(self.root, steps), first)
         return tuple(path.removeprefix(f"{self.root}/") for path in in_the_way)
 
     async def delete(self, path: str) -> bool:
         """Remove a file or a folder."""
         trash = self._at(TRASH)
         return await self._run(self._disk.remove, self._at(path), trash)
+
+    async def use(self, path: str) -> FileInfo | None:
+        """Look at a file, and have its last change be now, beside nobody who is alone."""
+        return await self._run(self._use, path)
+
+    def _use(self, path: str) -> FileInfo | None:
+        with self._tree.shared():
+            return self._view.use(path)
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Do all in one hop."""
+        return await to_completion(self._run(self._exclusively, job))
+
+    def _exclusively(self, job: Callable[[Editor], T]) -> T:
+        with contextlib.ExitStack() as after, self._tree.alone() as held:
+            editor = FileEditor(self.root, held)
+            after.callback(editor.finish, sync=self._sync)
+            return job(editor)
+
+    @contextlib.asynccontextmanager
+    async def claim(self, what: str) -> AsyncIterator[None]:
+        """Hold a lock of that name."""
+        fd = await or_undone(self._run(self._tree.claim, what), os.close)
+        try:
+            yield
+        finally:
+            os.close(fd)
 
     def lock(self, path: str) -> AbstractAsyncContextManager[None]:
         """Hold a folder exclusively."""
@@ -232,8 +205,22 @@ class FilesystemDriver:
         return f"{self.root}/{path}"
 
 
+def make_ready(root: Path) -> None:
+    """Make what changes need beside the tree, and empty the trash; blocks, call before serving.
+
+    Made while there is room, it lets things be deleted when there is none. Errors are logged: a
+    full disk can still be served from.
+    """
+    try:
+        TreeLock(str(root)).prepare()
+        (root / TRASH).mkdir(exist_ok=True)
+    except OSError as error:
+        logger.warning("what locks and removals need was not made: %s", error)
+    empty_trash(root)
+
+
 def empty_trash(root: Path) -> None:
-    """Remove what a process that died left in the trash; blocks, call before serving."""
+    """Remove what a process that died left in the trash; blocks."""
     trash = root / TRASH
     with contextlib.suppress(OSError):
         for name in os.listdir(trash):
@@ -242,21 +229,3 @@ def empty_trash(root: Path) -> None:
             with contextlib.suppress(OSError):
                 (trash / name).rename(claimed)
                 shutil.rmtree(claimed, ignore_errors=True)
-        trash.rmdir()
-
-
-def _absence(path: str, error: OSError) -> Exception:
-    """Return what to raise where a path can't be read: other errors than absence as they are."""
-    return PathNotFound(path) if error.errno in _ABSENT else error
-
-
-def _read_all(fd: int, limit: int) -> bytes:
-    data = os.read(fd, limit)
-    if not data or len(data) == limit:
-        return data
-    parts = [data]
-    held = len(data)
-    while held < limit and (more := os.read(fd, limit - held)):
-        parts.append(more)
-        held += len(more)
-    return b"".join(parts)

@@ -49,18 +49,18 @@ class Folders:
         fd = os.open(path, _FLAGS)
         try:
             state = os.fstat(fd)
-            return _read(fd)[0] if _is_small(state) else self._recall(fd, state)
+            return _read(path, fd)[0] if _is_small(state) else self._recall(path, fd, state)
         finally:
             os.close(fd)
 
-    def _recall(self, fd: int, state: os.stat_result) -> list[str]:
+    def _recall(self, path: str, fd: int, state: os.stat_result) -> list[str]:
         stamp = _stamp(state)
         held = self._held.get(stamp)
         if held is not None:
             return list(held)
         # Asked before reading: what changes from here on must be told from what is read.
         may_last = stamps.is_settled(state)
-        names, is_all = _read(fd)
+        names, is_all = _read(path, fd)
         if may_last and is_all and is_local(fd):
             names.sort()  # Whoever sorts it again does so in no time.
             self._held.put(stamp, tuple(names))
@@ -80,8 +80,11 @@ def _stamp(state: os.stat_result) -> _Stamp:
     return state.st_dev, state.st_ino, *times, state.st_nlink
 
 
-def _read(fd: int) -> tuple[list[str], bool]:
-    """Return the names of folders, and whether the entries alone say which these are."""
+def _read(path: str, fd: int) -> tuple[list[str], bool]:
+    """Return the names of folders, and whether the entries alone say which these are.
+
+    A symbolic link to a folder counts, unless that is one it lies in: who walks would never end.
+    """
     with os.scandir(fd) as entries:
         found = list(entries)
     try:
@@ -89,16 +92,24 @@ def _read(fd: int) -> tuple[list[str], bool]:
         if len(names) == len(found):
             return names, True
         links = [entry for entry in found if entry.is_symlink()]
-        return names + [entry.name for entry in links if entry.is_dir()], not links
+        return names + [entry.name for entry in links if _leads_on(path, entry)], not links
     except OSError:
-        return [entry.name for entry in found if _is_folder(entry)], False
+        return [entry.name for entry in found if _is_folder(path, entry)], False
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(path: str, entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=False) or _leads_on(path, entry)
     except OSError:  # a symbolic link that leads to itself, say
         return False
+
+
+def _leads_on(path: str, entry: os.DirEntry[str]) -> bool:
+    """Tell whether a link leads to a folder that it does not lie in; False for what is no link."""
+    if not entry.is_symlink() or not entry.is_dir():
+        return False
+    here, there = os.path.realpath(path), os.path.realpath(f"{path}/{entry.name}")
+    return here != there and not here.startswith(f"{there.rstrip('/')}/")
 
 
 def _cost(names: tuple[str, ...]) -> int:

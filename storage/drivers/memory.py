@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from storage.buffers import Buffer
-from storage.drivers.base import CHUNK, SMALL, FileInfo, Mark, StagingBusy, View
+from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Mark, StagingBusy, Uses, View
 from storage.drivers.changes import Change, Put, Step
-from storage.errors import PathNotFound
+from storage.errors import AlreadyRunning, PathNotFound
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _PATIENCE = 5.0
 @dataclass(slots=True)
 class _File:
     content: bytes
-    modified: float = field(default_factory=time.time)
+    modified_ns: int = field(default_factory=time.time_ns)
 
 
 class _MemoryView:
@@ -57,7 +57,33 @@ class _MemoryView:
         found = self._files.get(path)
         if found is None:
             return None
-        return FileInfo(size=len(found.content), modified=found.modified)
+        return FileInfo(size=len(found.content), modified_ns=found.modified_ns)
+
+    def use(self, path: str) -> FileInfo | None:
+        """Look at a file, and have its last change be now."""
+        if path in self._files:
+            self._files[path].modified_ns = time.time_ns()
+        return self.stat(path)
+
+    def remove(self, path: str) -> bool:
+        """Remove a file, or all files below a folder."""
+        gone = [key for key in self._files if key == path or key.startswith(f"{path}/")]
+        for key in gone:
+            del self._files[key]
+        return bool(gone)
+
+    def move(self, path: str, target: str) -> bool:
+        """Rename a file, or all files below a folder."""
+        below = [key for key in self._files if key == path or key.startswith(f"{path}/")]
+        if below:
+            self.remove(target)
+        for key in below:
+            self._files[target + key[len(path) :]] = self._files.pop(key)
+        return bool(below)
+
+    def remove_empty(self, path: str) -> bool:
+        """There are no empty folders."""
+        return False
 
     def modified(self, path: str) -> None:
         """It can't be told: there are no folders."""
@@ -152,6 +178,7 @@ class MemoryDriver:
         self._files: dict[str, _File] = {}
         self._view = _MemoryView(self._files)
         self._locks: dict[str, asyncio.Lock] = {}
+        self._claimed: set[str] = set()
         self.staging = _MemoryStaging(self)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
@@ -190,7 +217,7 @@ class MemoryDriver:
         self._files[path] = _File(content)
 
     async def publish(
-        self, *steps: Step, check: Callable[[View], None] | None = None
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Carry out one change after the other."""
         if check is not None:
@@ -211,10 +238,26 @@ class MemoryDriver:
 
     async def delete(self, path: str) -> bool:
         """Remove a file, or all files below a folder."""
-        gone = [key for key in self._files if key == path or key.startswith(f"{path}/")]
-        for key in gone:
-            del self._files[key]
-        return bool(gone)
+        return self._view.remove(path)
+
+    async def use(self, path: str) -> FileInfo | None:
+        """Look at a file, and have its last change be now."""
+        return self._view.use(path)
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Run `job` here: nobody else runs meanwhile."""
+        return job(self._view)
+
+    @asynccontextmanager
+    async def claim(self, what: str) -> AsyncIterator[None]:
+        """Remember who does what."""
+        if what in self._claimed:
+            raise AlreadyRunning(what)
+        self._claimed.add(what)
+        try:
+            yield
+        finally:
+            self._claimed.discard(what)
 
     @asynccontextmanager
     async def lock(self, path: str) -> AsyncIterator[None]:

@@ -67,9 +67,14 @@ def unlink(path: str) -> bool:
 
 
 def discard(path: str) -> None:
-    """Remove a file or a folder, in no hurry to have that durable; fine if it is gone."""
+    """Remove a file or a folder, in no hurry to have that durable; fine if it is gone.
+
+    Raises OSError when something of it stays.
+    """
     if not unlink(path):
         discard_folder(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            shutil.rmtree(path)
 
 
 def discard_folder(path: str) -> None:

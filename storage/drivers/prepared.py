@@ -15,10 +15,7 @@ from typing import Protocol
 
 from storage.drivers.changes import Change, Put, Step
 from storage.drivers.posix import sync_folder, sync_or_empty, write_new
-
-# Beside `docker/`: where folders are emptied that were removed, and put together that are to
-# appear. It is ours alone, and can be deleted while nothing serves.
-TRASH = ".trash"
+from storage.paths import TRASH
 
 
 class Prepared(Protocol):

@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, FileInfo, Mark, OpenFile, StagedFile, Staging, View
+from storage.drivers.base import (
+    SMALL,
+    Driver,
+    Editor,
+    FileInfo,
+    Mark,
+    OpenFile,
+    StagedFile,
+    Staging,
+    Uses,
+    View,
+)
 from storage.drivers.changes import Step
 from storage.errors import OperationDisabled
 
@@ -58,13 +69,25 @@ class ReadOnlyDriver:
         raise OperationDisabled("writing")
 
     async def publish(
-        self, *steps: Step, check: Callable[[View], None] | None = None
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Refuse."""
         raise OperationDisabled("writing")
 
     async def delete(self, path: str) -> bool:
         """Refuse."""
+        raise OperationDisabled("writing")
+
+    async def use(self, path: str) -> FileInfo | None:
+        """Look: nobody writes anything here that relies on it."""
+        return await self._inner.stat(path)
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Refuse."""
+        raise OperationDisabled("writing")
+
+    def claim(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Refuse: a claim makes a file."""
         raise OperationDisabled("writing")
 
     def lock(self, path: str) -> AbstractAsyncContextManager[None]:

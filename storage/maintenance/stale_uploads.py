@@ -49,7 +49,8 @@ async def plan(driver: Driver, age: float) -> Plan:
     before = time.time() - age
 
     def job(view: View) -> Plan:
-        return Plan(tuple(one for one in _sessions(view) if one.touched < before))
+        found = (one for name in walk(view) for one in sessions(view, name))
+        return Plan(tuple(one for one in found if one.touched < before))
 
     return await driver.batch(job)
 
@@ -66,11 +67,11 @@ async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
     return removed
 
 
-def _sessions(view: View) -> Iterator[StaleUpload]:
-    for name in walk(view):
-        for text in view.names(paths.uploads(name)):
-            with suppress(UploadIdInvalid):
-                yield _session(view, name, UploadId.parse(text))
+def sessions(view: View, name: RepositoryName) -> Iterator[StaleUpload]:
+    """Yield the sessions of a repository, stale or not."""
+    for text in view.names(paths.uploads(name)):
+        with suppress(UploadIdInvalid):
+            yield _session(view, name, UploadId.parse(text))
 
 
 def _session(view: View, name: RepositoryName, id: UploadId) -> StaleUpload:

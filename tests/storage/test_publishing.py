@@ -19,8 +19,8 @@ import pytest
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.prepared import TRASH
 from storage.names import Tag
+from storage.paths import TRASH
 from storage.registry import StoredRegistry
 from tests.storage.content import (
     APP,

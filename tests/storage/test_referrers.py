@@ -335,6 +335,7 @@ async def test_a_revision_pushed_again_here_is_found(files: FilesystemDriver) ->
     """The same, with both done here."""
     repository = StoredRegistry(files).repository(APP)
     await push_blob(repository, CONFIG)
+    await push_manifest(repository, image(layers=[]))
     for _ in range(2):
         digest = await push_manifest(repository, referring())
         _age(files, 60)

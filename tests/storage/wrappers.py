@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from storage.buffers import Buffer
-from storage.drivers.base import SMALL, Driver, FileInfo, Mark, OpenFile, StagedFile, Staging, View
+from storage.drivers.base import (
+    SMALL,
+    Driver,
+    Editor,
+    FileInfo,
+    Mark,
+    OpenFile,
+    StagedFile,
+    Staging,
+    Uses,
+    View,
+)
 from storage.drivers.changes import Appear, Put, Step
 
 T = TypeVar("T")
@@ -46,6 +57,9 @@ class WrappedDriver:
     def streamed(self, path: str, data: bytearray) -> None:
         """Hear of bytes that are read back from a staged file."""
 
+    def removed(self, path: str) -> None:
+        """Hear of what was removed by who was alone."""
+
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Pass on."""
         return await self.inner.read(path, limit)
@@ -79,11 +93,11 @@ class WrappedDriver:
         await self.change(Change("note", path, content), lambda: self.inner.note(path, content))
 
     async def publish(
-        self, *steps: Step, check: Callable[[View], None] | None = None
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Change one thing after the other, as a driver may that can do no better."""
         if check is not None:
-            await self.inner.batch(check)
+            await self.inner.publish(check=check)
         found = [await self._publish(one) for step in steps for one in step]
         return tuple(path for paths in found for path in paths)
 
@@ -99,6 +113,26 @@ class WrappedDriver:
         """Change."""
         return await self.change(Change("delete", path), lambda: self.inner.delete(path))
 
+    async def use(self, path: str) -> FileInfo | None:
+        """Pass on: a time is no content."""
+        return await self.inner.use(path)
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Change: all that the job removes is one."""
+        removed: list[str] = []
+
+        def watched(editor: Editor) -> T:
+            return job(_WrappedEditor(editor, removed))
+
+        done = await self.change(Change("exclusive", ""), lambda: self.inner.exclusively(watched))
+        for path in removed:
+            self.removed(path)
+        return done
+
+    def claim(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Pass on."""
+        return self.inner.claim(what)
+
     def lock(self, path: str) -> AbstractAsyncContextManager[None]:
         """Pass on."""
         return self.inner.lock(path)
@@ -110,6 +144,27 @@ class WrappedDriver:
     async def close(self) -> None:
         """Pass on."""
         await self.inner.close()
+
+
+class _WrappedEditor:
+    def __init__(self, inner: Editor, removed: list[str]) -> None:
+        self._inner = inner
+        self._removed = removed
+        self.names = inner.names
+        self.folders = inner.folders
+        self.stat = inner.stat
+        self.modified = inner.modified
+        self.remove_empty = inner.remove_empty
+        self.move = inner.move
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        return self._inner.read(path, limit)
+
+    def remove(self, path: str) -> bool:
+        was_there = self._inner.remove(path)
+        if was_there:
+            self._removed.append(path)
+        return was_there
 
 
 class _WrappedStaging:
@@ -180,8 +235,13 @@ class RecordingDriver(WrappedDriver):
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         """Carry out a change and write it down."""
         done = await carry_out()
-        self.changes.append(change)
+        if change.kind != "exclusive":
+            self.changes.append(change)
         return done
+
+    def removed(self, path: str) -> None:
+        """Write down a removal."""
+        self.changes.append(Change("delete", path))
 
     def streamed(self, path: str, data: bytearray) -> None:
         """Count the bytes."""

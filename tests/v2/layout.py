@@ -28,6 +28,9 @@ _FILE = re.compile(
 _REPOSITORY = re.compile(rf"docker/registry/v2/repositories/({_PART}(?:/{_PART})*)")
 
 
+_LOCKS = frozenset({".registry/gate", ".registry/tree"})
+
+
 def strangers(root: Path) -> list[str]:
     """Return every file, and every repository's folder, that the layout has no place for."""
     return [*_strange_files(root), *_strange_folders(root)]
@@ -37,7 +40,8 @@ def _strange_files(root: Path) -> Iterator[str]:
     for folder, _, files in os.walk(root):
         for file in files:
             path = Path(folder, file).relative_to(root).as_posix()
-            if not path.startswith(".trash/") and _FILE.fullmatch(path) is None:
+            is_ours = path.startswith(".trash/") or path in _LOCKS
+            if not is_ours and _FILE.fullmatch(path) is None:
                 yield path
 
 

@@ -5,13 +5,14 @@ It works in its current folder, where what happened can be read off the files.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
 import time
 from pathlib import Path
 
-from registry_server.workers.supervisor import Supervisor, WorkersFailed
+from registry_server.workers.supervisor import Supervisor, Work, WorkersFailed
 
 
 def _is_first() -> bool:
@@ -25,6 +26,7 @@ def _is_first() -> bool:
 def _serve(channel: socket.socket) -> None:
     """Say ready, begin when told to, end with the channel."""
     channel.sendall(b"!")
+    Path(f"ready-{os.getpid()}").touch()
     if channel.recv(1):
         Path(f"serving-{os.getpid()}").touch()
     while channel.recv(1):
@@ -64,12 +66,40 @@ def fragile(channel: socket.socket) -> None:
     _serve(channel)
 
 
+def unlucky(channel: socket.socket) -> None:
+    """The first that finds a file that says so is never ready; it fails when it is let go."""
+    try:
+        Path("victim").unlink()
+    except FileNotFoundError:
+        _serve(channel)
+        return
+    while not Path("let-go").exists():
+        time.sleep(0.02)
+    sys.exit(4)
+
+
+def renewed() -> Work | None:
+    """Say what workers are to do after SIGHUP, which is nothing new if a file says so."""
+    if Path("mistaken").exists():
+        raise RuntimeError("a mistake of ours")
+    return None if Path("refused").exists() else WORK[sys.argv[1]]
+
+
+WORK: dict[str, Work] = {
+    "uneven": uneven,
+    "broken": broken,
+    "half": half,
+    "fragile": fragile,
+    "unlucky": unlucky,
+}
+
+
 def main() -> int:
     """Supervise; exit code 1 when the supervisor gave up."""
-    work = {"uneven": uneven, "broken": broken, "half": half, "fragile": fragile}[sys.argv[1]]
+    logging.basicConfig(level=logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            Supervisor(work, listener, 2).run()
+            Supervisor(WORK[sys.argv[1]], listener, 2, renewed).run()
         except WorkersFailed as error:
             print(error)
             return 1

@@ -1,0 +1,101 @@
+"""Collections on a schedule: when one is due, and the process that does it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from registry_server.collector import Job
+from registry_server.config.schema import GarbageCollection
+from storage.drivers.base import Driver
+from storage.maintenance.garbage.collect import seconds_since_last
+
+logger = logging.getLogger(__name__)
+
+# Seconds between looks whether one is due; each worker of each server looks.
+_PAUSE = 60.0
+# Seconds a collector has to end its batch when it is told to.
+_PATIENCE = 10.0
+
+
+async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
+    """Have garbage collected once per interval, in the window if there is one.
+
+    Workers and servers on one storage share what is due: who is second finds it done, or going on.
+    Whatever goes wrong is logged and does not end this.
+    """
+    pause = min(_PAUSE, job.interval)
+    while True:
+        await asyncio.sleep(random.uniform(pause / 2, pause))
+        try:
+            if await seconds_since_last(driver) >= job.interval:
+                await _collect(settings, job)
+        except Exception:
+            logger.exception("garbage was not collected; it is tried again")
+
+
+async def _collect(settings: GarbageCollection, job: Job) -> None:
+    now = datetime.now().astimezone()
+    if settings.window is None:
+        await _run(job, limit=None)
+    elif settings.window.contains(now):
+        await _run(job, limit=settings.window.left(now))
+
+
+async def _run(job: Job, limit: float | None) -> None:
+    """Run a collector for `limit` seconds at most, and have the log say what it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "registry_server.collector",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=_environment(),
+        start_new_session=True,  # Ctrl-C in a terminal is for the server, which will tell it
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(job.line())
+        async with asyncio.timeout(limit):
+            await _log(process.stdout)
+    except TimeoutError:
+        logger.info("the time for collecting garbage is over for today")
+    finally:
+        process.stdin.close()
+        await _end(process)
+    if process.returncode:
+        logger.error("the garbage collector ended with code %d", process.returncode)
+
+
+async def _log(lines: asyncio.StreamReader) -> None:
+    async for line in lines:
+        said: Mapping[str, object] = json.loads(line)
+        level = said["level"] if isinstance(said["level"], int) else logging.ERROR
+        logging.getLogger(str(said["name"])).log(level, "%s", said["message"])
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for a collector whose stdin has ended; one that does not end may be killed any time."""
+    try:
+        await asyncio.wait_for(process.wait(), _PATIENCE)
+    except (TimeoutError, asyncio.CancelledError):
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+
+
+def _environment() -> Mapping[str, str]:
+    """Return ours, with the place this program was found in, wherever it runs."""
+    here = str(Path(__file__).resolve().parents[1])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, known] if known else [here])}

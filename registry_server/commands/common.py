@@ -1,0 +1,62 @@
+"""What commands share: how they are configured, how they fail, and by which exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from registry_server.config import ConfigError, Loaded, Overrides, Settings, load
+from storage.drivers.base import Driver
+
+FAILED = 1
+UNUSABLE = 2
+INTERRUPTED = 3
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CONFIG]", help="config.yml in CNCF distribution's schema."),
+]
+RootFolder = Annotated[Path | None, typer.Option("--root", help="Folder everything is kept in.")]
+
+
+def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loaded:
+    """Read the configuration; end the program when it can't be used, saying why."""
+    try:
+        return load(path, os.environ, overrides or Overrides())
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(f"registry-server: {problem}", err=True)
+        raise typer.Exit(UNUSABLE) from None
+
+
+def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
+    """Read the configuration as `load_or_fail` does; end the program also when there is no root."""
+    settings = load_or_fail(path, Overrides(root=root)).settings
+    folder = settings.storage.filesystem.rootdirectory
+    if not folder.is_dir():
+        fail(f"the root directory {folder} does not exist")
+    return settings
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Driver]:
+    """Open the configured storage, whose root exists, and close it at the end."""
+    # Nothing of what serves is needed by a command that does not get this far.
+    from registry_server.app import open_driver
+
+    driver = open_driver(settings)
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+def fail(reason: str, code: int = UNUSABLE) -> NoReturn:
+    """End the program, with one line that says why."""
+    typer.echo(f"registry-server: {reason}", err=True)
+    raise typer.Exit(code)

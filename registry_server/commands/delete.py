@@ -1,0 +1,105 @@
+"""`registry-server delete`: remove whole repositories.
+
+Exit codes: 0 done; 1 a repository is not known, or the storage failed, and the others are removed;
+2 the call or the configuration can't be used, or the configuration forbids to delete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from registry_server.commands.arguments import ConfigAndNames, ConfigOption, read_arguments
+from registry_server.commands.common import (
+    FAILED,
+    RootFolder,
+    fail,
+    opened,
+    settings_of_storage,
+)
+from registry_server.config import Settings
+from storage.drivers.base import Driver
+from storage.errors import OperationDisabled, RepositoryUnknown
+from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.usage.tally import Tally, tally
+from storage.names import RepositoryName
+
+_ALLOW = {
+    "deleting": "storage.delete.enabled is false; for this once: "
+    "REGISTRY_STORAGE_DELETE_ENABLED=true registry-server delete ...",
+    "writing": "storage.maintenance.readonly.enabled is true",
+}
+
+
+def delete(
+    arguments: ConfigAndNames = None,
+    config: ConfigOption = None,
+    root: RootFolder = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
+    ] = False,
+) -> None:
+    """Remove repositories with all their manifests, tags and uploads. Safe while serving.
+
+    Repositories below them stay: a/b when a goes. The next garbage-collect gives back the space.
+    """
+    path, names = read_arguments(arguments or [], config)
+    if not names:
+        fail("name the repositories to remove")
+    settings = settings_of_storage(path, root)
+    _refuse_if_disabled(settings)
+    known = asyncio.run(_run(settings, names, dry_run=dry_run))
+    if known and not dry_run:
+        typer.echo("the next garbage-collect gives back the space that no other repository needs")
+    raise typer.Exit(0 if known == len(names) else FAILED)
+
+
+def _refuse_if_disabled(settings: Settings) -> None:
+    """End the program, also before a dry run, if what was configured is not to be deleted."""
+    if settings.storage.maintenance.readonly.enabled:
+        fail(f"{OperationDisabled('writing')}: {_ALLOW['writing']}")
+    if not settings.storage.delete.enabled:
+        fail(f"{OperationDisabled('deleting')}: {_ALLOW['deleting']}")
+
+
+async def _run(settings: Settings, names: Sequence[RepositoryName], *, dry_run: bool) -> int:
+    """Remove what is known; return how many repositories that is."""
+    known = 0
+    async with opened(settings) as driver:
+        for name in names:
+            try:
+                typer.echo(await _remove(settings, driver, name, dry_run=dry_run))
+                known += 1
+            except RepositoryUnknown as error:
+                _complain(str(error))
+            except OSError as error:
+                _complain(f"{name} is perhaps not wholly removed, so repeat this: {error}")
+    return known
+
+
+async def _remove(
+    settings: Settings, driver: Driver, name: RepositoryName, *, dry_run: bool
+) -> str:
+    """Remove a repository; return what there is to say of that."""
+    from registry_server.app import open_registry
+
+    found = await driver.batch(lambda view: tally(TolerantView(view, []), name))
+    if found is None:
+        raise RepositoryUnknown(name.text)
+    if not dry_run:
+        await open_registry(settings, driver).remove(name)
+    return f"{name}: {_in_words(found)} {'would be removed' if dry_run else 'removed'}"
+
+
+def _in_words(found: Tally) -> str:
+    return (
+        f"{found.manifests} manifests, {found.tags} tags, {found.blobs} links of blobs "
+        f"and {found.uploads} uploads"
+    )
+
+
+def _complain(line: str) -> None:
+    typer.echo(f"registry-server: {line}", err=True)

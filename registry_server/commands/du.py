@@ -1,0 +1,96 @@
+"""`registry-server du`: what takes up the disk, and why it stays.
+
+Exit codes: 0 done; 1 something could not be read, or a repository is not known; 2 the call or the
+configuration can't be used; 3 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from registry_server.commands import progress
+from registry_server.commands.arguments import ConfigAndNames, ConfigOption, read_arguments
+from registry_server.commands.common import (
+    FAILED,
+    INTERRUPTED,
+    RootFolder,
+    fail,
+    opened,
+    settings_of_storage,
+)
+from registry_server.commands.usage_report import JsonReport, Report, TextReport
+from registry_server.config import Settings
+from storage.drivers.file_census import FileCensus
+from storage.errors import RepositoryUnknown
+from storage.maintenance.progress import Stop, Stopped
+from storage.maintenance.usage.explain import Usage, explained
+from storage.maintenance.usage.ledger import RepositoryUsage
+from storage.names import RepositoryName
+
+
+class Order(Enum):
+    """In which order repositories are listed."""
+
+    SIZE = "size"
+    NAME = "name"
+
+
+def du(
+    arguments: ConfigAndNames = None,
+    config: ConfigOption = None,
+    root: RootFolder = None,
+    sort: Annotated[Order, typer.Option(help="By bytes needed, or by name.")] = Order.SIZE,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, with exact bytes.")
+    ] = False,
+) -> None:
+    """Explain the disk: what each repository needs, what could go, why the rest stays.
+
+    With names, only those repositories are listed. It only reads, and is safe while serving.
+    """
+    path, names = read_arguments(arguments or [], config)
+    settings = settings_of_storage(path, root)
+    # What can't be read or is damaged is in the report; the log would say it a second time.
+    logging.getLogger("storage").setLevel(logging.CRITICAL)
+    report = JsonReport() if as_json else TextReport()
+    try:
+        code = asyncio.run(_run(settings, names, report, by_size=sort is Order.SIZE))
+    except Stopped:
+        fail("interrupted", INTERRUPTED)
+    except OSError as error:
+        fail(f"the storage can't be read: {error}", FAILED)
+    raise typer.Exit(code)
+
+
+async def _run(
+    settings: Settings, names: Sequence[RepositoryName], report: Report, *, by_size: bool
+) -> int:
+    """Look and report; return the exit code."""
+    census = FileCensus(settings.storage.filesystem.rootdirectory)
+    grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
+    async with opened(settings) as driver, AsyncExitStack() as stack:
+        stop = Stop()
+        with progress.ended_by_signals(stop), progress.shown() as shown:
+            look = explained(driver, census, grace, shown, stop)
+            usage = await stack.enter_async_context(look)
+        unknown = [name for name in names if usage.ledger.repository(name) is None]
+        report.show(_listed(usage, names, by_size=by_size), usage)
+    for name in unknown:
+        typer.echo(f"registry-server: {RepositoryUnknown(name.text)}", err=True)
+    return FAILED if unknown or usage.trouble or usage.unreadable else 0
+
+
+def _listed(
+    usage: Usage, names: Sequence[RepositoryName], *, by_size: bool
+) -> Iterator[RepositoryUsage]:
+    chosen = frozenset(names)
+    for one in usage.ledger.repositories(by_size=by_size):
+        if not chosen or one.name in chosen:
+            yield one

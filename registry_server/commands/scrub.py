@@ -1,0 +1,150 @@
+"""`registry-server scrub`: find damage, say so, and repair it if asked to.
+
+Exit codes: 0 nothing is wrong, or all that was is repaired; 1 something is left, or the storage
+could not be worked with; 2 the call or the configuration can't be used; 3 interrupted, and the
+next scrub goes on from there. Notes (`Kind.is_note`) make none of these 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import asdict
+from typing import Annotated, Protocol
+
+import typer
+
+from registry_server.commands import progress
+from registry_server.commands.common import (
+    FAILED,
+    INTERRUPTED,
+    ConfigFile,
+    RootFolder,
+    fail,
+    opened,
+    settings_of_storage,
+)
+from registry_server.commands.sizes import format_size, parse_size
+from registry_server.config import Settings
+from storage.errors import AlreadyRunning
+from storage.maintenance.scrub.findings import Finding, shown
+from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
+
+
+def scrub(
+    config: ConfigFile = None,
+    root: RootFolder = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be; corrupt blobs go to quarantine.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Begin anew instead of where the last was interrupted."),
+    ] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Blobs to read at once.")] = 2,
+    rate: Annotated[
+        str | None, typer.Option(help="Bytes per second in all, as 50MB or 100MiB; else no limit.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
+    ] = False,
+) -> None:
+    """Read and hash every blob, and check links and manifests. Safe while the registry serves.
+
+    Exit code 1 when damage is left, 3 when interrupted: the next scrub goes on from there.
+    """
+    options = Options(repair=repair, restart=restart, parallel=parallel, rate=_rate(rate))
+    settings = settings_of_storage(config, root)
+    # What is wrong on the disk is a finding; the log would say it a second time.
+    logging.getLogger("storage").setLevel(logging.CRITICAL)
+    logging.getLogger("storage.maintenance.scrub").setLevel(logging.WARNING)
+    report = JsonReport() if as_json else TextReport()
+    summary = asyncio.run(_run(settings, options, report))
+    report.end(summary)
+    if summary.position:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(FAILED if summary.errors else 0)
+
+
+async def _run(settings: Settings, options: Options, report: Listener) -> Summary:
+    try:
+        async with opened(settings) as driver:
+            with progress.shown() as shown_progress:
+                work = Scrub(driver, options, report, shown_progress)
+                await _until_signalled(work)
+            return work.summary
+    except AlreadyRunning as error:
+        fail(str(error), FAILED)
+    except OSError as error:
+        fail(f"the storage can't be worked with: {error}", FAILED)
+
+
+async def _until_signalled(work: Scrub) -> None:
+    """Run to the end, or until SIGINT or SIGTERM; then what was done is written down."""
+    task = asyncio.ensure_future(work.run())
+    with progress.on_signals(task.cancel):
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+def _rate(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        rate = parse_size(text)
+    except ValueError as error:
+        fail(f"--rate {text!r} {error}")
+    if not rate:
+        fail("--rate must be more than nothing")
+    return rate
+
+
+class Report(Listener, Protocol):
+    """What a scrub says on stdout."""
+
+    def end(self, summary: Summary) -> None:
+        """Say what was done."""
+
+
+class TextReport:
+    """A line for each finding, as it is found, and some for the summary."""
+
+    def found(self, finding: Finding) -> None:
+        """Print a finding."""
+        result = "repaired: " if finding.repaired else ""
+        how = f" ({result}{finding.how})" if finding.how else ""
+        typer.echo(f"{finding.kind.value} {shown(finding.path)}: {shown(finding.what + how)}")
+
+    def end(self, summary: Summary) -> None:
+        """Print what was done."""
+        if summary.went_on_from:
+            typer.echo(f"went on from an interrupted scrub: {summary.went_on_from}")
+        typer.echo(
+            f"{summary.blobs} blobs ({format_size(summary.size)}) and "
+            f"{summary.repositories} repositories checked"
+        )
+        typer.echo(
+            f"{summary.repaired} repaired, {summary.errors} damaged and left, {summary.notes} notes"
+        )
+        if summary.position:
+            typer.echo(f"interrupted: {summary.position}; the next scrub goes on from there")
+
+
+class JsonReport:
+    """One document, printed piece by piece: a list of findings may be long."""
+
+    def __init__(self) -> None:
+        self._before = '{"findings": [\n'
+
+    def found(self, finding: Finding) -> None:
+        """Print an element of the list."""
+        typer.echo(f"{self._before}{json.dumps(finding.document())}", nl=False)
+        self._before = ",\n"
+
+    def end(self, summary: Summary) -> None:
+        """Print the rest."""
+        begun = self._before if self._before.startswith("{") else "\n"
+        document = {**asdict(summary), "complete": not summary.position}
+        typer.echo(f'{begun}], "summary": {json.dumps(document)}}}')

@@ -1,0 +1,58 @@
+"""What a configuration that was read anew changes, and what has to wait for a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from registry_server.config import Loaded, Settings
+from registry_server.config.section import Section
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+# The listener is bound and the workers are counted at the start. The storage, with its threads,
+# outlives a reload where there is one process, and so it does as if where there are several.
+_FIXED_OF_HTTP = ("net", "addr", "workers")
+_FIXED_OF_STORAGE = ("filesystem",)
+_FIXED = "was changed, which needs a restart: until then its old value stays in force"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The settings to go on with, the keys that changed, and what an operator should see."""
+
+    settings: Settings
+    changed: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def settle(before: Settings, read: Loaded) -> Settled:
+    """Take from what was read all that can change while the registry serves (pure)."""
+    wanted = read.settings
+    http = _with(wanted.http, before.http, _FIXED_OF_HTTP)
+    if _speaks_tls(wanted) != _speaks_tls(before):
+        http = _with(http, before.http, ("tls",))
+    storage = _with(wanted.storage, before.storage, _FIXED_OF_STORAGE)
+    settled = wanted.model_copy(update={"http": http, "storage": storage})
+    fixed = (f"{key} {_FIXED}" for key in _differences(settled, wanted))
+    changed = tuple(_differences(before, settled))
+    return Settled(settled, changed, (*read.warnings, *fixed))
+
+
+def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:
+    return section.model_copy(update={key: getattr(before, key) for key in keys})
+
+
+def _speaks_tls(settings: Settings) -> bool:
+    return settings.http.tls.certificate is not None
+
+
+def _differences(one: Section, other: Section, above: str = "") -> Iterator[str]:
+    """Yield the full key of every value that differs; values may be secrets, and are not said."""
+    for name in type(one).model_fields:
+        left, right = getattr(one, name), getattr(other, name)
+        if isinstance(left, Section) and isinstance(right, Section):
+            yield from _differences(left, right, f"{above}{name}.")
+        elif left != right:
+            yield f"{above}{name}"

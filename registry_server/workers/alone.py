@@ -1,0 +1,66 @@
+"""The one process that serves where several are not needed: it obeys SIGHUP itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from uvicorn import Config
+
+from registry_server.workers.signals import hold_hangups_back, let_hangups_through
+from registry_server.workers.worker import DrainingServer
+
+logger = logging.getLogger(__name__)
+
+
+class LoneServer(DrainingServer):
+    """A server that has `reload` change it at SIGHUP, while it serves.
+
+    `reload` is called again only when it has returned; signals that came meanwhile are one. What
+    it raises is logged, and the server goes on. It is cancelled when the server drains.
+    """
+
+    def __init__(self, config: Config, reload: Callable[[LoneServer], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._reload = reload
+        self._listeners: list[socket.socket] = []
+        self._hangup = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and accept connections on `sockets`."""
+        self._listeners = list(sockets or [])
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """Serve until told to drain, and obey SIGHUP until then."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
+        task = asyncio.create_task(self._obey())
+        let_hangups_through()
+        try:
+            await super().main_loop()
+        finally:
+            hold_hangups_back()
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def accept_anew(self, context: ssl.SSLContext) -> None:
+        """Have connections from now on speak TLS by `context`; nobody waits or is refused."""
+        before, self.config.ssl = list(self.servers), context
+        await self.accept(self._listeners)
+        for server in before:
+            self.servers.remove(server)
+            server.close()
+
+    async def _obey(self) -> None:
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            logger.info("received SIGHUP")
+            try:
+                await self._reload(self)
+            except Exception:
+                logger.exception("the reload failed; the registry goes on")

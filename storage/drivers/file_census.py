@@ -1,0 +1,70 @@
+"""Every file below a root folder, whoever put it there: for counting what is on the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+class CountedFile(NamedTuple):
+    """A file: its path as a driver has it, its size in bytes, its last change in ns since 1970."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+# Called with a path, as a driver has it, that can't be read, and with what the system said.
+Complain: TypeAlias = Callable[[str, OSError], None]
+
+
+class FileCensus:
+    """The files below `root`, a folder. Everything here blocks."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fspath(root)
+
+    def files(
+        self, path: str, complain: Complain, apart: Collection[str] = ()
+    ) -> Iterator[CountedFile]:
+        """Yield the files at any depth below a folder, in no order, without the paths `apart`.
+
+        A symbolic link is no file, and is not followed, for it may lead to what was counted
+        already; `path` itself may be one. What goes away meanwhile is left out.
+        """
+        waiting = [path]
+        while waiting:
+            folder = waiting.pop()
+            for entry in self._entries(folder, complain):
+                at = f"{folder}/{entry.name}" if folder else entry.name
+                if at in apart:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(at)
+                elif entry.is_file(follow_symlinks=False):
+                    yield from _counted(at, entry, complain)
+
+    def _entries(self, folder: str, complain: Complain) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(f"{self._root}/{folder}") as entries:
+                return list(entries)
+        except _ABSENT:
+            return []
+        except OSError as error:
+            complain(folder, error)
+            return []
+
+
+def _counted(path: str, entry: os.DirEntry[str], complain: Complain) -> Iterator[CountedFile]:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except _ABSENT:
+        return
+    except OSError as error:
+        complain(path, error)
+        return
+    yield CountedFile(path, found.st_size, found.st_mtime_ns)

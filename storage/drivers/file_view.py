@@ -1,0 +1,106 @@
+"""Synchronous reads of files below a root folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from storage.drivers.base import SMALL, FileInfo
+from storage.drivers.folders import Folders
+from storage.errors import PathNotFound
+
+# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
+# leads to itself, is nothing either.
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+
+
+class FileView:
+    """Synchronous reads below a root folder."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._folders = Folders()
+
+    def names(self, path: str) -> list[str]:
+        """Name the entries of a folder."""
+        try:
+            return os.listdir(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return []
+
+    def folders(self, path: str) -> list[str]:
+        """Name the folders in a folder; those of a large one are not read twice."""
+        try:
+            return self._folders.names(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return []
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Read at most `limit` bytes of a file."""
+        try:
+            fd = os.open(self._at(path), os.O_RDONLY)
+            try:
+                return _read_all(fd, limit)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise absence(path, error) from None
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Look at a file."""
+        found = self._look(path)
+        if found is None or stat.S_ISDIR(found.st_mode):
+            return None
+        return FileInfo(size=found.st_size, modified_ns=found.st_mtime_ns)
+
+    def use(self, path: str) -> FileInfo | None:
+        """Look at a file, and have its last change be now."""
+        try:
+            os.utime(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
+        return self.stat(path)
+
+    def modified(self, path: str) -> int | None:
+        """Tell when entries of a folder last came or went."""
+        found = self._look(path)
+        return None if found is None else found.st_mtime_ns
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is a file or a folder."""
+        return self._look(path) is not None
+
+    def _look(self, path: str) -> os.stat_result | None:
+        try:
+            return os.stat(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def absence(path: str, error: OSError) -> Exception:
+    """Return what to raise where a path can't be read: other errors than absence as they are."""
+    return PathNotFound(path) if error.errno in ABSENT else error
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    data = os.read(fd, limit)
+    if not data or len(data) == limit:
+        return data
+    parts = [data]
+    held = len(data)
+    while held < limit and (more := os.read(fd, limit - held)):
+        parts.append(more)
+        held += len(more)
+    return b"".join(parts)

@@ -1,0 +1,64 @@
+"""A whole collection: the plan, what comes of it, and that there is one at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from storage import paths
+from storage.drivers.base import Driver
+from storage.maintenance.garbage.ledger import Ledger
+from storage.maintenance.garbage.plan import Options, Plan, make_plan
+from storage.maintenance.garbage.rubbish import Rubbish
+from storage.maintenance.garbage.sweep import Sweep, Swept
+from storage.maintenance.progress import Progress, Silence, Stop
+
+CLAIM = "collection"
+
+
+@asynccontextmanager
+async def planned(
+    driver: Driver,
+    options: Options,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> AsyncIterator[Plan]:
+    """Plan a collection that nobody else does meanwhile; raise `AlreadyRunning` or `Stopped`.
+
+    The plan may be printed, and carried out once, until the context ends.
+    """
+    async with driver.claim(CLAIM):
+        ledger = await driver.batch(lambda _: Ledger())
+        try:
+            yield await make_plan(driver, ledger, options, progress or Silence(), stop or Stop())
+        finally:
+            ledger.close()
+
+
+async def carry_out(
+    driver: Driver, plan: Plan, progress: Progress | None = None, stop: Stop | None = None
+) -> Swept:
+    """Remove what a plan says; return what was, as far as `stop` let it."""
+    progress, stop = progress or Silence(), stop or Stop()
+    sweep = Sweep(driver, plan, progress, stop)
+    rubbish = Rubbish(driver, plan, sweep.swept, progress, stop)
+    await sweep.manifests()
+    await sweep.links()
+    await rubbish.histories()
+    if not plan.trouble:
+        await sweep.blobs()
+    await rubbish.rest()
+    sweep.swept.was_stopped = stop.is_wished
+    if not stop.is_wished:
+        await driver.note(paths.COLLECTED, json.dumps(asdict(sweep.swept)).encode())
+    return sweep.swept
+
+
+async def seconds_since_last(driver: Driver) -> float:
+    """Return how long ago a collection came to its end here, however many servers there are."""
+    found = await driver.stat(paths.COLLECTED)
+    return math.inf if found is None else time.time() - found.modified

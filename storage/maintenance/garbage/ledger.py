@@ -1,0 +1,305 @@
+"""What a collection knows, in a database that grows on disk and not in memory.
+
+A registry may hold millions of blobs. The database is a private file of SQLite's, which it writes
+only once its cache is full, and deletes when it is closed: small registries never touch the disk,
+and a disk that is full can still be collected.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from storage.digest import Digest
+from storage.names import RepositoryName
+
+_CACHE_KIB = 64 << 10
+
+_SCHEMA = """
+-- Every blob that lies on the disk; `version` is what changes when it is used.
+CREATE TABLE blob (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, version INTEGER NOT NULL, old INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+-- What a manifest that stays names or is, by repository; if not `sure`, it only may.
+CREATE TABLE used (
+    digest TEXT, repository INTEGER, sure INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (digest, repository)
+) WITHOUT ROWID;
+-- What the manifests of the repository that is being marked name.
+CREATE TABLE needs (manifest TEXT, digest TEXT);
+CREATE INDEX needs_manifest ON needs (manifest);
+-- Every manifest, and why it stays; those that go belong to a `family` that goes together.
+CREATE TABLE manifest (
+    repository INTEGER, digest TEXT, reason TEXT, family INTEGER, rank INTEGER,
+    PRIMARY KEY (repository, digest)
+) WITHOUT ROWID;
+CREATE INDEX manifest_family ON manifest (family, rank) WHERE family IS NOT NULL;
+-- Within a family: if the one is used after all, the other stays as well.
+CREATE TABLE hangs_on (family INTEGER, upper TEXT, lower TEXT);
+CREATE INDEX hangs_on_family ON hangs_on (family);
+-- Layer links that no manifest of their repository needs, and the content they lead to.
+CREATE TABLE loose (
+    repository INTEGER, digest TEXT, content TEXT, PRIMARY KEY (repository, digest)
+) WITHOUT ROWID;
+CREATE VIEW unused AS
+    SELECT * FROM blob WHERE NOT EXISTS (SELECT 1 FROM used WHERE used.digest = blob.digest);
+"""
+
+
+class SurveyedBlob(NamedTuple):
+    """A blob as the survey found it; `old` when its last change is longer ago than the grace."""
+
+    digest: Digest
+    size: int
+    version: int
+    old: bool
+
+
+class LooseLink(NamedTuple):
+    """The link of a blob that no manifest of its repository needs."""
+
+    repository: RepositoryName
+    digest: Digest
+    content: Digest
+
+
+class Member(NamedTuple):
+    """A manifest of a repository."""
+
+    repository: RepositoryName
+    digest: Digest
+
+
+class Family(NamedTuple):
+    """Manifests of one repository that hang together, those that name others first."""
+
+    number: int
+    repository: RepositoryName
+    members: tuple[Digest, ...]
+    hangs_on: tuple[tuple[Digest, Digest], ...]
+
+
+class Verdict(NamedTuple):
+    """A manifest, and why it stays; None when it goes."""
+
+    repository: RepositoryName
+    digest: Digest
+    reason: str | None
+
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Ledger:
+    """One collection's database. Calls block, and come one at a time, from any thread."""
+
+    def __init__(self) -> None:
+        # An empty name is SQLite's for a file that has none.
+        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.executescript(_SCHEMA)
+        self._families = 0
+
+    def close(self) -> None:
+        """Drop everything; calling it twice does nothing."""
+        self._db.close()
+
+    # The survey
+
+    def add_blobs(self, blobs: Iterable[SurveyedBlob]) -> None:
+        """Take note of blobs that lie on the disk."""
+        rows = ((str(one.digest), one.size, one.version, one.old) for one in blobs)
+        self._many("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", rows)
+
+    def blob(self, digest: Digest) -> SurveyedBlob | None:
+        """Return what the survey found of a blob."""
+        found = self._one("SELECT size, version, old FROM blob WHERE digest = ?", str(digest))
+        return None if found is None else SurveyedBlob(digest, found[0], found[1], bool(found[2]))
+
+    def version(self, digest: Digest) -> int | None:
+        """Return the version a blob had in the survey; None when it was not there."""
+        found = self.blob(digest)
+        return None if found is None else found.version
+
+    # The marks
+
+    def add_repository(self, name: RepositoryName) -> int:
+        """Number a repository."""
+        self._db.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (name.text,))
+        return self._number("SELECT id FROM repository WHERE name = ?", name.text)
+
+    def use(self, repository: int, digests: Iterable[Digest]) -> None:
+        """Take note that a repository needs content."""
+        rows = ((str(digest), repository) for digest in digests)
+        self._many("INSERT OR IGNORE INTO used (digest, repository) VALUES (?, ?)", rows)
+
+    def use_perhaps(self, repository: int, digests: Iterable[Digest]) -> None:
+        """Take note that a repository may need content: nobody can tell."""
+        rows = ((str(digest), repository) for digest in digests)
+        self._many("INSERT OR IGNORE INTO used VALUES (?, ?, 0)", rows)
+
+    def uses(self, repository: int, digest: Digest) -> bool:
+        """Tell whether a repository needs content."""
+        query = "SELECT 1 FROM used WHERE digest = ? AND repository = ?"
+        return self._one(query, str(digest), repository) is not None
+
+    def note_needs(self, manifest: Digest, blobs: Iterable[Digest]) -> None:
+        """Take note of what a manifest names, until its repository is marked."""
+        rows = ((str(manifest), str(blob)) for blob in blobs)
+        self._many("INSERT INTO needs VALUES (?, ?)", rows)
+
+    def use_needs_of_kept(self, repository: int) -> None:
+        """Have a repository need its manifests that stay, and what they name."""
+        for query in (
+            "INSERT OR IGNORE INTO used SELECT digest, repository, 1 FROM manifest "
+            "WHERE repository = ? AND family IS NULL",
+            "INSERT OR IGNORE INTO used SELECT needs.digest, repository, 1 FROM manifest "
+            "JOIN needs ON needs.manifest = manifest.digest "
+            "WHERE repository = ? AND family IS NULL",
+        ):
+            self._db.execute(query, (repository,))
+        self._db.execute("DELETE FROM needs")
+
+    def keep_manifests(self, repository: int, reasons: Iterable[tuple[Digest, str]]) -> None:
+        """Take note of manifests that stay, and why."""
+        rows = ((repository, str(digest), reason) for digest, reason in reasons)
+        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL)", rows)
+
+    def doom_family(
+        self, repository: int, members: Iterable[Digest], hangs_on: Iterable[tuple[Digest, Digest]]
+    ) -> None:
+        """Take note of manifests that go together, in this order."""
+        self._families += 1
+        number = self._families
+        rows = ((repository, str(one), number, rank) for rank, one in enumerate(members))
+        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?)", rows)
+        pairs = ((number, str(upper), str(lower)) for upper, lower in hangs_on)
+        self._many("INSERT INTO hangs_on VALUES (?, ?, ?)", pairs)
+
+    def add_loose_links(self, repository: int, links: Iterable[tuple[Digest, Digest]]) -> None:
+        """Take note of layer links that nothing needs, with the content they lead to."""
+        rows = ((repository, str(digest), str(content)) for digest, content in links)
+        self._many("INSERT OR REPLACE INTO loose VALUES (?, ?, ?)", rows)
+
+    def tie(self, repository: int, digests: Iterable[Digest]) -> None:
+        """Take note that a repository needs content after all: its links are not loose."""
+        rows = [(repository, str(digest)) for digest in digests]
+        for query in (
+            "INSERT OR IGNORE INTO used (repository, digest) VALUES (?, ?)",
+            "INSERT OR IGNORE INTO used (repository, digest) "
+            "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
+            "DELETE FROM loose WHERE repository = ? AND digest = ?",
+        ):
+            self._many(query, rows)
+
+    def leave_alone(self, name: RepositoryName) -> None:
+        """Have nothing of a repository go after all."""
+        number = self.add_repository(name)
+        self._db.execute("DELETE FROM manifest WHERE repository = ? AND family > 0", (number,))
+        self._db.execute("DELETE FROM loose WHERE repository = ?", (number,))
+
+    # What goes
+
+    def families(self, after: int, limit: int) -> list[Family]:
+        """Return the next families whose numbers are greater than `after`."""
+        query = "SELECT DISTINCT family FROM manifest WHERE family > ? ORDER BY family LIMIT ?"
+        return [self._family(number) for (number,) in self._db.execute(query, (after, limit))]
+
+    def _family(self, number: int) -> Family:
+        query = (
+            "SELECT name, digest FROM manifest JOIN repository ON repository.id = repository "
+            "WHERE family = ? ORDER BY rank"
+        )
+        found = list(self._db.execute(query, (number,)))
+        pairs = self._db.execute("SELECT upper, lower FROM hangs_on WHERE family = ?", (number,))
+        return Family(
+            number,
+            RepositoryName(found[0][0]),
+            tuple(Digest.parse(digest) for _, digest in found),
+            tuple((Digest.parse(upper), Digest.parse(lower)) for upper, lower in pairs),
+        )
+
+    def loose_links(self, after: LooseLink | None, limit: int) -> list[LooseLink]:
+        """Return the next loose links behind `after`."""
+        start = (self.add_repository(after.repository), str(after.digest)) if after else (0, "")
+        query = (
+            "SELECT name, loose.digest, content FROM loose "
+            "JOIN repository ON repository.id = loose.repository "
+            "WHERE (loose.repository, loose.digest) > (?, ?) "
+            "ORDER BY loose.repository, loose.digest LIMIT ?"
+        )
+        return [
+            LooseLink(RepositoryName(name), Digest.parse(digest), Digest.parse(content))
+            for name, digest, content in self._db.execute(query, (*start, limit))
+        ]
+
+    def unused(self, after: Digest | None, limit: int) -> list[SurveyedBlob]:
+        """Return the next old blobs behind `after` that nothing uses."""
+        query = (
+            "SELECT digest, size, version, old FROM unused WHERE old AND digest > ? "
+            "ORDER BY digest LIMIT ?"
+        )
+        rows = self._db.execute(query, (str(after or ""), limit))
+        return [SurveyedBlob(Digest.parse(row[0]), row[1], row[2], bool(row[3])) for row in rows]
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Yield every manifest, by repository, and why it stays."""
+        query = (
+            "SELECT name, digest, reason FROM manifest "
+            "JOIN repository ON repository.id = repository ORDER BY name, digest"
+        )
+        for name, digest, reason in self._db.execute(query):
+            yield Verdict(RepositoryName(name), Digest.parse(digest), reason)
+
+    def young(self) -> Iterator[SurveyedBlob]:
+        """Yield the blobs that nothing uses and that are too young to go."""
+        query = "SELECT digest, size, version, old FROM unused WHERE NOT old ORDER BY digest"
+        for digest, size, version, old in self._db.execute(query):
+            yield SurveyedBlob(Digest.parse(digest), size, version, bool(old))
+
+    # Sums
+
+    def sum_of_blobs(self) -> tuple[int, int]:
+        """Return how many blobs lie on the disk, and how many bytes they have."""
+        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM blob")
+
+    def sum_of_unused(self) -> tuple[int, int]:
+        """Return how many old blobs nothing uses, and how many bytes they have."""
+        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unused WHERE old")
+
+    def sum_of_young(self) -> tuple[int, int]:
+        """Return how many blobs nothing uses that are too young, and how many bytes they have."""
+        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unused WHERE NOT old")
+
+    def count_of_doomed(self) -> int:
+        """Return how many manifests go."""
+        return self._number("SELECT count(*) FROM manifest WHERE family IS NOT NULL")
+
+    def count_of_kept(self) -> int:
+        """Return how many manifests stay."""
+        return self._number("SELECT count(*) FROM manifest WHERE family IS NULL")
+
+    def count_of_loose(self) -> int:
+        """Return how many links go."""
+        return self._number("SELECT count(*) FROM loose")
+
+    def _sum(self, query: str) -> tuple[int, int]:
+        ((count, size),) = self._db.execute(query)
+        return count, size
+
+    def _number(self, query: str, *given: object) -> int:
+        ((number,),) = self._db.execute(query, given)
+        assert isinstance(number, int)
+        return number
+
+    def _one(self, query: str, *given: object) -> Row | None:
+        found: Row | None = self._db.execute(query, given).fetchone()
+        return found
+
+    def _many(self, query: str, rows: Iterable[Row]) -> None:
+        self._db.execute("BEGIN")
+        self._db.executemany(query, rows)
+        self._db.execute("COMMIT")

@@ -1,0 +1,84 @@
+"""The plan of a collection: made while serving, printed or carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from storage.digest import Digest
+from storage.drivers.base import Driver, View
+from storage.maintenance.garbage.ledger import Ledger
+from storage.maintenance.garbage.marking import mark
+from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
+from storage.maintenance.progress import Progress, Stop
+from storage.maintenance.tolerant import TolerantView, Trouble
+from storage.names import RepositoryName
+from storage.paths import CLOCK
+from storage.registry import walk
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is to go: what nothing has used for `grace` seconds, untagged manifests too or not."""
+
+    grace: float
+    delete_untagged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would go, why the rest stays, and what could not be found out.
+
+    `ledger` has all that is many. While there is `trouble` no bytes go, for who knows what those
+    parts of the tree need that can't be read.
+    """
+
+    ledger: Ledger
+    options: Options
+    young_after: int
+    repositories: tuple[RepositoryName, ...]
+    trouble: tuple[Trouble, ...]
+    unreadable: tuple[tuple[RepositoryName, Digest], ...]
+
+
+async def make_plan(
+    driver: Driver, ledger: Ledger, options: Options, progress: Progress, stop: Stop
+) -> Plan:
+    """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
+    young_after = await _young_after(driver, options)
+    await survey(driver, ledger, young_after, progress, stop)
+    await _barrier(driver)
+    trouble: list[Trouble] = []
+    names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
+    unreadable: list[tuple[RepositoryName, Digest]] = []
+    for done, name in enumerate(names):
+        stop.heed()
+        job = partial(mark_tolerantly, ledger, name, options, trouble)
+        unreadable += [(name, digest) for digest in await driver.batch(job)]
+        progress.step("marking repositories", done + 1, len(names))
+    return Plan(ledger, options, young_after, names, tuple(trouble), tuple(unreadable))
+
+
+def mark_tolerantly(
+    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], view: View
+) -> tuple[Digest, ...]:
+    """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
+    before = len(trouble)
+    tolerant = TolerantView(view, trouble)
+    unreadable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
+    if len(trouble) > before:
+        ledger.leave_alone(name)
+    return unreadable
+
+
+async def _young_after(driver: Driver, options: Options) -> int:
+    """Return the instant of the storage's own clock, in ns, from which on a change is recent."""
+    await driver.note(CLOCK, b"")
+    now = await driver.stat(CLOCK)
+    assert now is not None, "just written"
+    return now.modified_ns - max(int(options.grace * 1e9), SHORTEST_GRACE_NS)
+
+
+async def _barrier(driver: Driver) -> None:
+    """Return when everybody who relied on something before has written what relies on it."""
+    await driver.exclusively(lambda _: None)

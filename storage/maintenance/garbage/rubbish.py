@@ -1,0 +1,158 @@
+"""Rubbish: what crashes and deletions leave, which no reader sees and which takes up space.
+
+Temporary files whose writer died, folders that are empty, what tags and subjects remember of
+manifests that are gone, and what lies in the trash. Files of other programs stay, and so do upload
+sessions, which are purged by their age (`stale_uploads`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from storage import paths
+from storage.digest import HEX_LENGTHS
+from storage.drivers.base import Driver, Editor, View
+from storage.links import digests
+from storage.maintenance.garbage.plan import Plan
+from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.progress import Progress, Stop
+from storage.maintenance.tolerant import TolerantView
+from storage.names import RepositoryName, Tag, only_tags
+
+_AT_ONCE = 100
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
+# `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`
+_LEVELS = 5
+
+
+class Item(NamedTuple):
+    """Something to remove; if `unless` names a file that is there by then, it stays."""
+
+    path: str
+    unless: str = ""
+
+
+class Rubbish:
+    """Clears away what is left around what the plan found."""
+
+    def __init__(
+        self, driver: Driver, plan: Plan, swept: Swept, progress: Progress, stop: Stop
+    ) -> None:
+        self._driver = driver
+        self._plan = plan
+        self._swept = swept
+        self._progress = progress
+        self._stop = stop
+
+    async def histories(self) -> None:
+        """Have tags and subjects forget manifests that are gone, before the bytes go."""
+        for done, name in enumerate(self._plan.repositories):
+            await self._clear(partial(_forgotten, name))
+            self._progress.step("tidying links", done + 1, len(self._plan.repositories))
+
+    async def rest(self) -> None:
+        """Remove temporary files, empty folders and the trash."""
+        folders = await self._driver.batch(lambda view: list(_blob_folders(view)))
+        folders += [paths.repository(name) for name in self._plan.repositories]
+        for done, folder in enumerate(folders):
+            await self._clear(partial(self._rubbish, folder))
+            self._progress.step("tidying folders", done + 1, len(folders))
+        await self._clear(lambda view: map(Item, _trash(view)))
+
+    def _rubbish(self, folder: str, view: View) -> Iterator[Item]:
+        if folder.startswith(f"{paths.REPOSITORIES}/"):
+            return _in_repository(view, folder, self._plan.young_after)
+        return _in_folder(view, folder, self._plan.young_after, levels=1)
+
+    async def _clear(self, find: Callable[[View], Iterator[Item]]) -> None:
+        found = await self._driver.batch(lambda view: list(find(TolerantView(view, []))))
+        for start in range(0, len(found), _AT_ONCE):
+            if self._stop.is_wished:
+                return
+            some = found[start : start + _AT_ONCE]
+            await self._driver.exclusively(partial(self._remove, some))
+
+    def _remove(self, items: list[Item], editor: Editor) -> None:
+        for item in items:
+            try:
+                self._swept.rubbish += _remove(editor, item)
+            except OSError as error:
+                self._swept.note_failure(item.path, error)
+
+
+def _remove(editor: Editor, item: Item) -> bool:
+    if item.unless and editor.stat(item.unless) is not None:
+        return False
+    return (
+        editor.remove(item.path) if _is_file(editor, item.path) else editor.remove_empty(item.path)
+    )
+
+
+def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
+    """Yield what is remembered of manifests that are no members any more."""
+    yield from _past_of_tags(name, view)
+    top = paths.referrers_of_all(name)
+    for subject in digests(view, top):
+        for referrer in digests(view, paths.referrers(name, subject)):
+            revision = paths.revision_link(name, referrer)
+            if view.stat(revision) is None:
+                yield Item(paths.referrer_link(name, subject, referrer), unless=revision)
+
+
+def _past_of_tags(name: RepositoryName, view: View) -> Iterator[Item]:
+    for text in only_tags(view.folders(paths.tags(name))):
+        tag = Tag(text)
+        for digest in digests(view, f"{paths.tag(name, tag)}/index"):
+            revision = paths.revision_link(name, digest)
+            if view.stat(revision) is None:
+                yield Item(paths.tag_index_link(name, tag, digest), unless=revision)
+
+
+def _blob_folders(view: View) -> Iterator[str]:
+    for algorithm in HEX_LENGTHS:
+        for short in sorted(view.folders(f"{paths.BLOBS}/{algorithm}")):
+            yield f"{paths.BLOBS}/{algorithm}/{short}"
+
+
+def _in_repository(view: View, folder: str, young_after: int) -> Iterator[Item]:
+    """Yield the rubbish in a repository: not in those below it, nor in its upload sessions."""
+    yield from _in_folder(view, folder, young_after, levels=0)
+    parts = {name for name in view.folders(folder) if name.startswith("_")}
+    for name in sorted(parts - {"_uploads"}):
+        yield from _in_folder(view, f"{folder}/{name}", young_after, _LEVELS)
+    if not parts - {"_uploads", "_referrers"}:
+        scanned = f"{folder}/_referrers/scanned"
+        yield from [Item(scanned)] if view.stat(scanned) is not None else []
+    if parts == {"_uploads"}:  # else the next push would only have to make it again
+        yield from _in_folder(view, f"{folder}/_uploads", young_after, levels=0)
+
+
+def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterator[Item]:
+    """Yield old temporary files, and old folders with nothing in them, `levels` deep."""
+    names = view.names(folder)
+    if not names and _is_old(view.modified(folder), young_after):
+        yield Item(folder)
+    for name in filter(_TEMPORARY.fullmatch, names):
+        found = view.stat(f"{folder}/{name}")
+        if found is not None and _is_old(found.modified_ns, young_after):
+            yield Item(f"{folder}/{name}")
+    if levels and names:
+        for name in view.folders(folder):
+            yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)
+
+
+def _is_old(changed: int | None, young_after: int) -> bool:
+    return changed is not None and changed < young_after
+
+
+def _trash(view: View) -> Iterator[str]:
+    """Yield what lies in the trash: alone on the tree, nobody has anything to do with it."""
+    for name in view.names(paths.TRASH):
+        yield f"{paths.TRASH}/{name}"
+
+
+def _is_file(editor: Editor, path: str) -> bool:
+    return editor.stat(path) is not None or path.startswith(f"{paths.TRASH}/")

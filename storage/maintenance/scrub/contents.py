@@ -1,0 +1,73 @@
+"""The bytes of a blob: read once from beginning to end and hashed, or only asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Driver, FileInfo, OpenFile, View
+from storage.errors import PathNotFound
+from storage.maintenance.scrub.pace import Pace
+
+# More than this many corrupt blobs are found, but not recalled when links are looked at.
+_MOST_RECALLED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a blob's file was found to be: `actual` is what its bytes hash to.
+
+    It is None where no file is. `state` tells, when compared with a later look, whether the file
+    was changed or replaced after the reading began.
+    """
+
+    state: FileInfo | None
+    actual: Digest | None
+
+
+async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
+    """Read and hash what is stored for `digest`; raise OSError when it can't be read."""
+    state = await driver.stat(paths.blob(digest))
+    try:
+        file = await driver.open(paths.blob(digest))
+    except PathNotFound:
+        return Examined(None, None)
+    try:
+        return Examined(state, await _hash(file, digest.algorithm, pace))
+    finally:
+        await file.close()
+
+
+async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
+    hasher = hashlib.new(algorithm)
+    async for chunk in file.stream(0, file.size):
+        await asyncio.to_thread(hasher.update, chunk)
+        await pace.spend(len(chunk))
+    return Digest(algorithm, hasher.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Answers for links whether what they lead to is there.
+
+    `corrupt` are blobs known to be so and still in their places: whoever leads there should know.
+    """
+
+    corrupt: set[Digest] = field(default_factory=set)
+
+    def recall(self, digest: Digest) -> None:
+        """Remember that a blob is corrupt, unless there are very many."""
+        if len(self.corrupt) < _MOST_RECALLED:
+            self.corrupt.add(digest)
+
+    def lacks(self, view: View, digest: Digest) -> str | None:
+        """Return what is wrong with the bytes of `digest`, as far as a look tells; None if fine."""
+        found = view.stat(paths.blob(digest))
+        if found is None:
+            return "is not there"
+        if not found.size and not digest.is_empty:
+            return "was cut to nothing"
+        return "is corrupt" if digest in self.corrupt else None

@@ -1,0 +1,117 @@
+"""How far a scrub came: what it has done and found, written down now and then."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from storage.digest import Digest
+from storage.drivers.base import Driver
+from storage.errors import StorageError
+from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
+from storage.maintenance.scrub.places import POSITION
+
+# Seconds after which going on would vouch for what was looked at too long ago.
+OLDEST = 7 * 86400.0
+_VERSION = 1
+_MOST_FINDINGS = 1000
+_LONGEST = 4 << 20
+
+
+class Stage(Enum):
+    """What is being looked at; `after` of a course is a digest, then a repository's name."""
+
+    BLOBS = "blobs"
+    REPOSITORIES = "repositories"
+
+
+@dataclass(slots=True)
+class Course:
+    """What has been done so far, over interruptions.
+
+    Everything up to and with `after` is done. `size` is in bytes. All findings are counted, by
+    kind and whether they were repaired; the first thousand are kept.
+    """
+
+    repairs: bool
+    stage: Stage = Stage.BLOBS
+    after: str = ""
+    blobs: int = 0
+    size: int = 0
+    repositories: int = 0
+    counts: Counter[tuple[Kind, bool]] = field(default_factory=Counter)
+    findings: dict[tuple[str, ...], Finding] = field(default_factory=dict)
+    went_on_from: str = ""
+
+    def add(self, finding: Finding) -> bool:
+        """Take note of a finding; False when it was found before the interruption already."""
+        # As it is written down, for that is what it is compared with.
+        key = (finding.kind.value, shown(finding.path), shown(finding.what))
+        if key in self.findings and not self.findings[key].repaired:
+            return False
+        self.counts[finding.kind, finding.repaired] += 1
+        if len(self.findings) < _MOST_FINDINGS:
+            self.findings[key] = finding
+        return True
+
+    @property
+    def position(self) -> str:
+        """Say how far this came."""
+        return f"{self.stage.value} after {self.after}" if self.after else self.stage.value
+
+    async def note(self, driver: Driver) -> None:
+        """Write this down, for `recall`."""
+        document = {
+            "version": _VERSION,
+            "noted": time.time(),
+            "repairs": self.repairs,
+            "stage": self.stage.value,
+            "after": self.after,
+            "blobs": self.blobs,
+            "size": self.size,
+            "repositories": self.repositories,
+            "counts": [[kind.value, mended, n] for (kind, mended), n in self.counts.items()],
+            "findings": [finding.document() for finding in self.findings.values()],
+        }
+        await driver.note(POSITION, json.dumps(document).encode())
+
+
+async def recall(driver: Driver, *, repairs: bool) -> Course | None:
+    """Return the course of a scrub that was interrupted, if it can be gone on with.
+
+    One that repairs does not go on with one that did not: what that passed is unrepaired.
+    """
+    try:
+        document = json.loads(await driver.read(POSITION, _LONGEST))
+        course = _course(document)
+        is_recent = abs(time.time() - float(document["noted"])) < OLDEST
+    except (StorageError, ValueError, KeyError, TypeError):
+        return None
+    return course if is_recent and (course.repairs or not repairs) else None
+
+
+def _course(document: Mapping[str, Any]) -> Course:
+    if document["version"] != _VERSION:
+        raise ValueError("of another version")
+    course = Course(
+        repairs=bool(document["repairs"]),
+        stage=Stage(document["stage"]),
+        after=str(document["after"]),
+        blobs=int(document["blobs"]),
+        size=int(document["size"]),
+        repositories=int(document["repositories"]),
+    )
+    if course.after and course.stage is Stage.BLOBS:
+        Digest.parse(course.after)
+    for finding in map(read_finding, document["findings"]):
+        course.add(finding)
+    course.counts = Counter(
+        {(Kind(k), bool(mended)): int(n) for k, mended, n in document["counts"]}
+    )
+    course.went_on_from = course.position
+    return course

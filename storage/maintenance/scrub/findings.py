@@ -1,0 +1,121 @@
+"""What a scrub finds: what is wrong, where, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from storage.digest import Digest
+from storage.errors import StorageError
+from storage.names import RepositoryName
+
+
+class Kind(Enum):
+    """What is wrong."""
+
+    CORRUPT_BLOB = "corrupt-blob"
+    UNREADABLE = "unreadable"
+    DAMAGED_LINK = "damaged-link"
+    DEAD_LINK = "dead-link"
+    DEAD_TAG = "dead-tag"
+    BAD_MANIFEST = "bad-manifest"
+    MISSING_BLOB = "missing-blob"
+    # Notes from here on: nothing is lost, and this registry works with it as it is.
+    MISSING_CHILD = "missing-child"
+    UNCHECKED_MANIFEST = "unchecked-manifest"
+    UNTIDY_LINK = "untidy-link"
+    STALE_HISTORY = "stale-history"
+    STALE_REFERRER = "stale-referrer"
+    UNLISTED_REFERRER = "unlisted-referrer"
+    LEFTOVER = "leftover"
+    FOREIGN = "foreign"
+
+    @property
+    def is_note(self) -> bool:
+        """Whether this is worth knowing, and no damage."""
+        return self in _NOTES
+
+
+_NOTES = frozenset(
+    {
+        Kind.MISSING_CHILD,
+        Kind.UNCHECKED_MANIFEST,
+        Kind.UNTIDY_LINK,
+        Kind.STALE_HISTORY,
+        Kind.STALE_REFERRER,
+        Kind.UNLISTED_REFERRER,
+        Kind.LEFTOVER,
+        Kind.FOREIGN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at `path`, which is relative to the storage's root.
+
+    `what` says it in words. `how` says how it was repaired, or what would help; it is empty when
+    nothing has to be done, or nobody can know what.
+    """
+
+    kind: Kind
+    path: str
+    what: str
+    repository: RepositoryName | None = None
+    digest: Digest | None = None
+    how: str = ""
+    repaired: bool = False
+
+    def left(self, how: str) -> Finding:
+        """Return the same, not repaired."""
+        return replace(self, how=how, repaired=False)
+
+    def mended(self, how: str) -> Finding:
+        """Return the same, repaired."""
+        return replace(self, how=how, repaired=True)
+
+    def document(self) -> dict[str, object]:
+        """Return the same as a JSON document, from which `read_finding` makes it again."""
+        return {
+            "kind": self.kind.value,
+            "severity": "note" if self.kind.is_note else "error",
+            "repository": None if self.repository is None else self.repository.text,
+            "digest": None if self.digest is None else str(self.digest),
+            "path": shown(self.path),
+            "what": shown(self.what),
+            "how": shown(self.how),
+            "repaired": self.repaired,
+        }
+
+
+def read_finding(document: Any) -> Finding:
+    """Make a finding from its document; raise ValueError for anything else."""
+    try:
+        repository, digest = document["repository"], document["digest"]
+        return Finding(
+            kind=Kind(document["kind"]),
+            path=str(document["path"]),
+            what=str(document["what"]),
+            repository=None if repository is None else RepositoryName.parse(repository),
+            digest=None if digest is None else Digest.parse(digest),
+            how=str(document["how"]),
+            repaired=bool(document["repaired"]),
+        )
+    except (KeyError, TypeError, AttributeError, StorageError) as error:
+        raise ValueError(f"not a finding: {error!r}") from None
+
+
+def shown(text: str) -> str:
+    """Return what came from a disk in printable characters, on one line.
+
+    Bytes that are not UTF-8 are surrogates by then, and become `\\xff` and the like.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,120 @@
+"""Folders of the tree, and what is in them that does not belong there.
+
+Such things are reported and never touched, nor is anything below them looked at: they are
+somebody's, and do no harm.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import TypeVar
+
+from storage.digest import HEX_LENGTHS, Digest
+from storage.drivers.base import Driver, View
+from storage.errors import DigestInvalid
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.tolerant import TolerantView, Trouble
+from storage.names import RepositoryName
+
+T = TypeVar("T")
+
+# What a write leaves when the machine stops before its rename; younger ones are under way.
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
+_UNDER_WAY = 3600.0
+
+
+class Listing:
+    """Names what should be in folders, and collects findings about all else."""
+
+    def __init__(self, view: View, name: RepositoryName | None = None) -> None:
+        self._trouble: list[Trouble] = []
+        self._name = name
+        self._strays: list[Finding] = []
+        self.view = TolerantView(view, self._trouble)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found so far."""
+        unread = dict.fromkeys(self._trouble)
+        return self._strays + [
+            Finding(Kind.UNREADABLE, one.path, f"it can't be read: {one.reason}", self._name)
+            for one in unread
+        ]
+
+    def folders(
+        self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
+    ) -> list[str]:
+        """Name the folders in `path` that are ours, in order; other than `files` are strays."""
+        folders, strays = self._sorted(path, is_ours, files)
+        if strays:
+            # A file may have gone, and a folder may have come, between the two looks.
+            strays = strays & self._sorted(path, is_ours, files)[1]
+            self._strays += filter(None, [self._stray(path, *stray) for stray in sorted(strays)])
+        return folders
+
+    def digests(
+        self, path: str, files: Collection[str] = (), skip: Collection[str] = ()
+    ) -> Iterator[Digest]:
+        """Yield the digests that `path` has a folder for, in order.
+
+        `files` may be in those folders; folders named in `skip` may be there as well.
+        """
+        for algorithm in self.folders(path, HEX_LENGTHS.__contains__):
+            below = f"{path}/{algorithm}"
+            for hex in self.folders(below, partial(is_digest, algorithm)):
+                self.folders(f"{below}/{hex}", skip.__contains__, files)
+                yield Digest(algorithm, hex)
+
+    def _sorted(
+        self, path: str, is_ours: Callable[[str], bool], files: Collection[str]
+    ) -> tuple[list[str], set[tuple[str, str]]]:
+        """Return the folders that are ours, and all strays with what they are."""
+        names, folders = self.view.names(path), frozenset(self.view.folders(path))
+        ours = [name for name in sorted(names) if name in folders and is_ours(name)]
+        others = set(names).difference(ours, files)
+        return ours, {(one, _described(one, one in folders, is_ours(one))) for one in others}
+
+    def _stray(self, path: str, name: str, what: str) -> Finding | None:
+        whole = f"{path}/{name}"
+        if not _TEMPORARY.fullmatch(name):
+            return Finding(Kind.FOREIGN, whole, what, self._name)
+        found = self.view.stat(whole)
+        if found is None or time.time() - found.modified < _UNDER_WAY:
+            return None
+        return Finding(Kind.LEFTOVER, whole, "a write that was cut off left this", self._name)
+
+
+async def listed(
+    driver: Driver,
+    found: Callable[[Finding], None],
+    job: Callable[[Listing], T],
+    name: RepositoryName | None = None,
+) -> T:
+    """Run `job` with a listing, off the event loop, and report what it found in passing."""
+
+    def run(view: View) -> tuple[T, list[Finding]]:
+        listing = Listing(view, name)
+        return job(listing), listing.findings
+
+    result, findings = await driver.batch(run)
+    for finding in findings:
+        found(finding)
+    return result
+
+
+def _described(name: str, is_folder: bool, should_be_folder: bool) -> str:
+    if should_be_folder:
+        return "no folder, and where a folder belongs"
+    return f"a {'folder' if is_folder else 'file'} that no registry put here"
+
+
+def is_digest(algorithm: str, hex: str) -> bool:
+    """Tell whether a folder's name is the hex of a digest."""
+    try:
+        Digest.parse(f"{algorithm}:{hex}")
+    except DigestInvalid:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""What a manifest names, looked for in its repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from storage import paths
+from storage.blobs import read_verified
+from storage.digest import Digest
+from storage.drivers.base import View
+from storage.errors import ManifestInvalid
+from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.links import has_blob, is_member
+from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest, sniff_media_type
+from storage.names import RepositoryName
+
+_PUSH_AGAIN = "push the image again"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with a manifest, and what it says it is about."""
+
+    findings: tuple[Finding, ...] = ()
+    subject: Digest | None = None
+
+
+def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> Checked:
+    """Check a manifest of a repository; one that its link does not lead to is not its concern."""
+    if not is_member(view, name, digest) or contents.lacks(view, digest):
+        return Checked()
+    path = paths.revision_link(name, digest)
+    raw = read_verified(view, digest, MANIFEST_LIMIT)
+    if raw is None:
+        what = "the bytes of the manifest are not what it names"
+        return Checked((Finding(Kind.BAD_MANIFEST, path, what, name, digest, _PUSH_AGAIN),))
+    try:
+        manifest = parse_manifest(raw)
+    except ManifestInvalid as error:
+        return Checked((_unparsed(raw, error, Finding(Kind.BAD_MANIFEST, path, "", name, digest)),))
+    lacking = tuple(_lacking(view, contents, name, digest, manifest))
+    return Checked(lacking, manifest.subject.digest if manifest.subject else None)
+
+
+def _unparsed(raw: bytes, error: ManifestInvalid, about: Finding) -> Finding:
+    """Tell a manifest that is served as it is, as older registries took it, from none at all."""
+    try:
+        sniff_media_type(raw)
+    except ManifestInvalid:
+        what, help = f"this is no manifest: {error}", "delete it, or push the image again"
+        return Finding(about.kind, about.path, what, about.repository, about.digest, help)
+    what = f"served as it is, but what it names was not looked for: {error}"
+    return Finding(Kind.UNCHECKED_MANIFEST, about.path, what, about.repository, about.digest)
+
+
+def _lacking(
+    view: View, contents: Contents, name: RepositoryName, digest: Digest, manifest: Manifest
+) -> Iterator[Finding]:
+    """Find what is missing; layers with URLs and subjects need not be here."""
+    path = paths.revision_link(name, digest)
+    for blob in dict.fromkeys(one.digest for one in manifest.blobs if not one.is_foreign):
+        lacking = has_blob(view, contents, name, blob)
+        if lacking is not None:
+            what = f"blob {blob} of this manifest {lacking}"
+            yield Finding(Kind.MISSING_BLOB, path, what, name, digest, _PUSH_AGAIN)
+    for child in dict.fromkeys(one.digest for one in manifest.children):
+        if not is_member(view, name, child) or contents.lacks(view, child):
+            what = f"manifest {child} of this index is not here"
+            yield Finding(Kind.MISSING_CHILD, path, what, name, digest)

@@ -1,0 +1,57 @@
+"""An entry of the referrers index, looked at; it may be one that should be there and is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage import paths
+from storage.blobs import read_verified
+from storage.digest import Digest
+from storage.drivers.base import View
+from storage.errors import ManifestInvalid
+from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.links import is_member, read_text
+from storage.manifests import MANIFEST_LIMIT, parse_manifest
+from storage.names import RepositoryName
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrerLink:
+    """What says that `digest` has `subject`."""
+
+    name: RepositoryName
+    subject: Digest
+    digest: Digest
+
+    @property
+    def path(self) -> str:
+        """Where it lies, or should."""
+        return paths.referrer_link(self.name, self.subject, self.digest)
+
+    def look(self, view: View, contents: Contents) -> Finding | None:
+        """Find it stale, missing, damaged, or untidy; None also when nobody can tell."""
+        text = read_text(view, self.path)
+        if not is_member(view, self.name, self.digest):
+            return self._found(Kind.STALE_REFERRER, "a referrer that is gone") if text else None
+        raw = read_verified(view, self.digest, MANIFEST_LIMIT)
+        if raw is None:
+            return None
+        if _subject(raw) != self.subject:
+            return self._found(Kind.STALE_REFERRER, "no referrer of this") if text else None
+        if text is None:
+            return self._found(Kind.UNLISTED_REFERRER, "a referrer that is not in the index")
+        if text.digest != self.digest:
+            return self._found(Kind.DAMAGED_LINK, f"the link {text.wrong or 'names another'}")
+        return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None
+
+    def _found(self, kind: Kind, what: str) -> Finding:
+        return Finding(kind, self.path, what, self.name, self.digest)
+
+
+def _subject(raw: bytes) -> Digest | None:
+    try:
+        subject = parse_manifest(raw).subject
+    except ManifestInvalid:
+        return None
+    return subject.digest if subject else None

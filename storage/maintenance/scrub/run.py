@@ -1,0 +1,247 @@
+"""A scrub from beginning to end, or from where the last one was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from storage import paths
+from storage.concurrency import to_completion
+from storage.digest import HEX_LENGTHS, Digest
+from storage.drivers.base import Driver, View
+from storage.maintenance.progress import Progress
+from storage.maintenance.scrub.blobs import BlobCheck
+from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.course import Course, Stage, recall
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.listing import Listing, listed
+from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.places import POSITION
+from storage.maintenance.scrub.repairs import Mender
+from storage.maintenance.scrub.repositories import RepositoryCheck
+from storage.names import RepositoryName, is_component
+from storage.registry import walk
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two notes of how far this came.
+_NOTE_EVERY = 10.0
+_NAMES_AT_ONCE = 100
+_BEGINNINGS = 0x10000
+
+_HELP = {
+    Kind.CORRUPT_BLOB: "--repair moves it to quarantine, then it can be pushed again",
+    Kind.UNREADABLE: "look at the disk",
+    Kind.DAMAGED_LINK: "--repair writes it anew where that is certain, or removes it",
+    Kind.DEAD_LINK: "--repair removes it",
+    Kind.DEAD_TAG: "--repair removes the tag; pushing it again heals it",
+    Kind.UNTIDY_LINK: "--repair writes it anew",
+    Kind.STALE_HISTORY: "--repair removes it",
+    Kind.STALE_REFERRER: "--repair removes it",
+    Kind.UNLISTED_REFERRER: "--repair adds it, and so does the next list of referrers",
+    Kind.FOREIGN: "never touched",
+}
+_ABOVE = (
+    ("docker", "registry"),
+    ("docker/registry", "v2"),
+    (paths.ROOT, "blobs", "repositories"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to scrub: `rate` is in bytes per second, `parallel` is how many blobs at once."""
+
+    repair: bool = False
+    restart: bool = False
+    parallel: int = 2
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a scrub did and found, with what it had before an interruption.
+
+    `errors` and `notes` are findings that are left. `position` says how far it came, if it did
+    not come to its end, and `went_on_from` where it began, if not at the beginning. A few blobs
+    count twice when an interruption came while they were read.
+    """
+
+    blobs: int
+    size: int
+    repositories: int
+    repaired: int
+    errors: int
+    notes: int
+    went_on_from: str
+    position: str
+
+
+class Listener(Protocol):
+    """Hears of each finding, from the event loop or a thread, one at a time."""
+
+    def found(self, finding: Finding) -> None:
+        """Something is wrong, or was."""
+
+
+class Scrub:
+    """One run over a whole storage. Cancel `run` to end it; the next one goes on from there."""
+
+    def __init__(
+        self, driver: Driver, options: Options, listener: Listener, progress: Progress
+    ) -> None:
+        self._driver = driver
+        self._options = options
+        self._listener = listener
+        self._progress = progress
+        self._pace = Pace(options.rate)
+        self._contents = Contents()
+        self._course = Course(repairs=options.repair)
+        self._noted_at = time.monotonic()
+        self._is_complete = False
+
+    @property
+    def summary(self) -> Summary:
+        """What was done so far."""
+        course = self._course
+        left = {kind: n for (kind, repaired), n in course.counts.items() if not repaired}
+        return Summary(
+            blobs=course.blobs,
+            size=course.size,
+            repositories=course.repositories,
+            repaired=sum(n for (_, repaired), n in course.counts.items() if repaired),
+            errors=sum(n for kind, n in left.items() if not kind.is_note),
+            notes=sum(n for kind, n in left.items() if kind.is_note),
+            went_on_from=course.went_on_from,
+            position="" if self._is_complete else course.position,
+        )
+
+    async def run(self) -> Summary:
+        """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all."""
+        async with self._claimed():
+            await self._begin()
+            try:
+                await self._above()
+                await self._blobs()
+                await self._repositories()
+            except asyncio.CancelledError:
+                await to_completion(self._note())
+                raise
+            self._is_complete = True
+            with contextlib.suppress(OSError):
+                await self._driver.staging.discard(POSITION)
+        return self.summary
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self) -> AsyncIterator[None]:
+        """Be alone; where nothing can be written, nobody else repairs and none need be kept out."""
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._driver.claim("scrub"))
+            except OSError as error:
+                if self._options.repair:
+                    raise
+                logger.warning("the storage can't be written to, and is only read: %s", error)
+            yield
+
+    async def _begin(self) -> None:
+        earlier = await recall(self._driver, repairs=self._options.repair)
+        if earlier is None or self._options.restart:
+            return
+        self._course = earlier
+        for finding in earlier.findings.values():
+            self._listener.found(finding)
+            if finding.kind is Kind.CORRUPT_BLOB and finding.digest and not finding.repaired:
+                self._contents.recall(finding.digest)
+
+    async def _above(self) -> None:
+        """Look at the few folders above blobs and repositories."""
+
+        def job(listing: Listing) -> None:
+            for folder, *ours in _ABOVE:
+                listing.folders(folder, ours.__contains__)
+            listing.folders(paths.REPOSITORIES, is_component)
+
+        await listed(self._driver, self._found, job)
+
+    async def _blobs(self) -> None:
+        if self._course.stage is not Stage.BLOBS:
+            return
+        after = Digest.parse(self._course.after) if self._course.after else None
+        check = BlobCheck(
+            self._driver,
+            self._pace,
+            parallel=self._options.parallel,
+            repairs=self._options.repair,
+        )
+
+        def done(digest: Digest, size: int) -> None:
+            self._course.blobs += 1
+            self._course.size += size
+            reached = check.done_up_to
+            self._course.after = str(reached) if reached else ""
+            # Digests are spread evenly, so how far this one is says how much is done.
+            at = int(digest.hex[:4], 16)
+            self._progress.step(f"hashing {digest.algorithm} blobs", at, _BEGINNINGS)
+
+        noting = asyncio.create_task(self._note_now_and_then())
+        try:
+            await check.run(after, self._found, done)
+        finally:
+            noting.cancel()
+            await asyncio.wait([noting])
+        self._course.stage, self._course.after = Stage.REPOSITORIES, ""
+
+    async def _repositories(self) -> None:
+        check = RepositoryCheck(self._driver, self._contents, await self._mender(), self._found)
+        while names := await listed(self._driver, self._found, self._next_names):
+            for name in names:
+                self._course.repositories += await check.run(name)
+                self._course.after = name.text
+                self._progress.step("checking repositories", self._course.repositories, None)
+                if time.monotonic() - self._noted_at > _NOTE_EVERY:
+                    await self._note()
+
+    async def _mender(self) -> Mender | None:
+        if not self._options.repair:
+            return None
+        may_remove = await self._driver.batch(_has_blobs)
+        return Mender(self._driver, self._contents, self._pace, may_remove=may_remove)
+
+    def _next_names(self, listing: Listing) -> list[RepositoryName]:
+        return list(islice(walk(listing.view, self._course.after), _NAMES_AT_ONCE))
+
+    def _found(self, finding: Finding) -> None:
+        """Tell of a finding, with what would help."""
+        if not finding.how and not finding.repaired:
+            finding = finding.left(_HELP.get(finding.kind, ""))
+        if finding.kind is Kind.CORRUPT_BLOB and finding.digest and not self._options.repair:
+            self._contents.recall(finding.digest)
+        if self._course.add(finding):
+            self._listener.found(finding)
+
+    async def _note_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(_NOTE_EVERY)
+            await self._note()
+
+    async def _note(self) -> None:
+        self._noted_at = time.monotonic()
+        try:
+            await self._course.note(self._driver)
+        except OSError as error:
+            logger.warning("how far the scrub came was not noted: %s", error)
+
+
+def _has_blobs(view: View) -> bool:
+    return any(
+        view.folders(f"{paths.BLOBS}/{algorithm}/{short}")
+        for algorithm in HEX_LENGTHS
+        for short in view.folders(f"{paths.BLOBS}/{algorithm}")
+    )

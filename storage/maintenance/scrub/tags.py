@@ -1,0 +1,93 @@
+"""A tag and its history, looked at.
+
+A history that names manifests which are gone is what every deletion of an older manifest leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import View
+from storage.links import digests
+from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.links import LinkText, is_member, read_text
+from storage.names import RepositoryName, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentLink:
+    """What a tag points to now."""
+
+    name: RepositoryName
+    tag: Tag
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return paths.tag_current_link(self.name, self.tag)
+
+    def look(self, view: View, contents: Contents) -> Finding | None:
+        """Find the tag dead, its link damaged, or untidy.
+
+        It is dead when its manifest is gone, or when nothing says which it was. A damaged link
+        whose history names manifests that are there is a question for people, unless it names one.
+        """
+        text = read_text(view, self.path) or LinkText(None, "is missing")
+        digest = text.digest
+        if digest is None:
+            kind = Kind.DAMAGED_LINK if self.candidates(view) else Kind.DEAD_TAG
+            return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
+        if not is_member(view, self.name, digest):
+            return self._found(Kind.DEAD_TAG, f"tag {self.tag} points to no manifest", digest)
+        if text.wrong:
+            return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}", digest)
+        return None
+
+    def history(self, view: View) -> list[Digest]:
+        """Return all that the tag ever pointed to, as far as its history has it."""
+        return sorted(digests(view, f"{paths.tag(self.name, self.tag)}/index"), key=str)
+
+    def candidates(self, view: View) -> list[Digest]:
+        """Return what the tag may have pointed to: manifests of its history that are there."""
+        return [one for one in self.history(view) if is_member(view, self.name, one)]
+
+    def certain(self, view: View) -> Digest | None:
+        """Return what the tag must have pointed to, if its history leaves no doubt."""
+        history = self.history(view)
+        return history[0] if len(history) == 1 and self.candidates(view) else None
+
+    def _found(self, kind: Kind, what: str, digest: Digest | None = None) -> Finding:
+        return Finding(kind, self.path, what, self.name, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLink:
+    """An entry of a tag's history."""
+
+    name: RepositoryName
+    tag: Tag
+    digest: Digest
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return paths.tag_index_link(self.name, self.tag, self.digest)
+
+    def look(self, view: View, contents: Contents) -> Finding | None:
+        """Find it stale, damaged, or untidy."""
+        text = read_text(view, self.path)
+        if text is None:
+            return None
+        if not is_member(view, self.name, self.digest):
+            gone = f"the history of tag {self.tag} names a manifest that is gone"
+            return self._found(Kind.STALE_HISTORY, gone)
+        if text.digest != self.digest:
+            named = f"names {text.digest}" if text.digest else text.wrong
+            return self._found(Kind.DAMAGED_LINK, f"the link {named}")
+        return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None
+
+    def _found(self, kind: Kind, what: str) -> Finding:
+        return Finding(kind, self.path, what, self.name, self.digest)

@@ -1,0 +1,93 @@
+"""Reads that go on past what can't be read, and remember it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+from storage.drivers.base import SMALL, FileInfo, View
+from storage.errors import PathNotFound
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Trouble(NamedTuple):
+    """A path that could not be read, and what the system said."""
+
+    path: str
+    reason: str
+
+
+class Reads(Protocol):
+    """What only reads asks of a driver."""
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job` as `Driver.batch` does."""
+
+
+class TolerantReads:
+    """Jobs whose reads are those of a `TolerantView`."""
+
+    def __init__(self, inner: Reads, trouble: list[Trouble]) -> None:
+        self._inner = inner
+        self._trouble = trouble
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job`."""
+        return await self._inner.batch(lambda view: job(TolerantView(view, self._trouble)))
+
+
+class TolerantView:
+    """`inner`, with what can't be read taken for absent and added to `trouble`."""
+
+    def __init__(self, inner: View, trouble: list[Trouble]) -> None:
+        self._inner = inner
+        self._trouble = trouble
+
+    def names(self, path: str) -> list[str]:
+        """Name the entries of a folder."""
+        try:
+            return self._inner.names(path)
+        except OSError as error:
+            self._note(path, error)
+            return []
+
+    def folders(self, path: str) -> list[str]:
+        """Name the folders in a folder."""
+        try:
+            return self._inner.folders(path)
+        except OSError as error:
+            self._note(path, error)
+            return []
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Read a file; raise PathNotFound also when it can't be read."""
+        try:
+            return self._inner.read(path, limit)
+        except OSError as error:
+            self._note(path, error)
+            raise PathNotFound(path) from None
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Look at a file."""
+        try:
+            return self._inner.stat(path)
+        except OSError as error:
+            self._note(path, error)
+            return None
+
+    def modified(self, path: str) -> int | None:
+        """Tell when entries of a folder last came or went."""
+        try:
+            return self._inner.modified(path)
+        except OSError as error:
+            self._note(path, error)
+            return None
+
+    def _note(self, path: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        logger.error("%s can't be read: %s", path, reason)
+        self._trouble.append(Trouble(path, reason))

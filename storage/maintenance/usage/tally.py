@@ -1,0 +1,43 @@
+"""What a repository's own folders hold, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from storage import paths
+from storage.drivers.base import View
+from storage.links import digests
+from storage.maintenance.garbage.marking import revisions
+from storage.maintenance.stale_uploads import sessions
+from storage.names import RepositoryName, Tag, only_tags
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of each; `oldest` is the least recent sign of life of an upload, s since 1970."""
+
+    manifests: int
+    tags: int
+    blobs: int
+    uploads: int
+    oldest: float | None
+
+
+def tally(view: View, name: RepositoryName) -> Tally | None:
+    """Count what a repository has links of; None when it has no folder of its own."""
+    if not any(one.startswith("_") for one in view.folders(paths.repository(name))):
+        return None
+    tags = map(Tag, only_tags(view.folders(paths.tags(name))))
+    touched = [one.touched for one in sessions(view, name)]
+    return Tally(
+        manifests=_count(revisions(view, name)),
+        tags=sum(view.stat(paths.tag_current_link(name, tag)) is not None for tag in tags),
+        blobs=_count(digests(view, paths.layers(name))),
+        uploads=len(touched),
+        oldest=min(touched, default=None),
+    )
+
+
+def _count(some: Iterable[object]) -> int:
+    return sum(1 for _ in some)

@@ -1,0 +1,215 @@
+"""Garbage collection by command and on a schedule, beside a server and without one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from registry_server.collector import Job
+from tests.live.programs import COMMAND, environment, run
+from tests.live.transfers import until
+from tests.support.documents import config_for, image_manifest
+from tests.support.servers import PROJECT, RegistryServer
+from tests.support.tree import LAYOUT
+from tests.support.wire import OCI_MANIFEST, sha256
+
+pytestmark = pytest.mark.live
+
+SHORT = {"REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_GRACE": "1s"}
+SCHEDULED = SHORT | {
+    "REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_ENABLED": "true",
+    "REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_INTERVAL": "1s",
+}
+GARBAGE = b"nobody names these bytes" * 1000
+LAYER = b"an image is made of these" * 1000
+
+
+@contextmanager
+def serving(folder: Path, env: dict[str, str]) -> Iterator[RegistryServer]:
+    """Serve with two workers; everything may be deleted."""
+    with RegistryServer(folder / "server", env=env) as server:
+        yield server
+
+
+def push(server: RegistryServer, content: bytes) -> Path:
+    """Push a blob in one request; return the file it lies in."""
+    digest = sha256(content)
+    server.wire.expect(201, "POST", f"/v2/app/blobs/uploads/?digest={digest}", content)
+    hex = digest.partition(":")[2]
+    return server.root / LAYOUT / "blobs/sha256" / hex[:2] / hex / "data"
+
+
+def push_image(server: RegistryServer, tag: str) -> list[Path]:
+    """Push an image; return the files of its blobs."""
+    config = config_for([LAYER])
+    files = [push(server, content) for content in (config, LAYER)]
+    headers = {"Content-Type": OCI_MANIFEST}
+    manifest = image_manifest(config, [LAYER])
+    server.wire.expect(201, "PUT", f"/v2/app/manifests/{tag}", manifest, headers)
+    return files
+
+
+def age(root: Path) -> None:
+    """Have all files and folders look two hours older."""
+    for path in [*root.rglob("*"), root]:
+        at = path.stat().st_mtime - 7200
+        os.utime(path, (at, at))
+
+
+def test_the_command_collects_while_a_server_serves(tmp_path: Path) -> None:
+    """What nothing names goes, one line says how much; images stay, and so does the young."""
+    with serving(tmp_path, {}) as server:
+        kept, garbage = push_image(server, "v1"), push(server, GARBAGE)
+        young = run(["garbage-collect", "--root", str(server.root)], tmp_path)
+        assert young.returncode == 0
+        assert young.stdout.startswith("removed 0 manifests, 0 links, 0 blobs")
+        age(server.root)
+        done = run(["garbage-collect", "--root", str(server.root), "-q"], tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == (
+            f"removed 0 manifests, 1 links, 1 blobs and 0 leftovers: {len(GARBAGE)} bytes freed\n"
+        )
+        assert not garbage.exists()
+        assert all(file.exists() for file in kept)
+        server.wire.expect(404, "HEAD", f"/v2/app/blobs/{sha256(GARBAGE)}")
+        assert server.wire.expect(200, "GET", f"/v2/app/blobs/{sha256(LAYER)}").body == LAYER
+
+
+def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(tmp_path: Path) -> None:
+    """With registry:2's flags; nothing is removed, whatever is said."""
+    with serving(tmp_path, {}) as server:
+        push_image(server, "v1")
+        garbage = push(server, GARBAGE)
+        age(server.root)
+        server.wire.expect(202, "DELETE", "/v2/app/manifests/v1")
+        push(server, b"young")
+        done = run(["garbage-collect", "--root", str(server.root), "-d", "-m"], tmp_path)
+        assert done.returncode == 0
+        lines = done.stdout.splitlines()
+        assert f"drop link app@{sha256(GARBAGE)}" in lines
+        assert f"drop blob {sha256(GARBAGE)} {len(GARBAGE)}" in lines
+        assert f"keep blob {sha256(b'young')} 5 (used in the last 3600 s)" in lines
+        assert sum(line.startswith("drop manifest app@sha256:") for line in lines) == 1
+        assert lines[-1].startswith("1 of 1 manifests, 3 links and 4 of 5 blobs would go: ")
+        assert garbage.exists()
+        untagged = run(["garbage-collect", "--root", str(server.root), "--dry-run"], tmp_path)
+        assert "(untagged)" in untagged.stdout
+        assert "0 of 1 manifests, 1 links and 1 of 5 blobs" in untagged.stdout
+
+
+def test_a_second_collection_is_refused(tmp_path: Path) -> None:
+    """One at a time, also from two command lines: the second says so in a line."""
+    (tmp_path / "root" / ".registry").mkdir(parents=True)
+    lock = tmp_path / "root" / ".registry" / "collection"
+    lock.touch()
+    with subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True) as holder:
+        try:
+            until(lambda: subprocess.run(["flock", "-n", str(lock), "true"]).returncode, "held")
+            done = run(["garbage-collect", "--root", str(tmp_path / "root")], tmp_path)
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
+    assert done.returncode == 1
+    assert done.stderr == "registry-server: another collection is running on this storage\n"
+    assert run(["garbage-collect", "--root", str(tmp_path / "root")], tmp_path).returncode == 0
+
+
+def test_a_root_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    """Nothing is made in its place."""
+    done = run(["garbage-collect", "--root", str(tmp_path / "none")], tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_damage_is_told_and_keeps_more_than_necessary(tmp_path: Path) -> None:
+    """A manifest that can't be read keeps its repository's blobs, and the exit code says so."""
+    with serving(tmp_path, {}) as server:
+        config, _ = push_image(server, "v1")
+        garbage = push(server, GARBAGE)
+        manifest = sha256(image_manifest(config_for([LAYER]), [LAYER])).partition(":")[2]
+        damaged = config.parents[2] / manifest[:2] / manifest / "data"
+        damaged.write_bytes(b"{}")
+        age(server.root)
+        done = run(["garbage-collect", "--root", str(server.root), "-q"], tmp_path)
+        assert done.returncode == 1
+        assert "can't be read, so nothing of app was taken for unused" in done.stderr
+        assert garbage.exists()
+
+
+def test_an_interrupted_collection_is_done_by_the_next(tmp_path: Path) -> None:
+    """SIGTERM ends it with a code of its own, and leaves nothing that the next does not find."""
+    with serving(tmp_path, {}) as server:
+        push_image(server, "v1")
+        garbage = push(server, GARBAGE)
+        age(server.root)
+        command = [*COMMAND, "garbage-collect", "--root", str(server.root)]
+        with (server.root / ".registry/tree").open() as tree:
+            fcntl.flock(tree, fcntl.LOCK_SH)  # as somebody who pushes: it has to wait
+            process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
+            until(lambda: (server.root / ".registry/clock").exists(), "it began")
+            process.terminate()
+            time.sleep(0.5)  # for the signal to be heard while it waits
+        assert process.wait(30) == 3
+        assert garbage.exists()
+        assert run(["garbage-collect", "--root", str(server.root)], tmp_path).returncode == 0
+        assert not garbage.exists()
+
+
+def test_a_server_collects_on_its_schedule(tmp_path: Path) -> None:
+    """Garbage goes by itself, the log says so in a line, and images stay."""
+    with serving(tmp_path, SCHEDULED) as server:
+        kept, garbage = push_image(server, "v1"), push(server, GARBAGE)
+        until(lambda: not garbage.exists(), "the garbage went")
+        assert all(file.exists() for file in kept)
+        until(lambda: "garbage collection: removed" in server.log, "the log said so")
+        server.wire.expect(202, "DELETE", f"/v2/app/manifests/{_digest()}")
+        until(lambda: not any(file.exists() for file in kept), "the deleted image went")
+    assert "Traceback" not in server.log
+
+
+def _digest() -> str:
+    return sha256(image_manifest(config_for([LAYER]), [LAYER]))
+
+
+def test_a_closed_window_is_kept_to(tmp_path: Path) -> None:
+    """Outside the window nothing is begun; the command is not bound by it."""
+    later = datetime.now().astimezone() + timedelta(hours=2)
+    window = f"{later:%H:%M}-{later + timedelta(hours=1):%H:%M}"
+    env = SCHEDULED | {"REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_WINDOW": window}
+    with serving(tmp_path, env) as server:
+        garbage = push(server, GARBAGE)
+        age(server.root)
+        for _ in range(30):
+            server.wire.expect(200, "GET", "/v2/")
+            collectors = [psutil.Process(pid).cmdline() for pid in server.pids()]
+            assert not any("registry_server.collector" in line for line in collectors)
+        assert garbage.exists()
+        done = run(["garbage-collect", "--root", str(server.root)], tmp_path, env)
+        assert done.returncode == 0
+        assert not garbage.exists()
+
+
+def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
+    """The end of stdin is the end of the work; what it held others may hold at once."""
+    root = tmp_path / "root"
+    root.mkdir()
+    job = Job(str(root), fsync=True, interval=0.0, grace=1.0, delete_untagged=False)
+    process = subprocess.run(
+        [*COMMAND[:-1], "registry_server.collector"],
+        input=job.line(),
+        capture_output=True,
+        cwd=PROJECT,
+        timeout=30,
+        check=True,
+    )
+    assert process.stderr == b""
+    assert run(["garbage-collect", "--root", str(root)], tmp_path).returncode == 0

@@ -1,0 +1,65 @@
+"""Collectors that are wrong on purpose: they show that the race notices when something is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from storage.digest import Digest
+from storage.drivers.base import Driver, View
+from storage.drivers.tree_lock import Hold, TreeLock
+from storage.maintenance.garbage import marking, plan, sweep
+from storage.maintenance.garbage.revisions import Needs, read_needs
+
+
+def _blind() -> None:
+    """Remove what was planned, whoever used it since."""
+    sweep.Sweep._is_as_surveyed = lambda *_: True  # type: ignore[method-assign]
+
+
+def _impatient() -> None:
+    """Take everything for old."""
+
+    async def never(driver: Driver, options: plan.Options) -> int:
+        return 1 << 62
+
+    plan._young_after = never
+
+
+def _barrierless() -> None:
+    """Mark without waiting for those who publish."""
+
+    async def nothing(driver: Driver) -> None:
+        return
+
+    plan._barrier = nothing
+
+
+def _unlocked() -> None:
+    """Remove beside those who publish."""
+
+    @contextmanager
+    def alone(self: TreeLock) -> Iterator[Hold]:
+        with self._locked("nobody's", 0, 0.0) as fd:
+            yield Hold(fd)
+
+    TreeLock.alone = alone  # type: ignore[method-assign]
+
+
+def _childless() -> None:
+    """Overlook what indexes list."""
+
+    def blobs_alone(view: View, digest: Digest) -> Needs | None:
+        needs = read_needs(view, digest)
+        return needs and Needs(needs.blobs, (), needs.subject)
+
+    vars(marking)["read_needs"] = blobs_alone
+
+
+FAULTS: Mapping[str, Callable[[], None]] = {
+    "barrierless": _barrierless,
+    "blind": _blind,
+    "childless": _childless,
+    "impatient": _impatient,
+    "unlocked": _unlocked,
+}

@@ -1,0 +1,58 @@
+"""Pushes against collections for half a minute: nothing is lost, and all space comes back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import pytest
+
+from tests.race.course import Plan, race
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+
+# What half a minute must at least have brought, on a machine that is busy with other things.
+_AT_LEAST: Mapping[str, int] = {
+    "pushes": 150,
+    "tags set": 100,
+    "pulls": 50,
+    "uploads": 50,
+    "blobs left out": 50,
+    "children left out": 10,
+    "mounts": 10,
+    "anonymous mounts": 10,
+    "retags": 3,
+    "signatures": 5,
+    "lists of referrers": 5,
+    "lists of tags": 5,
+    "tags deleted": 5,
+    "manifests deleted": 5,
+    "blobs deleted": 3,
+    "images deleted and pushed again": 3,
+    "collections swept": 5,
+    "collectors killed": 1,
+    "servers killed": 1,
+    "collected blobs": 10,
+    "collected links": 10,
+    "collected spared": 1,
+}
+
+
+def _assert_exercised(counts: Mapping[str, int], at_least: Mapping[str, int]) -> None:
+    lacking = {what: counts[what] for what, least in at_least.items() if counts[what] < least}
+    assert not lacking, f"too little happened: {lacking} of {dict(counts)}"
+
+
+def test_nothing_is_lost_and_all_space_comes_back() -> None:
+    """Whatever is held or promised is there while collections take untagged manifests too."""
+    seed = secrets.randbelow(1 << 32)
+    outcome = race(Plan(seed, seconds=30, servers=1 + seed % 2))
+    assert outcome.violations == 0, outcome.told
+    _assert_exercised(outcome.counts, {**_AT_LEAST, "collected manifests": 10})
+
+
+@pytest.mark.parametrize("fault", ["blind", "childless", "impatient"])
+def test_a_collector_that_is_wrong_is_noticed(fault: str) -> None:
+    """One that looks at nothing again, overlooks children, or spares nothing, loses something."""
+    outcome = race(Plan(seed=1, seconds=60, kills=0, faults=(fault,)))
+    assert outcome.violations > 0, f"{fault}: {outcome.counts}"

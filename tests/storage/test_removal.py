@@ -1,0 +1,256 @@
+"""A repository that is removed: gone at once and for good, and nothing else with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Editor
+from storage.errors import (
+    BlobUnknown,
+    ManifestUnknown,
+    ReferencesUnknown,
+    RepositoryUnknown,
+    UploadUnknown,
+)
+from storage.maintenance.usage.tally import tally
+from storage.names import RepositoryName, Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import (
+    APP,
+    LAYER,
+    OTHER,
+    begin,
+    entry,
+    image,
+    pull_blob,
+    push_image,
+    push_manifest,
+    raw,
+)
+from tests.storage.soundness import assert_sound
+from tests.storage.wrappers import Crash, CrashingDriver, RecordingDriver, WrappedDriver
+from tests.support.drivers import AnyDriver
+
+T = TypeVar("T")
+
+BELOW = RepositoryName(f"{APP}/below")
+ABOVE = RepositoryName("library")
+DIGEST = Digest.of(raw(image()))
+
+
+async def _assert_gone(registry: StoredRegistry) -> None:
+    """Nothing of APP answers, by whatever question."""
+    repository = registry.repository(APP)
+    for reference in (DIGEST, Tag("v1")):
+        with pytest.raises(ManifestUnknown):
+            await repository.manifests.get(reference)
+    with pytest.raises(RepositoryUnknown):
+        await repository.tags.page("", None)
+    for ask in (repository.blobs.size, repository.blobs.open, repository.blobs.place):
+        with pytest.raises(BlobUnknown):
+            await ask(Digest.of(LAYER))
+    assert (await repository.referrers.page(DIGEST, None, "", 10)).entries == ()
+    assert APP not in (await registry.catalog("", 10)).entries
+    assert APP not in await registry.holders(Digest.of(LAYER))
+
+
+async def _push_all(registry: StoredRegistry) -> None:
+    """Push to APP whatever a repository can have, and ask, so that answers are remembered."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1", "v2")
+    await push_manifest(repository, image(layers=[], subject=entry(raw(image()))))
+    await repository.manifests.get(Tag("v1"))
+    await repository.manifests.get(DIGEST)
+    await repository.referrers.page(DIGEST, None, "", 10)
+    await repository.tags.page("", None)
+    await registry.catalog("", 10)
+
+
+async def test_all_of_it_goes_and_nothing_else(registry: StoredRegistry, driver: AnyDriver) -> None:
+    """Manifests, tags, blobs, referrers and uploads; repositories above, below, beside stay."""
+    await _push_all(registry)
+    for name in (ABOVE, BELOW, OTHER):
+        await push_image(registry.repository(name), "v1")
+    id = await begin(registry.repository(APP), b"begun")
+    kept = await begin(registry.repository(BELOW), b"begun")
+    await registry.remove(APP)
+    await _assert_gone(registry)
+    with pytest.raises(UploadUnknown):
+        await registry.repository(APP).uploads.length(id)
+    assert (await registry.catalog("", 10)).entries == (ABOVE, BELOW, OTHER)
+    for name in (ABOVE, BELOW, OTHER):
+        repository = registry.repository(name)
+        assert (await repository.manifests.get(Tag("v1"))).digest == DIGEST
+        assert await pull_blob(repository, Digest.of(LAYER)) == LAYER
+    assert await registry.repository(BELOW).uploads.length(kept) == 5
+    left = await driver.batch(lambda view: view.names(paths.repository(APP)))
+    assert left == ["below"]
+    await assert_sound(driver)
+
+
+async def test_of_a_repository_alone_not_even_a_folder_is_left(
+    registry: StoredRegistry, driver: AnyDriver
+) -> None:
+    """Its folder goes, and the one above that nothing else is in."""
+    await _push_all(registry)
+    await registry.remove(APP)
+    assert await driver.batch(lambda view: view.names(paths.REPOSITORIES)) == []
+    assert await driver.exists(paths.blob(DIGEST)), "bytes are a collection's"
+
+
+async def test_what_is_not_there_can_t_be_removed(registry: StoredRegistry) -> None:
+    """Neither what never was, nor what was removed, nor a folder that only has others below."""
+    await push_image(registry.repository(BELOW), "v1")
+    for name in (OTHER, APP, ABOVE):
+        with pytest.raises(RepositoryUnknown):
+            await registry.remove(name)
+    await registry.remove(BELOW)
+    with pytest.raises(RepositoryUnknown):
+        await registry.remove(BELOW)
+
+
+async def test_other_processes_notice_at_once(driver: AnyDriver) -> None:
+    """What a registry remembers of its answers is no answer any more."""
+    asked, removing = StoredRegistry(driver), StoredRegistry(driver)
+    await _push_all(asked)
+    await removing.remove(APP)
+    await _assert_gone(asked)
+    # And it can be pushed anew, durably: remembered folders are others now.
+    await push_image(asked.repository(APP), "v1")
+    assert (await removing.repository(APP).manifests.get(Tag("v1"))).digest == DIGEST
+    assert (await asked.catalog("", 10)).entries == (APP,)
+    await assert_sound(driver)
+
+
+async def test_a_push_without_its_layers_is_refused_afterwards(registry: StoredRegistry) -> None:
+    """Who pushed layers before, and comes with the manifest now, is told what is missing."""
+    await _push_all(registry)
+    await registry.remove(APP)
+    with pytest.raises(ReferencesUnknown):
+        await push_manifest(registry.repository(APP), image(), "v1")
+
+
+async def test_an_upload_that_is_held_meanwhile_comes_to_nothing(
+    registry: StoredRegistry,
+) -> None:
+    """Its commit fails, or the blob it makes is there; no image comes back with it."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    id = await begin(repository, b"held")
+    async with repository.uploads.open(id) as session:
+        await registry.remove(APP)
+        with suppress(UploadUnknown):
+            await session.commit(Digest.of(b"held"))
+            assert await pull_blob(repository, Digest.of(b"held")) == b"held"
+    with pytest.raises(UploadUnknown):
+        await repository.uploads.length(id)
+    assert (await registry.catalog("", 10)).entries == ()
+
+
+async def test_manifests_go_before_what_they_need(driver: AnyDriver) -> None:
+    """The first thing to go, and durably, is all that answers."""
+    recording = RecordingDriver(driver)
+    registry = StoredRegistry(recording)
+    await _push_all(registry)
+    recording.changes.clear()
+    await registry.remove(APP)
+    gone = [path for kind, path in recording.durable() if kind == "delete"]
+    assert gone[0] == paths.manifests(APP)
+    assert {paths.layers(APP), paths.referrers_of_all(APP)} <= set(gone[1:])
+    assert [one.kind for one in recording.changes if one.kind == "exclusive"] == []
+
+
+@pytest.mark.parametrize("at", range(3))
+async def test_a_repeat_finishes_what_a_crash_left(driver: AnyDriver, at: int) -> None:
+    """Whatever is left is sound, answers nothing half, and is removed by the next attempt."""
+    registry = StoredRegistry(driver)
+    await _push_all(registry)
+    await begin(registry.repository(APP), b"begun")
+    await push_image(registry.repository(OTHER), "v1")
+    crashing = CrashingDriver(driver, at)
+    with pytest.raises(Crash):
+        await StoredRegistry(crashing).remove(APP)
+    await assert_sound(driver)
+    if at == 0:
+        assert (await registry.repository(APP).manifests.get(Tag("v1"))).digest == DIGEST
+    if at < 2:
+        await registry.remove(APP)
+    await _assert_gone(registry)
+    assert (await registry.catalog("", 10)).entries == (OTHER,)
+
+
+class _Interrupted(WrappedDriver):
+    """Has something happen after the first of several times that somebody is alone."""
+
+    def __init__(self, inner: AnyDriver, between: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self._between = between
+        self.times = 0
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Be alone, then have it happen."""
+        done = await self.inner.exclusively(job)
+        self.times += 1
+        if self.times == 1:
+            await self._between()
+        return done
+
+
+async def test_an_image_pushed_in_the_middle_is_all_there_or_all_gone(driver: AnyDriver) -> None:
+    """It is removed too: its push came before the removal was done."""
+    registry = StoredRegistry(driver)
+    await _push_all(registry)
+    between = _Interrupted(driver, lambda: push_image(registry.repository(APP), "v1"))
+    await StoredRegistry(between).remove(APP)
+    assert between.times == 3, "manifests, those that came, and the rest"
+    await _assert_gone(registry)
+    await assert_sound(driver)
+
+
+async def test_pushes_beside_it_are_wholly_before_or_wholly_after(driver: AnyDriver) -> None:
+    """Whatever was acknowledged and answers afterwards can be pulled with all its layers."""
+    registry = StoredRegistry(driver)
+    repository = registry.repository(APP)
+    acknowledged = asyncio.Event()
+    removals = 0
+
+    async def push(number: int) -> None:
+        for attempt in range(6):
+            with suppress(ReferencesUnknown, UploadUnknown):
+                await push_image(repository, f"v{number}", layer=b"%d %d" % (number, attempt))
+                acknowledged.set()
+
+    async def remove() -> None:
+        nonlocal removals
+        while True:
+            await acknowledged.wait()
+            acknowledged.clear()
+            with suppress(RepositoryUnknown):
+                await registry.remove(APP)
+                removals += 1
+
+    removing = asyncio.create_task(remove())
+    await asyncio.gather(*(push(number) for number in range(4)))
+    removing.cancel()
+    await asyncio.wait([removing])
+    assert removals
+    await assert_sound(driver)
+    await push_image(repository, "last")
+    assert (await repository.manifests.get(Tag("last"))).digest == DIGEST
+
+
+async def test_a_tally_counts_what_there_is(registry: StoredRegistry, driver: AnyDriver) -> None:
+    """Manifests, tags, links of blobs and uploads; nothing for a folder that is no repository."""
+    await _push_all(registry)
+    await begin(registry.repository(APP), b"begun")
+    found = await driver.batch(lambda view: tally(view, APP))
+    assert found is not None
+    assert (found.manifests, found.tags, found.blobs, found.uploads) == (2, 2, 2, 1)
+    assert await driver.batch(lambda view: tally(view, ABOVE)) is None

@@ -1,0 +1,323 @@
+"""What a scrub does beside a registry that serves: it finds, it repairs, it never harms."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import SMALL, Driver, OpenFile, View
+from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
+from storage.maintenance.scrub import repositories
+from storage.maintenance.scrub.findings import Kind
+from storage.maintenance.scrub.places import POSITION, quarantined
+from storage.maintenance.tolerant import TolerantView
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import (
+    APP,
+    CONFIG,
+    LAYER,
+    OTHER,
+    entry,
+    image,
+    index,
+    pull_blob,
+    push_blob,
+    push_image,
+    push_manifest,
+    raw,
+)
+from tests.storage.scrubbing import Around, scrub
+from tests.storage.wrappers import Change, T
+from tests.support.drivers import AnyDriver
+
+BLOB = Digest.of(LAYER)
+OTHER_BYTES = bytes(len(LAYER))
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no scrub wait for others to be done with what they do."""
+    monkeypatch.setattr(repositories, "SETTLE", 0.0)
+
+
+class BesideOthers(Around):
+    """Lets somebody do something right before the first change of a kind."""
+
+    def __init__(self, inner: Driver, kind: str, others: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self._kind = kind
+        self._others = [others]
+
+    async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
+        """Let the others go first, once."""
+        if change.kind == self._kind and self._others:
+            await self._others.pop()()
+        return await carry_out()
+
+
+class FailingReads(Around):
+    """A disk that can't read some paths any more."""
+
+    def __init__(self, inner: Driver, paths: set[str]) -> None:
+        super().__init__(inner)
+        self._paths = paths
+
+    async def open(self, path: str) -> OpenFile:
+        """Fail, or pass on."""
+        if path in self._paths:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await super().open(path)
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Let the job fail where it reads these."""
+        return await super().batch(lambda view: job(_FailingView(view, self._paths)))
+
+
+class _FailingView(TolerantView):
+    def __init__(self, inner: View, paths: set[str]) -> None:
+        super().__init__(inner, [])
+        self._paths = paths
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Fail, or pass on."""
+        if path in self._paths:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(path, limit)
+
+
+async def corrupt(driver: Driver) -> None:
+    """Replace a blob's bytes by others of the same length."""
+    await driver.write(paths.blob(BLOB), OTHER_BYTES)
+
+
+async def test_a_sound_registry_is_clean(driver: AnyDriver, registry: StoredRegistry) -> None:
+    """Everything that pushes leave is as it should be, and all of it is looked at."""
+    app, other = registry.repository(APP), registry.repository(OTHER)
+    child = await push_image(app, "v1", "v2")
+    await push_manifest(app, index([raw(image())]), "multi")
+    await push_image(app, "signed", subject=entry(raw(image())))
+    await push_blob(other, b"", "sha512")
+    await other.blobs.mount(BLOB, APP)
+    await app.uploads.start("sha256")
+    await app.manifests.delete(child)
+    for repair in (False, True):
+        findings, summary = await scrub(driver, repair=repair)
+        # The child was deleted, and may be: its index is sparse now.
+        assert [one.kind for one in findings] == [Kind.MISSING_CHILD]
+        assert (summary.errors, summary.repaired, summary.repositories) == (0, 0, 2)
+        assert summary.blobs == await driver.batch(_count_blobs)
+    assert await driver.exists(POSITION) is False
+
+
+def _count_blobs(view: View) -> int:
+    tops = [f"{paths.BLOBS}/{algorithm}" for algorithm in view.folders(paths.BLOBS)]
+    shorts = [f"{top}/{short}" for top in tops for short in view.folders(top)]
+    return sum(len(view.folders(short)) for short in shorts)
+
+
+async def test_an_empty_storage_is_clean(driver: AnyDriver) -> None:
+    """There is nothing, and nothing is wrong with it."""
+    findings, summary = await scrub(driver, repair=True)
+    assert (findings, summary.blobs, summary.errors) == ([], 0, 0)
+
+
+async def test_corrupt_bytes_are_found_with_all_that_leads_to_them(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Of the right length, too; and the images that need them are named."""
+    digest = await push_image(registry.repository(APP), "v1")
+    await corrupt(driver)
+    findings, summary = await scrub(driver)
+    assert [(one.kind, one.repository) for one in findings] == [
+        (Kind.CORRUPT_BLOB, None),
+        (Kind.DEAD_LINK, APP),
+        (Kind.MISSING_BLOB, APP),
+    ]
+    assert findings[0].digest == findings[1].digest == BLOB
+    assert findings[2].digest == digest
+    assert str(Digest.of(OTHER_BYTES)) in findings[0].what
+    assert summary.errors == 3
+
+
+async def test_a_corrupt_blob_is_replaced_by_the_next_push_after_a_repair(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """It is gone for who asks, kept for who wonders, and there again when it is pushed."""
+    repository = registry.repository(APP)
+    digest = await push_image(repository, "v1")
+    await corrupt(driver)
+    findings, _ = await scrub(driver, repair=True)
+    assert [(one.kind, one.repaired) for one in findings] == [
+        (Kind.CORRUPT_BLOB, True),
+        (Kind.DEAD_LINK, True),
+        (Kind.MISSING_BLOB, False),
+    ]
+    with pytest.raises(BlobUnknown):
+        await repository.blobs.size(BLOB)
+    assert await driver.read(quarantined(BLOB)) == OTHER_BYTES[:4096]
+    await push_blob(repository, LAYER)
+    assert await pull_blob(repository, BLOB) == LAYER
+    assert (await repository.manifests.get(Tag("v1"))).digest == digest
+    findings, _ = await scrub(driver, repair=True)
+    assert findings == []
+
+
+async def test_a_push_replaces_corrupt_bytes_of_the_right_length(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Without any scrub."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    await corrupt(driver)
+    await push_blob(repository, LAYER)
+    assert await pull_blob(repository, BLOB) == LAYER
+
+
+async def test_a_corrupt_manifest_goes_with_its_tags_and_comes_back(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Its link and its tag answer nobody; pushing the image again brings both."""
+    digest = await push_image(registry.repository(APP), "v1")
+    await driver.write(paths.blob(digest), b"x" * len(raw(image())))
+    findings, summary = await scrub(driver, repair=True)
+    kinds = [one.kind for one in findings]
+    assert kinds == [Kind.CORRUPT_BLOB, Kind.DEAD_LINK, Kind.DEAD_TAG]
+    assert (summary.errors, summary.repaired) == (0, 3)
+    fresh = StoredRegistry(driver).repository(APP)
+    with pytest.raises(ManifestUnknown):
+        await fresh.manifests.get(Tag("v1"))
+    assert not (await fresh.tags.page("", None)).entries
+    await push_image(fresh, "v1")
+    assert (await fresh.manifests.get(Tag("v1"))).raw == raw(image())
+
+
+async def test_a_blob_that_is_pushed_again_meanwhile_stays(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Its bytes are looked at once more when they were replaced before they could be moved."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    await corrupt(driver)
+    beside = BesideOthers(driver, "exclusive", lambda: push_blob(repository, LAYER))
+    findings, _ = await scrub(beside, repair=True)
+    assert findings == []
+    assert await pull_blob(repository, BLOB) == LAYER
+    assert not await driver.exists(quarantined(BLOB))
+
+
+@pytest.mark.parametrize("what", ["layer", "revision", "tag"])
+async def test_what_comes_back_meanwhile_stays(
+    driver: AnyDriver, registry: StoredRegistry, what: str
+) -> None:
+    """Dead when it was found, and pushed again before it could be removed."""
+    digest = await push_image(registry.repository(APP), "v1")
+    gone = {
+        "layer": paths.blob(BLOB),
+        "revision": paths.blob(digest),
+        "tag": paths.revision_link(APP, digest),
+    }
+    await driver.delete(gone[what])
+
+    async def again() -> None:
+        # Who pushes the tag as well would have to wait for the scrub to let go of it.
+        await push_image(StoredRegistry(driver).repository(APP))
+
+    findings, _ = await scrub(BesideOthers(driver, "exclusive", again), repair=True)
+    assert [one for one in findings if one.repaired] == []
+    fresh = StoredRegistry(driver).repository(APP)
+    assert await pull_blob(fresh, BLOB) == LAYER
+    assert (await fresh.manifests.get(Tag("v1"))).digest == digest
+
+
+async def test_a_link_that_is_deleted_meanwhile_is_not_written_anew(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Who deletes a blob whose link is damaged has it deleted."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    link = paths.layer_link(APP, BLOB)
+    await driver.write(link, b"")
+    beside = BesideOthers(driver, "exclusive", lambda: driver.delete(link))
+    findings, _ = await scrub(beside, repair=True)
+    assert Kind.DAMAGED_LINK not in [one.kind for one in findings]
+    assert not await driver.exists(link)
+
+
+async def test_nothing_is_removed_while_there_is_no_blob_at_all(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Somebody forgot to mount the blobs: no link of the whole registry must go for that."""
+    await push_image(registry.repository(APP), "v1")
+    for link in (paths.layer_link(OTHER, BLOB), paths.tag_current_link(OTHER, Tag("v1"))):
+        await driver.write(link, str(BLOB).encode())
+    await driver.exclusively(lambda editor: editor.move(paths.BLOBS, "elsewhere"))
+    findings, summary = await scrub(driver, repair=True)
+    assert summary.repaired == 0
+    assert len(findings) == summary.errors == 5
+    assert all("mounted" in one.how for one in findings)
+    await driver.exclusively(lambda editor: editor.move("elsewhere", paths.BLOBS))
+    assert await pull_blob(StoredRegistry(driver).repository(APP), BLOB) == LAYER
+
+
+async def test_what_cannot_be_read_is_told_and_passed_over(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """An error of the disk at one path is a finding, and never takes anything for gone."""
+    await push_image(registry.repository(APP), "v1")
+    before = await driver.batch(lambda view: _everything(view, paths.ROOT))
+    failing = {
+        paths.blob(BLOB),
+        paths.layer_link(APP, Digest.of(CONFIG)),
+        paths.revision_link(APP, Digest.of(raw(image()))),
+    }
+    findings, _ = await scrub(FailingReads(driver, failing), repair=True)
+    assert failing <= {one.path for one in findings if one.kind is Kind.UNREADABLE}
+    assert {one.kind for one in findings} == {Kind.UNREADABLE}
+    assert await driver.batch(lambda view: _everything(view, paths.ROOT)) == before
+
+
+def _everything(view: View, folder: str) -> list[str]:
+    found = []
+    for name in sorted(view.names(folder)):
+        found += [f"{folder}/{name}", *_everything(view, f"{folder}/{name}")]
+    return found
+
+
+async def test_two_at_once_are_refused(driver: AnyDriver) -> None:
+    """The second one ends at once, and the first is none the wiser."""
+    async with driver.claim("scrub"):
+        with pytest.raises(AlreadyRunning):
+            await scrub(driver)
+    await scrub(driver)
+
+
+class ReadOnlyDisk(Around):
+    """A storage on which nothing can be written, such as a backup that is mounted so."""
+
+    def claim(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Fail: a claim makes a file."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
+        """Fail."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+async def test_what_cannot_be_written_to_is_scrubbed_all_the_same(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Damage in it is told; only a repair is refused."""
+    await push_image(registry.repository(APP), "v1")
+    await corrupt(driver)
+    findings, summary = await scrub(ReadOnlyDisk(driver))
+    assert findings[0].kind is Kind.CORRUPT_BLOB
+    assert summary.errors == 3
+    with pytest.raises(OSError, match="Read-only"):
+        await scrub(ReadOnlyDisk(driver), repair=True)

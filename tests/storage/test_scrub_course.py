@@ -1,0 +1,287 @@
+"""A scrub that was interrupted goes on where it was, and never passes over anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Driver, OpenFile
+from storage.drivers.memory import MemoryDriver
+from storage.maintenance.progress import Silence
+from storage.maintenance.scrub import repositories
+from storage.maintenance.scrub.course import OLDEST
+from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
+from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.places import POSITION
+from storage.maintenance.scrub.run import Options, Scrub
+from storage.names import RepositoryName
+from tests.storage.scrubbing import Around, Findings, scrub
+
+BLOBS = {Digest.of(b"blob %d" % number): b"blob %d" % number for number in range(40)}
+ORDERED = sorted(BLOBS, key=str)
+CORRUPT = ORDERED[::4]
+NAMES = [RepositoryName(f"some/app-{number}") for number in range(6)]
+# Everything there is to find: each of these repositories has a dead link.
+FORESEEN = {(Kind.CORRUPT_BLOB, paths.blob(one)) for one in CORRUPT} | {
+    (Kind.DEAD_LINK, paths.layer_link(name, Digest.of(b"gone"))) for name in NAMES
+}
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no scrub wait for others to be done with what they do."""
+    monkeypatch.setattr(repositories, "SETTLE", 0.0)
+
+
+@pytest.fixture
+async def damaged() -> MemoryDriver:
+    """Give a storage with blobs, some of them corrupt, and dead links."""
+    driver = MemoryDriver()
+    for digest, content in BLOBS.items():
+        await driver.write(paths.blob(digest), b"?" if digest in CORRUPT else content)
+    for name in NAMES:
+        await driver.write(
+            paths.layer_link(name, Digest.of(b"gone")), str(Digest.of(b"gone")).encode()
+        )
+    return driver
+
+
+class Watched(Around):
+    """Counts how often each blob is read, and how many are at once; `stop_at` ends the scrub."""
+
+    def __init__(self, inner: Driver, stop_at: int = -1) -> None:
+        super().__init__(inner)
+        self.opened: list[str] = []
+        self.open_now = 0
+        self.most = 0
+        self._stop_at = stop_at
+        self.work: asyncio.Task[Any] | None = None
+
+    async def open(self, path: str) -> OpenFile:
+        """Count, and take a moment, as a disk does."""
+        self.opened.append(path)
+        if len(self.opened) == self._stop_at:
+            assert self.work is not None
+            self.work.cancel()
+        await asyncio.sleep(0)
+        file = _Counted(await super().open(path), self)
+        self.open_now += 1
+        self.most = max(self.most, self.open_now)
+        return file
+
+
+class _Counted:
+    def __init__(self, inner: OpenFile, driver: Watched) -> None:
+        self._inner = inner
+        self._driver = driver
+        self.size = inner.size
+        self.file = inner.file
+
+    def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Pass on."""
+        return self._inner.stream(start, stop)
+
+    async def close(self) -> None:
+        """Count."""
+        self._driver.open_now -= 1
+        await self._inner.close()
+
+
+async def interrupted(driver: Driver, at: int, **options: Any) -> tuple[Findings, Scrub, Watched]:
+    """Scrub until the blob number `at` is about to be read."""
+    watched = Watched(driver, stop_at=at)
+    found = Findings()
+    work = Scrub(watched, Options(**options), found, Silence())
+    watched.work = asyncio.ensure_future(work.run())
+    await asyncio.wait([watched.work])
+    return found, work, watched
+
+
+def foreseen(findings: list[Finding]) -> set[tuple[Kind, str]]:
+    """Return what is wrong, and where."""
+    return {(one.kind, one.path) for one in findings}
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+@pytest.mark.parametrize("repair", [False, True])
+async def test_nothing_is_passed_over(
+    damaged: MemoryDriver, parallel: int, *, repair: bool
+) -> None:
+    """Interrupted again and again, all blobs are read, and the last report has everything."""
+    read: list[str] = []
+    for _ in range(len(BLOBS)):
+        _, work, watched = await interrupted(damaged, 7, parallel=parallel, repair=repair)
+        assert watched.work is not None
+        read += watched.opened
+        assert watched.open_now == 0
+        assert watched.most <= parallel
+        if not watched.work.cancelled():
+            break
+        assert work.summary.position.startswith("blobs")
+    else:
+        raise AssertionError("it never comes to its end")
+    assert set(read) >= set(map(paths.blob, BLOBS))
+    # What was being read when it ended is read again, and a corrupt one twice before it is moved.
+    assert len(read) <= len(BLOBS) * 2 + len(CORRUPT)
+    assert work.summary.repaired + work.summary.errors == len(FORESEEN)
+    assert work.summary.went_on_from
+
+
+async def test_the_report_of_who_goes_on_has_all_of_the_first(damaged: MemoryDriver) -> None:
+    """Each finding once, in the order in which it was found, also those before the interruption."""
+    first, work, _ = await interrupted(damaged, 20, parallel=2)
+    assert first.all
+    assert work.summary.position
+    findings, summary = await scrub(damaged)
+    assert findings[: len(first.all)] == first.all
+    assert foreseen(findings) == FORESEEN
+    assert len(findings) == len(FORESEEN) == summary.errors
+    assert summary.went_on_from == work.summary.position
+    assert summary.position == ""
+    # That one came to its end: the next one begins anew.
+    assert (await scrub(damaged))[1].went_on_from == ""
+
+
+async def test_it_goes_on_among_repositories(
+    damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blobs are not read again when they were done, and no repository is left out."""
+
+    class Until(Findings):
+        def found(self, finding: Finding) -> None:
+            super().found(finding)
+            if finding.repository == NAMES[3]:
+                task.cancel()
+
+    found = Until()
+    task = asyncio.ensure_future(Scrub(damaged, Options(), found, Silence()).run())
+    await asyncio.wait([task])
+    assert task.cancelled()
+    watched = Watched(damaged)
+    findings, summary = await scrub(watched)
+    assert watched.opened == []
+    assert summary.went_on_from == f"repositories after {NAMES[3]}"
+    assert foreseen(findings) == FORESEEN
+    assert len(findings) == len(FORESEEN)
+
+
+async def test_restart_begins_anew(damaged: MemoryDriver) -> None:
+    """However far the last one came."""
+    await interrupted(damaged, 20)
+    watched = Watched(damaged)
+    findings, summary = await scrub(watched, restart=True)
+    assert len(watched.opened) == len(BLOBS)
+    assert summary.went_on_from == ""
+    assert len(findings) == len(FORESEEN)
+
+
+async def test_a_repair_does_not_go_on_with_a_mere_report(damaged: MemoryDriver) -> None:
+    """What the report passed is not repaired yet."""
+    await interrupted(damaged, 20)
+    _, summary = await scrub(damaged, repair=True)
+    assert summary.went_on_from == ""
+    assert (summary.repaired, summary.errors) == (len(FORESEEN), 0)
+
+
+async def test_a_report_goes_on_with_a_repair(damaged: MemoryDriver) -> None:
+    """What that passed is in order; what it repaired is told as such."""
+    first, _, _ = await interrupted(damaged, 20, repair=True)
+    findings, summary = await scrub(damaged)
+    assert summary.went_on_from
+    assert summary.repaired == len(first.all)
+    assert findings[: len(first.all)] == first.all
+
+
+async def _noted(driver: Driver) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(await driver.read(POSITION, 1 << 20))
+    return document
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noted": time.time() - OLDEST - 86400},
+        {"noted": time.time() + OLDEST + 86400},
+        {"version": 2},
+        {"stage": "tags"},
+        {"after": "sha256:0"},
+        {"findings": [{}]},
+        {"findings": None},
+        {"counts": [["no-such-kind", False, 1]]},
+        {"blobs": "many"},
+    ],
+    ids=str,
+)
+async def test_a_note_that_is_old_or_damaged_is_none(
+    damaged: MemoryDriver, change: dict[str, object]
+) -> None:
+    """The scrub begins anew, and comes to its end."""
+    await interrupted(damaged, 20)
+    await damaged.note(POSITION, json.dumps({**await _noted(damaged), **change}).encode())
+    findings, summary = await scrub(damaged)
+    assert summary.went_on_from == ""
+    assert foreseen(findings) == FORESEEN
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"version": 1}'])
+async def test_a_note_that_is_none_at_all(damaged: MemoryDriver, content: bytes) -> None:
+    """What a power cut leaves of it stops nothing."""
+    await damaged.note(POSITION, content)
+    assert (await scrub(damaged))[1].went_on_from == ""
+
+
+async def test_it_is_noted_now_and_then(
+    damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is killed has come somewhere as well."""
+    monkeypatch.setattr("storage.maintenance.scrub.run._NOTE_EVERY", 0.0)
+    noted: list[str] = []
+
+    class Noting(Watched):
+        async def note(self, path: str, content: bytes) -> None:
+            noted.append(json.loads(content)["stage"])
+            await super().note(path, content)
+
+    await scrub(Noting(damaged))
+    assert set(noted) == {"blobs", "repositories"}
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        Finding(Kind.FOREIGN, "a/b", "what"),
+        Finding(Kind.CORRUPT_BLOB, "a", "b", None, ORDERED[0], "moved", repaired=True),
+        Finding(Kind.DEAD_TAG, "a", "b", NAMES[0], ORDERED[0], "how"),
+    ],
+)
+def test_a_finding_survives_being_written_down(finding: Finding) -> None:
+    """Its document makes it again."""
+    assert read_finding(json.loads(json.dumps(finding.document()))) == finding
+
+
+def test_what_came_from_a_disk_is_shown_on_one_line() -> None:
+    """Bytes that are no text, line ends and control characters are spelled out."""
+    assert shown("é a/b\n\x1b[2J\udcff") == "é a/b\\n\\x1b[2J\\xff"
+
+
+async def test_all_readers_together_keep_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for as long as all that was read takes at that rate; without one nobody waits."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("storage.maintenance.scrub.pace.asyncio.sleep", sleep)
+    monkeypatch.setattr("storage.maintenance.scrub.pace.time.monotonic", lambda: 1000.0)
+    pace = Pace(rate=50.0)
+    await asyncio.gather(pace.spend(100), pace.spend(100), pace.spend(50))
+    assert waits == [2.0, 4.0, 5.0]
+    await Pace().spend(1 << 40)
+    assert len(waits) == 3

@@ -1,0 +1,180 @@
+"""A tree with everything that older registries left in one: a scrub ends, tells all, and heals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
+from storage.maintenance.scrub import repositories
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.places import quarantined, set_aside
+from storage.names import RepositoryName, Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import name, pull_blob
+from tests.storage.damaged_tree import (
+    GONE,
+    IMAGE,
+    SOUND,
+    TAG,
+    DamagedTree,
+    Foreseen,
+    damaged_tree,
+    sound_content,
+)
+from tests.storage.scrubbing import scrub
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> DamagedTree:
+    """Give the tree."""
+    return damaged_tree(tmp_path)
+
+
+@pytest.fixture
+def new_files(tree: DamagedTree) -> FilesystemDriver:
+    """Make a driver of the tree, as a process does before it serves."""
+    return FilesystemDriver(tree.root, threads=4)
+
+
+@pytest.fixture
+async def files(
+    new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FilesystemDriver]:
+    """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
+    monkeypatch.setattr(repositories, "SETTLE", 0.0)
+    yield new_files
+    await new_files.close()
+
+
+def foreseen(findings: Iterable[Finding]) -> set[Foreseen]:
+    """Return findings as a tree foresees them."""
+    return {(finding.kind, finding.path) for finding in findings}
+
+
+def everything(root: Path) -> dict[str, bytes | str]:
+    """Map what lies below `docker/` to its content; links to where they lead."""
+    found: dict[str, bytes | str] = {}
+    for folder, folders, names in os.walk(root / "docker"):
+        for one in (Path(folder, each) for each in [*folders, *names]):
+            if one.is_symlink():
+                found[str(one)] = os.readlink(one)
+            else:
+                found[str(one)] = "/" if one.is_dir() else one.read_bytes()
+    return found
+
+
+async def assert_served(driver: FilesystemDriver) -> None:
+    """The sound image answers, with all its bytes."""
+    repository = StoredRegistry(driver).repository(SOUND)
+    assert (await repository.manifests.get(TAG)).raw == IMAGE
+    for digest, content in sound_content().items():
+        assert await pull_blob(repository, digest) == content
+
+
+async def test_a_scrub_tells_all_and_changes_nothing(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """Each damage is found where it is and as what it is, and nothing else is."""
+    before = everything(tree.root)
+    await assert_served(files)
+    findings, summary = await scrub(files)
+    assert foreseen(findings) == tree.found
+    assert len(findings) == len(set(findings))
+    assert everything(tree.root) == before
+    assert not any(finding.repaired for finding in findings)
+    errors = [finding for finding in findings if not finding.kind.is_note]
+    assert (summary.errors, summary.repaired) == (len(errors), 0)
+    assert summary.notes == len(findings) - len(errors)
+    await assert_served(files)
+
+
+async def test_a_repair_leaves_only_what_nobody_can_repair(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """A second scrub finds what was foreseen to stay, and the sound image is served throughout."""
+    findings, summary = await scrub(files, repair=True)
+    left = foreseen(finding for finding in findings if not finding.repaired)
+    assert left == tree.left
+    assert summary.repaired == len(findings) - len(left) > 30
+    await assert_served(files)
+    findings, summary = await scrub(files, repair=True)
+    assert foreseen(findings) == tree.left
+    assert summary.repaired == 0
+    await assert_served(files)
+
+
+async def test_what_is_somebody_s_is_never_touched(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """Foreign files and folders are there after a repair; those in the way were moved aside."""
+    before = everything(tree.root)
+    await scrub(files, repair=True)
+    after = everything(tree.root)
+    for kind, path in tree.left:
+        if kind is Kind.FOREIGN:
+            kept = {
+                one: what for one, what in before.items() if one.startswith(f"{tree.root}/{path}")
+            }
+            assert kept
+            assert kept.items() <= after.items()
+    for whole, what in before.items():
+        if what == b"file" and whole.endswith("/somebody's"):
+            path = os.path.relpath(os.path.dirname(whole), tree.root)
+            hex = path.split("/")[-2]
+            aside = quarantined(Digest("sha256", hex)) if "blobs" in path else set_aside(path)
+            assert (tree.root / aside / "somebody's").read_bytes() == b"file"
+
+
+async def test_quarantine_holds_what_was_there(tree: DamagedTree, files: FilesystemDriver) -> None:
+    """An operator can still look at corrupt bytes; the registry says it has none."""
+    await scrub(files, repair=True)
+    digest = Digest.of(b"what was pushed")
+    assert (tree.root / quarantined(digest)).read_bytes() == b"what is there!!"
+    assert await files.stat(paths.blob(digest)) is None
+
+
+async def test_what_is_certain_is_healed(tree: DamagedTree, files: FilesystemDriver) -> None:
+    """Links of content that is there say again what their folders say; tags come back."""
+    await scrub(files, repair=True)
+    registry = StoredRegistry(files)
+    layers = registry.repository(name("damaged/layers"))
+    for number in range(6):
+        content = b"layer %d" % number
+        assert await pull_blob(layers, Digest.of(content)) == content
+        link = paths.layer_link(name("damaged/layers"), Digest.of(content))
+        assert await files.read(link) == str(Digest.of(content)).encode()
+    assert await pull_blob(layers, Digest.of(b"layer 6", "sha512")) == b"layer 6"
+    assert b'"empty"' in await pulled(registry, name("damaged/revisions"), "healed")
+    for tag in ("certain", "without-current", "edited"):
+        assert await pulled(registry, name("damaged/tags"), tag)
+    page = await registry.repository(name("damaged/tags")).tags.page("", None)
+    assert page.entries == ("certain", "dead-with-a-file", "doubtful", "edited", "without-current")
+
+
+async def test_the_index_of_referrers_is_rebuilt(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """What has a subject is in it, and nothing else is."""
+    await scrub(files, repair=True)
+    names = name("damaged/referrers")
+
+    subjects = await files.batch(
+        lambda view: {
+            hex: view.names(f"{paths.repository(names)}/_referrers/sha256/{hex}/sha256")
+            for hex in view.names(f"{paths.repository(names)}/_referrers/sha256")
+        }
+    )
+    assert GONE.hex not in subjects
+    (referrers,) = subjects.values()
+    assert len(referrers) == 2
+
+
+async def pulled(registry: StoredRegistry, name: RepositoryName, tag: str) -> bytes:
+    """Return the bytes of a tag's manifest."""
+    return (await registry.repository(name).manifests.get(Tag(tag))).raw

@@ -1,0 +1,76 @@
+"""What a configuration that was read anew may change, as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_server.config import Loaded, Settings
+from registry_server.reloading import settle
+
+TLS = {"certificate": "/cert.pem", "key": "/key.pem"}
+FIXED = [
+    ("http.addr", {"http": {"addr": ":1"}}),
+    ("http.net", {"http": {"net": "unix", "addr": "/socket"}}),
+    ("http.workers", {"http": {"workers": 7}}),
+    ("http.tls.key", {"http": {"tls": TLS}}),
+    ("storage.filesystem.rootdirectory", {"storage": {"filesystem": {"rootdirectory": "/other"}}}),
+    ("storage.filesystem.maxthreads", {"storage": {"filesystem": {"maxthreads": 77}}}),
+    ("storage.filesystem.fsync", {"storage": {"filesystem": {"fsync": False}}}),
+]
+READ_ONLY = {"storage": {"maintenance": {"readonly": {"enabled": True}}}}
+FREE = [
+    ("storage.maintenance.readonly.enabled", READ_ONLY),
+    ("storage.delete.enabled", {"storage": {"delete": {"enabled": True}}}),
+    ("http.headers", {"http": {"headers": {"X-A": ["b"]}}}),
+    ("http.draintimeout", {"http": {"draintimeout": "1m"}}),
+    ("log.level", {"log": {"level": "debug"}}),
+    ("catalog.maxentries", {"catalog": {"maxentries": 3}}),
+    ("validation.manifests.urls.allow", {"validation": {"manifests": {"urls": {"allow": ["^a"]}}}}),
+]
+
+
+def settings(changes: dict[str, object] | None = None) -> Settings:
+    """Return settings with two workers, whatever the machine has."""
+    http = {"workers": 2}
+    given = dict(changes or {})
+    given["http"] = {**http, **given.get("http", {})}  # type: ignore[dict-item]
+    return Settings.model_validate(given)
+
+
+@pytest.mark.parametrize(("key", "changes"), FIXED)
+def test_what_needs_a_restart_keeps_its_value(key: str, changes: dict[str, object]) -> None:
+    """It is named in a warning, is not said to have changed, and nothing else is lost."""
+    read = Loaded(settings({**changes, "log": {"level": "warn"}}), ("a warning",))
+    settled = settle(settings(), read)
+    assert settled.settings == settings({"log": {"level": "warn"}})
+    assert settled.changed == ("log.level",)
+    first, *fixed = settled.warnings
+    assert first == "a warning"
+    assert any(line.startswith(f"{key} ") and "restart" in line for line in fixed)
+
+
+@pytest.mark.parametrize(("key", "changes"), FREE)
+def test_what_can_change_is_taken(key: str, changes: dict[str, object]) -> None:
+    """It is named, and there is nothing to warn of; back again is as good."""
+    before, wanted = settings(), settings(changes)
+    settled = settle(before, Loaded(wanted, ()))
+    assert (settled.settings, settled.changed, settled.warnings) == (wanted, (key,), ())
+    assert settle(wanted, Loaded(before, ())).changed == (key,)
+
+
+def test_a_certificate_may_change_where_tls_is_spoken() -> None:
+    """Only whether TLS is spoken at all needs a restart."""
+    before = settings({"http": {"tls": TLS}})
+    wanted = settings({"http": {"tls": {**TLS, "certificate": "/new.pem"}}})
+    settled = settle(before, Loaded(wanted, ()))
+    assert (settled.settings, settled.changed) == (wanted, ("http.tls.certificate",))
+    assert settled.warnings == ()
+
+
+def test_nothing_new_changes_nothing() -> None:
+    """The same file read twice is the same settings, expressions and secrets included."""
+    one, other = (
+        settings({"http": {"secret": "s"}, "validation": {"manifests": {"urls": {"deny": ["x"]}}}})
+        for _ in range(2)
+    )
+    assert settle(one, Loaded(other, ())).changed == ()

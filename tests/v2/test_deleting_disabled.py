@@ -1,0 +1,140 @@
+"""`storage.delete.enabled: false` holds for every method of every route (CVE-2026-41888).
+
+The routes are read from the table that is served, so one that is added without a decision fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import httpx
+import pytest
+
+from registry_server.app import open_registry
+from registry_server.auth.access import OpenAccess
+from registry_server.config import Settings
+from registry_server.gate import Gate
+from registry_server.v2.dispatch import Endpoint
+from registry_server.v2.offload import Offload
+from registry_server.v2.routes import endpoints
+from registry_server.v2.urls import Urls
+from storage.drivers.memory import MemoryDriver
+from tests.v2.conftest import Serve
+from tests.v2.pushes import (
+    BASE,
+    CONFIG,
+    DIGEST,
+    LAYER,
+    NAME,
+    artifact,
+    begin,
+    code,
+    digest_of,
+    push_image,
+    push_manifest,
+)
+
+MANIFEST_PATH = "/v2/<name>/manifests/<reference>"
+BLOB_PATH = "/v2/<name>/blobs/<digest>"
+UPLOAD_PATH = "/v2/<name>/blobs/uploads/<upload>"
+# The routes that answer DELETE, and the status while nothing may be deleted.
+DELETING = {MANIFEST_PATH: 405, BLOB_PATH: 405, UPLOAD_PATH: 204}
+# Any other is 405 as well, but for this one, which reads as a blob whose digest is no digest.
+ODD = {"/v2/<name>/blobs/uploads": 400}
+METHODS = ("DELETE", "delete", "POST", "PUT", "PATCH", "GET", "HEAD", "OPTIONS", "TRACE", "MOVE")
+DISGUISES: tuple[dict[str, str], ...] = (
+    {},
+    {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"},
+)
+REFERRER = artifact(b"%s" % LAYER, "test/signature")
+
+
+def table() -> tuple[Endpoint, ...]:
+    """Return the routes as they are served."""
+    settings = Settings()
+    gate = Gate(open_registry(settings, MemoryDriver()), OpenAccess())
+    urls = Urls(host="", prefix="", from_request=False, trusted=())
+    offload = Offload(settings.http.accelredirect)
+    return endpoints(gate, urls, offload, most_tags=None, most_names=10)
+
+
+def targets(route: str, upload: str) -> Iterator[str]:
+    """Yield paths of a route that lead to something that is there."""
+    values = {
+        "<name>": [NAME],
+        "<reference>": ["v1", "v2", DIGEST, digest_of(REFERRER)],
+        "<digest>": [digest_of(LAYER), digest_of(CONFIG), DIGEST],
+        "<upload>": [upload.rpartition("/")[2]],
+    }
+    segments = [values.get(segment, [segment]) for segment in route.split("/")]
+    yield from map("/".join, product(*segments))
+
+
+async def contents(client: httpx.AsyncClient) -> list[tuple[int, bytes]]:
+    """Return all that was pushed, as it is pulled now."""
+    references = ["v1", "v2", DIGEST, digest_of(REFERRER)]
+    paths = [f"{BASE}/manifests/{reference}" for reference in references]
+    paths += [f"{BASE}/blobs/{digest_of(blob)}" for blob in (LAYER, CONFIG)]
+    paths += [f"{BASE}/tags/list", "/v2/_catalog", f"{BASE}/referrers/{digest_of(LAYER)}"]
+    answers = [await client.get(path) for path in paths]
+    assert {answer.status_code for answer in answers} == {200}
+    return [(answer.status_code, answer.content) for answer in answers]
+
+
+async def prepared(client: httpx.AsyncClient) -> str:
+    """Push an image with two tags and a referrer; begin an upload and return where it is."""
+    await push_image(client, "v1", "v2")
+    await push_manifest(client, digest_of(REFERRER), REFERRER)
+    return await begin(client)
+
+
+def test_every_route_that_deletes_was_decided_on() -> None:
+    """No other route answers DELETE."""
+    assert {one.path for one in table() if "DELETE" in one.handlers} == set(DELETING)
+
+
+@pytest.mark.parametrize("route", [one.path for one in table()])
+async def test_no_method_of_a_route_deletes(serve: Serve, route: str) -> None:
+    """Whatever is sent, and however it is disguised, what was pushed can be pulled as before."""
+    client = await serve({})
+    await prepared(client)
+    before = await contents(client)
+    for method, headers in product(METHODS, DISGUISES):
+        upload = await begin(client)
+        for path in targets(route, upload):
+            request = client.build_request("GET", path, headers=headers)
+            request.method = method  # as it is, unlike build_request, which makes capitals of it
+            response = await client.send(request)
+            if method == "DELETE":
+                assert response.status_code == {**DELETING, **ODD}.get(route, 405), path
+                assert response.status_code != 405 or code(response) == "UNSUPPORTED"
+            assert await contents(client) == before, (method, path)
+
+
+@pytest.mark.parametrize("route", [MANIFEST_PATH, BLOB_PATH])
+async def test_with_deleting_enabled_the_same_requests_delete(serve: Serve, route: str) -> None:
+    """The requests above are refused for the switch, and for nothing else."""
+    for path in targets(route, ""):
+        client = await serve({"storage": {"delete": {"enabled": True}}})
+        await prepared(client)
+        if path.endswith(DIGEST) and route == BLOB_PATH:
+            continue  # a manifest is no blob
+        assert (await client.delete(path)).status_code == 202
+        assert (await client.get(path)).status_code == 404
+
+
+async def test_when_its_last_manifest_goes_a_repository_leaves_the_catalog(serve: Serve) -> None:
+    """By digest, one after the other; what only has a tag less stays."""
+    client = await serve({"storage": {"delete": {"enabled": True}}})
+    await prepared(client)
+
+    async def catalog() -> list[str]:
+        names: list[str] = (await client.get("/v2/_catalog")).json()["repositories"]
+        return names
+
+    for reference in ("v1", "v2", DIGEST):
+        assert (await client.delete(f"{BASE}/manifests/{reference}")).status_code == 202
+        assert await catalog() == [NAME]
+    assert (await client.delete(f"{BASE}/manifests/{digest_of(REFERRER)}")).status_code == 202
+    assert await catalog() == []

@@ -1,0 +1,105 @@
+"""SIGHUP to a supervisor: all workers are replaced at one moment, or none is."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.live.transfers import until
+from tests.support.processes import family
+from tests.workers.test_supervisor import serving, supervised
+
+pytestmark = pytest.mark.live
+
+
+def hear(process: subprocess.Popen[str], words: str) -> None:
+    """Read the log up to a line with these words."""
+    assert process.stderr is not None
+    while words not in (line := process.stderr.readline()):
+        assert line, f"the log ended without {words!r}"
+
+
+def alive(process: subprocess.Popen[str]) -> set[int]:
+    """Return the ids of the workers there are."""
+    return {one.pid for one in family(process.pid)[1:]}
+
+
+def test_one_successor_that_fails_keeps_all_of_them_from_taking_over(tmp_path: Path) -> None:
+    """The other one waits for it, and ends without having begun; the next signal replaces all."""
+    with supervised("unlucky", tmp_path) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        old = serving(tmp_path)
+        (tmp_path / "victim").touch()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(list(tmp_path.glob("ready-*"))) == 3, "the other one is ready")
+        (tmp_path / "let-go").touch()
+        hear(process, "go on as before")
+        until(lambda: alive(process) == old, "the other one left again")
+        assert serving(tmp_path) == old
+        process.send_signal(signal.SIGHUP)
+        until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
+        assert len(alive(process)) == 2
+
+
+def test_a_signal_during_a_renewal_is_obeyed_after_it(tmp_path: Path) -> None:
+    """It neither gets lost nor has more workers forked while some are on their way."""
+    with supervised("unlucky", tmp_path) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        old = serving(tmp_path)
+        (tmp_path / "victim").touch()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(list(tmp_path.glob("ready-*"))) == 3, "the other one is ready")
+        process.send_signal(signal.SIGHUP)
+        hear(process, "received SIGHUP")
+        hear(process, "received SIGHUP")
+        (tmp_path / "let-go").touch()
+        hear(process, "go on as before")
+        until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
+        assert len(alive(process)) == 2
+        # Two at the start, one that waited in vain, two in the end.
+        assert len(list(tmp_path.glob("ready-*"))) == 5
+
+
+@pytest.mark.parametrize(("file", "words"), [("refused", ""), ("mistaken", "a mistake of ours")])
+def test_who_is_told_of_nothing_new_goes_on(tmp_path: Path, file: str, words: str) -> None:
+    """Whether the configuration is refused or reading it fails: nobody is forked or leaves."""
+    with supervised("fragile", tmp_path) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        old = serving(tmp_path)
+        (tmp_path / file).touch()
+        # Whoever was forked for this would fail, which would be said.
+        (tmp_path / "broken").touch()
+        process.send_signal(signal.SIGHUP)
+        if words:
+            hear(process, words)
+        (tmp_path / file).unlink()
+        process.send_signal(signal.SIGHUP)
+        hear(process, "go on as before")
+        (tmp_path / "broken").unlink()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
+        assert len(serving(tmp_path)) == 4
+
+
+def test_a_burst_of_signals_ends_with_as_many_workers_as_before(tmp_path: Path) -> None:
+    """None of them is lost or makes the processes more."""
+    with supervised("fragile", tmp_path) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        old = serving(tmp_path)
+        for _ in range(20):
+            process.send_signal(signal.SIGHUP)
+        until(lambda: len(alive(process)) == 2 and not alive(process) & old, "all were replaced")
+
+
+def test_the_end_may_come_in_the_midst_of_a_renewal(tmp_path: Path) -> None:
+    """Those that serve and those that were to take over all end, and the exit code is 0."""
+    with supervised("fragile", tmp_path) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    drained = {int(one.name.rpartition("-")[2]) for one in tmp_path.glob("drained-*")}
+    assert drained >= serving(tmp_path)
