@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # Seconds between looks whether one is due; each worker of each server looks.
 _PAUSE = 60.0
 # Seconds a collector has to end its batch when it is told to.
-_PATIENCE = 10.0
+_PATIENCE = 4.0
 
 
 async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
@@ -87,11 +87,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Wait for a collector whose stdin has ended; one that does not end may be killed any time."""
     try:
         await asyncio.wait_for(process.wait(), _PATIENCE)
-    except (TimeoutError, asyncio.CancelledError):
+    except TimeoutError:
+        logger.warning("the garbage collector did not end in time and was killed")
+    finally:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-        raise
 
 
 def _environment() -> Mapping[str, str]:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import sqlite3
 import sys
 import threading
 from dataclasses import asdict, dataclass
@@ -84,7 +85,7 @@ def main() -> None:
         asyncio.run(_collect(job, stop))
     except (AlreadyRunning, Stopped) as reason:
         logger.debug("no garbage collection: %r", reason)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         logger.error("the garbage collection failed, the next one does the rest: %s", error)
 
 

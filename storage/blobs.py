@@ -37,8 +37,14 @@ class BlobStore:
         return found is not None and time.time() - found.modified <= self._fresh
 
     async def use(self, digest: Digest) -> None:
-        """Have collections leave bytes alone for the grace period, if they are there."""
-        await self._driver.use(paths.blob(digest))
+        """Have collections leave bytes alone for the grace period, if they are there.
+
+        Where that can't be written down the bytes can still be read, so that is only logged.
+        """
+        try:
+            await self._driver.use(paths.blob(digest))
+        except OSError as error:
+            logger.warning("that %s is used was not written down: %s", digest, error)
 
     async def open(self, digest: Digest) -> OpenFile | None:
         """Open the bytes of `digest`; None when they are absent or were cut short."""

@@ -21,7 +21,7 @@ from storage import paths
 from storage.blobs import BlobStore, content_of, use
 from storage.cache import Lru
 from storage.digest import Digest
-from storage.drivers.base import Driver, Mark, OpenFile, Uses
+from storage.drivers.base import Driver, Editor, Mark, OpenFile, Uses
 from storage.drivers.changes import Step
 from storage.errors import (
     BlobUnknown,
@@ -32,7 +32,7 @@ from storage.errors import (
 )
 from storage.hashing import Hashers
 from storage.interfaces import BlobFile, Place
-from storage.links import Links, link_to, read_link
+from storage.links import Links, digests, link_to, read_link
 from storage.listing import Page
 from storage.manifest_store import ManifestStore, parse
 from storage.manifests import Manifest, StoredManifest
@@ -227,7 +227,7 @@ class StoredManifests:
             steps.append((self._referrers.add(manifest.subject.digest, digest),))
         new = await self._tags.appearing(tags, digest)
         in_the_way = await self._stores.driver.publish(
-            *steps, new, check=lambda view: self._check(view, manifest)
+            *steps, new, check=lambda view: self._check(view, manifest, digest)
         )
         appeared = {change.path for change in new}.difference(in_the_way)
         for tag in tags:
@@ -275,18 +275,29 @@ class StoredManifests:
         if not self._has_manifest(view, digest):
             raise ManifestUnknown(digest)
 
-    def _check(self, view: Uses, manifest: Manifest) -> None:
+    def _check(self, view: Uses, manifest: Manifest, digest: Digest) -> None:
+        """Look for what a manifest needs; all that it names, and what refers to it, is used."""
         missing = self._missing(view, manifest)
         if missing:
             raise ReferencesUnknown(missing)
+        for referrer in digests(view, paths.referrers(self._name, digest)):
+            use(view, referrer)
 
     def _missing(self, view: Uses, manifest: Manifest) -> tuple[Digest, ...]:
         rules = self._stores.rules
-        blobs = dict.fromkeys(blob.digest for blob in rules.required_blobs(manifest))
-        children = dict.fromkeys(child.digest for child in rules.required_manifests(manifest))
+        required = {blob.digest for blob in rules.required_blobs(manifest)}
+        required |= {child.digest for child in rules.required_manifests(manifest)}
+        blobs = dict.fromkeys(blob.digest for blob in manifest.blobs)
+        children = dict.fromkeys(child.digest for child in manifest.children)
         lacking = [digest for digest in blobs if not self._has_blob(view, digest)]
-        lacking += [digest for digest in children if not self._has_manifest(view, digest)]
-        return tuple(lacking)
+        lacking += [digest for digest in children if not self._has_child(view, digest)]
+        return tuple(digest for digest in lacking if digest in required)
+
+    def _has_child(self, view: Uses, digest: Digest) -> bool:
+        has = self._has_manifest(view, digest)
+        if not has:  # an index that need not have all its children may list blobs, as caches do
+            self._has_blob(view, digest)
+        return has
 
     def _has_blob(self, view: Uses, digest: Digest) -> bool:
         content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))
@@ -301,8 +312,16 @@ class StoredManifests:
             subject = (await parse(stored.raw)).subject
         except ManifestInvalid:
             return
-        if subject is not None:
-            await self._referrers.remove(subject.digest, stored.digest)
+        if subject is None:
+            return
+        revision = paths.revision_link(self._name, stored.digest)
+        entry = paths.referrer_link(self._name, subject.digest, stored.digest)
+
+        def forget(editor: Editor) -> None:
+            if editor.stat(revision) is None:  # else it was pushed again
+                editor.remove(entry)
+
+        await self._stores.driver.exclusively(forget)
 
 
 class StoredTags:

@@ -21,6 +21,11 @@ from storage.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
 
+# Before anything imports them: helpers that assert, and are used by several folders of tests.
+pytest.register_assert_rewrite(
+    "tests.storage.content", "tests.storage.driver_contract", "tests.storage.soundness"
+)
+
 # Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
 # costs more than the read. Everything else has to hop.
 _INLINE_READS = (

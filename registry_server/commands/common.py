@@ -49,11 +49,24 @@ async def opened(settings: Settings) -> AsyncIterator[Driver]:
     # Nothing of what serves is needed by a command that does not get this far.
     from registry_server.app import open_driver
 
+    _become_owner(settings.storage.filesystem.rootdirectory)
     driver = open_driver(settings)
     try:
         yield driver
     finally:
         await driver.close()
+
+
+def _become_owner(folder: Path) -> None:
+    """Act as the owner of a folder if that is another than root, who is asked to.
+
+    What root makes in there a server that runs as the owner could not write to.
+    """
+    found = folder.stat()
+    if os.geteuid() == 0 and found.st_uid != 0:
+        os.setgroups([])
+        os.setgid(found.st_gid)
+        os.setuid(found.st_uid)
 
 
 def fail(reason: str, code: int = UNUSABLE) -> NoReturn:

@@ -7,6 +7,7 @@ the call or the configuration can't be used; 3 interrupted, and the next one doe
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def garbage_collect(
         fail(str(error), FAILED)
     except Stopped:
         fail("interrupted before anything was removed", INTERRUPTED)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         fail(f"the collection failed; the next one does the rest: {error}", FAILED)
     raise typer.Exit(code)
 

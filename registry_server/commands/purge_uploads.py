@@ -57,6 +57,9 @@ async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> None:
 
 def _duration(text: str) -> timedelta:
     try:
-        return parse_duration_with_unit(text)
+        age = parse_duration_with_unit(text)
     except ValueError as error:
         fail(f"--age {text!r} {error}")
+    if age < timedelta(0):
+        fail(f"--age {text!r} must not be negative")
+    return age

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+
+_PATTERN = re.compile(r"\s*\d\d:\d\d\s*-\s*\d\d:\d\d\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,8 @@ class Window:
     @staticmethod
     def parse(text: str) -> Window:
         """Read `HH:MM-HH:MM`; raise ValueError, also when it would be no time or all the time."""
+        if _PATTERN.fullmatch(text) is None:
+            raise ValueError("a window is two times of the day, as HH:MM-HH:MM")
         start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
         if start == end:
             raise ValueError("a window begins and ends at different times")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from storage.drivers.file_view import FileView
 from storage.drivers.posix import discard, sync_folder
 from storage.drivers.tree_lock import Hold
 from storage.paths import ROOT, TRASH
+
+logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 16
 _ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -74,7 +77,10 @@ class FileEditor(FileView):
                 with contextlib.suppress(*_ABSENT):  # it went as well, by a change that counts
                     sync_folder(folder)
         for aside in self._aside:
-            discard(aside)
+            try:
+                discard(aside)
+            except OSError as error:  # it is out of sight, and tried again by the next collection
+                logger.warning("what was removed takes up space still: %s", error)
 
     def _tell(self) -> None:
         """Have others know that folders go, while none has gone: that may fail on a bad disk."""

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from storage.concurrency import or_undone
+from storage.drivers.file_view import absence
 from storage.drivers.in_order import Run
-from storage.errors import PathNotFound
 
 # Seconds. Holders write a few links; one that takes this long is in trouble.
 _PATIENCE = 30.0
@@ -33,8 +33,8 @@ class FileLocks:
         """Hold `folder`, which is `path` of the driver; raise PathNotFound when there is none."""
         try:
             fd = await self._acquire(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            raise PathNotFound(path) from None
+        except OSError as error:
+            raise absence(path, error) from None
         try:
             yield
         finally:

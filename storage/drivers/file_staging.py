@@ -104,8 +104,11 @@ class HeldFile:
         await to_completion(self._run(self._adopt, f"{self._root}/{target}", then))
 
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
-        data = HeldData(target, self._path, self._fd)
+        data = HeldData(target, self._path)
         try:
+            # Before the tree is held: it may take long, and who wants to be alone waits for that.
+            if self._sync:
+                sync_or_empty(self._fd)
             # What was received days ago is as young as what was received just now.
             steps: list[list[Prepared]] = [[data], *prepare(self._root, then)]
             self._disk.publish(steps, check=partial(os.utime, self._fd))

@@ -12,7 +12,9 @@ from storage.errors import PathNotFound
 
 # What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
 # leads to itself, is nothing either.
-ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+# A pipe that somebody put in the place of a file must not keep us waiting for its other end.
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FileView:
@@ -43,8 +45,10 @@ class FileView:
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""
         try:
-            fd = os.open(self._at(path), os.O_RDONLY)
+            fd = os.open(self._at(path), READING)
             try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise PathNotFound(path)
                 return _read_all(fd, limit)
             finally:
                 os.close(fd)
@@ -54,7 +58,7 @@ class FileView:
     def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
         found = self._look(path)
-        if found is None or stat.S_ISDIR(found.st_mode):
+        if found is None or not stat.S_ISREG(found.st_mode):
             return None
         return FileInfo(size=found.st_size, modified_ns=found.st_mtime_ns)
 

@@ -30,7 +30,7 @@ from storage.drivers.changes import Put, Step
 from storage.drivers.editor import FileEditor
 from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
-from storage.drivers.file_view import FileView, absence
+from storage.drivers.file_view import READING, FileView, absence
 from storage.drivers.prepared import prepare
 from storage.drivers.small_files import SmallFiles
 from storage.drivers.threads import Threads
@@ -123,12 +123,12 @@ class FilesystemDriver:
     async def open(self, path: str) -> OpenedFile:
         """Open a file for reading, inline: it is a look at the disk like `stat`."""
         try:
-            fd = os.open(self._at(path), os.O_RDONLY)
+            fd = os.open(self._at(path), READING)
         except OSError as error:
             raise absence(path, error) from None
         try:
             state = os.fstat(fd)
-            if stat.S_ISDIR(state.st_mode):
+            if not stat.S_ISREG(state.st_mode):
                 raise PathNotFound(path)
             return OpenedFile(fd, state.st_size, self._pool)
         except BaseException:

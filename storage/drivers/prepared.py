@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from storage.drivers.changes import Change, Put, Step
-from storage.drivers.posix import sync_folder, sync_or_empty, write_new
+from storage.drivers.posix import sync_folder, write_new
 from storage.paths import TRASH
 
 
@@ -128,19 +128,17 @@ class PreparedFolder:
 
 
 class HeldData:
-    """A complete file, open as `fd`, that lies elsewhere on the same filesystem as `source`."""
+    """A complete file that is durable, and lies elsewhere on the same filesystem as `source`."""
 
-    def __init__(self, target: str, source: str, fd: int) -> None:
+    def __init__(self, target: str, source: str) -> None:
         self.target = target
         self._source = source
-        self._fd = fd
 
     def write(self) -> None:
         """It is written."""
 
     def sync(self) -> None:
-        """Sync the file, or empty it: a retry must not find bytes whose failure was told once."""
-        sync_or_empty(self._fd)
+        """It is synced."""
 
     def show(self) -> bool:
         """Rename the file."""

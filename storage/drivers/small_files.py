@@ -15,12 +15,15 @@ each time; only its bytes are remembered, filed under its identity and its times
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from functools import cached_property
 from typing import TypeAlias
 
 from storage.drivers import stamps
 from storage.drivers.base import SMALL, Mark
+from storage.drivers.file_view import READING
 from storage.drivers.mounts import is_local
 
 # Links take some 600 bytes each, and nothing more than a few KiB.
@@ -59,10 +62,12 @@ class SmallFiles:
             return False
 
     def _read(self, path: str, whole: str) -> bytes:
-        fd = os.open(whole, os.O_RDONLY)
+        fd = os.open(whole, READING)
         try:
             # Asked before reading: what changes from here on must be told from what is read.
             state = os.fstat(fd)
+            if not stat.S_ISREG(state.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "no regular file", whole)
             may_last = state.st_dev == self._device and stamps.is_settled(state)
             content = os.read(fd, SMALL)
         finally:

@@ -16,6 +16,7 @@ from datetime import datetime
 from storage import paths
 from storage.drivers.base import Driver, StagingBusy, View
 from storage.errors import PathNotFound, UploadIdInvalid
+from storage.maintenance.tolerant import TolerantView
 from storage.names import RepositoryName, UploadId
 from storage.registry import walk
 
@@ -49,7 +50,8 @@ async def plan(driver: Driver, age: float) -> Plan:
     before = time.time() - age
 
     def job(view: View) -> Plan:
-        found = (one for name in walk(view) for one in sessions(view, name))
+        tolerant = TolerantView(view, [])  # which logs what can't be read
+        found = (one for name in walk(tolerant) for one in sessions(tolerant, name))
         return Plan(tuple(one for one in found if one.touched < before))
 
     return await driver.batch(job)

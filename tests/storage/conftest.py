@@ -9,10 +9,6 @@ from storage.drivers import file_staging, memory
 from storage.registry import StoredRegistry
 from tests.support.drivers import AnyDriver
 
-pytest.register_assert_rewrite(
-    "tests.storage.driver_contract", "tests.storage.soundness", "tests.storage.content"
-)
-
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

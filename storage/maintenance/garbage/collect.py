@@ -61,4 +61,5 @@ async def carry_out(
 async def seconds_since_last(driver: Driver) -> float:
     """Return how long ago a collection came to its end here, however many servers there are."""
     found = await driver.stat(paths.COLLECTED)
-    return math.inf if found is None else time.time() - found.modified
+    ago = math.inf if found is None else time.time() - found.modified
+    return ago if ago >= 0 else math.inf  # the clock was ahead

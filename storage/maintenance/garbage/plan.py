@@ -11,7 +11,7 @@ from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import TolerantView, Trouble
+from storage.maintenance.tolerant import TolerantReads, TolerantView, Trouble
 from storage.names import RepositoryName
 from storage.paths import CLOCK
 from storage.registry import walk
@@ -46,9 +46,9 @@ async def make_plan(
 ) -> Plan:
     """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
     young_after = await _young_after(driver, options)
-    await survey(driver, ledger, young_after, progress, stop)
-    await _barrier(driver)
     trouble: list[Trouble] = []
+    await survey(TolerantReads(driver, trouble), ledger, young_after, progress, stop)
+    await _barrier(driver)
     names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
     unreadable: list[tuple[RepositoryName, Digest]] = []
     for done, name in enumerate(names):
@@ -73,9 +73,11 @@ def mark_tolerantly(
 
 async def _young_after(driver: Driver, options: Options) -> int:
     """Return the instant of the storage's own clock, in ns, from which on a change is recent."""
-    await driver.note(CLOCK, b"")
-    now = await driver.stat(CLOCK)
-    assert now is not None, "just written"
+    now = await driver.use(CLOCK)  # a disk without room has room for that
+    if now is None:
+        await driver.note(CLOCK, b"")
+        now = await driver.stat(CLOCK)
+        assert now is not None, "just written"
     return now.modified_ns - max(int(options.grace * 1e9), SHORTEST_GRACE_NS)
 
 

@@ -43,9 +43,11 @@ def read_needs(view: View, digest: Digest) -> Needs | None:
         )
         named = _named(raw)
         return Needs(named, named)
+    children = tuple(child.digest for child in manifest.children)
     return Needs(
-        tuple(blob.digest for blob in manifest.blobs),
-        tuple(child.digest for child in manifest.children),
+        # An index may list blobs: build caches are kept so.
+        (*(blob.digest for blob in manifest.blobs), *children),
+        children,
         manifest.subject.digest if manifest.subject else None,
     )
 

@@ -55,7 +55,7 @@ class Rubbish:
 
     async def rest(self) -> None:
         """Remove temporary files, empty folders and the trash."""
-        folders = await self._driver.batch(lambda view: list(_blob_folders(view)))
+        folders = await self._driver.batch(lambda view: list(_blob_folders(TolerantView(view, []))))
         folders += [paths.repository(name) for name in self._plan.repositories]
         for done, folder in enumerate(folders):
             await self._clear(partial(self._rubbish, folder))

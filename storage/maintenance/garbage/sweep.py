@@ -18,6 +18,7 @@ from functools import partial
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, View
+from storage.links import read_link
 from storage.maintenance.garbage.families import spared
 from storage.maintenance.garbage.ledger import Family, Ledger, LooseLink, SurveyedBlob
 from storage.maintenance.garbage.marking import linked
@@ -117,7 +118,11 @@ class Sweep:
 
     def _remove_family(self, editor: Editor, family: Family) -> set[Digest]:
         """Remove those of a family that may go; return those that stay."""
-        used = (one for one in family.members if not self._is_as_surveyed(editor, one))
+        try:
+            used = [one for one in family.members if not self._is_as_surveyed(editor, one)]
+        except OSError as error:
+            self.swept.note_failure(paths.revisions(family.repository), error)
+            return set(family.members)
         staying = spared(used, family.hangs_on)
         self.swept.spared += len(staying)
         for at, digest in enumerate(family.members):
@@ -142,10 +147,10 @@ class Sweep:
     def _remove_links(self, links: Iterable[LooseLink], editor: Editor) -> None:
         for one in links:
             path = paths.layer_link(one.repository, one.digest)
-            if not self._is_as_surveyed(editor, one.content):
-                self.swept.spared += 1
-                continue
             try:
+                if not self._is_loose_still(editor, path, one):
+                    self.swept.spared += 1
+                    continue
                 self.swept.links += editor.remove(path)
             except OSError as error:
                 self.swept.note_failure(path, error)
@@ -155,15 +160,20 @@ class Sweep:
     def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: Editor) -> None:
         for blob in blobs:
             path = paths.blob(blob.digest)
-            if not self._is_as_surveyed(editor, blob.digest):
-                self.swept.spared += 1
-                continue
             try:
-                if editor.remove(path):
+                if not self._is_as_surveyed(editor, blob.digest):
+                    self.swept.spared += 1
+                elif editor.remove(path):
                     self.swept.blobs += 1
                     self.swept.size += blob.size
             except OSError as error:
                 self.swept.note_failure(path, error)
+
+    def _is_loose_still(self, editor: Editor, path: str, one: LooseLink) -> bool:
+        """Whether a link leads where it led, and neither what it names nor that was used since."""
+        leads_to = read_link(editor, path) or one.digest
+        ends = {one.digest, one.content}
+        return leads_to == one.content and all(self._is_as_surveyed(editor, end) for end in ends)
 
     def _is_as_surveyed(self, editor: Editor, digest: Digest) -> bool:
         """Whether nobody used content since; content that is absent was used if it came."""

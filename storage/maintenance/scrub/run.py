@@ -157,7 +157,9 @@ class Scrub:
         self._course = earlier
         for finding in earlier.findings.values():
             self._listener.found(finding)
-            if finding.kind is Kind.CORRUPT_BLOB and finding.digest and not finding.repaired:
+            # Who repairs looks for himself: it may have been pushed again since.
+            is_bad = finding.kind is Kind.CORRUPT_BLOB and not finding.repaired
+            if is_bad and finding.digest and not self._options.repair:
                 self._contents.recall(finding.digest)
 
     async def _above(self) -> None:

@@ -1,0 +1,242 @@
+"""What lies in the place of a file and is none: a pipe or a socket is nothing that can be read.
+
+Opening a pipe waits for somebody who writes to it, for ever, and a link is opened on the event
+loop. Here such a call fails at once instead of hanging.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.file_census import FileCensus
+from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
+from storage.maintenance import stale_uploads
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.plan import Options
+from storage.maintenance.scrub import repositories
+from storage.maintenance.usage.explain import explained
+from storage.names import Tag, UploadId
+from storage.registry import StoredRegistry
+from storage.repository import StoredRepository
+from tests.storage.content import (
+    APP,
+    CONFIG,
+    LAYER,
+    OTHER,
+    image,
+    pull_blob,
+    push_blob,
+    push_image,
+    push_manifest,
+    raw,
+)
+from tests.storage.scrubbing import scrub
+
+Put: TypeAlias = Callable[[Path], None]
+
+BLOB = b"something special lies in place of these bytes"
+LINKED = b"something special lies in place of their link"
+DOCUMENT = image(annotations={"something special": "lies in place of its link"})
+SPECIAL = Tag("special")
+SESSION = UploadId("01234567-89ab-cdef-0123-456789abcdef")
+
+
+class WouldHang(Exception):
+    """A pipe was opened so that this waits for somebody who writes to it."""
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    # The name of a socket has to be short.
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)
+
+
+@pytest.fixture(params=[_pipe, _socket], ids=["a pipe", "a socket"])
+def put(request: pytest.FixtureRequest) -> Put:
+    """Make each kind of special file in turn."""
+    made: Put = request.param
+    return made
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make a driver of an empty root."""
+    return FilesystemDriver(tmp_path, sync=False, threads=4)
+
+
+@pytest.fixture
+async def files(
+    new_files: FilesystemDriver, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FilesystemDriver]:
+    """Give a storage with an image, and special files in the place of what another would need."""
+    repository = StoredRegistry(new_files).repository(APP)
+    await push_image(repository, "v1")
+    for path in _places():
+        whole = Path(new_files.root, path)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        put(whole)
+    link = paths.layer_link(APP, Digest.of(BLOB))
+    await new_files.note(link, str(Digest.of(BLOB)).encode())
+    monkeypatch.setattr(os, "open", _never_waiting(os.open))
+    monkeypatch.setattr(repositories, "SETTLE", 0.0)
+    yield new_files
+    await new_files.close()
+
+
+def _places() -> list[str]:
+    """Return where the special files lie."""
+    return [
+        paths.blob(Digest.of(BLOB)),
+        paths.layer_link(APP, Digest.of(LINKED)),
+        paths.revision_link(APP, Digest.of(raw(DOCUMENT))),
+        paths.tag_current_link(APP, SPECIAL),
+        paths.upload_data(APP, SESSION),
+    ]
+
+
+def _never_waiting(real: Callable[..., int]) -> Callable[..., int]:
+    def call(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if not flags & (os.O_NONBLOCK | os.O_RDWR | os.O_WRONLY):
+            fd = real(path, flags | os.O_NONBLOCK, *more, **named)
+            is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
+            os.close(fd)
+            if is_pipe:
+                raise WouldHang(path)
+        return real(path, flags, *more, **named)
+
+    return call
+
+
+@pytest.fixture
+def repository(files: FilesystemDriver) -> StoredRepository:
+    """Give the repository, to a process that has just started."""
+    return StoredRegistry(files).repository(APP)
+
+
+async def _assert_unknown(attempt: Awaitable[object]) -> None:
+    with pytest.raises((BlobUnknown, ManifestUnknown, UploadUnknown)):
+        await attempt
+
+
+@pytest.mark.parametrize("reference", [SPECIAL, Digest.of(raw(DOCUMENT))], ids=["tag", "digest"])
+async def test_a_manifest_behind_it_is_unknown(
+    repository: StoredRepository, reference: Tag | Digest
+) -> None:
+    """By tag and by digest."""
+    await _assert_unknown(repository.manifests.get(reference))
+
+
+async def test_a_blob_whose_link_it_is_is_unknown(repository: StoredRepository) -> None:
+    """Asked for and opened."""
+    await _assert_unknown(repository.blobs.size(Digest.of(LINKED)))
+    await _assert_unknown(repository.blobs.open(Digest.of(LINKED)))
+
+
+async def test_a_blob_whose_bytes_it_is_is_unknown_to_who_asks(
+    repository: StoredRepository,
+) -> None:
+    """It is as long as a file that was cut to nothing."""
+    await _assert_unknown(repository.blobs.size(Digest.of(BLOB)))
+
+
+async def test_a_blob_whose_bytes_it_is_can_t_be_opened(repository: StoredRepository) -> None:
+    """A pull is told that it is unknown."""
+    await _assert_unknown(repository.blobs.open(Digest.of(BLOB)))
+
+
+async def test_a_mount_from_anywhere_passes_over_it(files: FilesystemDriver) -> None:
+    """Who has a blob is looked for in all repositories, also in this one."""
+    registry = StoredRegistry(files)
+    await push_blob(registry.repository(OTHER), LINKED)
+    assert await registry.holders(Digest.of(LINKED)) == [OTHER]
+
+
+async def test_deleting_a_manifest_passes_over_it(repository: StoredRepository) -> None:
+    """Its tags are found among all, also beside this one."""
+    await repository.manifests.delete(Digest.of(raw(image())))
+    await _assert_unknown(repository.manifests.get(Tag("v1")))
+
+
+async def test_pushes_and_listings_go_on(repository: StoredRepository) -> None:
+    """What is sound is listed and pulled; what is pushed takes the place of what lies there."""
+    assert (await repository.tags.page("", None)).entries == (SPECIAL, "v1")
+    assert (await repository.manifests.get(Tag("v1"))).raw == raw(image())
+    for content in (BLOB, LINKED):
+        await push_blob(repository, content)
+        assert await pull_blob(repository, Digest.of(content)) == content
+    await push_manifest(repository, DOCUMENT, str(SPECIAL))
+    for reference in (SPECIAL, Digest.of(raw(DOCUMENT))):
+        assert (await repository.manifests.get(reference)).raw == raw(DOCUMENT)
+
+
+async def test_a_tag_goes(repository: StoredRepository) -> None:
+    """Deleting it reads nothing."""
+    await repository.tags.delete(SPECIAL)
+    assert (await repository.tags.page("", None)).entries == ("v1",)
+
+
+async def test_a_session_is_unknown(repository: StoredRepository) -> None:
+    """Its length is told by what kind of file it is."""
+    await _assert_unknown(repository.uploads.length(SESSION))
+
+
+async def _collect(files: FilesystemDriver) -> None:
+    async with planned(files, Options(60.0, delete_untagged=True)) as plan:
+        assert (await carry_out(files, plan)).failed == []
+
+
+async def _du(files: FilesystemDriver) -> None:
+    async with explained(files, FileCensus(Path(files.root)), 60.0) as usage:
+        assert usage.total.count > 5
+
+
+async def _scrub(files: FilesystemDriver) -> None:
+    found, _ = await scrub(files)
+    assert {one.path for one in found}.issuperset(_places()[:4])
+
+
+async def _repair(files: FilesystemDriver) -> None:
+    await scrub(files, repair=True)
+
+
+async def _purge(files: FilesystemDriver) -> None:
+    await stale_uploads.execute(files, await stale_uploads.plan(files, 60.0))
+
+
+UPKEEP = (_collect, _du, _scrub, _repair)
+
+
+@pytest.mark.parametrize(
+    ("put", "work"),
+    [
+        *((_pipe, work) for work in UPKEEP),
+        *((_socket, work) for work in UPKEEP),
+        (_pipe, _purge),
+        (_socket, _purge),
+    ],
+    indirect=["put"],
+)
+async def test_upkeep_goes_on(
+    files: FilesystemDriver, work: Callable[[FilesystemDriver], Awaitable[None]]
+) -> None:
+    """It ends, and what is sound is there afterwards."""
+    await work(files)
+    repository = StoredRegistry(files).repository(APP)
+    assert (await repository.manifests.get(Tag("v1"))).raw == raw(image())
+    for content in (CONFIG, LAYER):
+        assert await pull_blob(repository, Digest.of(content)) == content

@@ -1,0 +1,312 @@
+"""Many publish or one is alone, in any process; each test steps through it with held threads."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from storage.buffers import Buffer
+from storage.drivers import tree_lock
+from storage.drivers.base import Driver, Uses
+from storage.drivers.changes import Put
+from storage.drivers.filesystem import FilesystemDriver
+from storage.paths import OURS
+from tests.storage.turnstile import Held, Turnstile, hold_call
+
+# Somebody who holds the tree and is not this process.
+HOLDER = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.flock(fd, int(sys.argv[2]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+Work: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
+
+
+@pytest.fixture
+def turnstile(monkeypatch: pytest.MonkeyPatch) -> Turnstile:
+    """Know who is turned away."""
+    made = Turnstile()
+    made.put(monkeypatch)
+    return made
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> list[FilesystemDriver]:
+    """Make the drivers of three processes."""
+    return [FilesystemDriver(tmp_path, sync=False, threads=2) for _ in range(3)]
+
+
+@pytest.fixture
+async def drivers(made: list[FilesystemDriver]) -> AsyncIterator[list[FilesystemDriver]]:
+    """Give the drivers over a root in which there are a file and an upload."""
+    await made[0].write("docker/file", b"x")
+    await made[0].staging.create("uploads/1/data", {})
+    yield made
+    for driver in made:
+        await driver.close()
+
+
+def _ignore(_: Buffer) -> None:
+    """Observe nothing."""
+
+
+async def _publish(driver: FilesystemDriver) -> None:
+    await driver.publish((Put("docker/published", b"x"),))
+
+
+async def _publish_in_steps(driver: FilesystemDriver) -> None:
+    await driver.publish((Put("docker/first", b"x"),), (Put("docker/published", b"x"),))
+
+
+async def _adopt(driver: FilesystemDriver) -> None:
+    async with driver.staging.open("uploads/1/data") as staged:
+        await staged.adopt("docker/published")
+
+
+async def _adopt_and_link(driver: FilesystemDriver) -> None:
+    async with driver.staging.open("uploads/1/data") as staged:
+        await staged.adopt("docker/data", (Put("docker/published", b"x"),))
+
+
+async def _use(driver: FilesystemDriver) -> None:
+    assert await driver.use("docker/file")
+
+
+async def _delete(driver: FilesystemDriver) -> None:
+    assert await driver.delete("docker/file")
+
+
+# What holds the tree with others, and a call in the middle of it: its name, the end of its path.
+SHARING: dict[str, tuple[Work, str, str]] = {
+    "a change": (_publish, "rename", "docker/published"),
+    "the last of several changes": (_publish_in_steps, "rename", "docker/published"),
+    "an upload": (_adopt, "rename", "docker/published"),
+    "the link of an upload": (_adopt_and_link, "rename", "docker/published"),
+    "a use": (_use, "utime", "docker/file"),
+    "a deletion": (_delete, "unlink", "docker/file"),
+}
+sharing = pytest.mark.parametrize(("work", "call", "path"), SHARING.values(), ids=SHARING)
+
+
+async def stay_in_check(driver: Driver, held: Held) -> None:
+    """Publish something, and stay in the check of it."""
+
+    def check(_: Uses) -> None:
+        held.stay()
+
+    await driver.publish((Put("docker/held", b"x"),), check=check)
+
+
+@sharing
+async def test_who_wants_to_be_alone_waits_for_all_who_change_something(
+    drivers: list[FilesystemDriver],
+    turnstile: Turnstile,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Work,
+    call: str,
+    path: str,
+) -> None:
+    """Nobody is alone while another process is in the middle of a change."""
+    held = hold_call(monkeypatch, call, path)
+    working = asyncio.ensure_future(work(drivers[0]))
+    await held.entered(working)
+    alone = asyncio.ensure_future(drivers[1].exclusively(lambda _: working.done()))
+    waited = await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    held.release()
+    await working
+    await alone
+    assert waited
+
+
+async def test_a_check_and_the_change_have_nobody_alone_between_them(
+    drivers: list[FilesystemDriver], turnstile: Turnstile
+) -> None:
+    """What a check found is still there when the change is made: its removal comes after it."""
+    held = Held()
+    publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
+    await held.entered(publishing)
+    alone = asyncio.ensure_future(drivers[1].exclusively(lambda one: one.stat("docker/held")))
+    waited = await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    held.release()
+    await publishing
+    assert await alone is not None, "it ran before the change was made"
+    assert waited
+
+
+@sharing
+async def test_who_changes_something_waits_for_who_is_alone(
+    drivers: list[FilesystemDriver],
+    turnstile: Turnstile,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Work,
+    call: str,
+    path: str,
+) -> None:
+    """What whoever is alone looks at nobody changes until he is done."""
+    held, reached = Held(), hold_call(monkeypatch, call, path)
+    reached.release()
+    alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+    await held.entered(alone)
+    working = asyncio.ensure_future(work(drivers[1]))
+    waited = await turnstile.waits(working, "gate", fcntl.LOCK_SH)
+    assert not reached.is_inside
+    held.release()
+    await asyncio.gather(alone, working)
+    assert waited
+    assert reached.is_inside
+
+
+async def test_a_check_waits_for_who_is_alone(
+    drivers: list[FilesystemDriver], turnstile: Turnstile
+) -> None:
+    """A check finds what is left when the removal is done, not what was there before."""
+    held, checked = Held(), Held()
+    checked.release()
+
+    def remove_late(_: object) -> None:
+        held.stay()
+
+    alone = asyncio.ensure_future(drivers[0].exclusively(remove_late))
+    await held.entered(alone)
+    publishing = asyncio.ensure_future(stay_in_check(drivers[1], checked))
+    waited = await turnstile.waits(publishing, "gate", fcntl.LOCK_SH)
+    assert not checked.is_inside
+    held.release()
+    await asyncio.gather(alone, publishing)
+    assert waited
+    assert checked.is_inside
+
+
+async def test_two_are_never_alone_together(
+    drivers: list[FilesystemDriver], turnstile: Turnstile
+) -> None:
+    """Who wants to be alone waits for another who is."""
+    held, order = Held(), list[str]()
+    first = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+    await held.entered(first)
+    second = asyncio.ensure_future(drivers[1].exclusively(lambda _: order.append("second")))
+    waited = await turnstile.waits(second, "gate", fcntl.LOCK_EX)
+    assert order == []
+    held.release()
+    await asyncio.gather(first, second)
+    assert waited
+    assert order == ["second"]
+
+
+async def test_publishers_share_the_tree(drivers: list[FilesystemDriver]) -> None:
+    """One that takes its time keeps no other waiting, in its process or in another."""
+    held = Held()
+    slow = asyncio.ensure_future(stay_in_check(drivers[0], held))
+    await held.entered(slow)
+    for driver in drivers:
+        await _publish(driver)
+    assert not slow.done()
+    held.release()
+    await slow
+
+
+async def test_the_gate_lets_nobody_past_who_waits_to_be_alone(
+    drivers: list[FilesystemDriver], turnstile: Turnstile
+) -> None:
+    """Publishers that come later wait their turn: however many overlap, he gets his."""
+    first, later, order = Held(), Held(), list[str]()
+    later.release()
+    publishing = asyncio.ensure_future(stay_in_check(drivers[0], first))
+    await first.entered(publishing)
+    alone = asyncio.ensure_future(
+        drivers[1].exclusively(lambda _: order.append(f"alone, others {later.is_inside}"))
+    )
+    assert await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    overtaking = asyncio.ensure_future(stay_in_check(drivers[2], later))
+    waited = await turnstile.waits(overtaking, "gate", fcntl.LOCK_SH)
+    first.release()
+    await asyncio.gather(publishing, alone, overtaking)
+    assert waited
+    assert order == ["alone, others False"]
+
+
+async def test_who_can_t_be_alone_gives_up_and_leaves_the_gate_open(
+    drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher that never ends makes removals fail, and no other publisher."""
+    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
+    held, ran = Held(), list[str]()
+    publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
+    await held.entered(publishing)
+    open_before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await drivers[1].exclusively(lambda _: ran.append("alone"))
+    assert ran == []
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
+    await _publish(drivers[2])
+    held.release()
+    await publishing
+    await drivers[1].exclusively(lambda _: ran.append("alone"))
+    assert ran == ["alone"]
+
+
+@sharing
+async def test_who_can_t_publish_gives_up_and_changes_nothing(
+    drivers: list[FilesystemDriver],
+    monkeypatch: pytest.MonkeyPatch,
+    work: Work,
+    call: str,
+    path: str,
+) -> None:
+    """Somebody who is alone for ever makes changes fail, whole; afterwards they succeed."""
+    monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
+    held, reached = Held(), hold_call(monkeypatch, call, path)
+    reached.release()
+    alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+    await held.entered(alone)
+    open_before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(TimeoutError):
+        await work(drivers[1])
+    assert not reached.is_inside
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    held.release()
+    await alone
+    await work(drivers[1])
+    assert reached.is_inside
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("gate", fcntl.LOCK_EX), ("tree", fcntl.LOCK_SH), ("tree", fcntl.LOCK_EX)]
+)
+async def test_a_process_that_dies_lets_go(
+    drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch, name: str, kind: int
+) -> None:
+    """The locks are the kernel's, on files below the root: others see them, and their end."""
+    monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
+    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
+    path = f"{drivers[0].root}/{OURS}/{name}"
+    command = [sys.executable, "-I", "-c", HOLDER, path, str(kind)]
+    process = await asyncio.to_thread(
+        subprocess.Popen, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"held\n"
+        with pytest.raises(TimeoutError):
+            await drivers[0].exclusively(lambda _: None)
+        if kind == fcntl.LOCK_EX:
+            with pytest.raises(TimeoutError):
+                await _publish(drivers[0])
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    await drivers[0].exclusively(lambda _: None)
+    await _publish(drivers[0])
