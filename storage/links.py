@@ -31,14 +31,6 @@ class Links:
         except PathNotFound:
             return None
 
-    async def write(self, path: str, digest: Digest) -> None:
-        """Point a link at `digest`, which is durable, durably."""
-        await self._driver.publish((link_to(path, digest),))
-
-    async def remove(self, path: str) -> bool:
-        """Remove a link, durably, before what it points to; return whether there was one."""
-        return await self._driver.delete(path)
-
 
 def link_to(path: str, digest: Digest) -> Put:
     """Return the change that points a link at `digest`.

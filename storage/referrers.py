@@ -25,7 +25,7 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
-from storage.links import Links, digests, link_to, read_link
+from storage.links import digests, link_to, read_link
 from storage.listing import Page
 from storage.manifest_store import load
 from storage.manifests import Descriptor, Manifest, StoredManifest, parse_manifest
@@ -80,17 +80,12 @@ class ReferrerStore:
 
     def __init__(self, driver: Driver, memory: Memory, name: RepositoryName) -> None:
         self._driver = driver
-        self._links = Links(driver)
         self._memory = memory
         self._name = name
 
     def add(self, subject: Digest, referrer: Digest) -> Put:
         """Return the change that records that `referrer`, which is durable, has `subject`."""
         return link_to(paths.referrer_link(self._name, subject, referrer), referrer)
-
-    async def remove(self, subject: Digest, referrer: Digest) -> None:
-        """Forget that `referrer` has `subject`."""
-        await self._links.remove(paths.referrer_link(self._name, subject, referrer))
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int

@@ -198,6 +198,25 @@ def test_a_closed_window_is_kept_to(tmp_path: Path) -> None:
         assert not garbage.exists()
 
 
+def test_a_collector_that_hangs_keeps_no_server_from_ending(tmp_path: Path) -> None:
+    """It is killed, which it may be at any time, and the server ends as it was told to."""
+    with serving(tmp_path, SCHEDULED) as server:
+        push(server, GARBAGE)
+        (server.root / ".registry").mkdir(exist_ok=True)
+        with (server.root / ".registry/tree").open() as tree:
+            fcntl.flock(tree, fcntl.LOCK_SH)  # so that there is time to stop it
+            until(lambda: _collectors(server), "a collector runs")
+            for one in _collectors(server):
+                one.suspend()
+        server.stop()
+    assert "was killed" in server.log
+
+
+def _collectors(server: RegistryServer) -> list[psutil.Process]:
+    found = [psutil.Process(pid) for pid in server.pids()]
+    return [one for one in found if "registry_server.collector" in one.cmdline()]
+
+
 def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
     """The end of stdin is the end of the work; what it held others may hold at once."""
     root = tmp_path / "root"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,14 +13,16 @@ from storage import paths
 from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collect import carry_out, planned, seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
 from storage.names import Tag
 from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
+from storage.rules import IndexChildren, ManifestRules
 from tests.storage.content import (
     APP,
+    CONFIG,
     LAYER,
     OTHER,
     begin,
@@ -396,3 +399,59 @@ async def test_a_clock_that_jumps_loses_nothing(
 async def test_an_empty_root_has_nothing_to_collect(files: FilesystemDriver) -> None:
     """A collection may come before the first push."""
     assert await collect(files) == Swept()
+
+
+async def test_blobs_that_an_index_lists_stay(files: FilesystemDriver) -> None:
+    """A build cache is an index of layers; its push and its tag keep them, whatever the rules."""
+    rules = ManifestRules(children=IndexChildren.NONE)
+    repository = StoredRegistry(files, rules, grace=GRACE).repository(APP)
+    cached = await push_blob(repository, LAYER)
+    await push_manifest(repository, index([LAYER]), "cache")
+    age(files)
+    await collect(files, UNTAGGED)
+    assert await pull_blob(repository, cached) == LAYER
+    await repository.tags.delete(Tag("cache"))
+    age(files)
+    async with planned(files, UNTAGGED) as plan:
+        await push_manifest(repository, index([LAYER]), "again")
+        await carry_out(files, plan)
+    assert await pull_blob(repository, cached) == LAYER
+
+
+async def test_a_link_that_leads_elsewhere_since_the_plan_stays(
+    files: FilesystemDriver, repository: StoredRepository
+) -> None:
+    """A link of distribution's for a sha512, to content under its sha256, may be pushed over."""
+    named = Digest.of(LAYER, "sha512")
+    old = await push_blob(repository, LAYER)
+    await files.write(paths.layer_link(APP, named), str(old).encode())
+    age(files)
+    async with planned(files, UNTAGGED) as plan:
+        await push_blob(repository, LAYER, "sha512")
+        await carry_out(files, plan)
+    assert await pull_blob(repository, named) == LAYER
+
+
+async def test_a_referrer_stays_whose_subject_comes_during_a_collection(
+    files: FilesystemDriver, repository: StoredRepository
+) -> None:
+    """A signature may be pushed before what it signs, and be old by then."""
+    await push_blob(repository, CONFIG)
+    await push_blob(repository, LAYER)
+    signature = image(layers=[], subject=entry(raw(image())))
+    await push_manifest(repository, signature)
+    age(files)
+    async with planned(files, UNTAGGED) as plan:
+        await push_manifest(repository, image(), "v1")
+        await carry_out(files, plan)
+    page = await repository.referrers.page(Digest.of(raw(image())), None, "", 10)
+    assert [one.digest for one in page.entries] == [Digest.of(raw(signature))]
+
+
+async def test_a_clock_that_was_ahead_keeps_no_collection_from_being_due(
+    files: FilesystemDriver,
+) -> None:
+    """The last one seems to be yet to come."""
+    await collect(files)
+    age(files, -1000)
+    assert await seconds_since_last(files) == math.inf

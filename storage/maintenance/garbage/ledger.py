@@ -65,13 +65,6 @@ class LooseLink(NamedTuple):
     content: Digest
 
 
-class Member(NamedTuple):
-    """A manifest of a repository."""
-
-    repository: RepositoryName
-    digest: Digest
-
-
 class Family(NamedTuple):
     """Manifests of one repository that hang together, those that name others first."""
 
