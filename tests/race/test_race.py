@@ -30,7 +30,6 @@ _AT_LEAST: Mapping[str, int] = {
     "blobs deleted": 3,
     "images deleted and pushed again": 3,
     "collections swept": 5,
-    "collectors killed": 1,
     "servers killed": 1,
     "collected blobs": 10,
     "collected links": 10,

@@ -242,7 +242,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "mount": Scenario((_push_blob(LAYER), _mount(LAYER, OTHER, APP)), since=1),
     "deletion of a tag": Scenario((*TAGGED, _delete_tag("v1", BASE)), since=3),
     "deletion of a manifest": Scenario(
-        (*SIGNED, _delete_manifest(SIGNATURE, "signature")), since=4, spare=REFERRERS
+        (*SIGNED, _delete_manifest(SIGNATURE, "signature")),
+        since=4,
+        spare=f"{REFERRERS}|{paths.repository(APP)}$",
     ),
     "deletion of a blob": Scenario((_push_blob(LAYER), _delete_blob(LAYER)), since=1),
     "collection": Scenario(
