@@ -222,7 +222,9 @@ async def test_pushes_beside_it_are_wholly_before_or_wholly_after(driver: AnyDri
     removals = 0
 
     async def push(number: int) -> None:
-        for attempt in range(6):
+        for attempt in range(200):
+            if attempt >= 6 and removals >= 2:
+                return
             with suppress(ReferencesUnknown, UploadUnknown):
                 await push_image(repository, f"v{number}", layer=b"%d %d" % (number, attempt))
                 acknowledged.set()
