@@ -24,13 +24,13 @@ from starlette.types import ASGIApp
 
 from registry_server import errors
 from registry_server.auth.access import OpenAccess
-from registry_server.collecting import collect_for_ever
-from registry_server.collector import Job
 from registry_server.config import Settings
 from registry_server.gate import Gate
 from registry_server.middleware import AccessLog, Headers, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
-from registry_server.tasks import purge_uploads_for_ever
+from registry_server.upkeep.collector import Job
+from registry_server.upkeep.purging import purge_uploads_for_ever
+from registry_server.upkeep.schedule import collect_for_ever
 from registry_server.v2.dispatch import Dispatcher
 from registry_server.v2.offload import Offload
 from registry_server.v2.routes import endpoints

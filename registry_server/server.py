@@ -11,7 +11,6 @@ import resource
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from registry_server.http1.connection import Connection
 from registry_server.reloadable import Reloadable
 from registry_server.reloading import Settled, settle
 from registry_server.workers.alone import LoneServer
-from registry_server.workers.signals import hold_hangups_back
+from registry_server.workers.signals import hold_back
 from registry_server.workers.supervisor import Supervisor, Work
 from registry_server.workers.worker import Worker
 from storage.drivers.filesystem import make_ready
@@ -92,11 +91,11 @@ def serve(
     `read` reads the configuration anew, at SIGHUP. Raises `WorkersFailed` when workers can't be
     started or kept.
     """
-    hold_hangups_back()
+    hold_back()
     startup.prepare_root(settings)
     startup.check_tls(settings)
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, _end)
+        signal.signal(each, _rest)
     listener = listening.listen(settings.http.endpoint)
     try:
         if not settings.storage.maintenance.readonly.enabled:
@@ -108,9 +107,8 @@ def serve(
         listening.remove_socket(settings.http.endpoint)
 
 
-def _end(*_: object) -> None:
-    """End well: before there is anything to drain, and when uvicorn, drained, raises its signal."""
-    sys.exit(0)
+def _rest(*_: object) -> None:
+    """Do nothing: uvicorn, when it has drained, raises once more the signal it drained for."""
 
 
 def _run(settings: Settings, listener: socket.socket, rereading: Rereading) -> None:

@@ -192,7 +192,7 @@ def test_every_module_was_looked_at() -> None:
         ("registry_server.v2.blobs", "import registry_server.app"),
         ("registry_server.v2.blobs", "from registry_server.config.schema import Settings"),
         ("registry_server.gate", "from registry_server import cli"),
-        ("registry_server.tasks", "from registry_server.server import serve"),
+        ("registry_server.upkeep.purging", "from registry_server.server import serve"),
         ("storage.brand_new", ""),
     ],
 )

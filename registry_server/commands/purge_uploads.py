@@ -22,7 +22,7 @@ from registry_server.commands.common import (
 )
 from registry_server.config import Settings
 from registry_server.config.durations import parse_duration_with_unit
-from registry_server.tasks import purge_uploads as purge
+from registry_server.upkeep.purging import purge_uploads as purge
 
 
 def purge_uploads(

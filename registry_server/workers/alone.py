@@ -1,4 +1,8 @@
-"""The one process that serves where several are not needed: it obeys SIGHUP itself."""
+"""The one process that serves where several are not needed: it obeys SIGHUP itself.
+
+Whoever makes it holds signals back. An exception that a handler raised while it starts could be
+lost in a callback of the loop, and a server that was told to end would go on for ever.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from uvicorn import Config
 
-from registry_server.workers.signals import hold_hangups_back, let_hangups_through
+from registry_server.workers.signals import hold_hangups_back, let_through
 from registry_server.workers.worker import DrainingServer
 
 logger = logging.getLogger(__name__)
@@ -39,7 +43,7 @@ class LoneServer(DrainingServer):
         """Serve until told to drain, and obey SIGHUP until then."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
         task = asyncio.create_task(self._obey())
-        let_hangups_through()
+        let_through()
         try:
             await super().main_loop()
         finally:

@@ -11,7 +11,10 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
-    """Those of HANDLED that came and were not taken yet; `inbox` is readable when there are any."""
+    """Those of HANDLED that came and were not taken yet; `inbox` is readable when there are any.
+
+    Those that were held back until now come too.
+    """
 
     def __init__(self) -> None:
         self.inbox, self._outbox = socket.socketpair()
@@ -21,6 +24,7 @@ class Signals:
         for each in HANDLED:
             # Python writes to the outbox only for a signal that has a handler.
             signal.signal(each, lambda *_: None)
+        let_through()
 
     def take(self) -> list[signal.Signals]:
         """Return those that came, in their order."""
@@ -37,26 +41,26 @@ class Signals:
         self._outbox.close()
 
 
+def hold_back() -> None:
+    """Have HANDLED wait for somebody who can act on them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def let_through() -> None:
+    """End `hold_back`; what came meanwhile is delivered now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Have HANDLED wait until the block has ended, here and in a process forked meanwhile."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    hold_back()
     try:
         yield
     finally:
         let_through()
 
 
-def let_through() -> None:
-    """End `held_back` early, as a process forked in its block has to."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-
-
 def hold_hangups_back() -> None:
-    """Have SIGHUP wait for somebody who can act on it; left to itself it ends the process."""
+    """Have SIGHUP wait, also after `let_through`; left to itself it ends the process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-
-
-def let_hangups_through() -> None:
-    """End `hold_hangups_back`; one that came meanwhile is delivered now."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))

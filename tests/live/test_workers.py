@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -190,10 +191,12 @@ def starting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subproc
 
 @pytest.mark.parametrize("starting", [1, 2], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2])
 def test_a_signal_while_it_starts_is_obeyed(
-    starting: subprocess.Popen[str], number: signal.Signals
+    starting: subprocess.Popen[str], number: signal.Signals, seconds: float
 ) -> None:
     """Whoever stops a server before it has begun to serve need not ask again."""
+    time.sleep(seconds)
     members = family(starting.pid)
     starting.send_signal(number)
     _, err = starting.communicate(timeout=20)

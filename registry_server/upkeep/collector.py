@@ -1,4 +1,4 @@
-"""One collection in a process of its own, for a server: `python -m registry_server.collector`.
+"""One collection in a process of its own: `python -m registry_server.upkeep.collector`.
 
 Looking through a tree keeps an interpreter busy, and requests would wait for it. So a server has
 another process do it, which is polite to everybody else on the machine. It reads a `Job` as a line

@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from registry_server.collector import Job
 from registry_server.config.schema import GarbageCollection
+from registry_server.upkeep.collector import Job
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.collect import seconds_since_last
 
@@ -55,7 +55,7 @@ async def _run(job: Job, limit: float | None) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "registry_server.collector",
+        "registry_server.upkeep.collector",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),

@@ -1,0 +1,1 @@
+"""What the registry does without a request: purging uploads, and collections of garbage."""
