@@ -6,11 +6,18 @@ that does not fit) is a `StartupError` with one clear line.
 
 from __future__ import annotations
 
+import os
 import tempfile
+from pathlib import Path
 
 from registry_server import tls
 from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
+from storage.errors import NotOurs, reason_of
+from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, TRASH, TREE
+
+# What counts is whose rights this process has, where the system can be asked for that.
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 class StartupError(Exception):
@@ -38,8 +45,31 @@ def prepare_root(settings: Settings) -> None:
         if not settings.storage.maintenance.readonly.enabled:
             with tempfile.TemporaryFile(dir=root):
                 pass
+            _check_ours(root)
+    except NotOurs as error:
+        raise StartupError(str(error)) from None
     except OSError as error:
-        raise StartupError(f"the root directory {root} can't be used: {error.strerror}") from None
+        raise StartupError(f"the root directory {root} can't be used: {reason_of(error)}") from None
+
+
+def _check_ours(root: Path) -> None:
+    """Raise `NotOurs` when another user made what every push needs, and left us no right to it.
+
+    It is the top alone that is looked at: a volume on which something else ran as root is root's
+    from there on, and a tree may have millions of folders.
+    """
+    for path in (OURS, GATE, TREE, TRASH, BLOBS, REPOSITORIES):
+        if not _may_use(root / path):
+            raise NotOurs(str(root / path), os.geteuid(), str(root))
+
+
+def _may_use(path: Path) -> bool:
+    """Tell whether a file or folder may be read and written to, if it is there."""
+    try:
+        mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        return not path.exists() or os.access(path, mode, effective_ids=_EFFECTIVE)
+    except PermissionError:  # a folder above it may not be entered
+        return False
 
 
 def check_tls(settings: Settings) -> bool:
@@ -47,5 +77,5 @@ def check_tls(settings: Settings) -> bool:
     try:
         return tls.context(settings.http.tls) is not None
     except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        reason = getattr(error, "reason", None) or reason_of(error)
         raise StartupError(f"the TLS certificate can't be used: {reason}") from None

@@ -18,7 +18,9 @@ StorageError
 │   ├── ChunkSizeMismatch
 │   └── UploadBusy          another request is writing to the session
 ├── OperationDisabled       the configuration forbids it
+├── TagImmutable            the caller may set a tag that is new, and move none
 ├── AlreadyRunning          another process does what only one may do at a time
+├── NotOurs                 another user's file is in the way: an OSError, as it is the system's
 └── PathNotFound            a driver's: no such path
 """
 
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from storage.digest import Digest
+    from storage.names import Tag
 
 
 class StorageError(Exception):
@@ -139,12 +142,31 @@ class UploadBusy(UploadConflict):
         super().__init__("another request is writing to this upload", held)
 
 
+class TagImmutable(StorageError):
+    """`tag` leads to another manifest, and the caller may not move tags."""
+
+    def __init__(self, tag: Tag) -> None:
+        super().__init__(f"the tag {tag} exists and may not be moved")
+        self.tag = tag
+
+
 class AlreadyRunning(StorageError):
     """Another process does what only one may do at a time: `what`."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"another {what} is running on this storage")
         self.what = what
+
+
+class NotOurs(StorageError, PermissionError):
+    """What lies at `path`, below `root`, belongs to another user than the number `user`."""
+
+    def __init__(self, path: str, user: int, root: str) -> None:
+        super().__init__(
+            f"{path} can't be written to by the user {user}, who runs this; "
+            f"give it all there is: chown -R {user} {root}"
+        )
+        self.path = path
 
 
 class OperationDisabled(StorageError):
@@ -160,3 +182,8 @@ class OperationDisabled(StorageError):
     def __init__(self, what: str) -> None:
         super().__init__(self._REASONS[what])
         self.what = what
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of an error, without its number and the path."""
+    return error.strerror or str(error)

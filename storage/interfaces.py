@@ -11,7 +11,7 @@ while a look at the storage says that it still holds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -92,6 +92,11 @@ class Manifests(Protocol):
 
         Raises `ReferencesUnknown` when the repository lacks what it refers to, and
         `ManifestInvalid` when it breaks the operator's rules. Putting the same one again is fine.
+
+        Where tags may not be moved it raises `TagImmutable` if one of `tags` leads to another
+        manifest, and changes nothing; a tag that leads to none may be set anew. Of several who set
+        a new tag at once one is first, and the others are told so: their manifests, and those of
+        their tags that nobody else set, may stay.
         """
 
     async def delete(self, digest: Digest) -> None:
@@ -187,14 +192,26 @@ class Repository(Protocol):
         """Its referrers."""
 
 
+# Whether a repository may be listed. It is asked on any thread, and must not block.
+Visible: TypeAlias = Callable[[RepositoryName], bool]
+
+
 class Registry(Protocol):
     """All repositories."""
 
-    def repository(self, name: RepositoryName) -> Repository:
-        """Open a repository, existing or not; asks nothing of the storage."""
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
+        """Open a repository, existing or not; asks nothing of the storage.
 
-    async def catalog(self, after: str, limit: int) -> Page[RepositoryName]:
-        """List repositories that hold a manifest, behind `after`, in the order of their bytes."""
+        Without `moves_tags` its tags can be set once, and then not be moved to another manifest.
+        """
+
+    async def catalog(
+        self, after: str, limit: int, visible: Visible | None = None
+    ) -> Page[RepositoryName]:
+        """List repositories that hold a manifest, behind `after`, in the order of their bytes.
+
+        Only those are listed that are `visible`, and the page is as full without the others.
+        """
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
         """Find the repositories of which a blob is a member, in the order of their bytes."""

@@ -21,6 +21,7 @@ from storage.interfaces import (
     Tags,
     Upload,
     Uploads,
+    Visible,
 )
 from storage.listing import Page
 from storage.manifests import Manifest, StoredManifest
@@ -33,13 +34,15 @@ class UndeletableRegistry:
     def __init__(self, inner: Registry) -> None:
         self._inner = inner
 
-    def repository(self, name: RepositoryName) -> Repository:
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
         """Open a repository that refuses to delete."""
-        return _Undeletable(self._inner.repository(name))
+        return _Undeletable(self._inner.repository(name, moves_tags=moves_tags))
 
-    async def catalog(self, after: str, limit: int) -> Page[RepositoryName]:
+    async def catalog(
+        self, after: str, limit: int, visible: Visible | None = None
+    ) -> Page[RepositoryName]:
         """List repositories."""
-        return await self._inner.catalog(after, limit)
+        return await self._inner.catalog(after, limit, visible)
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
         """Find the repositories that have a blob."""
@@ -53,9 +56,9 @@ class UndeletableRegistry:
 class ReadOnlyRegistry(UndeletableRegistry):
     """A registry that is only read from (`storage.maintenance.readonly`)."""
 
-    def repository(self, name: RepositoryName) -> Repository:
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
         """Open a repository that refuses to change."""
-        return _ReadOnly(self._inner.repository(name))
+        return _ReadOnly(self._inner.repository(name, moves_tags=moves_tags))
 
     async def remove(self, name: RepositoryName) -> None:
         """Refuse."""

@@ -17,25 +17,78 @@
             ├── startedat                               RFC 3339, UTC
             └── hashstates/<alg>/<offset>               the hash function's state after that many
 
+Beside it lies what is ours alone, and can be deleted without a loss while nothing serves:
+
+    .trash/<uuid>                                       removed, to be emptied; or to appear
+    .registry
+    ├── gate, tree                                      locks of who publishes and who is alone
+    ├── collection, scrub                               locks of what only one may do at a time
+    ├── clock                                           tells the time by which files are stamped
+    ├── collected.json                                  what the last collection did, and when
+    ├── scrub.json                                      how far the last scrub came
+    └── quarantine
+        ├── <alg>/<hex>                                 bytes that are not what they were called
+        └── docker/registry/v2/…                        what lay in the place of a link
+
+Anywhere in the tree a `.tmp-<32 hex>` is a file that is being written, or whose writer died.
+
 Paths are relative to a driver's root, joined by slashes. A `link` holds a digest as text and
 nothing else, without a newline. Values went through the grammar before they get here.
 """
 
 from __future__ import annotations
 
+import re
+import uuid
+
 from storage.digest import Digest
 from storage.names import RepositoryName, Tag, UploadId
 
 ROOT = "docker/registry/v2"
-# Beside it, ours alone, and to be deleted without a loss while nothing serves: where folders are
-# emptied that were removed, and put together that are to appear; locks, and what is remembered.
-TRASH = ".trash"
-OURS = ".registry"
-CLOCK = f"{OURS}/clock"
-COLLECTED = f"{OURS}/collected.json"
 BLOBS = f"{ROOT}/blobs"
 REPOSITORIES = f"{ROOT}/repositories"
 LINK = "link"
+
+# The parts of a repository.
+LAYERS, MANIFESTS, REFERRERS, UPLOADS = "_layers", "_manifests", "_referrers", "_uploads"
+# The parts of a tag.
+CURRENT, HISTORY = "current", "index"
+
+TRASH = ".trash"
+OURS = ".registry"
+GATE = f"{OURS}/gate"
+TREE = f"{OURS}/tree"
+CLOCK = f"{OURS}/clock"
+COLLECTED = f"{OURS}/collected.json"
+SCRUBBED = f"{OURS}/scrub.json"
+QUARANTINE = f"{OURS}/quarantine"
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
+
+
+def temporary() -> str:
+    """Name a file that is to be written, and then renamed, in the folder it is for."""
+    return f".tmp-{uuid.uuid4().hex}"
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file's name is one of these."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def claim(what: str) -> str:
+    """Return the lock that whoever does `what`, a word, holds alone."""
+    return f"{OURS}/{what}"
+
+
+def quarantined(digest: Digest) -> str:
+    """Return where bytes are put that lay under `digest` and are not what it names."""
+    return f"{QUARANTINE}/{digest.algorithm}/{digest.hex}"
+
+
+def set_aside(path: str) -> str:
+    """Return where a folder is put that lay in the place of the link at `path`."""
+    return f"{QUARANTINE}/{path}"
 
 
 def blob(digest: Digest) -> str:
@@ -55,7 +108,7 @@ def repository(name: RepositoryName) -> str:
 
 def layers(name: RepositoryName) -> str:
     """Return the folder whose links make blobs members of a repository."""
-    return f"{repository(name)}/_layers"
+    return f"{repository(name)}/{LAYERS}"
 
 
 def layer_link(name: RepositoryName, digest: Digest) -> str:
@@ -65,7 +118,7 @@ def layer_link(name: RepositoryName, digest: Digest) -> str:
 
 def manifests(name: RepositoryName) -> str:
     """Return the folder that a repository has once a manifest was pushed to it."""
-    return f"{repository(name)}/_manifests"
+    return f"{repository(name)}/{MANIFESTS}"
 
 
 def revisions(name: RepositoryName) -> str:
@@ -90,17 +143,22 @@ def tag(name: RepositoryName, tag: Tag) -> str:
 
 def tag_current_link(name: RepositoryName, tag: Tag) -> str:
     """Return the link that says what a tag points to."""
-    return f"{tags(name)}/{tag.text}/current/{LINK}"
+    return f"{tags(name)}/{tag.text}/{CURRENT}/{LINK}"
+
+
+def tag_history(name: RepositoryName, tag: Tag) -> str:
+    """Return the folder with a link for all that a tag ever pointed to."""
+    return f"{tags(name)}/{tag.text}/{HISTORY}"
 
 
 def tag_index_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:
     """Return the link that remembers that a tag pointed to a digest."""
-    return f"{tags(name)}/{tag.text}/index/{digest.algorithm}/{digest.hex}/{LINK}"
+    return f"{tag_history(name, tag)}/{digest.algorithm}/{digest.hex}/{LINK}"
 
 
 def referrers_of_all(name: RepositoryName) -> str:
     """Return the folder with one folder for each subject."""
-    return f"{repository(name)}/_referrers"
+    return f"{repository(name)}/{REFERRERS}"
 
 
 def referrers_scanned(name: RepositoryName) -> str:
@@ -120,7 +178,7 @@ def referrer_link(name: RepositoryName, subject: Digest, referrer: Digest) -> st
 
 def uploads(name: RepositoryName) -> str:
     """Return the folder with one folder for each upload session."""
-    return f"{repository(name)}/_uploads"
+    return f"{repository(name)}/{UPLOADS}"
 
 
 def upload(name: RepositoryName, upload: UploadId) -> str:

@@ -6,8 +6,9 @@ what was noted after the last scan. A scan reads each manifest once per process;
 is never changes. Manifests listed under the spec's referrers tag schema are revisions of the
 repository like any other, so the scan finds them too (spec, "Enabling the Referrers API").
 
-What a scan finds is written to the index without waiting for the disk: after a power cut the note
-is of another boot, and the scan is repeated. Where nothing can be written it is still listed.
+Nothing of the index waits for the disk, neither what a push adds nor what a scan finds: after a
+power cut the note is of another boot, and the scan is repeated. Where nothing can be written what
+is found is still listed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from storage.boot import this_boot
 from storage.cache import Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
-from storage.drivers.changes import Put
+from storage.drivers.changes import Note
 from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
-from storage.links import digests, link_to, read_link
+from storage.links import digests, read_link
 from storage.listing import Page
 from storage.manifest_store import load
 from storage.manifests import Descriptor, Manifest, StoredManifest, parse_manifest
@@ -83,9 +84,9 @@ class ReferrerStore:
         self._memory = memory
         self._name = name
 
-    def add(self, subject: Digest, referrer: Digest) -> Put:
+    def add(self, subject: Digest, referrer: Digest) -> Note:
         """Return the change that records that `referrer`, which is durable, has `subject`."""
-        return link_to(paths.referrer_link(self._name, subject, referrer), referrer)
+        return Note(paths.referrer_link(self._name, subject, referrer), str(referrer).encode())
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int

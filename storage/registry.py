@@ -14,6 +14,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.errors import RepositoryUnknown
 from storage.hashing import Hashers, best_hashers
+from storage.interfaces import Visible
 from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
 from storage.manifest_store import CACHE_BYTES, ManifestStore
@@ -56,15 +57,18 @@ class StoredRegistry:
         )
         self._holding = Holding()
 
-    def repository(self, name: RepositoryName) -> StoredRepository:
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> StoredRepository:
         """Open a repository, existing or not."""
-        return StoredRepository(self._stores, name)
+        return StoredRepository(self._stores, name, moves_tags=moves_tags)
 
-    async def catalog(self, after: str, limit: int) -> Page[RepositoryName]:
+    async def catalog(
+        self, after: str, limit: int, visible: Visible | None = None
+    ) -> Page[RepositoryName]:
         """List repositories that hold a manifest."""
 
         def job(view: View) -> Page[RepositoryName]:
-            names = walk(view, after)
+            # Asking the caller first costs nothing; asking the disk does.
+            names = filter(visible, walk(view, after)) if visible else walk(view, after)
             return cut((name for name in names if self._holding.holds(view, name)), limit)
 
         return await self._driver.batch(job)
@@ -84,6 +88,8 @@ class StoredRegistry:
         Nobody finds a manifest whose layers are gone, whenever the power goes. Who pushes one in
         between was first, and what he pushed goes as well. After a crash it may be repeated.
         """
+        # Once more, after an fsync that failed, what answers may be gone and not durably so.
+        await self._driver.settle(paths.repository(name))
         found = False
         sessions: list[str] = []
         for _ in range(_ATTEMPTS):

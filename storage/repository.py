@@ -86,9 +86,9 @@ class Stores:
 class StoredRepository:
     """A repository in a driver's storage."""
 
-    def __init__(self, stores: Stores, name: RepositoryName) -> None:
+    def __init__(self, stores: Stores, name: RepositoryName, *, moves_tags: bool = True) -> None:
         self.name = name
-        tags = TagStore(stores.driver, name)
+        tags = TagStore(stores.driver, name, moves=moves_tags)
         self.referrers = ReferrerStore(stores.driver, stores.memory, name)
         self.blobs = StoredBlobs(stores, name)
         self.manifests = StoredManifests(stores, name, tags, self.referrers)
@@ -147,9 +147,11 @@ class StoredBlobs:
 
     async def delete(self, digest: Digest) -> None:
         """Remove a blob's link, between pushes: none finds it and then does without it."""
-        await self._content(digest)
-        link = paths.layer_link(self._name, digest)
-        await self._stores.driver.exclusively(lambda editor: editor.remove(link))
+        driver, link = self._stores.driver, paths.layer_link(self._name, digest)
+        found = content_of(digest, await self._stores.links.read(link))
+        if found is None or not await driver.exclusively(lambda editor: editor.remove(link)):
+            await driver.settle(link)  # who removed it may have failed to sync that
+            raise BlobUnknown(digest)
 
     async def _content(self, digest: Digest) -> Digest:
         """Return the digest the content is stored under, or raise `BlobUnknown`."""
@@ -227,7 +229,7 @@ class StoredManifests:
             steps.append((self._referrers.add(manifest.subject.digest, digest),))
         new = await self._tags.appearing(tags, digest)
         in_the_way = await self._stores.driver.publish(
-            *steps, new, check=lambda view: self._check(view, manifest, digest)
+            *steps, new, check=lambda view: self._check(view, manifest, digest, tags)
         )
         appeared = {change.path for change in new}.difference(in_the_way)
         for tag in tags:
@@ -238,11 +240,15 @@ class StoredManifests:
         """Remove a manifest's link, which is the instant it is gone, then what is left over.
 
         That instant lies between pushes, never within one. Repeated after a crash it finds the
-        link gone and the tags not, and goes on. An entry that stays in the referrers index does no
-        harm: a listing passes over what is no member.
+        link gone and the tags not, and goes on; what went before need not have been synced. An
+        entry that stays in the referrers index does no harm: a listing passes over what is no
+        member.
         """
-        link = paths.revision_link(self._name, digest)
-        existed = await self._stores.driver.exclusively(lambda editor: editor.remove(link))
+        driver, link = self._stores.driver, paths.revision_link(self._name, digest)
+        existed = await driver.exclusively(lambda editor: editor.remove(link))
+        if not existed:
+            await driver.settle(link)
+            await driver.settle(paths.tags(self._name))
         tags = await self._tags.pointing_to(digest)
         if not existed and not tags:
             raise ManifestUnknown(digest)
@@ -275,8 +281,10 @@ class StoredManifests:
         if not self._has_manifest(view, digest):
             raise ManifestUnknown(digest)
 
-    def _check(self, view: Uses, manifest: Manifest, digest: Digest) -> None:
+    def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Look for what a manifest needs; all that it names, and what refers to it, is used."""
+        for tag in tags:
+            self._tags.check_may_point(view, tag, digest)
         missing = self._missing(view, manifest)
         if missing:
             raise ReferencesUnknown(missing)

@@ -17,7 +17,7 @@ from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver, Uses, View
 from storage.drivers.changes import Appear, Step
-from storage.errors import PathNotFound
+from storage.errors import PathNotFound, TagImmutable
 from storage.links import Links, link_to, read_link
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag, only_tags
@@ -28,13 +28,18 @@ Check: TypeAlias = Callable[[Uses], None]
 _ATTEMPTS = 16
 
 
-class TagStore:
-    """Where the tags of repository `name` point."""
+class _Stays(Exception):
+    """A tag that is not to be removed."""
 
-    def __init__(self, driver: Driver, name: RepositoryName) -> None:
+
+class TagStore:
+    """Where the tags of repository `name` point; unless it `moves` them, each is set once."""
+
+    def __init__(self, driver: Driver, name: RepositoryName, *, moves: bool = True) -> None:
         self._driver = driver
         self._links = Links(driver)
         self._name = name
+        self._moves = moves
 
     async def get(self, tag: Tag) -> Digest | None:
         """Return what a tag points to now."""
@@ -49,11 +54,22 @@ class TagStore:
         new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
         return tuple([self._appear(tag, digest) for tag in new])
 
+    def check_may_point(self, view: View, tag: Tag, digest: Digest) -> None:
+        """Raise `TagImmutable` if a tag leads to another manifest and may not be moved.
+
+        One that leads to no manifest of this repository keeps no promise to anybody.
+        """
+        if self._moves:
+            return
+        target = self._target(view, tag)
+        if target is not None and target != digest and self._leads_on(view, target):
+            raise TagImmutable(tag)
+
     async def point(self, tag: Tag, digest: Digest, check: Check) -> None:
         """Point a tag at a manifest that is durable; `check` says whether it is still there.
 
         One that is there is moved under a lock, so that nobody removes it for what it pointed to
-        before.
+        before, and nobody else decides that it may be set. Raises `TagImmutable`.
         """
         for _ in range(_ATTEMPTS):
             if await self._move(tag, digest, check):
@@ -73,14 +89,23 @@ class TagStore:
 
     async def _move(self, tag: Tag, digest: Digest, check: Check) -> bool:
         """Move a tag, its history first; False when there is none."""
+        folder = paths.tag(self._name, tag)
         try:
-            async with self._driver.lock(paths.tag(self._name, tag)):
+            async with self._driver.lock(folder) as held:
+
+                def check_held(view: Uses) -> None:
+                    held.check()
+                    if not view.names(folder):  # a new tag may take the place of an empty folder
+                        raise PathNotFound(folder)
+                    self.check_may_point(view, tag, digest)
+                    check(view)
+
                 # Carried to its end: who is cancelled must not let go of the lock meanwhile.
                 await to_completion(
                     self._driver.publish(
                         (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
                         (link_to(paths.tag_current_link(self._name, tag), digest),),
-                        check=check,
+                        check=check_held,
                     )
                 )
         except PathNotFound:
@@ -88,24 +113,43 @@ class TagStore:
         return True
 
     async def remove(self, tag: Tag) -> bool:
-        """Remove a tag and its history in one instant; return whether there was one."""
-        folder = paths.tag(self._name, tag)
-        try:
-            async with self._driver.lock(folder):
-                return await to_completion(self._driver.delete(folder))
-        except PathNotFound:
-            return False
+        """Remove a tag and its history in one instant; return whether there was one.
+
+        When there was none, that is durable too: who removed it may have failed to sync that.
+        """
+        if await self._remove(tag, lambda _: None):
+            return True
+        await self._driver.settle(paths.tags(self._name))
+        return False
 
     async def remove_dead(self, tag: Tag, digest: Digest) -> None:
         """Remove a tag if it points to `digest`, and that is no manifest here.
 
         One that was moved meanwhile stays, and so does one whose manifest was pushed again.
         """
-        folder, revision = paths.tag(self._name, tag), paths.revision_link(self._name, digest)
-        with suppress(PathNotFound):
-            async with self._driver.lock(folder):
-                if await self.get(tag) == digest != await self._links.read(revision):
-                    await to_completion(self._driver.delete(folder))
+
+        def check(view: View) -> None:
+            if self._target(view, tag) != digest or self._is_member(view, digest):
+                raise _Stays
+
+        with suppress(_Stays):
+            await self._remove(tag, check)
+
+    async def _remove(self, tag: Tag, check: Callable[[View], None]) -> bool:
+        """Remove a tag under its lock, if it is there and `check` raises nothing."""
+        folder = paths.tag(self._name, tag)
+        for _ in range(_ATTEMPTS):
+            with suppress(PathNotFound):
+                async with self._driver.lock(folder) as held:
+
+                    def check_held(view: View) -> None:
+                        held.check()
+                        check(view)
+
+                    return await to_completion(self._driver.delete(folder, check_held))
+            if not await self._driver.batch(lambda view: view.names(folder)):
+                return False
+        raise TimeoutError(f"tag {tag} is set and removed all the time")
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags in the order of their bytes, those behind `after`.
@@ -128,6 +172,14 @@ class TagStore:
             return [tag for tag in tags if self._target(view, tag) == digest]
 
         return await self._driver.batch(job)
+
+    def _leads_on(self, view: View, digest: Digest) -> bool:
+        """Tell whether a tag that points to `digest` answers, as far as a look tells."""
+        found = view.stat(paths.blob(digest))
+        return found is not None and found.size > 0 and self._is_member(view, digest)
+
+    def _is_member(self, view: View, digest: Digest) -> bool:
+        return read_link(view, paths.revision_link(self._name, digest)) == digest
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

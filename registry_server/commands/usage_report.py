@@ -87,7 +87,7 @@ def _conclusions(usage: Usage) -> Iterator[str]:
         line += f", and {format_size(untagged.size)} more with --delete-untagged"
     yield line
     for path, reason in usage.trouble:
-        yield f"{shown(path)} can't be read ({shown(reason)}), so no blob would go"
+        yield f"{shown(path)}: {shown(reason)}; so no blob would go"
     for name, digest in usage.unreadable:
         yield f"{name}@{digest} can't be read, so {name} counts as needing all it has; see scrub"
 

@@ -4,6 +4,9 @@ Paths are relative, joined by slashes, and already safe: they come from `storage
 Every method may be called from any worker process at once; what a method promises about
 durability and atomicity, it promises across processes and across a power cut.
 
+Whoever holds a staged file or a folder may go on to publish or delete, which holds the tree, and
+never the other way round: in that order nobody waits for somebody who waits for him.
+
 A driver need not be able to append to or rename what it stores. Unfinished bytes wait in its
 `Staging`, which is a folder for files and may be a multipart upload for an object store.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol, TypeVar
 
 from storage.buffers import Buffer, HasDescriptor
@@ -51,6 +55,16 @@ class Mark(NamedTuple):
     state: object
 
 
+class Lead(Enum):
+    """Where the last part of a path leads: it may be a symbolic link, where there are any."""
+
+    ABSENT = "there is nothing"
+    HERE = "to itself; a link that leads to itself hides nothing either"
+    INSIDE = "to another place that the driver holds"
+    OUTSIDE = "to a place that the driver does not hold"
+    NOWHERE = "to nothing"
+
+
 class View(Protocol):
     """Synchronous reads, for a job that makes many of them in one go."""
 
@@ -72,6 +86,9 @@ class View(Protocol):
 
     def modified(self, path: str) -> int | None:
         """Tell when entries of a folder last came or went, in ns; None when it can't be told."""
+
+    def leads(self, path: str) -> Lead:
+        """Tell where a path leads: what it was to lead to may be on a disk that is not mounted."""
 
 
 class Uses(View, Protocol):
@@ -149,8 +166,8 @@ class StagedFile(Protocol):
         """Make what is held the content of `target`: durable, atomic, replacing what was there.
 
         Its last change is now, whenever its bytes came. The steps in `then` follow, as in
-        `Driver.publish`. The staged file is gone afterwards, and
-        so is, some time after a power cut, the folder it was created in, with all in it.
+        `Driver.publish`, and TimeoutError is raised as there. The staged file is gone afterwards,
+        and so is, some time after a power cut, the folder it was created in, with all in it.
         """
 
 
@@ -174,6 +191,17 @@ class Staging(Protocol):
 
     async def discard(self, path: str) -> None:
         """Remove a session's folder with all in it, or a note; not durable, no error if gone."""
+
+
+class Held(Protocol):
+    """A folder that somebody holds exclusively."""
+
+    def check(self) -> None:
+        """Raise PathNotFound unless what is held is still what lies at the path.
+
+        A folder may go while it is held, with a folder above it, and another one take its place,
+        which is held by others. For the check of a change: what it finds holds until that is made.
+        """
 
 
 class StagingBusy(Exception):
@@ -221,28 +249,38 @@ class Driver(Protocol):
     async def publish(
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
-        """Carry out changes in the order of their steps; all are durable when this returns.
+        """Carry out changes in the order of their steps; all but notes are durable at the end.
 
         No change is visible, nor survives a power cut, before all changes of the steps before it
-        are durable. `check` is called first, where it may read; what it raises is raised here, and
-        nothing is changed. From before the check until the last change is made nobody is in
-        `exclusively`, in any process; the same holds for `StagedFile.adopt`. Returns the folders
-        of each `Appear` that found something in its place, and has changed nothing there.
+        are durable, as far as they ever are. `check` is called first, where it may read; what it
+        raises is raised here, and nothing is changed. From before the check until the last change
+        is made nobody is in `exclusively`, in any process; the same holds for `StagedFile.adopt`.
+        Returns the folders of each `Appear` that found something in its place, and has changed
+        nothing there.
 
         When this fails, the steps up to some point are done, and perhaps a part of the next one.
-        A driver that can do no better carries out one change after the other.
+        A driver that can do no better carries out one change after the other. Raises TimeoutError,
+        with nothing done, when somebody is in `exclusively` for too long.
         """
 
-    async def delete(self, path: str) -> bool:
+    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
         """Remove a file, or a folder with all in it, in one instant for a reader; durable.
 
-        Returns whether there was anything.
+        `check` is called first, as by `publish`. Returns whether there was anything; if not,
+        `settle` makes that durable. Raises TimeoutError as `publish` does.
+        """
+
+    async def settle(self, path: str) -> None:
+        """Return when it is durable what came and went at a path, in it, and in folders above.
+
+        For who finds something gone that another has removed: he may have failed to sync that.
         """
 
     async def use(self, path: str) -> FileInfo | None:
         """Look as `stat` does, and have the file's last change be now.
 
         For somebody who may rely on what he finds: it is done beside nobody in `exclusively`.
+        Raises TimeoutError as `publish` does.
         """
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
@@ -256,11 +294,12 @@ class Driver(Protocol):
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
         """Be the only one in any process to do `what`, a word; raise `AlreadyRunning`."""
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
         """Hold a folder exclusively among all who lock it, in any process, for a few writes.
 
-        Nobody takes a lock while holding another. Raises PathNotFound when there is no such
-        folder, and TimeoutError when nobody lets go for very long.
+        Nobody takes a lock while holding another, but for the tree: who holds a folder or a staged
+        file may publish. Raises PathNotFound when there is no such folder, and TimeoutError when
+        nobody lets go for very long.
         """
 
     async def batch(self, job: Callable[[View], T]) -> T:

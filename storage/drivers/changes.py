@@ -3,7 +3,7 @@
     publish(step, step, …)      a step is some changes, in no order among themselves
 
 No change is visible, nor survives a power cut, before all changes of the steps before it are
-durable. So a link goes one step behind what it points to.
+durable, but for notes, which never are. So a link goes one step behind what it points to.
 """
 
 from __future__ import annotations
@@ -22,6 +22,17 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """The same, for what a power cut may take away or damage: nothing waits for the disk.
+
+    It is for what is found to be missing, and made anew.
+    """
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Appear:
     """Have a folder appear in one instant with `files` in it, named relative to it.
 
@@ -32,5 +43,5 @@ class Appear:
     files: Mapping[str, bytes]
 
 
-Change: TypeAlias = Put | Appear
+Change: TypeAlias = Put | Note | Appear
 Step: TypeAlias = tuple[Change, ...]

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 
 from storage.drivers.posix import discard, sync_folder, unlink, write_new
 from storage.drivers.prepared import Prepared, PreparedFile
+from storage.drivers.trash import empty_out, move_aside
 from storage.drivers.tree_lock import Hold, TreeLock
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
@@ -139,11 +138,12 @@ class Disk:
         """Do all that no reader sees, and have it durable."""
         doubtful: dict[str, None] = {}
         for change in chain(*pending):
-            doubtful.update(dict.fromkeys(self._make_folders(os.path.dirname(change.target), made)))
+            unknown = self._make_folders(os.path.dirname(change.target), made)
+            doubtful.update(dict.fromkeys(unknown if change.is_lasting else ()))
         for change in chain(*pending):
             change.write()
         if self._sync:
-            for change in chain(*pending):
+            for change in filter(_is_lasting, chain(*pending)):
                 change.sync()
             for parent in dict.fromkeys(map(os.path.dirname, doubtful)):
                 sync_folder(parent)
@@ -151,33 +151,43 @@ class Disk:
 
     def _show(self, step: list[Prepared]) -> list[str]:
         """Make a step visible and durable; return the targets that something was in the way of."""
-        in_the_way = [change.target for change in step if not change.show()]
+        shown = [change for change in step if change.show()]
         if self._sync:
-            for folder in dict.fromkeys(os.path.dirname(change.target) for change in step):
+            lasting = (os.path.dirname(change.target) for change in step if change.is_lasting)
+            for folder in dict.fromkeys(lasting):
                 sync_folder(folder)
-        return in_the_way
+        self._learn(chain.from_iterable(change.folders for change in shown))
+        return [change.target for change in step if change not in shown]
 
-    def remove(self, path: str, trash: str) -> bool:
-        """Remove a file or a folder in one instant; return whether there was one.
+    def remove(self, path: str, trash: str, check: Callable[[], object] | None = None) -> bool:
+        """Remove a file or a folder in one instant, after `check`; return whether there was one.
 
         A folder is moved into `trash`, which lies on the same filesystem, and emptied there once
         that is durable: else it could come back from a power cut half empty. A writer that
         recreates it meanwhile gets a fresh one and never loses a file to us.
         """
-        aside = ""
+        aside = None
         with self._tree.shared() as held:
+            if check is not None:
+                check()
             if not unlink(path):
                 held.folders_went()  # whoever finds another in its place must not take it for this
-                aside = _move_aside(path, trash)
-                if not aside:
+                aside = move_aside(path, trash)
+                if aside is None:
                     return False
         if self._sync:
             # The parent may be on its way out too; then its own removal is what counts.
             with contextlib.suppress(FileNotFoundError):
                 sync_folder(os.path.dirname(path))
-        if aside:
-            _empty_out(aside)
+        if aside is not None:
+            empty_out(aside)
         return True
+
+    def settle(self, path: str) -> None:
+        """Sync `path` and what is above it, as far as these are folders and there."""
+        for folder in self._upwards(path) if self._sync else ():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                sync_folder(folder)
 
     def _make_folders(self, folder: str, made: list[str]) -> list[str]:
         """Create `folder` and its missing parents; return those not known to be durable.
@@ -207,6 +217,10 @@ class Disk:
             folder = os.path.dirname(folder)
 
 
+def _is_lasting(change: Prepared) -> bool:
+    return change.is_lasting
+
+
 def _drop(changes: Iterable[Prepared]) -> None:
     for change in changes:
         change.drop()
@@ -230,28 +244,3 @@ def _remove_empty(folders: list[str]) -> None:
     for folder in reversed(folders):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
-
-
-def _move_aside(folder: str, trash: str) -> str:
-    """Move a folder into `trash`; return where it is now, nothing when there was none."""
-    aside = os.path.join(trash, uuid.uuid4().hex)
-    # Another process that starts may sweep the trash away between the two steps.
-    for _ in range(_ATTEMPTS):
-        os.makedirs(trash, exist_ok=True)
-        try:
-            os.rename(folder, aside)
-        except (FileNotFoundError, NotADirectoryError):
-            if not os.path.lexists(folder):
-                return ""
-            continue
-        return aside
-    return ""
-
-
-def _empty_out(folder: str) -> None:
-    """Remove a folder that was moved: a writer that was on its way in may still add to it."""
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(OSError):  # some errors it does not ignore
-            shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return

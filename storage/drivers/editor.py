@@ -10,17 +10,15 @@ import contextlib
 import errno
 import logging
 import os
-import uuid
-from collections.abc import Iterator
 
 from storage.drivers.file_view import FileView
-from storage.drivers.posix import discard, sync_folder
+from storage.drivers.posix import discard, is_there, sync_folder
+from storage.drivers.trash import move_aside
 from storage.drivers.tree_lock import Hold
-from storage.paths import ROOT, TRASH
+from storage.paths import BLOBS, REPOSITORIES, ROOT, TRASH
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 16
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 # The tree is spread over several filesystems, or the disk is so full that no entry can be added.
 _NO_WAY_THERE = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
@@ -32,6 +30,7 @@ class FileEditor(FileView):
     def __init__(self, root: str, held: Hold) -> None:
         super().__init__(root)
         self._held = held
+        self._staying = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
         self._trash = f"{root}/{TRASH}"
         self._aside: list[str] = []
         self._changed: dict[str, None] = {}
@@ -40,7 +39,7 @@ class FileEditor(FileView):
     def remove(self, path: str) -> bool:
         """Remove a file or folder, and what it leaves empty."""
         at = self._at(path)
-        if not _is_there(at):
+        if not is_there(at):
             return False
         self._tell()
         self._move_aside(at)
@@ -50,11 +49,11 @@ class FileEditor(FileView):
     def move(self, path: str, target: str) -> bool:
         """Rename a file or folder, and remove what it leaves empty."""
         at, to = self._at(path), self._at(target)
-        if not _is_there(at):
+        if not is_there(at):
             return False
         self._tell()
         self._make_folders(os.path.dirname(to))
-        if _is_there(to):
+        if is_there(to):
             self._move_aside(to)
         os.rename(at, to)
         self._note_removal(os.path.dirname(at))
@@ -63,9 +62,7 @@ class FileEditor(FileView):
     def remove_empty(self, path: str) -> bool:
         """Remove an empty folder, and what that leaves empty."""
         self._tell()
-        try:
-            os.rmdir(self._at(path))
-        except OSError:
+        if not _remove_empty(self._at(path)):
             return False
         self._note_removal(os.path.dirname(self._at(path)))
         return True
@@ -96,54 +93,33 @@ class FileEditor(FileView):
         self._changed[folder] = None
 
     def _move_aside(self, at: str) -> None:
-        aside = f"{self._trash}/{uuid.uuid4().hex}"
-        for _ in range(_ATTEMPTS):
-            try:
-                os.rename(at, aside)
-            except FileNotFoundError:
-                # There is no trash yet, or a server that starts has just swept it away.
-                if not self._make_trash():
-                    break
-            except OSError as error:
-                if error.errno not in _NO_WAY_THERE:
-                    raise
-                break
-            else:
-                self._aside.append(aside)
-                return
-        discard(at)
-
-    def _make_trash(self) -> bool:
-        """Make the trash; False when there is no room for it."""
         try:
-            os.makedirs(self._trash, exist_ok=True)
+            aside = move_aside(at, self._trash)
         except OSError as error:
             if error.errno not in _NO_WAY_THERE:
                 raise
-            return False
-        return True
+            aside = None
+        if aside is None:
+            discard(at)
+        else:
+            self._aside.append(aside)
 
     def _note_removal(self, folder: str) -> None:
-        """Remove folders that are empty now; the first that is not has changed."""
-        for above in self._upwards(folder):
-            try:
-                os.rmdir(above)
-            except OSError:
-                self._changed[above] = None
-                return
-            self._changed.pop(above, None)
+        """Remove folders that are empty now; the first that stays has changed.
 
-    def _upwards(self, folder: str) -> Iterator[str]:
-        top = self._at(ROOT)
-        while len(folder) > len(top):
-            yield folder
+        A folder of all blobs or of all repositories stays: one that is missing is a disk that is
+        not mounted.
+        """
+        while folder not in self._staying and _remove_empty(folder):
+            self._changed.pop(folder, None)
             folder = os.path.dirname(folder)
+        self._changed[folder] = None
 
 
-def _is_there(path: str) -> bool:
-    """Tell whether there is anything; an error is not taken for nothing."""
+def _remove_empty(folder: str) -> bool:
+    """Remove a folder; False when that is not possible, because something is in it."""
     try:
-        os.lstat(path)
-    except _ABSENT:
+        os.rmdir(folder)
+    except OSError:
         return False
     return True

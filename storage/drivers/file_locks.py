@@ -1,7 +1,8 @@
 """Folders held exclusively, through flock on the folder itself: no lock files, nothing left.
 
 A folder that is removed while it is held is another folder when it comes back, so a new holder
-looks whether what it locked is still what lies at the path.
+looks whether what it locked is still what lies at the path, and looks again before it changes
+anything there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from storage.concurrency import or_undone
-from storage.drivers.file_view import absence
+from storage.drivers.file_view import ABSENT, absence
 from storage.drivers.in_order import Run
+from storage.errors import PathNotFound
 
 # Seconds. Holders write a few links; one that takes this long is in trouble.
 _PATIENCE = 30.0
 _PAUSE = 0.005
+
+
+class HeldFolder:
+    """A folder that is held: by its inode, whatever lies at its path."""
+
+    def __init__(self, fd: int, path: str, folder: str) -> None:
+        self._fd = fd
+        self._path = path
+        self._folder = folder
+
+    def check(self) -> None:
+        """Raise PathNotFound if it was removed or renamed since; blocks."""
+        if not _is_at(self._fd, self._folder):
+            raise PathNotFound(self._path)
 
 
 class FileLocks:
@@ -29,14 +45,14 @@ class FileLocks:
         self._run = run
 
     @asynccontextmanager
-    async def hold(self, path: str, folder: str) -> AsyncIterator[None]:
+    async def hold(self, path: str, folder: str) -> AsyncIterator[HeldFolder]:
         """Hold `folder`, which is `path` of the driver; raise PathNotFound when there is none."""
         try:
             fd = await self._acquire(folder)
         except OSError as error:
             raise absence(path, error) from None
         try:
-            yield
+            yield HeldFolder(fd, path, folder)
         finally:
             # A folder has nothing to be written back or freed.
             os.close(fd)
@@ -76,5 +92,7 @@ def _let_go(fd: int | None) -> None:
 def _is_at(fd: int, folder: str) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), os.stat(folder))
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return False

@@ -6,15 +6,15 @@ import errno
 import os
 import stat
 
-from storage.drivers.base import SMALL, FileInfo
+from storage.drivers.base import SMALL, FileInfo, Lead
 from storage.drivers.folders import Folders
-from storage.errors import PathNotFound
+from storage.drivers.posix import READING
+from storage.drivers.renewing import renew
+from storage.errors import NotOurs, PathNotFound
 
 # What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
 # leads to itself, is nothing either.
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
-# A pipe that somebody put in the place of a file must not keep us waiting for its other end.
-READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FileView:
@@ -63,19 +63,44 @@ class FileView:
         return FileInfo(size=found.st_size, modified_ns=found.st_mtime_ns)
 
     def use(self, path: str) -> FileInfo | None:
-        """Look at a file, and have its last change be now."""
+        """Look at a file, and have its last change be now; raise `NotOurs` if that can't be."""
         try:
-            os.utime(self._at(path))
+            self._refresh(self._at(path))
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
             return None
         return self.stat(path)
 
+    def _refresh(self, at: str) -> None:
+        try:
+            os.utime(at)
+        except PermissionError:
+            try:
+                renew(at)
+            except PermissionError:
+                raise NotOurs(at, os.geteuid(), self._root) from None
+
     def modified(self, path: str) -> int | None:
         """Tell when entries of a folder last came or went."""
         found = self._look(path)
         return None if found is None else found.st_mtime_ns
+
+    def leads(self, path: str) -> Lead:
+        """Tell where a path leads."""
+        at = self._at(path)
+        if not os.path.islink(at):
+            return Lead.HERE if os.path.lexists(at) else Lead.ABSENT
+        try:
+            os.stat(at)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return Lead.HERE
+            if error.errno not in ABSENT:
+                raise
+            return Lead.NOWHERE
+        inside = os.path.realpath(at).startswith(f"{os.path.realpath(self._root)}/")
+        return Lead.INSIDE if inside else Lead.OUTSIDE
 
     def exists(self, path: str) -> bool:
         """Tell whether there is a file or a folder."""

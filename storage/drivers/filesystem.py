@@ -25,12 +25,13 @@ import aiofiles
 
 from storage.concurrency import or_undone, to_completion
 from storage.drivers import durable
-from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Mark, Uses, View
+from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Held, Mark, Uses, View
 from storage.drivers.changes import Put, Step
 from storage.drivers.editor import FileEditor
 from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
-from storage.drivers.file_view import READING, FileView, absence
+from storage.drivers.file_view import FileView, absence
+from storage.drivers.posix import READING
 from storage.drivers.prepared import prepare
 from storage.drivers.small_files import SmallFiles
 from storage.drivers.threads import Threads
@@ -156,10 +157,14 @@ class FilesystemDriver:
         in_the_way = self._disk.publish(prepare(self.root, steps), first)
         return tuple(path.removeprefix(f"{self.root}/") for path in in_the_way)
 
-    async def delete(self, path: str) -> bool:
-        """Remove a file or a folder."""
-        trash = self._at(TRASH)
-        return await self._run(self._disk.remove, self._at(path), trash)
+    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
+        """Check and remove a file or a folder in one hop."""
+        first = None if check is None else partial(check, self._view)
+        return await self._run(self._disk.remove, self._at(path), self._at(TRASH), first)
+
+    async def settle(self, path: str) -> None:
+        """Sync the folders that are there."""
+        await self._run(self._disk.settle, self._at(path))
 
     async def use(self, path: str) -> FileInfo | None:
         """Look at a file, and have its last change be now, beside nobody who is alone."""
@@ -188,7 +193,7 @@ class FilesystemDriver:
         finally:
             os.close(fd)
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
         """Hold a folder exclusively."""
         return self._locks.hold(path, self._at(path))
 

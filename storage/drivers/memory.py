@@ -13,8 +13,18 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from storage.buffers import Buffer
-from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Mark, StagingBusy, Uses, View
-from storage.drivers.changes import Change, Put, Step
+from storage.drivers.base import (
+    CHUNK,
+    SMALL,
+    Editor,
+    FileInfo,
+    Lead,
+    Mark,
+    StagingBusy,
+    Uses,
+    View,
+)
+from storage.drivers.changes import Appear, Change, Put, Step
 from storage.errors import AlreadyRunning, PathNotFound
 
 T = TypeVar("T")
@@ -52,6 +62,11 @@ class _MemoryView:
             raise PathNotFound(path)
         return self._files[path].content[:limit]
 
+    def exists(self, path: str) -> bool:
+        """Tell whether there is a file, or a file below a folder."""
+        prefix = f"{path}/"
+        return path in self._files or any(key.startswith(prefix) for key in self._files)
+
     def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
         found = self._files.get(path)
@@ -88,6 +103,10 @@ class _MemoryView:
     def modified(self, path: str) -> None:
         """It can't be told: there are no folders."""
 
+    def leads(self, path: str) -> Lead:
+        """There are no symbolic links."""
+        return Lead.HERE
+
 
 class _MemoryFile:
     def __init__(self, content: bytes) -> None:
@@ -101,6 +120,18 @@ class _MemoryFile:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class _HeldPath:
+    """A path that is held; whatever comes to lie there is held with it."""
+
+    def __init__(self, view: _MemoryView, path: str) -> None:
+        self._view = view
+        self._path = path
+
+    def check(self) -> None:
+        if not self._view.exists(self._path):
+            raise PathNotFound(self._path)
 
 
 class _HeldBytes:
@@ -151,6 +182,7 @@ class _MemoryStaging:
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[_HeldBytes]:
+        """Hold what is staged; raise PathNotFound, or StagingBusy after some seconds."""
         await self.length(path)
         lock = self._locks[path]
         try:
@@ -199,8 +231,7 @@ class MemoryDriver:
 
     async def exists(self, path: str) -> bool:
         """Tell whether there is a file, or a file below a folder."""
-        prefix = f"{path}/"
-        return path in self._files or any(key.startswith(prefix) for key in self._files)
+        return self._view.exists(path)
 
     async def open(self, path: str) -> _MemoryFile:
         """Open a file for reading."""
@@ -226,19 +257,23 @@ class MemoryDriver:
 
     def _do(self, change: Change) -> bool:
         """Carry out a change; False when something is in the way."""
-        if isinstance(change, Put):
+        if not isinstance(change, Appear):
             self._files[change.path] = _File(change.content)
             return True
-        prefix = f"{change.path}/"
-        if change.path in self._files or any(key.startswith(prefix) for key in self._files):
+        if self._view.exists(change.path):
             return False
         for name, content in change.files.items():
-            self._files[prefix + name] = _File(content)
+            self._files[f"{change.path}/{name}"] = _File(content)
         return True
 
-    async def delete(self, path: str) -> bool:
+    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
         """Remove a file, or all files below a folder."""
+        if check is not None:
+            check(self._view)
         return self._view.remove(path)
+
+    async def settle(self, path: str) -> None:
+        """Memory is as durable as it gets."""
 
     async def use(self, path: str) -> FileInfo | None:
         """Look at a file, and have its last change be now."""
@@ -260,15 +295,13 @@ class MemoryDriver:
             self._claimed.discard(what)
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
+    async def lock(self, path: str) -> AsyncIterator[_HeldPath]:
         """Hold a path exclusively."""
-        if not await self.exists(path):
-            raise PathNotFound(path)
+        held = _HeldPath(self._view, path)
+        held.check()
         async with self._locks.setdefault(path, asyncio.Lock()):
-            # It may have gone while this one waited.
-            if not await self.exists(path):
-                raise PathNotFound(path)
-            yield
+            held.check()  # it may have gone while this one waited
+            yield held
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Run `job` here: it does not block."""

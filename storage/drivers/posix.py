@@ -9,6 +9,9 @@ import shutil
 
 from storage.buffers import Buffer
 
+# A pipe that somebody put in the place of a file must not keep us waiting for its other end.
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def write_new(path: str, content: bytes) -> int:
     """Write a file that must be new and return its descriptor; on failure there is none."""
@@ -51,6 +54,15 @@ def sync_folder(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_there(path: str) -> bool:
+    """Tell whether there is anything at a path; an error is not taken for nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def unlink(path: str) -> bool:

@@ -13,13 +13,21 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from storage.drivers.changes import Change, Put, Step
+from storage.drivers.changes import Change, Note, Put, Step
 from storage.drivers.posix import sync_folder, write_new
-from storage.paths import TRASH
+from storage.paths import TRASH, temporary
 
 
 class Prepared(Protocol):
     """One change. Each step may be repeated after `drop`."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it is to survive a power cut."""
+
+    @property
+    def folders(self) -> Sequence[str]:
+        """The paths of the folders that come with it, durable once its own name is."""
 
     @property
     def target(self) -> str:
@@ -41,15 +49,18 @@ class Prepared(Protocol):
 class PreparedFile:
     """A file that replaces the one at `target`."""
 
-    def __init__(self, target: str, content: bytes) -> None:
+    folders: Sequence[str] = ()
+
+    def __init__(self, target: str, content: bytes, *, is_lasting: bool = True) -> None:
         self.target = target
+        self.is_lasting = is_lasting
         self._content = content
         self._source = ""
         self._fd = -1
 
     def write(self) -> None:
         """Write a temporary file in the same folder."""
-        self._source = f"{os.path.dirname(self.target)}/.tmp-{uuid.uuid4().hex}"
+        self._source = f"{os.path.dirname(self.target)}/{temporary()}"
         self._fd = write_new(self._source, self._content)
 
     def sync(self) -> None:
@@ -76,6 +87,8 @@ class PreparedFile:
 class PreparedFolder:
     """A folder that appears with all in it, unless something is there already."""
 
+    is_lasting = True
+
     def __init__(self, target: str, files: Mapping[str, bytes], scratch: str) -> None:
         self.target = target
         self._files = files
@@ -96,8 +109,8 @@ class PreparedFolder:
         """Sync the files, then the folders they are in."""
         for fd in self._fds:
             os.fsync(fd)
-        for folder in self._folders():
-            sync_folder(folder)
+        for below in self._below():
+            sync_folder(f"{self._source}{below}")
 
     def show(self) -> bool:
         """Rename the folder."""
@@ -118,17 +131,25 @@ class PreparedFolder:
             shutil.rmtree(self._source, ignore_errors=True)
             self._source = ""
 
-    def _folders(self) -> list[str]:
-        """Return all folders that were made, each before the one it is in."""
-        made = {self._source}
+    @property
+    def folders(self) -> Sequence[str]:
+        """The folder, and all in it."""
+        return [f"{self.target}{below}" for below in self._below()]
+
+    def _below(self) -> list[str]:
+        """Return what is behind its path for each folder, each before the one it is in."""
+        made = {""}
         for name in self._files:
             while name := os.path.dirname(name):
-                made.add(f"{self._source}/{name}")
+                made.add(f"/{name}")
         return sorted(made, reverse=True)
 
 
 class HeldData:
     """A complete file that is durable, and lies elsewhere on the same filesystem as `source`."""
+
+    is_lasting = True
+    folders: Sequence[str] = ()
 
     def __init__(self, target: str, source: str) -> None:
         self.target = target
@@ -156,6 +177,6 @@ def prepare(root: str, steps: Sequence[Step]) -> list[list[Prepared]]:
 
 def _prepare(root: str, change: Change) -> Prepared:
     path = f"{root}/{change.path}"
-    if isinstance(change, Put):
-        return PreparedFile(path, change.content)
+    if isinstance(change, Put | Note):
+        return PreparedFile(path, change.content, is_lasting=isinstance(change, Put))
     return PreparedFolder(path, change.files, f"{root}/{TRASH}")

@@ -11,6 +11,7 @@ from storage.drivers.base import (
     Driver,
     Editor,
     FileInfo,
+    Held,
     Mark,
     OpenFile,
     StagedFile,
@@ -74,8 +75,12 @@ class ReadOnlyDriver:
         """Refuse."""
         raise OperationDisabled("writing")
 
-    async def delete(self, path: str) -> bool:
+    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
         """Refuse."""
+        raise OperationDisabled("writing")
+
+    async def settle(self, path: str) -> None:
+        """Refuse: it is for who removes."""
         raise OperationDisabled("writing")
 
     async def use(self, path: str) -> FileInfo | None:
@@ -90,8 +95,8 @@ class ReadOnlyDriver:
         """Refuse: a claim makes a file."""
         raise OperationDisabled("writing")
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
-        """Refuse: a lock makes the folder it is for."""
+    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
+        """Refuse: it is for who writes."""
         raise OperationDisabled("writing")
 
     async def batch(self, job: Callable[[View], T]) -> T:

@@ -23,8 +23,8 @@ from typing import TypeAlias
 
 from storage.drivers import stamps
 from storage.drivers.base import SMALL, Mark
-from storage.drivers.file_view import READING
 from storage.drivers.mounts import is_local
+from storage.drivers.posix import READING
 
 # Links take some 600 bytes each, and nothing more than a few KiB.
 _MOST = 4096

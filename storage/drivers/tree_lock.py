@@ -14,14 +14,15 @@ process remembers of folders it has seen it forgets when the number is another.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from storage.errors import AlreadyRunning
-from storage.paths import OURS
+from storage.errors import AlreadyRunning, NotOurs
+from storage.paths import GATE, OURS, TREE, claim
 
 # Seconds. Who publishes does a few fsyncs; who is alone looks at some files and removes them.
 _PATIENCE = 30.0
@@ -34,8 +35,9 @@ _NUMBER_BYTES = 16
 class Hold:
     """The tree, held in one way or the other."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, root: str) -> None:
         self._fd = fd
+        self._root = root
 
     @property
     def number(self) -> bytes:
@@ -43,23 +45,31 @@ class Hold:
         return os.pread(self._fd, _NUMBER_BYTES, 0)
 
     def folders_went(self) -> None:
-        """Have all others know that folders went, before the tree is let go of."""
-        os.pwrite(self._fd, os.urandom(_NUMBER_BYTES), 0)
+        """Have all others know that folders went, before the tree is let go of.
+
+        Raises `NotOurs` when the number is another user's, and so none may go.
+        """
+        try:
+            os.pwrite(self._fd, os.urandom(_NUMBER_BYTES), 0)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise NotOurs(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
 
 
 class TreeLock:
     """The lock of the tree below `root`. Everything here blocks."""
 
     def __init__(self, root: str) -> None:
-        self._folder = f"{root}/{OURS}"
+        self._root = root
 
     @contextmanager
     def shared(self) -> Iterator[Hold]:
         """Hold the tree among others; raise TimeoutError when someone is alone for too long."""
-        with self._locked("gate", fcntl.LOCK_SH, _PATIENCE):
-            tree = self._lock("tree", fcntl.LOCK_SH, _PATIENCE)
+        with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
+            tree = self._lock(TREE, fcntl.LOCK_SH, _PATIENCE)
         try:
-            yield Hold(tree)
+            yield Hold(tree, self._root)
         finally:
             os.close(tree)
 
@@ -67,20 +77,20 @@ class TreeLock:
     def alone(self) -> Iterator[Hold]:
         """Hold the tree alone; raise TimeoutError when others do not let go of it."""
         with (
-            self._locked("gate", fcntl.LOCK_EX, _PATIENCE_ALONE),
-            self._locked("tree", fcntl.LOCK_EX, _PATIENCE_ALONE) as tree,
+            self._locked(GATE, fcntl.LOCK_EX, _PATIENCE_ALONE),
+            self._locked(TREE, fcntl.LOCK_EX, _PATIENCE_ALONE) as tree,
         ):
-            yield Hold(tree)
+            yield Hold(tree, self._root)
 
     def prepare(self) -> None:
         """Make the files of the lock, unless they are there."""
-        for name in ("gate", "tree"):
-            os.close(self._open(f"{self._folder}/{name}"))
+        for name in (GATE, TREE):
+            os.close(self._open(f"{self._root}/{name}"))
 
     def claim(self, what: str) -> int:
         """Return a descriptor that holds the lock named `what`; raise `AlreadyRunning`."""
         try:
-            return self._lock(what, fcntl.LOCK_EX, patience=0.0)
+            return self._lock(claim(what), fcntl.LOCK_EX, patience=0.0)
         except TimeoutError:
             raise AlreadyRunning(what) from None
 
@@ -93,7 +103,7 @@ class TreeLock:
             os.close(fd)
 
     def _lock(self, name: str, kind: int, patience: float) -> int:
-        path = f"{self._folder}/{name}"
+        path = f"{self._root}/{name}"
         fd = self._open(path)
         try:
             _wait_for(fd, kind, path, patience)
@@ -106,13 +116,16 @@ class TreeLock:
         flags = os.O_RDWR | os.O_CLOEXEC
         try:
             return os.open(path, flags)
+        except PermissionError:
+            # Another user made it: it can be locked, and the number be read, all the same.
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             with suppress(FileExistsError):
-                os.mkdir(self._folder, 0o755)
+                os.mkdir(f"{self._root}/{OURS}", 0o755)
             fd = os.open(path, flags | os.O_CREAT, 0o644)
         try:
             # On a disk that is full later, what is there can be written over.
-            Hold(fd).folders_went()
+            Hold(fd, self._root).folders_went()
         except BaseException:
             os.close(fd)
             raise

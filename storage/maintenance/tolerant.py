@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from storage.drivers.base import SMALL, FileInfo, View
-from storage.errors import PathNotFound
+from storage.drivers.base import SMALL, FileInfo, Lead, View
+from storage.errors import PathNotFound, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,15 @@ class TolerantView:
             self._note(path, error)
             return None
 
+    def leads(self, path: str) -> Lead:
+        """Tell where a path leads."""
+        try:
+            return self._inner.leads(path)
+        except OSError as error:
+            self._note(path, error)
+            return Lead.HERE
+
     def _note(self, path: str, error: OSError) -> None:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         logger.error("%s can't be read: %s", path, reason)
         self._trouble.append(Trouble(path, reason))

@@ -15,8 +15,8 @@ import pytest
 from registry_server.commands.sizes import format_size, parse_size
 from storage import paths
 from storage.digest import Digest
-from storage.maintenance.scrub.places import POSITION, quarantined
 from storage.names import RepositoryName
+from storage.paths import SCRUBBED, quarantined
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.storage.damaged_tree import damaged_tree
@@ -60,7 +60,7 @@ def test_a_sound_storage(root: Path) -> None:
         "5 blobs (5 kB) and 0 repositories checked",
         "0 repaired, 0 damaged and left, 0 notes",
     ]
-    assert not (root / POSITION).exists()
+    assert not (root / SCRUBBED).exists()
 
 
 def test_damage_is_told_a_line_each(root: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
-from collections.abc import Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.live.programs import run
+from storage import paths
+from tests.live.programs import environment, run
 
 pytestmark = pytest.mark.live
 
@@ -149,3 +155,78 @@ def test_nothing_was_made(tmp_path: Path) -> None:
         root.mkdir()
         said(["serve", "--port", str(taken.getsockname()[1]), "--root", str(root)], tmp_path)
     assert sorted(tmp_path.rglob("*")) == [root]
+
+
+# A program that is another user's: all that it imports it has imported as ours.
+AS_ANOTHER = """
+import os, sys
+import encodings.utf_8_sig
+import registry_server.cli, registry_server.server, registry_server.workers.supervisor
+user = int(sys.argv.pop(1))
+os.setgroups([])
+os.setegid(user)
+os.seteuid(user)
+sys.argv[0] = "registry-server"
+registry_server.cli.main()
+"""
+NOBODY = 65534
+
+
+def as_another(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user."""
+    command = [sys.executable, "-c", AS_ANOTHER, str(NOBODY), *arguments]
+    return subprocess.run(
+        command, cwd="/", env=environment(), capture_output=True, text=True, check=False, timeout=50
+    )
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """Give a folder into which every user can write; those of other tests are their owner's."""
+    made = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    made.chmod(0o777)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(
+    "path", [paths.OURS, paths.GATE, paths.TREE, paths.TRASH, paths.BLOBS, paths.REPOSITORIES]
+)
+def test_a_tree_of_another_user(open_to_all: Path, path: str) -> None:
+    """What ran as root before left it: the line names the file and the command that cures it."""
+    top = [paths.OURS, paths.TRASH, paths.BLOBS, paths.REPOSITORIES]
+    for folder in top:
+        (open_to_all / folder).mkdir(parents=True)
+    for file in (paths.GATE, paths.TREE):
+        (open_to_all / file).touch()
+    for own in open_to_all.rglob("*"):
+        os.chown(own, NOBODY, NOBODY)
+    storage = f"storage:\n  filesystem: {{rootdirectory: {open_to_all}}}\n"
+    config = open_to_all / "config.yml"
+    config.write_text(HEADER + storage)
+    done = as_another(["check", str(config)])
+    assert (done.returncode, done.stderr) == (0, "")
+    os.chown(open_to_all / path, 0, 0)
+    done = as_another(["serve", str(config)])
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"registry-server: {open_to_all / path} ")
+    assert line.endswith(f"chown -R {NOBODY} {open_to_all}")
+    config.write_text(f"{HEADER}{storage}  maintenance: {{readonly: {{enabled: true}}}}\n")
+    done = as_another(["check", str(config)])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_tree_that_another_user_has_shut(open_to_all: Path) -> None:
+    """What is in it can't be asked about; the line names the cure all the same."""
+    (open_to_all / paths.BLOBS).mkdir(parents=True)
+    (open_to_all / "docker").chmod(0o700)
+    config = open_to_all / "config.yml"
+    config.write_text(f"{HEADER}storage:\n  filesystem: {{rootdirectory: {open_to_all}}}\n")
+    done = as_another(["serve", str(config)])
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"registry-server: {open_to_all / paths.BLOBS} ")
+    assert line.endswith(f"chown -R {NOBODY} {open_to_all}")

@@ -53,6 +53,7 @@ class ToldEditor:
         self.read = inner.read
         self.stat = inner.stat
         self.modified = inner.modified
+        self.leads = inner.leads
         self.remove_empty = inner.remove_empty
         self.move = inner.move
 

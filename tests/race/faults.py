@@ -9,7 +9,8 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.tree_lock import Hold, TreeLock
 from storage.maintenance.garbage import marking, plan, sweep
-from storage.maintenance.garbage.revisions import Needs, read_needs
+from storage.maintenance.garbage.needs import Needs, read_needs
+from storage.paths import claim
 
 
 def _blind() -> None:
@@ -40,8 +41,8 @@ def _unlocked() -> None:
 
     @contextmanager
     def alone(self: TreeLock) -> Iterator[Hold]:
-        with self._locked("nobody's", 0, 0.0) as fd:
-            yield Hold(fd)
+        with self._locked(claim("nobody's"), 0, 0.0) as fd:
+            yield Hold(fd, self._root)
 
     TreeLock.alone = alone  # type: ignore[method-assign]
 

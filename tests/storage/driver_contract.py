@@ -691,6 +691,41 @@ class DriverContract:
         assert sorted(order) == ["locked", "removed"]
         assert await driver.read("tag/link") == b"new"
 
+    async def test_who_holds_a_folder_notices_that_it_went(self, driver: Driver) -> None:
+        """A change under the lock is refused once the folder is gone, with the one above it."""
+        await driver.write("docker/repository/tag/link", b"old")
+        async with driver.lock("docker/repository/tag") as held:
+            await driver.publish(check=lambda _: held.check())
+            assert await driver.exclusively(lambda editor: editor.remove("docker/repository"))
+            change = Put("docker/repository/tag/link", b"new")
+            with pytest.raises(PathNotFound):
+                await driver.publish((change,), check=lambda _: held.check())
+        assert not await driver.exists("docker/repository/tag")
+
+    async def test_a_deletion_that_is_refused_removes_nothing(self, driver: Driver) -> None:
+        """What its check raises is raised, and what it finds is what would be removed."""
+        await driver.write("tag/link", b"old")
+
+        def check(view: View) -> None:
+            if view.read("tag/link") == b"old":
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await driver.delete("tag", check)
+        assert await driver.read("tag/link") == b"old"
+        await driver.write("tag/link", b"new")
+        assert await driver.delete("tag", check)
+        assert not await driver.exists("tag")
+
+    async def test_to_settle_changes_nothing(self, driver: Driver) -> None:
+        """Whether there is anything at the path, or a folder above it, or not."""
+        await driver.write("folder/file", b"x")
+        for path in ("folder/file", "folder", "folder/missing/file", "missing/file"):
+            await driver.settle(path)
+        assert await driver.read("folder/file") == b"x"
+        assert not await driver.exists("missing")
+        assert not await driver.exists("folder/missing")
+
     async def test_a_cancelled_lock_is_free(self, driver: Driver) -> None:
         """Whoever is cancelled while it waits or holds keeps nobody out."""
 

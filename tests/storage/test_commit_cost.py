@@ -165,6 +165,19 @@ async def test_a_push_costs_what_the_design_says(meter: Meter, registry: StoredR
     assert found == documented
 
 
+async def test_a_tag_that_this_process_has_set_is_moved_for_the_usual_price(
+    meter: Meter, registry: StoredRegistry
+) -> None:
+    """The folders of a new tag appear durable, and are not synced again when it is moved first."""
+    repository = registry.repository(APP)
+    await push_manifest(repository, image(annotations={"n": "1"}), "fresh")
+    for number in ("2", "3"):
+        moved = image(annotations={"n": number})
+        cost = await meter.of(push_manifest(repository, moved, "fresh"))
+        documented = _documented(await asyncio.to_thread(DESIGN.read_text))
+        assert cost == documented["manifest, tag that moves"]
+
+
 def _documented(text: str) -> Costs:
     """Read the rows with a number in each of five columns."""
     number = r" (\d+) \|"

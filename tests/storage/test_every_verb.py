@@ -17,7 +17,7 @@ import pytest
 from storage import interfaces
 from storage.digest import Digest
 from storage.errors import OperationDisabled, StorageError
-from storage.interfaces import Registry
+from storage.interfaces import Registry, Visible
 from storage.manifests import Manifest, parse_manifest
 from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.names import Reference, RepositoryName, Tag, UploadId
@@ -112,7 +112,7 @@ def test_every_method_was_decided_on() -> None:
     assert reached == {*PARTS, "RepositoryName"} - {"Registry"}
 
 
-def _arguments(protocol: str, method: str, id: UploadId) -> list[Any]:
+def _arguments(protocol: str, method: str, id: UploadId) -> dict[str, Any]:
     """Make an argument of each type that a method asks for."""
     examples: dict[object, Any] = {
         Digest: DIGEST if protocol == "Manifests" else Digest.of(LAYER),
@@ -126,16 +126,18 @@ def _arguments(protocol: str, method: str, id: UploadId) -> list[Any]:
         str | None: None,
         int: 10,
         int | None: 10,
+        bool: True,
+        Visible | None: None,
     }
     hints = get_type_hints(getattr(getattr(interfaces, protocol), method))
-    return [examples[hint] for name, hint in hints.items() if name != "return"]
+    return {name: examples[hint] for name, hint in hints.items() if name != "return"}
 
 
 async def _attempt(registry: Registry, protocol: str, method: str, id: UploadId) -> None:
     """Call a method of a registry, or of a part of APP in it."""
     part = PARTS[protocol]
     target = getattr(registry.repository(APP), part) if part else registry
-    made = getattr(target, method)(*_arguments(protocol, method, id))
+    made = getattr(target, method)(**_arguments(protocol, method, id))
     if inspect.isawaitable(made):
         made = await made
     if isinstance(made, AbstractAsyncContextManager):

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from storage import paths
 from storage import registry as registry_module
 from storage.digest import Digest
+from storage.drivers.base import View
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import RepositoryUnknown
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry, walk
+from storage.registry import Holding, StoredRegistry, walk
 from tests.storage.content import APP, LAYER, OTHER, begin, name, push_blob, push_image
 from tests.storage.examples import REPOSITORY_NAMES, SOME, TAGS
 from tests.support.drivers import AnyDriver
@@ -114,6 +115,42 @@ async def test_catalog_pages_lose_and_repeat_nothing(
         for one in {"/".join(text.split("/")[:at]) for text in names for at in range(1, 9)}
         if one > after
     )
+
+
+class _WatchedHolding(Holding):
+    """Remembers of which repositories it was asked whether they hold anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def holds(self, view: View, name: RepositoryName) -> bool:
+        self.asked.add(name.text)
+        return super().holds(view, name)
+
+
+@SOME
+@given(
+    names=st.sets(REPOSITORY_NAMES, max_size=16),
+    shown=st.sets(REPOSITORY_NAMES, max_size=16),
+    limit=st.integers(1, 5),
+)
+async def test_pages_of_what_is_visible_are_full_and_complete(
+    names: set[str], shown: set[str], limit: int
+) -> None:
+    """Those that are not visible take up no room, and nothing tells that they are there."""
+    driver, watched = MemoryDriver(), _WatchedHolding()
+    for text in names:
+        await _tagged(driver, name(text), "v1")
+    registry = StoredRegistry(driver)
+    registry._holding = watched
+
+    async def page(after: str, limit: int) -> Page[str]:
+        got = await registry.catalog(after, limit, lambda one: one.text in shown)
+        return Page(tuple(one.text for one in got.entries), got.more)
+
+    assert await _collect(page, limit, len(names)) == sorted(names & shown, key=str.encode)
+    assert shown.issuperset(watched.asked), "an invisible one was looked into"
 
 
 @SOME

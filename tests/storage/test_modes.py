@@ -117,6 +117,7 @@ async def test_reading_is_as_without(
     assert (await repository.referrers.page(DIGEST, None, "", 10)).entries == ()
     assert await repository.uploads.length(id) == 3
     assert await registry.catalog("", 10) == await stored.catalog("", 10)
+    assert (await registry.catalog("", 10, lambda one: one == OTHER)).entries == (OTHER,)
     assert await registry.holders(Digest.of(LAYER)) == [APP, OTHER]
 
 

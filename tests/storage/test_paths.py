@@ -45,12 +45,16 @@ GOLDEN = [
         paths.referrer_link(NAME, A, B),
         f"{HERE}/_referrers/sha256/{'a' * 64}/sha512/{'b0' * 64}/link",
     ),
+    (paths.tag_history(NAME, Tag("v1")), f"{HERE}/_manifests/tags/v1/index"),
     (paths.uploads(NAME), f"{HERE}/_uploads"),
     (paths.upload(NAME, ID), f"{HERE}/_uploads/{ID}"),
     (paths.upload_data(NAME, ID), f"{HERE}/_uploads/{ID}/data"),
     (paths.upload_started(NAME, ID), f"{HERE}/_uploads/{ID}/startedat"),
     (paths.upload_states(NAME, ID), f"{HERE}/_uploads/{ID}/hashstates"),
     (paths.upload_state(NAME, ID, "sha256", 70), f"{HERE}/_uploads/{ID}/hashstates/sha256/70"),
+    (paths.claim("scrub"), ".registry/scrub"),
+    (paths.quarantined(A), f".registry/quarantine/sha256/{'a' * 64}"),
+    (paths.set_aside(paths.layers(NAME)), f".registry/quarantine/{HERE}/_layers"),
 ]
 
 
@@ -67,7 +71,18 @@ def test_every_function_is_in_the_table() -> None:
         for name, value in vars(paths).items()
         if callable(value) and getattr(value, "__module__", "") == paths.__name__
     ]
-    assert len(functions) == len({path for path, _ in GOLDEN}) - 1  # blob stands twice
+    names_of_files = {"temporary", "is_temporary"}
+    assert len(functions) == len({path for path, _ in GOLDEN}) - 1 + len(names_of_files)
+    # - 1, because blob stands twice
+
+
+def test_a_temporary_file_is_known_by_its_name() -> None:
+    """Each has a name of its own, and nothing else is taken for one."""
+    names = {paths.temporary() for _ in range(5)}
+    assert len(names) == 5
+    assert all(map(paths.is_temporary, names))
+    for other in ("link", ".tmp-", f".tmp-{'0' * 31}", f".tmp-{'0' * 33}", f"tmp-{'0' * 32}"):
+        assert not paths.is_temporary(other)
 
 
 TEXTS = st.one_of(

@@ -15,9 +15,9 @@ from storage.drivers.base import SMALL, Driver, OpenFile, View
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
 from storage.maintenance.scrub import repositories
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.scrub.places import POSITION, quarantined
 from storage.maintenance.tolerant import TolerantView
 from storage.names import Tag
+from storage.paths import SCRUBBED, quarantined
 from storage.registry import StoredRegistry
 from tests.storage.content import (
     APP,
@@ -113,7 +113,7 @@ async def test_a_sound_registry_is_clean(driver: AnyDriver, registry: StoredRegi
         assert [one.kind for one in findings] == [Kind.MISSING_CHILD]
         assert (summary.errors, summary.repaired, summary.repositories) == (0, 0, 2)
         assert summary.blobs == await driver.batch(_count_blobs)
-    assert await driver.exists(POSITION) is False
+    assert await driver.exists(SCRUBBED) is False
 
 
 def _count_blobs(view: View) -> int:

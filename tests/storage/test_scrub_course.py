@@ -19,9 +19,9 @@ from storage.maintenance.scrub import repositories
 from storage.maintenance.scrub.course import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.places import POSITION
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.names import RepositoryName
+from storage.paths import SCRUBBED
 from tests.storage.scrubbing import Around, Findings, scrub
 
 BLOBS = {Digest.of(b"blob %d" % number): b"blob %d" % number for number in range(40)}
@@ -200,7 +200,7 @@ async def test_a_report_goes_on_with_a_repair(damaged: MemoryDriver) -> None:
 
 
 async def _noted(driver: Driver) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(await driver.read(POSITION, 1 << 20))
+    document: dict[str, Any] = json.loads(await driver.read(SCRUBBED, 1 << 20))
     return document
 
 
@@ -224,7 +224,7 @@ async def test_a_note_that_is_old_or_damaged_is_none(
 ) -> None:
     """The scrub begins anew, and comes to its end."""
     await interrupted(damaged, 20)
-    await damaged.note(POSITION, json.dumps({**await _noted(damaged), **change}).encode())
+    await damaged.note(SCRUBBED, json.dumps({**await _noted(damaged), **change}).encode())
     findings, summary = await scrub(damaged)
     assert summary.went_on_from == ""
     assert foreseen(findings) == FORESEEN
@@ -233,7 +233,7 @@ async def test_a_note_that_is_old_or_damaged_is_none(
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"version": 1}'])
 async def test_a_note_that_is_none_at_all(damaged: MemoryDriver, content: bytes) -> None:
     """What a power cut leaves of it stops nothing."""
-    await damaged.note(POSITION, content)
+    await damaged.note(SCRUBBED, content)
     assert (await scrub(damaged))[1].went_on_from == ""
 
 

@@ -13,8 +13,8 @@ from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.maintenance.scrub import repositories
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.places import quarantined, set_aside
 from storage.names import RepositoryName, Tag
+from storage.paths import quarantined, set_aside
 from storage.registry import StoredRegistry
 from tests.storage.content import name, pull_blob
 from tests.storage.damaged_tree import (

@@ -13,12 +13,22 @@ from typing import TypeAlias
 
 import pytest
 
+from storage import paths
 from storage.buffers import Buffer
-from storage.drivers import tree_lock
-from storage.drivers.base import Driver, Uses
+from storage.digest import Digest
+from storage.drivers import file_locks, tree_lock
+from storage.drivers.base import Driver, Editor, Uses
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import FilesystemDriver
-from storage.paths import OURS
+from storage.links import link_to
+from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.repairs import Mender
+from storage.maintenance.scrub.tags import CurrentLink
+from storage.names import Tag
+from storage.paths import LINK, OURS
+from storage.tags import TagStore
+from tests.storage.content import APP
 from tests.storage.turnstile import Held, Turnstile, hold_call
 
 # Somebody who holds the tree and is not this process.
@@ -29,6 +39,9 @@ fcntl.flock(fd, int(sys.argv[2]))
 print("held", flush=True)
 sys.stdin.read()
 """
+
+TAG = Tag("v1")
+OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
 
 Work: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 
@@ -310,3 +323,85 @@ async def test_a_process_that_dies_lets_go(
         await asyncio.to_thread(process.communicate)
     await drivers[0].exclusively(lambda _: None)
     await _publish(drivers[0])
+
+
+async def _move(driver: FilesystemDriver) -> None:
+    await TagStore(driver, APP).point(TAG, NEW, lambda _: None)
+
+
+async def _remove(driver: FilesystemDriver) -> None:
+    await TagStore(driver, APP).remove(TAG)
+
+
+async def _remove_dead(driver: FilesystemDriver) -> None:
+    await TagStore(driver, APP).remove_dead(TAG, OLD)
+
+
+def _tag(folder: str, text: str) -> int:
+    """Make a tag, as another program does, and hold it."""
+    os.makedirs(f"{folder}/current")
+    Path(folder, "current", LINK).write_text(text)
+    fd = os.open(folder, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+async def _replace_while_it_is_held(
+    drivers: list[FilesystemDriver], turnstile: Turnstile, text: str, work: Awaitable[object]
+) -> tuple[int, asyncio.Future[object]]:
+    """Have another program's tag, which it holds, take the place of the one that `work` holds.
+
+    Returns what holds it, and `work`, which goes on.
+    """
+    folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
+    held = Held()
+
+    def replace(editor: Editor) -> int:
+        held.stay()
+        editor.remove(paths.tag(APP, TAG))
+        return _tag(folder, text)
+
+    replacing = asyncio.ensure_future(drivers[0].exclusively(replace))
+    await held.entered(replacing)
+    working = asyncio.ensure_future(work)
+    assert await turnstile.waits(working, "gate", fcntl.LOCK_SH)
+    held.release()
+    return await replacing, working
+
+
+@pytest.mark.parametrize("work", [_move, _remove, _remove_dead])
+async def test_a_tag_whose_folder_was_replaced_is_locked_anew(
+    drivers: list[FilesystemDriver],
+    turnstile: Turnstile,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Work,
+) -> None:
+    """Who locked a folder that went meanwhile does not touch the next one, which others hold."""
+    folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
+    os.close(await asyncio.to_thread(_tag, folder, str(OLD)))
+    monkeypatch.setattr(file_locks, "_PATIENCE", 0.1)
+    doing = work(drivers[1])
+    fd, working = await _replace_while_it_is_held(drivers, turnstile, str(OLD), doing)
+    with pytest.raises(TimeoutError, match="is held by another request"):
+        await working
+    assert await drivers[2].read(paths.tag_current_link(APP, TAG)) == str(OLD).encode()
+    os.close(fd)
+    await work(drivers[1])
+
+
+async def test_a_tag_whose_folder_was_replaced_is_not_repaired(
+    drivers: list[FilesystemDriver], turnstile: Turnstile
+) -> None:
+    """A scrub that found something about it leaves the next one to who holds that."""
+    folder, text = f"{drivers[0].root}/{paths.tag(APP, TAG)}", f"{OLD}\n"
+    os.close(await asyncio.to_thread(_tag, folder, text))
+    revision = link_to(paths.revision_link(APP, OLD), OLD)
+    await drivers[0].publish((revision, Put(paths.blob(OLD), b"old")))
+    contents, entry = Contents(), CurrentLink(APP, TAG)
+    finding = await drivers[1].batch(lambda view: entry.look(view, contents))
+    assert finding is not None
+    mending = Mender(drivers[1], contents, Pace(), may_remove=True).mend(entry, finding)
+    fd, working = await _replace_while_it_is_held(drivers, turnstile, text, mending)
+    assert await working is None
+    assert await drivers[2].read(paths.tag_current_link(APP, TAG)) == text.encode()
+    os.close(fd)

@@ -131,21 +131,23 @@ async def test_a_mount_writes_one_link(recording: RecordingDriver) -> None:
 
 
 async def test_a_manifest_goes_up_in_order(recording: RecordingDriver) -> None:
-    """Bytes, revision, referrer, then for each tag where it points and its history."""
+    """Bytes, revision, referrer, then for each tag where it points and its history.
+
+    All are durable but the referrer: the index is made anew after a power cut.
+    """
     repository = StoredRegistry(recording).repository(APP)
     await push_image(repository, "latest")
     recording.changes.clear()
     subject = Digest.of(b"a subject that is not here")
     document = image(subject={**entry(b""), "digest": str(subject)})
     digest = await push_manifest(repository, document, "v1", "latest")
-    assert recording.durable() == [
+    assert [(one.kind, one.path) for one in recording.changes] == [
         ("write", paths.blob(digest)),
         ("write", paths.revision_link(APP, digest)),
-        ("write", paths.referrer_link(APP, subject, digest)),
+        ("note", paths.referrer_link(APP, subject, digest)),
         *_tag_links("v1", digest, new=True),
         *_tag_links("latest", digest, new=False),
     ]
-    assert len(recording.changes) == len(recording.durable())
     assert recording.changes[0].content == raw(document)
     contents = [one.content for one in recording.changes[1:]]
     assert contents == [str(digest).encode() * times for times in (1, 1, 2, 1, 1)]

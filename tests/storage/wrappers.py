@@ -14,6 +14,7 @@ from storage.drivers.base import (
     Driver,
     Editor,
     FileInfo,
+    Held,
     Mark,
     OpenFile,
     StagedFile,
@@ -21,7 +22,7 @@ from storage.drivers.base import (
     Uses,
     View,
 )
-from storage.drivers.changes import Appear, Put, Step
+from storage.drivers.changes import Appear, Note, Put, Step
 
 T = TypeVar("T")
 
@@ -101,17 +102,20 @@ class WrappedDriver:
         found = [await self._publish(one) for step in steps for one in step]
         return tuple(path for paths in found for path in paths)
 
-    async def _publish(self, one: Put | Appear) -> tuple[str, ...]:
-        change = (
-            Change("write", one.path, one.content)
-            if isinstance(one, Put)
-            else Change("appear", one.path, b"".join(one.files.values()))
-        )
+    async def _publish(self, one: Put | Note | Appear) -> tuple[str, ...]:
+        if isinstance(one, Appear):
+            change = Change("appear", one.path, b"".join(one.files.values()))
+        else:
+            change = Change("write" if isinstance(one, Put) else "note", one.path, one.content)
         return await self.change(change, lambda: self.inner.publish((one,)))
 
-    async def delete(self, path: str) -> bool:
+    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
         """Change."""
-        return await self.change(Change("delete", path), lambda: self.inner.delete(path))
+        return await self.change(Change("delete", path), lambda: self.inner.delete(path, check))
+
+    async def settle(self, path: str) -> None:
+        """Pass on: nothing changes."""
+        await self.inner.settle(path)
 
     async def use(self, path: str) -> FileInfo | None:
         """Pass on: a time is no content."""
@@ -133,7 +137,7 @@ class WrappedDriver:
         """Pass on."""
         return self.inner.claim(what)
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
         """Pass on."""
         return self.inner.lock(path)
 
@@ -154,6 +158,7 @@ class _WrappedEditor:
         self.folders = inner.folders
         self.stat = inner.stat
         self.modified = inner.modified
+        self.leads = inner.leads
         self.remove_empty = inner.remove_empty
         self.move = inner.move
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from storage.digest import Digest
+from storage.maintenance.garbage.families import Knot, Pair
 from storage.names import RepositoryName
 
 _CACHE_KIB = 64 << 10
@@ -23,16 +25,17 @@ CREATE TABLE blob (
 ) WITHOUT ROWID;
 CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 -- What a manifest that stays names or is, by repository; if not `sure`, it only may.
-CREATE TABLE used (
+CREATE TABLE needed (
     digest TEXT, repository INTEGER, sure INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (digest, repository)
 ) WITHOUT ROWID;
 -- What the manifests of the repository that is being marked name.
-CREATE TABLE needs (manifest TEXT, digest TEXT);
-CREATE INDEX needs_manifest ON needs (manifest);
--- Every manifest, and why it stays; those that go belong to a `family` that goes together.
+CREATE TABLE named (manifest TEXT, digest TEXT);
+CREATE INDEX named_manifest ON named (manifest);
+-- Every manifest, and why it stays; those that go belong to a `family` of what hangs together,
+-- and in that to a `knot` that goes in one instant.
 CREATE TABLE manifest (
-    repository INTEGER, digest TEXT, reason TEXT, family INTEGER, rank INTEGER,
+    repository INTEGER, digest TEXT, reason TEXT, family INTEGER, rank INTEGER, knot INTEGER,
     PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX manifest_family ON manifest (family, rank) WHERE family IS NOT NULL;
@@ -43,8 +46,8 @@ CREATE INDEX hangs_on_family ON hangs_on (family);
 CREATE TABLE loose (
     repository INTEGER, digest TEXT, content TEXT, PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
-CREATE VIEW unused AS
-    SELECT * FROM blob WHERE NOT EXISTS (SELECT 1 FROM used WHERE used.digest = blob.digest);
+CREATE VIEW unneeded AS
+    SELECT * FROM blob WHERE NOT EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest);
 """
 
 
@@ -66,12 +69,12 @@ class LooseLink(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Manifests of one repository that hang together, those that name others first."""
+    """Manifests of one repository that hang together, knot by knot, as `families` orders them."""
 
     number: int
     repository: RepositoryName
-    members: tuple[Digest, ...]
-    hangs_on: tuple[tuple[Digest, Digest], ...]
+    knots: tuple[Knot, ...]
+    hangs_on: tuple[Pair, ...]
 
 
 class Verdict(NamedTuple):
@@ -124,51 +127,52 @@ class Ledger:
         self._db.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (name.text,))
         return self._number("SELECT id FROM repository WHERE name = ?", name.text)
 
-    def use(self, repository: int, digests: Iterable[Digest]) -> None:
+    def need(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content."""
         rows = ((str(digest), repository) for digest in digests)
-        self._many("INSERT OR IGNORE INTO used (digest, repository) VALUES (?, ?)", rows)
+        self._many("INSERT OR IGNORE INTO needed (digest, repository) VALUES (?, ?)", rows)
 
-    def use_perhaps(self, repository: int, digests: Iterable[Digest]) -> None:
+    def need_perhaps(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository may need content: nobody can tell."""
         rows = ((str(digest), repository) for digest in digests)
-        self._many("INSERT OR IGNORE INTO used VALUES (?, ?, 0)", rows)
+        self._many("INSERT OR IGNORE INTO needed VALUES (?, ?, 0)", rows)
 
-    def uses(self, repository: int, digest: Digest) -> bool:
+    def needs(self, repository: int, digest: Digest) -> bool:
         """Tell whether a repository needs content."""
-        query = "SELECT 1 FROM used WHERE digest = ? AND repository = ?"
+        query = "SELECT 1 FROM needed WHERE digest = ? AND repository = ?"
         return self._one(query, str(digest), repository) is not None
 
     def note_needs(self, manifest: Digest, blobs: Iterable[Digest]) -> None:
         """Take note of what a manifest names, until its repository is marked."""
         rows = ((str(manifest), str(blob)) for blob in blobs)
-        self._many("INSERT INTO needs VALUES (?, ?)", rows)
+        self._many("INSERT INTO named VALUES (?, ?)", rows)
 
-    def use_needs_of_kept(self, repository: int) -> None:
+    def need_what_kept_needs(self, repository: int) -> None:
         """Have a repository need its manifests that stay, and what they name."""
         for query in (
-            "INSERT OR IGNORE INTO used SELECT digest, repository, 1 FROM manifest "
+            "INSERT OR IGNORE INTO needed SELECT digest, repository, 1 FROM manifest "
             "WHERE repository = ? AND family IS NULL",
-            "INSERT OR IGNORE INTO used SELECT needs.digest, repository, 1 FROM manifest "
-            "JOIN needs ON needs.manifest = manifest.digest "
+            "INSERT OR IGNORE INTO needed SELECT named.digest, repository, 1 FROM manifest "
+            "JOIN named ON named.manifest = manifest.digest "
             "WHERE repository = ? AND family IS NULL",
         ):
             self._db.execute(query, (repository,))
-        self._db.execute("DELETE FROM needs")
+        self._db.execute("DELETE FROM named")
 
     def keep_manifests(self, repository: int, reasons: Iterable[tuple[Digest, str]]) -> None:
         """Take note of manifests that stay, and why."""
         rows = ((repository, str(digest), reason) for digest, reason in reasons)
-        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL)", rows)
+        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL, NULL)", rows)
 
-    def doom_family(
-        self, repository: int, members: Iterable[Digest], hangs_on: Iterable[tuple[Digest, Digest]]
-    ) -> None:
-        """Take note of manifests that go together, in this order."""
+    def doom_family(self, repository: int, knots: Iterable[Knot], hangs_on: Iterable[Pair]) -> None:
+        """Take note of manifests that hang together and go, in this order."""
         self._families += 1
         number = self._families
-        rows = ((repository, str(one), number, rank) for rank, one in enumerate(members))
-        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?)", rows)
+        members = ((one, knot) for knot, some in enumerate(knots) for one in some)
+        rows = (
+            (repository, str(one), number, rank, knot) for rank, (one, knot) in enumerate(members)
+        )
+        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?, ?)", rows)
         pairs = ((number, str(upper), str(lower)) for upper, lower in hangs_on)
         self._many("INSERT INTO hangs_on VALUES (?, ?, ?)", pairs)
 
@@ -181,8 +185,8 @@ class Ledger:
         """Take note that a repository needs content after all: its links are not loose."""
         rows = [(repository, str(digest)) for digest in digests]
         for query in (
-            "INSERT OR IGNORE INTO used (repository, digest) VALUES (?, ?)",
-            "INSERT OR IGNORE INTO used (repository, digest) "
+            "INSERT OR IGNORE INTO needed (repository, digest) VALUES (?, ?)",
+            "INSERT OR IGNORE INTO needed (repository, digest) "
             "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
             "DELETE FROM loose WHERE repository = ? AND digest = ?",
         ):
@@ -194,6 +198,10 @@ class Ledger:
         self._db.execute("DELETE FROM manifest WHERE repository = ? AND family > 0", (number,))
         self._db.execute("DELETE FROM loose WHERE repository = ?", (number,))
 
+    def keep_links(self) -> None:
+        """Have no layer link go after all."""
+        self._db.execute("DELETE FROM loose")
+
     # What goes
 
     def families(self, after: int, limit: int) -> list[Family]:
@@ -203,15 +211,16 @@ class Ledger:
 
     def _family(self, number: int) -> Family:
         query = (
-            "SELECT name, digest FROM manifest JOIN repository ON repository.id = repository "
+            "SELECT name, digest, knot FROM manifest JOIN repository ON repository.id = repository "
             "WHERE family = ? ORDER BY rank"
         )
         found = list(self._db.execute(query, (number,)))
+        knots = groupby(found, key=lambda row: row[2])
         pairs = self._db.execute("SELECT upper, lower FROM hangs_on WHERE family = ?", (number,))
         return Family(
             number,
             RepositoryName(found[0][0]),
-            tuple(Digest.parse(digest) for _, digest in found),
+            tuple(tuple(Digest.parse(row[1]) for row in some) for _, some in knots),
             tuple((Digest.parse(upper), Digest.parse(lower)) for upper, lower in pairs),
         )
 
@@ -229,10 +238,10 @@ class Ledger:
             for name, digest, content in self._db.execute(query, (*start, limit))
         ]
 
-    def unused(self, after: Digest | None, limit: int) -> list[SurveyedBlob]:
+    def unneeded(self, after: Digest | None, limit: int) -> list[SurveyedBlob]:
         """Return the next old blobs behind `after` that nothing uses."""
         query = (
-            "SELECT digest, size, version, old FROM unused WHERE old AND digest > ? "
+            "SELECT digest, size, version, old FROM unneeded WHERE old AND digest > ? "
             "ORDER BY digest LIMIT ?"
         )
         rows = self._db.execute(query, (str(after or ""), limit))
@@ -249,7 +258,7 @@ class Ledger:
 
     def young(self) -> Iterator[SurveyedBlob]:
         """Yield the blobs that nothing uses and that are too young to go."""
-        query = "SELECT digest, size, version, old FROM unused WHERE NOT old ORDER BY digest"
+        query = "SELECT digest, size, version, old FROM unneeded WHERE NOT old ORDER BY digest"
         for digest, size, version, old in self._db.execute(query):
             yield SurveyedBlob(Digest.parse(digest), size, version, bool(old))
 
@@ -259,13 +268,13 @@ class Ledger:
         """Return how many blobs lie on the disk, and how many bytes they have."""
         return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM blob")
 
-    def sum_of_unused(self) -> tuple[int, int]:
+    def sum_of_unneeded(self) -> tuple[int, int]:
         """Return how many old blobs nothing uses, and how many bytes they have."""
-        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unused WHERE old")
+        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE old")
 
     def sum_of_young(self) -> tuple[int, int]:
         """Return how many blobs nothing uses that are too young, and how many bytes they have."""
-        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unused WHERE NOT old")
+        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE NOT old")
 
     def count_of_doomed(self) -> int:
         """Return how many manifests go."""

@@ -20,9 +20,9 @@ from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.links import digests, read_link
-from storage.maintenance.garbage.families import families
+from storage.maintenance.garbage.families import below, families
 from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.revisions import Needs, read_needs
+from storage.maintenance.garbage.needs import Needs, read_needs
 from storage.names import RepositoryName, Tag, only_tags
 
 _AT_ONCE = 1000
@@ -64,21 +64,46 @@ def mark(
     repository = ledger.add_repository(name)
     graph = _Graph()
     for digest in revisions(view, name):
-        needs = read_needs(view, digest)
-        graph.add(digest, needs)
-        # Whether it stays is known when all are read; what it names need not be kept in memory.
-        ledger.note_needs(digest, needs.blobs if needs else ())
+        _take_in(view, ledger, graph, digest)
+    tagged = list(_tagged(view, name))
+    for digest, _ in tagged:
+        _take_in_blob(view, ledger, graph, name, digest)
     untagged = _untagged(ledger, graph, delete_untagged=delete_untagged)
-    kept = _kept(graph, _tagged(view, name), untagged)
+    kept = _kept(graph, iter(tagged), untagged)
     ledger.keep_manifests(repository, kept.items())
-    ledger.use_needs_of_kept(repository)
+    ledger.need_what_kept_needs(repository)
     _doom(ledger, repository, graph, kept)
     if graph.unreadable:
-        ledger.use_perhaps(repository, linked(view, name))
+        ledger.need_perhaps(repository, linked(view, name))
     loose = _loose(view, ledger, name, repository)
     while some := list(islice(loose, _AT_ONCE)):
         ledger.add_loose_links(repository, some)
     return tuple(graph.unreadable)
+
+
+def _take_in(view: View, ledger: Ledger, graph: _Graph, digest: Digest) -> None:
+    needs = read_needs(view, digest)
+    graph.add(digest, needs)
+    # Whether it stays is known when all are read; what it names need not be kept in memory.
+    ledger.note_needs(digest, needs.blobs if needs else ())
+
+
+def _take_in_blob(
+    view: View, ledger: Ledger, graph: _Graph, name: RepositoryName, digest: Digest
+) -> None:
+    """Take a tagged manifest in that is a member as a blob only, and what it lists likewise.
+
+    Early registries linked manifests so. Nobody can pull them here until they are pushed again;
+    that is no reason to lose their bytes.
+    """
+    waiting = [digest]
+    while waiting:
+        one = waiting.pop()
+        if one in graph.children or view.stat(paths.layer_link(name, one)) is None:
+            continue
+        if view.stat(paths.blob(one)) is not None:
+            _take_in(view, ledger, graph, one)
+            waiting += graph.children[one]
 
 
 def revisions(view: View, name: RepositoryName) -> Iterator[Digest]:
@@ -137,8 +162,11 @@ def _doom(ledger: Ledger, repository: int, graph: _Graph, kept: dict[Digest, str
         for lower, _ in graph.below(upper)
         if lower not in kept  # it stays whatever becomes of this one
     ]
-    for family in families(doomed, graph.children, hangs_on):
-        ledger.doom_family(repository, family.members, family.hangs_on)
+    downwards = below(hangs_on)
+    for knots in families(doomed, graph.children, hangs_on):
+        members = (one for knot in knots for one in knot)
+        pairs = ((upper, lower) for upper in members for lower in downwards.get(upper, ()))
+        ledger.doom_family(repository, knots, pairs)
 
 
 def linked(view: View, name: RepositoryName) -> Iterator[Digest]:
@@ -156,9 +184,9 @@ def _loose(
         if view.stat(paths.layer_link(name, digest)) is None:
             continue
         content = _content(view, name, digest)
-        if ledger.uses(repository, digest):
+        if ledger.needs(repository, digest):
             if content != digest:
-                ledger.use(repository, (content,))
+                ledger.need(repository, (content,))
             continue
         found = ledger.blob(content)
         if found is None or found.old:

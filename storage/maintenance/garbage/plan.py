@@ -7,6 +7,7 @@ from functools import partial
 
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
+from storage.maintenance.garbage.hidden import SHARED, note_hidden
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -49,6 +50,7 @@ async def make_plan(
     trouble: list[Trouble] = []
     await survey(TolerantReads(driver, trouble), ledger, young_after, progress, stop)
     await _barrier(driver)
+    await driver.batch(partial(note_hidden, ledger, trouble))
     names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
     unreadable: list[tuple[RepositoryName, Digest]] = []
     for done, name in enumerate(names):
@@ -56,6 +58,8 @@ async def make_plan(
         job = partial(mark_tolerantly, ledger, name, options, trouble)
         unreadable += [(name, digest) for digest in await driver.batch(job)]
         progress.step("marking repositories", done + 1, len(names))
+    if any(one.reason == SHARED for one in trouble):
+        await driver.batch(lambda _: ledger.keep_links())
     return Plan(ledger, options, young_after, names, tuple(trouble), tuple(unreadable))
 
 

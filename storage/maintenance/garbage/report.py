@@ -36,17 +36,17 @@ def _links(ledger: Ledger) -> Iterator[str]:
 
 
 def _blobs(ledger: Ledger, verb: str) -> Iterator[str]:
-    some = ledger.unused(None, _AT_ONCE)
+    some = ledger.unneeded(None, _AT_ONCE)
     while some:
         for blob in some:
             yield f"{verb} blob {blob.digest} {blob.size}"
-        some = ledger.unused(some[-1].digest, _AT_ONCE)
+        some = ledger.unneeded(some[-1].digest, _AT_ONCE)
 
 
 def outlook(plan: Plan) -> str:
     """Say in a line what a plan comes to."""
     ledger = plan.ledger
-    blobs, size = (0, 0) if plan.trouble else ledger.sum_of_unused()
+    blobs, size = (0, 0) if plan.trouble else ledger.sum_of_unneeded()
     all_blobs, all_size = ledger.sum_of_blobs()
     doomed = ledger.count_of_doomed()
     return (
@@ -69,6 +69,8 @@ def summary(swept: Swept) -> str:
 def warnings(plan: Plan) -> Iterator[str]:
     """Yield what kept more than was necessary, a line each."""
     for path, reason in plan.trouble:
-        yield f"{path} can't be read ({reason}), so no blob was taken for unused"
+        yield f"{path}: {reason}; so no blob was taken for unneeded"
     for name, digest in plan.unreadable:
-        yield f"{name}@{digest} can't be read, so nothing of {name} was taken for unused; see scrub"
+        yield (
+            f"{name}@{digest} can't be read, so nothing of {name} was taken for unneeded; see scrub"
+        )

@@ -11,19 +11,20 @@ end after any batch: what is left is what the next collection finds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.links import read_link
-from storage.maintenance.garbage.families import spared
+from storage.maintenance.garbage.families import Knot, below, reached
 from storage.maintenance.garbage.ledger import Family, Ledger, LooseLink, SurveyedBlob
 from storage.maintenance.garbage.marking import linked
+from storage.maintenance.garbage.needs import read_needs
 from storage.maintenance.garbage.plan import Plan
-from storage.maintenance.garbage.revisions import read_needs
 from storage.maintenance.progress import Progress, Stop
 from storage.names import RepositoryName
 
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # What is removed while everybody else waits: a look and a rename take some 20 us each.
 _AT_ONCE = 100
+# Each waits for as long as the driver waits for a lock.
+_ATTEMPTS = 3
 
 
 @dataclass(slots=True)
@@ -52,6 +55,24 @@ class Swept:
         self.failed.append(f"{path}: {error.strerror or error}")
 
 
+class _Case:
+    """A family on its way out: which of it stay, because they were used or hang on what was."""
+
+    def __init__(self, family: Family) -> None:
+        self.repository = family.repository
+        self.knots = family.knots
+        self.staying: set[Digest] = set()
+        self._below = below(family.hangs_on)
+
+    def spare(self, manifests: Iterable[Digest]) -> None:
+        """Have manifests stay, with all that hangs on them."""
+        self.staying |= reached(manifests, self._below)
+
+
+# Knots of a family, to be removed in one hold.
+_Part: TypeAlias = tuple[_Case, tuple[Knot, ...]]
+
+
 class Sweep:
     """Carries out one plan; each step is to be called once, in the order they stand here."""
 
@@ -68,8 +89,10 @@ class Sweep:
         after = 0
         while not self._stop.is_wished:
             some = await self._driver.batch(partial(self._families, after))
-            for families in _batches(some):
-                await self._remove_families(families)
+            for parts in _batches(map(_Case, some)):
+                if self._stop.is_wished:
+                    return
+                await self._remove_parts(parts)
                 self._progress.step("removing manifests", self.swept.manifests, total)
             if not some:
                 return
@@ -83,19 +106,19 @@ class Sweep:
             some = await self._driver.batch(partial(self._loose, after))
             if not some:
                 return
-            await self._driver.exclusively(partial(self._remove_links, some))
+            await self._alone(partial(self._remove_links, some), partial(self._give_up_links, some))
             self._progress.step("removing links", self.swept.links, total)
             after = some[-1]
 
     async def blobs(self) -> None:
         """Remove the bytes that nothing uses."""
-        total, _ = await self._driver.batch(lambda _: self._ledger.sum_of_unused())
+        total, _ = await self._driver.batch(lambda _: self._ledger.sum_of_unneeded())
         after: Digest | None = None
         while not self._stop.is_wished:
-            some = await self._driver.batch(partial(self._unused, after))
+            some = await self._driver.batch(partial(self._unneeded, after))
             if not some:
                 return
-            await self._driver.exclusively(partial(self._remove_blobs, some))
+            await self._alone(partial(self._remove_blobs, some), lambda _: None)
             self._progress.step("removing blobs", self.swept.blobs, total)
             after = some[-1].digest
 
@@ -105,36 +128,54 @@ class Sweep:
     def _loose(self, after: LooseLink | None, _: View) -> list[LooseLink]:
         return self._ledger.loose_links(after, _AT_ONCE)
 
-    def _unused(self, after: Digest | None, _: View) -> list[SurveyedBlob]:
-        return self._ledger.unused(after, _AT_ONCE)
+    def _unneeded(self, after: Digest | None, _: View) -> list[SurveyedBlob]:
+        return self._ledger.unneeded(after, _AT_ONCE)
 
-    async def _remove_families(self, families: Sequence[Family]) -> None:
-        staying = await self._driver.exclusively(
-            lambda editor: [self._remove_family(editor, family) for family in families]
-        )
-        for family, left in zip(families, staying, strict=True):
+    async def _alone(self, job: Callable[[Editor], None], give_up: Callable[[View], None]) -> None:
+        """Do a job while nobody else holds the tree; one that others never let go of has to wait.
+
+        What is given up is left for the next collection.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._driver.exclusively(job)
+            except TimeoutError as error:
+                logger.warning("the collection has to wait for others: %s", error)
+        self.swept.failed.append("others held the tree for too long; a part was left as it is")
+        return await self._driver.batch(give_up)
+
+    async def _remove_parts(self, parts: Sequence[_Part]) -> None:
+        await self._alone(partial(self._remove_all, parts), partial(_give_up_parts, parts))
+        for case, knots in parts:
+            left = [one for knot in knots for one in knot if one in case.staying]
             if left:
-                await self._driver.batch(partial(self._keep, family.repository, left))
+                await self._driver.batch(partial(self._keep, case.repository, left))
 
-    def _remove_family(self, editor: Editor, family: Family) -> set[Digest]:
-        """Remove those of a family that may go; return those that stay."""
+    def _remove_all(self, parts: Iterable[_Part], editor: Editor) -> None:
+        for case, knots in parts:
+            for knot in knots:
+                self._remove_knot(editor, case, knot)
+
+    def _remove_knot(self, editor: Editor, case: _Case, knot: Knot) -> None:
+        """Remove manifests that hang on each other, unless one of them or above them is used.
+
+        What hangs on them is still there, and stays if they do.
+        """
         try:
-            used = [one for one in family.members if not self._is_as_surveyed(editor, one)]
+            case.spare(one for one in knot if not self._is_as_surveyed(editor, one))
         except OSError as error:
-            self.swept.note_failure(paths.revisions(family.repository), error)
-            return set(family.members)
-        staying = spared(used, family.hangs_on)
-        self.swept.spared += len(staying)
-        for at, digest in enumerate(family.members):
-            if digest in staying:
+            self.swept.note_failure(paths.revisions(case.repository), error)
+            case.spare(knot)
+        for digest in knot:
+            if digest in case.staying:
+                self.swept.spared += 1
                 continue
-            link = paths.revision_link(family.repository, digest)
+            link = paths.revision_link(case.repository, digest)
             try:
                 self.swept.manifests += editor.remove(link)
             except OSError as error:
                 self.swept.note_failure(link, error)
-                return staying.union(family.members[at:])
-        return staying
+                case.spare((digest,))
 
     def _keep(self, repository: RepositoryName, manifests: Iterable[Digest], view: View) -> None:
         """Have the ledger know that manifests stay that were to go."""
@@ -154,8 +195,12 @@ class Sweep:
                 self.swept.links += editor.remove(path)
             except OSError as error:
                 self.swept.note_failure(path, error)
-                number = self._ledger.add_repository(one.repository)
-                self._ledger.use(number, (one.digest, one.content))
+                self._give_up_links((one,), editor)
+
+    def _give_up_links(self, links: Iterable[LooseLink], _: View) -> None:
+        for one in links:
+            number = self._ledger.add_repository(one.repository)
+            self._ledger.need(number, (one.digest, one.content))
 
     def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: Editor) -> None:
         for blob in blobs:
@@ -181,15 +226,25 @@ class Sweep:
         return self._ledger.version(digest) == (None if found is None else found.modified_ns)
 
 
-def _batches(families: Sequence[Family]) -> Iterable[list[Family]]:
-    """Cut into batches of few manifests; a family is never cut."""
-    batch: list[Family] = []
+def _give_up_parts(parts: Iterable[_Part], _: View) -> None:
+    for case, knots in parts:
+        for knot in knots:
+            case.spare(knot)
+
+
+def _batches(cases: Iterable[_Case]) -> Iterator[list[_Part]]:
+    """Cut into batches of few manifests; a knot is never cut."""
+    batch: list[_Part] = []
     count = 0
-    for family in families:
-        batch.append(family)
-        count += len(family.members)
-        if count >= _AT_ONCE:
-            yield batch
-            batch, count = [], 0
+    for case in cases:
+        part: list[Knot] = []
+        for knot in case.knots:
+            part.append(knot)
+            count += len(knot)
+            if count >= _AT_ONCE:
+                yield [*batch, (case, tuple(part))]
+                batch, part, count = [], [], 0
+        if part:
+            batch.append((case, tuple(part)))
     if batch:
         yield batch

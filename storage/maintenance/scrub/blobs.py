@@ -10,11 +10,11 @@ from functools import partial
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
+from storage.errors import reason_of
 from storage.maintenance.scrub.contents import Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Listing, is_digest, listed
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.places import quarantined
 
 # Blobs are replaced while they are read by nobody for long.
 _ATTEMPTS = 3
@@ -87,7 +87,7 @@ class BlobCheck:
             size = examined.state.size if examined.state else 0
             what = await self._wrong(digest, examined)
         except OSError as error:
-            what = f"it can't be read: {error.strerror or error}"
+            what = f"it can't be read: {reason_of(error)}"
             return 0, Finding(Kind.UNREADABLE, path, what, digest=digest)
         if what is None:
             return size, None
@@ -112,16 +112,16 @@ class BlobCheck:
                     return None
                 state = again.state
                 if await self._driver.exclusively(lambda one: _move(one, digest, state)):  # noqa: B023
-                    return finding.mended(f"moved to {quarantined(digest)}")
+                    return finding.mended(f"moved to {paths.quarantined(digest)}")
         except OSError as error:
-            return finding.left(f"it could not be moved away: {error.strerror or error}")
+            return finding.left(f"it could not be moved away: {reason_of(error)}")
         return finding.left("it changes all the time")
 
 
 def _move(editor: Editor, digest: Digest, state: object) -> bool:
     """Move a blob to quarantine if its file is still the one that was read."""
     path = paths.blob(digest)
-    return editor.stat(path) == state and editor.move(path, quarantined(digest))
+    return editor.stat(path) == state and editor.move(path, paths.quarantined(digest))
 
 
 def _algorithms(listing: Listing) -> list[str]:

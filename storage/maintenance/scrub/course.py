@@ -14,7 +14,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver
 from storage.errors import StorageError
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
-from storage.maintenance.scrub.places import POSITION
+from storage.paths import SCRUBBED
 
 # Seconds after which going on would vouch for what was looked at too long ago.
 OLDEST = 7 * 86400.0
@@ -78,7 +78,7 @@ class Course:
             "counts": [[kind.value, mended, n] for (kind, mended), n in self.counts.items()],
             "findings": [finding.document() for finding in self.findings.values()],
         }
-        await driver.note(POSITION, json.dumps(document).encode())
+        await driver.note(SCRUBBED, json.dumps(document).encode())
 
 
 async def recall(driver: Driver, *, repairs: bool) -> Course | None:
@@ -87,7 +87,7 @@ async def recall(driver: Driver, *, repairs: bool) -> Course | None:
     One that repairs does not go on with one that did not: what that passed is unrepaired.
     """
     try:
-        document = json.loads(await driver.read(POSITION, _LONGEST))
+        document = json.loads(await driver.read(SCRUBBED, _LONGEST))
         course = _course(document)
         is_recent = abs(time.time() - float(document["noted"])) < OLDEST
     except (StorageError, ValueError, KeyError, TypeError):

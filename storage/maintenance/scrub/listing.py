@@ -6,7 +6,6 @@ somebody's, and do no harm.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -18,11 +17,11 @@ from storage.errors import DigestInvalid
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.names import RepositoryName
+from storage.paths import is_temporary
 
 T = TypeVar("T")
 
-# What a write leaves when the machine stops before its rename; younger ones are under way.
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
+# Seconds; a younger temporary file is under way, an older one was left by a machine that stopped.
 _UNDER_WAY = 3600.0
 
 
@@ -79,7 +78,7 @@ class Listing:
 
     def _stray(self, path: str, name: str, what: str) -> Finding | None:
         whole = f"{path}/{name}"
-        if not _TEMPORARY.fullmatch(name):
+        if not is_temporary(name):
             return Finding(Kind.FOREIGN, whole, what, self._name)
         found = self.view.stat(whole)
         if found is None or time.time() - found.modified < _UNDER_WAY:

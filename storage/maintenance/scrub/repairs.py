@@ -10,14 +10,13 @@ from storage import paths
 from storage.blobs import use
 from storage.concurrency import to_completion
 from storage.digest import Digest
-from storage.drivers.base import Driver, Editor, Uses
-from storage.errors import PathNotFound
+from storage.drivers.base import Driver, Editor, Held, Uses
+from storage.errors import PathNotFound, reason_of
 from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink, read_text
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.places import set_aside
 from storage.maintenance.scrub.referrers import ReferrerLink
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
 
@@ -28,7 +27,7 @@ _NOTHING_STORED = "not removed: there is no blob at all, is the whole volume mou
 _NOT_ALONE = "not removed: something else is in its folder"
 
 _DEAD = frozenset({Kind.DEAD_LINK, Kind.STALE_HISTORY, Kind.STALE_REFERRER})
-_TAG_FOLDERS = frozenset({"current", "index"})
+_TAG_FOLDERS = frozenset({paths.CURRENT, paths.HISTORY})
 
 
 class _Changed(Exception):
@@ -60,7 +59,7 @@ class Mender:
         except (_Changed, PathNotFound):
             return None
         except OSError as error:
-            return finding.left(f"not repaired: {error.strerror or error}")
+            return finding.left(f"not repaired: {reason_of(error)}")
 
     async def _mend_membership(
         self, entry: LayerLink | RevisionLink, finding: Finding
@@ -76,13 +75,13 @@ class Mender:
         return await self._unlink(entry, finding)
 
     async def _mend_tag(self, entry: CurrentLink, finding: Finding) -> Finding | None:
-        async with self._driver.lock(paths.tag(entry.name, entry.tag)):
+        async with self._driver.lock(paths.tag(entry.name, entry.tag)) as held:
             if finding.kind is Kind.DEAD_TAG:
                 return await to_completion(self._remove_tag(entry, finding))
             digest = finding.digest or await self._driver.batch(entry.certain)
             if digest is None:
                 return finding.left(_DOUBTFUL)
-            return await to_completion(self._rewrite(entry, finding, digest))
+            return await to_completion(self._rewrite(entry, finding, digest, held))
 
     async def _remove_tag(self, entry: CurrentLink, finding: Finding) -> Finding:
         if not self._may_remove:
@@ -110,7 +109,9 @@ class Mender:
 
         return await self._driver.exclusively(job)
 
-    async def _rewrite(self, entry: Entry, finding: Finding, digest: Digest) -> Finding:
+    async def _rewrite(
+        self, entry: Entry, finding: Finding, digest: Digest, held: Held | None = None
+    ) -> Finding:
         """Have a link name `digest`; its bytes count as used, so that no collection takes them."""
 
         def make_room(editor: Editor) -> bool:
@@ -118,6 +119,8 @@ class Mender:
             return _set_aside(editor, entry.path)
 
         def check(view: Uses) -> None:
+            if held is not None:
+                held.check()
             if not made_room:
                 self._look_again(view, entry, finding)
             if not use(view, digest) and not isinstance(entry, HistoryLink):
@@ -137,4 +140,4 @@ def _set_aside(editor: Editor, path: str) -> bool:
     folder, _, name = path.rpartition("/")
     if editor.stat(path) is not None or name not in editor.names(folder):
         return False
-    return editor.move(path, set_aside(path))
+    return editor.move(path, paths.set_aside(path))

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
-from storage.errors import UploadIdInvalid
+from storage.errors import UploadIdInvalid, reason_of
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
@@ -33,9 +33,9 @@ SETTLE = 0.5
 _AT_ONCE = 256
 
 _LINK = frozenset({paths.LINK})
-_PARTS = frozenset({"_layers", "_manifests", "_referrers", "_uploads"})
+_PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
 _MANIFESTS = frozenset({"revisions", "tags"})
-_TAG = frozenset({"current", "index"})
+_TAG = frozenset({paths.CURRENT, paths.HISTORY})
 _SESSION_FILES = frozenset({"data", "startedat"})
 
 
@@ -148,7 +148,7 @@ class RepositoryCheck:
 
 
 def _unreadable(path: str, name: RepositoryName, error: OSError) -> Finding:
-    return Finding(Kind.UNREADABLE, path, f"it can't be read: {error.strerror or error}", name)
+    return Finding(Kind.UNREADABLE, path, f"it can't be read: {reason_of(error)}", name)
 
 
 def _parts(listing: Listing, name: RepositoryName) -> list[str]:
@@ -182,8 +182,8 @@ def _history(listing: Listing, name: RepositoryName, tags: Iterable[Tag]) -> lis
     for tag in tags:
         folder = paths.tag(name, tag)
         listing.folders(folder, _TAG.__contains__)
-        listing.folders(f"{folder}/current", lambda _: False, _LINK)
-        history = listing.digests(f"{folder}/index", _LINK)
+        listing.folders(f"{folder}/{paths.CURRENT}", lambda _: False, _LINK)
+        history = listing.digests(paths.tag_history(name, tag), _LINK)
         found += [HistoryLink(name, tag, digest) for digest in history]
     return found
 

@@ -22,10 +22,10 @@ from storage.maintenance.scrub.course import Course, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Listing, listed
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.places import POSITION
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
 from storage.names import RepositoryName, is_component
+from storage.paths import SCRUBBED
 from storage.registry import walk
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Scrub:
                 raise
             self._is_complete = True
             with contextlib.suppress(OSError):
-                await self._driver.staging.discard(POSITION)
+                await self._driver.staging.discard(SCRUBBED)
         return self.summary
 
     @contextlib.asynccontextmanager

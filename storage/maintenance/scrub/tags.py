@@ -48,7 +48,7 @@ class CurrentLink:
 
     def history(self, view: View) -> list[Digest]:
         """Return all that the tag ever pointed to, as far as its history has it."""
-        return sorted(digests(view, f"{paths.tag(self.name, self.tag)}/index"), key=str)
+        return sorted(digests(view, paths.tag_history(self.name, self.tag)), key=str)
 
     def candidates(self, view: View) -> list[Digest]:
         """Return what the tag may have pointed to: manifests of its history that are there."""

@@ -48,7 +48,6 @@ _LINK = re.compile(
     r"|_referrers/scanned"
 )
 _SHORT = re.compile(rf"(?:{'|'.join(HEX_LENGTHS)})/[0-9a-f]{{2}}")
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
 
 def category_of(path: str) -> Category:
@@ -65,7 +64,7 @@ def category_of(path: str) -> Category:
 
 _FOLDERS = (
     (paths.TRASH, Category.TRASH),
-    (f"{paths.OURS}/quarantine", Category.QUARANTINE),
+    (paths.QUARANTINE, Category.QUARANTINE),
     (paths.OURS, Category.OWN),
 )
 
@@ -80,19 +79,19 @@ def _of_blobs(path: str) -> Category:
         except DigestInvalid:
             return Category.FOREIGN
         return Category.BLOB if found == path else Category.FOREIGN
-    return Category.TEMPORARY if _TEMPORARY.fullmatch(name) else Category.FOREIGN
+    return Category.TEMPORARY if paths.is_temporary(name) else Category.FOREIGN
 
 
 def _of_repositories(parts: Sequence[str]) -> Category:
     start = next((at for at, part in enumerate(parts) if part.startswith("_")), len(parts) - 1)
     if not start or not all(map(is_component, parts[:start])):
         return Category.FOREIGN
-    if parts[start] == "_uploads":
+    if parts[start] == paths.UPLOADS:
         return _of_uploads(parts[start + 1 :])
     match = _LINK.fullmatch("/".join(parts[start:]))
     if match and (match["tag"] is None or is_tag(match["tag"])):
         return Category.LINK
-    return Category.TEMPORARY if _TEMPORARY.fullmatch(parts[-1]) else Category.FOREIGN
+    return Category.TEMPORARY if paths.is_temporary(parts[-1]) else Category.FOREIGN
 
 
 def _of_uploads(parts: Sequence[str]) -> Category:

@@ -11,6 +11,7 @@ from functools import partial
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.file_census import FileCensus
+from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.progress import Progress, Silence, Stop
@@ -114,6 +115,7 @@ class _Look:
         self._young_after = time.time_ns() - max(int(grace * 1e9), SHORTEST_GRACE_NS)
 
     async def all(self, census: FileCensus) -> Usage:
+        """Look at everything, once."""
         reads = TolerantReads(self._driver, self._trouble)
         await survey(reads, self._ledger, self._young_after, self._progress, self._stop)
         uploads = await self._mark()
@@ -124,6 +126,7 @@ class _Look:
         return Usage(self._ledger, blobs, files, uploads, trouble, tuple(self._unreadable))
 
     async def _mark(self) -> UploadUsage:
+        await self._driver.batch(partial(note_hidden, self._ledger, self._trouble))
         names = await self._driver.batch(lambda view: list(walk(self._tolerant(view))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):

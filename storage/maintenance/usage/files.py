@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from storage import paths
 from storage.drivers.file_census import CountedFile, FileCensus
+from storage.errors import reason_of
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import Trouble
 from storage.maintenance.usage.amounts import Amount
@@ -51,7 +52,7 @@ def _classified(
     census: FileCensus, trouble: list[Trouble]
 ) -> Iterator[tuple[CountedFile, Category]]:
     def complain(path: str, error: OSError) -> None:
-        trouble.append(Trouble(path or ".", error.strerror or str(error)))
+        trouble.append(Trouble(path or ".", reason_of(error)))
 
     # Each of these two may be a link to another disk.
     apart = (paths.BLOBS, paths.REPOSITORIES)

@@ -23,13 +23,13 @@ CREATE TABLE share (
 CREATE TABLE again (repository INTEGER PRIMARY KEY);
 """
 _SHARES = """
-INSERT INTO share SELECT used.repository,
+INSERT INTO share SELECT needed.repository,
     sum(NOT EXISTS (SELECT 1 FROM manifest
-        WHERE manifest.repository = used.repository AND manifest.digest = used.digest)),
+        WHERE manifest.repository = needed.repository AND manifest.digest = needed.digest)),
     sum(size),
-    sum(size * NOT EXISTS (SELECT 1 FROM used AS other
-        WHERE other.digest = used.digest AND other.repository <> used.repository))
-FROM used JOIN blob ON blob.digest = used.digest GROUP BY used.repository
+    sum(size * NOT EXISTS (SELECT 1 FROM needed AS other
+        WHERE other.digest = needed.digest AND other.repository <> needed.repository))
+FROM needed JOIN blob ON blob.digest = needed.digest GROUP BY needed.repository
 """
 _REPOSITORIES = """
 SELECT name, manifests, tags, coalesce(blobs, 0), uploads, coalesce(size, 0), coalesce(alone, 0),
@@ -90,22 +90,25 @@ class UsageLedger(Ledger):
 
     def amount_needed(self) -> Amount:
         """Return the blobs that manifests surely need."""
-        return self._amount("EXISTS (SELECT 1 FROM used WHERE used.digest = blob.digest AND sure)")
+        return self._amount(
+            "EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest AND sure)"
+        )
 
     def amount_perhaps_needed(self) -> Amount:
         """Return the blobs that perhaps only manifests need that can't be read."""
-        used = self._amount("EXISTS (SELECT 1 FROM used WHERE used.digest = blob.digest)")
+        used = self._amount("EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest)")
         return used - self.amount_needed()
 
     def amount_shared(self) -> Amount:
         """Return the blobs that more than one repository needs."""
         return self._amount(
-            "(SELECT max(repository) > min(repository) FROM used WHERE used.digest = blob.digest)"
+            "(SELECT max(repository) > min(repository) FROM needed "
+            "WHERE needed.digest = blob.digest)"
         )
 
     def amount_idle(self) -> Amount:
         """Return the blobs that nothing needs and that are old."""
-        return Amount(*self.sum_of_unused())
+        return Amount(*self.sum_of_unneeded())
 
     def amount_young(self) -> Amount:
         """Return the blobs that nothing needs and that are too young to go."""
@@ -120,7 +123,7 @@ class UsageLedger(Ledger):
             "INSERT INTO again SELECT DISTINCT repository FROM manifest WHERE reason = ?",
             (UNTAGGED,),
         )
-        for table in ("used", "loose", "manifest"):
+        for table in ("needed", "loose", "manifest"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE repository IN (SELECT repository FROM again)"  # noqa: S608
             )

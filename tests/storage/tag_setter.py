@@ -1,0 +1,48 @@
+"""A worker of its own: sets tags that may not be moved as it is told on standard input.
+
+    python -m tests.storage.tag_setter ROOT NUMBER
+
+Pushes a manifest that no other worker pushes. One line is a tag, and is answered by `set` or
+`refused` once that is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import TagImmutable
+from storage.manifests import parse_manifest
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, image, raw
+
+
+def document(number: int) -> bytes:
+    """Return the manifest that a worker pushes."""
+    return raw(image(annotations={"worker": str(number)}))
+
+
+async def main(root: Path, number: int) -> None:
+    """Answer each line."""
+    driver = FilesystemDriver(root, sync=False, threads=1)
+    manifests = StoredRegistry(driver).repository(APP, moves_tags=False).manifests
+    content = document(number)
+    manifest, digest = parse_manifest(content), Digest.of(content)
+    try:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            try:
+                await manifests.put(manifest, digest, (Tag(line.strip()),))
+            except TagImmutable:
+                print("refused", flush=True)
+            else:
+                print("set", flush=True)
+    finally:
+        await driver.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,61 @@
+"""A deletion that fails because of an fsync, and is repeated: what it says is gone stays gone.
+
+The repeated one finds nothing to remove. Whatever it answers, a power cut after it must not bring
+back what the client takes to be deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from storage.digest import Digest
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, CONFIG, LAYER, image, push_blob, push_manifest, raw
+from tests.storage.promises import Blob, Fact, Listed, Manifest, Work
+from tests.storage.repeating import found, left_by
+
+DIGEST = Digest.of(raw(image()))
+TAG = Tag("v1")
+TAGGED: list[Fact] = [Manifest(APP, TAG), Listed(APP, TAG)]
+
+DELETIONS: Mapping[str, tuple[Work, list[Fact]]] = {
+    "tag": (lambda registry: registry.repository(APP).tags.delete(TAG), TAGGED),
+    "manifest": (
+        lambda registry: registry.repository(APP).manifests.delete(DIGEST),
+        [Manifest(APP, DIGEST), *TAGGED],
+    ),
+    "blob": (
+        lambda registry: registry.repository(APP).blobs.delete(Digest.of(LAYER)),
+        [Blob(APP, Digest.of(LAYER))],
+    ),
+    "repository": (
+        lambda registry: registry.remove(APP),
+        [Manifest(APP, DIGEST), Blob(APP, Digest.of(LAYER)), *TAGGED],
+    ),
+}
+
+
+@pytest.fixture
+def nothing_blocks() -> None:
+    """Stand in for the guard that looks at each read: there are a great many here."""
+
+
+async def _prepare(registry: StoredRegistry) -> None:
+    """Push what is to be deleted, and more, so that no folder is left empty but its own."""
+    repository = registry.repository(APP)
+    for blob in (CONFIG, LAYER):
+        await push_blob(repository, blob)
+    await push_manifest(repository, image(), TAG.text)
+    await push_manifest(repository, image(annotations={"stays": "yes"}), "v2")
+
+
+@pytest.mark.parametrize("what", DELETIONS)
+async def test_what_a_repeated_deletion_finds_gone_stays_gone(tmp_path: Path, what: str) -> None:
+    """Whichever fsync failed, and whatever the disk loses then."""
+    delete, facts = DELETIONS[what]
+    async for how, root in left_by(tmp_path, _prepare, delete):
+        assert not await found(root, facts), how
