@@ -20,7 +20,7 @@ from itertools import chain, takewhile
 
 from storage.drivers.posix import discard, sync_folder, unlink, write_new
 from storage.drivers.prepared import Prepared, PreparedFile
-from storage.drivers.trash import empty_out, move_aside
+from storage.drivers.trash import empty_out, hide
 from storage.drivers.tree_lock import Hold, TreeLock
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
@@ -172,7 +172,7 @@ class Disk:
                 check()
             if not unlink(path):
                 held.folders_went()  # whoever finds another in its place must not take it for this
-                aside = move_aside(path, trash)
+                aside = hide(path, trash)
                 if aside is None:
                     return False
         if self._sync:

@@ -7,21 +7,18 @@ Having it durable and giving the space back come after the tree was let go of.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 
 from storage.drivers.file_view import FileView
 from storage.drivers.posix import discard, is_there, sync_folder
-from storage.drivers.trash import move_aside
+from storage.drivers.trash import NO_WAY_THERE, move_aside
 from storage.drivers.tree_lock import Hold
 from storage.paths import BLOBS, REPOSITORIES, ROOT, TRASH
 
 logger = logging.getLogger(__name__)
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
-# The tree is spread over several filesystems, or the disk is so full that no entry can be added.
-_NO_WAY_THERE = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
 
 
 class FileEditor(FileView):
@@ -96,7 +93,7 @@ class FileEditor(FileView):
         try:
             aside = move_aside(at, self._trash)
         except OSError as error:
-            if error.errno not in _NO_WAY_THERE:
+            if error.errno not in NO_WAY_THERE:
                 raise
             aside = None
         if aside is None:

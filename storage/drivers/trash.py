@@ -6,15 +6,19 @@ Emptying it there takes its time and is nobody's concern; a server that starts d
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
 
 from storage.drivers.posix import is_there
+from storage.paths import temporary
 
 # A server that starts may sweep the trash away at any point, and a writer on its way in may add to
 # what was moved there.
 _ATTEMPTS = 16
+# The tree is spread over several filesystems, or the disk is so full that no entry can be added.
+NO_WAY_THERE = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
 
 
 def move_aside(path: str, trash: str) -> str | None:
@@ -35,6 +39,18 @@ def move_aside(path: str, trash: str) -> str | None:
             os.makedirs(trash, exist_ok=True)
         else:
             break
+    return aside
+
+
+def hide(path: str, trash: str) -> str | None:
+    """Do as `move_aside`; where that is not possible rename it, to what is nobody's name."""
+    try:
+        return move_aside(path, trash)
+    except OSError as error:
+        if error.errno not in NO_WAY_THERE:
+            raise
+    aside = f"{os.path.dirname(path)}/{temporary()}"
+    os.rename(path, aside)
     return aside
 
 

@@ -141,7 +141,7 @@ def test_damage_is_told_and_keeps_more_than_necessary(tmp_path: Path) -> None:
         age(server.root)
         done = run(["garbage-collect", "--root", str(server.root), "-q"], tmp_path)
         assert done.returncode == 1
-        assert "can't be read, so nothing of app was taken for unused" in done.stderr
+        assert "can't be read, so nothing of app was taken for unneeded" in done.stderr
         assert garbage.exists()
 
 

@@ -6,13 +6,18 @@ back what the client takes to be deleted.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from storage import paths
 from storage.digest import Digest
+from storage.drivers.filesystem import FilesystemDriver
 from storage.names import Tag
+from storage.paths import TRASH
 from storage.registry import StoredRegistry
 from tests.storage.content import APP, CONFIG, LAYER, image, push_blob, push_manifest, raw
 from tests.storage.promises import Blob, Fact, Listed, Manifest, Work
@@ -59,3 +64,26 @@ async def test_what_a_repeated_deletion_finds_gone_stays_gone(tmp_path: Path, wh
     delete, facts = DELETIONS[what]
     async for how, root in left_by(tmp_path, _prepare, delete):
         assert not await found(root, facts), how
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSPC])
+async def test_what_has_no_way_to_the_trash_is_deleted_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    """On another filesystem, or where no entry can be added, a tag goes in one instant too."""
+    rename = os.rename
+
+    def refuse(source: str, target: str) -> None:
+        if f"/{TRASH}/" in target:
+            raise OSError(refusal, os.strerror(refusal))
+        rename(source, target)
+
+    driver = FilesystemDriver(tmp_path, sync=False, threads=2)
+    registry = StoredRegistry(driver)
+    await _prepare(registry)
+    monkeypatch.setattr(os, "rename", refuse)
+    await registry.repository(APP).tags.delete(TAG)
+    page = await registry.repository(APP).tags.page("", None)
+    assert [str(tag) for tag in page.entries] == ["v2"]
+    assert sorted(os.listdir(tmp_path / paths.tags(APP))) == ["v2"]
+    await driver.close()

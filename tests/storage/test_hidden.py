@@ -16,11 +16,23 @@ from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import warnings
 from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.scrub import repositories
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.explain import explained
-from storage.names import RepositoryName
+from storage.names import RepositoryName, Tag
 from storage.registry import StoredRegistry
-from tests.storage.content import APP, OTHER, image, pull_blob, push_blob, push_image, raw
+from tests.storage.content import (
+    APP,
+    CONFIG,
+    LAYER,
+    OTHER,
+    image,
+    pull_blob,
+    push_blob,
+    push_image,
+    raw,
+)
+from tests.storage.scrubbing import scrub
 from tests.storage.test_garbage import age
 
 GRACE = 60.0
@@ -87,6 +99,33 @@ def unmount_all(repositories: Path) -> None:
     repositories.symlink_to("/nowhere/at/all")
 
 
+def empty_its_mount_point(repositories: Path) -> None:
+    """Leave a link to where a repository's disk would be mounted."""
+    _leave_mount_point(repositories / APP.text)
+
+
+def empty_the_mount_point_of_all(repositories: Path) -> None:
+    """Leave a link to where the disk of all repositories would be mounted."""
+    _leave_mount_point(repositories)
+
+
+def unmount_its_revisions(repositories: Path) -> None:
+    """Leave a link to where its revisions by sha256 were, one level further down."""
+    _leave_mount_point(repositories / APP.text / "_manifests/revisions/sha256")
+
+
+def unmount_a_tag(repositories: Path) -> None:
+    """Leave a link to where one tag was."""
+    _leave_mount_point(repositories / APP.text / "_manifests/tags/v1")
+
+
+def _leave_mount_point(folder: Path) -> None:
+    beside = next(one for one in folder.parents if one.name == "root").parent
+    shutil.move(folder, beside / "elsewhere")
+    (beside / "mount point").mkdir()
+    folder.symlink_to(beside / "mount point")
+
+
 def lose_all(repositories: Path) -> None:
     """Leave nothing where all repositories were."""
     repositories.rename(repositories.parent / "elsewhere")
@@ -98,6 +137,10 @@ WAYS = (
     unmount_its_manifests,
     unmount_its_tags,
     unmount_all,
+    empty_its_mount_point,
+    empty_the_mount_point_of_all,
+    unmount_its_revisions,
+    unmount_a_tag,
     lose_all,
 )
 
@@ -109,12 +152,36 @@ async def test_no_bytes_go_while_a_repository_may_be_hidden(
     """A collection removes no blob and says where the repository may be, and so does du."""
     hide(Path(files.root) / paths.REPOSITORIES)
     swept, warned = await collect(files)
-    assert (swept.blobs, swept.size) == (0, 0)
+    assert (swept.blobs, swept.size, swept.links, swept.manifests) == (0, 0, 0, 0)
     assert len(warned) == 1
     assert warned[0].startswith(paths.REPOSITORIES)
     async with explained(files, FileCensus(Path(files.root)), GRACE) as usage:
         assert usage.blobs.idle == Amount()
         assert [f"{path}: " in warned[0] for path, _ in usage.trouble] == [True]
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["_manifests", "_manifests/revisions", "_manifests/tags", "_manifests/tags/v1", "_layers"],
+)
+async def test_what_comes_back_finds_all_it_needs(
+    files: FilesystemDriver, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a collection nor a repair costs an image a thing while a disk is not mounted."""
+    monkeypatch.setattr(repositories, "SETTLE", 0.0)
+    folder = folder_of(files, APP) / where
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "nowhere")
+    await collect(files)
+    await scrub(files, repair=True)
+    assert folder.is_symlink()
+    folder.unlink()
+    shutil.move(tmp_path / "elsewhere", folder)
+    repository = StoredRegistry(files).repository(APP)
+    manifest = await repository.manifests.get(Tag("v1"))
+    assert manifest.digest == Digest.of(raw(image()))
+    for content in (CONFIG, LAYER):
+        assert await pull_blob(repository, Digest.of(content)) == content
 
 
 async def test_what_is_no_repository_keeps_nothing(files: FilesystemDriver) -> None:
@@ -125,6 +192,7 @@ async def test_what_is_no_repository_keeps_nothing(files: FilesystemDriver) -> N
     (repositories / "Circle").mkdir()
     (repositories / "Circle/again").symlink_to(".")
     (repositories / "circle").symlink_to(".")
+    (repositories / "another").symlink_to(".")
     moved = Path(files.root).parent / "another disk"
     (repositories / APP.text).rename(moved)
     (repositories / APP.text).symlink_to(moved)

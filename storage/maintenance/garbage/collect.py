@@ -48,7 +48,8 @@ async def carry_out(
     rubbish = Rubbish(driver, plan, sweep.swept, progress, stop)
     await sweep.manifests()
     await sweep.links()
-    await rubbish.histories()
+    if not plan.is_hidden:
+        await rubbish.histories()
     if not plan.trouble:
         await sweep.blobs()
     await rubbish.rest()

@@ -1,7 +1,8 @@
 """What a walk over the repositories does not see, and what may lie there.
 
-A collection that overlooks a repository removes what it needs. So where one may be that no walk
-enters, that is trouble, and no bytes go.
+A collection that overlooks a repository, or a part of one, removes what that needs. So where one
+may be that no walk enters, that is trouble, and nothing goes. Where a symbolic link leads to
+nothing, or to an empty folder elsewhere, a disk is probably not mounted: a mount point is one.
 """
 
 from __future__ import annotations
@@ -17,52 +18,79 @@ from storage.names import NAME_LIMIT, is_component
 
 logger = logging.getLogger(__name__)
 
-_NOT_THERE = "leads to nothing: a disk that is not mounted, perhaps"
+_NOT_THERE = "leads to nothing, or to an empty folder: a disk that is not mounted, perhaps"
 _NO_NAME = "holds a repository, and its name is none that can be served"
 _TOO_MUCH = "holds so many folders that nobody can tell whether a repository is among them"
 SHARED = "leads to another part of the tree, so what else needs it can't be told"
 _PARTS = frozenset({"_layers", "_manifests"})
+# Down to `_layers/<alg>`, `_manifests/revisions/<alg>` and `_manifests/tags/<tag>`.
+_LEVELS = {"_layers": 1, "_manifests": 2}
 # Folders of another program's that are looked through.
 _MOST_FOREIGN = 10_000
 
 
-def note_hidden(ledger: Ledger, trouble: list[Trouble], view: View) -> None:
-    """Add to `trouble` what may hide a repository, or a part of one, and log it."""
+def note_hidden(ledger: Ledger, trouble: list[Trouble], view: View) -> bool:
+    """Add to `trouble` what may hide a repository or a part of one; tell whether anything may."""
     has_blobs = ledger.sum_of_blobs() != (0, 0)
-    for one in hidden(TolerantView(view, trouble), has_blobs=has_blobs):
+    found = list(hidden(TolerantView(view, trouble), has_blobs=has_blobs))
+    for one in found:
         logger.error("%s %s", one.path, one.reason)
-        trouble.append(one)
+    trouble += found
+    return bool(found)
 
 
 def hidden(view: View, *, has_blobs: bool) -> Iterator[Trouble]:
     """Yield what may hide a repository, or a part of one."""
-    if has_blobs and view.leads(paths.REPOSITORIES) in (Lead.ABSENT, Lead.NOWHERE):
-        yield Trouble(paths.REPOSITORIES, "is not there, and blobs are: make it if all are to go")
+    top = paths.REPOSITORIES
+    if has_blobs and (view.leads(top) is Lead.ABSENT or is_lost(view, top)):
+        yield Trouble(top, "is not there, and blobs are: make it if all are to go")
         return
     yield from _below(view, "")
 
 
+def hidden_blobs(view: View) -> Iterator[Trouble]:
+    """Yield what may hide blobs: a folder of them that leads to what is not there."""
+    for path in (paths.BLOBS, *(f"{paths.BLOBS}/{name}" for name in view.names(paths.BLOBS))):
+        below = [] if path == paths.BLOBS else [f"{path}/{name}" for name in view.names(path)]
+        for one in (path, *below):
+            if is_lost(view, one):
+                yield Trouble(one, _NOT_THERE)
+
+
+def is_lost(view: View, path: str) -> bool:
+    """Tell whether a path is a symbolic link to what is not there, or not mounted."""
+    lead = view.leads(path)
+    return lead is Lead.NOWHERE or (lead is Lead.OUTSIDE and not view.names(path))
+
+
 def _below(view: View, prefix: str) -> Iterator[Trouble]:
-    for name in sorted(view.names(f"{paths.REPOSITORIES}/{prefix}".rstrip("/"))):
-        path = f"{paths.REPOSITORIES}/{prefix}{name}"
-        if view.leads(path) is Lead.NOWHERE:
+    folder = f"{paths.REPOSITORIES}/{prefix}".rstrip("/")
+    folders = set(view.folders(folder))  # without links that lead back to where they lie
+    for name in sorted(view.names(folder)):
+        path = f"{folder}/{name}"
+        if is_lost(view, path):
             yield Trouble(path, _NOT_THERE)
         elif name in _PARTS:
-            yield from _in_part(view, path)
-        elif name.startswith("_"):
+            yield from _in_part(view, path, _LEVELS[name])
+        elif name.startswith("_") or name not in folders:
             continue
-        elif not is_component(name):
-            yield from _in_foreign(view, path)
-        elif len(prefix) + len(name) <= NAME_LIMIT:
+        elif is_component(name) and len(prefix) + len(name) <= NAME_LIMIT:
             yield from _below(view, f"{prefix}{name}/")
+        else:
+            yield from _in_foreign(view, path)
 
 
-def _in_part(view: View, part: str) -> Iterator[Trouble]:
+def _in_part(view: View, part: str, levels: int) -> Iterator[Trouble]:
     if view.leads(part) is Lead.INSIDE:
         yield Trouble(part, SHARED)
     for name in sorted(view.names(part)):
-        if view.leads(f"{part}/{name}") is Lead.NOWHERE:
-            yield Trouble(f"{part}/{name}", _NOT_THERE)
+        path = f"{part}/{name}"
+        if is_lost(view, path):
+            yield Trouble(path, _NOT_THERE)
+        elif levels > 1:
+            yield from _in_part(view, path, levels - 1)
+        elif view.leads(path) is Lead.INSIDE:
+            yield Trouble(path, SHARED)
 
 
 def _in_foreign(view: View, folder: str) -> Iterator[Trouble]:

@@ -198,8 +198,9 @@ class Ledger:
         self._db.execute("DELETE FROM manifest WHERE repository = ? AND family > 0", (number,))
         self._db.execute("DELETE FROM loose WHERE repository = ?", (number,))
 
-    def keep_links(self) -> None:
-        """Have no layer link go after all."""
+    def leave_all_alone(self) -> None:
+        """Have no manifest and no link of a blob go after all, in any repository."""
+        self._db.execute("DELETE FROM manifest WHERE family > 0")
         self._db.execute("DELETE FROM loose")
 
     # What goes

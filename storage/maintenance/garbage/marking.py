@@ -27,7 +27,7 @@ from storage.names import RepositoryName, Tag, only_tags
 
 _AT_ONCE = 1000
 UNTAGGED = "untagged"
-_UNREADABLE = "can't be read, so nothing here is taken for unused; scrub can repair that"
+_UNREADABLE = "can't be read, so nothing here is taken for unneeded; scrub can repair that"
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from functools import partial
 
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
-from storage.maintenance.garbage.hidden import SHARED, note_hidden
+from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -31,7 +31,8 @@ class Plan:
     """What would go, why the rest stays, and what could not be found out.
 
     `ledger` has all that is many. While there is `trouble` no bytes go, for who knows what those
-    parts of the tree need that can't be read.
+    parts of the tree need that can't be read. While a part of it `is_hidden` nothing goes that
+    anybody put there: it may be there again tomorrow, and lead to anything.
     """
 
     ledger: Ledger
@@ -39,6 +40,7 @@ class Plan:
     young_after: int
     repositories: tuple[RepositoryName, ...]
     trouble: tuple[Trouble, ...]
+    is_hidden: bool
     unreadable: tuple[tuple[RepositoryName, Digest], ...]
 
 
@@ -50,7 +52,7 @@ async def make_plan(
     trouble: list[Trouble] = []
     await survey(TolerantReads(driver, trouble), ledger, young_after, progress, stop)
     await _barrier(driver)
-    await driver.batch(partial(note_hidden, ledger, trouble))
+    is_hidden = await driver.batch(partial(note_hidden, ledger, trouble))
     names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
     unreadable: list[tuple[RepositoryName, Digest]] = []
     for done, name in enumerate(names):
@@ -58,9 +60,9 @@ async def make_plan(
         job = partial(mark_tolerantly, ledger, name, options, trouble)
         unreadable += [(name, digest) for digest in await driver.batch(job)]
         progress.step("marking repositories", done + 1, len(names))
-    if any(one.reason == SHARED for one in trouble):
-        await driver.batch(lambda _: ledger.keep_links())
-    return Plan(ledger, options, young_after, names, tuple(trouble), tuple(unreadable))
+    if is_hidden:
+        await driver.batch(lambda _: ledger.leave_all_alone())
+    return Plan(ledger, options, young_after, names, tuple(trouble), is_hidden, tuple(unreadable))
 
 
 def mark_tolerantly(

@@ -7,6 +7,7 @@ sessions, which are purged by their age (`stale_uploads`).
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -73,7 +74,9 @@ class Rubbish:
             if self._stop.is_wished:
                 return
             some = found[start : start + _AT_ONCE]
-            await self._driver.exclusively(partial(self._remove, some))
+            # Who pushes all the time keeps us out; rubbish can wait for the next collection.
+            with contextlib.suppress(TimeoutError):
+                await self._driver.exclusively(partial(self._remove, some))
 
     def _remove(self, items: list[Item], editor: Editor) -> None:
         for item in items:

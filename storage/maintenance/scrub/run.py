@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
+from storage.maintenance.garbage.hidden import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
 from storage.maintenance.scrub.blobs import BlobCheck
 from storage.maintenance.scrub.contents import Contents
@@ -24,6 +25,7 @@ from storage.maintenance.scrub.listing import Listing, listed
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
+from storage.maintenance.tolerant import TolerantView
 from storage.names import RepositoryName, is_component
 from storage.paths import SCRUBBED
 from storage.registry import walk
@@ -213,7 +215,7 @@ class Scrub:
     async def _mender(self) -> Mender | None:
         if not self._options.repair:
             return None
-        may_remove = await self._driver.batch(_has_blobs)
+        may_remove = await self._driver.batch(_is_whole)
         return Mender(self._driver, self._contents, self._pace, may_remove=may_remove)
 
     def _next_names(self, listing: Listing) -> list[RepositoryName]:
@@ -239,6 +241,13 @@ class Scrub:
             await self._course.note(self._driver)
         except OSError as error:
             logger.warning("how far the scrub came was not noted: %s", error)
+
+
+def _is_whole(view: View) -> bool:
+    """Tell whether there are blobs, and nothing may lie on a disk that is not mounted."""
+    tolerant = TolerantView(view, [])
+    lost = chain(hidden(tolerant, has_blobs=True), hidden_blobs(tolerant))
+    return _has_blobs(view) and next(lost, None) is None
 
 
 def _has_blobs(view: View) -> bool:
