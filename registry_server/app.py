@@ -14,6 +14,7 @@ A reload makes everything anew but the first and the last of these.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI
@@ -23,9 +24,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from registry_server import errors
-from registry_server.auth.access import OpenAccess
 from registry_server.config import Settings
 from registry_server.gate import Gate
+from registry_server.guard import make_guard
 from registry_server.middleware import AccessLog, Headers, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
@@ -63,13 +64,15 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
 
 def _serving(settings: Settings, driver: Driver) -> Serving:
     """Assemble all that is made anew when the settings change."""
-    gate = Gate(open_registry(settings, driver), OpenAccess())
+    urls = _urls(settings)
+    guard = make_guard(settings, replace(urls, host=settings.http.host))
+    gate = Gate(open_registry(settings, driver), guard.access)
     app = FastAPI(title="registry", openapi_url=None, redirect_slashes=False)
-    app.router.routes.append(Route("/", _alive))
+    app.router.routes.extend((Route("/", _alive), *guard.routes))
     errors.install(app)
     table = endpoints(
         gate,
-        _urls(settings),
+        urls,
         Offload(settings.http.accelredirect),
         most_tags=settings.tags.maxtags or None,
         most_names=settings.catalog.maxentries,

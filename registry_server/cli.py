@@ -20,8 +20,11 @@ from registry_server import logs, startup
 from registry_server.commands.common import FAILED, ConfigFile, fail, load_or_fail
 from registry_server.commands.delete import delete
 from registry_server.commands.du import du
+from registry_server.commands.explain import explain
 from registry_server.commands.garbage_collect import garbage_collect
+from registry_server.commands.htpasswd import htpasswd
 from registry_server.commands.purge_uploads import purge_uploads
+from registry_server.commands.robots import robots
 from registry_server.commands.scrub import scrub
 from registry_server.config import Endpoint, Loaded, Overrides, Settings, load
 
@@ -97,6 +100,9 @@ app.command()(scrub)
 app.command("garbage-collect")(garbage_collect)
 app.command()(du)
 app.command()(delete)
+app.command()(htpasswd)
+app.command()(explain)
+app.add_typer(robots)
 
 
 def _announce(endpoint: Endpoint, root: Path) -> None:

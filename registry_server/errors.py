@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.auth import problems as refusals
 from registry_server.envelope import Entry, entry
 from registry_server.v2 import problems, upload_headers
 from storage import errors
@@ -43,6 +44,9 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.ChunkSizeMismatch: (400, "SIZE_INVALID"),
     errors.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
     errors.OperationDisabled: (405, "UNSUPPORTED"),
+    errors.TagImmutable: (403, "DENIED"),
+    refusals.Unauthenticated: (401, "UNAUTHORIZED"),
+    refusals.Denied: (403, "DENIED"),
     problems.PayloadTooLarge: (413, "SIZE_INVALID"),
     problems.PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
@@ -147,6 +151,8 @@ def _detail(error: Exception) -> object:
 
 
 def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
+    if isinstance(error, refusals.Unauthenticated):
+        return {"WWW-Authenticate": ", ".join(error.challenges)}
     if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):

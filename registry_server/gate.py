@@ -6,16 +6,30 @@ caller chose (CVE-2026-48710).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from starlette.requests import Request
 
 from registry_server.auth.access import AccessController, Action
 from storage.digest import Digest
-from storage.interfaces import Registry, Repository
+from storage.interfaces import Registry, Repository, Visible
+from storage.listing import Page
 from storage.names import RepositoryName
 
 _MOST_OPEN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The repositories that somebody may list."""
+
+    registry: Registry
+    visible: Visible | None
+
+    async def page(self, after: str, limit: int) -> Page[RepositoryName]:
+        """List those behind `after`, in the order of their bytes."""
+        return await self.registry.catalog(after, limit, self.visible)
 
 
 class Gate:
@@ -40,10 +54,19 @@ class Gate:
         await self._access.authorize(request, name, *actions)
         return self._open(name)
 
-    async def catalog(self, request: Request) -> Registry:
-        """Open the registry to be listed."""
-        await self._access.authorize_catalog(request)
-        return self._registry
+    async def pushed_to(self, request: Request) -> Repository:
+        """Open the repository the route names for a manifest to be pushed, and tags to be set.
+
+        Where the caller may not move tags, those that are there stay what they are.
+        """
+        repository = await self.repository(request, Action.PULL, Action.PUSH)
+        if await self._access.may(request, repository.name, Action.OVERWRITE):
+            return repository
+        return self._registry.repository(repository.name, moves_tags=False)
+
+    async def catalog(self, request: Request) -> Catalog:
+        """Open what the caller may list."""
+        return Catalog(self._registry, await self._access.authorize_catalog(request))
 
     async def mount_source(
         self, request: Request, digest: Digest, named: RepositoryName | None
@@ -55,6 +78,6 @@ class Gate:
         """
         names = [named] if named is not None else await self._registry.holders(digest)
         for name in names:
-            if await self._access.may_pull(request, name):
+            if await self._access.may(request, name, Action.PULL):
                 return name
         return None

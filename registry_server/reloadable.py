@@ -64,7 +64,8 @@ class Reloadable:
         A line of the log says when the last request from before has ended: from then on nothing
         is done by the old settings any more.
         """
-        made = _Generation(self._make(settings))
+        # In a thread: files of users, rules and keys are read.
+        made = _Generation(await asyncio.to_thread(self._make, settings))
         before, self._now = self._now, made
         self._elder.add(before)
         await self._chores.replace(made.chores)

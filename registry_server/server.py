@@ -17,7 +17,7 @@ from functools import partial
 
 from uvicorn import Config
 
-from registry_server import listening, logs, startup, tls
+from registry_server import guard, listening, logs, startup, tls
 from registry_server.app import build, open_driver
 from registry_server.config import ConfigError, Endpoint, Loaded, Settings
 from registry_server.http1.connection import Connection
@@ -94,6 +94,7 @@ def serve(
     hold_back()
     startup.prepare_root(settings)
     startup.check_tls(settings)
+    startup.check_access(settings, guard.prepare)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, _rest)
     listener = listening.listen(settings.http.endpoint)

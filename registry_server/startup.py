@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from registry_server import tls
+from registry_server import guard, tls
 from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
 from storage.errors import NotOurs, reason_of
@@ -28,6 +29,7 @@ def check(settings: Settings) -> None:
     """Find what would keep `serve` from starting, but for its address; raise `StartupError`."""
     prepare_root(settings)
     check_tls(settings)
+    check_access(settings)
 
 
 def prepare_root(settings: Settings) -> None:
@@ -70,6 +72,17 @@ def _may_use(path: Path) -> bool:
         return not path.exists() or os.access(path, mode, effective_ids=_EFFECTIVE)
     except PermissionError:  # a folder above it may not be entered
         return False
+
+
+def check_access(settings: Settings, prepare: Callable[[Settings], None] = guard.check) -> None:
+    """Make sure that the files of users, rules and keys can be used; raise `StartupError`."""
+    try:
+        prepare(settings)
+    except OSError as error:
+        name = error.filename or "a file"
+        raise StartupError(f"access can't be decided: {name}: {reason_of(error)}") from None
+    except ValueError as error:
+        raise StartupError(f"access can't be decided: {error}") from None
 
 
 def check_tls(settings: Settings) -> bool:

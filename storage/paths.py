@@ -56,6 +56,7 @@ CURRENT, HISTORY = "current", "index"
 
 TRASH = ".trash"
 OURS = ".registry"
+ACCESS = "access"  # keys, which are nowhere else; so it is not hidden
 GATE = f"{OURS}/gate"
 TREE = f"{OURS}/tree"
 CLOCK = f"{OURS}/clock"

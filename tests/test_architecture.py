@@ -55,6 +55,8 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "registry_server.app",
         "registry_server.cli",
         "registry_server.commands",
+        "registry_server.guard",
+        "registry_server.guarded",
         "registry_server.listening",
         "registry_server.server",
         "registry_server.startup",

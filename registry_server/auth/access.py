@@ -1,24 +1,94 @@
-"""The question the gate asks before it opens a repository, and the controller that always agrees.
+"""Who asks, what they want, and the question the gate asks before it opens a repository.
 
-Controllers that do not always agree join here; nothing else on the wire decides about access.
+    credentials ─► Authenticator ─► Actor ─┐
+                                           ├─► AccessController ─► the gate
+    rules ───────► Policy ─► Decision ─────┘
+
+Nothing else on the wire decides about access.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
+from storage.interfaces import Visible
 from storage.names import RepositoryName
 
 
 class Action(Enum):
-    """What a request wants with a repository, in the words of the token scope grammar."""
+    """What a request wants, in the words of the token scope grammar where that has one.
+
+    PUSH is to add: blobs, manifests, new tags. OVERWRITE is to move a tag that is there.
+    """
 
     PULL = "pull"
     PUSH = "push"
+    OVERWRITE = "overwrite"
     DELETE = "delete"
+
+
+# What a token says it may be used for: the actions by the name of the repository, and whether
+# repositories may be listed. It only ever takes away from what the rules allow.
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a bearer token is good for."""
+
+    repositories: Mapping[str, frozenset[Action]]
+    catalog: bool = False
+
+    def allow(self, action: Action, name: RepositoryName) -> bool:
+        """Tell whether the token may be used for `action` on `name`."""
+        return action in self.repositories.get(name.text, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: a user, a robot, or nobody known, who has no name.
+
+    `grants` is None unless the credentials were a token.
+    """
+
+    name: str = ""
+    groups: frozenset[str] = frozenset()
+    grants: Grants | None = None
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether no credentials were shown."""
+        return not self.name
+
+
+NOBODY = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether something is allowed, and by which rule: a text for operators, never for clients."""
+
+    allowed: bool
+    rule: str
+
+
+class Policy(Protocol):
+    """Decides by name and groups alone, without looking at anything else (pure)."""
+
+    def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
+        """Decide whether `actor` may do `action` with repository `name`."""
+
+    def decide_catalog(self, actor: Actor) -> Decision:
+        """Decide whether `actor` may list repositories at all; each is decided by `decide`."""
+
+
+class Credentials(Protocol):
+    """People and robots who show a name and a password."""
+
+    async def verify(self, name: str, password: str) -> Actor | None:
+        """Return who that is; None when there is nobody of that name and password."""
 
 
 class AccessController(Protocol):
@@ -32,15 +102,15 @@ class AccessController(Protocol):
     ) -> None:
         """Return if the caller may do all of `actions` with repository `name`."""
 
-    async def authorize_catalog(self, connection: HTTPConnection) -> None:
-        """Return if the caller may list repositories (`registry:catalog:*`)."""
+    async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
+        """Return which repositories the caller may list; None for all of them."""
 
-    async def may_pull(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether the caller may pull from `name`, without refusing anything."""
+    async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
+        """Tell whether the caller may do `action` with `name`, without refusing anything."""
 
 
 class OpenAccess:
-    """Everybody may do everything. The configuration refuses `auth` rather than end up here."""
+    """Everybody may do everything."""
 
     async def authorize_base(self, connection: HTTPConnection) -> None:
         """Agree."""
@@ -50,9 +120,10 @@ class OpenAccess:
     ) -> None:
         """Agree."""
 
-    async def authorize_catalog(self, connection: HTTPConnection) -> None:
-        """Agree."""
+    async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
+        """Agree to all."""
+        return None
 
-    async def may_pull(self, connection: HTTPConnection, name: RepositoryName) -> bool:
+    async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
         """Agree."""
         return True

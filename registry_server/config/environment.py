@@ -19,14 +19,14 @@ _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
 _INJECTED = re.compile(
     r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
 )
-_GUARDED = "auth"
+_GUARDED = frozenset({"auth", "access"})
 
 
 def apply(document: Document, environ: Mapping[str, str]) -> None:
     """Put what the environment sets into the document, and its oddities into the warnings.
 
-    Raises ConfigError when a value cannot be read, or when a variable meant for `auth` names
-    nothing known: to overlook that one would open the registry to everybody.
+    Raises ConfigError when a value cannot be read, or when a variable meant for `auth` or `access`
+    names nothing known: to overlook that one would open the registry to everybody.
     """
     problems: list[str] = []
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
@@ -56,8 +56,8 @@ def _apply(document: Document, name: str, payload: str) -> None:
 
 def _unknown(document: Document, name: str) -> None:
     path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("_"))
-    if path[0] == _GUARDED and not _INJECTED.fullmatch(name):
-        raise ConfigError([f"{shown(name)} names no known key of {_GUARDED}"])
+    if path[0] in _GUARDED and not _INJECTED.fullmatch(name):
+        raise ConfigError([f"{shown(name)} names no known key of {path[0]}"])
     document.warnings.append(f"{shown(name)} is ignored: it names no known key")
 
 

@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
 
+from registry_server.config.access import Access
+from registry_server.config.auth import Auth
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.section import Section
 from registry_server.config.unimplemented import (
-    Auth,
     Compatibility,
     Debug,
     Health,
@@ -314,6 +315,7 @@ class Settings(Section):
     tags: Tags = Tags()
     validation: Validation = Validation()
     auth: Auth = Auth()
+    access: Access = Access()
     proxy: Proxy = Proxy()
     notifications: Notifications = Notifications()
     redis: Redis = Redis()

@@ -6,20 +6,18 @@ people, only this cipher, that bucket), the registry refuses to start instead.
 
 from collections.abc import Iterator
 
+from registry_server.config.auth import Auth
 from registry_server.config.document import Document
 from registry_server.config.durations import is_bare
 from registry_server.config.problems import listed
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section
-from registry_server.config.unimplemented import Auth
 
-_OPEN = "is not implemented yet, and without it everybody could use the registry: not starting"
+_OPEN = "is not implemented, as it lets in whoever shows anything at all: not starting"
 _DRIVER = "is not implemented yet, and another store would not hold your images: not starting"
 
 REFUSED = {
     "auth.silly": _OPEN,
-    "auth.token": _OPEN,
-    "auth.htpasswd": _OPEN,
     "proxy.remoteurl": (
         "is not implemented yet, and without it the cache would be an empty registry that "
         "accepts pushes: not starting"
@@ -67,6 +65,8 @@ def refusals(settings: Settings, document: Document) -> list[str]:
     """The reasons not to start with these settings, a line each."""
     problems = [*_changed(settings, document, REFUSED)]
     problems.extend(_tls(settings, document))
+    problems.extend(_auth(settings, document))
+    problems.extend(_certificates(settings, document))
     return problems
 
 
@@ -116,6 +116,32 @@ def _tls(settings: Settings, document: Document) -> Iterator[str]:
         yield document.located(
             (*path, "clientauth"),
             "cannot be require-any-client-cert: certificates are verified or not asked for",
+        )
+
+
+def _auth(settings: Settings, document: Document) -> Iterator[str]:
+    """Yield what is missing: without it nobody could be told from anybody."""
+    token, htpasswd = settings.auth.token, settings.auth.htpasswd
+    if htpasswd is not None and htpasswd.path is None:
+        yield document.located(("auth", "htpasswd"), "needs path, the file of users")
+    if htpasswd is not None and not htpasswd.realm:
+        yield document.located(("auth", "htpasswd"), "needs realm, what clients are shown")
+    if token is not None:
+        for key in ("realm", "service", "issuer"):
+            if not getattr(token, key):
+                yield document.located(("auth", "token"), f"needs {key}")
+        if token.rootcertbundle is None and token.jwks is None:
+            yield document.located(("auth", "token"), "needs rootcertbundle or jwks")
+        if token.autoredirect:
+            yield document.located(
+                ("auth", "token", "autoredirect"), "is not implemented: name the realm"
+            )
+
+
+def _certificates(settings: Settings, document: Document) -> Iterator[str]:
+    if settings.access.certificates and not settings.http.tls.clientcas:
+        yield document.located(
+            ("access", "certificates"), "needs http.tls.clientcas: who else would vouch for them?"
         )
 
 

@@ -64,46 +64,6 @@ class Debug(Section):
     prometheus: Prometheus = Prometheus()
 
 
-class NoAuth(Section):
-    """`auth: none`: the same as no `auth` at all."""
-
-
-class SillyAuth(Section):
-    """`auth.silly`: accepts any credentials."""
-
-    realm: str = ""
-    service: str = ""
-
-
-class TokenAuth(Section):
-    """`auth.token`: tokens from an issuer elsewhere."""
-
-    realm: str = ""
-    service: str = ""
-    issuer: str = ""
-    rootcertbundle: str = ""
-    jwks: str = ""
-    signingalgorithms: tuple[str, ...] = ()
-    autoredirect: bool = False
-    autoredirectpath: str = ""
-
-
-class HtpasswdAuth(Section):
-    """`auth.htpasswd`: users and passwords from a file."""
-
-    realm: str = ""
-    path: str = ""
-
-
-class Auth(Section):
-    """`auth`: who may use the registry."""
-
-    none: NoAuth | None = None
-    silly: SillyAuth | None = None
-    token: TokenAuth | None = None
-    htpasswd: HtpasswdAuth | None = None
-
-
 class Exec(Section):
     """`proxy.exec`: a program that knows the upstream's credentials."""
 

@@ -63,6 +63,12 @@ def _second_or_more(value: timedelta) -> timedelta:
     return value
 
 
+def _minute_or_more(value: timedelta) -> timedelta:
+    if value < timedelta(minutes=1):
+        raise ValueError("must be a minute or more")
+    return value
+
+
 def _window(value: object) -> Window | None:
     if value is None or isinstance(value, Window):
         return value
@@ -160,6 +166,9 @@ Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_not_negat
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
 Interval = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_positive)]
 Grace = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_second_or_more)]
+TokenLifetime = Annotated[
+    timedelta, PlainValidator(_duration_with_unit), AfterValidator(_minute_or_more)
+]
 DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
 Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from registry_server.http1 import answer_heads, request_heads
+from registry_server.http1 import answer_heads, peers, request_heads
 from registry_server.http1.direct import Receiver
 from registry_server.http1.exchange import Exchange
 from registry_server.http1.framing import Framing, FramingError
@@ -54,6 +54,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.is_plain = True
+        self._certified = ""  # whom the client's certificate names, if it showed one
         self._fed = 0  # bytes of an unfinished head
         self._tail = b""  # the last of them, in which a blank line may have begun
         self._reader: HeadReader | None = None  # of that head
@@ -72,6 +73,7 @@ class Connection(HttpToolsProtocol):
         """Give the first head its time."""
         super().connection_made(transport)
         self.is_plain = self.scheme == "http"
+        self._certified = "" if self.is_plain else peers.certified_name(transport)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,6 +161,7 @@ class Connection(HttpToolsProtocol):
             "query_string": head.query,
             "headers": head.headers,
             "state": self.app_state.copy(),
+            peers.CERTIFIED: self._certified,
         }
 
     def _next_answer(self) -> Work | None:

@@ -39,10 +39,10 @@ class ListingEndpoints:
 
     async def catalog(self, request: Request) -> Response:
         """GET, HEAD /v2/_catalog"""
-        registry = await self._gate.catalog(request)
+        catalog = await self._gate.catalog(request)
         wanted = window(request)
         limit = wanted.limit(_CATALOG_PAGE, self._most_names) or 0
-        page = await registry.catalog(wanted.last, limit)
+        page = await catalog.page(wanted.last, limit)
         names = [str(name) for name in page.entries]
         return self._page(
             "/v2/_catalog", {"repositories": names}, names, limit if page.more else None

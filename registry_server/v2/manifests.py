@@ -53,7 +53,7 @@ class ManifestEndpoints:
 
     async def put(self, request: Request) -> Response:
         """PUT: end-7a, end-7b"""
-        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
+        repository = await self._gate.pushed_to(request)
         reference = _reference(request)
         tags = _tags(request, reference)
         raw = await read_limited(request, MANIFEST_LIMIT)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from storage.digest import Digest
 from storage.names import RepositoryName, UploadId
@@ -50,6 +50,11 @@ class Urls:
         """Return where an upload goes on."""
         return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}"
 
+    def absolute(self, connection: HTTPConnection, path: str) -> str:
+        """Return the absolute URL of `path` as the client reaches it."""
+        base = self.host or self._asked(connection)
+        return f"{base}{self.prefix}{path}"
+
     def next_page(self, path: str, **query: str) -> str:
         """Render the Link header of a listing that goes on."""
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
@@ -60,7 +65,7 @@ class Urls:
             return f"{self.host}{self.prefix}"
         return f"{self._asked(request)}{self.prefix}" if self.from_request else self.prefix
 
-    def _asked(self, request: Request) -> str:
+    def _asked(self, request: HTTPConnection) -> str:
         """Return scheme and host as the client wrote them, or nothing when it did not."""
         scheme = str(request.scope["scheme"])
         host = request.headers.get("host", "")
@@ -70,7 +75,7 @@ class Urls:
         fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
         return f"{scheme}://{host}" if fits else ""
 
-    def _is_trusted(self, request: Request) -> bool:
+    def _is_trusted(self, request: HTTPConnection) -> bool:
         try:
             peer = ipaddress.ip_address(request.client.host if request.client else "")
         except ValueError:
@@ -78,5 +83,5 @@ class Urls:
         return any(peer in network for network in self.trusted)
 
 
-def _first(request: Request, header: str) -> str:
+def _first(request: HTTPConnection, header: str) -> str:
     return request.headers.get(header, "").partition(",")[0].strip()

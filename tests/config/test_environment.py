@@ -154,11 +154,17 @@ def test_the_version_is_the_files_alone(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["REGISTRY_AUTH_HTPASWD_PATH", "REGISTRY_AUTH_HTPASSWD_REALMS", "REGISTRY_AUTH_LDAP"]
+    ("name", "section"),
+    [
+        ("REGISTRY_AUTH_HTPASWD_PATH", "auth"),
+        ("REGISTRY_AUTH_HTPASSWD_REALMS", "auth"),
+        ("REGISTRY_AUTH_LDAP", "auth"),
+        ("REGISTRY_ACCESS_RULE", "access"),
+    ],
 )
-def test_a_misspelt_variable_for_access_control_is_an_error(name: str) -> None:
+def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: str) -> None:
     """A typo does not open the registry to everybody."""
-    with pytest.raises(ConfigError, match=f"{name} names no known key of auth"):
+    with pytest.raises(ConfigError, match=f"{name} names no known key of {section}"):
         load(None, {name: "/x"})
 
 
@@ -171,9 +177,9 @@ def test_a_misspelt_variable_for_access_control_is_an_error(name: str) -> None:
         ("REGISTRY_HTTP_ADDR_X", "x", ""),
         ("REGISTRY_HTTP", "x", "REGISTRY_HTTP: http must be a mapping"),
         ("REGISTRY_HTTP", "{adr: x}", "REGISTRY_HTTP: http.adr is not a known key"),
-        ("REGISTRY_AUTH", "htpasswd", "REGISTRY_AUTH: auth.htpasswd is not implemented yet"),
-        ("REGISTRY_AUTH_HTPASSWD", "", "REGISTRY_AUTH_HTPASSWD: auth.htpasswd is not implemented"),
-        ("REGISTRY_AUTH_TOKEN_REALM", "x", "REGISTRY_AUTH_TOKEN_REALM: auth.token is not implemen"),
+        ("REGISTRY_AUTH", "htpasswd", "REGISTRY_AUTH: auth.htpasswd needs path"),
+        ("REGISTRY_AUTH_HTPASSWD", "", "REGISTRY_AUTH_HTPASSWD: auth.htpasswd needs path"),
+        ("REGISTRY_AUTH_TOKEN_REALM", "x", "REGISTRY_AUTH_TOKEN_REALM: auth.token needs service"),
         ("REGISTRY_STORAGE", "s3", "REGISTRY_STORAGE: storage.s3 is not implemented yet"),
         ("REGISTRY_STORAGE_S3_BUCKET", "x", "REGISTRY_STORAGE_S3_BUCKET: storage.s3 is not impl"),
         ("REGISTRY_PROXY_REMOTEURL", "x", "REGISTRY_PROXY_REMOTEURL: proxy.remoteurl is not impl"),

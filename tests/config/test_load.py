@@ -169,10 +169,17 @@ def test_a_development_file_of_distributions_is_read(read: Read) -> None:
     ]
 
 
-def test_a_file_with_access_control_is_refused_while_there_is_none(refuse: Refuse) -> None:
-    """The registry does not start open to everybody because its file asked for passwords."""
-    (problem,) = refuse(EXAMPLE_WITH_AUTH)
-    assert problem.startswith("config.yml, line 9: auth.htpasswd is not implemented yet")
+def test_a_file_with_access_control_is_read(read: Read) -> None:
+    """What distribution's file says of passwords is taken as it is."""
+    htpasswd = read(EXAMPLE_WITH_AUTH).settings.auth.htpasswd
+    assert htpasswd is not None
+    assert (htpasswd.realm, str(htpasswd.path)) == ("basic-realm", "/etc/registry")
+
+
+@pytest.mark.parametrize("auth", ["htpasswd", "{htpasswd: }", "{htpasswd: {}}", "{token: }"])
+def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: str) -> None:
+    """A way to know callers without what it needs stops the registry, and never leaves it open."""
+    assert "needs" in refuse(f"version: 0.1\nauth: {auth}\n")[0]
 
 
 def test_a_pull_through_cache_is_refused_while_there_is_none(refuse: Refuse) -> None:
@@ -189,11 +196,9 @@ def test_the_same_file_without_its_upstream_is_read_with_warnings(read: Read) ->
 
 
 @pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")
-def test_debians_own_file_is_read_but_for_its_access_control(refuse: Refuse) -> None:
-    """Debian's file is refused for its passwords and for nothing else, and reads without them."""
-    text = DEBIAN.read_text()
-    (problem,) = refuse(text)
-    assert "auth.htpasswd is not implemented yet" in problem
+def test_debians_own_file_is_read(read: Read) -> None:
+    """Debian's file asks for passwords, and that is taken as it is."""
+    assert read(DEBIAN.read_text()).settings.auth.htpasswd is not None
 
 
 @pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,8 @@ from storage.drivers.base import Driver
 @asynccontextmanager
 async def serve_in_process(settings: Settings, driver: Driver) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the application; what it does not turn into an answer is raised here."""
-    transport = httpx.ASGITransport(app=build(settings, driver))
+    # In a thread, as files of users, rules and keys are read.
+    app = await asyncio.to_thread(build, settings, driver)
+    transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
         yield client

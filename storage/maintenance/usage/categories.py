@@ -37,7 +37,7 @@ _EXPLANATIONS = {
     Category.TEMPORARY: "files that are being written, or whose writer died; the old ones go",
     Category.TRASH: "what was removed and is not emptied out yet; goes",
     Category.QUARANTINE: "corrupt blobs that scrub put aside; stays until somebody removes it",
-    Category.OWN: "locks and notes",
+    Category.OWN: "locks, notes and keys",
     Category.FOREIGN: "files of others; never touched",
 }
 
@@ -66,6 +66,7 @@ _FOLDERS = (
     (paths.TRASH, Category.TRASH),
     (paths.QUARANTINE, Category.QUARANTINE),
     (paths.OURS, Category.OWN),
+    (paths.ACCESS, Category.OWN),
 )
 
 

@@ -1,0 +1,80 @@
+"""Access by rules: who asks, whether the rules say yes, and whether a token covers it.
+
+A refusal tells nothing but what the caller asked: whether a repository exists is not asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from starlette.requests import HTTPConnection
+
+from registry_server.auth.access import Action, Actor, Policy
+from registry_server.auth.authenticator import Authenticator
+from registry_server.auth.challenges import Challenges, catalog_scope, scope_of
+from registry_server.auth.problems import Denied
+from storage.interfaces import Visible
+from storage.names import RepositoryName
+
+_LOG_IN = "authentication required"
+
+
+class RuledAccess:
+    """Decides by the rules in force; a token only ever takes away from them.
+
+    `policy` returns the rules, which may change between two requests.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: Callable[[], Awaitable[Policy]],
+        challenges: Challenges,
+    ) -> None:
+        self._authenticator = authenticator
+        self._policy = policy
+        self._challenges = challenges
+
+    async def authorize_base(self, connection: HTTPConnection) -> None:
+        """Ask for credentials of some kind: a token for nobody will do, where one is to be had."""
+        actor = await self._authenticator.actor(connection)
+        if actor.is_anonymous and actor.grants is None:
+            raise self._challenges.unauthenticated(connection, _LOG_IN)
+
+    async def authorize(
+        self, connection: HTTPConnection, name: RepositoryName, *actions: Action
+    ) -> None:
+        """Return, or raise `Unauthenticated` where credentials could help, and `Denied` else."""
+        actor = await self._authenticator.actor(connection)
+        policy = await self._policy()
+        refused = [each for each in actions if not policy.decide(actor, each, name).allowed]
+        if refused and not actor.is_anonymous:
+            words = ", ".join(each.value for each in refused)
+            raise Denied(f"{actor.name} may not {words} {name}")
+        if refused or not _covered(actor, name, actions):
+            scope = scope_of(name, actions)
+            raise self._challenges.unauthenticated(connection, _LOG_IN, scope)
+
+    async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
+        """Return which repositories the caller may pull from; those are the ones it may list."""
+        actor = await self._authenticator.actor(connection)
+        policy = await self._policy()
+        allowed = policy.decide_catalog(actor).allowed
+        if not allowed and not actor.is_anonymous:
+            raise Denied(f"{actor.name} may not list repositories")
+        if not allowed or (actor.grants is not None and not actor.grants.catalog):
+            raise self._challenges.unauthenticated(connection, _LOG_IN, catalog_scope())
+        # A token for the catalog names no repositories: what they are is for the rules to say.
+        return lambda name: policy.decide(actor, Action.PULL, name).allowed
+
+    async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
+        """Tell whether the caller may do `action` with `name`."""
+        actor = await self._authenticator.actor(connection)
+        allowed = (await self._policy()).decide(actor, action, name).allowed
+        return allowed and _covered(actor, name, (action,))
+
+
+def _covered(actor: Actor, name: RepositoryName, actions: Iterable[Action]) -> bool:
+    """Tell whether the token that was shown, if one was, is good for all of `actions`."""
+    grants = actor.grants
+    return grants is None or all(grants.allow(action, name) for action in actions)

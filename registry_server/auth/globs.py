@@ -1,0 +1,117 @@
+"""Patterns of repository names: `team/**`, `library/*`, `home/{user}/**`; pure.
+
+A glob is held against a whole name, part by part, parts being what slashes separate:
+
+    ?        one character of a part
+    *        any characters of a part, also none
+    **       any number of parts: at the end at least one, elsewhere also none
+    {user}   the name of who asks, if that may be a part of a repository's name
+
+So `team/**` is all that lies below `team` and not `team` itself, and `**/app` is `app` as well as
+`a/b/app`. A caller whose name can't be a part (`robot:ci`, `..`, `*`) is matched by no glob with
+`{user}`.
+
+A match never takes more steps than the length of the glob times that of the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias, TypeVar
+
+from storage.names import is_component
+
+P = TypeVar("P")
+I = TypeVar("I")  # noqa: E741 - an item, where P is a part of a pattern
+
+ANY_PARTS = "**"
+USER = "{user}"
+_TWICE = (ANY_PARTS, ANY_PARTS)
+
+# Compared from the left, the larger is the more specific.
+Rank: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A glob: as the operator wrote it, as it is matched, and how specific that is.
+
+    `rank` counts literal characters, and where these are as many prefers fewer `**`, then fewer
+    `*`, then fewer `?`. A slash is literal unless it is next to `**`, which may swallow it. Thus
+    the name itself is more specific than every other glob that matches it.
+    """
+
+    text: str
+    parts: tuple[str, ...]
+    rank: Rank
+
+    @staticmethod
+    def parse(text: str) -> Glob:
+        """Read a glob; every text is one, though not every one can match a name."""
+        return _glob(text, text.split("/"))
+
+    def bound(self, user: str) -> Glob | None:
+        """Return the glob with `{user}` replaced; None if there is no such part for `user`."""
+        if USER not in self.parts:
+            return self
+        if not is_component(user):
+            return None
+        return _glob(self.text, [user if part == USER else part for part in self.parts])
+
+    def matches(self, name: Sequence[str]) -> bool:
+        """Tell whether the whole of a name, given in its parts, is matched.
+
+        A `{user}` that was not replaced is literal, and so matches no name there could be.
+        """
+        if self.parts[-1] != ANY_PARTS:
+            return _fits(self.parts, name, ANY_PARTS, _part_fits)
+        return _fits((*self.parts[:-1], "*", ANY_PARTS), name, ANY_PARTS, _part_fits)
+
+
+def _glob(text: str, parts: Sequence[str]) -> Glob:
+    # `**/**` says no more than `**`, and is not to be more specific.
+    before = ["", *parts]
+    kept = [part for part, left in zip(parts, before, strict=False) if (part, left) != _TWICE]
+    return Glob(text, tuple(kept), _rank(kept))
+
+
+def _rank(parts: Sequence[str]) -> Rank:
+    written = "".join(part for part in parts if part != ANY_PARTS)
+    slashes = sum(ANY_PARTS not in pair for pair in pairwise(parts))
+    stars, marks = written.count("*"), written.count("?")
+    literal = len(written) - stars - marks + slashes
+    return literal, -list(parts).count(ANY_PARTS), -stars, -marks
+
+
+def _part_fits(pattern: str, part: str) -> bool:
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == part
+    return _fits(pattern, part, "*", _character_fits)
+
+
+def _character_fits(pattern: str, character: str) -> bool:
+    return pattern in ("?", character)
+
+
+def _fits(pattern: Sequence[P], items: Sequence[I], star: P, fits: Callable[[P, I], bool]) -> bool:
+    """Tell whether `pattern` matches all `items`, where `star` is any number of them.
+
+    What stands between two stars is best matched as early as can be, so only the last star seen
+    is ever given more items. No item is held twice against the same part of the pattern.
+    """
+    at = item = 0
+    retry: tuple[int, int] | None = None  # behind the last star, and the first item it leaves
+    while item < len(items):
+        if at < len(pattern) and pattern[at] == star:
+            at += 1
+            retry = (at, item)
+        elif at < len(pattern) and fits(pattern[at], items[item]):
+            at, item = at + 1, item + 1
+        elif retry is None:
+            return False
+        else:
+            at, item = retry[0], retry[1] + 1
+            retry = (at, item)
+    return all(rest == star for rest in pattern[at:])

@@ -1,0 +1,228 @@
+"""Rules per repository: who may do what, decided by name and groups alone; pure.
+
+A rule applies to a caller who is in its `users` or `groups`, or to everybody if it says
+`anonymous`; `"*"` in `users` is everybody who is known. It applies to a repository that one of its
+globs matches (see `globs.py`). Of the rules that apply to both:
+
+1.  What one of them denies is refused, whatever any other says.
+2.  Of those that have `actions`, the ones with the most specific glob decide, together where they
+    are equally specific: what they grant is allowed. They replace what less specific ones grant,
+    for every caller they apply to. So an administrator who may do everything in `**` may only
+    pull from `library/*` where a rule for everybody grants no more, until a rule as specific
+    names them. A rule that only denies replaces nothing.
+3.  All else is refused; so is everything when there are no rules.
+
+The order of rules, users and groups means nothing. No action includes another: `push` without
+`overwrite` is to add new tags and leave those that are there.
+
+Whether repositories may be listed at all (`catalog`) is no matter of repositories: it is allowed
+if any rule that applies to the caller grants it, and none denies it. `"*"` is all five actions,
+but where it is denied for some repositories only, the list of the others is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TypeAlias
+
+from pydantic import ValidationError
+
+from registry_server.auth.access import Action, Actor, Decision
+from registry_server.auth.globs import ANY_PARTS, Glob
+from registry_server.config import ConfigError
+from registry_server.config import access as sections
+from registry_server.config.document import Document, parse
+from registry_server.config.problems import in_words
+from registry_server.config.shorthand import pruned
+from storage.names import RepositoryName
+
+CATALOG = "catalog"
+_ALL = "*"
+_ACTIONS = frozenset(action.value for action in Action)
+
+_LARGEST = 1 << 20  # bytes of a file of rules
+_MOST_CALLERS = 1024
+_MOST_DECISIONS = 8192
+
+_Groups: TypeAlias = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule; `label` is where it is written, `grants` None if it only denies."""
+
+    label: str
+    globs: tuple[Glob, ...]
+    users: frozenset[str]
+    groups: _Groups
+    anonymous: bool
+    grants: frozenset[str] | None
+    denies: frozenset[str]
+
+    def applies_to(self, name: str, groups: _Groups) -> bool:
+        """Tell whether the rule is about a caller; who is not known has no name."""
+        if self.anonymous or not name:
+            return self.anonymous
+        return _ALL in self.users or name in self.users or not self.groups.isdisjoint(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A rule that applies, and its most specific glob of those that match."""
+
+    rule: Rule
+    glob: Glob
+
+    def __str__(self) -> str:
+        return f"{self.rule.label} ({self.glob.text})"
+
+    def grants(self, action: str) -> bool:
+        return self.rule.grants is not None and action in self.rule.grants
+
+
+class RulesPolicy:
+    """Decides by rules. `members` are the callers in each group, besides what credentials say."""
+
+    def __init__(
+        self, rules: Iterable[Rule], members: Mapping[str, Iterable[str]] | None = None
+    ) -> None:
+        self._groups = _by_member(members or {})
+        applicable = lru_cache(_MOST_CALLERS)(partial(_applicable, tuple(rules)))
+        self._applicable = applicable
+
+        def decide(name: str, groups: _Groups, action: str, repository: str) -> Decision:
+            return _decide(_matches(applicable(name, groups), repository.split("/")), action)
+
+        self._decide = lru_cache(_MOST_DECISIONS)(decide)
+
+    def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
+        """Decide whether `actor` may do `action` with repository `name`."""
+        return self._decide(actor.name, self._groups_of(actor), action.value, name.text)
+
+    def decide_catalog(self, actor: Actor) -> Decision:
+        """Decide whether `actor` may list repositories at all; each is decided by `decide`."""
+        rules = [rule for rule, _ in self._applicable(actor.name, self._groups_of(actor))]
+        for rule in rules:
+            if CATALOG in rule.denies:
+                return Decision(False, f"{rule.label} denies {CATALOG}")
+        for rule in rules:
+            if CATALOG in (rule.grants or ()):
+                return Decision(True, rule.label)
+        return Decision(False, _nothing(rules, CATALOG))
+
+    def _groups_of(self, actor: Actor) -> _Groups:
+        return actor.groups | self._groups.get(actor.name, frozenset())
+
+
+def policy_of(
+    section: sections.Access | sections.RulesFile, where: str = "access.rules"
+) -> RulesPolicy:
+    """Make the policy of a configuration; `where` is what its rules are called in decisions."""
+    rules = enumerate(section.rules or ())
+    return RulesPolicy((_rule(f"{where}[{at}]", rule) for at, rule in rules), section.groups)
+
+
+def parse_rules(data: bytes) -> RulesPolicy:
+    """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`.
+
+    Raises ValueError with one line that says what can't be used, and where. A key that is there
+    twice is an error: one of the two would be overlooked, and that may be the one that denies.
+    """
+    if len(data) > _LARGEST:
+        raise ValueError("is larger than 1 MiB")
+    try:
+        document = parse(data.decode("utf-8-sig"), lambda line: f"line {line}")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    except ConfigError as error:
+        raise ValueError(error.problems[0]) from None
+    if document.warnings:
+        raise ValueError(document.warnings[0])
+    return policy_of(_checked(document), "rules")
+
+
+def _checked(document: Document) -> sections.RulesFile:
+    try:
+        return sections.RulesFile.model_validate(pruned(document.data) or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    unknown = first["type"] == "extra_forbidden"
+    problem = "is not a known key" if unknown else in_words(first)
+    raise ValueError(document.located(first["loc"], problem))
+
+
+def _rule(label: str, section: sections.Rule) -> Rule:
+    every = ANY_PARTS in section.repositories
+    return Rule(
+        label,
+        tuple(Glob.parse(text) for text in section.repositories),
+        frozenset(section.users),
+        frozenset(section.groups),
+        section.anonymous,
+        None if section.actions is None else _words(section.actions, {CATALOG}),
+        _words(section.deny, {CATALOG} if every else set()),
+    )
+
+
+def _words(actions: Sequence[str], besides: set[str]) -> frozenset[str]:
+    """Write out `*`, which is all that is done with a repository, and what is named besides."""
+    words = frozenset(actions)
+    return words - {_ALL} | _ACTIONS | besides if _ALL in words else words
+
+
+def _by_member(members: Mapping[str, Iterable[str]]) -> Mapping[str, _Groups]:
+    groups: dict[str, set[str]] = {}
+    for group, names in members.items():
+        for name in names:
+            groups.setdefault(name, set()).add(group)
+    return {name: frozenset(found) for name, found in groups.items()}
+
+
+_Applicable: TypeAlias = tuple[tuple[Rule, tuple[Glob, ...]], ...]
+
+
+def _applicable(rules: Sequence[Rule], name: str, groups: _Groups) -> _Applicable:
+    """Return the rules about a caller, each with the globs as they are for them."""
+    found = []
+    for rule in rules:
+        if rule.applies_to(name, groups):
+            globs = (glob.bound(name) for glob in rule.globs)
+            found.append((rule, tuple(glob for glob in globs if glob is not None)))
+    return tuple(found)
+
+
+def _matches(rules: _Applicable, name: Sequence[str]) -> list[_Match]:
+    found = []
+    for rule, globs in rules:
+        matching = [glob for glob in globs if glob.matches(name)]
+        if matching:
+            found.append(_Match(rule, max(matching, key=lambda glob: glob.rank)))
+    return found
+
+
+def _decide(matches: Sequence[_Match], action: str) -> Decision:
+    for match in matches:
+        if action in match.rule.denies:
+            return Decision(False, f"{match} denies {action}")
+    having = [match for match in matches if match.rule.grants is not None]
+    best = max((match.glob.rank for match in having), default=None)
+    deciding = [match for match in having if match.glob.rank == best]
+    for match in deciding:
+        if match.grants(action):
+            return Decision(True, str(match))
+    if not deciding:
+        return Decision(False, _nothing(matches, action))
+    return Decision(False, _replaced(deciding[0], having, action))
+
+
+def _nothing(applying: Sequence[object], action: str) -> str:
+    return f"no rule grants {action}" if applying else "no rule applies"
+
+
+def _replaced(decisive: _Match, having: Sequence[_Match], action: str) -> str:
+    """Say that the most specific rule does not grant something, and which other one would."""
+    said = f"{decisive} does not grant {action}"
+    granting = next((match for match in having if match.grants(action)), None)
+    return said if granting is None else f"{said}, and is more specific than {granting}"

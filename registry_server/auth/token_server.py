@@ -1,0 +1,288 @@
+"""The token server: where a client that was sent away with a challenge gets its token.
+
+    GET  ?service=&scope=&offline_token=     Basic credentials, or nobody's
+    POST grant_type=password|refresh_token   the OAuth2 form of the same
+
+What a token grants is what was asked for and the rules allow, action by action: a request never
+fails because it asks for too much. (Docker's "Token Authentication Specification" and "OAuth2".)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from registry_server import envelope
+from registry_server.auth.access import NOBODY, Action, Actor, Credentials, Grants, Policy
+from registry_server.auth.basic import has_controls, parse_basic
+from registry_server.auth.challenges import quoted
+from registry_server.auth.keys import jwks
+from registry_server.auth.refresh import RefreshTokens
+from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
+from registry_server.auth.tokens import Issued, TokenInvalid, TokenIssuer
+from storage.errors import NameInvalid
+from storage.names import RepositoryName
+
+_LONGEST = 16 << 10  # bytes, of a query or a form
+_MOST_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
+_SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_PUBLIC = {"Cache-Control": "public, max-age=300"}
+
+Rules: TypeAlias = Callable[[], Awaitable[Policy]]
+Known: TypeAlias = Callable[[str], Awaitable[Actor | None]]
+
+
+class _Refused(Exception):
+    """The request can't be answered with a token."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def _unusable(message: str) -> _Refused:
+    return _Refused(400, "UNSUPPORTED", message)
+
+
+def _unauthorized() -> _Refused:
+    # One text for every reason: which part was wrong is nobody's business.
+    return _Refused(401, "UNAUTHORIZED", "the credentials are not accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The fields of a query or a form; of one that is repeated, the first counts."""
+
+    fields: Sequence[tuple[str, str]]
+
+    @staticmethod
+    def parse(content: bytes) -> _Form:
+        if len(content) > _LONGEST:
+            raise _Refused(413, "SIZE_INVALID", f"more than {_LONGEST} bytes are sent")
+        try:
+            fields = parse_qsl(content.decode("ascii"), True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            raise _unusable("what is sent is no form, or has too many fields") from None
+        return _Form(fields)
+
+    def get(self, name: str) -> str:
+        """Return a field, or nothing."""
+        return next(iter(self.all(name)), "")
+
+    def all(self, name: str) -> list[str]:
+        """Return a field as often as it is there."""
+        return [value for key, value in self.fields if key == name]
+
+
+def grants_for(actor: Actor, scopes: Sequence[Scope], policy: Policy) -> Grants:
+    """Return what of `scopes` the rules allow `actor`, and nothing else.
+
+    Clients have no word for moving a tag: who asks to push, and may, is granted it as well if the
+    rules allow that.
+    """
+    repositories: dict[str, frozenset[Action]] = {}
+    for scope in scopes:
+        name = _repository(scope)
+        if name is not None:
+            allowed = _allowed(actor, scope.wanted(), name, policy)
+            repositories[name.text] = repositories.get(name.text, frozenset()) | allowed
+    catalog = any(scope.is_catalog for scope in scopes) and policy.decide_catalog(actor).allowed
+    return Grants({name: actions for name, actions in repositories.items() if actions}, catalog)
+
+
+def _repository(scope: Scope) -> RepositoryName | None:
+    if not scope.is_repository:
+        return None
+    try:
+        return RepositoryName.parse(scope.name)
+    except NameInvalid:
+        return None
+
+
+def _allowed(
+    actor: Actor, wanted: frozenset[Action], name: RepositoryName, policy: Policy
+) -> frozenset[Action]:
+    def holds(action: Action) -> bool:
+        return policy.decide(actor, action, name).allowed
+
+    allowed = frozenset(filter(holds, wanted))
+    if Action.PUSH in allowed and holds(Action.OVERWRITE):
+        return allowed | {Action.OVERWRITE}
+    return allowed
+
+
+async def _bare(name: str) -> Actor:
+    return Actor(name)
+
+
+class TokenServer:
+    """Gives tokens to people and robots, and to nobody for what everybody may do."""
+
+    def __init__(
+        self,
+        issuer: TokenIssuer,
+        refresh: RefreshTokens,
+        credentials: Sequence[Credentials],
+        policy: Rules,
+        service: str,
+        *,
+        known: Known = _bare,
+    ) -> None:
+        """Serve tokens for `service`.
+
+        `known` finds the groups of a user who shows a refresh token instead of a password.
+        """
+        self._issuer = issuer
+        self._refresh = refresh
+        self._credentials = tuple(credentials)
+        self._policy = policy
+        self._service = service
+        self._known = known
+
+    async def get(self, request: Request) -> Response:
+        """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
+        try:
+            return _secret(await self._get(request))
+        except _Refused as refusal:
+            return self._refusal(refusal)
+
+    async def post(self, request: Request) -> Response:
+        """Answer the OAuth2 form: 200 with a token, 400, 401 or 413."""
+        try:
+            return _secret(await self._post(request))
+        except _Refused as refusal:
+            return self._refusal(refusal)
+
+    async def jwks(self, request: Request) -> Response:
+        """Return the public keys that tokens are verified with (RFC 7517, section 5)."""
+        body = json.dumps(jwks([self._issuer.key.public])).encode()
+        return Response(body, 200, _PUBLIC, media_type="application/json")
+
+    async def _get(self, request: Request) -> dict[str, object]:
+        form = _Form.parse(request.scope["query_string"])
+        self._check_service(form)
+        scopes = _scopes(form.all("scope"))
+        actor = await self._who(request)
+        issued, _ = await self._issue(actor, scopes)
+        wants_refresh = form.get("offline_token").lower() in ("true", "1")
+        return {
+            "token": issued.text,
+            **_common(issued),
+            **(await self._refresh_token(actor) if wants_refresh else {}),
+        }
+
+    async def _post(self, request: Request) -> dict[str, object]:
+        form = _Form.parse(await _body(request))
+        self._check_service(form)
+        scopes = _scopes(form.all("scope"))
+        actor = await self._granted_by(form)
+        issued, granted = await self._issue(actor, scopes)
+        # A token that refreshes itself would never end: it is only had for a password.
+        first = form.get("grant_type") == "password" and form.get("access_type") == "offline"
+        return {
+            **_common(issued),
+            "scope": " ".join(map(str, scopes_of(granted))),
+            **(await self._refresh_token(actor) if first else {}),
+        }
+
+    def _check_service(self, form: _Form) -> None:
+        if any(service != self._service for service in form.all("service")):
+            raise _unusable("there are no tokens for that service here")
+
+    async def _who(self, request: Request) -> Actor:
+        header = request.headers.get("authorization")
+        if header is None:
+            return NOBODY
+        shown = parse_basic(header)
+        if shown is None:
+            raise _unauthorized()
+        return await self._login(*shown)
+
+    async def _granted_by(self, form: _Form) -> Actor:
+        kind = form.get("grant_type")
+        if kind == "password":
+            return await self._login(form.get("username"), form.get("password"))
+        if kind == "refresh_token":
+            return await self._refreshed(form.get("refresh_token"))
+        raise _unusable("grant_type is password or refresh_token")
+
+    async def _login(self, name: str, password: str) -> Actor:
+        # A form can say what a header can't.
+        if not name or has_controls(name + password):
+            raise _unauthorized()
+        for each in self._credentials:
+            actor = await each.verify(name, password)
+            if actor is not None:
+                return actor
+        raise _unauthorized()
+
+    async def _refreshed(self, text: str) -> Actor:
+        try:
+            actor = await self._known(await self._refresh.verify(text))
+        except TokenInvalid:
+            raise _unauthorized() from None
+        if actor is None:
+            raise _unauthorized()
+        return actor
+
+    async def _issue(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
+        granted = grants_for(actor, scopes, await self._policy())
+        try:
+            # In a thread: a signature with a large RSA key takes milliseconds.
+            issued = await asyncio.to_thread(self._issuer.sign, actor.name, granted, self._service)
+        except ValueError as error:
+            raise _unusable(str(error)) from None
+        return issued, granted
+
+    async def _refresh_token(self, actor: Actor) -> Mapping[str, str]:
+        text = None if actor.is_anonymous else await self._refresh.issue(actor.name)
+        return {} if text is None else {"refresh_token": text}
+
+    def _refusal(self, refusal: _Refused) -> Response:
+        headers = dict(_SECRET)
+        if refusal.status == 401:
+            realm = quoted(self._service)
+            headers["WWW-Authenticate"] = f'Basic realm={realm}, charset="UTF-8"'
+        body = envelope.body([envelope.entry(refusal.code, str(refusal))])
+        return Response(body, refusal.status, headers, media_type=envelope.MEDIA_TYPE)
+
+
+def _scopes(texts: Sequence[str]) -> tuple[Scope, ...]:
+    try:
+        return parse_scopes(texts)
+    except ScopeInvalid as error:
+        raise _unusable(str(error)) from None
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise _unusable(f"a form is {_FORM}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST:
+            break
+    return bytes(body)
+
+
+def _common(issued: Issued) -> dict[str, object]:
+    since = datetime.fromtimestamp(issued.issued_at, UTC)
+    return {
+        "access_token": issued.text,
+        "expires_in": issued.expires_in,
+        "issued_at": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _secret(answer: Mapping[str, object]) -> Response:
+    return Response(json.dumps(answer).encode(), 200, _SECRET, media_type="application/json")

@@ -1,0 +1,289 @@
+"""Bearer tokens (RFC 7519, and Docker's "Token Authentication Implementation").
+
+    access token ─► TokenVerifier ─► Claims        TokenIssuer ─► access token
+
+The signature is PyJWT's business: with a key of ours and the algorithms that fit it, whatever the
+token says. What the claims must say is checked here, at a time that is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import jwt
+
+from registry_server.auth.access import Action, Grants
+from registry_server.auth.keys import Keyring, KeyUnusable, SigningKey, VerificationKey
+from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
+
+LONGEST = 8 << 10  # characters
+LEEWAY = 60  # seconds, as in distribution
+LIFETIME = 300
+SHORTEST_LIFETIME = 60  # the specification's: older clients count on it
+
+ALGORITHMS = frozenset(
+    {"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+)
+ACCESS_TYPE = "JWT"
+
+_ACCESS_TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+_MOST_REMEMBERED = 1024
+_LATEST = 1 << 53  # what JSON numbers are good for
+
+# Neither `crit` nor `b64` (RFC 7797) is of any use in a token, and both change what is signed.
+_REFUSED_HEADERS = ("crit", "b64")
+
+_JWS = jwt.PyJWS()
+
+Payload: TypeAlias = Mapping[str, object]
+Clock: TypeAlias = Callable[[], float]
+
+
+class TokenInvalid(Exception):
+    """A token is not good here. Says why, and nothing of the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified token says. `sub` is empty for somebody nobody knows."""
+
+    sub: str
+    grants: Grants
+    jti: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token that was signed, for how many seconds it holds, and since when."""
+
+    text: str
+    expires_in: int
+    issued_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Who a token must be from and for, and when it holds."""
+
+    issuer: str
+    audience: str
+    leeway: float = LEEWAY
+
+    def check(self, payload: Payload, now: float) -> float:
+        """Return when the token expires; raise `TokenInvalid` if it is not as expected."""
+        if payload.get("iss") != self.issuer:
+            raise TokenInvalid("it is from another issuer")
+        audience = payload.get("aud")
+        if self.audience not in (audience if isinstance(audience, list) else [audience]):
+            raise TokenInvalid("it is for another service")
+        expires = _moment(payload, "exp")
+        self.check_time(expires, _moment(payload, "nbf") if "nbf" in payload else 0, now)
+        return expires
+
+    def check_time(self, expires: float, begins: float, now: float) -> None:
+        """Raise `TokenInvalid` unless `now` lies between, give or take the leeway."""
+        if now > expires + self.leeway:
+            raise TokenInvalid("it has expired")
+        if now < begins - self.leeway:
+            raise TokenInvalid("it is not valid yet")
+
+
+def _moment(payload: Payload, claim: str) -> float:
+    found = payload.get(claim)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _LATEST:
+        raise TokenInvalid(f"its {claim} is missing, or no moment")
+    return found
+
+
+def text_of(payload: Payload, claim: str) -> str:
+    """Return a claim that is text, or empty when it is missing; raise `TokenInvalid` otherwise.
+
+    Text is what can be printed: it ends up in logs, and half a surrogate pair in no file at all.
+    """
+    found = payload.get(claim, "")
+    if not isinstance(found, str) or not found.isprintable():
+        raise TokenInvalid(f"its {claim} is no text")
+    return found
+
+
+def open_token(
+    text: str, keys: Keyring, types: Iterable[str], algorithms: frozenset[str], now: float
+) -> Payload:
+    """Verify the signature of a token whose `typ` is one of `types`; return what it says.
+
+    Nothing that it says is checked. Raises `TokenInvalid`.
+    """
+    if len(text) > LONGEST or not text.isascii():
+        raise TokenInvalid("it is too long, or no token")
+    header = _header(text)
+    if str(header.get("typ", "")).lower() not in types:
+        raise TokenInvalid("it is of another type")
+    for key in _candidates(header, keys, now):
+        fitting = [name for name in key.algorithms if name in algorithms]
+        if header.get("alg") in fitting:
+            payload = _verified(text, key, fitting)
+            if payload is not None:
+                return _parse(payload)
+    raise TokenInvalid("it is not signed by a key that is trusted, or not in a way that is")
+
+
+def _header(text: str) -> dict[str, Any]:
+    try:
+        header = jwt.get_unverified_header(text)
+    except jwt.PyJWTError:
+        raise TokenInvalid("it is malformed") from None
+    if any(name in header for name in _REFUSED_HEADERS):
+        raise TokenInvalid("its header asks for an extension")
+    return header
+
+
+def _candidates(
+    header: Mapping[str, Any], keys: Keyring, now: float
+) -> tuple[VerificationKey, ...]:
+    """Return the keys to try. A `jwk` in the header is not even looked at (CVE-2025-24976)."""
+    if "kid" in header:
+        named = keys.named(header["kid"])
+        if named or "x5c" not in header:
+            return named
+    if "x5c" not in header:
+        return keys.keys
+    try:
+        return (keys.vouched_for(header["x5c"], now),)
+    except KeyUnusable as error:
+        raise TokenInvalid(str(error)) from None
+
+
+def _verified(text: str, key: VerificationKey, algorithms: list[str]) -> bytes | None:
+    """Return the payload if that key signed it."""
+    try:
+        payload = _JWS.decode_complete(text, key.key, algorithms)["payload"]
+    except jwt.PyJWTError:
+        return None
+    assert isinstance(payload, bytes)
+    return payload
+
+
+def _parse(payload: bytes) -> Payload:
+    try:
+        parsed = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise TokenInvalid("what it says is no JSON") from None
+    if not isinstance(parsed, dict):
+        raise TokenInvalid("what it says is no object")
+    return parsed
+
+
+class TokenVerifier:
+    """Verifies access tokens, and remembers which it has.
+
+    It never forgets a key: where keys change, make another one.
+    """
+
+    def __init__(
+        self,
+        keys: Keyring,
+        issuer: str,
+        service: str,
+        *,
+        algorithms: Iterable[str] = ALGORITHMS,
+        leeway: float = LEEWAY,
+        push_overwrites: bool = False,
+        clock: Clock = time.time,
+    ) -> None:
+        """Verify tokens from `issuer` for `service`.
+
+        `push_overwrites` is for the tokens of others, who have no word for moving a tag. Raises
+        ValueError for an algorithm that is none, or that signs with a shared secret.
+        """
+        self._algorithms = frozenset(algorithms)
+        if not self._algorithms or not self._algorithms <= ALGORITHMS:
+            raise ValueError(f"algorithms are among {', '.join(sorted(ALGORITHMS))}")
+        self._keys = keys
+        self._expected = Expected(issuer, service, leeway)
+        self._push_overwrites = push_overwrites
+        self._clock = clock
+        # By the digest, so that nothing in memory can be used as a token.
+        self._known: OrderedDict[bytes, tuple[Claims, float]] = OrderedDict()
+
+    def verify(self, text: str, now: float | None = None) -> Claims:
+        """Return what a token says, or raise `TokenInvalid`."""
+        now = self._clock() if now is None else now
+        digest = hashlib.sha256(text.encode(errors="replace")).digest()
+        known = self._known.get(digest)
+        if known is None:
+            known = self._verify(text, now)
+            self._remember(digest, known)
+        else:
+            self._known.move_to_end(digest)
+        claims, begins = known
+        self._expected.check_time(claims.expires, begins, now)
+        return claims
+
+    def _verify(self, text: str, now: float) -> tuple[Claims, float]:
+        payload = open_token(text, self._keys, _ACCESS_TYPES, self._algorithms, now)
+        expires = self._expected.check(payload, now)
+        try:
+            grants = parse_access(payload.get("access"))
+        except ScopeInvalid as error:
+            raise TokenInvalid(str(error)) from None
+        if self._push_overwrites:
+            grants = _with_overwrite(grants)
+        claims = Claims(text_of(payload, "sub"), grants, text_of(payload, "jti"), expires)
+        return claims, _moment(payload, "nbf") if "nbf" in payload else 0
+
+    def _remember(self, digest: bytes, known: tuple[Claims, float]) -> None:
+        self._known[digest] = known
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _with_overwrite(grants: Grants) -> Grants:
+    widened = {
+        name: actions | {Action.OVERWRITE} if Action.PUSH in actions else actions
+        for name, actions in grants.repositories.items()
+    }
+    return Grants(widened, grants.catalog)
+
+
+class TokenIssuer:
+    """Signs access tokens."""
+
+    def __init__(
+        self, key: SigningKey, issuer: str, lifetime: int = LIFETIME, clock: Clock = time.time
+    ) -> None:
+        """Sign with `key` as `issuer`; raise ValueError for a lifetime that is too short."""
+        if lifetime < SHORTEST_LIFETIME:
+            raise ValueError(f"a token lives for at least {SHORTEST_LIFETIME} seconds")
+        self.key = key
+        self._issuer = issuer
+        self._lifetime = lifetime
+        self._clock = clock
+
+    def sign(self, sub: str, grants: Grants, audience: str) -> Issued:
+        """Return a token by which `audience` lets `sub` do what is granted.
+
+        Raises ValueError if it would be longer than anybody accepts.
+        """
+        now = int(self._clock())
+        claims = {
+            **registered(self._issuer, sub, audience, now, self._lifetime),
+            "access": access_of(grants),
+        }
+        text = self.key.sign(claims, ACCESS_TYPE)
+        if len(text) > LONGEST:
+            raise ValueError("a token for all that is asked would be too long")
+        return Issued(text, self._lifetime, now)
+
+
+def registered(issuer: str, sub: str, audience: str, now: int, lifetime: int) -> dict[str, Any]:
+    """Return the claims that every token has (RFC 7519, section 4.1)."""
+    moments = {"iat": now, "nbf": now, "exp": now + lifetime}
+    return {"iss": issuer, "sub": sub, "aud": audience, "jti": uuid4().hex, **moments}

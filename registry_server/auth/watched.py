@@ -1,0 +1,75 @@
+"""A small file that an operator may change while the registry serves: users, rules, keys.
+
+It is looked at when it is needed, once a second at most. An edit that can't be used changes
+nothing, and the log says why once; nobody is locked out, nor let in, by a typing mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 1.0  # seconds between two looks
+_LARGEST = 16 << 20
+
+# What tells one state of a file from another: inode, length, last change of content and of inode.
+_State: TypeAlias = tuple[int, int, int, int]
+
+
+class Watched(Generic[T]):
+    """What a file says, as `parse` reads it: a value, or a ValueError that says why not."""
+
+    def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
+        """Read the file; raise OSError or ValueError when it can't be used (blocks)."""
+        self._path = path
+        self._parse = parse
+        self._state = _state(path)
+        self._value = parse(_read(path))
+        self._looked = time.monotonic()
+
+    async def now(self) -> T:
+        """Return what the file says, or said before it could not be used any more."""
+        if time.monotonic() - self._looked >= _PAUSE:
+            self._looked = time.monotonic()
+            await asyncio.to_thread(self._look)
+        return self._value
+
+    def _look(self) -> None:
+        try:
+            state = _state(self._path)
+            if state == self._state:
+                return
+            # Noted first: a file that is broken is complained of once, not every second.
+            self._state = state
+            self._value = self._parse(_read(self._path))
+        except OSError as error:
+            self._complain(error.strerror or str(error))
+        except ValueError as error:
+            self._complain(str(error))
+        else:
+            logger.info("%s was read anew", self._path)
+
+    def _complain(self, reason: str) -> None:
+        logger.error("%s can't be used, what it said before stays in force: %s", self._path, reason)
+
+
+def _state(path: Path) -> _State:
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError("it is larger than 16 MiB")
+    return content

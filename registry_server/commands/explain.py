@@ -1,0 +1,105 @@
+"""`registry-server explain`: whether somebody may do something, and which rule says so.
+
+    registry-server explain ann push team/app --config config.yml
+    registry-server explain anonymous catalog --config config.yml
+
+It asks the rules alone: nobody has to show a password, and no token takes anything away.
+
+Exit codes: 0 allowed; 1 denied; 2 the call or the configuration can't be used, or has no rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry_server.auth.access import NOBODY, Action, Actor, Decision, Policy
+from registry_server.auth.rules import CATALOG, parse_rules, policy_of
+from registry_server.auth.watched import Watched
+from registry_server.commands.common import FAILED, fail, load_or_fail
+from registry_server.config.access import Access
+from storage.errors import NameInvalid
+from storage.names import RepositoryName
+
+_NOBODY = ("-", "anonymous")
+_ACTIONS = (*(action.value for action in Action), CATALOG)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `actor` do `action` with `name`? Without an action: may they list repositories?"""
+
+    actor: Actor
+    action: Action | None = None
+    name: RepositoryName | None = None
+
+    @staticmethod
+    def parse(user: str, action: str, repository: str | None, groups: Iterable[str]) -> Question:
+        """Read a question; raise ValueError, or `NameInvalid`, when it can't be one."""
+        actor = NOBODY if user in _NOBODY else Actor(user, frozenset(groups))
+        if not user:
+            raise ValueError("USER is empty; who is not known is called anonymous")
+        if action == CATALOG:
+            return Question(actor)
+        if action not in _ACTIONS:
+            raise ValueError(f"{action!r} is not an action; these are: {', '.join(_ACTIONS)}")
+        if repository is None:
+            raise ValueError(f"name the repository: only {CATALOG} needs none")
+        return Question(actor, Action(action), RepositoryName.parse(repository))
+
+    def put_to(self, policy: Policy) -> Decision:
+        """Have the rules decide."""
+        if self.action is None or self.name is None:
+            return policy.decide_catalog(self.actor)
+        return policy.decide(self.actor, self.action, self.name)
+
+    def answered(self, decision: Decision) -> str:
+        """Write the decision as a line."""
+        verdict, may = ("allowed", "may") if decision.allowed else ("denied", "may not")
+        asked = "list repositories" if self.action is None else f"{self.action.value} {self.name}"
+        return f"{verdict}: {self.actor.name or 'anonymous'} {may} {asked}: {decision.rule}"
+
+
+def explain(
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="A name; anonymous or - for nobody known.")
+    ],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{', '.join(_ACTIONS)}.")],
+    repository: Annotated[
+        str | None,
+        typer.Argument(metavar="[REPOSITORY]", help="Not needed for catalog.", show_default=False),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The configuration.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="A group of USER's besides the configured; may be repeated."),
+    ] = None,
+) -> None:
+    """Say whether USER may do ACTION with REPOSITORY, and by which of the configured rules."""
+    try:
+        question = Question.parse(user, action, repository, group or [])
+    except (ValueError, NameInvalid) as error:
+        fail(str(error))
+    # The one place that reads the configured rules.
+    decision = question.put_to(read_policy(load_or_fail(config).settings.access))
+    typer.echo(question.answered(decision))
+    raise typer.Exit(0 if decision.allowed else FAILED)
+
+
+def read_policy(access: Access) -> Policy:
+    """Return the configured rules, as they are now; end the program when there are none."""
+    if not access.configured:
+        fail("no rules are configured: access has neither rules nor a file")
+    if access.file is None:
+        return policy_of(access)
+    try:
+        return asyncio.run(Watched(access.file, parse_rules).now())
+    except OSError as error:
+        fail(f"{access.file} can't be read: {error.strerror or error}")
+    except ValueError as error:
+        fail(f"{access.file} can't be used: {error}")

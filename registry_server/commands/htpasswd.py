@@ -1,0 +1,135 @@
+"""`registry-server htpasswd`: set the password of a user, or remove the user.
+
+Exit codes: 0 done; 1 there is no such user to remove, the file could not be written, or another
+line of it can't be used, which stays; 2 the name or the password can't be used.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry_server.commands.common import FAILED, fail
+
+# Bytes of a line on standard input: more than any password that is accepted.
+_LONGEST_LINE = 1024
+
+
+def htpasswd(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of name:hash lines.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who.")],
+    cost: Annotated[
+        int, typer.Option(min=4, max=17, help="Each one more doubles the time of a login.")
+    ] = 12,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the user instead.")] = False,
+) -> None:
+    """Set a user's password in FILE, which is made if need be. Safe while the registry serves.
+
+    The password is asked for twice, or is the first line of standard input if that is no terminal.
+    """
+    _check_name(name)
+    line = None if delete else f"{name}:".encode() + _hash(_password(), cost)
+    # The file itself, where the path is a link to it.
+    path = file.resolve()
+    try:
+        was_there = _edit(path, name, line)
+        trouble = _trouble(path)
+    except OSError as error:
+        fail(f"{file} can't be written: {error.strerror or error}", FAILED)
+    if delete and not was_there:
+        fail(f"{file} has no user of that name", FAILED)
+    if trouble:
+        fail(f"it is done, but no registry can use {file}: {trouble}", FAILED)
+
+
+def replaced(content: bytes, name: str, line: bytes | None) -> tuple[bytes, bool]:
+    """Return a file whose one entry for `name` is `line`, or none, and whether it had one.
+
+    Where the name has an entry the new one takes its place; other lines stay as they are.
+    """
+    kept: list[bytes] = []
+    was_there = False
+    for old in content.split(b"\n"):
+        if not _is_of(old, name):
+            kept.append(old)
+        elif not was_there:
+            was_there = True
+            kept += [] if line is None else [line]
+    if line is not None and not was_there:
+        # What follows the last newline is empty, or a line that has none.
+        kept[-1:] = [line, b""] if not kept[-1] else [kept[-1], line, b""]
+    return b"\n".join(kept), was_there
+
+
+def _is_of(line: bytes, name: str) -> bool:
+    entry, colon, _ = line.strip().partition(b":")
+    return bool(colon) and not entry.startswith(b"#") and entry == name.encode()
+
+
+def _edit(path: Path, name: str, line: bytes | None) -> bool:
+    """Change the file; return whether there was an entry of that name."""
+    from registry_server.auth.robots import edit_file
+
+    was_there = False
+
+    def edit(content: bytes) -> bytes | None:
+        nonlocal was_there
+        changed, was_there = replaced(content, name, line)
+        return changed if was_there or line is not None else None
+
+    edit_file(path, edit)
+    return was_there
+
+
+def _trouble(path: Path) -> str:
+    """Return why the file can't be used; nothing when it can."""
+    from registry_server.auth.htpasswd import parse_htpasswd
+
+    try:
+        parse_htpasswd(path.read_bytes() if path.exists() else b"")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _check_name(name: str) -> None:
+    from registry_server.auth.basic import has_controls
+
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        fail("the name of a user is UTF-8")
+    if not name or ":" in name or has_controls(name):
+        fail("the name of a user is not empty, and has no colon and no control characters")
+    if name != name.strip() or name.startswith("#"):
+        fail("the name of a user has no space around it, and does not begin with #")
+
+
+def _password() -> str:
+    """Ask for the password on a terminal, or read a line."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    line = sys.stdin.buffer.readline(_LONGEST_LINE)
+    try:
+        return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError:
+        fail("the password is not UTF-8")
+
+
+def _hash(password: str, cost: int) -> bytes:
+    import bcrypt
+
+    from registry_server.auth.basic import has_controls
+    from registry_server.auth.htpasswd import LONGEST_PASSWORD
+
+    if not password:
+        fail("the password is empty")
+    if has_controls(password):
+        fail("the password has control characters, which no client can send")
+    shown = password.encode("utf-8", "surrogateescape")
+    if len(shown) > LONGEST_PASSWORD:
+        fail(f"the password is longer than {LONGEST_PASSWORD} bytes, all that bcrypt looks at")
+    return bcrypt.hashpw(shown, bcrypt.gensalt(cost))

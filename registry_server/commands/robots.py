@@ -1,0 +1,137 @@
+"""`registry-server robots`: make, list and revoke the keys of machines.
+
+Exit codes: 0 done; 1 there is a robot of that name, or none to revoke, or the file of the robots
+can't be read or written; 2 the call or the configuration can't be used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from registry_server.commands.arguments import ConfigOption
+from registry_server.commands.common import FAILED, RootFolder, fail, settings_of_storage
+from registry_server.config.durations import parse_duration_with_unit
+
+if TYPE_CHECKING:
+    from registry_server.auth.robots import Robot, RobotStore
+
+robots = typer.Typer(
+    name="robots",
+    help="Make, list and revoke the keys of machines. Safe while the registry serves.",
+    no_args_is_help=True,
+)
+
+_DAYS = re.compile(r"([0-9]{1,5})d", re.ASCII)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The robot logs in as robot:NAME.")]
+
+
+@robots.command()
+def create(
+    name: Name,
+    expires: Annotated[
+        str | None, typer.Option(help="After how long, as 90d or 12h; else never.")
+    ] = None,
+    description: Annotated[str, typer.Option(help="What it is for, in one line.")] = "",
+    config: ConfigOption = None,
+    root: RootFolder = None,
+) -> None:
+    """Make a robot and print its secret, which can't be shown again."""
+    from registry_server.auth.robots import RobotExists, check_description, check_robot_name
+
+    try:
+        check_robot_name(name)
+        check_description(description)
+        ends = None if expires is None else _end(expires)
+    except ValueError as error:
+        fail(str(error))
+    with _storing(config, root) as store:
+        try:
+            secret = store.create(name, ends, description)
+        except (RobotExists, ValueError) as error:
+            fail(str(error), FAILED)
+    typer.echo(f"robot:{name} (or robot${name}) logs in with this, shown only now:", err=True)
+    typer.echo(secret)
+
+
+@robots.command("list")
+def list_robots(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
+    ] = False,
+    config: ConfigOption = None,
+    root: RootFolder = None,
+) -> None:
+    """List the robots, one line each: name, made, expires, what for."""
+    with _storing(config, root) as store:
+        listed = store.list()
+    if as_json:
+        typer.echo(json.dumps({"robots": [_plain(robot) for robot in listed]}, indent=2))
+        return
+    for robot in listed:
+        typer.echo(_line(robot, datetime.now(UTC)))
+
+
+@robots.command()
+def revoke(name: Name, config: ConfigOption = None, root: RootFolder = None) -> None:
+    """Remove a robot; servers refuse it within two seconds."""
+    with _storing(config, root) as store:
+        if not store.revoke(name):
+            fail("there is no robot of that name", FAILED)
+
+
+@contextmanager
+def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
+    """Give the robots of the configured root; end the program when they can't be worked with."""
+    from registry_server.auth.robots import RobotsDamaged, RobotStore, robots_file
+
+    folder = settings_of_storage(config, root).storage.filesystem.rootdirectory
+    path = robots_file(folder)
+    try:
+        yield RobotStore(path)
+    except RobotsDamaged as error:
+        fail(str(error), FAILED)
+    except OSError as error:
+        fail(f"{path} can't be worked with: {error.strerror or error}", FAILED)
+
+
+def _end(text: str) -> datetime:
+    days = _DAYS.fullmatch(text)
+    try:
+        after = timedelta(days=int(days[1])) if days else parse_duration_with_unit(text)
+    except ValueError:
+        raise ValueError(f"--expires {text!r} must be a duration, such as 90d or 12h") from None
+    if after < timedelta(seconds=1):
+        raise ValueError(f"--expires {text!r} must be a second at least")
+    return datetime.now(UTC) + after
+
+
+def _plain(robot: Robot) -> dict[str, str | None]:
+    from registry_server.auth.robots import format_moment
+
+    return {
+        "name": robot.login,
+        "created": format_moment(robot.created),
+        "expires": None if robot.expires is None else format_moment(robot.expires),
+        "description": robot.description,
+    }
+
+
+def _line(robot: Robot, now: datetime) -> str:
+    from registry_server.auth.robots import format_moment
+
+    if robot.expires is None:
+        ends = "never expires"
+    else:
+        verb = "expired" if robot.is_expired(now) else "expires"
+        ends = f"{verb} {format_moment(robot.expires)}"
+    made = f"{robot.login} created {format_moment(robot.created)} {ends}"
+    return f"{made} {robot.description}".rstrip()

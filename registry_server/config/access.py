@@ -1,0 +1,137 @@
+"""`access`: the rules that say who may do what with which repositories.
+
+What rules mean together is decided in `registry_server.auth.rules`; here is what each may say. A
+rule that could never match what it was written for is refused: were it a rule that denies, a
+typing mistake would let somebody in.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from registry_server.config.section import Section
+from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
+
+EVERYBODY = "*"
+_LONGEST = 255
+
+# Nothing that no repository's name could have, and no wildcard that only looks like one.
+_PART = re.compile(r"[a-z0-9*?](?:[a-z0-9._*?-]*[a-z0-9*?])?", re.ASCII)
+
+Action = Literal["pull", "push", "overwrite", "delete", "catalog", "*"]
+
+
+def _glob(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ValueError(f"must be a glob of at most {_LONGEST} characters")
+    for part in text.split("/"):
+        if part not in ("**", "{user}"):
+            _check_part(part)
+    return text
+
+
+def _check_part(part: str) -> None:
+    if "**" in part:
+        raise ValueError("must have ** alone between slashes, as in team/**")
+    if "{" in part or "}" in part:
+        raise ValueError("must have {user} alone between slashes, as in home/{user}/**")
+    if _PART.fullmatch(part) is None:
+        raise ValueError("must be a glob of names of repositories, such as team/** or library/*")
+
+
+def _user(text: str) -> str:
+    if not text or len(text) > _LONGEST or not text.isprintable() or text != text.strip():
+        raise ValueError("must be a name: printable, without spaces around it, and not empty")
+    return text
+
+
+def _name(text: str) -> str:
+    if text == EVERYBODY:
+        raise ValueError('must be a name: for everybody who is known, a rule has users: ["*"]')
+    return _user(text)
+
+
+def _groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for group in groups:
+        _name(group)
+    return groups
+
+
+Glob = Annotated[str, AfterValidator(_glob)]
+User = Annotated[str, AfterValidator(_user)]
+Name = Annotated[str, AfterValidator(_name)]
+Groups = Annotated[dict[str, tuple[Name, ...]], AfterValidator(_groups)]
+
+
+class Rule(Section):
+    """`access.rules[]`: what some callers may, and must not, do with some repositories.
+
+    `actions` is None when the rule does not say: such a rule only denies.
+    """
+
+    repositories: tuple[Glob, ...] = ("**",)
+    users: tuple[User, ...] = ()
+    groups: tuple[Name, ...] = ()
+    anonymous: bool = False
+    actions: tuple[Action, ...] | None = None
+    deny: tuple[Action, ...] = ()
+
+    # Lists that are written and empty are no mistake: perhaps the last user was just taken out,
+    # and to refuse that would leave the rules in force in which they still are.
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set & {"users", "groups", "anonymous"}:
+            raise ValueError("needs users, groups or anonymous: true")
+        if not self.model_fields_set & {"actions", "deny"}:
+            raise ValueError("needs actions or deny")
+        return self
+
+
+class RulesFile(Section):
+    """What stands in the file that `access.file` names."""
+
+    groups: Groups = Field(default_factory=dict)
+    rules: tuple[Rule, ...]
+
+
+class IssuedTokens(Section):
+    """`access.tokens`: the tokens this registry gives itself where rules decide.
+
+    `realm` is where clients get them, found out for each request if empty. `key` is a private key
+    in PEM; without one it is made in the root and kept there.
+    """
+
+    realm: BaseUrl = ""
+    service: str = "registry"
+    issuer: str = "registry-server"
+    key: FilePath | None = None
+    lifetime: TokenLifetime = timedelta(minutes=5)
+
+
+class Access(Section):
+    """`access`: `groups` and `rules`, or the `file` they are in; and tokens that say so.
+
+    Without rules, which is another thing than an empty list of them, nothing is decided by rules.
+    With `certificates` the common name of a client's certificate is its user's name.
+    """
+
+    file: FilePath | None = None
+    groups: Groups = Field(default_factory=dict)
+    rules: tuple[Rule, ...] | None = None
+    tokens: IssuedTokens = IssuedTokens()
+    certificates: bool = False
+
+    @property
+    def configured(self) -> bool:
+        """Whether rules decide: what none of them grants is refused then."""
+        return self.file is not None or self.rules is not None
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if self.file is not None and (self.groups or self.rules is not None):
+            raise ValueError("has a file, so groups and rules must be in there")
+        if self.groups and not self.configured:
+            raise ValueError("has groups, and no rules that could name them")
+        return self

@@ -1,0 +1,44 @@
+"""`auth`: who the callers are, in distribution's schema; what they may do is `access`."""
+
+from registry_server.config.section import Section
+from registry_server.config.values import FilePath
+
+
+class NoAuth(Section):
+    """`auth: none`: the same as no `auth` at all."""
+
+
+class SillyAuth(Section):
+    """`auth.silly`: accepts any credentials."""
+
+    realm: str = ""
+    service: str = ""
+
+
+class TokenAuth(Section):
+    """`auth.token`: tokens from an issuer elsewhere, and what they are verified with."""
+
+    realm: str = ""
+    service: str = ""
+    issuer: str = ""
+    rootcertbundle: FilePath | None = None
+    jwks: FilePath | None = None
+    signingalgorithms: tuple[str, ...] = ()
+    autoredirect: bool = False
+    autoredirectpath: str = ""
+
+
+class HtpasswdAuth(Section):
+    """`auth.htpasswd`: users and passwords from a file, which is watched."""
+
+    realm: str = ""
+    path: FilePath | None = None
+
+
+class Auth(Section):
+    """`auth`: who may use the registry."""
+
+    none: NoAuth | None = None
+    silly: SillyAuth | None = None
+    token: TokenAuth | None = None
+    htpasswd: HtpasswdAuth | None = None

@@ -1,0 +1,65 @@
+"""Wiring of access: from settings to who decides, and to where tokens are had.
+
+| configured        | who is known              | what they may do      | a 401 asks for          |
+|-------------------|---------------------------|-----------------------|-------------------------|
+| nothing           | nobody                    | everything            |                         |
+| `auth.htpasswd`   | users of the file         | everything            | a name and a password   |
+| `auth.token`      | who brings a token        | what the token grants | a token from its issuer |
+| `access` (rules)  | users, robots, and tokens | what rules grant      | a token from here       |
+| both of the last  | who brings a token        | what both grant       | a token from its issuer |
+
+What all but the first need takes a quarter of a second to import, so `guarded` is imported by who
+needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from registry_server.auth.access import AccessController, OpenAccess
+from registry_server.config import Settings
+from registry_server.v2.urls import Urls
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Who decides, and the endpoints that come with it."""
+
+    access: AccessController
+    routes: tuple[Route, ...] = ()
+
+
+def make_guard(settings: Settings, urls: Urls) -> Guard:
+    """Assemble what the settings ask for; files are read, and watched from then on.
+
+    Raises OSError or ValueError for one that can't be used. A signing key is made if there is none.
+    """
+    if not _is_guarded(settings):
+        return Guard(OpenAccess())
+    from registry_server import guarded
+
+    access, routes = guarded.assemble(settings, urls)
+    return Guard(access, routes)
+
+
+def check(settings: Settings) -> None:
+    """Read every file that `make_guard` would, and make none; raise OSError or ValueError."""
+    if _is_guarded(settings):
+        from registry_server import guarded
+
+        guarded.check(settings)
+
+
+def prepare(settings: Settings) -> None:
+    """Do as `check`, and make the key that signs tokens if one is needed and there is none."""
+    if _is_guarded(settings):
+        from registry_server import guarded
+
+        guarded.prepare(settings)
+
+
+def _is_guarded(settings: Settings) -> bool:
+    auth = settings.auth
+    return auth.token is not None or auth.htpasswd is not None or settings.access.configured

@@ -1,0 +1,167 @@
+"""Access that is configured, assembled; `guard` has the table of what comes of what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from starlette.requests import HTTPConnection
+from starlette.routing import Route
+
+from registry_server.auth.access import AccessController, Credentials, Policy
+from registry_server.auth.authenticator import HeaderAuthenticator
+from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
+from registry_server.auth.controller import RuledAccess
+from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
+from registry_server.auth.keys import (
+    Keyring,
+    SigningKey,
+    load_or_create_signing_key,
+    load_signing_key,
+    parse_certificates,
+    parse_jwks,
+)
+from registry_server.auth.known import AnyoneKnown
+from registry_server.auth.refresh import RefreshTokens
+from registry_server.auth.robots import RobotKeys, RobotsFile
+from registry_server.auth.rules import parse_rules, policy_of
+from registry_server.auth.token_server import TokenServer
+from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
+from registry_server.auth.watched import Watched
+from registry_server.config import Settings
+from registry_server.config.auth import TokenAuth
+from registry_server.v2.urls import Urls
+from storage.paths import ACCESS
+
+_KEY = "token-key.pem"
+_ROBOTS = "robots.json"
+TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
+JWKS_PATH = "/auth/jwks"
+
+
+# Who decides, and the endpoints that come with it.
+_Guard: TypeAlias = tuple[AccessController, tuple[Route, ...]]
+
+
+def robots_file(settings: Settings) -> Path:
+    """Return where the keys of robots are kept."""
+    return settings.storage.filesystem.rootdirectory / ACCESS / _ROBOTS
+
+
+def assemble(settings: Settings, urls: Urls) -> _Guard:
+    """Do as `guard.make_guard`, where something is configured."""
+    if settings.auth.token is not None:
+        return _by_tokens(settings, settings.auth.token)
+    if settings.access.configured:
+        return _by_rules(settings, urls)
+    assert settings.auth.htpasswd is not None
+    challenges = BasicChallenges(settings.auth.htpasswd.realm)
+    authenticator = HeaderAuthenticator(_users(settings), None, challenges)
+    return RuledAccess(authenticator, _rules(settings), challenges), ()
+
+
+def check(settings: Settings) -> None:
+    """Do as `guard.check`."""
+    _users(settings)
+    _rules(settings)
+    if settings.auth.token is not None:
+        _verifier(settings.auth.token)
+    elif settings.access.tokens.key is not None:
+        load_signing_key(settings.access.tokens.key)
+
+
+def prepare(settings: Settings) -> None:
+    """Do as `guard.prepare`."""
+    check(settings)
+    if settings.access.configured and settings.auth.token is None:
+        _signing_key(settings)
+
+
+def _users(settings: Settings) -> list[HtpasswdUsers]:
+    htpasswd = settings.auth.htpasswd
+    if htpasswd is None or htpasswd.path is None:
+        return []
+    return [HtpasswdUsers(watch_htpasswd(htpasswd.path))]
+
+
+def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
+    access = settings.access
+    if access.file is not None:
+        return Watched(access.file, parse_rules).now
+    policy: Policy = policy_of(access) if access.configured else AnyoneKnown()
+
+    async def same() -> Policy:
+        return policy
+
+    return same
+
+
+def _by_tokens(settings: Settings, token: TokenAuth) -> _Guard:
+    challenges = BearerChallenges(lambda _: token.realm, token.service)
+    authenticator = HeaderAuthenticator((), _verifier(token), challenges)
+    return RuledAccess(authenticator, _rules(settings), challenges), ()
+
+
+def _verifier(token: TokenAuth) -> TokenVerifier:
+    roots = parse_certificates(_content(token.rootcertbundle)) if token.rootcertbundle else ()
+    keys = parse_jwks(_content(token.jwks)) if token.jwks else ()
+    return TokenVerifier(
+        Keyring.of(keys, roots),
+        token.issuer,
+        token.service,
+        algorithms=token.signingalgorithms or ALGORITHMS,
+        push_overwrites=True,
+    )
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _by_rules(settings: Settings, urls: Urls) -> _Guard:
+    tokens, users = settings.access.tokens, _users(settings)
+    key, rules = _signing_key(settings), _rules(settings)
+    credentials: list[Credentials] = [*users, RobotKeys(RobotsFile(robots_file(settings)))]
+    verifier = TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service)
+
+    def realm(connection: HTTPConnection) -> str:
+        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
+
+    challenges: Challenges = BearerChallenges(realm, tokens.service)
+    authenticator = HeaderAuthenticator(
+        credentials, verifier, challenges, certificates=settings.access.certificates
+    )
+    server = TokenServer(
+        TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds())),
+        RefreshTokens(key, tokens.issuer, tokens.service, _generation(users)),
+        credentials,
+        rules,
+        tokens.service,
+    )
+    return RuledAccess(authenticator, rules, challenges), _routes(server)
+
+
+def _routes(server: TokenServer) -> tuple[Route, ...]:
+    return (
+        Route(TOKEN_PATH, server.get, methods=["GET"]),
+        Route(TOKEN_PATH, server.post, methods=["POST"]),
+        Route(JWKS_PATH, server.jwks, methods=["GET"]),
+    )
+
+
+def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | None]]:
+    async def generation(name: str) -> str | None:
+        return await users[0].generation(name) if users else None
+
+    return generation
+
+
+def _signing_key(settings: Settings) -> SigningKey:
+    if settings.access.tokens.key is not None:
+        return load_signing_key(settings.access.tokens.key)
+    folder = settings.storage.filesystem.rootdirectory / ACCESS
+    if not folder.is_dir():
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    return load_or_create_signing_key(folder / _KEY)

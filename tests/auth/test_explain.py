@@ -1,0 +1,112 @@
+"""`registry-server explain`: what the rules say, and which of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from registry_server.auth.access import NOBODY
+from registry_server.commands.explain import Question, read_policy
+from registry_server.config.access import Access
+from storage.errors import NameInvalid
+
+RULES = """
+groups: {developers: [bob]}
+rules:
+  - {repositories: [team/**], users: [ann], groups: [developers], actions: [push, catalog]}
+  - {anonymous: true, actions: [pull]}
+  - {repositories: [team/**], users: ["*"], deny: [overwrite]}
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Access:
+    """Configure a file of rules."""
+    path = tmp_path / "rules.yml"
+    path.write_text(RULES)
+    return Access(file=path)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("ann push team/app", "allowed: ann may push team/app: rules[0] (team/**)"),
+        ("bob push team/app", "allowed: bob may push team/app: rules[0] (team/**)"),
+        (
+            "eve push team/app",
+            "denied: eve may not push team/app: rules[1] (**) does not grant push",
+        ),
+        ("ann overwrite team/a", "denied: ann may not overwrite team/a: rules[2] (team/**) denies"),
+        ("anonymous pull x", "allowed: anonymous may pull x: rules[1] (**)"),
+        ("- pull x", "allowed: anonymous may pull x: rules[1] (**)"),
+        ("ann catalog", "allowed: ann may list repositories: rules[0]"),
+        ("- catalog", "denied: anonymous may not list repositories: no rule grants catalog"),
+    ],
+)
+def test_it_says_whether_and_why(rules: Access, words: str, line: str) -> None:
+    """The line has the verdict, the question and the rule."""
+    user, action, *names = words.split()
+    question = Question.parse(user, action, names[0] if names else None, [])
+    decision = question.put_to(read_policy(rules))
+    assert question.answered(decision).startswith(line)
+    assert decision.allowed == line.startswith("allowed")
+
+
+def test_groups_may_be_given(rules: Access) -> None:
+    """A group that only credentials would tell is taken on trust; nobody known has none."""
+    policy = read_policy(rules)
+    assert Question.parse("eve", "push", "team/app", ["developers"]).put_to(policy).allowed
+    assert Question.parse("-", "push", "team/app", ["developers"]).actor == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("user", "action", "repository", "reason"),
+    [
+        ("ann", "pul", "team/app", "'pul' is not an action; these are: pull, push, overwrite,"),
+        ("ann", "*", "team/app", "'*' is not an action"),
+        ("ann", "pull", None, "name the repository: only catalog needs none"),
+        ("", "pull", "team/app", "USER is empty"),
+    ],
+)
+def test_what_is_no_question_is_refused(
+    user: str, action: str, repository: str | None, reason: str
+) -> None:
+    """One line says what is wrong with the call."""
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        Question.parse(user, action, repository, [])
+
+
+def test_a_repository_must_have_a_name() -> None:
+    """Names are read by the grammar of the spec."""
+    with pytest.raises(NameInvalid):
+        Question.parse("ann", "pull", "Team/App", [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("rules: [{}]", "needs users, groups or anonymous"), (None, "can't be read: No such file")],
+)
+def test_rules_that_can_not_be_read_end_the_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, reason: str
+) -> None:
+    """The exit code is 2, and one line names the file and the reason."""
+    path = tmp_path / "rules.yml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(typer.Exit) as caught:
+        read_policy(Access(file=path))
+    assert caught.value.exit_code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"registry-server: {path} ")
+    assert reason in line
+
+
+def test_without_rules_there_is_nothing_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    """No rules are not rules that deny; the exit code is 2."""
+    with pytest.raises(typer.Exit) as caught:
+        read_policy(Access())
+    assert caught.value.exit_code == 2
+    assert "no rules are configured" in capsys.readouterr().err

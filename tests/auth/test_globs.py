@@ -1,0 +1,180 @@
+"""A glob matches whole names part by part, and is ranked by how specific it is."""
+
+from __future__ import annotations
+
+import re
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from registry_server.auth import globs
+from registry_server.auth.globs import Glob
+from storage.errors import NameInvalid
+from storage.names import RepositoryName
+
+NAMES = st.from_regex(r"[ab]{1,3}(/[ab]{1,3}){0,4}", fullmatch=True)
+PARTS = st.one_of(st.just("**"), st.just("*"), st.from_regex(r"[ab*?]{1,4}", fullmatch=True))
+GLOBS = (
+    st.lists(PARTS, min_size=1, max_size=5)
+    .filter(lambda parts: all(part == "**" or "**" not in part for part in parts))
+    .map("/".join)
+)
+COMPONENTS = st.from_regex(r"[a-z0-9]{1,3}([._-][a-z0-9]{1,3})?", fullmatch=True)
+
+
+def matches(glob: str, name: str, user: str = "") -> bool:
+    """Hold a glob, as it is for a user, against a name."""
+    bound = Glob.parse(glob).bound(user)
+    return bound is not None and bound.matches(name.split("/"))
+
+
+def naive(glob: list[str], name: list[str]) -> bool:
+    """Say what a glob matches by trying everything, the shortest way to write it down."""
+    if not glob:
+        return not name
+    if glob[0] != "**":
+        return bool(name) and _naive_part(glob[0], name[0]) and naive(glob[1:], name[1:])
+    if len(glob) == 1:
+        return bool(name)
+    return any(naive(glob[1:], name[taken:]) for taken in range(len(name) + 1))
+
+
+def _naive_part(glob: str, part: str) -> bool:
+    if not glob:
+        return not part
+    if glob[0] == "*":
+        return any(_naive_part(glob[1:], part[taken:]) for taken in range(len(part) + 1))
+    return bool(part) and glob[0] in ("?", part[0]) and _naive_part(glob[1:], part[1:])
+
+
+@pytest.mark.parametrize(
+    ("glob", "matching", "others"),
+    [
+        ("**", "a a/b a/b/c", ""),
+        ("**/**", "a a/b a/b/c", ""),
+        ("*", "a abc", "a/b"),
+        ("*/*", "a/b", "a a/b/c"),
+        ("team/**", "team/a team/a/b", "team teams team-a/b a/team/b"),
+        ("team/**/**", "team/a team/a/b", "team"),
+        ("library/*", "library/a", "library library/a/b library-a/b"),
+        ("**/app", "app a/app a/b/app", "a/apps app/a"),
+        ("a/**/b", "a/b a/x/b a/x/y/b a/b/b", "a b a/b/c"),
+        ("a/**/b/**", "a/b/c a/x/b/c", "a/b a/x/b"),
+        ("a?c", "abc a-c", "ac abbc a/c"),
+        ("a*", "a ab abc", "a/b ba"),
+        ("*-*", "a-b a--b", "ab a/b-c"),
+        ("a.c", "a.c", "abc"),
+    ],
+)
+def test_what_is_matched(glob: str, matching: str, others: str) -> None:
+    """Stars stay within a part, double stars do not, and all else is literal."""
+    assert [name for name in matching.split() if not matches(glob, name)] == []
+    assert [name for name in others.split() if matches(glob, name)] == []
+
+
+@given(glob=GLOBS, name=NAMES)
+def test_it_is_what_trying_everything_finds(glob: str, name: str) -> None:
+    """No name is matched that should not be, and none is missed."""
+    assert matches(glob, name) == naive(glob.split("/"), name.split("/"))
+
+
+@given(glob=NAMES, name=NAMES)
+def test_without_wildcards_only_the_name_itself_is_matched(glob: str, name: str) -> None:
+    """A glob that is a name matches that name and no other."""
+    assert matches(glob, glob)
+    assert matches(glob, name) == (glob == name)
+
+
+@given(glob=GLOBS, name=NAMES)
+def test_nothing_is_more_specific_than_the_name(glob: str, name: str) -> None:
+    """Every other glob that matches a name ranks below the name itself."""
+    assume(glob != name and matches(glob, name))
+    assert Glob.parse(glob).rank < Glob.parse(name).rank
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "** */* library/** library/* library/a* library/app",
+        "** * a* a? ab",
+        "** **/a a",
+        "**/a/b a/b",
+        "team*/** team/** team/*/** team/app/**",
+    ],
+)
+def test_the_more_specific_ranks_higher(order: str) -> None:
+    """What has more literal characters, then fewer and narrower wildcards."""
+    ranks = [Glob.parse(glob).rank for glob in order.split()]
+    assert ranks == sorted(set(ranks))
+
+
+@pytest.mark.parametrize(("one", "other"), [("**/**", "**"), ("a/**/**", "a/**"), ("a*b", "b*a")])
+def test_some_are_equally_specific(one: str, other: str) -> None:
+    """A doubled `**` adds nothing, and where the literal characters stand does not count."""
+    assert Glob.parse(one).rank == Glob.parse(other).rank
+
+
+@pytest.mark.parametrize(
+    "user", ["", "*", "**", "?", "a/b", "..", ".", "Ann", "robot:ci", "{user}"]
+)
+@pytest.mark.parametrize("glob", ["home/{user}/**", "{user}", "**/{user}/**"])
+def test_a_user_who_can_be_no_part_has_no_place(glob: str, user: str) -> None:
+    """A user's name never widens a glob: what is no part of a name matches nothing."""
+    assert Glob.parse(glob).bound(user) is None
+
+
+def test_the_user_must_be_filled_in() -> None:
+    """A glob in which nobody was put matches no name."""
+    with pytest.raises(NameInvalid):
+        RepositoryName.parse("home/{user}")
+    assert not Glob.parse("home/{user}").matches(["home", "user"])
+
+
+@given(user=COMPONENTS, other=COMPONENTS, rest=COMPONENTS)
+def test_no_user_reaches_the_place_of_another(user: str, other: str, rest: str) -> None:
+    """`{user}` is the caller's own name, whole."""
+    assert matches("home/{user}/**", f"home/{other}/{rest}", user) == (user == other)
+    assert matches("home/{user}", f"home/{other}", user) == (user == other)
+
+
+def test_what_was_filled_in_counts_and_is_shown_as_written() -> None:
+    """Filled in it is as specific as if the name had been written, and its text stays."""
+    bound = Glob.parse("home/{user}/**").bound("ann")
+    assert bound is not None
+    assert bound.rank == Glob.parse("home/ann/**").rank
+    assert bound.text == "home/{user}/**"
+
+
+@pytest.mark.parametrize(
+    ("glob", "name"),
+    [
+        ("/".join(["**", "a"] * 60), "/".join("a" * 100 + "b")),
+        ("/".join(["**", "a*"] * 50 + ["b"]), "/".join(["aa"] * 80)),
+        ("/".join(["**"] * 80 + ["b"]), "/".join("a" * 120)),
+        ("*a" * 120 + "b", "a" * 250),
+        ("/".join(["**", "*a*a*b"] * 25), "/".join(["a" * 24] * 10)),
+    ],
+)
+def test_no_glob_takes_long(monkeypatch: pytest.MonkeyPatch, glob: str, name: str) -> None:
+    """Steps are at most the product of the lengths, where trying everything never ends."""
+    steps = 0
+    fits = globs._character_fits
+
+    def counted(pattern: str, character: str) -> bool:
+        nonlocal steps
+        steps += 1
+        return fits(pattern, character)
+
+    monkeypatch.setattr(globs, "_character_fits", counted)
+    RepositoryName.parse(name)
+    assert not matches(glob, name)
+    assert steps <= len(glob) * len(name)
+
+
+@given(text=st.text(alphabet=string.printable, max_size=12), name=NAMES)
+def test_no_text_is_a_regular_expression(text: str, name: str) -> None:
+    """Whatever is written: without wildcards and places for users it matches only itself."""
+    assume(not re.search(r"[*?]|\{user\}", text))
+    assert matches(text, name) == (text == name)

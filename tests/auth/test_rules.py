@@ -1,0 +1,327 @@
+"""Rules decide: a denial wins, then the most specific grant, and all else is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from registry_server.auth.access import NOBODY, Action, Actor, Decision
+from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
+from registry_server.config.access import Access
+from storage.names import RepositoryName
+
+Written = dict[str, Any]
+
+ANN, BOB = Actor("ann"), Actor("bob")
+ROBOT = Actor("robot:ci")
+EVERYBODY = (ANN, BOB, ROBOT, NOBODY, Actor("eve", frozenset({"guests"})))
+ACTIONS = ("pull", "push", "overwrite", "delete")
+NAMES = ("team", "team/app", "team/app/sub", "library/x", "home/ann/x", "home/bob/x")
+
+_WORDS = st.lists(st.sampled_from([*ACTIONS, "catalog", "*"]), max_size=3)
+_GLOBS = ("**", "*", "team/**", "team/*", "team/app", "**/app/**", "library/?", "home/{user}/**")
+_WHO = st.fixed_dictionaries(
+    {
+        "users": st.lists(st.sampled_from(["ann", "bob", "robot:ci", "*"]), max_size=2),
+        "groups": st.lists(st.sampled_from(["developers", "guests"]), max_size=1),
+        "anonymous": st.booleans(),
+    },
+    optional={"repositories": st.lists(st.sampled_from(_GLOBS), max_size=3)},
+)
+_GRANTS = st.fixed_dictionaries({"actions": _WORDS}, optional={"deny": _WORDS})
+_DENIES = st.fixed_dictionaries({"deny": _WORDS})
+
+
+def _both(who: Written, what: Written) -> Written:
+    return {**who, **what}
+
+
+RULES = st.builds(_both, _WHO, st.one_of(_GRANTS, _DENIES))
+DENIALS = st.builds(_both, _WHO, _DENIES)
+GROUPS = st.fixed_dictionaries(
+    {}, optional={"developers": st.lists(st.sampled_from(["ann", "bob"]), max_size=2)}
+)
+
+
+def policy(*rules: Written, groups: Written | None = None) -> RulesPolicy:
+    """Make a policy of rules as they are written."""
+    return policy_of(Access.model_validate({"rules": rules, "groups": groups or {}}))
+
+
+def decision(of: RulesPolicy, actor: Actor, action: str, name: str) -> Decision:
+    """Ask a policy."""
+    if action == "catalog":
+        return of.decide_catalog(actor)
+    return of.decide(actor, Action(action), RepositoryName.parse(name))
+
+
+def allowed(of: RulesPolicy, actor: Actor, name: str) -> str:
+    """Return what an actor may do with a repository."""
+    return " ".join(action for action in ACTIONS if decision(of, actor, action, name).allowed)
+
+
+def everything_allowed(of: RulesPolicy) -> set[tuple[str, str, str]]:
+    """Return all that a policy allows to anybody."""
+    asked = [(action, name) for action in ACTIONS for name in NAMES] + [("catalog", "")]
+    return {
+        (actor.name, action, name)
+        for actor in EVERYBODY
+        for action, name in asked
+        if decision(of, actor, action, name).allowed
+    }
+
+
+def test_without_rules_everything_is_refused() -> None:
+    """An empty list allows nothing to anybody."""
+    assert everything_allowed(policy()) == set()
+    assert decision(policy(), ANN, "pull", "team/app") == Decision(False, "no rule applies")
+
+
+def test_a_rule_is_about_those_it_names() -> None:
+    """A user by name, a group by its members or by what the credentials say, everybody known."""
+    users = policy({"users": ["ann", "robot:ci"], "actions": ["pull"]})
+    assert [allowed(users, who, "a") for who in (ANN, BOB, ROBOT, NOBODY)] == [
+        "pull", "", "pull", "",
+    ]  # fmt: skip
+    known = policy({"users": ["*"], "actions": ["pull"]})
+    assert [allowed(known, who, "a") for who in (BOB, ROBOT, NOBODY)] == ["pull", "pull", ""]
+    group = policy({"groups": ["dev"], "actions": ["pull"]}, groups={"dev": ["ann"]})
+    members = (ANN, BOB, Actor("bob", frozenset({"dev"})), Actor("", frozenset({"dev"})))
+    assert [allowed(group, who, "a") for who in members] == ["pull", "", "pull", ""]
+
+
+def test_what_everybody_may_those_who_are_known_may_too() -> None:
+    """`anonymous` leaves nobody out."""
+    anybody = policy({"anonymous": "true", "actions": ["pull"]})
+    assert [allowed(anybody, who, "a") for who in (ANN, ROBOT, NOBODY)] == ["pull"] * 3
+
+
+def test_no_action_includes_another() -> None:
+    """Who may push may neither overwrite, nor pull, nor delete; a star is all of them."""
+    assert allowed(policy({"users": ["*"], "actions": ["push"]}), ANN, "a") == "push"
+    assert allowed(policy({"users": ["*"], "actions": ["*"]}), ANN, "a") == " ".join(ACTIONS)
+
+
+def test_a_denial_wins_however_short_its_glob() -> None:
+    """Neither a longer match nor a name beats it."""
+    rules = policy(
+        {"repositories": ["team/app"], "users": ["ann"], "actions": ["*"]},
+        {"repositories": ["**"], "users": ["*"], "deny": ["overwrite", "delete"]},
+    )
+    assert allowed(rules, ANN, "team/app") == "pull push"
+    said = decision(rules, ANN, "overwrite", "team/app")
+    assert said == Decision(False, "access.rules[1] (**) denies overwrite")
+
+
+def test_the_most_specific_grant_replaces_the_others() -> None:
+    """More is not the sum: what the longest match does not grant is refused."""
+    rules = policy(
+        {"users": ["*"], "actions": ["*"]},
+        {"repositories": ["**", "library/*"], "anonymous": "true", "actions": ["pull"]},
+        {"repositories": ["secret/**"], "anonymous": "true", "actions": []},
+    )
+    assert allowed(rules, ANN, "library/x") == "pull"
+    assert allowed(rules, ANN, "team/app") == " ".join(ACTIONS)
+    assert allowed(rules, ANN, "secret/x") == ""
+    assert decision(rules, ANN, "push", "library/x").rule == (
+        "access.rules[1] (library/*) does not grant push, "
+        "and is more specific than access.rules[0] (**)"
+    )
+    assert decision(rules, ANN, "pull", "library/x").rule == "access.rules[1] (library/*)"
+
+
+def test_equally_specific_grants_add_up() -> None:
+    """Rules of one rank decide together, for the callers each is about."""
+    rules = policy(
+        {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["push"]},
+        {"repositories": ["home/ann/**"], "anonymous": "true", "actions": ["pull"]},
+    )
+    assert allowed(rules, ANN, "home/ann/x") == "pull push"
+    assert allowed(rules, BOB, "home/ann/x") == "pull"
+
+
+def test_a_rule_that_only_denies_replaces_nothing() -> None:
+    """What it does not deny is decided by the others."""
+    rules = policy(
+        {"users": ["*"], "actions": ["*"]},
+        {"repositories": ["team/app"], "users": ["*"], "deny": ["overwrite"]},
+    )
+    assert allowed(rules, ANN, "team/app") == "pull push delete"
+    only = policy({"users": ["*"], "deny": ["overwrite"]})
+    assert decision(only, ANN, "pull", "a").rule == "no rule grants pull"
+
+
+def test_listing_is_no_matter_of_repositories() -> None:
+    """It is granted by any rule about the caller, and a denial wins."""
+    rules = policy(
+        {"repositories": ["team/**"], "users": ["ann", "bob"], "actions": ["catalog"]},
+        {"repositories": ["library/**"], "users": ["bob"], "deny": ["catalog"]},
+        {"users": ["robot:ci"], "actions": ["pull"]},
+    )
+    assert rules.decide_catalog(ANN) == Decision(True, "access.rules[0]")
+    assert rules.decide_catalog(BOB) == Decision(False, "access.rules[1] denies catalog")
+    assert rules.decide_catalog(ROBOT) == Decision(False, "no rule grants catalog")
+    assert rules.decide_catalog(NOBODY) == Decision(False, "no rule applies")
+
+
+def test_to_deny_all_of_some_repositories_does_not_deny_the_list_of_the_others() -> None:
+    """A star that denies takes the list away where it is about every repository, and only there."""
+    everything = {"users": ["*"], "actions": ["*"]}
+    secret = policy(everything, {"repositories": ["secret/**"], "users": ["*"], "deny": ["*"]})
+    assert secret.decide_catalog(ANN).allowed
+    assert allowed(secret, ANN, "secret/x") == ""
+    assert not policy(everything, {"users": ["ann"], "deny": ["*"]}).decide_catalog(ANN).allowed
+
+
+@given(rules=st.lists(RULES, max_size=4), denial=DENIALS, at=st.integers(0, 4), groups=GROUPS)
+def test_a_further_denial_grants_nothing(
+    rules: list[Written], denial: Written, at: int, groups: Written
+) -> None:
+    """Whatever the rules: with one more that denies, nobody may do more than before."""
+    before = everything_allowed(policy(*rules, groups=groups))
+    after = everything_allowed(policy(*rules[:at], denial, *rules[at:], groups=groups))
+    assert after <= before
+
+
+@given(rules=st.lists(RULES, min_size=1, max_size=4), more=_WORDS, groups=GROUPS)
+def test_to_deny_more_in_a_rule_grants_nothing(
+    rules: list[Written], more: list[str], groups: Written
+) -> None:
+    """The same where a rule that is there is made to deny more."""
+    stricter = {**rules[0], "deny": [*rules[0].get("deny", []), *more]}
+    after = everything_allowed(policy(stricter, *rules[1:], groups=groups))
+    assert after <= everything_allowed(policy(*rules, groups=groups))
+
+
+@given(rules=st.lists(RULES, max_size=4), groups=GROUPS, data=st.data())
+def test_order_means_nothing(rules: list[Written], groups: Written, data: st.DataObject) -> None:
+    """Rules, and what each lists, may stand in any order."""
+
+    def mixed(value: Any) -> Any:
+        return data.draw(st.permutations(value)) if isinstance(value, list) else value
+
+    others = [{key: mixed(value) for key, value in rule.items()} for rule in rules]
+    members = {group: mixed(names) for group, names in groups.items()}
+    before = everything_allowed(policy(*rules, groups=groups))
+    assert everything_allowed(policy(*mixed(others), groups=members)) == before
+
+
+@given(user=st.text(max_size=8), name=st.sampled_from(NAMES))
+def test_no_user_gets_at_the_place_of_another(user: str, name: str) -> None:
+    """Whatever somebody is called, `home/{user}/**` is theirs alone."""
+    own = policy({"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["*"]})
+    may = bool(allowed(own, Actor(user), name))
+    assert may == name.startswith(f"home/{user}/")
+
+
+@pytest.mark.parametrize("user", ["*", "**", "a*", "..", "ann/x", "ANN", "ann ", "\n"])
+def test_names_are_compared_and_nothing_else(user: str) -> None:
+    """A caller with an odd name is no more than any other who is known."""
+    rules = policy({"repositories": ["**", "home/{user}/**"], "users": ["ann"], "actions": ["*"]})
+    assert allowed(rules, Actor(user), "home/ann/x") == ""
+
+
+def test_a_file_says_the_same_as_the_configuration() -> None:
+    """Read from bytes the rules decide alike, and what YAML takes for a number is a name."""
+    rules = parse_rules(
+        b"\xef\xbb\xbfgroups:\n  dev: [ann, no, 123]\n  none:\n"
+        b"rules:\n  - {groups: [dev], actions: [push]}\n  - {anonymous: true, actions: [pull]}\n"
+    )
+    assert [allowed(rules, Actor(who), "a") for who in ("ann", "no", "123")] == ["pull push"] * 3
+    assert decision(rules, ANN, "push", "a").rule == "rules[0] (**)"
+
+
+def _file(**rule: Any) -> bytes:
+    return yaml.safe_dump({"rules": [{"users": ["ann"], "actions": ["pull"], **rule}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "rules is required"),
+        (b"groups: {}", "line 1: rules is required"),
+        (b"[]", "rules is required"),
+        (b"- x", "line 1: must be a mapping"),
+        (b"rules: [", "line 1: is not YAML: "),
+        (b"rules: [\xff]", "is not UTF-8 text"),
+        (b"rules: []\nrules: []", "line 2: rules was set before, on line 1; "),
+        (b"rules: []\nrule: []", "line 2: rule is not a known key"),
+        (b"rules: []\nfile: /x", "line 2: file is not a known key"),
+        (b"rules: []\ngroups: {'*': [a]}", "line 2: groups must be a name: "),
+        (b"rules: []\ngroups: {a: ['*']}", "line 2: groups.a[0] must be a name: "),
+        (b"rules: []\n#" + b"x" * (1 << 20), "is larger than 1 MiB"),
+        (b"rules:\n- users: [a]", "line 2: rules[0] needs actions or deny"),
+        (b"rules:\n- actions: [pull]", "line 2: rules[0] needs users, groups or anonymous"),
+        (_file(action=["pull"]), "rules[0].action is not a known key"),
+        (_file(actions=["pul"]), "rules[0].actions[0] must be pull, push, overwrite, delete, "),
+        (_file(deny="pull"), "rules[0].deny must be a list"),
+        (_file(anonymous="maybe"), "rules[0].anonymous must be true or false"),
+        (_file(users=["a", ""]), "rules[0].users[1] must be a name"),
+        (_file(users=["a "]), "rules[0].users[0] must be a name"),
+        (_file(groups=["*"]), "rules[0].groups[0] must be a name: for everybody"),
+        (_file(repositories=["team**"]), "rules[0].repositories[0] must have ** alone"),
+        (_file(repositories=["x", "***"]), "rules[0].repositories[1] must have ** alone"),
+        (_file(repositories=["a-{user}"]), "rules[0].repositories[0] must have {user} alone"),
+        (_file(repositories=["{group}/x"]), "rules[0].repositories[0] must have {user} alone"),
+        (_file(repositories=["a" * 256]), "rules[0].repositories[0] must be a glob of at most"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_refused(data: bytes, reason: str) -> None:
+    """One line says where and why, and quotes no value."""
+    with pytest.raises(ValueError) as caught:
+        parse_rules(data)
+    assert reason in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "glob", ["", "/a", "a/", "a//b", "Team/**", "[a-z]", "a b", "../**", ".*", "_x", "a\n", "é"]
+)
+def test_a_glob_that_matches_no_name_is_refused(glob: str) -> None:
+    """A rule would be without effect, and be it one that denies, nobody would notice."""
+    with pytest.raises(ValueError, match="must be a glob of names"):
+        parse_rules(_file(repositories=[glob]))
+
+
+@given(data=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_other_file_is_refused_in_one_line(data: bytes) -> None:
+    """Whatever the bytes: rules, or a ValueError that is one line."""
+    problem = ""
+    try:
+        parse_rules(data)
+    except ValueError as error:
+        problem = str(error)
+    assert len(problem.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("written", "configured"),
+    [({}, False), ({"rules": []}, True), ({"file": "/etc/rules.yml"}, True)],
+)
+def test_no_rules_are_something_else_than_none(written: Written, configured: bool) -> None:
+    """An empty list refuses everything; without one nothing is decided by rules."""
+    assert Access.model_validate(written).configured is configured
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"file": "/x", "rules": []}, {"file": "/x", "groups": {"a": []}}, {"groups": {"a": ["b"]}}],
+)
+def test_rules_are_in_one_place(written: Written) -> None:
+    """Beside a file there is nothing that it could contradict, and groups need rules."""
+    with pytest.raises(ValidationError, match="has "):
+        Access.model_validate(written)
+
+
+@given(rules=st.lists(RULES, max_size=3), groups=GROUPS)
+def test_a_configuration_that_is_written_out_and_read_says_the_same(
+    rules: list[Written], groups: Written
+) -> None:
+    """Nothing depends on what was left out."""
+    access = Access.model_validate({"rules": rules, "groups": groups})
+    assert Access.model_validate(access.model_dump()) == access

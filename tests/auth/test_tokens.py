@@ -1,0 +1,576 @@
+"""Tokens: only our keys, only fitting algorithms, only for us, only in their time, of one kind."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.auth.access import Action, Grants
+from registry_server.auth.keys import (
+    Keyring,
+    PrivateKey,
+    SigningKey,
+    VerificationKey,
+    libtrust_id,
+    to_jwk,
+)
+from registry_server.auth.refresh import TYPE, RefreshTokens
+from registry_server.auth.tokens import (
+    LEEWAY,
+    LONGEST,
+    SHORTEST_LIFETIME,
+    Claims,
+    TokenInvalid,
+    TokenIssuer,
+    TokenVerifier,
+)
+from storage.names import RepositoryName
+
+NOW = 1_800_000_000
+ISSUER, SERVICE = "auth.example.com", "registry.example.com"
+GRANTS = Grants({"team/app": frozenset({Action.PULL, Action.PUSH})}, catalog=True)
+
+
+def signing_key(private: PrivateKey) -> SigningKey:
+    """Take a private key as an operator gives it."""
+    return SigningKey.parse(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+
+
+EC = ec.generate_private_key(ec.SECP256R1())
+RSA = rsa.generate_private_key(65537, 2048)
+KEY, RSA_KEY = signing_key(EC), signing_key(RSA)
+OTHER = signing_key(ec.generate_private_key(ec.SECP256R1()))
+KEYS = Keyring.of([KEY.public, RSA_KEY.public])
+
+
+@dataclass
+class Clock:
+    """A time that a test sets."""
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def verifier(keys: Keyring = KEYS, **options: Any) -> TokenVerifier:
+    """Make a verifier with nothing remembered."""
+    return TokenVerifier(keys, ISSUER, SERVICE, **options)
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    """Return the claims of a good token, but for what is changed; None removes one."""
+    good = {
+        "iss": ISSUER, "sub": "ann", "aud": SERVICE, "exp": NOW + 300, "nbf": NOW, "iat": NOW,
+        "jti": "1", "access": [{"type": "repository", "name": "a", "actions": ["pull"]}],
+    }  # fmt: skip
+    return {name: value for name, value in (good | changed).items() if value is not None}
+
+
+def signed(headers: Mapping[str, Any] | None = None, **changed: Any) -> str:
+    """Sign claims with our key, but with the headers that are given."""
+    headers = {"kid": KEY.id} if headers is None else headers
+    return jwt.encode(claims(**changed), EC, "ES256", dict(headers))
+
+
+def encode(part: object) -> str:
+    """Write a part of a token by hand."""
+    text = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def refused(text: str, with_: TokenVerifier | None = None, now: float = NOW) -> str:
+    """Return why a token is refused; the reason shows nothing of it."""
+    with pytest.raises(TokenInvalid) as caught:
+        (with_ or verifier()).verify(text, now)
+    reason = str(caught.value)
+    assert caught.value.__cause__ is None
+    assert not any(len(part) > 8 and part in reason for part in text.split("."))
+    return reason
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1(), None])
+def test_what_is_issued_is_verified(curve: ec.EllipticCurve | None) -> None:
+    """A token says who it is for and what it is good for, with each type of key."""
+    private: PrivateKey = ec.generate_private_key(curve) if curve else RSA
+    key = signing_key(private)
+    issued = TokenIssuer(key, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE)
+    found = verifier(Keyring.of([key.public])).verify(issued.text, NOW)
+    assert (found.sub, found.grants, found.expires) == ("ann", GRANTS, NOW + 300)
+    assert (issued.expires_in, issued.issued_at) == (300, NOW)
+    assert found.grants.allow(Action.PUSH, RepositoryName("team/app"))
+    assert not found.grants.allow(Action.OVERWRITE, RepositoryName("team/app"))
+
+
+def test_an_ed25519_key_signs_tokens_too() -> None:
+    """EdDSA is among what is accepted."""
+    key = signing_key(ed25519.Ed25519PrivateKey.generate())
+    issued = TokenIssuer(key, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE)
+    assert verifier(Keyring.of([key.public])).verify(issued.text, NOW).sub == "ann"
+
+
+def test_a_token_for_nobody_is_a_token() -> None:
+    """Who is not known may pull what everybody may: with an empty subject, or with none."""
+    issued = TokenIssuer(KEY, ISSUER, clock=Clock()).sign("", GRANTS, SERVICE)
+    assert verifier().verify(issued.text, NOW).sub == ""
+    assert verifier().verify(signed(sub=None), NOW).sub == ""
+
+
+def test_each_token_has_an_id_of_its_own() -> None:
+    """Two tokens that say the same are two."""
+    issuer = TokenIssuer(KEY, ISSUER, clock=Clock())
+    ids = {verifier().verify(issuer.sign("", GRANTS, SERVICE).text, NOW).jti for _ in range(2)}
+    assert len(ids) == 2
+
+
+def test_a_key_carried_in_the_token_is_refused() -> None:
+    """A `jwk` in the header is no key, with whatever `kid` or none (CVE-2025-24976)."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    jwk = to_jwk(VerificationKey.of(private.public_key()).key)
+    own = signing_key(private).id
+    for headers in ({}, {"kid": own}, {"kid": KEY.id}, {"jku": "https://evil.example.com"}):
+        named = {**jwk, **headers}
+        forged = jwt.encode(claims(), private, "ES256", {"jwk": named, **headers})
+        assert "signed" in refused(forged)
+
+
+def test_a_key_carried_in_the_token_changes_nothing() -> None:
+    """A token that we signed holds with its `jwk`, which nobody looks at."""
+    assert verifier().verify(signed({"jwk": {"kty": "oct", "k": "AAAA"}}), NOW).sub == "ann"
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "NONE", "", None, ["ES256"], {"ES256": 1}, 5])
+def test_a_token_without_an_algorithm_is_refused(alg: object) -> None:
+    """`none` in any spelling, and what is no name, sign nothing, with a signature or without."""
+    for header in ({"alg": alg}, {"alg": alg, "kid": KEY.id}):
+        bare = f"{encode(header)}.{encode(claims())}"
+        refused(f"{bare}.")
+        refused(f"{bare}.{signed().rpartition('.')[2]}")
+
+
+@pytest.mark.parametrize("private", [EC, RSA])
+def test_a_public_key_is_no_shared_secret(private: PrivateKey) -> None:
+    """A token signed by HMAC with what everybody may read is refused."""
+    public = VerificationKey.of(private.public_key()).key
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for kid in ({}, {"kid": signing_key(private).id}):
+        for alg, hash in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512")):
+            signing = f"{encode({'alg': alg, **kid})}.{encode(claims())}"
+            signature = hmac.digest(pem, signing.encode(), hash)
+            assert "signed" in refused(f"{signing}.{encode(signature)}")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kid"), [("RS256", KEY.id), ("ES256", RSA_KEY.id), ("ES384", KEY.id)]
+)
+def test_an_algorithm_fits_its_key_or_is_refused(algorithm: str, kid: str) -> None:
+    """A key of one type is never used with an algorithm of another, nor of another curve."""
+    header = {"alg": algorithm, "kid": kid}
+    signature = RSA_KEY.sign({}, "JWT").rpartition(".")[2]
+    assert "signed" in refused(f"{encode(header)}.{encode(claims())}.{signature}")
+
+
+def test_a_key_is_only_used_with_the_algorithm_it_is_for() -> None:
+    """Our RSA key signs RS256, so PS256 by the same key is nobody's; a key of others does both."""
+    pss = jwt.encode(claims(), RSA, "PS256", {"kid": RSA_KEY.id})
+    refused(pss)
+    theirs = Keyring.of([VerificationKey.of(RSA.public_key())])
+    assert verifier(theirs).verify(pss, NOW).sub == "ann"
+    refused(pss, verifier(theirs, algorithms=["RS256", "ES256"]))
+
+
+@pytest.mark.parametrize("algorithms", [[], ["none"], ["HS256"], ["ES256", "HS512"], ["RS1"]])
+def test_no_configuration_allows_a_shared_secret(algorithms: list[str]) -> None:
+    """A verifier that would take `none` or HMAC can't be made, nor one that takes nothing."""
+    with pytest.raises(ValueError, match="algorithms are among"):
+        verifier(algorithms=algorithms)
+
+
+def test_a_forged_signature_is_refused() -> None:
+    """By another key in the name of ours; over other claims; cut; or none."""
+    forged = jwt.encode(claims(), OTHER.private, "ES256", {"kid": KEY.id})
+    assert "signed" in refused(forged)
+    head, body, signature = signed().split(".")
+    refused(f"{head}.{encode(claims(sub='root'))}.{signature}")
+    refused(f"{head}.{body}.{signature[:-4]}")
+    refused(f"{head}.{body}.")
+    refused(f"{head}.{body}.{encode(bytes(64))}")
+
+
+def test_the_kid_of_another_key_is_refused() -> None:
+    """A name chooses among our keys: one that is not ours, or of another key of ours, is none."""
+    for kid in (OTHER.id, RSA_KEY.id, "", "../../dev/null", "' or 1=1"):
+        assert "signed" in refused(signed({"kid": kid}))
+    refused(signed_with_odd_kid())
+
+
+def signed_with_odd_kid() -> str:
+    """Write a token whose kid is no text."""
+    return f"{encode({'alg': 'ES256', 'kid': ['a']})}.{encode(claims())}.AAAA"
+
+
+def test_without_a_name_each_key_that_fits_is_tried() -> None:
+    """A token needs no `kid`; and may use the name that distribution gives to a certificate."""
+    assert verifier().verify(signed({}), NOW).sub == "ann"
+    assert verifier().verify(jwt.encode(claims(), RSA, "RS256"), NOW).sub == "ann"
+    assert verifier().verify(signed({"kid": libtrust_id(KEY.public.key)}), NOW).sub == "ann"
+    refused(jwt.encode(claims(), OTHER.private, "ES256"))
+
+
+@pytest.mark.parametrize("issuer", ["", "other", ISSUER + "/", ISSUER.upper(), None, [ISSUER], 5])
+def test_another_issuer_is_refused(issuer: object) -> None:
+    """The issuer is ours, letter by letter."""
+    text = f"{encode({'alg': 'ES256', 'kid': KEY.id})}.{encode(claims(iss=issuer))}"
+    signature = jwt.get_algorithm_by_name("ES256").sign(text.encode(), EC)
+    assert "issuer" in refused(f"{text}.{encode(signature)}")
+
+
+@pytest.mark.parametrize("audience", ["", "other", None, [], ["other"], {SERVICE: 1}, 5])
+def test_another_audience_is_refused(audience: object) -> None:
+    """The audience is this service, or a list with it."""
+    assert "service" in refused(signed(aud=audience))
+
+
+def test_one_of_several_audiences_will_do() -> None:
+    """A token may be for several services."""
+    assert verifier().verify(signed(aud=["other", SERVICE]), NOW).sub == "ann"
+
+
+def test_a_token_holds_in_its_time_give_or_take_the_leeway() -> None:
+    """Expired and not yet valid are refused; a minute between two clocks is forgiven."""
+    text = signed(nbf=NOW, exp=NOW + 300)
+    for now in (NOW - LEEWAY, NOW, NOW + 300 + LEEWAY):
+        assert verifier().verify(text, now).sub == "ann"
+    assert "yet" in refused(text, now=NOW - LEEWAY - 1)
+    assert "expired" in refused(text, now=NOW + 300 + LEEWAY + 1)
+
+
+def test_a_token_that_is_remembered_still_expires() -> None:
+    """A verifier that has seen a token asks for its time at each use."""
+    seen, text = verifier(), signed()
+    assert seen.verify(text, NOW) is seen.verify(text, NOW)
+    assert "expired" in refused(text, seen, NOW + 300 + LEEWAY + 1)
+    assert "yet" in refused(text, seen, NOW - LEEWAY - 1)
+
+
+def test_what_was_refused_is_not_remembered_as_good() -> None:
+    """A token that is not valid yet becomes so; a forged one stays forged."""
+    seen, text = verifier(), signed()
+    refused(text, seen, NOW - LEEWAY - 1)
+    assert seen.verify(text, NOW).sub == "ann"
+    forged = text[:-6] + ("AAAAAA" if text[-6:] != "AAAAAA" else "BBBBBB")
+    refused(forged, seen)
+    refused(forged, seen)
+
+
+def test_the_time_is_the_clocks_unless_it_is_given() -> None:
+    """A verifier has a clock."""
+    clock = Clock()
+    timed, text = verifier(clock=clock), signed()
+    assert timed.verify(text).sub == "ann"
+    clock.now = NOW + 300 + LEEWAY + 1
+    with pytest.raises(TokenInvalid):
+        timed.verify(text)
+
+
+@pytest.mark.parametrize("moment", [None, "soon", True, [], -1, 1e300, float("nan"), 1 << 80])
+def test_an_end_that_is_no_moment_is_refused(moment: object) -> None:
+    """A token without an end, or with an absurd one, is refused."""
+    assert "exp" in refused(signed(exp=moment))
+    if moment is not None:
+        text = f"{encode({'alg': 'ES256'})}.{encode(claims(nbf=moment))}"
+        signature = jwt.get_algorithm_by_name("ES256").sign(text.encode(), EC)
+        assert "nbf" in refused(f"{text}.{encode(signature)}")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"access": {}}, {"access": "pull"}, {"access": [1]}, {"access": [{"type": "repository"}]},
+        {"jti": 5}, {"sub": "a\nb"}, {"sub": "\ud800"},
+    ],
+)  # fmt: skip
+def test_malformed_claims_are_refused(changed: dict[str, Any]) -> None:
+    """A claim of another shape, or a name no log could hold, spoils the token."""
+    text = f"{encode({'alg': 'ES256'})}.{encode(claims(**changed))}"
+    signature = jwt.get_algorithm_by_name("ES256").sign(text.encode(), EC)
+    refused(f"{text}.{encode(signature)}")
+
+
+def test_a_token_without_access_is_good_for_nothing() -> None:
+    """A login asks for no scope."""
+    assert verifier().verify(signed(access=None), NOW).grants == Grants({})
+
+
+def test_the_push_of_others_may_move_tags() -> None:
+    """Other token servers have no word for that; it is taken for granted only where one says so."""
+    text = signed(access=[{"type": "repository", "name": "a", "actions": ["push"]}])
+    theirs = verifier(push_overwrites=True).verify(text, NOW).grants
+    assert theirs.repositories == {"a": {Action.PUSH, Action.OVERWRITE}}
+    assert verifier().verify(text, NOW).grants.repositories == {"a": {Action.PUSH}}
+
+
+@pytest.mark.parametrize(
+    "header", [{"crit": ["exp"]}, {"b64": False, "crit": ["b64"]}, {"b64": True, "crit": ["b64"]}]
+)
+def test_an_extension_of_the_header_is_refused(header: dict[str, Any]) -> None:
+    """What would change how a token is read is not understood, so it is refused."""
+    bare = f"{encode({'alg': 'ES256', **header})}.{encode(claims())}"
+    signature = jwt.get_algorithm_by_name("ES256").sign(bare.encode(), EC)
+    refused(f"{bare}.{encode(signature)}")
+
+
+def test_a_token_is_bounded() -> None:
+    """One that is too long is refused unread, and not issued."""
+    assert "long" in refused(signed(pad="a" * LONGEST))
+    many = Grants({f"{at:0200}": frozenset({Action.PULL}) for at in range(60)})
+    with pytest.raises(ValueError, match="too long"):
+        TokenIssuer(KEY, ISSUER).sign("", many, SERVICE)
+
+
+def test_a_lifetime_is_at_least_what_clients_count_on() -> None:
+    """A minute, by the specification."""
+    with pytest.raises(ValueError, match="60 seconds"):
+        TokenIssuer(KEY, ISSUER, lifetime=SHORTEST_LIFETIME - 1)
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[A-Za-z0-9_-]{0,40}(\.[A-Za-z0-9_-]{0,40}){2}"))
+def test_no_text_raises_anything_but_the_declared_error(text: str) -> None:
+    """Whatever is sent as a token is refused."""
+    with pytest.raises(TokenInvalid):
+        _SHARED.verify(text, NOW)
+
+
+_SHARED = verifier()
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_NAMES = ["alg", "kid", "typ", "jwk", "x5c", "crit", "b64", "zip", "cty"]
+
+
+@given(st.dictionaries(st.sampled_from(_NAMES), _JSON | st.just("ES256") | st.just(KEY.id)))
+def test_no_header_raises_anything_but_the_declared_error(header: dict[str, object]) -> None:
+    """A header that is JSON of any shape is refused with a reason."""
+    with pytest.raises(TokenInvalid):
+        _SHARED.verify(f"{encode(header)}.{encode(claims())}.AAAA", NOW)
+
+
+@given(_JSON | st.dictionaries(st.sampled_from(list(claims())), _JSON))
+def test_no_claims_raise_anything_but_the_declared_error(payload: object) -> None:
+    """Claims of any shape that our key signed are verified, or refused with a reason."""
+    merged = claims() | payload if isinstance(payload, dict) else payload
+    bare = f"{encode({'alg': 'ES256'})}.{encode(merged)}"
+    signature = jwt.get_algorithm_by_name("ES256").sign(bare.encode(), EC)
+    with suppress(TokenInvalid):
+        assert isinstance(_SHARED.verify(f"{bare}.{encode(signature)}", NOW), Claims)
+
+
+def refresh_tokens(
+    generations: Mapping[str, str], clock: Clock, key: SigningKey = KEY
+) -> RefreshTokens:
+    """Make refresh tokens for users whose passwords are of these generations."""
+
+    async def generation(name: str) -> str | None:
+        return generations.get(name)
+
+    return RefreshTokens(key, ISSUER, SERVICE, generation, clock=clock)
+
+
+async def taken(tokens: RefreshTokens, text: str | None) -> str | None:
+    """Return whose refresh token that is, if anybody's."""
+    assert text is not None
+    try:
+        return await tokens.verify(text)
+    except TokenInvalid:
+        return None
+
+
+async def test_a_refresh_token_says_whose_it_is() -> None:
+    """A user who logged in is known by it for thirty days."""
+    clock = Clock()
+    tokens = refresh_tokens({"ann": "1"}, clock)
+    text = await tokens.issue("ann")
+    clock.now = NOW + 30 * 24 * 3600
+    assert await taken(tokens, text) == "ann"
+    clock.now += LEEWAY + 1
+    assert await taken(tokens, text) is None
+
+
+async def test_a_refresh_token_ends_with_the_password_and_with_the_user() -> None:
+    """Neither a changed password nor a user who is gone leaves a way in."""
+    generations = {"ann": "1"}
+    tokens = refresh_tokens(generations, Clock())
+    text = await tokens.issue("ann")
+    generations["ann"] = "2"
+    assert await taken(tokens, text) is None
+    del generations["ann"]
+    assert await taken(tokens, text) is None
+    assert await tokens.issue("ann") is None
+    assert await refresh_tokens({"": "1"}, Clock()).issue("") is None
+
+
+async def test_a_refresh_token_is_no_access_token() -> None:
+    """It is refused as one for its type, and for its audience if it had another type."""
+    text = await refresh_tokens({"ann": "1"}, Clock()).issue("ann")
+    assert text is not None
+    assert "type" in refused(text)
+    payload = jwt.decode(text, options={"verify_signature": False})
+    retyped = jwt.encode(payload, EC, "ES256", {"kid": KEY.id, "typ": "JWT"})
+    assert "service" in refused(retyped)
+
+
+async def test_an_access_token_is_no_refresh_token() -> None:
+    """It is refused as one for its type, and for its audience if it had another type."""
+    tokens = refresh_tokens({"ann": "1"}, Clock())
+    access = TokenIssuer(KEY, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE).text
+    assert await taken(tokens, access) is None
+    payload = claims(gen="1")
+    assert await taken(tokens, jwt.encode(payload, EC, "ES256", {"typ": TYPE})) is None
+    good = payload | {"aud": f"{SERVICE}#{TYPE}"}
+    assert await taken(tokens, jwt.encode(good, EC, "ES256", {"typ": TYPE})) == "ann"
+
+
+async def test_a_forged_refresh_token_is_refused() -> None:
+    """One of another key, in whatever name, lets nobody in."""
+    text = await refresh_tokens({"ann": "1"}, Clock(), OTHER).issue("ann")
+    assert await taken(refresh_tokens({"ann": "1"}, Clock()), text) is None
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    private: ec.EllipticCurvePrivateKey
+
+    def issue(
+        self, name: str, *, ca: bool, days: int = 1, certifies: bool | None = None
+    ) -> Authority:
+        """Certify a new key, which may certify others if it is an authority's."""
+        private = ec.generate_private_key(ec.SECP256R1())
+        may = ca if certifies is None else certifies
+        return Authority(_certify(name, private, self, ca=ca, days=days, certifies=may), private)
+
+    @property
+    def der(self) -> str:
+        """What stands in an x5c header."""
+        return base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
+
+
+def root(name: str = "root") -> Authority:
+    """Make an authority that certifies itself."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    return Authority(_certify(name, private, None, ca=True, days=1, certifies=True), private)
+
+
+def _certify(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    by: Authority | None,
+    *,
+    ca: bool,
+    days: int,
+    certifies: bool,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    signer = by.private if by else key
+    now = datetime.fromtimestamp(NOW, UTC)
+    usage = x509.KeyUsage(True, False, False, False, False, certifies, False, False, False)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by.certificate.subject if by else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
+        )
+        .sign(signer, hashes.SHA256())
+    )
+
+
+ROOT = root()
+LEAF = ROOT.issue("leaf", ca=False)
+ROOTED = Keyring.of([KEY.public], [ROOT.certificate])
+
+
+def chained(*chain: Authority, by: Authority | None = None, **headers: str) -> str:
+    """Sign with the key of the first certificate of a chain, or of another."""
+    shown = {"x5c": [each.der for each in chain], **headers}
+    return jwt.encode(claims(), (by or chain[0]).private, "ES256", shown)
+
+
+def test_a_chain_to_one_of_our_certificates_is_trusted() -> None:
+    """A leaf by itself, one below an intermediate, and the certificate itself."""
+    between = ROOT.issue("between", ca=True)
+    below = between.issue("below", ca=False)
+    for text in (
+        chained(LEAF),
+        chained(LEAF, kid=libtrust_id(VerificationKey.of(LEAF.private.public_key()).key)),
+        chained(below, between),
+        chained(below, between, ROOT),
+        chained(ROOT),
+    ):
+        assert verifier(ROOTED).verify(text, NOW).sub == "ann"
+    bare = jwt.encode(claims(), ROOT.private, "ES256")
+    assert verifier(ROOTED).verify(bare, NOW).sub == "ann"
+
+
+def test_a_chain_to_anybody_else_is_refused() -> None:
+    """Of a root of the same name; through a leaf; with a gap; expired; or signed by another."""
+    stranger = root()
+    between = ROOT.issue("between", ca=True)
+    old = ROOT.issue("old", ca=False, days=-1)
+    through = LEAF.issue("through", ca=False)
+    idle = ROOT.issue("idle", ca=True, certifies=False)
+    for text in (
+        chained(stranger),
+        chained(stranger.issue("leaf", ca=False)),
+        chained(stranger.issue("leaf", ca=False), ROOT),
+        chained(through, LEAF),
+        chained(through, LEAF, ROOT),
+        chained(idle.issue("below", ca=False), idle),
+        chained(between.issue("below", ca=False)),
+        chained(old),
+        chained(LEAF, by=stranger),
+    ):
+        refused(text, verifier(ROOTED))
+    refused(chained(LEAF), verifier(Keyring.of([KEY.public])))
+
+
+def test_our_own_name_beats_a_chain() -> None:
+    """A token that names a key of ours is verified with that one, whatever else it shows."""
+    refused(chained(LEAF, kid=KEY.id), verifier(ROOTED))
+    text = jwt.encode(claims(), EC, "ES256", {"kid": KEY.id, "x5c": ["nonsense"]})
+    assert verifier(ROOTED).verify(text, NOW).sub == "ann"

@@ -1,0 +1,133 @@
+"""Users by client certificate: the name that rules go by is the one the certificate proves."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.live.programs import serving
+
+pytestmark = pytest.mark.live
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Signs certificates and writes them, with their keys behind them, to files."""
+
+    folder: Path
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @staticmethod
+    def make(folder: Path, name: str) -> Authority:
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)
+        authority = Authority(folder, key, made.sign(key, hashes.SHA256()))
+        pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
+        (folder / f"{name}.pem").write_bytes(pem)
+        return authority
+
+    def issue(self, name: str) -> Path:
+        """Make a certificate for a user or, by that name, for the server on 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
+        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        made = _builder(name, issuer, key).add_extension(address, False)
+        pem = made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path = self.folder / f"{name}-of-{issuer}.pem"
+        path.write_bytes(pem + private)
+        return path
+
+
+def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server that believes one authority, and where it is."""
+
+    ours: Authority
+    other: Authority
+    url: str
+
+    def client(self, certificate: Path | None) -> httpx.Client:
+        context = ssl.create_default_context(cafile=str(self.ours.folder / "ours.pem"))
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        return httpx.Client(base_url=self.url, verify=context)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Serve over TLS: ann may do everything, whoever else is known may pull."""
+    ours, other = Authority.make(tmp_path, "ours"), Authority.make(tmp_path, "other")
+    server = ours.issue("server")
+    rules = [
+        {"users": ["ann"], "actions": ["*"]},
+        {"users": ["*"], "actions": ["pull"]},
+    ]
+    (tmp_path / "root").mkdir()
+    settings = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "root")}},
+        "http": {
+            "addr": "127.0.0.1:0",
+            "tls": {
+                "certificate": str(server),
+                "key": str(server),
+                "clientcas": [str(tmp_path / "ours.pem")],
+                "clientauth": "verify-client-cert-if-given",
+            },
+        },
+        "access": {"rules": rules, "certificates": "true"},
+    }
+    (tmp_path / "config.yml").write_text(json.dumps(settings))
+    with serving(["config.yml"], tmp_path) as running:
+        yield Site(ours, other, f"https://{running.where}")
+
+
+def test_a_certificate_is_its_user(site: Site) -> None:
+    """Rules go by the common name; without a certificate the client is asked for credentials."""
+    with site.client(site.ours.issue("ann")) as ann:
+        assert ann.get("/v2/").status_code == 200
+        assert ann.post("/v2/app/blobs/uploads/").status_code == 202
+    with site.client(site.ours.issue("bob")) as bob:
+        assert bob.get("/v2/app/tags/list").status_code == 404
+        assert bob.post("/v2/app/blobs/uploads/").status_code == 403
+    with site.client(None) as nobody:
+        refused = nobody.get("/v2/app/tags/list")
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer realm=")
+
+
+def test_a_certificate_of_another_authority_ends_the_connection(site: Site) -> None:
+    """Whoever signs their own certificate as ann is nobody."""
+    with site.client(site.other.issue("ann")) as stranger, pytest.raises(httpx.HTTPError):
+        stranger.get("/v2/")

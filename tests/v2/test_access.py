@@ -1,0 +1,260 @@
+"""Access control as clients meet it: who is asked, who is refused, and what nobody learns."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import bcrypt
+import httpx
+import pytest
+
+from registry_server.auth.access import Action, Grants
+from registry_server.auth.keys import jwks, load_or_create_signing_key
+from registry_server.auth.robots import RobotStore
+from registry_server.auth.tokens import TokenIssuer
+from registry_server.config import Settings, load
+from registry_server.guarded import robots_file
+from storage.drivers.filesystem import FilesystemDriver
+from tests.support.app import serve_in_process
+from tests.support.documents import config_for, image_manifest
+from tests.support.wire import OCI_MANIFEST, sha256
+
+MANUAL = Path(__file__).parents[2] / "docs/access.md"
+PASSWORDS = {"ann": "ann's password", "bob": "bob's password", "admin": "admin's password"}
+LAYER = b"a layer"
+CONFIG = config_for([LAYER])
+
+Situation: TypeAlias = Callable[[str], Awaitable[httpx.AsyncClient]]
+
+
+def situations() -> dict[str, str]:
+    """Return the configurations of the manual by their names."""
+    blocks = re.findall(r"```yaml\n# situation: (.+?)\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    return dict(blocks)
+
+
+def settings_of(text: str, folder: Path) -> Settings:
+    """Read a configuration of the manual, with its files in `folder`."""
+    text = text.replace("/var/lib/registry", str(folder / "root"))
+    text = text.replace("/etc/registry", str(folder))
+    (folder / "config.yml").write_text(text)
+    return load(folder / "config.yml", {}).settings
+
+
+@pytest.fixture
+async def situation(tmp_path: Path) -> AsyncIterator[Situation]:
+    """Serve a configuration of the manual."""
+    (tmp_path / "root").mkdir()
+    lines = (
+        f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
+        for name, password in PASSWORDS.items()
+    )
+    (tmp_path / "users").write_text("".join(lines))
+    async with AsyncExitStack() as stack:
+
+        async def start(name: str) -> httpx.AsyncClient:
+            settings = await to_thread(settings_of, situations()[name], tmp_path)
+            root = tmp_path / "root"
+            driver = await to_thread(FilesystemDriver, root, sync=False, threads=2)
+            stack.push_async_callback(driver.close)
+            return await stack.enter_async_context(serve_in_process(settings, driver))
+
+        yield start
+
+
+def as_user(name: str) -> httpx.BasicAuth:
+    """Show a user's password."""
+    return httpx.BasicAuth(name, PASSWORDS[name])
+
+
+async def push(
+    client: httpx.AsyncClient, name: str, tag: str, who: httpx.Auth | None, note: str = ""
+) -> int:
+    """Push an image; return the status of the first refusal, or of the manifest."""
+    auth = who or httpx.USE_CLIENT_DEFAULT
+    for content in (CONFIG, LAYER):
+        url = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
+        pushed = await client.post(url, content=content, auth=auth)
+        if pushed.status_code != 201:
+            return pushed.status_code
+    manifest = json.loads(image_manifest(CONFIG, [LAYER])) | {"annotations": {"note": note}}
+    pushed = await client.put(
+        f"/v2/{name}/manifests/{tag}",
+        content=json.dumps(manifest),
+        headers={"Content-Type": OCI_MANIFEST},
+        auth=auth,
+    )
+    return pushed.status_code
+
+
+async def pull(client: httpx.AsyncClient, name: str, tag: str, auth: httpx.Auth | None) -> int:
+    """Pull a manifest; return the status."""
+    return (await client.get(f"/v2/{name}/manifests/{tag}", auth=auth)).status_code
+
+
+async def token(
+    client: httpx.AsyncClient, scope: str, auth: httpx.Auth | None = None
+) -> tuple[str, list[dict[str, object]]]:
+    """Get a token; return it, and what it says it grants."""
+    answer = await client.get("/auth/token", params={"scope": scope}, auth=auth)
+    text = str(answer.json()["token"])
+    payload = text.split(".")[1]
+    return text, json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["access"]
+
+
+def test_the_manual_has_five_situations() -> None:
+    """None of those that tests drive is missing, and none is there that they do not."""
+    assert list(situations()) == [
+        "just me",
+        "a team",
+        "public pull",
+        "machines",
+        "a token server that is there",
+    ]
+
+
+async def test_just_me(situation: Situation) -> None:
+    """Whoever is known may do everything, and nobody else anything."""
+    client = await situation("just me")
+    refused = await client.get("/v2/")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == 'Basic realm="my registry"'
+    assert refused.json()["errors"][0]["code"] == "UNAUTHORIZED"
+    assert await push(client, "app", "v1", None) == 401
+    assert await push(client, "app", "v1", as_user("ann")) == 201
+    assert await pull(client, "app", "v1", httpx.BasicAuth("ann", "wrong")) == 401
+    assert await pull(client, "app", "v1", as_user("bob")) == 200
+
+
+async def test_a_team(situation: Situation) -> None:
+    """Developers add and move no tag, everybody has a home, the administrator may do all."""
+    client = await situation("a team")
+    ann, bob, admin = map(as_user, ("ann", "bob", "admin"))
+    assert await push(client, "team/app", "v1", ann) == 201
+    assert await push(client, "team/app", "v1", bob) == 201  # the same again moves nothing
+    assert await push(client, "team/app", "v1", bob, note="other") == 403
+    assert await push(client, "team/app", "v2", bob, note="other") == 201
+    assert await push(client, "team/app", "v1", admin, note="other") == 201
+    assert await push(client, "home/bob/x", "v1", bob) == 201
+    assert await push(client, "home/bob/x", "v1", bob, note="other") == 201
+    assert await push(client, "home/bob/x", "v1", ann) == 403
+    assert await pull(client, "home/bob/x", "v1", ann) == 403
+    assert await pull(client, "home/bob/none", "v1", ann) == 403
+    assert await pull(client, "home/bob/x", "v1", admin) == 200
+    for auth, names in ((ann, ["team/app"]), (bob, ["home/bob/x", "team/app"])):
+        listed = await client.get("/v2/_catalog", auth=auth)
+        assert listed.json() == {"repositories": names}
+
+
+async def test_a_blob_is_mounted_only_from_where_the_caller_may_pull(situation: Situation) -> None:
+    """Named or not, a source that may not be read is as one that does not have the blob."""
+    client = await situation("a team")
+    assert await push(client, "home/bob/x", "v1", as_user("bob")) == 201
+    uploads = f"/v2/home/ann/x/blobs/uploads/?mount={sha256(LAYER)}"
+    for source in ("", "&from=home/bob/x", "&from=home/bob/none"):
+        begun = await client.post(uploads + source, auth=as_user("ann"))
+        assert begun.status_code == 202
+    blob = f"/v2/home/ann/x/blobs/{sha256(LAYER)}"
+    assert (await client.head(blob, auth=as_user("ann"))).status_code == 404
+    assert (await client.post(uploads, auth=as_user("admin"))).status_code == 201
+
+
+async def test_anybody_may_pull(situation: Situation) -> None:
+    """Without a login pulls work and pushes ask for one; clients come by a token for nobody."""
+    client = await situation("public pull")
+    assert await push(client, "app", "v1", as_user("ann")) == 201
+    asked = await client.get("/v2/")
+    assert asked.headers["www-authenticate"] == (
+        'Bearer realm="http://registry/auth/token",service="registry"'
+    )
+    assert await pull(client, "app", "v1", None) == 200
+    assert await push(client, "app", "v2", None) == 401
+    assert await push(client, "app", "v2", as_user("bob")) == 403
+    text, granted = await token(client, "repository:app:pull,push")
+    assert granted == [{"type": "repository", "name": "app", "actions": ["pull"]}]
+    bearer = {"Authorization": f"Bearer {text}"}
+    assert (await client.get("/v2/", headers=bearer)).status_code == 200
+    assert (await client.get("/v2/app/tags/list", headers=bearer)).status_code == 200
+    other = await client.get("/v2/other/tags/list", headers=bearer)
+    assert other.status_code == 401
+    assert (
+        'scope="repository:other:pull",error="insufficient_scope"'
+        in (other.headers["www-authenticate"])
+    )
+
+
+async def test_machines(situation: Situation, tmp_path: Path) -> None:
+    """A robot may what its name may, until it is revoked."""
+    settings = await to_thread(settings_of, situations()["machines"], tmp_path)
+    store = RobotStore(robots_file(settings))
+    ci, node = [await to_thread(store.create, name) for name in ("ci", "node")]
+    client = await situation("machines")
+    assert await push(client, "team/app", "v1", httpx.BasicAuth("robot$ci", ci)) == 201
+    assert await push(client, "team/app", "v1", httpx.BasicAuth("robot:ci", ci), "other") == 201
+    reader = httpx.BasicAuth("robot$node", node)
+    assert await pull(client, "team/app", "v1", reader) == 200
+    assert await push(client, "team/app", "v2", reader) == 403
+    assert await pull(client, "team/app", "v1", httpx.BasicAuth("robot$node", ci)) == 401
+    _, granted = await token(client, "repository:team/app:pull,push", reader)
+    assert granted == [{"type": "repository", "name": "team/app", "actions": ["pull"]}]
+
+
+async def test_a_token_server_that_is_there(situation: Situation, tmp_path: Path) -> None:
+    """Its tokens grant what they say, and nothing else does."""
+    key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
+    (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
+    client = await situation("a token server that is there")
+    asked = await client.get("/v2/")
+    assert asked.headers["www-authenticate"] == (
+        'Bearer realm="https://auth.example.com/token",service="registry.example.com"'
+    )
+    grants = Grants({"app": frozenset({Action.PULL, Action.PUSH})})
+    issued = TokenIssuer(key, "auth.example.com").sign("ann", grants, "registry.example.com")
+    client.headers["Authorization"] = f"Bearer {issued.text}"
+    assert await push(client, "app", "v1", None) == 201
+    assert await push(client, "app", "v1", None, note="other") == 201
+    assert await push(client, "other", "v1", None) == 401
+    assert (await client.get("/v2/_catalog")).status_code == 401
+    assert (await client.get("/auth/token")).status_code == 404
+
+
+async def test_a_token_ends_with_what_the_rules_allow(situation: Situation) -> None:
+    """A token takes away from the rules, and never adds to them: they are asked each time."""
+    client = await situation("a team")
+    text, granted = await token(
+        client, "repository:home/bob/x:pull,push,delete registry:catalog:*", as_user("ann")
+    )
+    assert granted == [{"type": "registry", "name": "catalog", "actions": ["*"]}]
+    bearer = {"Authorization": f"Bearer {text}"}
+    assert (await client.get("/v2/_catalog", headers=bearer)).status_code == 200
+    refused = await client.get("/v2/home/bob/x/tags/list", headers=bearer)
+    assert refused.status_code == 403
+    assert refused.json()["errors"][0]["code"] == "DENIED"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "",
+        "Basic",
+        "Basic !",
+        "Bearer",
+        "Bearer x",
+        "Bearer a.b.c",
+        "Digest x",
+        "Basic " + "A" * 9000,
+    ],
+)
+async def test_what_is_no_credential_is_refused(situation: Situation, field: str) -> None:
+    """Whatever the header says, it is asked for anew, and never taken for anonymity."""
+    client = await situation("public pull")
+    answer = await client.get("/v2/app/tags/list", headers={"Authorization": field})
+    assert answer.status_code == 401
+    assert "www-authenticate" in answer.headers
