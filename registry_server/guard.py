@@ -8,7 +8,7 @@
 | `access` (rules)  | users, robots, and tokens | what rules grant      | a token from here       |
 | both of the last  | who brings a token        | what both grant       | a token from its issuer |
 
-What all but the first need takes a quarter of a second to import, so `guarded` is imported by who
+What all but the first need takes 0.15 s to import, so `guarded` is imported by who
 needs it.
 """
 

@@ -28,17 +28,21 @@ _State: TypeAlias = tuple[int, int, int, int]
 class Watched(Generic[T]):
     """What a file says, as `parse` reads it: a value, or a ValueError that says why not."""
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
-        """Read the file; raise OSError or ValueError when it can't be used (blocks)."""
+    def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = _PAUSE) -> None:
+        """Read the file; raise OSError or ValueError when it can't be used (blocks).
+
+        Between two looks at it are `pause` seconds at least.
+        """
         self._path = path
         self._parse = parse
+        self._pause = pause
         self._state = _state(path)
         self._value = parse(_read(path))
         self._looked = time.monotonic()
 
     async def now(self) -> T:
         """Return what the file says, or said before it could not be used any more."""
-        if time.monotonic() - self._looked >= _PAUSE:
+        if time.monotonic() - self._looked >= self._pause:
             self._looked = time.monotonic()
             await asyncio.to_thread(self._look)
         return self._value
