@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psutil
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -25,6 +26,10 @@ from tests.support.drivers import DRIVERS, AnyDriver
 pytest.register_assert_rewrite(
     "tests.storage.content", "tests.storage.driver_contract", "tests.storage.soundness"
 )
+
+# No test asserts a duration, and that is what a deadline of an example would do.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
 # costs more than the read. Everything else has to hop.
