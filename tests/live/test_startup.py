@@ -76,6 +76,32 @@ def test_each_command_reads_the_file(tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "content", "reason"),
+    [
+        ("auth: {htpasswd: {realm: r, path: users}}", None, "users: No such file or directory"),
+        ("auth: {htpasswd: {realm: r, path: users}}", "ann:secret\n", "line 1 has no bcrypt hash"),
+        ("access: {file: users}", "rules: [{users: [ann]}]\n", "needs actions or deny"),
+        ("access: {rules: [], tokens: {key: users}}", "no key\n", "no PEM of a private key"),
+    ],
+)
+def test_a_file_of_access_that_cannot_be_used(
+    tmp_path: Path, section: str, content: str | None, reason: str
+) -> None:
+    """Nothing is served without the users, rules or keys that were asked for; none is shown."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "config.yml").write_text(f"{HEADER}{section}\n")
+    if content is not None:
+        (tmp_path / "users").write_text(content)
+    for command in ("check", "serve"):
+        options = ["--root", "root"] if command == "serve" else []
+        env = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "root"}
+        line = said([command, "config.yml", *options], tmp_path, env)
+        assert "access can't be decided: " in line
+        assert reason in line
+        assert "secret" not in line
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", ("line",)),
@@ -83,7 +109,7 @@ def test_each_command_reads_the_file(tmp_path: Path, command: str) -> None:
         (f"{HEADER}http:\n  addr: nonsense\n", ("line 3", "http.addr")),
         (f"{HEADER}http: {{draintimeout: soon}}\n", ("http.draintimeout",)),
         (f"{HEADER}storage: {{s3: {{bucket: b}}}}\n", ("s3",)),
-        (f"{HEADER}auth: {{htpasswd: {{realm: r, path: /p}}}}\n", ("auth",)),
+        (f"{HEADER}auth: {{htpasswd: {{realm: r}}}}\n", ("auth.htpasswd", "path")),
     ],
 )
 def test_a_bad_file(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
