@@ -1,8 +1,9 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Headers ─ Dispatcher ─ endpoints of /v2 ─ Gate
-                                                               │                            │
-                                               FastAPI ────────┘                            │
+Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
+                              ┌──────────────────────────────────────────┘
+                              └ Dispatcher ─ endpoints of /v2 ─ Gate ───────────────────────┐
+                   FastAPI ──────┘                                                          │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────────────────────────┘
                                                         │
@@ -24,9 +25,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from registry_server import errors
+from registry_server.audit import Audit, Sinks
 from registry_server.config import Settings
+from registry_server.cors import Cors
 from registry_server.gate import Gate
-from registry_server.guard import make_guard
+from registry_server.guard import TOKEN_PATH, make_guard
 from registry_server.middleware import AccessLog, Headers, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
@@ -59,10 +62,16 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
     It may be called any number of times in one process. `use` of what it returns has other
     settings hold, as far as `reloading.settle` lets them.
     """
-    return Reloadable(lambda newest: _serving(newest, driver), settings, driver.close)
+    sinks = Sinks()
+
+    async def close() -> None:
+        await sinks.close()
+        await driver.close()
+
+    return Reloadable(lambda newest: _serving(newest, driver, sinks), settings, close)
 
 
-def _serving(settings: Settings, driver: Driver) -> Serving:
+def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
     """Assemble all that is made anew when the settings change."""
     urls = _urls(settings)
     guard = make_guard(settings, replace(urls, host=settings.http.host))
@@ -78,7 +87,7 @@ def _serving(settings: Settings, driver: Driver) -> Serving:
         most_names=settings.catalog.maxentries,
     )
     return Serving(
-        _wrapped(Dispatcher(table, rest=app), settings), tuple(_chores(settings, driver))
+        _wrapped(Dispatcher(table, rest=app), settings, sinks), tuple(_chores(settings, driver))
     )
 
 
@@ -119,11 +128,18 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
     return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
 
 
-def _wrapped(app: ASGIApp, settings: Settings) -> ASGIApp:
+def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
+    # It sees bare paths, and whatever refuses too many requests has to stand behind it.
+    if settings.audit.enabled:
+        app = Audit(app, sinks.at(settings.audit.file), login=TOKEN_PATH)
     headers = settings.http.headers.items()
     extra = [(name, value) for name, values in headers for value in values]
     if extra:
         app = Headers(app, extra)
+    cors = settings.http.cors
+    if cors.origins:
+        age = int(cors.maxage.total_seconds())
+        app = Cors(app, cors.origins, age, credentials=cors.credentials)
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)

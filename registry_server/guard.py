@@ -22,6 +22,8 @@ from registry_server.auth.access import AccessController, OpenAccess
 from registry_server.config import Settings
 from registry_server.v2.urls import Urls
 
+TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:

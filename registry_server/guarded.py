@@ -32,12 +32,12 @@ from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
 from registry_server.auth.watched import Watched
 from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
+from registry_server.guard import TOKEN_PATH
 from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
 
 _KEY = "token-key.pem"
 _ROBOTS = "robots.json"
-TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 JWKS_PATH = "/auth/jwks"
 
 

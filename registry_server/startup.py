@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry_server import guard, tls
+from registry_server.audit import open_file
 from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
 from storage.errors import NotOurs, reason_of
@@ -30,6 +31,7 @@ def check(settings: Settings) -> None:
     prepare_root(settings)
     check_tls(settings)
     check_access(settings)
+    check_audit(settings)
 
 
 def prepare_root(settings: Settings) -> None:
@@ -83,6 +85,18 @@ def check_access(settings: Settings, prepare: Callable[[Settings], None] = guard
         raise StartupError(f"access can't be decided: {name}: {reason_of(error)}") from None
     except ValueError as error:
         raise StartupError(f"access can't be decided: {error}") from None
+
+
+def check_audit(settings: Settings) -> None:
+    """Make sure that the audit log can be written; raise `StartupError`."""
+    path = settings.audit.file
+    if not settings.audit.enabled or path is None:
+        return
+    try:
+        os.close(open_file(path))
+    except OSError as error:
+        reason = reason_of(error)
+        raise StartupError(f"the audit log {path} can't be written: {reason}") from None
 
 
 def check_tls(settings: Settings) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
+from registry_server.audit import notes_of
 from registry_server.auth.access import NOBODY, Actor, Credentials
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
@@ -56,6 +57,7 @@ class HeaderAuthenticator:
             return known
         actor = await self._read(connection)
         connection.scope[_KNOWN] = actor
+        notes_of(connection.scope).met(actor)
         return actor
 
     async def _read(self, connection: HTTPConnection) -> Actor:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import HTTPConnection
 
-from registry_server.auth.access import Action, Actor, Policy
+from registry_server.audit import notes_of
+from registry_server.auth.access import Action, Actor, Decision, Policy
 from registry_server.auth.authenticator import Authenticator
 from registry_server.auth.challenges import Challenges, catalog_scope, scope_of
 from registry_server.auth.problems import Denied
@@ -17,6 +18,7 @@ from storage.interfaces import Visible
 from storage.names import RepositoryName
 
 _LOG_IN = "authentication required"
+_NOT_GRANTED = "the token does not grant it"
 
 
 class RuledAccess:
@@ -47,7 +49,11 @@ class RuledAccess:
         """Return, or raise `Unauthenticated` where credentials could help, and `Denied` else."""
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
-        refused = [each for each in actions if not policy.decide(actor, each, name).allowed]
+        decisions = {each: policy.decide(actor, each, name) for each in actions}
+        notes = notes_of(connection.scope)
+        for each, decision in decisions.items():
+            notes.decided(each, _by_token(decision, actor, name, each))
+        refused = [each for each, decision in decisions.items() if not decision.allowed]
         if refused and not actor.is_anonymous:
             words = ", ".join(each.value for each in refused)
             raise Denied(f"{actor.name} may not {words} {name}")
@@ -59,7 +65,9 @@ class RuledAccess:
         """Return which repositories the caller may pull from; those are the ones it may list."""
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
-        allowed = policy.decide_catalog(actor).allowed
+        decision = policy.decide_catalog(actor)
+        notes_of(connection.scope).decided_catalog(decision)
+        allowed = decision.allowed
         if not allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not list repositories")
         if not allowed or (actor.grants is not None and not actor.grants.catalog):
@@ -70,8 +78,19 @@ class RuledAccess:
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
         """Tell whether the caller may do `action` with `name`."""
         actor = await self._authenticator.actor(connection)
-        allowed = (await self._policy()).decide(actor, action, name).allowed
-        return allowed and _covered(actor, name, (action,))
+        policy = await self._policy()
+        decision = _by_token(policy.decide(actor, action, name), actor, name, action)
+        # Of what is asked in passing only this can be why a push is refused later.
+        if action is Action.OVERWRITE:
+            notes_of(connection.scope).decided(action, decision)
+        return decision.allowed
+
+
+def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Action) -> Decision:
+    """Return what the rules decided, or the refusal of a token that is not good for it."""
+    if decision.allowed and not _covered(actor, name, (action,)):
+        return Decision(allowed=False, rule=_NOT_GRANTED)
+    return decision
 
 
 def _covered(actor: Actor, name: RepositoryName, actions: Iterable[Action]) -> bool:

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.audit import notes_of
 from registry_server.auth.access import NOBODY, Action, Actor, Credentials, Grants, Policy
 from registry_server.auth.basic import has_controls, parse_basic
 from registry_server.auth.challenges import quoted
@@ -173,6 +174,8 @@ class TokenServer:
         self._check_service(form)
         scopes = _scopes(form.all("scope"))
         actor = await self._who(request)
+        if not actor.is_anonymous:
+            notes_of(request.scope).welcomed(actor)
         issued, _ = await self._issue(actor, scopes)
         wants_refresh = form.get("offline_token").lower() in ("true", "1")
         return {
@@ -186,6 +189,8 @@ class TokenServer:
         self._check_service(form)
         scopes = _scopes(form.all("scope"))
         actor = await self._granted_by(form)
+        if form.get("grant_type") == "password":
+            notes_of(request.scope).welcomed(actor)
         issued, granted = await self._issue(actor, scopes)
         # A token that refreshes itself would never end: it is only had for a password.
         first = form.get("grant_type") == "password" and form.get("access_type") == "offline"

@@ -13,7 +13,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
 
 from registry_server.config.access import Access
+from registry_server.config.audit import Audit
 from registry_server.config.auth import Auth
+from registry_server.config.cors import Cors
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.section import Section
 from registry_server.config.unimplemented import (
@@ -222,6 +224,7 @@ class Http(Section):
     draintimeout: Wait = timedelta(seconds=30)
     tls: Tls = Tls()
     headers: Headers = Field(default_factory=dict)
+    cors: Cors = Cors()
     debug: Debug = Debug()
     http2: Http2 = Http2()
     h2c: H2c = H2c()
@@ -316,6 +319,7 @@ class Settings(Section):
     validation: Validation = Validation()
     auth: Auth = Auth()
     access: Access = Access()
+    audit: Audit = Audit()
     proxy: Proxy = Proxy()
     notifications: Notifications = Notifications()
     redis: Redis = Redis()

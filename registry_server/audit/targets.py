@@ -1,0 +1,131 @@
+"""What a request is about, read off its path and its query (pure).
+
+What does not follow the grammar is nothing, so no text that a client made up comes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.datastructures import QueryParams
+
+from storage.digest import Digest
+from storage.errors import DigestInvalid, InvalidInput, NameInvalid
+from storage.names import RepositoryName, is_tag, parse_reference
+
+MANIFESTS: Final = "manifests"
+BLOBS: Final = "blobs"
+UPLOADS: Final = "uploads"
+TOKENS: Final = "tokens"
+BASE: Final = "base"
+CATALOG: Final = "catalog"
+
+_BELOW = "/v2/"
+_FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG}
+_REFERRING = (MANIFESTS, BLOBS, "referrers")
+_READING = ("GET", "HEAD")
+_MOST_TAGS = 100  # what one push may name
+
+# What is not here is a pull if it reads, and else nothing that anybody can do.
+_ACTIONS: Mapping[tuple[str, str], str] = {
+    (MANIFESTS, "PUT"): "push",
+    (MANIFESTS, "DELETE"): "delete",
+    (BLOBS, "DELETE"): "delete",
+    (UPLOADS, "POST"): "push",
+    (UPLOADS, "PATCH"): "push",
+    (UPLOADS, "PUT"): "push",
+    (UPLOADS, "GET"): "push",
+    (UPLOADS, "HEAD"): "push",
+    (UPLOADS, "DELETE"): "cancel",
+}
+_ALWAYS = {TOKENS: "login", BASE: "login", CATALOG: "catalog"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What kind of thing a path names, in which repository, and by which tag or digest."""
+
+    kind: str = ""
+    repository: str = ""
+    reference: str = ""
+
+    def action(self, method: str) -> str:
+        """Return what `method` does with it, in the words of the rules where these have one."""
+        pull = "pull" if method in _READING else ""
+        return _ALWAYS.get(self.kind) or _ACTIONS.get((self.kind, method), pull)
+
+    def is_written_by(self, method: str) -> bool:
+        """Tell whether `method` would change something, were that not switched off."""
+        return (self.kind, method) in _ACTIONS and method not in _READING
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the query of a push says; `mounted` and `source` are of a mount."""
+
+    digest: str = ""
+    mounted: str = ""
+    source: str = ""
+    tags: tuple[str, ...] = ()
+
+
+def target_of(path: str, login: str) -> Target:
+    """Read a path from the right, as the dispatcher does; `login` is where tokens are given."""
+    if login and path == login:
+        return Target(TOKENS)
+    if path in _FIXED:
+        return Target(_FIXED[path])
+    if not path.startswith(_BELOW):
+        return Target()
+    above, _, last = path.rpartition("/")
+    above, _, kind = above.rpartition("/")
+    if kind == BLOBS and last == UPLOADS:
+        return Target(UPLOADS, _name(above))
+    if kind == UPLOADS:
+        return (
+            Target(UPLOADS, _name(above[: -len("/blobs")]))
+            if above.endswith("/blobs")
+            else Target()
+        )
+    return Target(kind, _name(above), _reference(last) if kind in _REFERRING else "")
+
+
+def query_of(target: Target, query_string: bytes) -> Query:
+    """Read the query of a push as the handlers do: another reading could be led past theirs."""
+    if target.kind not in (MANIFESTS, UPLOADS):
+        return Query()
+    query = QueryParams(query_string)
+    if target.kind == MANIFESTS:
+        return Query(tags=_tags(query.getlist("tag")))
+    mounted = digest_or_nothing(query.get("mount", ""))
+    if not mounted:
+        return Query(digest_or_nothing(query.get("digest", "")))
+    return Query(mounted, mounted, _name(_BELOW + query.get("from", "")))
+
+
+def digest_or_nothing(text: str) -> str:
+    """Return `text` if it is a digest."""
+    try:
+        return str(Digest.parse(text))
+    except DigestInvalid:
+        return ""
+
+
+def _name(above: str) -> str:
+    try:
+        return RepositoryName.parse(above.removeprefix(_BELOW)).text
+    except NameInvalid:
+        return ""
+
+
+def _reference(text: str) -> str:
+    try:
+        return str(parse_reference(text))
+    except InvalidInput:
+        return ""
+
+
+def _tags(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(is_tag, texts)))[:_MOST_TAGS]

@@ -1,0 +1,147 @@
+"""The audit log of the whole registry: who it was, and by which rule, are in its lines."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import httpx
+import pytest
+from starlette.types import Message
+
+from registry_server.app import build
+from registry_server.config import Settings
+from registry_server.startup import StartupError, check_audit
+from storage.digest import Digest
+from tests.support.drivers import AnyDriver
+from tests.v2.asgi import Request, ask
+
+BLOB = b"content"
+DIGEST = Digest.of(BLOB)
+PASSWORD = "correct horse"
+ANN, WRONG = ("ann", PASSWORD), ("ann", "wrong horse")
+
+
+def _settings(folder: Path) -> Settings:
+    users = folder / "htpasswd"
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    users.write_text(f"ann:{hashed}\n")
+    return Settings.model_validate(
+        {
+            "storage": {"filesystem": {"rootdirectory": folder}},
+            "auth": {"htpasswd": {"realm": "example", "path": users}},
+            "access": {
+                "rules": [
+                    {"repositories": ["team/**"], "users": ["ann"], "actions": ["pull", "push"]}
+                ]
+            },
+            "audit": {"enabled": True, "file": folder / "audit.log"},
+            "http": {"prefix": "/registry/"},
+        }
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@asynccontextmanager
+async def _served(settings: Settings, driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a registry whose audit log is whole when the block has ended."""
+    app = await asyncio.to_thread(build, settings, driver)
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "state": {}}
+    life = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://registry"
+    ) as client:
+        yield client
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+
+async def test_who_did_what_by_which_rule_and_who_might_not(
+    tmp_path: Path, driver: AnyDriver
+) -> None:
+    """A login, a push, and two refusals are a line each; no line has a password or a token."""
+    settings = await asyncio.to_thread(_settings, tmp_path)
+    async with _served(settings, driver) as client:
+        token = await _token(client, "repository:team/app:pull,push")
+        bearer = {"Authorization": f"Bearer {token}"}
+        uploads, other = "/registry/v2/team/app/blobs/uploads/", "/registry/v2/other/manifests/v1"
+        pushed = await client.post(
+            uploads, params={"digest": str(DIGEST)}, content=BLOB, headers=bearer
+        )
+        assert pushed.status_code == 201
+        assert (await client.get(other, auth=ANN)).status_code == 403
+        assert (await client.get(other, auth=WRONG)).status_code == 401
+        assert (await client.get(other, headers=bearer)).status_code == 403
+        deleting = f"/registry/v2/team/app/blobs/{DIGEST}"
+        assert (await client.delete(deleting, headers=bearer)).status_code == 403
+    lines = await asyncio.to_thread(_lines, tmp_path / "audit.log")
+    told = [(line["who"], line["action"], line["repository"], line["status"]) for line in lines]
+    assert told == [
+        ("ann", "login", "", 200),
+        ("ann", "push", "team/app", 201),
+        ("ann", "pull", "other", 403),
+        ("", "pull", "other", 401),
+        ("ann", "pull", "other", 403),
+        ("ann", "delete", "team/app", 403),
+    ]
+    assert all(line["rule"] for line in (lines[1], lines[2], lines[5]))
+    written = await asyncio.to_thread((tmp_path / "audit.log").read_text)
+    basic = base64.b64encode(":".join(ANN).encode()).decode()
+    assert not any(secret in written for secret in (PASSWORD, WRONG[1], token, basic))
+
+
+async def _token(client: httpx.AsyncClient, scope: str) -> str:
+    params = {"service": "registry", "scope": scope}
+    answer = await client.get("/registry/auth/token", params=params, auth=ANN)
+    assert answer.status_code == 200
+    return str(answer.json()["token"])
+
+
+async def test_a_token_that_is_not_good_for_it_is_named(tmp_path: Path, driver: AnyDriver) -> None:
+    """The rules would allow it, so they are not what refused it."""
+    settings = await asyncio.to_thread(_settings, tmp_path)
+    async with _served(settings, driver) as client:
+        token = await _token(client, "repository:team/app:pull")
+        answer = await client.post(
+            "/registry/v2/team/app/blobs/uploads/", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 401
+    *_, line = await asyncio.to_thread(_lines, tmp_path / "audit.log")
+    assert (line["who"], line["action"], line["rule"]) == (
+        "ann",
+        "push",
+        "the token does not grant it",
+    )
+
+
+async def test_a_page_may_ask_before_it_shows_anything(driver: AnyDriver) -> None:
+    """The origins of the settings are answered, and nobody is where there are none."""
+    ui = (b"origin", b"https://ui.example.com")
+    request = Request("OPTIONS", headers=[ui, (b"access-control-request-method", b"GET")])
+    named = Settings.model_validate({"http": {"cors": {"origins": [ui[1].decode()]}}})
+    assert (await ask(build(named, driver), request)).status == 204
+    assert (await ask(build(Settings(), driver), request)).status == 405
+
+
+def test_an_audit_log_that_cannot_be_written_keeps_the_registry_from_starting(
+    tmp_path: Path,
+) -> None:
+    """It is one line that names the file; where none is kept nobody looks."""
+    audit = {"enabled": True, "file": tmp_path / "missing" / "audit.log"}
+    with pytest.raises(StartupError, match=r"audit\.log can't be written"):
+        check_audit(Settings.model_validate({"audit": audit}))
+    check_audit(Settings.model_validate({"audit": audit | {"enabled": False}}))
+    check_audit(Settings.model_validate({"audit": audit | {"file": tmp_path / "audit.log"}}))

@@ -1,0 +1,451 @@
+"""Each change and each refusal is a line of the audit log, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from registry_server.app import build
+from registry_server.audit import Audit, FileSink, LogSink, Notes, Sinks, notes_of, peer
+from registry_server.audit.sinks import Entry
+from registry_server.audit.targets import Target, query_of, target_of
+from registry_server.auth.access import Action, Actor, Decision
+from registry_server.config import Settings
+from storage.digest import Digest
+from tests.support.drivers import AnyDriver
+from tests.v2.asgi import Request, ask
+
+LOGIN = "/auth/token"
+BLOB = b"content"
+DIGEST = Digest.of(BLOB)
+SECRET = "c2VjcmV0"
+SHOWN = (b"authorization", f"Basic {SECRET}".encode())
+ANN = Actor("ann")
+YES, NO = Decision(True, "rule 1"), Decision(False, "no rule")
+
+
+class Kept:
+    """A sink that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def put(self, entry: Entry) -> None:
+        """Keep one."""
+        self.lines.append(dict(entry))
+
+
+class Answers:
+    """Answers with a status, after noting what `learns` does."""
+
+    def __init__(self, status: int, *, digest: str = "", learns: Any = None) -> None:
+        self.status = status
+        self.headers = [(b"docker-content-digest", digest.encode())] if digest else []
+        self.learns = learns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        if self.learns is not None:
+            self.learns(notes_of(scope))
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _lines(app: ASGIApp, *requests: Request) -> list[dict[str, Any]]:
+    kept = Kept()
+    audited = Audit(app, kept, peer, login=LOGIN)
+    for request in requests:
+        await ask(audited, request)
+    return kept.lines
+
+
+def _facts(line: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(line[name] for name in names)
+
+
+def _asked(who: Actor, *decisions: tuple[Action, Decision]) -> Any:
+    def learns(notes: Notes) -> None:
+        notes.met(who)
+        for action, decision in decisions:
+            notes.decided(action, decision)
+
+    return learns
+
+
+async def test_what_changes_the_registry_is_a_line_each(driver: AnyDriver) -> None:
+    """Blobs, manifests with their tags, mounts and deletions are; uploads on their way are not."""
+    configured = Settings.model_validate({"storage": {"delete": {"enabled": True}}})
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {"mediaType": "a/b", "digest": str(DIGEST), "size": len(BLOB)},
+            "layers": [],
+        }
+    ).encode()
+    named = Digest.of(manifest)
+    oci = [(b"content-type", b"application/vnd.oci.image.manifest.v1+json")]
+    lines = await _lines(
+        build(configured, driver),
+        Request("POST", "/v2/a/blobs/uploads/"),
+        Request("POST", "/v2/a/blobs/uploads/", f"digest={DIGEST}".encode(), body=BLOB),
+        Request("POST", "/v2/b/blobs/uploads/", f"mount={DIGEST}&from=a".encode()),
+        Request("PUT", f"/v2/a/manifests/{named}", b"tag=x&tag=y", oci, manifest),
+        Request("PUT", "/v2/a/manifests/v1", b"", oci, manifest),
+        Request("GET", "/v2/a/manifests/v1"),
+        Request("DELETE", "/v2/a/manifests/v1"),
+        Request("DELETE", f"/v2/b/blobs/{DIGEST}"),
+        Request("DELETE", f"/v2/b/blobs/{DIGEST}"),
+    )
+    assert [_facts(line, "action", "repository", "reference", "digest") for line in lines] == [
+        ("push", "a", str(DIGEST), str(DIGEST)),
+        ("mount", "b", str(DIGEST), str(DIGEST)),
+        ("push", "a", str(named), str(named)),
+        ("push", "a", "v1", str(named)),
+        ("delete", "a", "v1", ""),
+        ("delete", "b", str(DIGEST), ""),
+    ]
+    assert {line["outcome"] for line in lines} == {"allowed"}
+    assert [line["status"] for line in lines] == [201, 201, 201, 201, 202, 202]
+    assert lines[1]["source"] == "a"
+    assert lines[2]["tags"] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("PUT", "/v2/a/manifests/v1", "push"),
+        ("POST", "/v2/a/blobs/uploads/", "push"),
+        ("DELETE", "/v2/a/manifests/v1", "delete"),
+    ],
+)
+async def test_what_the_configuration_switched_off_is_refused(
+    driver: AnyDriver, method: str, path: str, action: str
+) -> None:
+    """A registry that is read-only says so to each that would change it."""
+    configured = Settings.model_validate(
+        {"storage": {"maintenance": {"readonly": {"enabled": True}}}}
+    )
+    body = json.dumps({"schemaVersion": 2}).encode() if method == "PUT" else b""
+    found = await _lines(build(configured, driver), Request(method, path, body=body))
+    for line in found:
+        assert _facts(line, "action", "outcome", "status") == (action, "refused", 405)
+        assert "configuration" in line["rule"]
+    assert found or method == "PUT"  # what is no manifest is told so first
+
+
+async def test_a_method_that_nothing_has_is_no_refusal(driver: AnyDriver) -> None:
+    """A 405 for what never was is no line."""
+    app = build(Settings(), driver)
+    assert await _lines(app, Request("PATCH", "/v2/a/manifests/v1"), Request("PUT", "/v2/")) == []
+
+
+async def test_a_change_says_who_made_it_and_by_which_rule() -> None:
+    """Whoever finds out writes it down, wherever in the wrappers that is."""
+    learns = _asked(ANN, (Action.PULL, Decision(True, "rule 0")), (Action.PUSH, YES))
+    app = Answers(201, digest=str(DIGEST), learns=learns)
+
+    async def copied(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope}, receive, send)
+
+    (line,) = await _lines(copied, Request("PUT", "/v2/team/app/manifests/v1"))
+    assert _facts(line, "who", "from", "rule") == ("ann", "127.0.0.1", "rule 1")
+    assert line["time"].endswith("Z")
+    assert datetime.fromisoformat(line["time"]).tzinfo is not None
+
+
+@pytest.mark.parametrize(
+    ("decisions", "action", "rule"),
+    [
+        ([(Action.PULL, YES), (Action.PUSH, NO)], "push", "no rule"),
+        ([(Action.PULL, NO), (Action.PUSH, NO)], "pull", "no rule"),
+        ([(Action.PULL, YES), (Action.PUSH, YES), (Action.OVERWRITE, NO)], "overwrite", "no rule"),
+        ([], "push", ""),
+    ],
+)
+async def test_a_refusal_says_what_was_refused(
+    decisions: list[tuple[Action, Decision]], action: str, rule: str
+) -> None:
+    """It names the first action that is not allowed: also the tag that may not be moved."""
+    app = Answers(403, learns=_asked(ANN, *decisions))
+    (line,) = await _lines(app, Request("PUT", "/v2/team/app/manifests/v1"))
+    assert _facts(line, "who", "action", "rule") == ("ann", action, rule)
+    assert _facts(line, "outcome", "status") == ("refused", 403)
+
+
+async def test_a_new_tag_by_whoever_may_not_move_any_is_a_push() -> None:
+    """What was asked on the way and did not matter is not what was done."""
+    learns = _asked(ANN, (Action.PUSH, YES), (Action.OVERWRITE, NO))
+    (line,) = await _lines(Answers(201, learns=learns), Request("PUT", "/v2/a/manifests/v1"))
+    assert _facts(line, "action", "outcome", "rule") == ("push", "allowed", "rule 1")
+
+
+async def test_a_refused_list_of_repositories_says_by_which_rule() -> None:
+    """It is called as the rules call it."""
+    app = Answers(403, learns=lambda notes: notes.decided_catalog(NO))
+    (line,) = await _lines(app, Request(path="/v2/_catalog"))
+    assert _facts(line, "action", "rule", "repository") == ("catalog", "no rule", "")
+
+
+async def test_to_be_asked_for_credentials_is_no_refusal() -> None:
+    """Every client begins without; those that hold nothing are a line."""
+    app = Answers(401)
+    paths = ("/v2/", "/v2/a/manifests/v1")
+    assert await _lines(app, *(Request(path=path) for path in paths)) == []
+    lines = await _lines(app, *(Request(path=path, headers=[SHOWN]) for path in paths))
+    assert [line["action"] for line in lines] == ["login", "pull"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_login_is_a_line_and_so_is_one_that_failed(method: str) -> None:
+    """A token for nobody, or for another token, is none."""
+    welcomed = Answers(200, learns=lambda notes: notes.welcomed(ANN))
+    (line,) = await _lines(welcomed, Request(method, LOGIN, b"account=x&scope=y"))
+    assert _facts(line, "who", "action", "outcome") == ("ann", "login", "allowed")
+    (line,) = await _lines(Answers(401), Request(method, LOGIN))
+    assert _facts(line, "who", "action", "outcome") == ("", "login", "refused")
+    assert await _lines(Answers(200), Request(method, LOGIN)) == []
+
+
+async def test_whoever_asks_too_often_is_a_line() -> None:
+    """Whatever they asked for."""
+    lines = await _lines(Answers(429), Request(), Request(path="/what/ever"))
+    assert [line["rule"] for line in lines] == ["too many requests"] * 2
+
+
+@pytest.mark.parametrize("status", [200, 202, 206, 304, 400, 404, 416, 500, 503])
+async def test_nothing_else_is_a_line(status: int) -> None:
+    """Pulls, mistakes and failures are for the other logs."""
+    requests = [
+        Request(method, path, headers=[SHOWN])
+        for method in ("GET", "HEAD", "PATCH", "PUT")
+        for path in ("/v2/", "/v2/a/manifests/v1", "/v2/a/blobs/uploads/x", "/v2/a/tags/list", "/")
+    ]
+    assert await _lines(Answers(status), *requests) == []
+
+
+async def test_no_secret_is_in_a_line() -> None:
+    """Neither credentials, nor any of a query but what a push is about, and only if it is that."""
+    query = f"password={SECRET}&tag={SECRET}!&tag=v1&digest={SECRET}&mount={SECRET}&from={SECRET}"
+    requests = [
+        Request(method, path, query.encode(), [SHOWN])
+        for method, path in (
+            ("PUT", "/v2/a/manifests/v1"),
+            ("POST", "/v2/a/blobs/uploads/"),
+            ("PUT", f"/v2/a/blobs/uploads/{SECRET}"),
+            ("GET", f"/v2/a/{SECRET}"),
+            ("POST", LOGIN),
+        )
+    ]
+    lines = await _lines(Answers(401), *requests)
+    assert len(lines) == len(requests)
+    assert SECRET not in json.dumps(lines)
+    assert lines[0]["tags"] == ["v1"]
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(), st.text(), st.binary(max_size=200))
+async def test_a_line_is_one_line_and_bounded(who: str, rule: str, path: str, query: bytes) -> None:
+    """Whatever a name, a rule, a path or a query has in it."""
+    learns = _asked(Actor(who * 100), (Action.PUSH, Decision(False, rule * 100)))
+    request = Request("PUT", f"/v2/{path}/manifests/{path}", query)
+    (line,) = await _lines(Answers(403, learns=learns), request)
+    written = json.dumps(line)
+    assert written.isprintable()
+    assert written.isascii()
+    assert len(written) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/v2/a/manifests/b/manifests/v1", Target("manifests", "a/manifests/b", "v1")),
+        (f"/v2/a/blobs/{DIGEST}", Target("blobs", "a", str(DIGEST))),
+        ("/v2/a/blobs/uploads", Target("uploads", "a")),
+        ("/v2/a/blobs/uploads/", Target("uploads", "a")),
+        ("/v2/a/blobs/uploads/0123", Target("uploads", "a")),
+        ("/v2/a/uploads/0123", Target()),
+        ("/v2/a/tags/list", Target("tags", "a")),
+        (f"/v2/a/referrers/{DIGEST}", Target("referrers", "a", str(DIGEST))),
+        ("/v2/A/manifests/v1", Target("manifests", "", "v1")),
+        ("/v2/a/manifests/!", Target("manifests", "a")),
+        ("/v2/manifests/v1", Target("manifests", "", "v1")),
+        ("/a/manifests/v1", Target()),
+        ("/v2/_catalog", Target("catalog")),
+        ("/v2", Target("base")),
+        (LOGIN, Target("tokens")),
+        ("", Target()),
+    ],
+)
+def test_a_path_is_read_as_the_dispatcher_reads_it(path: str, target: Target) -> None:
+    """From the right; what follows no grammar is nothing."""
+    assert target_of(path, LOGIN) == target
+
+
+def test_without_tokens_no_path_is_a_login() -> None:
+    """An empty path is not one either."""
+    assert target_of("", "") == target_of(LOGIN, "") == Target()
+
+
+def test_a_query_that_is_padded_hides_no_tag() -> None:
+    """As many fields are read as the handler reads."""
+    padded = b"&".join([b"x=y"] * 1000 + [b"tag=hidden"])
+    assert query_of(Target("manifests", "a", "v1"), padded).tags == ("hidden",)
+
+
+# --- Where the lines go --------------------------------------------------------------------------
+
+
+def _entry(number: int) -> dict[str, object]:
+    return {"action": "push", "outcome": "allowed", "number": number, "time": "now"}
+
+
+def _numbers(path: Path) -> list[int]:
+    return [json.loads(line)["number"] for line in path.read_text().splitlines() if line]
+
+
+async def _read(path: Path) -> list[int]:
+    return await asyncio.to_thread(_numbers, path)
+
+
+async def test_closing_writes_every_line_in_order(tmp_path: Path) -> None:
+    """A file that is not there is made, and others may not read it."""
+    path = tmp_path / "audit.log"
+    sink = FileSink(path)
+    for number in range(2000):
+        sink.put(_entry(number))
+    await sink.close()
+    assert await _read(path) == list(range(2000))
+    assert path.stat().st_mode & 0o007 == 0
+
+
+async def test_a_file_that_was_moved_away_is_left_alone(tmp_path: Path) -> None:
+    """The next line begins another, as those who rotate logs expect."""
+    path, moved = tmp_path / "audit.log", tmp_path / "audit.log.1"
+    sink = FileSink(path)
+    sink.put(_entry(1))
+    await sink.close()
+    path.rename(moved)
+    sink.put(_entry(2))
+    await sink.close()
+    assert (await _read(moved), await _read(path)) == ([1], [2])
+
+
+async def test_several_may_append_to_one_file(tmp_path: Path) -> None:
+    """No line is lost or mixed with another."""
+    path = tmp_path / "audit.log"
+    sinks = [FileSink(path) for _ in range(4)]
+    for number in range(1000):
+        sinks[number % 4].put(_entry(number))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    await asyncio.gather(*(sink.close() for sink in sinks))
+    assert sorted(await _read(path)) == list(range(1000))
+
+
+async def test_a_file_that_cannot_be_written_is_told_of_once_and_lines_wait(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No request fails, and when it is mended the lines are written."""
+    path = tmp_path / "folder" / "audit.log"
+    sink = FileSink(path)
+    for number in range(3):
+        sink.put(_entry(number))
+        await sink.settled()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    path.parent.mkdir()
+    sink.put(_entry(3))
+    await sink.close()
+    assert await _read(path) == [0, 1, 2, 3]
+
+
+async def test_a_disk_that_stays_full_loses_lines_and_the_log_says_how_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Closing does not wait for ever."""
+    sink = FileSink(Path("/dev/full"))
+    for number in range(10_005):
+        sink.put(_entry(number))
+    await sink.close()
+    assert "10005 lines" in caplog.text
+    assert caplog.text.count("can't be written") == 1
+
+
+@contextmanager
+def _no_file_longer_than(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    """It is written again on a line of its own."""
+    path = tmp_path / "audit.log"
+    sink = FileSink(path)
+    with _no_file_longer_than(100):
+        sink.put(_entry(1))
+        sink.put(_entry(2))
+        await sink.settled()
+    await sink.close()
+    lines = (await asyncio.to_thread(path.read_text)).splitlines()
+    assert [json.loads(line)["number"] for line in (lines[0], lines[-1])] == [1, 2]
+    assert len(lines) == 3
+
+
+async def test_a_pipe_that_nobody_reads_holds_nobody(tmp_path: Path) -> None:
+    """It is an error, and no thread waits for it."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    sink = FileSink(path)
+    sink.put(_entry(1))
+    await sink.close()
+
+
+async def test_there_is_one_sink_for_a_file(tmp_path: Path) -> None:
+    """However often the settings change; without a file there is the log."""
+    sinks = Sinks()
+    first = sinks.at(tmp_path / "a")
+    assert sinks.at(tmp_path / "a") is first
+    assert sinks.at(tmp_path / "b") is not first
+    assert isinstance(sinks.at(None), LogSink)
+    first.put(_entry(1))
+    await sinks.close()
+    assert await _read(tmp_path / "a") == [1]
+
+
+@pytest.fixture
+def few_words() -> Iterator[None]:
+    """Have the log say errors only."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    yield
+    root.setLevel(before)
+
+
+@pytest.mark.usefixtures("few_words")
+async def test_without_a_file_the_log_has_the_fields(caplog: pytest.LogCaptureFixture) -> None:
+    """At any level, and with the time of the log."""
+    line = partial(Request, "PUT", "/v2/a/manifests/v1")
+    await ask(Audit(Answers(403, learns=_asked(ANN, (Action.PUSH, NO))), LogSink()), line())
+    (record,) = caplog.records
+    assert (record.name, record.getMessage()) == ("registry.audit", "push refused")
+    assert (vars(record)["who"], vars(record)["rule"]) == ("ann", "no rule")
+    assert "time" not in vars(record)
