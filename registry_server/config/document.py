@@ -16,6 +16,9 @@ from registry_server.config.problems import ConfigError, Path, dotted, shown
 Value = str | None | list["Value"] | dict[str, "Value"]
 Origin = Callable[[int], str]
 
+# Sections in which nothing is overlooked: it may be the very word that keeps somebody out.
+GUARDED = frozenset({"auth", "access"})
+
 _DEEPEST = 32
 _MOST_NODES = 50_000
 _NULL = "tag:yaml.org,2002:null"
@@ -163,6 +166,9 @@ class _Reader:
         return text
 
     def _repeated(self, path: Path, line: int, before: int) -> None:
+        if path[0] in GUARDED:
+            again = f"{dotted(path)} was set before, on line {before}: one of the two has to go"
+            raise ConfigError([f"{self._origin(line)}: {again}"])
         said = f"{dotted(path)} was set before, on line {before}; the last one counts"
         self.document.warnings.append(f"{self._origin(line)}: {said}")
 

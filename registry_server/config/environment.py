@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from registry_server.config import keys
-from registry_server.config.document import Document, parse
+from registry_server.config.document import GUARDED, Document, parse
 from registry_server.config.problems import ConfigError, Path, dotted, shown
 from registry_server.config.shorthand import expand
 
@@ -19,7 +19,6 @@ _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
 _INJECTED = re.compile(
     r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
 )
-_GUARDED = frozenset({"auth", "access"})
 
 
 def apply(document: Document, environ: Mapping[str, str]) -> None:
@@ -56,7 +55,7 @@ def _apply(document: Document, name: str, payload: str) -> None:
 
 def _unknown(document: Document, name: str) -> None:
     path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("_"))
-    if path[0] in _GUARDED and not _INJECTED.fullmatch(name):
+    if path[0] in GUARDED and not _INJECTED.fullmatch(name):
         raise ConfigError([f"{shown(name)} names no known key of {path[0]}"])
     document.warnings.append(f"{shown(name)} is ignored: it names no known key")
 

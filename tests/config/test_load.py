@@ -182,6 +182,13 @@ def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: s
     assert "needs" in refuse(f"version: 0.1\nauth: {auth}\n")[0]
 
 
+def test_no_word_about_access_is_overlooked(refuse: Refuse) -> None:
+    """A key that is there twice is a warning elsewhere; here the first may be what denies."""
+    rule = "{users: [ann], deny: [push], deny: [pull]}"
+    (problem,) = refuse(f"version: 0.1\naccess:\n  rules:\n    - {rule}\n")
+    assert problem.startswith("config.yml, line 4: access.rules[0].deny was set before, on line 4")
+
+
 def test_a_pull_through_cache_is_refused_while_there_is_none(refuse: Refuse) -> None:
     """A cache does not start as an empty registry."""
     (problem,) = refuse(CACHE)
