@@ -35,6 +35,7 @@ format: $(TEST_STAMP)
 
 bench: $(TEST_STAMP)  ## side by side with Debian's docker-registry and nginx; prints ratios and targets
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+	$(if $(BENCH_ARGS),,$(BIN)/python -m benchmarks.access)
 
 lock: $(TEST_STAMP)  ## refresh the lock files to current versions
 	$(BIN)/python -m pip install --quiet uv

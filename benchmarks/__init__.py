@@ -1,11 +1,12 @@
 """Side-by-side measurements of this registry, Debian's `docker-registry`, and floors.
 
 `python -m benchmarks` starts the servers in turn on the same machine and prints tables of ratios;
-`python -m benchmarks.compare` sets two of its results side by side. How to read both is in
+`python -m benchmarks.compare` sets two of its results side by side; `python -m benchmarks.access`
+measures what access control costs. How to read them is in
 `docs/performance.md`.
 
 ```
- __main__ compare                         the command lines
+ __main__ compare access                  the command lines
  report                                   what is printed and written
  rounds                                   who is started when, interleaved; what a failure becomes
  scenarios growth                         everything that is measured, in the order of the table

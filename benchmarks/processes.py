@@ -117,7 +117,7 @@ def _wait_for_answer(
             raise BenchmarkError(f"the server ended with exit code {process.returncode}: {last}")
         try:
             with Connection(port, timeout=START_SECONDS) as connection:
-                if connection.exchange(request_head("GET", "/v2/")).status == 200:
+                if connection.exchange(request_head("GET", "/v2/")).status in (200, 401):
                     return
         except (OSError, BenchmarkError):
             pass  # not listening yet, or not ready to answer

@@ -1,6 +1,6 @@
 """Requests whose answers are small: the base, a manifest, a HEAD of a blob."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchmarks.checks import expect_content, fetch_ok
 from benchmarks.errors import expect
@@ -29,11 +29,19 @@ def rate_and_cpu(stage: Stage, load: GetLoad | HeadLoad) -> tuple[float, float]:
 
 def get_manifest(stage: Stage) -> tuple[float, float]:
     """Repeat GET of a manifest by tag."""
+    return get_manifest_as(lambda _: {}, stage)
+
+
+def get_manifest_as(
+    credentials: Callable[[Stage], Mapping[str, str]], stage: Stage
+) -> tuple[float, float]:
+    """Repeat GET of a manifest by tag, with header fields that say who asks."""
+    headers = {**ACCEPT, **credentials(stage)}
     raw = manifest_bytes(stage.material)
-    answer = fetch_ok(stage.server.port, MANIFEST, ACCEPT)
+    answer = fetch_ok(stage.server.port, MANIFEST, headers)
     expect_content(answer, describe(raw).digest, len(raw))
     expect(answer.body == raw, "the manifest is not the bytes that were stored")
-    return rate_and_cpu(stage, _get(stage, MANIFEST, len(raw), ACCEPT))
+    return rate_and_cpu(stage, _get(stage, MANIFEST, len(raw), headers))
 
 
 def head_manifest(stage: Stage) -> tuple[float, float]:

@@ -66,14 +66,14 @@ def verdicts(lines: Lines, targets: Sequence[Target]) -> list[Verdict]:
     return [Verdict(target, target.reached(lines)) for target in targets if target.key in lines]
 
 
-def against_peer(key: str, better: Better, limit: float) -> Target:
-    """Ours is at least (or at most) `limit` times what the other registry has."""
+def against_peer(key: str, better: Better, limit: float, name: str = "docker-registry") -> Target:
+    """Ours is at least (or at most) `limit` times what the other server, called `name`, has."""
 
     def reached(lines: Lines) -> Sequence[float]:
         line = lines.get(key)
         return _over(line.ours, line.theirs) if line and line.is_reported else []
 
-    return Target(key, "docker-registry", "x", better, limit, reached)
+    return Target(key, name, "x", better, limit, reached)
 
 
 def against_floor(key: str, floor: str, better: Better, limit: float) -> Target:
