@@ -44,6 +44,7 @@ _LONGEST_DESCRIPTION = 256
 _MOST_ROBOTS = 10_000
 _LARGEST = 16 << 20
 _VERSION = 1
+_PAUSE = 1.0  # seconds between two looks at the file
 
 
 class RobotExists(Exception):
@@ -173,14 +174,14 @@ class RobotsFile(Watched[Robots]):
 
     _ABSENT = (0, 0, 0, 0)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pause: float = _PAUSE) -> None:
         """Read the file if there is one; raise OSError or ValueError as `Watched` (blocks)."""
         # As `Watched` begins, which wants a file.
         self._value = _NONE
         self._state = self._ABSENT
         self._looked = 0.0
         with contextlib.suppress(FileNotFoundError):
-            super().__init__(path, parse_robots)
+            super().__init__(path, parse_robots, pause)
 
     def _look(self) -> None:
         try:

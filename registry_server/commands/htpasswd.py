@@ -6,6 +6,7 @@ line of it can't be used, which stays; 2 the name or the password can't be used.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ def htpasswd(
     _check_name(name)
     line = None if delete else f"{name}:".encode() + _hash(_password(), cost)
     # The file itself, where the path is a link to it.
-    path = file.resolve()
+    path = Path(os.path.realpath(file))
     try:
         was_there = _edit(path, name, line)
         trouble = _trouble(path)
@@ -129,7 +130,10 @@ def _hash(password: str, cost: int) -> bytes:
         fail("the password is empty")
     if has_controls(password):
         fail("the password has control characters, which no client can send")
-    shown = password.encode("utf-8", "surrogateescape")
+    try:
+        shown = password.encode("utf-8")
+    except UnicodeEncodeError:
+        fail("the password is not UTF-8")
     if len(shown) > LONGEST_PASSWORD:
         fail(f"the password is longer than {LONGEST_PASSWORD} bytes, all that bcrypt looks at")
     return bcrypt.hashpw(shown, bcrypt.gensalt(cost))

@@ -74,10 +74,10 @@ def _below(view: View, prefix: str) -> Iterator[Trouble]:
             yield from _in_part(view, path, _LEVELS[name])
         elif name.startswith("_") or name not in folders:
             continue
-        elif is_component(name) and len(prefix) + len(name) <= NAME_LIMIT:
-            yield from _below(view, f"{prefix}{name}/")
-        else:
+        elif not is_component(name):
             yield from _in_foreign(view, path)
+        elif len(prefix) + len(name) <= NAME_LIMIT:  # no registry takes a longer one
+            yield from _below(view, f"{prefix}{name}/")
 
 
 def _in_part(view: View, part: str, levels: int) -> Iterator[Trouble]:

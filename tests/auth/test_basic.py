@@ -1,0 +1,95 @@
+"""Reading `Authorization: Basic`."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.auth.basic import LONGEST_HEADER, has_controls, parse_basic
+
+TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200)
+NAMES = TEXT.filter(lambda text: text != "" and ":" not in text)
+
+
+def encoded(content: str | bytes, scheme: str = "Basic") -> str:
+    """Write credentials as a client does."""
+    data = content.encode() if isinstance(content, str) else content
+    return f"{scheme} {base64.b64encode(data).decode()}"
+
+
+@given(NAMES, TEXT, st.sampled_from(["Basic", "basic", "BASIC", "bAsIc"]), st.booleans())
+def test_what_a_client_writes_is_read(
+    name: str, password: str, scheme: str, as_bytes: bool
+) -> None:
+    """Every name and password comes out as it went in, whatever the case of the scheme."""
+    header = encoded(f"{name}:{password}", scheme)
+    assert parse_basic(header.encode() if as_bytes else header) == (name, password)
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300))
+def test_no_input_raises(header: bytes | str) -> None:
+    """Anything at all is credentials or none."""
+    parse_basic(header)
+    parse_basic(
+        b"Basic " + (header if isinstance(header, bytes) else header.encode("utf-8", "replace"))
+    )
+
+
+@given(st.binary(max_size=300))
+def test_no_decoded_bytes_raise(content: bytes) -> None:
+    """What the base64 stands for may be anything, and never yields an empty name or controls."""
+    found = parse_basic(encoded(content))
+    if found is not None:
+        assert found[0]
+        assert ":" not in found[0]
+        assert not has_controls("".join(found))
+
+
+def test_the_first_colon_ends_the_name() -> None:
+    """A password may have colons, and may be empty."""
+    assert parse_basic(encoded("a:b:c:")) == ("a", "b:c:")
+    assert parse_basic(encoded("a:")) == ("a", "")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Bearer YTpi",
+        "BasicYTpi",
+        "Basic\tYTpi",
+        "Basic YTpi YTpi",
+        "Basic YTpi,",
+        "Basic YTp\ni",
+        "Basic YTpiYw",
+        "Basic YTpiYx==",
+        "Basic YTpiYw==YTpi",
+        "Basic YTpi=",
+        "Basic _-8=",
+        "Basic \u00e9",
+        encoded("nocolon"),
+        encoded(":empty name"),
+        encoded(b"a:\xff"),
+        encoded(b"a:\xed\xa0\x80"),
+        encoded("a:b\n"),
+        encoded("a\0:b"),
+        encoded("a:b\x7f"),
+        encoded("a:\x85"),
+    ],
+)
+def test_what_is_not_strictly_right_is_no_credentials(header: str) -> None:
+    """Other schemes, sloppy base64, other charsets, control characters and empty names."""
+    assert parse_basic(header) is None
+
+
+def test_the_length_is_bounded() -> None:
+    """8 KiB are read, a byte more is not."""
+    space = " " * (LONGEST_HEADER - len("Basic") - 4)
+    assert parse_basic(f"Basic{space}YTpi") == ("a", "b")
+    assert parse_basic(f"Basic{space} YTpi") is None
+    assert parse_basic(encoded("a:" + "x" * LONGEST_HEADER)) is None

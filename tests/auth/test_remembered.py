@@ -1,0 +1,205 @@
+"""The short memory of passwords that were right."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.auth.remembered import RememberedPasswords
+
+HASH = b"$2b$04$hash"
+
+
+class Checker:
+    """Answers as told, once it is let; counts how often it was asked, and cancelled."""
+
+    def __init__(self, answer: bool = True, *, held: bool = False) -> None:
+        self.answer = answer
+        self.calls = self.cancelled = 0
+        self.go = asyncio.Event()
+        if not held:
+            self.go.set()
+
+    async def __call__(self) -> bool:
+        """Answer."""
+        self.calls += 1
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return self.answer
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+async def turns() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_right_password_is_checked_once() -> None:
+    """The second time it is known, until its time is over, however often it was shown."""
+    clock, check = Clock(), Checker()
+    memory = RememberedPasswords(60.0, clock=clock)
+    for _ in range(3):
+        assert await memory.verified("ann", b"secret", HASH, check)
+        clock.now += 19.9
+    assert check.calls == 1
+    clock.now += 0.4
+    assert await memory.verified("ann", b"secret", HASH, check)
+    assert check.calls == 2
+
+
+async def test_a_wrong_password_is_checked_each_time() -> None:
+    """Nothing is remembered of it, and the right one of the same name stays known."""
+    memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
+    assert await memory.verified("ann", b"secret", HASH, right)
+    for _ in range(3):
+        assert not await memory.verified("ann", b"guess", HASH, wrong)
+    assert wrong.calls == 3
+    assert await memory.verified("ann", b"secret", HASH, right)
+    assert right.calls == 1
+
+
+async def test_another_hash_is_another_question() -> None:
+    """A password that was right for the hash the file had before has to be checked again."""
+    memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
+    assert await memory.verified("ann", b"secret", HASH, right)
+    assert not await memory.verified("ann", b"secret", HASH + b"2", wrong)
+    assert wrong.calls == 1
+
+
+@given(st.text(max_size=5), st.binary(max_size=5), st.text(max_size=5), st.binary(max_size=5))
+def test_only_the_same_parts_are_the_same(
+    name: str, password: bytes, other: str, another: bytes
+) -> None:
+    """No bytes that move from the name to the password, or on to the hash, make a known pair."""
+
+    async def ask() -> None:
+        memory, wrong = RememberedPasswords(), Checker(answer=False)
+        assert await memory.verified(name, password, HASH, Checker())
+        known = await memory.verified(other, another, HASH, wrong)
+        assert known == ((name, password) == (other, another))
+        shifted = await memory.verified(name, password + HASH[:1], HASH[1:], wrong)
+        assert not shifted
+
+    asyncio.run(ask())
+
+
+async def test_the_memory_is_bounded() -> None:
+    """Who was seen last stays."""
+    memory, check = RememberedPasswords(most=2), Checker()
+    for name in ("ann", "bob", "ann", "eve"):
+        await memory.verified(name, b"secret", HASH, check)
+    assert check.calls == 3
+    await memory.verified("ann", b"secret", HASH, check)
+    assert check.calls == 3
+    await memory.verified("bob", b"secret", HASH, check)
+    assert check.calls == 4
+
+
+async def test_nothing_that_is_remembered_holds_a_password() -> None:
+    """Neither the password nor the hash is anywhere in what the memory keeps."""
+    memory = RememberedPasswords()
+    await memory.verified("ann", b"correct-horse", HASH, Checker())
+    kept = repr(vars(memory))
+    assert "ann" in kept
+    assert "correct-horse" not in kept
+    assert HASH.decode() not in kept
+
+
+async def test_two_processes_remember_differently() -> None:
+    """Each has a key of its own."""
+    kept = []
+    for _ in range(2):
+        memory = RememberedPasswords()
+        await memory.verified("ann", b"secret", HASH, Checker())
+        kept.append(memory._known["ann"][0])
+    assert kept[0] != kept[1]
+
+
+async def test_those_who_ask_at_once_share_one_check() -> None:
+    """All get its answer, right or wrong."""
+    for answer in (True, False):
+        memory, check = RememberedPasswords(), Checker(answer, held=True)
+        asked = [
+            asyncio.create_task(memory.verified("ann", b"secret", HASH, check)) for _ in range(20)
+        ]
+        await turns()
+        check.go.set()
+        assert await asyncio.gather(*asked) == [answer] * 20
+        assert check.calls == 1
+        assert not memory._flights
+
+
+async def test_one_who_leaves_does_not_take_the_answer_away() -> None:
+    """The first of three is cancelled; the check goes on for the others."""
+    memory, check = RememberedPasswords(), Checker(held=True)
+    asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(3)]
+    await turns()
+    asked[0].cancel()
+    await turns()
+    check.go.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert answers[1:] == [True, True]
+    assert (check.calls, check.cancelled) == (1, 0)
+
+
+async def test_the_last_who_leaves_ends_the_check() -> None:
+    """Nobody waits for it any more; who asks afterwards gets a check of their own."""
+    memory, check = RememberedPasswords(), Checker(held=True)
+    asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(2)]
+    await turns()
+    for one in asked:
+        one.cancel()
+    later = asyncio.create_task(memory.verified("ann", b"s", HASH, check))
+    await turns()
+    check.go.set()
+    assert await later
+    assert not memory._flights
+    assert (check.calls, check.cancelled) in {(2, 1), (1, 0)}
+
+
+async def test_a_check_that_fails_fails_for_all_and_is_forgotten() -> None:
+    """The error reaches each who waits; the next check is a new one."""
+
+    def failing() -> Callable[[], Awaitable[bool]]:
+        async def fail() -> bool:
+            await asyncio.sleep(0)
+            raise RuntimeError("broken")
+
+        return fail
+
+    memory = RememberedPasswords()
+    asked = [memory.verified("ann", b"s", HASH, failing()) for _ in range(2)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
+    assert await memory.verified("ann", b"s", HASH, Checker())
+    del answers
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", ["", "\N{SNOWMAN}", "a" * 8192])
+async def test_any_name_will_do(name: str) -> None:
+    """Names are not judged here."""
+    memory, check = RememberedPasswords(), Checker()
+    assert await memory.verified(name, b"", b"", check)
+    assert await memory.verified(name, b"", b"", check)
+    assert check.calls == 1
