@@ -7,44 +7,23 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import bcrypt
 import pytest
 
 from tests.clients.test_docker_engine import load, pull_afresh, two_layers
-from tests.live.reloads import text_of
 from tests.support.containers import ContainersTools
 from tests.support.engine import DockerEngine
+from tests.support.guarded import ANN, BOB, guarded_config
 from tests.support.images import LoadableImage, oci_layout
 from tests.support.servers import RegistryServer
 
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
-ANN, BOB = "ann's password", "bob's password"
-RULES = [
-    {"users": ["ann"], "actions": ["*"]},
-    {"repositories": ["public/**"], "anonymous": True, "actions": ["pull"]},
-    {"repositories": ["public/**"], "users": ["ann"], "actions": ["pull", "push"]},
-    {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["pull", "push"]},
-]
-
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[RegistryServer]:
     """Serve with two users and rules: ann owns all, bob his home, everybody may pull public/."""
-    users = tmp_path / "users"
-    users.write_bytes(b"".join(_entry(*user) for user in (("ann", ANN), ("bob", BOB))))
-    config = text_of(
-        {
-            "auth": {"htpasswd": {"realm": "tests", "path": str(users)}},
-            "access": {"rules": RULES},
-        }
-    )
-    with RegistryServer(tmp_path / "server", config=config, workers=2) as server:
+    with RegistryServer(tmp_path / "server", config=guarded_config(tmp_path), workers=2) as server:
         yield server
-
-
-def _entry(name: str, password: str) -> bytes:
-    return name.encode() + b":" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)) + b"\n"
 
 
 def test_docker_logs_in_pushes_and_logs_out(

@@ -56,16 +56,27 @@ def server_block(names: Mapping[str, str]) -> str:
 
 
 class Nginx:
-    """One nginx before one registry; stopped when the context ends, with its workers."""
+    """One nginx before one registry; stopped when the context ends, with its workers.
 
-    def __init__(self, folder: Path, server: LiveServer) -> None:
+    With a `certificate`, whose key lies beside it, it speaks TLS. The registry is below `prefix`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        server: LiveServer,
+        *,
+        certificate: Path | None = None,
+        prefix: str = "/",
+    ) -> None:
         program = require_tool("nginx")
         folder.mkdir(parents=True)
         self.folder = folder
         self.port = free_port()
         block = server_block(
             {
-                "listen 80;": f"listen 127.0.0.1:{self.port};",
+                "listen 80;": self._listen(certificate),
+                "location / {": f"location {prefix} {{",
                 "server 127.0.0.1:5000;": f"server {server.address};",
                 "alias /var/lib/registry/": f"alias {server.root}/",
             }
@@ -76,6 +87,13 @@ class Nginx:
         command = [program, "-p", f"{folder}", "-e", "stderr", "-c", f"{config}"]
         run([*command, "-t"])
         self._daemon = Daemon(command, folder / "nginx.log", _SAYS_IT_SERVES)
+
+    def _listen(self, certificate: Path | None) -> str:
+        if certificate is None:
+            return f"listen 127.0.0.1:{self.port};"
+        key = certificate.with_name("key.pem")
+        lines = (f"ssl_certificate {certificate};", f"ssl_certificate_key {key};")
+        return "\n".join((f"listen 127.0.0.1:{self.port} ssl;", *lines))
 
     @property
     def address(self) -> str:
