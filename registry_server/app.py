@@ -1,9 +1,9 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
 Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
-                              ┌──────────────────────────────────────────┘
-                              └ Dispatcher ─ endpoints of /v2 ─ Gate ───────────────────────┐
-                   FastAPI ──────┘                                                          │
+  ┌─────────────────────────────────────────────────────────────────────┘
+  └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
+                           FastAPI ───┘                                                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────────────────────────┘
                                                         │
@@ -14,7 +14,7 @@ A reload makes everything anew but the first and the last of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -22,14 +22,16 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from registry_server import errors
 from registry_server.audit import Audit, Sinks
+from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.cors import Cors
 from registry_server.gate import Gate
 from registry_server.guard import TOKEN_PATH, make_guard
+from registry_server.limits import RequestLimits, UploadLimits
 from registry_server.middleware import AccessLog, Headers, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
@@ -129,9 +131,11 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
 
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
-    # It sees bare paths, and whatever refuses too many requests has to stand behind it.
+    address = partial(client_address, trusted=settings.http.trustedproxies)
+    app = _limited(app, settings, address)
+    # It sees bare paths, and what the limits refuse.
     if settings.audit.enabled:
-        app = Audit(app, sinks.at(settings.audit.file), login=TOKEN_PATH)
+        app = Audit(app, sinks.at(settings.audit.file), address, login=TOKEN_PATH)
     headers = settings.http.headers.items()
     extra = [(name, value) for name, values in headers for value in values]
     if extra:
@@ -144,6 +148,21 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     if prefix:
         app = StripPrefix(app, prefix)
     return app if settings.log.accesslog.disabled else AccessLog(app)
+
+
+def _limited(app: ASGIApp, settings: Settings, address: Callable[[Scope], str]) -> ASGIApp:
+    uploads, requests = settings.limits.uploads, settings.limits.requests
+    if uploads.perclient or uploads.total:
+        app = UploadLimits(app, per_client=uploads.perclient, total=uploads.total, address=address)
+    if requests.perclient or requests.total:
+        app = RequestLimits(
+            app,
+            per_client=requests.perclient,
+            total=requests.total,
+            burst=requests.burst,
+            address=address,
+        )
+    return app
 
 
 def _urls(settings: Settings) -> Urls:

@@ -3,7 +3,7 @@
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
 PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal is an `envelope`.
 What no handler answers gets one elsewhere: bytes that are no request in `http1`, a request that
-the end of a drain cuts in `middleware`.
+the end of a drain cuts in `middleware`, one too many in `limits`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from registry_server import envelope
 from registry_server.auth import problems as refusals
 from registry_server.envelope import Entry, entry
+from registry_server.limits import problems as limits
 from registry_server.v2 import problems, upload_headers
 from storage import errors
 from storage.digest import Digest
@@ -47,6 +48,7 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.TagImmutable: (403, "DENIED"),
     refusals.Unauthenticated: (401, "UNAUTHORIZED"),
     refusals.Denied: (403, "DENIED"),
+    limits.TooManyRequests: (limits.STATUS, limits.CODE),
     problems.PayloadTooLarge: (413, "SIZE_INVALID"),
     problems.PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
@@ -153,6 +155,8 @@ def _detail(error: Exception) -> object:
 def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
     if isinstance(error, refusals.Unauthenticated):
         return {"WWW-Authenticate": ", ".join(error.challenges)}
+    if isinstance(error, limits.TooManyRequests):
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):

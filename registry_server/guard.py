@@ -34,11 +34,11 @@ class Guard:
 
 
 def make_guard(settings: Settings, urls: Urls) -> Guard:
-    """Assemble what the settings ask for; files are read, and watched from then on.
+    """Assemble what the settings ask for; files are read, and those of users and rules watched.
 
     Raises OSError or ValueError for one that can't be used. A signing key is made if there is none.
     """
-    if not _is_guarded(settings):
+    if not is_guarded(settings):
         return Guard(OpenAccess())
     from registry_server import guarded
 
@@ -48,7 +48,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
 
 def check(settings: Settings) -> None:
     """Read every file that `make_guard` would, and make none; raise OSError or ValueError."""
-    if _is_guarded(settings):
+    if is_guarded(settings):
         from registry_server import guarded
 
         guarded.check(settings)
@@ -56,12 +56,13 @@ def check(settings: Settings) -> None:
 
 def prepare(settings: Settings) -> None:
     """Do as `check`, and make the key that signs tokens if one is needed and there is none."""
-    if _is_guarded(settings):
+    if is_guarded(settings):
         from registry_server import guarded
 
         guarded.prepare(settings)
 
 
-def _is_guarded(settings: Settings) -> bool:
+def is_guarded(settings: Settings) -> bool:
+    """Tell whether anybody is asked who they are."""
     auth = settings.auth
     return auth.token is not None or auth.htpasswd is not None or settings.access.configured

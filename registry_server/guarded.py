@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
-from registry_server.auth.access import AccessController, Credentials, Policy
+from registry_server.auth.access import AccessController, Credentials, Policy, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
 from registry_server.auth.controller import RuledAccess
@@ -30,9 +32,11 @@ from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
 from registry_server.auth.watched import Watched
+from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
 from registry_server.guard import TOKEN_PATH
+from registry_server.limits import LoginLimits
 from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
 
@@ -58,7 +62,9 @@ def assemble(settings: Settings, urls: Urls) -> _Guard:
         return _by_rules(settings, urls)
     assert settings.auth.htpasswd is not None
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
-    authenticator = HeaderAuthenticator(_users(settings), None, challenges)
+    authenticator = HeaderAuthenticator(
+        _users(settings), None, challenges, logins=_logins(settings)
+    )
     return RuledAccess(authenticator, _rules(settings), challenges), ()
 
 
@@ -68,8 +74,9 @@ def check(settings: Settings) -> None:
     _rules(settings)
     if settings.auth.token is not None:
         _verifier(settings.auth.token)
-    elif settings.access.tokens.key is not None:
-        load_signing_key(settings.access.tokens.key)
+    elif settings.access.configured:
+        RobotsFile(robots_file(settings))
+        _existing_key(settings)
 
 
 def prepare(settings: Settings) -> None:
@@ -84,6 +91,12 @@ def _users(settings: Settings) -> list[HtpasswdUsers]:
     if htpasswd is None or htpasswd.path is None:
         return []
     return [HtpasswdUsers(watch_htpasswd(htpasswd.path))]
+
+
+def _logins(settings: Settings) -> LoginLimits:
+    logins = settings.limits.logins
+    address = partial(client_address, trusted=settings.http.trustedproxies)
+    return LoginLimits(logins.failures, logins.window.total_seconds(), address)
 
 
 def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
@@ -123,15 +136,24 @@ def _content(path: Path) -> bytes:
 def _by_rules(settings: Settings, urls: Urls) -> _Guard:
     tokens, users = settings.access.tokens, _users(settings)
     key, rules = _signing_key(settings), _rules(settings)
-    credentials: list[Credentials] = [*users, RobotKeys(RobotsFile(robots_file(settings)))]
+    robots = RobotKeys(RobotsFile(robots_file(settings)))
+    # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
+    credentials: list[Credentials] = [robots, *users]
     verifier = TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service)
 
     def realm(connection: HTTPConnection) -> str:
         return tokens.realm or urls.absolute(connection, TOKEN_PATH)
 
     challenges: Challenges = BearerChallenges(realm, tokens.service)
+    # One for both: whoever guesses is counted wherever they do.
+    logins = _logins(settings)
     authenticator = HeaderAuthenticator(
-        credentials, verifier, challenges, certificates=settings.access.certificates
+        credentials,
+        verifier,
+        challenges,
+        certificates=settings.access.certificates,
+        logins=logins,
+        is_known=_is_known(users, robots, certificates=settings.access.certificates),
     )
     server = TokenServer(
         TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds())),
@@ -139,6 +161,7 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
         credentials,
         rules,
         tokens.service,
+        logins=logins,
     )
     return RuledAccess(authenticator, rules, challenges), _routes(server)
 
@@ -151,6 +174,18 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
     )
 
 
+def _is_known(
+    users: list[HtpasswdUsers], robots: RobotKeys, *, certificates: bool
+) -> Callable[[str], Awaitable[bool]]:
+    async def is_known(name: str) -> bool:
+        if is_robots(name):
+            return await robots.is_known(name)
+        # Whom a certificate names need not be in the file; a token is had without one, too.
+        return certificates or any([await each.generation(name) for each in users])
+
+    return is_known
+
+
 def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | None]]:
     async def generation(name: str) -> str | None:
         return await users[0].generation(name) if users else None
@@ -158,10 +193,21 @@ def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | N
     return generation
 
 
+def _existing_key(settings: Settings) -> None:
+    """Read the key that signs tokens; one of ours need not be there yet."""
+    configured = settings.access.tokens.key
+    with nullcontext() if configured is not None else suppress(FileNotFoundError):
+        load_signing_key(configured or _own_key(settings))
+
+
+def _own_key(settings: Settings) -> Path:
+    return settings.storage.filesystem.rootdirectory / ACCESS / _KEY
+
+
 def _signing_key(settings: Settings) -> SigningKey:
     if settings.access.tokens.key is not None:
         return load_signing_key(settings.access.tokens.key)
-    folder = settings.storage.filesystem.rootdirectory / ACCESS
-    if not folder.is_dir():
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    return load_or_create_signing_key(folder / _KEY)
+    path = _own_key(settings)
+    if not path.parent.is_dir():
+        os.makedirs(path.parent, mode=0o700, exist_ok=True)
+    return load_or_create_signing_key(path)

@@ -140,7 +140,8 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     if settled is None:
         return
     context = await asyncio.to_thread(tls.context, settled.settings.http.tls)
-    if settled.changed:
+    # Keys are read by who makes a guard: they may be others in the same files.
+    if settled.changed or guard.is_guarded(settled.settings):
         app: Reloadable = server.config.loaded_app
         await app.use(settled.settings)
         server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)

@@ -6,28 +6,41 @@ mistake does not pass for anonymity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Actor, Credentials
+from registry_server.auth.access import NOBODY, Actor, Credentials, is_robots
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
 from registry_server.auth.tokens import TokenInvalid, TokenVerifier
 from registry_server.http1.peers import CERTIFIED
+from registry_server.limits.logins import UNLIMITED, LoginLimits
 
 _FIELD = b"authorization"
 # Where the answer of one request is kept: several questions are asked of each.
 _KNOWN = "registry.actor"
 
 
+# Tells whether there still is somebody of that name.
+Known: TypeAlias = Callable[[str], Awaitable[bool]]
+
+
+async def _anybody(_: str) -> bool:
+    return True
+
+
 class Authenticator(Protocol):
     """Tells who asks."""
 
     async def actor(self, connection: HTTPConnection) -> Actor:
-        """Return who asks; raise `Unauthenticated` for credentials that do not hold."""
+        """Return who asks; raise `Unauthenticated` for credentials that do not hold.
+
+        Where too many did not, it is `TooManyRequests`.
+        """
 
 
 class HeaderAuthenticator:
@@ -40,15 +53,20 @@ class HeaderAuthenticator:
         challenges: Challenges,
         *,
         certificates: bool = False,
+        logins: LoginLimits = UNLIMITED,
+        is_known: Known = _anybody,
     ) -> None:
         """Take `credentials`, tokens if there is a `verifier`, and `certificates` of clients.
 
-        A client that shows nothing else is then whom its certificate names.
+        A client that shows nothing else is then whom its certificate names. `logins` limits how
+        many wrong passwords are looked at. A token holds while `is_known` says so of its bearer.
         """
         self._credentials = credentials
         self._verifier = verifier
         self._challenges = challenges
         self._certificates = certificates
+        self._logins = logins
+        self._is_known = is_known
 
     async def actor(self, connection: HTTPConnection) -> Actor:
         """Return who asks, and remember it for the rest of the request."""
@@ -63,27 +81,38 @@ class HeaderAuthenticator:
     async def _read(self, connection: HTTPConnection) -> Actor:
         shown = [value for name, value in connection.scope["headers"] if name == _FIELD]
         if not shown:
-            name = connection.scope.get(CERTIFIED) if self._certificates else ""
-            return Actor(name) if name else NOBODY
+            name = connection.scope.get(CERTIFIED, "") if self._certificates else ""
+            return Actor(name) if name and not is_robots(name) else NOBODY
         if len(shown) > 1:
             raise self._challenges.unauthenticated(connection, "one Authorization header at most")
         field = shown[0].decode("latin-1")
         if field[:7].lower() == "bearer " and self._verifier is not None:
-            return self._of_token(connection, self._verifier, field[7:].strip())
+            return await self._of_token(connection, self._verifier, field[7:].strip())
         return await self._of_password(connection, field)
 
-    def _of_token(self, connection: HTTPConnection, verifier: TokenVerifier, text: str) -> Actor:
+    async def _of_token(
+        self, connection: HTTPConnection, verifier: TokenVerifier, text: str
+    ) -> Actor:
         try:
             claims = verifier.verify(text)
         except TokenInvalid as error:
             raise self._challenges.invalid_token(connection, str(error)) from None
+        if claims.sub and not await self._is_known(claims.sub):
+            raise self._challenges.invalid_token(connection, "it is of somebody who is gone")
         return Actor(name=claims.sub, grants=claims.grants)
 
     async def _of_password(self, connection: HTTPConnection, field: str) -> Actor:
         shown = parse_basic(field)
         if shown is not None:
-            for each in self._credentials:
-                actor = await each.verify(*shown)
-                if actor is not None:
-                    return actor
+            holder = partial(self._holder, *shown)
+            actor = await self._logins.attempt(connection.scope, holder)
+            if actor is not None:
+                return actor
         raise self._challenges.unauthenticated(connection, "these credentials do not hold")
+
+    async def _holder(self, name: str, password: str) -> Actor | None:
+        for each in self._credentials:
+            actor = await each.verify(name, password)
+            if actor is not None:
+                return actor
+        return None

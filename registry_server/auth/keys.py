@@ -292,9 +292,9 @@ class Keyring:
 
         Raises `KeyUnusable` unless the chain ends at one of our certificates at the time `now`.
         """
-        leaf, *others = _parse_chain(chain)
         if not self.roots:
             raise KeyUnusable("there is no certificate to verify a chain with")
+        leaf, *others = _parse_chain(chain)
         try:
             self._verifier(now).verify(leaf, others)
         except (verification.VerificationError, ValueError):
@@ -332,5 +332,5 @@ def _parse_chain(chain: object) -> list[x509.Certificate]:
         return [
             x509.load_der_x509_certificate(base64.b64decode(each, validate=True)) for each in chain
         ]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise KeyUnusable("a certificate of the chain can't be read") from None

@@ -210,6 +210,11 @@ class RobotKeys:
         # What an unknown name is compared with, so that it takes as long as a known one.
         self._nobody = secrets.token_bytes(hashlib.sha256().digest_size)
 
+    async def is_known(self, login: str) -> bool:
+        """Tell whether there is a robot that rules know by `login`, and it has not expired."""
+        robot = (await self._file.now()).get(login.removeprefix(f"{_PREFIX}:"))
+        return robot is not None and robot.login == login and not robot.is_expired(self._now())
+
     async def verify(self, name: str, password: str) -> Actor | None:
         """Return the robot of that login name and secret; None if there is none, or no longer.
 

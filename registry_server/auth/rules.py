@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from registry_server.auth.access import Action, Actor, Decision
 from registry_server.auth.globs import ANY_PARTS, Glob
-from registry_server.config import ConfigError
+from registry_server.config import ConfigError, empties
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import in_words
@@ -144,6 +144,8 @@ def parse_rules(data: bytes) -> RulesPolicy:
 
 
 def _checked(document: Document) -> sections.RulesFile:
+    for problem in empties.problems(document, (empties.ACCESS,)):
+        raise ValueError(problem)
     try:
         return sections.RulesFile.model_validate(pruned(document.data) or {})
     except ValidationError as error:

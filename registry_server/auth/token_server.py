@@ -14,6 +14,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,7 @@ from registry_server.auth.keys import jwks
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.auth.tokens import Issued, TokenInvalid, TokenIssuer
+from registry_server.limits.logins import UNLIMITED, LoginLimits
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
@@ -138,10 +140,12 @@ class TokenServer:
         service: str,
         *,
         known: Known = _bare,
+        logins: LoginLimits = UNLIMITED,
     ) -> None:
         """Serve tokens for `service`.
 
-        `known` finds the groups of a user who shows a refresh token instead of a password.
+        `known` finds the groups of a user who shows a refresh token instead of a password;
+        `logins` limits how many wrong passwords are looked at: above it is `TooManyRequests`.
         """
         self._issuer = issuer
         self._refresh = refresh
@@ -149,6 +153,7 @@ class TokenServer:
         self._policy = policy
         self._service = service
         self._known = known
+        self._logins = logins
 
     async def get(self, request: Request) -> Response:
         """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
@@ -188,7 +193,7 @@ class TokenServer:
         form = _Form.parse(await _body(request))
         self._check_service(form)
         scopes = _scopes(form.all("scope"))
-        actor = await self._granted_by(form)
+        actor = await self._granted_by(request, form)
         if form.get("grant_type") == "password":
             notes_of(request.scope).welcomed(actor)
         issued, granted = await self._issue(actor, scopes)
@@ -211,25 +216,32 @@ class TokenServer:
         shown = parse_basic(header)
         if shown is None:
             raise _unauthorized()
-        return await self._login(*shown)
+        return await self._login(request, *shown)
 
-    async def _granted_by(self, form: _Form) -> Actor:
+    async def _granted_by(self, request: Request, form: _Form) -> Actor:
         kind = form.get("grant_type")
         if kind == "password":
-            return await self._login(form.get("username"), form.get("password"))
+            return await self._login(request, form.get("username"), form.get("password"))
         if kind == "refresh_token":
             return await self._refreshed(form.get("refresh_token"))
         raise _unusable("grant_type is password or refresh_token")
 
-    async def _login(self, name: str, password: str) -> Actor:
+    async def _login(self, request: Request, name: str, password: str) -> Actor:
         # A form can say what a header can't.
         if not name or has_controls(name + password):
             raise _unauthorized()
+        holder = partial(self._holder, name, password)
+        actor = await self._logins.attempt(request.scope, holder)
+        if actor is None:
+            raise _unauthorized()
+        return actor
+
+    async def _holder(self, name: str, password: str) -> Actor | None:
         for each in self._credentials:
             actor = await each.verify(name, password)
             if actor is not None:
                 return actor
-        raise _unauthorized()
+        return None
 
     async def _refreshed(self, text: str) -> Actor:
         try:

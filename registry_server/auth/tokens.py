@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import jwt
 
-from registry_server.auth.access import Action, Grants
+from registry_server.auth.access import Action, Grants, is_robots
 from registry_server.auth.keys import Keyring, KeyUnusable, SigningKey, VerificationKey
 from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
 
@@ -236,7 +236,10 @@ class TokenVerifier:
             raise TokenInvalid(str(error)) from None
         if self._push_overwrites:
             grants = _with_overwrite(grants)
-        claims = Claims(text_of(payload, "sub"), grants, text_of(payload, "jti"), expires)
+        sub = text_of(payload, "sub")
+        if self._push_overwrites and is_robots(sub):
+            raise TokenInvalid("its sub is the name of a robot, which others can't vouch for")
+        claims = Claims(sub, grants, text_of(payload, "jti"), expires)
         return claims, _moment(payload, "nbf") if "nbf" in payload else 0
 
     def _remember(self, digest: bytes, known: tuple[Claims, float]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ class Watched(Generic[T]):
         self._path = path
         self._parse = parse
         self._pause = pause
+        self._looking = threading.Lock()
+        self._complaint = ""
         self._state = _state(path)
         self._value = parse(_read(path))
         self._looked = time.monotonic()
@@ -44,26 +47,48 @@ class Watched(Generic[T]):
         """Return what the file says, or said before it could not be used any more."""
         if time.monotonic() - self._looked >= self._pause:
             self._looked = time.monotonic()
-            await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self._look_alone)
         return self._value
+
+    def _look_alone(self) -> None:
+        """Look, unless somebody does: a look that takes long must not undo what a later one found.
+
+        Nor may a disk that hangs take one thread after another.
+        """
+        if self._looking.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
 
     def _look(self) -> None:
         try:
             state = _state(self._path)
             if state == self._state:
                 return
-            # Noted first: a file that is broken is complained of once, not every second.
-            self._state = state
-            self._value = self._parse(_read(self._path))
+            content = _read(self._path)
         except OSError as error:
+            # What it says by now is not known, so the next look is for that.
             self._complain(error.strerror or str(error))
+            return
+        self._state = state
+        self._take(content)
+
+    def _take(self, content: bytes) -> None:
+        try:
+            self._value = self._parse(content)
         except ValueError as error:
             self._complain(str(error))
         else:
+            self._complaint = ""
             logger.info("%s was read anew", self._path)
 
     def _complain(self, reason: str) -> None:
-        logger.error("%s can't be used, what it said before stays in force: %s", self._path, reason)
+        """Say why the file can't be used, once."""
+        if reason != self._complaint:
+            self._complaint = reason
+            said = "%s can't be used, what it said before stays in force: %s"
+            logger.error(said, self._path, reason)
 
 
 def _state(path: Path) -> _State:

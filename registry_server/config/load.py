@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from registry_server.config import environment, keys, support
+from registry_server.config import empties, environment, keys, support
 from registry_server.config.document import Document, Value, parse
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import ConfigError, in_words
@@ -60,7 +60,7 @@ def load(
         raise ConfigError([document.located((), "must be a mapping of keys such as storage, http")])
     expand(document)
     environment.apply(document, environ)
-    if doubts := support.doubts(document):
+    if doubts := [*support.doubts(document), *empties.problems(document)]:
         raise ConfigError(doubts)
     if path is None:
         _fill(document, _WITHOUT_FILE)

@@ -17,6 +17,7 @@ from registry_server.config.audit import Audit
 from registry_server.config.auth import Auth
 from registry_server.config.cors import Cors
 from registry_server.config.endpoint import Endpoint
+from registry_server.config.limits import Limits
 from registry_server.config.section import Section
 from registry_server.config.unimplemented import (
     Compatibility,
@@ -320,6 +321,7 @@ class Settings(Section):
     auth: Auth = Auth()
     access: Access = Access()
     audit: Audit = Audit()
+    limits: Limits = Limits()
     proxy: Proxy = Proxy()
     notifications: Notifications = Notifications()
     redis: Redis = Redis()

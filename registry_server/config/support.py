@@ -75,6 +75,7 @@ def warnings(settings: Settings, document: Document) -> list[str]:
     return [
         *_changed(settings, document, WARNED),
         *_deprecated(settings, document),
+        *_asks_nobody(settings, document),
         *_caches(settings, document),
         *_looks_short(document),
         *_verifies_more_than_asked(settings, document),
@@ -148,6 +149,14 @@ def _certificates(settings: Settings, document: Document) -> Iterator[str]:
 def _deprecated(settings: Settings, document: Document) -> Iterator[str]:
     if settings.loglevel is not None:
         yield document.located(("loglevel",), "is deprecated: use log.level")
+
+
+def _asks_nobody(settings: Settings, document: Document) -> Iterator[str]:
+    """An `auth` that names nothing is accepted, as distribution does, but hardly what was meant."""
+    ways = (settings.auth.none, settings.auth.token, settings.auth.htpasswd)
+    is_there = isinstance(document.data, dict) and "auth" in document.data
+    if is_there and not any(way is not None for way in ways):
+        yield document.located(("auth",), "is empty: nobody is asked who they are by it")
 
 
 def _caches(settings: Settings, document: Document) -> Iterator[str]:

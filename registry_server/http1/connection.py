@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.is_plain = True
         self._certified = ""  # whom the client's certificate names, if it showed one
+        self._is_retired = False
         self._fed = 0  # bytes of an unfinished head
         self._tail = b""  # the last of them, in which a blank line may have begun
         self._reader: HeadReader | None = None  # of that head
@@ -138,6 +139,8 @@ class Connection(HttpToolsProtocol):
         exchange = Exchange(self, head)
         if self._framing is None:
             exchange.end_of_body()
+        if self._is_retired:
+            exchange.keep_alive = False
         self._newest = exchange
         self._unanswered.append(exchange)
         if len(self._unanswered) == 1:
@@ -244,6 +247,12 @@ class Connection(HttpToolsProtocol):
             self._unanswered[-1].keep_alive = False
         else:
             self.transport.close()
+
+    def retire(self) -> None:
+        """Have the next answer be the last: what the client proved may hold no longer."""
+        self._is_retired = True
+        if self._unanswered:
+            self._unanswered[-1].keep_alive = False
 
     def let_come(self, exchange: Exchange) -> None:
         """Read on for the body of `exchange`, if that is what comes next."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from uvicorn import Config
 
+from registry_server.http1.connection import Connection
 from registry_server.workers.signals import hold_hangups_back, let_through
 from registry_server.workers.worker import DrainingServer
 
@@ -52,12 +53,18 @@ class LoneServer(DrainingServer):
             await asyncio.wait([task])
 
     async def accept_anew(self, context: ssl.SSLContext) -> None:
-        """Have connections from now on speak TLS by `context`; nobody waits or is refused."""
+        """Have connections from now on speak TLS by `context`; nobody waits or is refused.
+
+        Those that are open answer once more.
+        """
         before, self.config.ssl = list(self.servers), context
         await self.accept(self._listeners)
         for server in before:
             self.servers.remove(server)
             server.close()
+        for connection in self.server_state.connections:
+            if isinstance(connection, Connection):
+                connection.retire()
 
     async def _obey(self) -> None:
         while True:

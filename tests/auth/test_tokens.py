@@ -574,3 +574,13 @@ def test_our_own_name_beats_a_chain() -> None:
     refused(chained(LEAF, kid=KEY.id), verifier(ROOTED))
     text = jwt.encode(claims(), EC, "ES256", {"kid": KEY.id, "x5c": ["nonsense"]})
     assert verifier(ROOTED).verify(text, NOW).sub == "ann"
+
+
+@pytest.mark.parametrize("keys", [ROOTED, Keyring.of([KEY.public])], ids=["with roots", "without"])
+def test_a_certificate_of_no_known_version_is_refused(keys: Keyring) -> None:
+    """Whatever a chain holds, it is an answer and no failure."""
+    der = bytearray(LEAF.certificate.public_bytes(Encoding.DER))
+    at = der.index(b"\xa0\x03\x02\x01\x02") + 4  # RFC 5280, 4.1.2.1: version 3 is written 2
+    der[at] = 5
+    shown = {"x5c": [base64.b64encode(der).decode()]}
+    refused(jwt.encode(claims(), LEAF.private, "ES256", shown), verifier(keys))

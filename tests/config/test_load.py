@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from registry_server.app import manifest_rules
-from registry_server.config import Endpoint, Overrides, Settings, load
+from registry_server.config import ConfigError, Endpoint, Overrides, Settings, load
 from registry_server.config.schema import cores
 from tests.config.conftest import Read, Refuse
 
@@ -180,6 +180,30 @@ def test_a_file_with_access_control_is_read(read: Read) -> None:
 def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: str) -> None:
     """A way to know callers without what it needs stops the registry, and never leaves it open."""
     assert "needs" in refuse(f"version: 0.1\nauth: {auth}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("access:", "access"),
+        ("access: {file: }", "access.file"),
+        ("access: {rules: }", "access.rules"),
+        ("access: {rules: [{repositories: , users: [ann], actions: [pull]}]}", "repositories"),
+        ("access: {rules: [{users: [ann], actions: [pull], deny: }]}", "access.rules[0].deny"),
+        ("access: {rules: [{users: [ann], actions: [~]}]}", "access.rules[0].actions[0]"),
+    ],
+)
+def test_an_empty_place_in_access_is_no_way_in(refuse: Refuse, text: str, key: str) -> None:
+    """What is left of a list whose entries were commented out is not taken for no list."""
+    (problem,) = refuse(f"version: 0.1\n{text}\n")
+    assert f"{key} is empty: leave it out" in problem
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_ACCESS", "REGISTRY_ACCESS_RULES"])
+def test_an_empty_variable_is_no_way_in(name: str) -> None:
+    """Such as one that a shell did not know."""
+    with pytest.raises(ConfigError, match="is empty: leave it out"):
+        load(None, {name: ""})
 
 
 def test_no_word_about_access_is_overlooked(refuse: Refuse) -> None:

@@ -49,8 +49,6 @@ def test_what_has_no_effect_is_one_warning(read: Read, key: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "auth:",
-        "auth: {}",
         "auth: none",
         "proxy: {remoteurl: ''}",
         "proxy: {username: u, password: p}",
@@ -72,6 +70,8 @@ def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
+        ("auth:", "auth is empty: nobody is asked who they are"),
+        ("auth: {}", "auth is empty: nobody is asked who they are"),
         ("storage: {cache: {blobdescriptor: redis}}", "storage.cache.blobdescriptor has no effect"),
         ("storage: {cache: {layerinfo: redis}}", "storage.cache.layerinfo has no effect"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.live.programs import serving
+from tests.live.programs import Serving, serving
+from tests.live.transfers import until
 
 pytestmark = pytest.mark.live
 
@@ -76,6 +78,7 @@ class Site:
     ours: Authority
     other: Authority
     url: str
+    running: Serving
 
     def client(self, certificate: Path | None) -> httpx.Client:
         context = ssl.create_default_context(cafile=str(self.ours.folder / "ours.pem"))
@@ -84,33 +87,37 @@ class Site:
         return httpx.Client(base_url=self.url, verify=context)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Serve over TLS: ann may do everything, whoever else is known may pull."""
-    ours, other = Authority.make(tmp_path, "ours"), Authority.make(tmp_path, "other")
-    server = ours.issue("server")
+def trusting(folder: Path, authority: str) -> None:
+    """Write a configuration by which one process believes an authority: ann may do everything."""
     rules = [
         {"users": ["ann"], "actions": ["*"]},
         {"users": ["*"], "actions": ["pull"]},
     ]
-    (tmp_path / "root").mkdir()
+    server = str(folder / "server-of-ours.pem")
+    tls = {
+        "certificate": server,
+        "key": server,
+        "clientcas": [str(folder / f"{authority}.pem")],
+        "clientauth": "verify-client-cert-if-given",
+    }
     settings = {
         "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "root")}},
-        "http": {
-            "addr": "127.0.0.1:0",
-            "tls": {
-                "certificate": str(server),
-                "key": str(server),
-                "clientcas": [str(tmp_path / "ours.pem")],
-                "clientauth": "verify-client-cert-if-given",
-            },
-        },
+        "storage": {"filesystem": {"rootdirectory": str(folder / "root")}},
+        "http": {"addr": "127.0.0.1:0", "tls": tls, "workers": 1},
         "access": {"rules": rules, "certificates": "true"},
     }
-    (tmp_path / "config.yml").write_text(json.dumps(settings))
+    (folder / "config.yml").write_text(json.dumps(settings))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Serve over TLS: ann may do everything, whoever else is known may pull."""
+    ours, other = Authority.make(tmp_path, "ours"), Authority.make(tmp_path, "other")
+    ours.issue("server")
+    (tmp_path / "root").mkdir()
+    trusting(tmp_path, "ours")
     with serving(["config.yml"], tmp_path) as running:
-        yield Site(ours, other, f"https://{running.where}")
+        yield Site(ours, other, f"https://{running.where}", running)
 
 
 def test_a_certificate_is_its_user(site: Site) -> None:
@@ -121,6 +128,8 @@ def test_a_certificate_is_its_user(site: Site) -> None:
     with site.client(site.ours.issue("bob")) as bob:
         assert bob.get("/v2/app/tags/list").status_code == 404
         assert bob.post("/v2/app/blobs/uploads/").status_code == 403
+    with site.client(site.ours.issue("robot:ci")) as no_robot:
+        assert no_robot.get("/v2/app/tags/list").status_code == 401
     with site.client(None) as nobody:
         refused = nobody.get("/v2/app/tags/list")
         assert refused.status_code == 401
@@ -131,3 +140,17 @@ def test_a_certificate_of_another_authority_ends_the_connection(site: Site) -> N
     """Whoever signs their own certificate as ann is nobody."""
     with site.client(site.other.issue("ann")) as stranger, pytest.raises(httpx.HTTPError):
         stranger.get("/v2/")
+
+
+def test_an_authority_that_was_taken_out_is_believed_no_more(site: Site) -> None:
+    """A connection that was opened before answers once more, and then has to be opened anew."""
+    with site.client(site.ours.issue("ann")) as ann:
+        assert ann.post("/v2/app/blobs/uploads/").status_code == 202
+        trusting(site.ours.folder, "other")
+        site.running.process.send_signal(signal.SIGHUP)
+        until(lambda: "was read anew" in site.running.said, "the reload was through")
+        assert ann.get("/v2/").headers["connection"] == "close"
+        with pytest.raises(httpx.HTTPError):
+            ann.post("/v2/app/blobs/uploads/")
+    with site.client(site.other.issue("ann")) as ann:
+        assert ann.post("/v2/app/blobs/uploads/").status_code == 202

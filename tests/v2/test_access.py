@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from asyncio import to_thread
+from asyncio import sleep, to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -204,6 +204,34 @@ async def test_machines(situation: Situation, tmp_path: Path) -> None:
     assert await pull(client, "team/app", "v1", httpx.BasicAuth("robot$node", ci)) == 401
     _, granted = await token(client, "repository:team/app:pull,push", reader)
     assert granted == [{"type": "repository", "name": "team/app", "actions": ["pull"]}]
+
+
+async def test_a_token_ends_with_its_robot(situation: Situation, tmp_path: Path) -> None:
+    """One that was revoked may nothing any more, by a token neither."""
+    settings = await to_thread(settings_of, situations()["machines"], tmp_path)
+    store = RobotStore(robots_file(settings))
+    key = await to_thread(store.create, "ci")
+    client = await situation("machines")
+    text, _ = await token(client, "repository:team/app:pull", httpx.BasicAuth("robot$ci", key))
+    client.headers["Authorization"] = f"Bearer {text}"
+    assert (await client.get("/v2/team/app/tags/list")).status_code == 404
+    await to_thread(store.revoke, "ci")
+    await sleep(1.1)  # files are looked at once a second
+    refused = await client.get("/v2/team/app/tags/list")
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+
+
+async def test_nobody_else_vouches_for_a_robot(situation: Situation, tmp_path: Path) -> None:
+    """A token server elsewhere may call its bearer what it likes, but not by the name of ours."""
+    key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
+    (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
+    client = await situation("a token server that is there")
+    grants = Grants({"app": frozenset({Action.PULL})})
+    for name, status in (("ann", 404), ("robot:ci", 401), ("robot$ci", 401)):
+        issued = TokenIssuer(key, "auth.example.com").sign(name, grants, "registry.example.com")
+        bearer = {"Authorization": f"Bearer {issued.text}"}
+        assert (await client.get("/v2/app/tags/list", headers=bearer)).status_code == status
 
 
 async def test_a_token_server_that_is_there(situation: Situation, tmp_path: Path) -> None:

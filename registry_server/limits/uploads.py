@@ -1,0 +1,85 @@
+"""How many uploads run at once: of one client, and of all together.
+
+What is counted is a request that brings bytes, while it does; a session between two of them, which
+may last for days, costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from registry_server.clients import client_address, counted_as
+from registry_server.limits.problems import TooManyRequests, refuse
+
+_UPLOADS = "/blobs/uploads"
+# Seconds. Nobody knows when one of those that run will have ended.
+_RETRY_AFTER = 5
+
+
+class UploadLimits:
+    """Refuses uploads, before any of their bytes are read, while too many run; 0 is no limit.
+
+    A client without an address counts among all of them only.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_client: int = 0,
+        total: int = 0,
+        address: Callable[[Scope], str] = client_address,
+    ) -> None:
+        self._app = app
+        self._per_client = per_client
+        self._total = total
+        self._address = address
+        # Of those that run, so it is never larger than what does.
+        self._running: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 429."""
+        if not _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
+        client = counted_as(self._address(scope))
+        if self._is_full(client):
+            await refuse(send, TooManyRequests(_RETRY_AFTER, "too many uploads at once"))
+            return
+        with self._one_more(client):
+            await self._app(scope, receive, send)
+
+    def _is_full(self, client: str) -> bool:
+        if 0 < self._total <= self._running.total():
+            return True
+        return bool(client) and 0 < self._per_client <= self._running[client]
+
+    @contextmanager
+    def _one_more(self, client: str) -> Iterator[None]:
+        self._running[client] += 1
+        try:
+            yield
+        finally:
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
+
+
+def _is_upload(scope: Scope) -> bool:
+    """Tell whether a request brings bytes of a blob; a path is read as the dispatcher reads it."""
+    if scope["type"] != "http":
+        return False
+    path: str = scope["path"]
+    if not path.endswith(_UPLOADS) and not path.rpartition("/")[0].endswith(_UPLOADS):
+        return False
+    return any(map(_announces_body, scope["headers"]))
+
+
+def _announces_body(line: tuple[bytes, bytes]) -> bool:
+    """Tell whether a header says that a body follows (RFC 9112, section 6)."""
+    name, value = line
+    return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))

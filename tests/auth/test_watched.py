@@ -1,0 +1,80 @@
+"""Files that change while they are watched: what was said last holds, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from asyncio import to_thread
+from pathlib import Path
+
+import pytest
+
+from registry_server.auth.watched import Watched
+
+
+def text(content: bytes) -> str:
+    """Read the content as text that says something."""
+    if content == b"broken":
+        raise ValueError("it is broken")
+    return content.decode()
+
+
+async def watching(path: Path, first: bytes = b"first") -> Watched[str]:
+    """Watch a file, looking at each use."""
+    await to_thread(path.write_bytes, first)
+    return await to_thread(Watched, path, text, 0.0)
+
+
+async def test_what_could_not_be_read_is_read_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk or a process that fails for a moment loses no edit: it may take somebody's rights."""
+    path = tmp_path / "file"
+    watched = await watching(path)
+    await to_thread(path.unlink)
+    with caplog.at_level(logging.ERROR):
+        assert [await watched.now() for _ in range(3)] == ["first"] * 3
+    assert len(caplog.records) == 1
+    await to_thread(path.mkdir)
+    assert await watched.now() == "first"
+    await to_thread(path.rmdir)
+    await to_thread(path.write_bytes, b"second")
+    assert await watched.now() == "second"
+
+
+async def test_a_broken_edit_is_complained_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was said before stays, and the next edit counts."""
+    path = tmp_path / "file"
+    watched = await watching(path)
+    await to_thread(path.write_bytes, b"broken")
+    with caplog.at_level(logging.ERROR):
+        assert [await watched.now() for _ in range(3)] == ["first"] * 3
+    assert [record.getMessage().endswith("it is broken") for record in caplog.records] == [True]
+    await to_thread(path.write_bytes, b"third one")
+    assert await watched.now() == "third one"
+
+
+async def test_a_slow_look_undoes_nothing(tmp_path: Path) -> None:
+    """While one reads nobody else does, so what is read last is what was written last."""
+    path = tmp_path / "file"
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slowly(content: bytes) -> str:
+        if content == b"slow":
+            reading.set()
+            assert go_on.wait(20)
+        return content.decode()
+
+    await to_thread(path.write_bytes, b"first")
+    watched: Watched[str] = await to_thread(Watched, path, slowly, 0.0)
+    await to_thread(path.write_bytes, b"slow")
+    slow = asyncio.create_task(watched.now())
+    await to_thread(reading.wait, 20)
+    await to_thread(path.write_bytes, b"the last word")
+    assert await watched.now() == "first"
+    go_on.set()
+    assert await slow == "slow"
+    assert await watched.now() == "the last word"

@@ -1,0 +1,175 @@
+"""Limits of the whole registry: wherever a password is shown it counts, and refusals are noted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import httpx
+import pytest
+from pydantic import ValidationError
+from starlette.types import Message
+
+from registry_server.app import build
+from registry_server.config import Settings
+from tests.support.drivers import AnyDriver
+
+PASSWORD = "correct horse"
+ANN, WRONG = ("ann", PASSWORD), ("ann", "wrong horse")
+FORM = {"grant_type": "password", "service": "registry", "client_id": "a", "username": "ann"}
+
+
+def _settings(folder: Path, **sections: Any) -> Settings:
+    users = folder / "htpasswd"
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    users.write_text(f"ann:{hashed}\n")
+    everybody = {"anonymous": True, "actions": ["*"]}
+    return Settings.model_validate(
+        {
+            "storage": {"filesystem": {"rootdirectory": folder}},
+            "auth": {"htpasswd": {"realm": "example", "path": users}},
+            "access": {"rules": [everybody]},
+            "limits": {"logins": {"failures": 3}},
+            **sections,
+        }
+    )
+
+
+@asynccontextmanager
+async def _served(
+    settings: Settings, driver: AnyDriver, address: str = "192.0.2.7"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a registry whose audit log is whole when the block has ended."""
+    app = await asyncio.to_thread(build, settings, driver)
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    life = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    transport = httpx.ASGITransport(app=app, client=(address, 1234))
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        yield client
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+
+def _is_refusal(answer: httpx.Response, most: int = 300) -> bool:
+    code = answer.json()["errors"][0]["code"]
+    wait = int(answer.headers["retry-after"])
+    return (answer.status_code, code) == (429, "TOOMANYREQUESTS") and 1 <= wait <= most
+
+
+async def test_wrong_passwords_count_wherever_they_are_shown(
+    driver: AnyDriver, tmp_path: Path
+) -> None:
+    """In a header, or in either form of asking for a token; right ones are refused as well then."""
+    settings = await asyncio.to_thread(_settings, tmp_path)
+    async with _served(settings, driver) as client:
+        right = await client.post("/auth/token", data=FORM | {"password": PASSWORD})
+        token = right.json()["access_token"]
+        assert (await client.get("/v2/", auth=WRONG)).status_code == 401
+        assert (await client.get("/auth/token", auth=WRONG)).status_code == 401
+        wrong = await client.post("/auth/token", data=FORM | {"password": "wrong"})
+        assert wrong.status_code == 401
+        assert _is_refusal(await client.get("/v2/", auth=ANN))
+        assert _is_refusal(await client.get("/auth/token", auth=ANN))
+        assert _is_refusal(await client.post("/auth/token", data=FORM | {"password": PASSWORD}))
+        # Whoever shows no password goes on.
+        assert (await client.get("/v2/_catalog")).status_code == 200
+        assert (await client.get("/auth/token")).status_code == 200
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert (await client.get("/v2/", headers=bearer)).status_code == 200
+
+
+async def test_only_passwords_count(driver: AnyDriver, tmp_path: Path) -> None:
+    """Neither tokens that do not hold, nor what can't be read, nor nothing."""
+    settings = await asyncio.to_thread(_settings, tmp_path)
+    async with _served(settings, driver) as client:
+        for field in ("Bearer wrong", "Basic !", "Basic", "Digest x", ""):
+            for _ in range(4):
+                answer = await client.get("/v2/", headers={"Authorization": field})
+                assert answer.status_code == 401
+        refresh = {"grant_type": "refresh_token", "refresh_token": "x", "service": "registry"}
+        for _ in range(4):
+            assert (await client.post("/auth/token", data=refresh)).status_code == 401
+            assert (await client.get("/v2/")).status_code == 401
+        assert (await client.get("/v2/", auth=ANN)).status_code == 200
+
+
+async def test_users_without_rules_are_limited_too(driver: AnyDriver, tmp_path: Path) -> None:
+    """As in registry:2's way of having users."""
+    settings = await asyncio.to_thread(_settings, tmp_path, access={})
+    async with _served(settings, driver) as client:
+        assert [(await client.get("/v2/", auth=WRONG)).status_code for _ in range(3)] == [401] * 3
+        assert _is_refusal(await client.get("/v2/", auth=ANN))
+
+
+@pytest.mark.parametrize(("trusted", "status"), [([], 429), (["10.0.0.0/8"], 200)])
+async def test_behind_a_trusted_proxy_clients_are_told_from_each_other(
+    driver: AnyDriver, tmp_path: Path, trusted: list[str], status: int
+) -> None:
+    """Behind any other they are one."""
+    settings = await asyncio.to_thread(_settings, tmp_path, http={"trustedproxies": trusted})
+    async with _served(settings, driver, "10.0.0.1") as client:
+        for _ in range(3):
+            headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.7"}
+            await client.get("/v2/", auth=WRONG, headers=headers)
+        headers = {"X-Forwarded-For": "192.0.2.7, 192.0.2.8"}
+        answer = await client.get("/v2/", auth=ANN, headers=headers)
+        assert answer.status_code == status
+
+
+async def test_what_a_limit_refuses_is_a_line_of_the_audit_log(
+    driver: AnyDriver, tmp_path: Path
+) -> None:
+    """With the address that was counted, below a prefix as well."""
+    path = tmp_path / "audit.log"
+    sections: Mapping[str, Any] = {
+        "audit": {"enabled": True, "file": path},
+        "http": {"prefix": "/here/", "trustedproxies": ["10.0.0.1"]},
+        "limits": {"requests": {"perclient": 1, "burst": 1}, "uploads": {"total": 1}},
+    }
+    settings = await asyncio.to_thread(_settings, tmp_path, **sections)
+    headers = {"X-Forwarded-For": "192.0.2.7"}
+    async with _served(settings, driver, "10.0.0.1") as client:
+        assert [(await client.get("/here/", headers=headers)).status_code for _ in range(3)] == [
+            200
+        ] * 3
+        answers = [await client.get("/here/v2/a/tags/list", headers=headers) for _ in range(2)]
+        assert answers[0].status_code == 404
+        assert _is_refusal(answers[1], 1)
+        assert answers[1].headers["docker-distribution-api-version"] == "registry/2.0"
+    line = json.loads(await asyncio.to_thread(path.read_text))
+    assert (line["from"], line["rule"], line["status"]) == ("192.0.2.7", "too many requests", 429)
+    assert (line["repository"], line["outcome"]) == ("a", "refused")
+
+
+async def test_by_default_nobody_is_limited(driver: AnyDriver, tmp_path: Path) -> None:
+    """Behind a proxy that is not named all clients are one, and a guesser would lock all out."""
+    settings = await asyncio.to_thread(_settings, tmp_path, limits={})
+    async with _served(settings, driver) as client:
+        assert {(await client.get("/v2/_catalog")).status_code for _ in range(300)} == {200}
+        tries = [(await client.get("/v2/", auth=WRONG)).status_code for _ in range(25)]
+        assert tries == [401] * 25
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"requests": {"perclient": -1}},
+        {"requests": {"burst": 10**9}},
+        {"uploads": {"total": "many"}},
+        {"logins": {"failures": 1001}},
+        {"logins": {"window": "0s"}},
+        {"logins": {"window": "300"}},
+    ],
+)
+def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
+    """Neither less than none, nor more than can be counted."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"limits": limits})
