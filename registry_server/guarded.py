@@ -12,7 +12,7 @@ from typing import TypeAlias
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
-from registry_server.auth.access import AccessController, Credentials, Policy, is_robots
+from registry_server.auth.access import AccessController, Policy, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
 from registry_server.auth.controller import RuledAccess
@@ -26,6 +26,7 @@ from registry_server.auth.keys import (
     parse_jwks,
 )
 from registry_server.auth.known import AnyoneKnown
+from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.robots import RobotKeys, RobotsFile
 from registry_server.auth.rules import parse_rules, policy_of
@@ -62,9 +63,8 @@ def assemble(settings: Settings, urls: Urls) -> _Guard:
         return _by_rules(settings, urls)
     assert settings.auth.htpasswd is not None
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
-    authenticator = HeaderAuthenticator(
-        _users(settings), None, challenges, logins=_logins(settings)
-    )
+    login = Login(_users(settings), _limits(settings))
+    authenticator = HeaderAuthenticator(login, None, challenges)
     return RuledAccess(authenticator, _rules(settings), challenges), ()
 
 
@@ -93,7 +93,7 @@ def _users(settings: Settings) -> list[HtpasswdUsers]:
     return [HtpasswdUsers(watch_htpasswd(htpasswd.path))]
 
 
-def _logins(settings: Settings) -> LoginLimits:
+def _limits(settings: Settings) -> LoginLimits:
     logins = settings.limits.logins
     address = partial(client_address, trusted=settings.http.trustedproxies)
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)
@@ -113,7 +113,7 @@ def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
 
 def _by_tokens(settings: Settings, token: TokenAuth) -> _Guard:
     challenges = BearerChallenges(lambda _: token.realm, token.service)
-    authenticator = HeaderAuthenticator((), _verifier(token), challenges)
+    authenticator = HeaderAuthenticator(Login(()), _verifier(token), challenges)
     return RuledAccess(authenticator, _rules(settings), challenges), ()
 
 
@@ -138,30 +138,27 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
     key, rules = _signing_key(settings), _rules(settings)
     robots = RobotKeys(RobotsFile(robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
-    credentials: list[Credentials] = [robots, *users]
+    # One for header and token server: whoever guesses is counted wherever they do.
+    login = Login([robots, *users], _limits(settings))
     verifier = TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service)
 
     def realm(connection: HTTPConnection) -> str:
         return tokens.realm or urls.absolute(connection, TOKEN_PATH)
 
     challenges: Challenges = BearerChallenges(realm, tokens.service)
-    # One for both: whoever guesses is counted wherever they do.
-    logins = _logins(settings)
     authenticator = HeaderAuthenticator(
-        credentials,
+        login,
         verifier,
         challenges,
         certificates=settings.access.certificates,
-        logins=logins,
         is_known=_is_known(users, robots, certificates=settings.access.certificates),
     )
     server = TokenServer(
         TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds())),
         RefreshTokens(key, tokens.issuer, tokens.service, _generation(users)),
-        credentials,
+        login,
         rules,
         tokens.service,
-        logins=logins,
     )
     return RuledAccess(authenticator, rules, challenges), _routes(server)
 

@@ -6,19 +6,18 @@ mistake does not pass for anonymity.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Actor, Credentials, is_robots
+from registry_server.auth.access import NOBODY, Actor, is_robots
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
+from registry_server.auth.login import Login
 from registry_server.auth.tokens import TokenInvalid, TokenVerifier
 from registry_server.http1.peers import CERTIFIED
-from registry_server.limits.logins import UNLIMITED, LoginLimits
 
 _FIELD = b"authorization"
 # Where the answer of one request is kept: several questions are asked of each.
@@ -48,24 +47,22 @@ class HeaderAuthenticator:
 
     def __init__(
         self,
-        credentials: Sequence[Credentials],
+        login: Login,
         verifier: TokenVerifier | None,
         challenges: Challenges,
         *,
         certificates: bool = False,
-        logins: LoginLimits = UNLIMITED,
         is_known: Known = _anybody,
     ) -> None:
-        """Take `credentials`, tokens if there is a `verifier`, and `certificates` of clients.
+        """Take passwords by `login`, tokens if there is a `verifier`, and `certificates`.
 
-        A client that shows nothing else is then whom its certificate names. `logins` limits how
-        many wrong passwords are looked at. A token holds while `is_known` says so of its bearer.
+        A client that shows nothing else is then whom its certificate names. A token holds while
+        `is_known` says so of its bearer.
         """
-        self._credentials = credentials
+        self._login = login
         self._verifier = verifier
         self._challenges = challenges
         self._certificates = certificates
-        self._logins = logins
         self._is_known = is_known
 
     async def actor(self, connection: HTTPConnection) -> Actor:
@@ -104,15 +101,7 @@ class HeaderAuthenticator:
     async def _of_password(self, connection: HTTPConnection, field: str) -> Actor:
         shown = parse_basic(field)
         if shown is not None:
-            holder = partial(self._holder, *shown)
-            actor = await self._logins.attempt(connection.scope, holder)
+            actor = await self._login.attempt(connection.scope, *shown)
             if actor is not None:
                 return actor
         raise self._challenges.unauthenticated(connection, "these credentials do not hold")
-
-    async def _holder(self, name: str, password: str) -> Actor | None:
-        for each in self._credentials:
-            actor = await each.verify(name, password)
-            if actor is not None:
-                return actor
-        return None

@@ -14,7 +14,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -23,14 +22,14 @@ from starlette.responses import Response
 
 from registry_server import envelope
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Action, Actor, Credentials, Grants, Policy
+from registry_server.auth.access import NOBODY, Action, Actor, Grants, Policy
 from registry_server.auth.basic import has_controls, parse_basic
 from registry_server.auth.challenges import quoted
 from registry_server.auth.keys import jwks
+from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.auth.tokens import Issued, TokenInvalid, TokenIssuer
-from registry_server.limits.logins import UNLIMITED, LoginLimits
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
@@ -135,25 +134,22 @@ class TokenServer:
         self,
         issuer: TokenIssuer,
         refresh: RefreshTokens,
-        credentials: Sequence[Credentials],
+        login: Login,
         policy: Rules,
         service: str,
         *,
         known: Known = _bare,
-        logins: LoginLimits = UNLIMITED,
     ) -> None:
         """Serve tokens for `service`.
 
-        `known` finds the groups of a user who shows a refresh token instead of a password;
-        `logins` limits how many wrong passwords are looked at: above it is `TooManyRequests`.
+        `known` finds the groups of a user who shows a refresh token instead of a password.
         """
         self._issuer = issuer
         self._refresh = refresh
-        self._credentials = tuple(credentials)
+        self._passwords = login
         self._policy = policy
         self._service = service
         self._known = known
-        self._logins = logins
 
     async def get(self, request: Request) -> Response:
         """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
@@ -230,18 +226,10 @@ class TokenServer:
         # A form can say what a header can't.
         if not name or has_controls(name + password):
             raise _unauthorized()
-        holder = partial(self._holder, name, password)
-        actor = await self._logins.attempt(request.scope, holder)
+        actor = await self._passwords.attempt(request.scope, name, password)
         if actor is None:
             raise _unauthorized()
         return actor
-
-    async def _holder(self, name: str, password: str) -> Actor | None:
-        for each in self._credentials:
-            actor = await each.verify(name, password)
-            if actor is not None:
-                return actor
-        return None
 
     async def _refreshed(self, text: str) -> Actor:
         try:

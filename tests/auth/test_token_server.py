@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from registry_server.auth.access import NOBODY, Action, Actor, Decision, Grants, Policy
 from registry_server.auth.keys import Keyring, SigningKey, parse_jwks
+from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, parse_scopes
 from registry_server.auth.token_server import TokenServer, grants_for
@@ -100,7 +101,7 @@ class Served:
         server = TokenServer(
             TokenIssuer(KEY, ISSUER),
             RefreshTokens(KEY, ISSUER, SERVICE, self.users.generation),
-            [self.users, self.robots],
+            Login([self.users, self.robots]),
             self._rules,
             SERVICE,
             known=self._known,
