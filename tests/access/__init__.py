@@ -1,0 +1,1 @@
+"""Access control end to end: every route for every caller, and what went wrong elsewhere."""

@@ -1,0 +1,118 @@
+"""A registry with rules over a storage that several configurations of it may share."""
+
+from __future__ import annotations
+
+import base64
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import bcrypt
+import httpx
+import pytest
+
+from registry_server.config import Settings
+from tests.support.app import serve_in_process
+from tests.support.drivers import AnyDriver
+
+PASSWORDS = {
+    name: f"the password of {name}" for name in ("reader", "writer", "other", "admin", "carol")
+}
+# As cheap as there is, and the same for the whole run.
+USERS = "".join(
+    f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
+    for name, password in PASSWORDS.items()
+)
+# Everybody known may do all at home, and `other` and `carol` nothing else that not everybody may.
+RULES: tuple[Mapping[str, object], ...] = (
+    {"repositories": ["team/**"], "users": ["reader"], "actions": ["pull", "catalog"]},
+    {"repositories": ["team/**"], "users": ["writer"], "actions": ["pull", "push"]},
+    {
+        "repositories": ["home/{user}/**"],
+        "users": ["*"],
+        "actions": ["pull", "push", "overwrite", "delete"],
+    },
+    {"repositories": ["public/**"], "anonymous": True, "actions": ["pull"]},
+    {
+        "repositories": ["team/**", "home/**", "public/**", "**"],
+        "users": ["admin"],
+        "actions": ["*"],
+    },
+)
+DELETABLE = {"storage": {"delete": {"enabled": True}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a registry keeps what it knows of users and tokens."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        """The root of the storage, which need not hold the content."""
+        return self.folder / "root"
+
+    @property
+    def users(self) -> Path:
+        """The passwords."""
+        return self.folder / "users"
+
+    @property
+    def key(self) -> Path:
+        """What signs tokens, once a registry has been served."""
+        return self.root / "access" / "token-key.pem"
+
+    @property
+    def robots(self) -> Path:
+        """The keys of machines."""
+        return self.root / "access" / "robots.json"
+
+    def settings(self, more: Mapping[str, Any]) -> Settings:
+        """Return settings with the users and rules above, and `more`."""
+        storage = {"filesystem": {"rootdirectory": self.root}, **more.get("storage", {})}
+        base = {
+            "auth": {"htpasswd": {"realm": "tests", "path": self.users}},
+            "access": {"rules": RULES},
+            # Many a password is wrong here on purpose.
+            "limits": {"logins": {"failures": 0}},
+        }
+        return Settings.model_validate({**base, **more, "storage": storage})
+
+
+Guarded: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Write the file of users."""
+    made = Files(tmp_path)
+    made.root.mkdir()
+    made.users.write_text(USERS)
+    return made
+
+
+@pytest.fixture
+async def guarded(files: Files, driver: AnyDriver) -> AsyncIterator[Guarded]:
+    """Serve one storage under settings of a test's own, as often as it asks."""
+    async with AsyncExitStack() as stack:
+
+        async def start(more: Mapping[str, Any]) -> httpx.AsyncClient:
+            settings = await to_thread(files.settings, more)
+            return await stack.enter_async_context(serve_in_process(settings, driver))
+
+        yield start
+
+
+def basic(name: str, password: str = "") -> dict[str, str]:
+    """Show a name and a password, which is the user's unless it is given."""
+    shown = f"{name}:{password or PASSWORDS[name]}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(shown).decode()}"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Show a token."""
+    return {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,626 @@
+"""What went wrong in other registries, or below them, and must not here: a test for each.
+
+Each is named by the advisory, or the change that mended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import bcrypt
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import Message
+
+from registry_server.app import build
+from registry_server.auth.access import Action, Grants
+from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
+from registry_server.auth.keys import VerificationKey, load_signing_key, to_jwk
+from registry_server.auth.robots import RobotStore
+from registry_server.auth.tokens import LIFETIME, TokenIssuer
+from registry_server.config import Settings
+from storage.manifests import MANIFEST_LIMIT
+from tests.access.conftest import DELETABLE, PASSWORDS, USERS, Files, Guarded, basic, bearer
+from tests.support.documents import image_manifest
+from tests.support.drivers import AnyDriver
+from tests.support.wire import OCI_INDEX, OCI_MANIFEST, sha256
+from tests.v2.pushes import ABSENT, CONFIG, DIGEST, LAYER, MANIFEST, refused
+
+BLOB = sha256(LAYER)
+OTHER = image_manifest(CONFIG, [LAYER], note="another")
+JSON = {"Content-Type": OCI_MANIFEST}
+TOKENS = "/auth/token"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+async def push(
+    client: httpx.AsyncClient,
+    name: str,
+    reference: str = "v1",
+    raw: bytes = MANIFEST,
+    shown: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """Push an image, as the administrator unless told otherwise; return the last answer."""
+    shown = basic("admin") if shown is None else shown
+    for content in (LAYER, CONFIG):
+        target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
+        pushed = await client.post(target, content=content, headers=shown)
+        assert pushed.status_code == 201, pushed.text
+    return await put(client, name, reference, raw, shown)
+
+
+async def put(
+    client: httpx.AsyncClient, name: str, reference: str, raw: bytes, shown: Mapping[str, str]
+) -> httpx.Response:
+    """Push a manifest alone."""
+    target = f"/v2/{name}/manifests/{reference}"
+    return await client.put(target, content=raw, headers={**JSON, **shown})
+
+
+async def leads_to(client: httpx.AsyncClient, name: str, tag: str) -> str:
+    """Return the digest a tag leads to, or nothing."""
+    answer = await client.head(f"/v2/{name}/manifests/{tag}", headers=basic("admin"))
+    return str(answer.headers.get("docker-content-digest", ""))
+
+
+async def token(
+    client: httpx.AsyncClient, scope: str, shown: Mapping[str, str], **more: str
+) -> dict[str, Any]:
+    """Ask for a token; return all of the answer."""
+    answer = await client.get(TOKENS, params={"scope": scope, **more}, headers=shown)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def told(answer: httpx.Response) -> tuple[object, ...]:
+    """Return all of an answer but what is random in it, and the digest that was asked for."""
+    fields = sorted((key, _same(value)) for key, value in answer.headers.items())
+    return answer.status_code, tuple(fields), _same(answer.text)
+
+
+def _same(text: str) -> str:
+    return _DIGEST.sub("<digest>", _UUID.sub("<uuid>", text))
+
+
+HOSTS = (
+    "registry/v2/?",
+    "registry/v2/public/app/tags/list?",
+    "registry/v2/home/other/x/tags/list?",
+    "registry/auth/jwks?",
+    "registry/auth/jwks#",
+    "registry\\v2\\?",
+    "registry@elsewhere/",
+    "registry:5000/?",
+    "[",
+    "",
+)
+
+
+async def test_who_may_is_decided_by_the_path_and_not_by_the_host(guarded: Guarded) -> None:
+    """CVE-2026-48710: a Host that makes another path of the URL changes nothing but the realm."""
+    client = await guarded(DELETABLE)
+    await push(client, "team/app")
+    for host in HOSTS:
+        await decided_by_the_path(client, {"Host": host})
+
+
+async def decided_by_the_path(client: httpx.AsyncClient, odd: Mapping[str, str]) -> None:
+    """Check that who may not is refused, and who may is not, whatever Host is sent."""
+    path = "/v2/team/app/manifests/v1"
+    asked = await client.get(path, headers=odd)
+    assert refused(asked) == (401, "UNAUTHORIZED")
+    assert asked.headers["www-authenticate"].startswith('Bearer realm="/auth/token",')
+    assert refused(await client.get("/v2/", headers=odd)) == (401, "UNAUTHORIZED")
+    for shown in (basic("other"), basic("carol")):
+        assert refused(await client.get(path, headers={**odd, **shown})) == (403, "DENIED")
+    deleting = await client.delete(path, headers={**odd, **basic("reader")})
+    assert refused(deleting) == (403, "DENIED")
+    assert (await client.get(path, headers={**odd, **basic("reader")})).content == MANIFEST
+
+
+async def test_a_key_that_a_token_carries_opens_nothing(guarded: Guarded, files: Files) -> None:
+    """CVE-2025-24976: nor does it under the name of the registry's own key."""
+    client = await guarded({})
+    await push(client, "team/app")
+    ours = (await client.get("/auth/jwks")).json()["keys"][0]["kid"]
+    grants = Grants({"team/app": frozenset(Action)}, catalog=True)
+    key = await to_thread(load_signing_key, files.key)
+    good = TokenIssuer(key, "registry-server").sign("admin", grants, "registry").text
+    claims = jwt.decode(good, options={"verify_signature": False})
+    private = ec.generate_private_key(ec.SECP256R1())
+    jwk = to_jwk(VerificationKey.of(private.public_key()).key)
+    path = "/v2/team/app/tags/list"
+    assert (await client.get(path, headers=bearer(good))).status_code == 200
+    for header in ({"jwk": jwk}, {"jwk": {**jwk, "kid": ours}, "kid": ours}, {"kid": ours}):
+        forged = jwt.encode(claims, private, "ES256", header)
+        answer = await client.get(path, headers=bearer(forged))
+        assert refused(answer) == (401, "UNAUTHORIZED")
+        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_what_was_deleted_here_is_gone_though_it_lies_elsewhere(guarded: Guarded) -> None:
+    """CVE-2026-35172: being a member of a repository ends with the deletion, in every process."""
+    client, second = await guarded(DELETABLE), await guarded(DELETABLE)
+    for name in ("team/app", "home/other/x"):
+        assert (await push(client, name)).status_code == 201
+    paths = [f"/v2/team/app/{each}" for each in (f"blobs/{BLOB}", f"manifests/{DIGEST}")]
+    shown = basic("reader")
+    for path in paths:
+        # Whatever is remembered of it is remembered now.
+        for each in (client, second):
+            assert (await each.get(path, headers=shown)).status_code == 200
+        assert (await client.delete(path, headers=basic("admin"))).status_code == 202
+        for each in (client, second):
+            for method in ("GET", "HEAD"):
+                answer = await each.request(method, path, headers=shown)
+                assert answer.status_code == 404
+    assert await leads_to(client, "team/app", "v1") == ""
+    assert await leads_to(client, "home/other/x", "v1") == DIGEST
+    mounting = f"/v2/team/new/blobs/uploads/?mount={BLOB}"
+    for source in ("", "&from=team/app"):
+        begun = await client.post(mounting + source, headers=basic("writer"))
+        assert begun.status_code == 202
+
+
+@pytest.mark.parametrize("reference", ["manifests/v1", f"manifests/{DIGEST}", f"blobs/{BLOB}"])
+async def test_where_nothing_is_deleted_no_tag_is(guarded: Guarded, reference: str) -> None:
+    """CVE-2026-41888: whoever asks, by whatever they show."""
+    client = await guarded({})
+    await push(client, "team/app")
+    path = f"/v2/team/app/{reference}"
+    granted = await token(client, "repository:team/app:delete", basic("admin"))
+    for shown in (basic("admin"), bearer(granted["token"])):
+        assert refused(await client.delete(path, headers=shown)) == (405, "UNSUPPORTED")
+    assert refused(await client.delete(path, headers=basic("reader"))) == (403, "DENIED")
+    assert (await client.get(path, headers=basic("reader"))).status_code == 200
+    assert await leads_to(client, "team/app", "v1") == DIGEST
+
+
+HERE = "/v2/home/writer/x"
+LOOKS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
+    "mount, from where it is": ("POST", "/blobs/uploads/?mount={}&from=home/other/x", {}),
+    "mount, from where it is not": ("POST", "/blobs/uploads/?mount={}&from=home/other/y", {}),
+    "mount, from anywhere": ("POST", "/blobs/uploads/?mount={}", {}),
+    "mount, from nowhere": ("POST", "/blobs/uploads/?mount={}&from=", {}),
+    "look": ("HEAD", "/blobs/{}", {}),
+    "pull": ("GET", "/blobs/{}", {}),
+    "pull a part": ("GET", "/blobs/{}", {"Range": "bytes=0-0"}),
+    "pull if it changed": ("GET", "/blobs/{}", {"If-None-Match": "*"}),
+    "delete": ("DELETE", "/blobs/{}", {}),
+    "pull a manifest": ("GET", "/manifests/{}", {"Accept": "*/*"}),
+    "look at a manifest": ("HEAD", "/manifests/{}", {"Accept": "*/*"}),
+    "what refers to it": ("GET", "/referrers/{}", {}),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_what_lies_in_an_unreadable_repository_is_never_confirmed(
+    guarded: Guarded, look: str
+) -> None:
+    """GHSA-55r9-5mx9-qq7r: an answer is the same as if nobody had it."""
+    client = await guarded(DELETABLE)
+    await push(client, "home/other/x")
+    method, target, headers = LOOKS[look]
+    shown = {**headers, **basic("writer")}
+    blob, manifest, missed = [
+        await client.request(method, HERE + target.format(each), headers=shown)
+        for each in (BLOB, DIGEST, ABSENT)
+    ]
+    assert told(blob) == told(manifest) == told(missed)
+    assert missed.status_code == {"POST": 202}.get(method, 200 if "refers" in look else 404)
+
+
+async def test_a_manifest_does_not_confirm_what_lies_in_an_unreadable_repository(
+    guarded: Guarded,
+) -> None:
+    """GHSA-55r9-5mx9-qq7r: what it refers to has to be in its own repository."""
+    client = await guarded({})
+    await push(client, "home/other/x")
+    pushed = await put(client, "home/writer/x", "v1", MANIFEST, basic("writer"))
+    assert pushed.status_code == 400
+    errors = pushed.json()["errors"]
+    assert [each["code"] for each in errors] == ["MANIFEST_BLOB_UNKNOWN"] * 2
+    never = await put(
+        client,
+        "home/writer/x",
+        "v1",
+        image_manifest(CONFIG + b" ", [LAYER + b" "]),
+        basic("writer"),
+    )
+    assert told(pushed) == told(never)
+
+
+async def test_a_mount_is_from_where_the_token_is_good_for_pulling(guarded: Guarded) -> None:
+    """GHSA-55r9-5mx9-qq7r: whose token it is may read there, and it itself may not."""
+    client = await guarded({})
+    await push(client, "team/app")
+    mounting = f"{HERE}/blobs/uploads/?mount={BLOB}&from=team/app"
+    push_here = "repository:home/writer/x:pull,push"
+    narrow = await token(client, push_here, basic("writer"))
+    wide = await token(client, f"{push_here} repository:team/app:pull", basic("writer"))
+    assert (await client.post(mounting, headers=bearer(narrow["token"]))).status_code == 202
+    assert (await client.post(mounting, headers=bearer(wide["token"]))).status_code == 201
+
+
+@pytest.mark.parametrize("tag", ["latest", "v1"])
+async def test_who_may_only_add_moves_no_tag(guarded: Guarded, tag: str) -> None:
+    """CVE-2026-31801: not `latest` either, by no form of a push, with no kind of credentials."""
+    client = await guarded(DELETABLE)
+    assert (await push(client, "team/app", tag, shown=basic("writer"))).status_code == 201
+    granted = await token(client, "repository:team/app:pull,push,delete", basic("writer"))
+    digest = sha256(OTHER)
+    for shown in (basic("writer"), bearer(granted["token"])):
+        for reference in (tag, f"{digest}?tag={tag}", f"{digest}?tag=new&tag={tag}"):
+            moved = await put(client, "team/app", reference, OTHER, shown)
+            assert refused(moved) == (403, "DENIED")
+        assert (await put(client, "team/app", digest, OTHER, shown)).status_code == 201
+        assert (await put(client, "team/app", tag, MANIFEST, shown)).status_code == 201
+        deleted = await client.delete(f"/v2/team/app/manifests/{tag}", headers=shown)
+        assert refused(deleted) == (403, "DENIED")
+    assert await leads_to(client, "team/app", tag) == DIGEST
+    assert await leads_to(client, "team/app", "new") == ""
+
+
+async def test_of_those_who_add_a_tag_at_once_one_does(guarded: Guarded) -> None:
+    """CVE-2026-31801: whether a tag is there and that it is set is one step."""
+    clients = [await guarded({}), await guarded({})]
+    await push(clients[0], "team/app")
+    raws = [image_manifest(CONFIG, [LAYER], note=f"number {each}") for each in range(8)]
+    answers = await asyncio.gather(
+        *(
+            put(clients[at % 2], "team/app", "latest", raw, basic("writer"))
+            for at, raw in enumerate(raws)
+        )
+    )
+    statuses = [each.status_code for each in answers]
+    assert sorted(statuses) == [201] + [403] * 7
+    winner = sha256(raws[statuses.index(201)])
+    assert await leads_to(clients[1], "team/app", "latest") == winner
+
+
+async def test_an_upload_is_of_one_repository(guarded: Guarded) -> None:
+    """CVE-2026-32589: whoever learns its id can neither see, feed, end nor cancel it elsewhere."""
+    client = await guarded(DELETABLE)
+    theirs = basic("other")
+    begun = await client.post("/v2/home/other/x/blobs/uploads/", headers=theirs)
+    location = begun.headers["Location"]
+    assert (await client.patch(location, content=b"half", headers=theirs)).status_code == 202
+    id = location.rpartition("/")[2]
+    for target in (f"{HERE}/blobs/uploads/{id}", location):
+        refusal = (403, "DENIED") if target == location else (404, "BLOB_UPLOAD_UNKNOWN")
+        for method, query in (
+            ("GET", ""),
+            ("PATCH", ""),
+            ("PUT", f"?digest={sha256(b'half')}"),
+            ("PUT", f"?digest={sha256(b'halfmore')}"),
+            ("DELETE", ""),
+        ):
+            content = b"more" if query.endswith(sha256(b"halfmore")) or method == "PATCH" else b""
+            answer = await client.request(
+                method, target + query, content=content, headers=basic("writer")
+            )
+            assert refused(answer) == refusal
+    held = await client.get(location, headers=theirs)
+    assert (held.status_code, held.headers["Range"]) == (204, "0-3")
+    digest = sha256(b"half")
+    assert (await client.put(f"{location}?digest={digest}", headers=theirs)).status_code == 201
+    found = await client.get(f"{HERE}/blobs/{digest}", headers=basic("writer"))
+    assert found.status_code == 404
+
+
+async def test_an_unknown_name_costs_a_whole_check(files: Files) -> None:
+    """7ed654e0: who guesses names gets one bcrypt for each, as dear as for those that are known."""
+    asked: list[bytes] = []
+
+    def check(password: bytes, hash: bytes) -> bool:
+        asked.append(hash)
+        return bcrypt.checkpw(password, hash)
+
+    users = HtpasswdUsers(await to_thread(watch_htpasswd, files.users), check=check)
+    for name in ("writer", "nobody", "Writer", "writer ", "robot$ci", "robot", "é" * 400):
+        asked.clear()
+        assert await users.verify(name, "not it") is None
+        assert [hash[:7] for hash in asked] == [b"$2b$04$"], name
+
+
+async def test_an_unknown_name_is_answered_as_a_wrong_password_is(guarded: Guarded) -> None:
+    """7ed654e0: nor does what is said tell who has an account."""
+    client = await guarded({})
+
+    async def answers(name: str) -> list[tuple[object, ...]]:
+        shown = basic(name, "not it")
+        form = {"grant_type": "password", "username": name, "password": "not it"}
+        return [
+            told(await client.get("/v2/", headers=shown)),
+            told(await client.get("/v2/public/app/tags/list", headers=shown)),
+            told(await client.get(TOKENS, headers=shown)),
+            told(await client.post(TOKENS, data=form)),
+        ]
+
+    known = await answers("writer")
+    assert [each[0] for each in known] == [401] * 4
+    for name in ("nobody", "robot$ci", "robot:ci"):
+        assert await answers(name) == known
+
+
+@pytest.mark.parametrize("n", ["1000000000", "9" * 4000, "3"], ids=len)
+async def test_a_page_of_the_catalog_is_bounded_and_shows_what_may_be_read(
+    guarded: Guarded, n: str
+) -> None:
+    """CVE-2023-2253: whatever number is asked for; pages go on without a word of the others."""
+    client = await guarded({"catalog": {"maxentries": 3}})
+    mine = [f"team/{letter}" for letter in "abcde"]
+    for name in (*mine, *(f"home/other/{letter}" for letter in "abcde"), "zzz"):
+        await push(client, name)
+    shown, seen = basic("reader"), list[str]()
+    target = f"/v2/_catalog?n={n}"
+    for _ in range(10):
+        page = await client.get(target, headers=shown)
+        names = page.json()["repositories"]
+        assert len(names) <= 3
+        seen += names
+        assert not re.search("home|zzz", str(page.headers.raw))
+        if "next" not in page.links:
+            break
+        target = page.links["next"]["url"]
+    assert seen == mine
+
+
+@pytest.mark.parametrize("n", ["-1", "x", "1e3", "9" * 4000, "0"], ids=len)
+async def test_who_may_not_list_gets_no_further_than_that(guarded: Guarded, n: str) -> None:
+    """CVE-2023-2253: a number is looked at for those who may."""
+    client = await guarded({})
+    target = f"/v2/_catalog?n={n}"
+    assert refused(await client.get(target)) == (401, "UNAUTHORIZED")
+    assert refused(await client.get(target, headers=basic("writer"))) == (403, "DENIED")
+
+
+@pytest.mark.parametrize("content_type", [OCI_MANIFEST, OCI_INDEX])
+async def test_a_document_that_is_two_is_none(guarded: Guarded, content_type: str) -> None:
+    """CVE-2021-41190: a manifest that is an index too is refused, and so is one by another name."""
+    client = await guarded({})
+    await push(client, "team/app")
+    both = {**json.loads(MANIFEST), "manifests": [], "mediaType": content_type}
+    nameless = {key: value for key, value in both.items() if key != "mediaType"}
+    renamed = {
+        **json.loads(MANIFEST),
+        "mediaType": OCI_INDEX if content_type == OCI_MANIFEST else OCI_MANIFEST,
+    }
+    for document in (both, nameless, renamed):
+        pushed = await client.put(
+            "/v2/team/app/manifests/two",
+            content=json.dumps(document),
+            headers={**basic("writer"), "Content-Type": content_type},
+        )
+        assert refused(pushed) == (400, "MANIFEST_INVALID")
+    assert await leads_to(client, "team/app", "two") == ""
+
+
+class Endless:
+    """A body without an end, and how much of it was taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        piece = b" " * (64 << 10)
+        while True:
+            self.taken += len(piece)
+            yield piece
+
+
+async def test_a_body_without_an_end_is_not_read_to_it(guarded: Guarded) -> None:
+    """CVE-2017-11468: a manifest or a form has a limit, and of who may not nothing is read."""
+    client = await guarded({})
+    target, piece = "/v2/team/app/manifests/v1", 64 << 10
+
+    async def send(method: str, path: str, headers: Mapping[str, str]) -> tuple[int, int]:
+        body = Endless()
+        answer = await client.request(method, path, content=body, headers={**JSON, **headers})
+        return answer.status_code, body.taken
+
+    assert await send("PUT", target, {}) == (401, 0)
+    assert await send("PUT", target, basic("writer", "not it")) == (401, 0)
+    assert await send("PUT", target, basic("reader")) == (403, 0)
+    assert await send("POST", "/v2/team/app/blobs/uploads/", basic("reader")) == (403, 0)
+    status, taken = await send("PUT", target, basic("writer"))
+    assert (status, taken <= MANIFEST_LIMIT + 2 * piece) == (413, True)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, taken = await send("POST", TOKENS, form)
+    assert (status, taken <= 2 * piece) == (413, True)
+
+
+def new_users() -> str:
+    """Return the file of users, where `carol` has another password and `reader` is gone."""
+    kept = [line for line in USERS.splitlines() if not line.startswith(("carol:", "reader:"))]
+    hash = bcrypt.hashpw(b"something new", bcrypt.gensalt(4)).decode()
+    return "\n".join((*kept, f"carol:{hash}"))
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds: a file that is watched is looked at once a second."""
+    for _ in range(200):
+        if await holds():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("it never held")
+
+
+async def test_what_was_had_for_a_password_ends_with_it(guarded: Guarded, files: Files) -> None:
+    """Nobody gets a token for what is over; tokens end with their bearers, or in their time."""
+    store = RobotStore(files.robots)
+    robot = basic("robot$ci", await to_thread(store.create, "ci"))
+    client, changed, removed = await guarded({}), basic("carol"), basic("reader")
+    tokens, logins = list[str](), list[dict[str, str]]()
+    for shown in (changed, removed, robot):
+        granted = await token(client, "repository:public/x:pull", shown, offline_token="true")
+        tokens.append(granted["token"])
+        kept = granted.get("refresh_token", "")
+        logins.append({"grant_type": "refresh_token", "refresh_token": kept})
+
+    async def statuses() -> list[int]:
+        answers = [
+            *[await client.get("/v2/", headers=each) for each in (changed, removed, robot)],
+            *[await client.get(TOKENS, headers=each) for each in (changed, removed, robot)],
+            *[await client.post(TOKENS, data=each) for each in logins],
+            *[await client.get("/v2/", headers=bearer(each)) for each in tokens],
+        ]
+        return [each.status_code for each in answers]
+
+    # A robot has no login to keep.
+    assert await statuses() == [200] * 8 + [401] + [200] * 3
+    await to_thread(files.users.write_text, new_users())
+    await to_thread(store.revoke, "ci")
+
+    async def is_over() -> bool:
+        return (await statuses())[:3] == [401] * 3
+
+    await eventually(is_over)
+    assert await statuses() == [401] * 9 + [200, 401, 401]
+    new = await client.get("/v2/", headers=basic("carol", "something new"))
+    assert new.status_code == 200
+    claims = jwt.decode(tokens[0], options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == LIFETIME
+
+
+@asynccontextmanager
+async def lived(settings: Settings, driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a registry that has ended when the block has: every line is written."""
+    app = await to_thread(build, settings, driver)
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    life = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        yield client
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+
+WRONG, MISPLACED, PLAIN = "a wrong password", "a password for a name", "a password in plain text"
+
+
+async def use_everything(client: httpx.AsyncClient, robot: str) -> set[str]:
+    """Log in, push, pull, delete and be refused, in every way there is; return the secrets."""
+    scope = "repository:team/app:pull,push,delete"
+    first = await token(client, scope, basic("admin"), offline_token="true")
+    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+    password = {
+        "grant_type": "password", "username": "writer", "password": PASSWORDS["writer"],
+        "access_type": "offline", "scope": scope,
+    }  # fmt: skip
+    second, third = [(await client.post(TOKENS, data=each)).json() for each in (form, password)]
+    tokens = {
+        first["token"], first["refresh_token"], second["access_token"],
+        third["access_token"], third["refresh_token"],
+    }  # fmt: skip
+    good = [basic("writer"), basic("robot$ci", robot), *map(bearer, sorted(tokens))]
+    bad = [
+        basic("writer", WRONG), basic("nobody", WRONG), basic(MISPLACED, WRONG),
+        basic("robot$ci", WRONG), basic("robot$none", robot), basic("robot", f"ci:{robot}"),
+        {"Authorization": f"Basic {PASSWORDS['writer']}"},
+        {"Authorization": PASSWORDS["writer"]},
+        {"Authorization": f'Digest username="writer", response="{robot}"'},
+        *(bearer(f"{each}x") for each in sorted(tokens)),
+    ]  # fmt: skip
+    await push(client, "team/app")
+    for shown in (*good, *bad, {}):
+        await client.get("/v2/", headers=shown)
+        await client.get("/v2/_catalog", headers=shown)
+        await client.get("/v2/team/app/manifests/v1", headers=shown)
+        await put(client, "team/app", "v1", OTHER, shown)
+        await client.delete(f"/v2/team/app/blobs/{BLOB}", headers=shown)
+        await client.get(TOKENS, params={"scope": scope}, headers=shown)
+        await client.patch("/v2/team/app/blobs/uploads/nothing", headers=shown)
+    for each in (*sorted(tokens), WRONG, robot, PASSWORDS["writer"]):
+        await ask_in_the_wrong_place(client, each)
+    return tokens
+
+
+async def ask_in_the_wrong_place(client: httpx.AsyncClient, secret: str) -> None:
+    """Show a secret where none belongs."""
+    shown = quote(secret)
+    await client.get(f"/v2/?access_token={shown}&password={shown}")
+    await client.get(f"/v2/team/app/manifests/v1?token={shown}")
+    await client.put(f"/v2/team/app/manifests/{DIGEST}?tag={shown}", content=MANIFEST)
+    await client.post(f"/v2/team/app/blobs/uploads/?mount={shown}&from={shown}")
+    await client.get(TOKENS, params={"password": secret, "service": secret})
+    await client.get(TOKENS, params={"scope": secret, "account": secret})
+    for form in (
+        {"grant_type": "refresh_token", "refresh_token": secret},
+        {"grant_type": "password", "username": "writer", "password": f"{secret}x"},
+        {"grant_type": "password", "username": secret, "password": secret},
+        {"grant_type": secret, "scope": secret, "service": secret},
+    ):
+        await client.post(TOKENS, data=form)
+    await client.get("/v2/", headers=[*basic("writer", secret).items(), *bearer(secret).items()])
+
+
+def written_forms(name: str, secret: str) -> set[str]:
+    """Return how a secret could be written: as it is, in a URL, and in a header."""
+    both = base64.b64encode(f"{name}:{secret}".encode()).decode()
+    return {secret, quote(secret), both}
+
+
+async def test_no_secret_is_in_any_line(
+    files: Files, driver: AnyDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """8a99a3ed: no password, token or key of a robot, of the right ones or the wrong ones."""
+    caplog.set_level(logging.DEBUG)
+    robot = await to_thread(RobotStore(files.robots).create, "ci")
+    log = files.folder / "audit.log"
+    more = {**DELETABLE, "log": {"level": "debug"}, "audit": {"enabled": True, "file": log}}
+    settings = await to_thread(files.settings, more)
+    async with lived(settings, driver) as client:
+        tokens = await use_everything(client, robot)
+        await to_thread(files.users.write_text, f"{USERS}dora:{PLAIN}\n")
+        await to_thread(files.robots.write_text, json.dumps({"ci": robot}))
+
+        async def complained() -> bool:
+            await client.get("/v2/", headers=basic("robot$ci", robot))
+            await client.get("/v2/", headers=basic("writer", WRONG))
+            return caplog.text.count("can't be used") >= 2
+
+        await eventually(complained)
+    ours = [each for each in caplog.records if not each.name.startswith(("httpx", "httpcore"))]
+    lines = [f"{each.getMessage()} {vars(each)}" for each in ours]
+    audited = await to_thread(log.read_text)
+    assert any("/v2/team/app/manifests/v1" in line for line in lines)
+    assert {"login", "push", "delete"} <= {
+        json.loads(each)["action"] for each in audited.splitlines()
+    }
+    secrets = {form for pair in PASSWORDS.items() for form in written_forms(*pair)}
+    for name in ("writer", "nobody", MISPLACED):
+        secrets |= written_forms(name, WRONG)
+    secrets |= {robot, MISPLACED, PLAIN, quote(MISPLACED)} | written_forms("robot$ci", robot)
+    secrets |= {part for each in tokens for part in (each, *each.split(".")[1:])}
+    secrets |= {line.partition(":")[2] for line in USERS.splitlines()}
+    secrets |= set((await to_thread(files.key.read_text)).splitlines()[1:-1])
+    whole = "\n".join((*lines, audited))
+    assert not [each for each in secrets if each in whole]
+
+
+def test_the_helpers_find_what_they_look_for(tmp_path: Path) -> None:
+    """A secret that was written would be found, and answers that differ are told apart."""
+    assert basic("writer")["Authorization"].removeprefix("Basic ") in written_forms(
+        "writer", PASSWORDS["writer"]
+    )
+    first, second = (httpx.Response(404, headers={"x": each}) for each in (BLOB, "sha256:1"))
+    assert told(first) != told(second)
+    assert told(first) == told(httpx.Response(404, headers={"x": ABSENT}))
