@@ -178,7 +178,7 @@ def _is_known(
         if is_robots(name):
             return await robots.is_known(name)
         # Whom a certificate names need not be in the file; a token is had without one, too.
-        return certificates or any([await each.generation(name) for each in users])
+        return certificates or any([await each.has(name) for each in users])
 
     return is_known
 

@@ -117,6 +117,10 @@ class HtpasswdUsers:
         is_right = await self._verified(users, name, shown[:LONGEST_PASSWORD])
         return Actor(name) if is_right else None
 
+    async def has(self, name: str) -> bool:
+        """Tell whether there is a user of that name."""
+        return name in await self._file.now()
+
     async def generation(self, name: str) -> str | None:
         """Tell one password of a user from the next, without telling anything of it.
 

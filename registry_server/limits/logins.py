@@ -61,8 +61,8 @@ class LoginLimits:
         Raises `TooManyRequests` instead where there were too many. Those that are checked already
         go on, so there may be three more than the limit.
         """
-        address = self._address(scope)
-        if not self._limit or not address:
+        address = self._address(scope) if self._limit else ""
+        if not address:
             return await verify()
         self.check(address)
         async with self._gates.through(counted_as(address)):
