@@ -62,6 +62,18 @@ def test_what_a_client_sends_before_its_proxy_adds_to_it_does_not_count(
     assert _through([(FORWARDED, sent), (FORWARDED, f'for="[{client}]"')]) == client
 
 
+@given(_TEXT, _TEXT, st.sampled_from(["for=192.0.2.7", 'for="192.0.2.7:80"']))
+@example('for=9.9.9.9;x="', ",for=9.9.9.9;y=", "for=192.0.2.7")
+@example('x="\\', '",for=9.9.9.9;y="', "for=192.0.2.7")
+def test_a_quote_that_a_client_opens_hides_nothing_that_its_proxy_adds(
+    sent: str, host: str, node: str
+) -> None:
+    """A line of Forwarded that it spoils is as none; the host, too, is what the client said."""
+    quoted = host.replace("\\", "\\\\").replace('"', '\\"')
+    for added in (f'{node};host="{quoted}"', f'host="{quoted}";{node}', node):
+        assert _through([(FORWARDED, f"{sent}, {added}")]) in (CLIENT, PROXY)
+
+
 @given(_LINES, st.sampled_from([PROXY, "fd00::1"]))
 @example([(FORWARDED, b'for="' * 1000)], PROXY)
 @example([(FORWARDED, b"for=10.1.1.1," * 5000)], PROXY)
