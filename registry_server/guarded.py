@@ -173,10 +173,10 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
 
 def _is_known(
     users: list[HtpasswdUsers], robots: RobotKeys, *, certificates: bool
-) -> Callable[[str], Awaitable[bool]]:
-    async def is_known(name: str) -> bool:
+) -> Callable[[str, float], Awaitable[bool]]:
+    async def is_known(name: str, issued: float) -> bool:
         if is_robots(name):
-            return await robots.is_known(name)
+            return await robots.is_known(name, issued)
         # Whom a certificate names need not be in the file; a token is had without one, too.
         return certificates or any([await each.has(name) for each in users])
 

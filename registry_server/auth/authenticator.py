@@ -24,11 +24,11 @@ _FIELD = b"authorization"
 _KNOWN = "registry.actor"
 
 
-# Tells whether there still is somebody of that name.
-Known: TypeAlias = Callable[[str], Awaitable[bool]]
+# Tells whether there still is who had that name at that moment.
+Known: TypeAlias = Callable[[str, float], Awaitable[bool]]
 
 
-async def _anybody(_: str) -> bool:
+async def _anybody(_: str, issued: float) -> bool:
     return True
 
 
@@ -94,7 +94,7 @@ class HeaderAuthenticator:
             claims = verifier.verify(text)
         except TokenInvalid as error:
             raise self._challenges.invalid_token(connection, str(error)) from None
-        if claims.sub and not await self._is_known(claims.sub):
+        if claims.sub and not await self._is_known(claims.sub, claims.issued):
             raise self._challenges.invalid_token(connection, "it is of somebody who is gone")
         return Actor(name=claims.sub, grants=claims.grants)
 

@@ -210,10 +210,15 @@ class RobotKeys:
         # What an unknown name is compared with, so that it takes as long as a known one.
         self._nobody = secrets.token_bytes(hashlib.sha256().digest_size)
 
-    async def is_known(self, login: str) -> bool:
-        """Tell whether there is a robot that rules know by `login`, and it has not expired."""
+    async def is_known(self, login: str, issued: float) -> bool:
+        """Tell whether there is a robot that rules know by `login`, and it has not expired.
+
+        One that was made after a token was `issued` is another one of that name.
+        """
         robot = (await self._file.now()).get(login.removeprefix(f"{_PREFIX}:"))
-        return robot is not None and robot.login == login and not robot.is_expired(self._now())
+        if robot is None or robot.login != login or robot.is_expired(self._now()):
+            return False
+        return robot.created.timestamp() <= issued
 
     async def verify(self, name: str, password: str) -> Actor | None:
         """Return the robot of that login name and secret; None if there is none, or no longer.

@@ -58,6 +58,7 @@ class Claims:
     grants: Grants
     jti: str
     expires: float
+    issued: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,8 @@ class TokenVerifier:
         sub = text_of(payload, "sub")
         if self._push_overwrites and is_robots(sub):
             raise TokenInvalid("its sub is the name of a robot, which others can't vouch for")
-        claims = Claims(sub, grants, text_of(payload, "jti"), expires)
+        issued = _moment(payload, "iat") if "iat" in payload else 0
+        claims = Claims(sub, grants, text_of(payload, "jti"), expires, issued)
         return claims, _moment(payload, "nbf") if "nbf" in payload else 0
 
     def _remember(self, digest: bytes, known: tuple[Claims, float]) -> None:

@@ -10,6 +10,7 @@ import base64
 import json
 import logging
 import re
+import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -246,14 +247,17 @@ async def test_a_manifest_does_not_confirm_what_lies_in_an_unreadable_repository
 
 async def test_a_mount_is_from_where_the_token_is_good_for_pulling(guarded: Guarded) -> None:
     """GHSA-55r9-5mx9-qq7r: whose token it is may read there, and it itself may not."""
-    client = await guarded({})
+    client = await guarded(DELETABLE)
     await push(client, "team/app")
-    mounting = f"{HERE}/blobs/uploads/?mount={BLOB}&from=team/app"
     push_here = "repository:home/writer/x:pull,push"
     narrow = await token(client, push_here, basic("writer"))
     wide = await token(client, f"{push_here} repository:team/app:pull", basic("writer"))
-    assert (await client.post(mounting, headers=bearer(narrow["token"]))).status_code == 202
-    assert (await client.post(mounting, headers=bearer(wide["token"]))).status_code == 201
+    anywhere = f"{HERE}/blobs/uploads/?mount={BLOB}"
+    for each, status in ((narrow, 202), (wide, 201)):
+        for mounting in (f"{anywhere}&from=team/app", anywhere):
+            begun = await client.post(mounting, headers=bearer(each["token"]))
+            assert begun.status_code == status
+            await client.delete(f"{HERE}/blobs/{BLOB}", headers=basic("writer"))
 
 
 @pytest.mark.parametrize("tag", ["latest", "v1"])
@@ -495,6 +499,62 @@ async def test_what_was_had_for_a_password_ends_with_it(guarded: Guarded, files:
     assert new.status_code == 200
     claims = jwt.decode(tokens[0], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == LIFETIME
+
+
+GROUP = """
+groups: {{team: [{members}]}}
+rules:
+  - {{repositories: [team/**], groups: [team], actions: ["*"]}}
+"""
+
+
+async def test_who_is_taken_out_of_a_group_is_out(guarded: Guarded, files: Files) -> None:
+    """GHSA-c9p4-xwr9-rfhx: by a token and a login that were had before it, too."""
+    rules = files.folder / "rules.yml"
+    rules.write_text(GROUP.format(members="writer, carol"))
+    client = await guarded({"access": {"file": rules}})
+    scope, path = "repository:team/app:pull,push", "/v2/team/app/tags/list"
+    had = await token(client, f"{scope} registry:catalog:*", basic("carol"), offline_token="true")
+    ways = (basic("carol"), bearer(had["token"]))
+    login = {"grant_type": "refresh_token", "refresh_token": had["refresh_token"], "scope": scope}
+    for shown in ways:
+        assert refused(await client.get(path, headers=shown)) == (404, "NAME_UNKNOWN")
+    await to_thread(rules.write_text, GROUP.format(members="writer"))
+
+    async def is_over() -> bool:
+        return (await client.get(path, headers=basic("carol"))).status_code == 403
+
+    await eventually(is_over)
+    for shown in ways:
+        for asked in (path, "/v2/_catalog"):
+            assert refused(await client.get(asked, headers=shown)) == (403, "DENIED")
+        begun = await client.post("/v2/team/app/blobs/uploads/", headers=shown)
+        assert refused(begun) == (403, "DENIED")
+    assert (await client.post(TOKENS, data=login)).json()["scope"] == ""
+    assert (await token(client, scope, basic("writer")))["token"]
+
+
+MACHINES = {
+    "rules": [{"repositories": ["team/**"], "users": ["robot:ci"], "actions": ["pull"]}],
+}
+
+
+async def test_a_robot_that_is_made_anew_is_another(guarded: Guarded, files: Files) -> None:
+    """89e1c4ba: a token ends with its robot, also if one of the same name is made afterwards."""
+    client = await guarded({"access": MACHINES})
+    shown = basic("robot$ci", await to_thread(RobotStore(files.robots).create, "ci"))
+    key = await to_thread(load_signing_key, files.key)
+    grants = Grants({"team/app": frozenset({Action.PULL})})
+    # Of the robot that was revoked before this one was made.
+    earlier = TokenIssuer(key, "registry-server", clock=lambda: time.time() - 30)
+    old = earlier.sign("robot:ci", grants, "registry").text
+    new = await token(client, "repository:team/app:pull", shown)
+    path = "/v2/team/app/tags/list"
+    for had, refusal in (
+        (new["token"], (404, "NAME_UNKNOWN")),
+        (old, (401, "UNAUTHORIZED")),
+    ):
+        assert refused(await client.get(path, headers=bearer(had))) == refusal
 
 
 @asynccontextmanager

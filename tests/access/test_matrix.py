@@ -313,6 +313,29 @@ def test_every_route_where_tokens_are_had_was_decided_on(files: Files) -> None:
     assert rows == set(TOKEN_ROUTES)
 
 
+OUTSIDE = (
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/metrics",
+    "/debug",
+    "/auth",
+    "/v1/",
+    "/v3/",
+    "/v20",
+)
+
+
+async def test_there_is_nothing_beside_these_routes(guarded: Guarded, files: Files) -> None:
+    """But `/`, which says nothing to anybody; not even the administrator finds more."""
+    client = await guarded(DELETABLE)
+    for shown in (await to_thread(credentials, files)).values():
+        alive = await client.get("/", headers=shown)
+        assert (alive.status_code, alive.content) == (200, b"")
+        for path in OUTSIDE:
+            assert (await client.get(path, headers=shown)).status_code == 404
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """A registry in some mode, another one of the same storage, and what the caller shows."""
