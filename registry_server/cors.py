@@ -20,7 +20,8 @@ _ASKED_WITH = "Authorization, Accept, Content-Type, Range, If-None-Match, Conten
 # name").
 _ANSWERED_WITH = (
     "Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, WWW-Authenticate, "
-    "Link, Location, Range, Content-Range, ETag, OCI-Filters-Applied, OCI-Subject, OCI-Tag"
+    "Link, Location, Range, Content-Range, ETag, Retry-After, OCI-Filters-Applied, OCI-Subject, "
+    "OCI-Tag"
 )
 
 

@@ -13,9 +13,10 @@ from starlette.requests import Request
 
 from registry_server.auth.access import AccessController, Action
 from storage.digest import Digest
+from storage.errors import UploadUnknown
 from storage.interfaces import Registry, Repository, Visible
 from storage.listing import Page
-from storage.names import RepositoryName
+from storage.names import RepositoryName, UploadId
 
 _MOST_OPEN = 1024
 
@@ -63,6 +64,20 @@ class Gate:
         if await self._access.may(request, repository.name, Action.OVERWRITE):
             return repository
         return self._registry.repository(repository.name, moves_tags=False)
+
+    async def owner(self, request: Request) -> str:
+        """Return whose an upload is that the caller begins: nobody's where nobody is known."""
+        return await self._access.name(request)
+
+    async def upload(self, request: Request) -> UploadId:
+        """Return the id of the session the route names, if it is the caller's to go on with.
+
+        Raises `UploadIdInvalid`, and `UploadUnknown` for another's: nothing tells that it is there.
+        """
+        id = UploadId.parse(request.path_params["upload"])
+        if not id.is_of(await self._access.name(request)):
+            raise UploadUnknown(id)
+        return id
 
     async def catalog(self, request: Request) -> Catalog:
         """Open what the caller may list."""

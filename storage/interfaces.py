@@ -142,8 +142,8 @@ class Upload(Protocol):
 class Uploads(Protocol):
     """The upload sessions of a repository; they outlive requests, workers and restarts."""
 
-    async def start(self, algorithm: str) -> UploadId:
-        """Begin a session that hashes with `algorithm`."""
+    async def start(self, algorithm: str, owner: str = "") -> UploadId:
+        """Begin a session that hashes with `algorithm`; its id says whose it is."""
 
     async def length(self, id: UploadId) -> int:
         """Return how many bytes a session holds; raise `UploadUnknown`."""

@@ -154,7 +154,7 @@ class _ReadOnlyUploads:
     def __init__(self, inner: Uploads) -> None:
         self._inner = inner
 
-    async def start(self, algorithm: str) -> UploadId:
+    async def start(self, algorithm: str, owner: str = "") -> UploadId:
         raise OperationDisabled("writing")
 
     async def length(self, id: UploadId) -> int:

@@ -4,7 +4,9 @@ manifests". Each is parsed once, at the edge; past it nothing is a bare string.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ NAME_LIMIT = 255
 # repositories that lie below, and never is "." or "..", which keeps every path inside the root.
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+_OWNED = 8
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -94,7 +97,12 @@ def parse_reference(text: str) -> Reference:
 
 @dataclass(frozen=True, slots=True)
 class UploadId:
-    """The name of an upload session: a UUID in its canonical lower-case form."""
+    """The name of an upload session: a UUID in its canonical lower-case form.
+
+    One of version 8 (RFC 9562, 5.8) says whose the session is, so that nothing needs to be kept to
+    know it: its second half is a mark of the first one and the owner's name. Others are anybody's;
+    registries that ask nobody make such ones, and CNCF distribution.
+    """
 
     text: str
 
@@ -109,6 +117,23 @@ class UploadId:
         return UploadId(text)
 
     @staticmethod
-    def new() -> UploadId:
-        """Draw a random one."""
-        return UploadId(str(uuid.uuid4()))
+    def new(owner: str = "") -> UploadId:
+        """Draw a random one, which is `owner`'s; anybody's without one."""
+        if not owner:
+            return UploadId(str(uuid.uuid4()))
+        return _owned(secrets.token_bytes(8), owner)
+
+    def is_of(self, name: str) -> bool:
+        """Tell whether who has that name, "" for nobody, may go on with the session."""
+        made = uuid.UUID(self.text)
+        return made.version != _OWNED or (bool(name) and _owned(made.bytes[:8], name) == self)
+
+
+def _owned(drawn: bytes, owner: str) -> UploadId:
+    half = bytearray(drawn)
+    half[6] = half[6] & 0x0F | _OWNED << 4
+    # A name may come from a token, whose JSON can hold what is no text.
+    name = owner.encode(errors="surrogatepass")
+    mark = bytearray(hashlib.sha256(half + name).digest()[:8])
+    mark[0] = mark[0] & 0x3F | 0x80  # the variant: without it nobody looks at the version
+    return UploadId(str(uuid.UUID(bytes=bytes(half + mark))))

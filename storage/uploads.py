@@ -54,9 +54,9 @@ class UploadStore:
         self._hashers = hashers
         self._name = name
 
-    async def start(self, algorithm: str) -> UploadId:
+    async def start(self, algorithm: str, owner: str = "") -> UploadId:
         """Begin a session that hashes with `algorithm`, a supported one."""
-        id = UploadId.new()
+        id = UploadId.new(owner)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         notes = {paths.upload_started(self._name, id): started.encode()}
         notes |= self._states(id).first(algorithm)

@@ -94,7 +94,7 @@ async def test_an_answer_may_be_read_by_a_page_of_a_configured_origin(status: in
     assert (answer.status, answer.headers[b"www-authenticate"]) == (status, b"Bearer")
     assert answer.headers[ALLOWED] == UI
     exposed = answer.headers[b"access-control-expose-headers"].split(b", ")
-    assert {b"Docker-Content-Digest", b"WWW-Authenticate", b"Link", b"OCI-Subject"} <= set(exposed)
+    assert {b"Docker-Content-Digest", b"WWW-Authenticate", b"Link", b"Retry-After"} <= set(exposed)
 
 
 @pytest.mark.parametrize("shown", [[], [ELSEWHERE], [b"null"], [UI, ELSEWHERE], [b"*"]])

@@ -107,6 +107,9 @@ class AccessController(Protocol):
     ) -> None:
         """Return if the caller may do all of `actions` with repository `name`."""
 
+    async def name(self, connection: HTTPConnection) -> str:
+        """Return the caller's name; nothing for nobody known."""
+
     async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
         """Return which repositories the caller may list; None for all of them."""
 
@@ -124,6 +127,10 @@ class OpenAccess:
         self, connection: HTTPConnection, name: RepositoryName, *actions: Action
     ) -> None:
         """Agree."""
+
+    async def name(self, connection: HTTPConnection) -> str:
+        """Know nobody."""
+        return ""
 
     async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
         """Agree to all."""

@@ -61,6 +61,10 @@ class RuledAccess:
             scope = scope_of(name, actions)
             raise self._challenges.unauthenticated(connection, _LOG_IN, scope)
 
+    async def name(self, connection: HTTPConnection) -> str:
+        """Return the name that the caller's credentials prove; nothing without any."""
+        return (await self._authenticator.actor(connection)).name
+
     async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
         """Return which repositories the caller may pull from; those are the ones it may list."""
         actor = await self._authenticator.actor(connection)

@@ -42,7 +42,7 @@ class UploadEndpoints:
     async def append(self, request: Request) -> Response:
         """PATCH: end-5"""
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
-        id = _upload_id(request)
+        id = await self._gate.upload(request)
         async with repository.uploads.open(id) as upload:
             await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
             held = upload.length
@@ -54,7 +54,7 @@ class UploadEndpoints:
         if "digest" not in request.query_params:
             raise DigestInvalid("the digest of the whole blob is missing from the query")
         digest = Digest.parse(request.query_params["digest"])
-        async with repository.uploads.open(_upload_id(request)) as upload:
+        async with repository.uploads.open(await self._gate.upload(request)) as upload:
             await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
             await upload.commit(digest)
         return self._created(request, repository, digest)
@@ -62,14 +62,14 @@ class UploadEndpoints:
     async def status(self, request: Request) -> Response:
         """GET, HEAD: end-13"""
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
-        id = _upload_id(request)
+        id = await self._gate.upload(request)
         held = await repository.uploads.length(id)
         return self._progress(request, repository, id, held, status=204)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE: end-14"""
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
-        id = _upload_id(request)
+        id = await self._gate.upload(request)
         await repository.uploads.cancel(id)
         return Response(status_code=204, headers={"Docker-Upload-UUID": str(id)})
 
@@ -90,7 +90,7 @@ class UploadEndpoints:
         self, request: Request, repository: Repository, digest: Digest
     ) -> Response:
         """Take the whole blob; if the client leaves midway there is nothing to go on with."""
-        id = await repository.uploads.start(digest.algorithm)
+        id = await repository.uploads.start(digest.algorithm, await self._gate.owner(request))
         try:
             async with repository.uploads.open(id) as upload:
                 await upload.append(bodies.pieces(request), Chunk())
@@ -105,7 +105,8 @@ class UploadEndpoints:
         return self._created(request, repository, digest)
 
     async def _begin(self, request: Request, repository: Repository, algorithm: str) -> Response:
-        id = await repository.uploads.start(supported(algorithm))
+        owner = await self._gate.owner(request)
+        id = await repository.uploads.start(supported(algorithm), owner)
         return self._progress(request, repository, id, 0, status=202)
 
     def _progress(
@@ -125,7 +126,3 @@ class UploadEndpoints:
             "Content-Length": "0",
         }
         return Response(status_code=201, headers=headers)
-
-
-def _upload_id(request: Request) -> UploadId:
-    return UploadId.parse(request.path_params["upload"])

@@ -8,19 +8,18 @@ relative.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
 from urllib.parse import quote
 
 from starlette.requests import HTTPConnection, Request
 
+from registry_server import proxies
+from registry_server.proxies import Network
 from storage.digest import Digest
 from storage.names import RepositoryName, UploadId
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
+_SCHEMES = ("http", "https")
 
 # Characters: a name of 253 and a port.
 _LONGEST_HOST = 260
@@ -69,19 +68,11 @@ class Urls:
         """Return scheme and host as the client wrote them, or nothing when it did not."""
         scheme = str(request.scope["scheme"])
         host = request.headers.get("host", "")
-        if self._is_trusted(request):
-            scheme = _first(request, "x-forwarded-proto") or scheme
-            host = _first(request, "x-forwarded-host") or host
+        if proxies.is_trusted(proxies.peer(request.scope), self.trusted):
+            said = proxies.asked(request.scope, self.trusted)
+            proto = said.proto.lower()
+            # Some proxies write "wss", or a list with an empty place.
+            scheme = proto if proto in _SCHEMES else scheme
+            host = said.host or host
         fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
         return f"{scheme}://{host}" if fits else ""
-
-    def _is_trusted(self, request: HTTPConnection) -> bool:
-        try:
-            peer = ipaddress.ip_address(request.client.host if request.client else "")
-        except ValueError:
-            return False
-        return any(peer in network for network in self.trusted)
-
-
-def _first(request: HTTPConnection, header: str) -> str:
-    return request.headers.get(header, "").partition(",")[0].strip()

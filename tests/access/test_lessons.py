@@ -326,6 +326,42 @@ async def test_an_upload_is_of_one_repository(guarded: Guarded) -> None:
     assert found.status_code == 404
 
 
+async def test_an_upload_is_of_one_person(guarded: Guarded) -> None:
+    """CVE-2026-32589: an administrator who learns its id is told that there is none."""
+    client = await guarded(DELETABLE)
+    where = "/v2/team/app/blobs/uploads/"
+    begun = await client.post(where, headers=basic("writer"))
+    location = begun.headers["Location"]
+    shown = await token(client, "repository:team/app:pull,push", basic("admin"))
+    for headers in (basic("admin"), bearer(shown["token"])):
+        for method, query in (
+            ("GET", ""),
+            ("PATCH", ""),
+            ("PUT", f"?digest={sha256(b'theirs')}"),
+            ("DELETE", ""),
+        ):
+            answer = await client.request(
+                method, location + query, content=b"theirs"[:-1], headers=headers
+            )
+            assert refused(answer) == (404, "BLOB_UPLOAD_UNKNOWN")
+    granted = await token(client, "repository:team/app:pull,push", basic("writer"))
+    for headers, piece in ((basic("writer"), b"ha"), (bearer(granted["token"]), b"lf")):
+        assert (await client.patch(location, content=piece, headers=headers)).status_code == 202
+    committed = f"{location}?digest={sha256(b'half')}"
+    assert (await client.put(committed, headers=basic("writer"))).status_code == 201
+
+
+async def test_an_upload_of_nobody_is_anybodys(guarded: Guarded) -> None:
+    """One that was begun before there were users, or by registry:2, can be gone on with."""
+    everybody = {"access": {"rules": [{"anonymous": True, "actions": ["*"]}]}}
+    client = await guarded(everybody)
+    granted = await token(client, "repository:team/app:pull,push", {})
+    begun = await client.post("/v2/team/app/blobs/uploads/", headers=bearer(granted["token"]))
+    location = begun.headers["Location"]
+    client = await guarded({})
+    assert (await client.patch(location, content=b"x", headers=basic("writer"))).status_code == 202
+
+
 async def test_an_unknown_name_costs_a_whole_check(files: Files) -> None:
     """7ed654e0: who guesses names gets one bcrypt for each, as dear as for those that are known."""
     asked: list[bytes] = []

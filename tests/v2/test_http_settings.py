@@ -79,6 +79,12 @@ def expected(before: str) -> list[str]:
          {"X-Forwarded-Proto": "https, http", "X-Forwarded-Host": "a.example.com , b"},
          "https://a.example.com"),
         ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]}, {}, "http://registry"),
+        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]},
+         {"X-Forwarded-Proto": "wss"}, "http://registry"),
+        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]},
+         {"Forwarded": 'for=192.0.2.1;proto=https;host="registry.example.com"'}, HOST),
+        ({"relativeurls": "false", "trustedproxies": ["10.0.0.0/8"]},
+         {"Forwarded": "proto=https;host=registry.example.com"}, "http://registry"),
         ({"relativeurls": "false", "trustedproxies": ["::1"]}, FORWARDED, "http://registry"),
     ],
 )  # fmt: skip
