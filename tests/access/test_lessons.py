@@ -30,7 +30,7 @@ from registry_server.auth.access import Action, Grants
 from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
 from registry_server.auth.keys import VerificationKey, load_signing_key, to_jwk
 from registry_server.auth.robots import RobotStore
-from registry_server.auth.tokens import LIFETIME, TokenIssuer
+from registry_server.auth.tokens import LEEWAY, LIFETIME, TokenIssuer
 from registry_server.config import Settings
 from storage.manifests import MANIFEST_LIMIT
 from tests.access.conftest import DELETABLE, PASSWORDS, USERS, Files, Guarded, basic, bearer
@@ -349,6 +349,33 @@ async def test_an_upload_is_of_one_person(guarded: Guarded) -> None:
         assert (await client.patch(location, content=piece, headers=headers)).status_code == 202
     committed = f"{location}?digest={sha256(b'half')}"
     assert (await client.put(committed, headers=basic("writer"))).status_code == 201
+
+
+async def test_a_token_that_runs_out_during_an_upload_was_good_at_its_start(
+    guarded: Guarded, files: Files
+) -> None:
+    """A request is judged when it begins, so a large layer on a slow line comes through."""
+    client = await guarded({})
+    age = LIFETIME + LEEWAY - 3  # it has three seconds left, less a part of one
+    issuer = TokenIssuer(
+        await to_thread(load_signing_key, files.key),
+        "registry-server",
+        clock=lambda: time.time() - age,
+    )
+    begun = await client.post("/v2/team/app/blobs/uploads/", headers=basic("writer"))
+    location = begun.headers["Location"]
+    granted = Grants({"team/app": frozenset({Action.PULL, Action.PUSH})})
+    shown = bearer(issuer.sign("writer", granted, "registry").text)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"be"
+        while (await client.get(location, headers=shown)).status_code != 401:  # noqa: ASYNC110 (time)
+            await asyncio.sleep(0.1)
+        yield b"gun"
+
+    sent = await client.patch(location, content=pieces(), headers=shown)
+    assert (sent.status_code, sent.headers["Range"]) == (202, "0-4")
+    assert (await client.patch(location, content=b"x", headers=shown)).status_code == 401
 
 
 async def test_an_upload_of_nobody_is_anybodys(guarded: Guarded) -> None:
