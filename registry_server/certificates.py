@@ -81,7 +81,7 @@ class Certificates:
             return None
         is_believed_the_same = self._seen.authorities == self._used.authorities
         self._used, self._complaint = self._seen, ""
-        logger.info("the TLS certificate %s was read anew", self._settings.certificate)
+        logger.info("%s was read anew", self._settings.certificate)
         return Renewal(made, is_believed_the_same)
 
     def _context(self) -> ssl.SSLContext:
