@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.live.programs import COMMAND, environment, serving
 from tests.support.certificates import certificate
+from tests.support.nginx import Nginx
+from tests.support.servers import RegistryServer
 from tests.support.tools import require_tool, run
 
 pytestmark = pytest.mark.live
@@ -29,12 +31,26 @@ def configure(folder: Path) -> str:
     return "config.yml"
 
 
+def spoken(folder: Path, address: str) -> str:
+    """Return the version of HTTP that curl gets an answer in, when it offers 2."""
+    curl = [require_tool("curl"), "-sS", "--fail", "--http2", "--cacert", f"{folder}/cert.pem"]
+    written = ["--write-out", "%{http_version}", "--output", f"{folder}/body"]
+    return run([*curl, *written, f"https://{address}/v2/"])
+
+
 def test_a_client_that_wants_http_2_falls_back(tmp_path: Path) -> None:
-    """curl --http2 is answered, in HTTP/1.1."""
-    curl = [require_tool("curl"), "-sS", "--fail", "--http2", "--cacert", f"{tmp_path}/cert.pem"]
-    written = ["--write-out", "%{http_version}", "--output", f"{tmp_path}/body"]
+    """It is answered, in HTTP/1.1."""
     with serving([configure(tmp_path)], tmp_path) as server:
-        assert run([*curl, *written, f"https://{server.where}/v2/"]) == "1.1"
+        assert spoken(tmp_path, server.where) == "1.1"
+
+
+def test_nginx_speaks_http_2_for_the_registry(tmp_path: Path) -> None:
+    """With the block of the manual, clients get it from there."""
+    with (
+        RegistryServer(tmp_path / "server") as server,
+        Nginx(tmp_path / "nginx", server, certificate=certificate(tmp_path)) as nginx,
+    ):
+        assert spoken(tmp_path, nginx.address) == "2"
 
 
 def test_a_key_with_a_passphrase_is_refused_at_once(tmp_path: Path) -> None:
