@@ -58,7 +58,8 @@ def server_block(names: Mapping[str, str]) -> str:
 class Nginx:
     """One nginx before one registry; stopped when the context ends, with its workers.
 
-    With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2. The registry is below `prefix`.
+    With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 to who wants it. The
+    registry is below `prefix`.
     """
 
     def __init__(
