@@ -32,6 +32,7 @@ from registry_server.auth.robots import RobotKeys, RobotsFile
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
+from registry_server.auth.verifiers import SameVerifier, WatchedVerifier
 from registry_server.auth.watched import Watched
 from registry_server.clients import client_address
 from registry_server.config import Settings
@@ -73,7 +74,7 @@ def check(settings: Settings) -> None:
     _users(settings)
     _rules(settings)
     if settings.auth.token is not None:
-        _verifier(settings.auth.token)
+        _verifiers(settings.auth.token)
     elif settings.access.configured:
         RobotsFile(robots_file(settings))
         _existing_key(settings)
@@ -113,24 +114,31 @@ def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
 
 def _by_tokens(settings: Settings, token: TokenAuth) -> _Guard:
     challenges = BearerChallenges(lambda _: token.realm, token.service)
-    authenticator = HeaderAuthenticator(Login(()), _verifier(token), challenges)
+    authenticator = HeaderAuthenticator(Login(()), _verifiers(token), challenges)
     return RuledAccess(authenticator, _rules(settings), challenges), ()
 
 
-def _verifier(token: TokenAuth) -> TokenVerifier:
-    roots = parse_certificates(_content(token.rootcertbundle)) if token.rootcertbundle else ()
-    keys = parse_jwks(_content(token.jwks)) if token.jwks else ()
-    return TokenVerifier(
-        Keyring.of(keys, roots),
-        token.issuer,
-        token.service,
+def _verifiers(token: TokenAuth) -> WatchedVerifier:
+    files = [
+        *([Watched(token.jwks, _keys_of_jwks)] if token.jwks else ()),
+        *([Watched(token.rootcertbundle, _keys_of_bundle)] if token.rootcertbundle else ()),
+    ]
+    make = partial(
+        TokenVerifier,
+        issuer=token.issuer,
+        service=token.service,
         algorithms=token.signingalgorithms or ALGORITHMS,
         push_overwrites=True,
     )
+    return WatchedVerifier(files, make)
 
 
-def _content(path: Path) -> bytes:
-    return path.read_bytes()
+def _keys_of_jwks(content: bytes) -> Keyring:
+    return Keyring.of(parse_jwks(content))
+
+
+def _keys_of_bundle(pem: bytes) -> Keyring:
+    return Keyring.of(roots=parse_certificates(pem))
 
 
 def _by_rules(settings: Settings, urls: Urls) -> _Guard:
@@ -148,7 +156,7 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
     challenges: Challenges = BearerChallenges(realm, tokens.service)
     authenticator = HeaderAuthenticator(
         login,
-        verifier,
+        SameVerifier(verifier),
         challenges,
         certificates=settings.access.certificates,
         is_known=_is_known(users, robots, certificates=settings.access.certificates),

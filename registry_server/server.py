@@ -10,15 +10,14 @@ import math
 import resource
 import signal
 import socket
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from uvicorn import Config
 
-from registry_server import guard, listening, logs, startup, tls
+from registry_server import guard, listening, logs, startup
 from registry_server.app import build, open_driver
+from registry_server.certificates import Certificates
 from registry_server.config import ConfigError, Endpoint, Loaded, Settings
 from registry_server.http1.connection import Connection
 from registry_server.reloadable import Reloadable
@@ -36,18 +35,6 @@ _KEEP_ALIVE = 75
 
 # Objects made before the collector looks for cycles among them; our own code makes none.
 _COLLECT_AFTER = 20_000
-
-
-@dataclass(frozen=True)
-class TlsFactory:
-    """Builds a worker's TLS context, in the signature uvicorn calls."""
-
-    settings: Settings
-
-    def __call__(self, config: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        """Build the context; `serve` has seen that it can be built."""
-        made = tls.context(self.settings.http.tls)
-        return made if made is not None else default()
 
 
 class Rereading:
@@ -139,15 +126,16 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     settled = await asyncio.to_thread(rereading.read)
     if settled is None:
         return
-    context = await asyncio.to_thread(tls.context, settled.settings.http.tls)
+    certificates = _certificates(settled.settings)
+    context = await asyncio.to_thread(certificates.first) if certificates is not None else None
     # Keys are read by who makes a guard: they may be others in the same files.
     if settled.changed or guard.is_guarded(settled.settings):
         app: Reloadable = server.config.loaded_app
         await app.use(settled.settings)
         server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)
     rereading.take(settled)
-    if context is not None:
-        await server.accept_anew(context)
+    if certificates is not None and context is not None:
+        await server.secure(certificates, context)
     gc.unfreeze()  # or what was made for the old settings would stay for ever
     _settle_memory()
 
@@ -178,7 +166,6 @@ def _raise_descriptor_limit() -> None:
 
 
 def _config(settings: Settings) -> Config:
-    secure = settings.http.tls.certificate is not None
     return Config(
         partial(_build, settings),
         factory=True,
@@ -194,8 +181,12 @@ def _config(settings: Settings) -> Config:
         backlog=listening.BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_drain_seconds(settings),
-        ssl_context_factory=TlsFactory(settings) if secure else None,
+        ssl_context_factory=_certificates(settings),
     )
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    return Certificates(settings.http.tls) if settings.http.tls.certificate is not None else None
 
 
 def _drain_seconds(settings: Settings) -> int:

@@ -104,5 +104,4 @@ def check_tls(settings: Settings) -> bool:
     try:
         return tls.context(settings.http.tls) is not None
     except OSError as error:
-        reason = getattr(error, "reason", None) or reason_of(error)
-        raise StartupError(f"the TLS certificate can't be used: {reason}") from None
+        raise StartupError(f"the TLS certificate can't be used: {tls.why_not(error)}") from None

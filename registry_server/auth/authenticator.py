@@ -16,7 +16,8 @@ from registry_server.auth.access import NOBODY, Actor, is_robots
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
 from registry_server.auth.login import Login
-from registry_server.auth.tokens import TokenInvalid, TokenVerifier
+from registry_server.auth.tokens import TokenInvalid
+from registry_server.auth.verifiers import Verifiers
 from registry_server.http1.peers import CERTIFIED
 
 _FIELD = b"authorization"
@@ -48,19 +49,19 @@ class HeaderAuthenticator:
     def __init__(
         self,
         login: Login,
-        verifier: TokenVerifier | None,
+        verifiers: Verifiers | None,
         challenges: Challenges,
         *,
         certificates: bool = False,
         is_known: Known = _anybody,
     ) -> None:
-        """Take passwords by `login`, tokens if there is a `verifier`, and `certificates`.
+        """Take passwords by `login`, tokens if there are `verifiers`, and `certificates`.
 
         A client that shows nothing else is then whom its certificate names. A token holds while
         `is_known` says so of its bearer.
         """
         self._login = login
-        self._verifier = verifier
+        self._verifiers = verifiers
         self._challenges = challenges
         self._certificates = certificates
         self._is_known = is_known
@@ -83,13 +84,12 @@ class HeaderAuthenticator:
         if len(shown) > 1:
             raise self._challenges.unauthenticated(connection, "one Authorization header at most")
         field = shown[0].decode("latin-1")
-        if field[:7].lower() == "bearer " and self._verifier is not None:
-            return await self._of_token(connection, self._verifier, field[7:].strip())
+        if field[:7].lower() == "bearer " and self._verifiers is not None:
+            return await self._of_token(connection, self._verifiers, field[7:].strip())
         return await self._of_password(connection, field)
 
-    async def _of_token(
-        self, connection: HTTPConnection, verifier: TokenVerifier, text: str
-    ) -> Actor:
+    async def _of_token(self, connection: HTTPConnection, verifiers: Verifiers, text: str) -> Actor:
+        verifier = await verifiers.now()
         try:
             claims = verifier.verify(text)
         except TokenInvalid as error:

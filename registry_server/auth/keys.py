@@ -283,6 +283,15 @@ class Keyring:
         """
         return Keyring((*keys, *map(_certified, roots)), tuple(roots))
 
+    @staticmethod
+    def joined(rings: Iterable[Keyring]) -> Keyring:
+        """Return all that is on any of them."""
+        rings = tuple(rings)
+        return Keyring(
+            tuple(key for each in rings for key in each.keys),
+            tuple(root for each in rings for root in each.roots),
+        )
+
     def named(self, id: str) -> tuple[VerificationKey, ...]:
         """Return our keys of that name."""
         return tuple(key for key in self.keys if id in key.ids)

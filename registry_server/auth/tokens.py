@@ -185,7 +185,7 @@ def _parse(payload: bytes) -> Payload:
 class TokenVerifier:
     """Verifies access tokens, and remembers which it has.
 
-    It never forgets a key: where keys change, make another one.
+    It never forgets a key: where keys change, `verifiers` has another one made.
     """
 
     def __init__(

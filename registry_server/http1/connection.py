@@ -74,7 +74,10 @@ class Connection(HttpToolsProtocol):
         """Give the first head its time."""
         super().connection_made(transport)
         self.is_plain = self.scheme == "http"
-        self._certified = "" if self.is_plain else peers.certified_name(transport)
+        if not self.is_plain:
+            self._certified = peers.certified_name(transport)
+            # A handshake may have begun under certificates that are no longer in force.
+            self._is_retired = transport.get_extra_info("sslcontext") is not self.config.ssl
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:

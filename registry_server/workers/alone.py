@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
-import ssl
 from collections.abc import Awaitable, Callable
 
 from uvicorn import Config
 
-from registry_server.http1.connection import Connection
+from registry_server.workers.renewing import RenewingServer
 from registry_server.workers.signals import hold_hangups_back, let_through
-from registry_server.workers.worker import DrainingServer
 
 logger = logging.getLogger(__name__)
 
 
-class LoneServer(DrainingServer):
+class LoneServer(RenewingServer):
     """A server that has `reload` change it at SIGHUP, while it serves.
 
     `reload` is called again only when it has returned; signals that came meanwhile are one. What
@@ -32,13 +29,7 @@ class LoneServer(DrainingServer):
     def __init__(self, config: Config, reload: Callable[[LoneServer], Awaitable[None]]) -> None:
         super().__init__(config)
         self._reload = reload
-        self._listeners: list[socket.socket] = []
         self._hangup = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, and accept connections on `sockets`."""
-        self._listeners = list(sockets or [])
-        await super().startup(sockets)
 
     async def main_loop(self) -> None:
         """Serve until told to drain, and obey SIGHUP until then."""
@@ -51,20 +42,6 @@ class LoneServer(DrainingServer):
             hold_hangups_back()
             task.cancel()
             await asyncio.wait([task])
-
-    async def accept_anew(self, context: ssl.SSLContext) -> None:
-        """Have connections from now on speak TLS by `context`; nobody waits or is refused.
-
-        Those that are open answer once more.
-        """
-        before, self.config.ssl = list(self.servers), context
-        await self.accept(self._listeners)
-        for server in before:
-            self.servers.remove(server)
-            server.close()
-        for connection in self.server_state.connections:
-            if isinstance(connection, Connection):
-                connection.retire()
 
     async def _obey(self) -> None:
         while True:

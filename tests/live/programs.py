@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.live.transfers import until
+from tests.support.machine import Machine
 from tests.support.processes import family, kill_all
 from tests.support.servers import PROJECT
 
@@ -65,13 +66,20 @@ class Serving:
 
 @contextmanager
 def serving(
-    arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    machine: Machine | None = None,
 ) -> Iterator[Serving]:
-    """Serve until the block ends, then stop; fail unless it stops cleanly and leaves nobody."""
+    """Serve until the block ends, then stop; fail unless it stops cleanly and leaves nobody.
+
+    It is done on a `machine`, in its root folder, if there is one.
+    """
+    command = [*COMMAND, "serve", *arguments]
     log = folder / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*COMMAND, "serve", *arguments],
+            command if machine is None else machine.inside(*command),
             cwd=folder,
             env=environment(env),
             stdin=subprocess.DEVNULL,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.support.tools import require_tool, run
 
@@ -17,3 +25,51 @@ def certificate(folder: Path) -> Path:
          "-out", str(made)]
     )  # fmt: skip
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Signs certificates and writes them, with their keys behind them, to files."""
+
+    folder: Path
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @staticmethod
+    def make(folder: Path, name: str) -> Authority:
+        """Make one whose certificate is `name`.pem in the folder."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)
+        authority = Authority(folder, key, made.sign(key, hashes.SHA256()))
+        pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
+        (folder / f"{name}.pem").write_bytes(pem)
+        return authority
+
+    def issue(self, name: str, address: str = "127.0.0.1") -> Path:
+        """Make a certificate for a user, or for the server on an address, with its key behind."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
+        served = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        made = _builder(name, issuer, key).add_extension(served, False)
+        pem = made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path = self.folder / f"{name}-of-{issuer}.pem"
+        path.write_bytes(pem + private)
+        return path
+
+
+def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.support.containerd import Containerd
+from tests.support.machine import Machine
 from tests.support.processes import Daemon, unmount_below
 from tests.support.tools import require_root, require_tool, run
 
 
 class DockerEngine:
-    """dockerd with the vfs driver; call it with the arguments of a `docker` command."""
+    """dockerd with the vfs driver; call it with the arguments of a `docker` command.
 
-    def __init__(self, folder: Path) -> None:
+    It runs on a `machine` if there is one, and takes any certificate or none of those `insecure`.
+    """
+
+    def __init__(
+        self, folder: Path, machine: Machine | None = None, insecure: Sequence[str] = ()
+    ) -> None:
         require_root()
         require_tool("runc")
         require_tool("iptables")
@@ -26,7 +33,9 @@ class DockerEngine:
         (folder / "daemon.json").write_text(json.dumps(settings))
         # One started by dockerd itself would write outside the folder, to /opt/containerd.
         self._containerd = Containerd(folder / "containerd")
-        self._process = Daemon(self._command(), folder / "dockerd.log", b"API listen on")
+        command = [*self._command(), *(f"--insecure-registry={each}" for each in insecure)]
+        command = command if machine is None else machine.inside(*command)
+        self._process = Daemon(command, folder / "dockerd.log", b"API listen on")
 
     def __call__(self, *arguments: str, timeout: float = 120) -> str:
         """Run `docker ARGUMENTS` and return its output without surrounding space."""

@@ -58,7 +58,8 @@ def server_block(names: Mapping[str, str]) -> str:
 class Nginx:
     """One nginx before one registry; stopped when the context ends, with its workers.
 
-    With a `certificate`, whose key lies beside it, it speaks TLS. The registry is below `prefix`.
+    With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 to who wants it. The
+    registry is below `prefix`.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Nginx:
             return f"listen 127.0.0.1:{self.port};"
         key = certificate.with_name("key.pem")
         lines = (f"ssl_certificate {certificate};", f"ssl_certificate_key {key};")
-        return "\n".join((f"listen 127.0.0.1:{self.port} ssl;", *lines))
+        return "\n".join((f"listen 127.0.0.1:{self.port} ssl http2;", *lines))
 
     @property
     def address(self) -> str:

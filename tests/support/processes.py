@@ -44,6 +44,12 @@ class Daemon:
             time.sleep(0.05)
         return self
 
+    @property
+    def pid(self) -> int:
+        """Return its id."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
     def stop(self) -> None:
         """Ask for its end, then kill whatever of it still runs."""
         process = self._process

@@ -32,6 +32,14 @@ def require_root() -> None:
         _absent("needs root")
 
 
+def require_namespaces() -> None:
+    """Skip, or fail where clients are required, unless networks and mounts can be set apart."""
+    require_root()
+    command = [require_tool("unshare"), "--net", "--mount", "true"]
+    if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode != 0:
+        _absent("may not make namespaces")
+
+
 def run(
     command: Sequence[str],
     *,

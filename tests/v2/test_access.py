@@ -253,6 +253,30 @@ async def test_a_token_server_that_is_there(situation: Situation, tmp_path: Path
     assert (await client.get("/auth/token")).status_code == 404
 
 
+async def test_keys_of_a_token_server_are_watched(situation: Situation, tmp_path: Path) -> None:
+    """A token that was good a moment ago is refused when its key was taken out of the file."""
+    gone, there = [
+        await to_thread(load_or_create_signing_key, tmp_path / name) for name in ("gone", "there")
+    ]
+    file = tmp_path / "token.jwks"
+    await to_thread(file.write_text, json.dumps(jwks([gone.public])))
+    client = await situation("a token server that is there")
+    grants = Grants({"app": frozenset({Action.PULL})})
+    old, new = (
+        TokenIssuer(key, "auth.example.com").sign("ann", grants, "registry.example.com").text
+        for key in (gone, there)
+    )
+
+    async def status(text: str) -> int:
+        shown = {"Authorization": f"Bearer {text}"}
+        return (await client.get("/v2/app/tags/list", headers=shown)).status_code
+
+    assert [await status(old), await status(new)] == [404, 401]
+    await to_thread(file.write_text, json.dumps(jwks([there.public])))
+    await sleep(1.1)  # files are looked at once a second
+    assert [await status(old), await status(new)] == [401, 404]
+
+
 async def test_a_token_ends_with_what_the_rules_allow(situation: Situation) -> None:
     """A token takes away from the rules, and never adds to them: they are asked each time."""
     client = await situation("a team")

@@ -1,0 +1,81 @@
+"""What the server and a client agree on: which TLS, and which HTTP. No socket lies between them."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from registry_server import tls
+from registry_server.config.schema import Tls
+from tests.support.certificates import certificate
+
+# Flights of a handshake, and some to spare.
+ENOUGH = 5
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Make a certificate, and the settings that name it."""
+    return {"certificate": str(certificate(tmp_path)), "key": str(tmp_path / "key.pem")}
+
+
+def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
+    """Return the context of a client that speaks that version alone, however old it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    # OpenSSL has old versions only where nothing is asked of their strength.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+def agreed(settings: dict[str, str], client: ssl.SSLContext) -> ssl.SSLObject:
+    """Shake hands; return the server's side, or raise what it says against it."""
+    context = tls.context(Tls.model_validate(settings))
+    assert context is not None
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    asking = client.wrap_bio(to_client, to_server)
+    for _ in range(ENOUGH):
+        for side in (asking, server):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("minimum", "too_old", "oldest"),
+    [
+        ({}, ssl.TLSVersion.TLSv1_1, "TLSv1.2"),
+        ({"minimumtls": "tls1.2"}, ssl.TLSVersion.TLSv1_1, "TLSv1.2"),
+        ({"minimumtls": "tls1.3"}, ssl.TLSVersion.TLSv1_2, "TLSv1.3"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_the_oldest_version(
+    files: dict[str, str], minimum: dict[str, str], too_old: ssl.TLSVersion, oldest: str
+) -> None:
+    """It is spoken, and the one before is refused because of its version."""
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+        agreed(files | minimum, speaking(too_old))
+    spoken = speaking(ssl.TLSVersion[oldest.replace(".", "_")])
+    assert agreed(files | minimum, spoken).version() == oldest
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [(["h2", "http/1.1"], "http/1.1"), (["h2"], None), (["http/1.1"], "http/1.1"), ([], None)],
+)
+def test_http_2_is_never_agreed_on(
+    files: dict[str, str], offered: list[str], chosen: str | None
+) -> None:
+    """Whatever a client offers by ALPN, HTTP/1.1 is what it is told, or nothing."""
+    client = speaking(ssl.TLSVersion.TLSv1_3)
+    if offered:
+        client.set_alpn_protocols(offered)
+    server = agreed(files, client)
+    assert server.version() == "TLSv1.3"
+    assert server.selected_alpn_protocol() == chosen
