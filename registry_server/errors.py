@@ -46,6 +46,8 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
     errors.OperationDisabled: (405, "UNSUPPORTED"),
     errors.TagImmutable: (403, "DENIED"),
+    errors.QuotaExceeded: (403, "DENIED"),
+    errors.TooManyUploads: (limits.STATUS, limits.CODE),
     refusals.Unauthenticated: (401, "UNAUTHORIZED"),
     refusals.Denied: (403, "DENIED"),
     limits.TooManyRequests: (limits.STATUS, limits.CODE),
@@ -157,6 +159,8 @@ def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
         return {"WWW-Authenticate": ", ".join(error.challenges)}
     if isinstance(error, limits.TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.TooManyUploads):
+        return {"Retry-After": _RETRY_AFTER}
     if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):
