@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.audit import notes_of
 from registry_server.auth import problems as refusals
 from registry_server.envelope import Entry, entry
 from registry_server.limits import problems as limits
@@ -56,6 +57,8 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
     problems.TooManyTags: (414, "TAG_INVALID"),
 }
+# What a repository may hold, whoever asks.
+_OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
 _FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
@@ -107,6 +110,8 @@ async def render(request: Request, error: Exception) -> Response:
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
         return _answer(500, [entry("UNKNOWN", _FAILED)])
+    if isinstance(error, _OVER_A_LIMIT):
+        notes_of(request.scope).limited("limits.repositories")
     status, code = row
     return _answer(status, _entries(code, error), _headers(request, error))
 

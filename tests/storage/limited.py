@@ -28,13 +28,12 @@ async def on_disk(driver: Driver, name: RepositoryName) -> int:
         sizes = {path: info.size for path in _members(view, name) if (info := view.stat(path))}
         return sum(sizes.values()), view.names(paths.uploads(name))
 
-    # Sessions first: what one of them becomes is then counted twice rather than not at all.
-    _, ids = await driver.batch(job)
+    # Members first: what a session becomes meanwhile is then not counted, rather than twice.
+    members, ids = await driver.batch(job)
     staged = 0
     for id in ids:
         with suppress(PathNotFound):
             staged += await driver.staging.length(paths.upload_data(name, UploadId.parse(id)))
-    members, _ = await driver.batch(job)
     return members + staged
 
 
