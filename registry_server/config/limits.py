@@ -19,6 +19,12 @@ def _of_everybody(glob: str) -> str:
     return glob
 
 
+def _some(globs: tuple[str, ...]) -> tuple[str, ...]:
+    if not globs:
+        raise ValueError("must not be empty: ** is all repositories")
+    return globs
+
+
 Count = Annotated[int, Field(ge=0, le=_MOST)]
 GlobOfEverybody = Annotated[Glob, AfterValidator(_of_everybody)]
 
@@ -51,7 +57,7 @@ class RepositoryLimit(Section):
     `bytes` and `uploads` are None where it does not say: a less specific entry may.
     """
 
-    repositories: Annotated[tuple[GlobOfEverybody, ...], Field(min_length=1)]
+    repositories: Annotated[tuple[GlobOfEverybody, ...], AfterValidator(_some)]
     bytes: Size | None = None
     uploads: Count | None = None
 

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from storage import paths
-from storage.digest import CANONICAL, Digest
+from storage.digest import CANONICAL, HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid, PathNotFound, UploadIdInvalid
-from storage.links import digests, read_link
+from storage.links import read_link
 from storage.names import RepositoryName, UploadId
 
 # Some 20 MB; past it what is known is learned again.
@@ -25,21 +25,26 @@ _MOST_KNOWN = 50_000
 
 
 class Sizes:
-    """Sizes of content by its digest, which never change. Threads may share one."""
+    """Sizes of content by the hex of its digest, which never change. Threads may share one.
+
+    Two algorithms have no hex in common, and a folder of links names a hex: to make a digest of
+    each of ten thousand would take longer than all the rest.
+    """
 
     def __init__(self, most: int = _MOST_KNOWN) -> None:
         self._most = most
-        self._known: dict[Digest, int] = {}
+        self._known: dict[str, int] = {}
 
-    def get(self, digest: Digest) -> int | None:
-        """Return what is known."""
-        return self._known.get(digest)
+    def of(self, hexes: Iterable[str]) -> dict[str, int]:
+        """Return what is known of some."""
+        known = self._known
+        return {hex: known[hex] for hex in hexes if hex in known}
 
-    def note(self, digest: Digest, size: int) -> None:
+    def note(self, hex: str, size: int) -> None:
         """Know a size from now on."""
         if len(self._known) >= self._most:
-            self._known.clear()
-        self._known[digest] = size
+            self._known = {}  # others may be reading what was there
+        self._known[hex] = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,14 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that counts: content by its digest, and sessions."""
+    """All that counts: content by the hex of its digest, and sessions."""
 
-    contents: Mapping[Digest, int]
+    contents: Mapping[str, int]
     uploads: Mapping[UploadId, int]
+
+    def has(self, digest: Digest | None) -> bool:
+        """Tell whether some content counts already."""
+        return digest is not None and digest.hex in self.contents
 
     def beside(self, upload: UploadId | None) -> int:
         """Return how many bytes there are without those of one session."""
@@ -104,14 +113,12 @@ async def held(
     """
     begun = await sessions(driver, name)
 
-    def job(view: View) -> dict[Digest, int]:
+    def job(view: View) -> dict[str, int]:
         found = dict(_ending(view, name, begun.without))
-        for digest, link in _links(view, name):
-            size = sizes.get(digest)
-            if size is None:
-                found.update(_learn(view, digest, link, sizes))
-            elif not thoroughly or _is_link(view, link):
-                found[digest] = size
+        for folder in (paths.layers(name), paths.revisions(name)):
+            for algorithm in HEX_LENGTHS:
+                below = f"{folder}/{algorithm}"
+                found.update(_linked(view, below, sizes, thoroughly=thoroughly))
         return found
 
     return Held(await driver.batch(job), begun.sizes)
@@ -122,7 +129,7 @@ async def content_at(
 ) -> tuple[Digest, int] | None:
     """Return under which digest a blob of a repository is stored, and its size; None without."""
     link = paths.layer_link(name, digest)
-    found = await driver.batch(lambda view: _learn(view, digest, link, Sizes()))
+    found = await driver.batch(lambda view: _stored(view, digest, link))
     return next(iter(found.items()), None)
 
 
@@ -140,37 +147,52 @@ def _promise(view: View, name: RepositoryName, id: UploadId) -> Promise | None:
         return None
 
 
-def _ending(
-    view: View, name: RepositoryName, ids: Iterable[UploadId]
-) -> Iterator[tuple[Digest, int]]:
+def _ending(view: View, name: RepositoryName, ids: Iterable[UploadId]) -> Iterator[tuple[str, int]]:
     """Yield the blobs that sessions without data become."""
     for id in ids:
         promise = _promise(view, name, id)
         if promise is not None and promise.digest is not None:
-            yield promise.digest, promise.size
+            yield promise.digest.hex, promise.size
 
 
-def _links(view: View, name: RepositoryName) -> Iterator[tuple[Digest, str]]:
-    for digest in digests(view, paths.layers(name)):
-        yield digest, paths.layer_link(name, digest)
-    for digest in digests(view, paths.revisions(name)):
-        yield digest, paths.revision_link(name, digest)
+def _linked(view: View, folder: str, sizes: Sizes, *, thoroughly: bool) -> dict[str, int]:
+    """Return the size of all that a folder of one algorithm has links to."""
+    hexes = view.names(folder)
+    found = sizes.of(hexes)
+    if thoroughly:
+        found = {hex: size for hex, size in found.items() if _is_link(view, _link(folder, hex))}
+    for hex in [one for one in hexes if one not in found]:
+        found.update(_learn(view, folder, hex, sizes))
+    return found
 
 
-def _learn(view: View, digest: Digest, link: str, sizes: Sizes) -> dict[Digest, int]:
-    """Look at a member of which nothing is known: where it is stored, and its size."""
+def _learn(view: View, folder: str, hex: str, sizes: Sizes) -> Iterator[tuple[str, int]]:
+    """Look at a member of which nothing is known; nothing comes of what is none."""
+    algorithm = folder.rpartition("/")[2]
+    try:
+        digest = Digest.parse(f"{algorithm}:{hex}")
+    except DigestInvalid:
+        return
+    for stored, size in _stored(view, digest, _link(folder, hex)).items():
+        if size:  # else it was cut short, perhaps, and the next push brings it again
+            sizes.note(stored.hex, size)
+        yield stored.hex, size
+
+
+def _link(folder: str, hex: str) -> str:
+    return f"{folder}/{hex}/{paths.LINK}"
+
+
+def _stored(view: View, digest: Digest, link: str) -> dict[Digest, int]:
+    """Return under which digest a member is stored, and its size; nothing without a member."""
     if not _is_link(view, link):
         return {}
-    stored = view.stat(paths.blob(digest))
-    if stored is None and digest.algorithm != CANONICAL:
+    found = view.stat(paths.blob(digest))
+    if found is None and digest.algorithm != CANONICAL:
         # distribution stores it under the sha256 of its bytes, and says so in the link.
         digest = read_link(view, link) or digest
-        stored = view.stat(paths.blob(digest))
-    if stored is None:
-        return {}
-    if stored.size:  # else it was cut short, perhaps, and the next push brings it again
-        sizes.note(digest, stored.size)
-    return {digest: stored.size}
+        found = view.stat(paths.blob(digest))
+    return {} if found is None else {digest: found.size}
 
 
 def _is_link(view: View, link: str) -> bool:

@@ -49,7 +49,7 @@ class Growth:
 
     def left(self, there: Held, most: int) -> int:
         """Return how much room it leaves; less than nothing when it does not fit."""
-        if self.digest in there.contents:  # it costs nothing a second time
+        if there.has(self.digest):  # it costs nothing a second time
             return 0
         return most - there.beside(self.upload) - self.size
 
@@ -104,12 +104,15 @@ class Room:
             return await to_completion(turn())
 
     async def convert(self, upload: UploadId, size: int, digest: Digest) -> None:
-        """Let a session of `size` bytes become a blob; raise `QuotaExceeded`.
+        """Let a session of `size` bytes become a blob, for which it needs no more room.
 
-        It fits, unless the quota was lowered since: so nobody has to wait for anybody.
+        So nobody has to wait for anybody.
         """
-        await self._admit(Growth(size, digest, upload))
         await to_completion(self._note(upload, Promise(size, digest)))
+
+    async def check(self, upload: UploadId, size: int, digest: Digest) -> None:
+        """Raise `QuotaExceeded` if the quota was lowered since a session was promised its room."""
+        await self._admit(Growth(size, digest, upload))
 
     async def release(self, upload: UploadId) -> None:
         """End what was promised: from now on a session counts for what it holds."""

@@ -167,14 +167,19 @@ class _LimitedUpload:
             raise
 
     async def commit(self, digest: Digest) -> None:
+        if not self._is_promised:  # by this request, so by the quota that holds
+            await self._check(digest)
         self._is_promised = True
+        await self._room.convert(self._id, self.length, digest)
+        await self._inner.commit(digest)
+        self._is_promised = False  # the note is gone with the session
+
+    async def _check(self, digest: Digest) -> None:
         try:
-            await self._room.convert(self._id, self.length, digest)
+            await self._room.check(self._id, self.length, digest)
         except QuotaExceeded:
             await self.discard()
             raise
-        await self._inner.commit(digest)
-        self._is_promised = False  # the note is gone with the session
 
     async def discard(self) -> None:
         await self._inner.discard()
