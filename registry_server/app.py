@@ -5,9 +5,9 @@ Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Au
   └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
                            FastAPI ───┘                                                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
-        ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────────────────────────┘
-                                                        │
-                                                      Driver
+        ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
+                                                                          │
+                                                                        Driver
 
 A reload makes everything anew but the first and the last of these.
 """
@@ -126,8 +126,17 @@ def open_registry(settings: Settings, driver: Driver) -> Registry:
     if settings.storage.maintenance.readonly.enabled:
         return ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver), rules))
     grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
-    registry = StoredRegistry(driver, rules, grace=grace)
+    registry = _with_quotas(StoredRegistry(driver, rules, grace=grace), settings, driver)
     return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
+
+
+def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Registry:
+    if not settings.limits.repositories:
+        return registry
+    from registry_server.limits.repositories import RepositoryLimits
+    from storage.quotas import LimitedRegistry
+
+    return LimitedRegistry(registry, driver, RepositoryLimits(settings.limits.repositories))
 
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:

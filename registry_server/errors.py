@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.audit import notes_of
 from registry_server.auth import problems as refusals
 from registry_server.envelope import Entry, entry
 from registry_server.limits import problems as limits
@@ -46,6 +47,8 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
     errors.OperationDisabled: (405, "UNSUPPORTED"),
     errors.TagImmutable: (403, "DENIED"),
+    errors.QuotaExceeded: (403, "DENIED"),
+    errors.TooManyUploads: (limits.STATUS, limits.CODE),
     refusals.Unauthenticated: (401, "UNAUTHORIZED"),
     refusals.Denied: (403, "DENIED"),
     limits.TooManyRequests: (limits.STATUS, limits.CODE),
@@ -54,6 +57,8 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
     problems.TooManyTags: (414, "TAG_INVALID"),
 }
+# What a repository may hold, whoever asks.
+_OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
 _FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
@@ -105,6 +110,8 @@ async def render(request: Request, error: Exception) -> Response:
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
         return _answer(500, [entry("UNKNOWN", _FAILED)])
+    if isinstance(error, _OVER_A_LIMIT):
+        notes_of(request.scope).limited("limits.repositories")
     status, code = row
     return _answer(status, _entries(code, error), _headers(request, error))
 
@@ -157,6 +164,8 @@ def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
         return {"WWW-Authenticate": ", ".join(error.challenges)}
     if isinstance(error, limits.TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.TooManyUploads):
+        return {"Retry-After": _RETRY_AFTER}
     if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):

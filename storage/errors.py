@@ -18,6 +18,8 @@ StorageError
 │   ├── ChunkSizeMismatch
 │   └── UploadBusy          another request is writing to the session
 ├── OperationDisabled       the configuration forbids it
+├── QuotaExceeded           the repository may not hold so much
+├── TooManyUploads          the repository may not have so many sessions
 ├── TagImmutable            the caller may set a tag that is new, and move none
 ├── AlreadyRunning          another process does what only one may do at a time
 ├── NotOurs                 another user's file is in the way: an OSError, as it is the system's
@@ -28,6 +30,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
+
+from storage.sizes import format_size
 
 if TYPE_CHECKING:
     from storage.digest import Digest
@@ -140,6 +144,33 @@ class UploadBusy(UploadConflict):
 
     def __init__(self, held: int) -> None:
         super().__init__("another request is writing to this upload", held)
+
+
+class QuotaExceeded(StorageError):
+    """`name` may hold `most` bytes, holds `held`, and was to hold `more`."""
+
+    def __init__(self, name: str, most: int, held: int, more: int) -> None:
+        allowed, there, wanted = map(format_size, (most, held, more))
+        # Whoever pushes reads this in their terminal.
+        super().__init__(
+            f"repository {name} may hold {allowed} and holds {there}: another {wanted} do not fit"
+        )
+        self.name = name
+        self.most = most
+        self.held = held
+        self.more = more
+
+
+class TooManyUploads(StorageError):
+    """`name` may have `most` upload sessions, and has them."""
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(
+            f"repository {name} may have {most} uploads in progress, and has them; one that nobody "
+            "goes on with ends after a while"
+        )
+        self.name = name
+        self.most = most
 
 
 class TagImmutable(StorageError):

@@ -138,6 +138,9 @@ class Upload(Protocol):
         removed the session meanwhile.
         """
 
+    async def discard(self) -> None:
+        """End the session and drop what it holds."""
+
 
 class Uploads(Protocol):
     """The upload sessions of a repository; they outlive requests, workers and restarts."""

@@ -15,6 +15,7 @@
         └── _uploads/<uuid>                             a push in progress
             ├── data                                    the bytes held
             ├── startedat                               RFC 3339, UTC
+            ├── reserved                                ours: what it may grow to, under a quota
             └── hashstates/<alg>/<offset>               the hash function's state after that many
 
 Beside it lies what is ours alone, and can be deleted without a loss while nothing serves:
@@ -23,6 +24,7 @@ Beside it lies what is ours alone, and can be deleted without a loss while nothi
     .registry
     ├── gate, tree                                      locks of who publishes and who is alone
     ├── collection, scrub                               locks of what only one may do at a time
+    ├── quota-<two hex>                                 locks of who makes a limited repository grow
     ├── clock                                           tells the time by which files are stamped
     ├── collected.json                                  what the last collection did, and when
     ├── scrub.json                                      how far the last scrub came
@@ -195,6 +197,11 @@ def upload_data(name: RepositoryName, id: UploadId) -> str:
 def upload_started(name: RepositoryName, id: UploadId) -> str:
     """Return the note that says when a session began."""
     return f"{upload(name, id)}/startedat"
+
+
+def upload_reserved(name: RepositoryName, id: UploadId) -> str:
+    """Return the note that says how much a session may hold, where that is limited."""
+    return f"{upload(name, id)}/reserved"
 
 
 def upload_states(name: RepositoryName, id: UploadId) -> str:

@@ -22,10 +22,20 @@ _AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a request says of its body: where it starts and its length in bytes, when it does."""
+    """What a request says of its body: where it starts and its length in bytes, when it does.
+
+    A body that is not as long as `length` is undone; one that breaks off before the `announced`
+    number of bytes is a connection that was lost, and what arrived is kept.
+    """
 
     start: int | None = None
     length: int | None = None
+    announced: int | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """How many bytes will come, if anything said so."""
+        return self.announced if self.length is None else self.length
 
 
 async def pump(source: AsyncIterator[Buffer], write: Write) -> None:

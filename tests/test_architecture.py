@@ -30,6 +30,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.manifests",
         "storage.names",
         "storage.rules",
+        "storage.sizes",
     ),
     "drivers": ("storage.paths", "storage.drivers"),
     "content": (
@@ -46,6 +47,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.interfaces",
         "storage.maintenance",
         "storage.modes",
+        "storage.quotas",
         "storage.registry",
         "storage.repository",
     ),

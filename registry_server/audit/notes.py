@@ -17,11 +17,13 @@ CATALOG = "catalog"
 class Notes:
     """What is learnt about one request; those who learn it write it here.
 
-    `logged_in` is whether a password was shown where tokens are given, and held.
+    `logged_in` is whether a password was shown where tokens are given, and held; `limit` is the
+    limit that was in the way of what else was allowed.
     """
 
     who: str = ""
     logged_in: bool = False
+    limit: str = ""
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def met(self, actor: Actor) -> None:
@@ -31,6 +33,10 @@ class Notes:
     def welcomed(self, actor: Actor) -> None:
         """Note who showed a password for a token."""
         self.who, self.logged_in = actor.name, True
+
+    def limited(self, limit: str) -> None:
+        """Note that a limit was in the way."""
+        self.limit = limit
 
     def decided(self, action: Action, decision: Decision) -> None:
         """Note whether an action that is asked for is allowed."""

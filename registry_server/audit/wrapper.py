@@ -119,6 +119,8 @@ def _is_refusal(scope: Scope, target: Target, status: int) -> bool:
 
 def _verdict(action: str, notes: Notes, status: int) -> tuple[str, str]:
     """Return the action that was decided about, and by which rule."""
+    if notes.limit:
+        return action, notes.limit
     if status in (405, 429):
         return action, _SWITCHED_OFF if status == 405 else _TOO_MANY
     if status in (401, 403):

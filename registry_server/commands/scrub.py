@@ -25,11 +25,12 @@ from registry_server.commands.common import (
     opened,
     settings_of_storage,
 )
-from registry_server.commands.sizes import format_size, parse_size
 from registry_server.config import Settings
+from registry_server.config.sizes import parse_size
 from storage.errors import AlreadyRunning
 from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
+from storage.sizes import format_size
 
 
 def scrub(
@@ -93,7 +94,7 @@ def _rate(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        rate = parse_size(text)
+        rate = parse_size(text.strip().removesuffix("/s"))
     except ValueError as error:
         fail(f"--rate {text!r} {error}")
     if not rate:

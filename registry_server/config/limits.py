@@ -1,17 +1,32 @@
-"""`limits`: how much one client, or all together, may ask of each worker."""
+"""`limits`: how much clients may ask of each worker, and how much a repository may hold."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from registry_server.config.access import Glob
 from registry_server.config.section import Section
-from registry_server.config.values import Interval
+from registry_server.config.values import Interval, Size
 
 _MOST = 1_000_000
 _MOST_FAILURES = 1000  # each is remembered
 
+
+def _of_everybody(glob: str) -> str:
+    if "{user}" in glob.split("/"):
+        raise ValueError("must not name {user}: a limit holds whoever pushes")
+    return glob
+
+
+def _some(globs: tuple[str, ...]) -> tuple[str, ...]:
+    if not globs:
+        raise ValueError("must not be empty: ** is all repositories")
+    return globs
+
+
 Count = Annotated[int, Field(ge=0, le=_MOST)]
+GlobOfEverybody = Annotated[Glob, AfterValidator(_of_everybody)]
 
 
 class Requests(Section):
@@ -36,9 +51,27 @@ class Logins(Section):
     window: Interval = timedelta(minutes=5)
 
 
+class RepositoryLimit(Section):
+    """`limits.repositories[]`: what each repository that a glob matches may hold; 0 for no limit.
+
+    `bytes` and `uploads` are None where it does not say: a less specific entry may.
+    """
+
+    repositories: Annotated[tuple[GlobOfEverybody, ...], AfterValidator(_some)]
+    bytes: Size | None = None
+    uploads: Count | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.bytes is None and self.uploads is None:
+            raise ValueError("needs bytes or uploads")
+        return self
+
+
 class Limits(Section):
     """`limits`."""
 
     requests: Requests = Requests()
     uploads: Uploads = Uploads()
     logins: Logins = Logins()
+    repositories: tuple[RepositoryLimit, ...] = ()

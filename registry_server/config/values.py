@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
 from registry_server.config.durations import parse_duration, parse_duration_with_unit
+from registry_server.config.sizes import parse_size
 from registry_server.config.window import Window
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -43,6 +44,13 @@ def _duration_with_unit(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     return parse_duration_with_unit(_text(value, "a duration, such as 168h"))
+
+
+def _size(value: object) -> int:
+    # In a file every value is a text.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return parse_size(_text(value, "a number of bytes, such as 50MB or 100MiB"))
 
 
 def _not_negative(value: timedelta) -> timedelta:
@@ -169,6 +177,7 @@ Grace = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator
 TokenLifetime = Annotated[
     timedelta, PlainValidator(_duration_with_unit), AfterValidator(_minute_or_more)
 ]
+Size = Annotated[int, PlainValidator(_size)]
 DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
 Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]

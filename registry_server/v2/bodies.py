@@ -53,6 +53,11 @@ def content_length(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
+def announced(request: Request) -> Chunk:
+    """Read Content-Length, for a body that says nothing else of itself."""
+    return Chunk(announced=content_length(request))
+
+
 def chunk(request: Request, held: int) -> Chunk:
     """Read Content-Range (spec, "Pushing a blob in chunks"), for a session of `held` bytes.
 
@@ -61,7 +66,7 @@ def chunk(request: Request, held: int) -> Chunk:
     """
     header = request.headers.get("content-range")
     if header is None:
-        return Chunk()
+        return announced(request)
     match = _CONTENT_RANGE.fullmatch(header.strip())
     first, last = map(int, match.groups()) if match else (-1, -2)
     if last < first:

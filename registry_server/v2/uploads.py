@@ -19,7 +19,6 @@ from storage.digest import CANONICAL, Digest, supported
 from storage.errors import BlobUnknown, DigestInvalid, UploadUnknown
 from storage.interfaces import Repository
 from storage.names import RepositoryName, UploadId
-from storage.pipeline import Chunk
 
 
 class UploadEndpoints:
@@ -93,7 +92,7 @@ class UploadEndpoints:
         id = await repository.uploads.start(digest.algorithm, await self._gate.owner(request))
         try:
             async with repository.uploads.open(id) as upload:
-                await upload.append(bodies.pieces(request), Chunk())
+                await upload.append(bodies.pieces(request), bodies.announced(request))
                 await upload.commit(digest)
         except DigestInvalid:
             raise

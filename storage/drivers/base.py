@@ -5,7 +5,8 @@ Every method may be called from any worker process at once; what a method promis
 durability and atomicity, it promises across processes and across a power cut.
 
 Whoever holds a staged file or a folder may go on to publish or delete, which holds the tree, and
-never the other way round: in that order nobody waits for somebody who waits for him.
+never the other way round: in that order nobody waits for somebody who waits for him. Between the
+two comes what `storage.quotas` claims: who holds a staged file may, and then lock a folder.
 
 A driver need not be able to append to or rename what it stores. Unfinished bytes wait in its
 `Staging`, which is a folder for files and may be a multipart upload for an object store.
@@ -167,7 +168,8 @@ class StagedFile(Protocol):
 
         Its last change is now, whenever its bytes came. The steps in `then` follow, as in
         `Driver.publish`, and TimeoutError is raised as there. The staged file is gone afterwards,
-        and so is, some time after a power cut, the folder it was created in, with all in it.
+        and so is, some time after a power cut, the folder it was created in, with all in it: its
+        notes are there until the steps are done.
         """
 
 

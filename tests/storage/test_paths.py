@@ -50,6 +50,7 @@ GOLDEN = [
     (paths.upload(NAME, ID), f"{HERE}/_uploads/{ID}"),
     (paths.upload_data(NAME, ID), f"{HERE}/_uploads/{ID}/data"),
     (paths.upload_started(NAME, ID), f"{HERE}/_uploads/{ID}/startedat"),
+    (paths.upload_reserved(NAME, ID), f"{HERE}/_uploads/{ID}/reserved"),
     (paths.upload_states(NAME, ID), f"{HERE}/_uploads/{ID}/hashstates"),
     (paths.upload_state(NAME, ID, "sha256", 70), f"{HERE}/_uploads/{ID}/hashstates/sha256/70"),
     (paths.claim("scrub"), ".registry/scrub"),

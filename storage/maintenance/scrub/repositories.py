@@ -36,7 +36,7 @@ _LINK = frozenset({paths.LINK})
 _PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
 _MANIFESTS = frozenset({"revisions", "tags"})
 _TAG = frozenset({paths.CURRENT, paths.HISTORY})
-_SESSION_FILES = frozenset({"data", "startedat"})
+_SESSION_FILES = frozenset({"data", "reserved", "startedat"})
 
 
 class RepositoryCheck:

@@ -1,0 +1,37 @@
+"""Which limits hold for a repository: the most specific entry that names one decides about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from registry_server.auth.globs import Glob, Rank
+from registry_server.config.limits import RepositoryLimit
+from storage.names import RepositoryName
+from storage.quotas import Limits
+
+
+class RepositoryLimits:
+    """Tells the limits of each repository, each kind of them by itself.
+
+    Of globs that are equally specific the stricter limit holds.
+    """
+
+    def __init__(self, entries: Iterable[RepositoryLimit]) -> None:
+        globs = [(Glob.parse(text), entry) for entry in entries for text in entry.repositories]
+        # The most specific comes first.
+        self._globs = sorted(globs, key=lambda one: one[0].rank, reverse=True)
+
+    def __call__(self, name: RepositoryName) -> Limits:
+        """Return what holds for `name`, and nothing for what has no limit."""
+        parts = name.text.split("/")
+        matching = [(glob.rank, entry) for glob, entry in self._globs if glob.matches(parts)]
+        return Limits(
+            bytes=_decided([(rank, entry.bytes) for rank, entry in matching]),
+            uploads=_decided([(rank, entry.uploads) for rank, entry in matching]),
+        )
+
+
+def _decided(said: Sequence[tuple[Rank, int | None]]) -> int:
+    """Return the limit that the most specific of those that say one do, where 0 is none."""
+    first = next((rank for rank, limit in said if limit is not None), None)
+    return min((limit for rank, limit in said if rank == first and limit), default=0)

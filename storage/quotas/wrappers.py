@@ -1,0 +1,207 @@
+"""Registries that stand before the stored one and let no more in than there is room for.
+
+Only what grows is held up. What reads and deletes is the stored repository's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from storage.buffers import Buffer
+from storage.digest import Digest
+from storage.drivers.base import Driver
+from storage.errors import BlobUnknown, QuotaExceeded
+from storage.interfaces import (
+    Blobs,
+    Manifests,
+    Referrers,
+    Registry,
+    Repository,
+    Tags,
+    Upload,
+    Uploads,
+    Visible,
+)
+from storage.listing import Page
+from storage.manifests import Manifest
+from storage.names import RepositoryName, Tag, UploadId
+from storage.pipeline import Chunk
+from storage.quotas.held import Sizes, content_at
+from storage.quotas.room import Limits, LimitsOf, Room
+from storage.quotas.turns import Turns
+
+
+class LimitedRegistry:
+    """A registry whose repositories hold no more than `limits` says; `inner` is over `driver`."""
+
+    def __init__(self, inner: Registry, driver: Driver, limits: LimitsOf) -> None:
+        self._inner = inner
+        self._driver = driver
+        self._limits = limits
+        self._turns = Turns(driver)
+        self._sizes = Sizes()
+
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
+        """Open a repository, which grows as far as it may."""
+        repository = self._inner.repository(name, moves_tags=moves_tags)
+        limits = self._limits(name)
+        if not limits:
+            return repository
+        room = Room(self._driver, name, limits, self._turns, self._sizes)
+        return _Limited(repository, self._driver, limits, room)
+
+    async def catalog(
+        self, after: str, limit: int, visible: Visible | None = None
+    ) -> Page[RepositoryName]:
+        """List repositories."""
+        return await self._inner.catalog(after, limit, visible)
+
+    async def holders(self, digest: Digest) -> list[RepositoryName]:
+        """Find the repositories that have a blob."""
+        return await self._inner.holders(digest)
+
+    async def remove(self, name: RepositoryName) -> None:
+        """Remove a repository."""
+        await self._inner.remove(name)
+
+
+class _Limited:
+    def __init__(self, inner: Repository, driver: Driver, limits: Limits, room: Room) -> None:
+        self.name: RepositoryName = inner.name
+        self.tags: Tags = inner.tags
+        self.referrers: Referrers = inner.referrers
+        self.blobs: Blobs = inner.blobs
+        self.manifests: Manifests = inner.manifests
+        self.uploads: Uploads = inner.uploads
+        if limits.bytes:
+            self.blobs = _LimitedBlobs(inner.blobs, driver, room)
+            self.manifests = _LimitedManifests(inner.manifests, room)
+            self.uploads = _LimitedUploads(inner.uploads, room)
+        if limits.uploads:
+            self.uploads = _CountedUploads(self.uploads, room)
+
+
+class _LimitedBlobs:
+    def __init__(self, inner: Blobs, driver: Driver, room: Room) -> None:
+        self._inner = inner
+        self._driver = driver
+        self._room = room
+        self.size = inner.size
+        self.open = inner.open
+        self.place = inner.place
+        self.delete = inner.delete
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        found = await content_at(self._driver, source, digest)
+        if found is None:
+            raise BlobUnknown(digest)
+        await self._room.add(*found, partial(self._inner.mount, digest, source))
+
+
+class _LimitedManifests:
+    def __init__(self, inner: Manifests, room: Room) -> None:
+        self._inner = inner
+        self._room = room
+        self.get = inner.get
+        self.delete = inner.delete
+
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        write = partial(self._inner.put, manifest, digest, tags)
+        await self._room.add(digest, len(manifest.raw), write)
+
+
+class _CountedUploads:
+    def __init__(self, inner: Uploads, room: Room) -> None:
+        self._inner = inner
+        self._room = room
+        self.length = inner.length
+        self.open = inner.open
+        self.cancel = inner.cancel
+
+    async def start(self, algorithm: str, owner: str = "") -> UploadId:
+        return await self._room.begin(partial(self._inner.start, algorithm, owner))
+
+
+class _LimitedUploads:
+    def __init__(self, inner: Uploads, room: Room) -> None:
+        self._inner = inner
+        self._room = room
+        self.start = inner.start
+        self.length = inner.length
+        self.cancel = inner.cancel
+
+    @asynccontextmanager
+    async def open(self, id: UploadId) -> AsyncIterator[Upload]:
+        async with self._inner.open(id) as inner:
+            upload = _LimitedUpload(inner, id, self._room)
+            try:
+                yield upload
+            finally:
+                await upload.let_go()
+
+
+class _LimitedUpload:
+    """A session that ends when it is refused.
+
+    What it holds would be in everybody's way until somebody purges it, and clients that are
+    refused do not come back for it.
+    """
+
+    def __init__(self, inner: Upload, id: UploadId, room: Room) -> None:
+        self._inner = inner
+        self._id = id
+        self._room = room
+        self._is_promised = False
+
+    @property
+    def length(self) -> int:
+        return self._inner.length
+
+    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
+        try:
+            await self._inner.append(self._as_promised(source, chunk.expected), chunk)
+        except QuotaExceeded:
+            await self.discard()
+            raise
+
+    async def commit(self, digest: Digest) -> None:
+        if not self._is_promised:  # by this request, so by the quota that holds
+            await self._check(digest)
+        self._is_promised = True
+        await self._room.convert(self._id, self.length, digest)
+        await self._inner.commit(digest)
+        self._is_promised = False  # the note is gone with the session
+
+    async def _check(self, digest: Digest) -> None:
+        try:
+            await self._room.check(self._id, self.length, digest)
+        except QuotaExceeded:
+            await self.discard()
+            raise
+
+    async def discard(self) -> None:
+        await self._inner.discard()
+        self._is_promised = False
+
+    async def let_go(self) -> None:
+        if self._is_promised:
+            await self._room.release(self._id)
+
+    async def _as_promised(
+        self, source: AsyncIterator[Buffer], expected: int | None
+    ) -> AsyncIterator[Buffer]:
+        """Yield what `source` yields, once there is room for it: for all of it before the first."""
+        reached = promised = self.length
+        if expected:
+            promised = await self._promise(reached + expected, more=False)
+        async for data in source:
+            reached += len(data)
+            if reached > promised:
+                promised = await self._promise(reached, more=True)
+            yield data
+
+    async def _promise(self, size: int, *, more: bool) -> int:
+        self._is_promised = True
+        return await self._room.promise(self._id, size, more=more)

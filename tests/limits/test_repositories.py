@@ -1,0 +1,64 @@
+"""Which limits hold for a repository."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from registry_server.config.limits import Limits as Section
+from registry_server.limits.repositories import RepositoryLimits
+from storage.names import RepositoryName
+from storage.quotas import Limits
+
+
+def _of(name: str, *entries: dict[str, Any]) -> Limits:
+    section = Section.model_validate({"repositories": entries})
+    return RepositoryLimits(section.repositories)(RepositoryName.parse(name))
+
+
+ALL = {"repositories": ["**"], "bytes": "10GB", "uploads": 20}
+TEAM = {"repositories": ["team/**", "other/*"], "bytes": "2GiB"}
+BIG = {"repositories": ["team/big"], "bytes": "0"}
+STARS = {"repositories": ["team/a*"], "bytes": "5", "uploads": 9}
+TWINS = {"repositories": ["team/*z"], "bytes": "4", "uploads": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("app", Limits(10**10, 20)),
+        ("other/app", Limits(2 << 30, 20)),
+        ("other/app/below", Limits(10**10, 20)),
+        ("team", Limits(10**10, 20)),
+        ("team/app/below", Limits(2 << 30, 20)),
+        ("team/big", Limits(0, 20)),
+        ("team/ab", Limits(5, 9)),
+        ("team/bz", Limits(4, 0)),
+        ("team/az", Limits(4, 9)),
+    ],
+)
+def test_the_most_specific_entry_that_names_a_limit_decides_it(name: str, limits: Limits) -> None:
+    """Each kind by itself; of equally specific ones the stricter holds; the order is nothing."""
+    entries = (ALL, TEAM, BIG, STARS, TWINS)
+    assert _of(name, *entries) == _of(name, *reversed(entries)) == limits
+
+
+def test_what_no_entry_matches_has_no_limit() -> None:
+    """Nor what an entry lifts."""
+    assert not _of("app", TEAM)
+    assert not _of("team/big", BIG)
+    assert _of("team/app", TEAM)
+
+
+@pytest.mark.parametrize("value", [True, 1.5, None, ""])
+def test_what_is_no_size(value: object) -> None:
+    """Nothing that might mean another limit than was meant, or none."""
+    with pytest.raises(ValidationError):
+        Section.model_validate({"repositories": [{"repositories": ["a"], "bytes": value}]})
+
+
+def test_less_than_a_byte_is_not_nothing() -> None:
+    """For that would lift the limit."""
+    assert _of("a", {"repositories": ["a"], "bytes": "0.4"}) == Limits(bytes=1)

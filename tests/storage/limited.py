@@ -1,0 +1,59 @@
+"""Repositories with limits, and what they hold, counted in another way than the quota does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import Driver, View
+from storage.errors import PathNotFound
+from storage.manifests import OCI_INDEX
+from storage.names import RepositoryName, UploadId
+from storage.quotas import LimitedRegistry, Limits
+from storage.quotas.held import Sizes, held
+from storage.registry import StoredRegistry
+
+
+def limited(driver: Driver, size: int = 0, uploads: int = 0) -> LimitedRegistry:
+    """Open a registry in which every repository has the same limits."""
+    return LimitedRegistry(StoredRegistry(driver), driver, lambda _: Limits(size, uploads))
+
+
+async def on_disk(driver: Driver, name: RepositoryName) -> int:
+    """Count the bytes of members, each once, and of sessions."""
+
+    def job(view: View) -> tuple[int, list[str]]:
+        sizes = {path: info.size for path in _members(view, name) if (info := view.stat(path))}
+        return sum(sizes.values()), view.names(paths.uploads(name))
+
+    # Members first: what a session becomes meanwhile is then not counted, rather than twice.
+    members, ids = await driver.batch(job)
+    staged = 0
+    for id in ids:
+        with suppress(PathNotFound):
+            staged += await driver.staging.length(paths.upload_data(name, UploadId.parse(id)))
+    return members + staged
+
+
+def _members(view: View, name: RepositoryName) -> Iterator[str]:
+    for folder in (paths.layers(name), paths.revisions(name)):
+        for hex in view.names(f"{folder}/sha256"):
+            if view.stat(f"{folder}/sha256/{hex}/link"):
+                yield paths.blob(Digest.parse(f"sha256:{hex}"))
+
+
+async def counted(driver: Driver, name: RepositoryName) -> int:
+    """Return what the quota takes for held, promises and all."""
+    return (await held(driver, name, Sizes())).beside(None)
+
+
+def document(number: int) -> dict[str, object]:
+    """Make a manifest that needs nothing, and is another for each number."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [],
+        "annotations": {"number": f"{number:03}"},
+    }

@@ -1,0 +1,288 @@
+"""Many who push at once, as by several processes: at no instant is there more than the quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from storage import paths
+from storage.buffers import Buffer
+from storage.digest import Digest
+from storage.drivers.base import Driver, StagedFile, Staging
+from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import (
+    AlreadyRunning,
+    BlobUnknown,
+    ManifestUnknown,
+    QuotaExceeded,
+    TooManyUploads,
+)
+from storage.interfaces import Repository
+from storage.names import RepositoryName
+from storage.pipeline import Chunk
+from storage.quotas import room, turns
+from storage.quotas.turns import Turns
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, OTHER, name, push_blob, push_manifest, raw
+from tests.storage.limited import counted, document, limited, on_disk
+from tests.storage.streams import stream_of
+from tests.storage.turnstile import hold_call
+from tests.storage.wrappers import WrappedDriver
+from tests.support.drivers import AnyDriver
+
+QUOTA = 40_000
+PIECE = 1_000
+
+
+class WatchedDriver(WrappedDriver):
+    """Looks after each write to a session how much there is, before whoever wrote goes on."""
+
+    def __init__(self, inner: Driver, name: RepositoryName) -> None:
+        super().__init__(inner)
+        self.staging = _WatchedStaging(inner.staging, self._look)
+        self._name = name
+        self.most = 0
+
+    async def _look(self) -> None:
+        self.most = max(self.most, await on_disk(self.inner, self._name))
+
+
+class _WatchedStaging:
+    def __init__(self, inner: Staging, look: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._look = look
+        self.create = inner.create
+        self.length = inner.length
+        self.discard = inner.discard
+
+    @asynccontextmanager
+    async def open(self, path: str) -> AsyncIterator[StagedFile]:
+        async with self._inner.open(path) as staged:
+            yield _Watched(staged, self._look)
+
+
+class _Watched:
+    def __init__(self, inner: StagedFile, look: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._look = look
+        self.truncate = inner.truncate
+        self.sync = inner.sync
+        self.replay = inner.replay
+        self.adopt = inner.adopt
+
+    @property
+    def length(self) -> int:
+        return self._inner.length
+
+    async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
+        await self._inner.append(data, observe)
+        await self._look()
+
+
+@pytest.fixture
+def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise little at once, or the first would have all of so small a quota."""
+    monkeypatch.setattr(room, "_LEAST_AHEAD", PIECE)
+
+
+def _repositories(watched: WatchedDriver, most: int = QUOTA) -> list[Repository]:
+    """Open it as three processes would."""
+    return [limited(watched, most).repository(APP) for _ in range(3)]
+
+
+async def _push(repository: Repository, number: int, pieces: int, *, announced: bool) -> bool:
+    content = bytes([number]) * PIECE
+    id = await repository.uploads.start("sha256")
+    try:
+        async with repository.uploads.open(id) as session:
+            chunk = Chunk(announced=pieces * PIECE if announced else None)
+            await session.append(stream_of(*[content] * pieces), chunk)
+            await asyncio.sleep(0)
+            await session.commit(Digest.of(content * pieces))
+    except QuotaExceeded:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("small_shares")
+@pytest.mark.parametrize("announced", [True, False])
+async def test_blobs_pushed_at_once(driver: AnyDriver, *, announced: bool) -> None:
+    """Far more than fits; what is let in is all there, and never too much on the way."""
+    watched = WatchedDriver(driver, APP)
+    repositories = _repositories(watched)
+    pushes = [
+        _push(repositories[number % 3], number, 1 + number % 7, announced=announced)
+        for number in range(40)
+    ]
+    let_in = await asyncio.gather(*pushes)
+    there = PIECE * sum(1 + number % 7 for number, was in enumerate(let_in) if was)
+    assert await on_disk(driver, APP) == await counted(driver, APP) == there
+    assert 0 < watched.most <= QUOTA
+    assert any(let_in)
+    assert not all(let_in)
+
+
+async def test_what_fits_together_is_let_in_together(driver: AnyDriver) -> None:
+    """To the last byte, where clients say how much comes: no commit counts twice."""
+    repositories = _repositories(WatchedDriver(driver, APP))
+    pushes = [_push(repositories[at % 3], at, 4, announced=True) for at in range(10)]
+    assert all(await asyncio.gather(*pushes))
+    assert await on_disk(driver, APP) == QUOTA
+
+
+async def test_all_kinds_of_growth_at_once(driver: AnyDriver) -> None:
+    """Uploads, mounts and manifests, and deletions in between: the sum is never too much."""
+    source = StoredRegistry(driver).repository(OTHER)
+    blobs = [await push_blob(source, bytes([at]) * (3000 + at)) for at in range(100, 110)]
+    size = len(raw(document(0)))
+    most = 20_000 + 5 * size
+    repositories = _repositories(WatchedDriver(driver, APP), most)
+    ended = False
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while not ended:
+            seen.append(await counted(driver, APP))
+            await asyncio.sleep(0)
+
+    async def one(at: int) -> None:
+        repository = repositories[at % 3]
+        blob = blobs[at % 10]
+        with suppress(QuotaExceeded, BlobUnknown, ManifestUnknown):
+            await repository.blobs.mount(blob, OTHER)
+        with suppress(QuotaExceeded):
+            await push_manifest(repository, document(at % 9), f"v{at}")
+        await _push(repository, at, 2, announced=bool(at % 2))
+        if at % 3 == 0:
+            with suppress(BlobUnknown):
+                await repository.blobs.delete(blob)
+        if at % 4 == 0:
+            with suppress(ManifestUnknown):
+                await repository.manifests.delete(Digest.of(raw(document(at % 9))))
+        seen.append(await on_disk(driver, APP))
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*map(one, range(30)))
+    ended = True
+    await watching
+    assert await on_disk(driver, APP) == await counted(driver, APP) <= most
+    assert len(seen) > 30
+
+
+async def test_manifests_and_mounts_at_once_are_as_many_as_fit(driver: AnyDriver) -> None:
+    """Neither one more nor, since they wait for each other, one less."""
+    size = len(raw(document(0)))
+    source = StoredRegistry(driver).repository(OTHER)
+    blobs = [await push_blob(source, bytes([at]) * size) for at in range(10)]
+    repositories = _repositories(WatchedDriver(driver, APP), 12 * size)
+    growing = [push_manifest(repositories[at % 3], document(at)) for at in range(10)]
+    mounts = [repositories[at % 3].blobs.mount(blobs[at], OTHER) for at in range(10)]
+    done = await asyncio.gather(*growing, *mounts, return_exceptions=True)
+    assert sum(isinstance(one, QuotaExceeded) for one in done) == 8
+    assert await on_disk(driver, APP) == 12 * size
+
+
+async def test_uploads_begun_at_once_are_as_many_as_may_be(driver: AnyDriver) -> None:
+    """By however many processes."""
+    registries = [limited(driver, uploads=5) for _ in range(3)]
+    starts = [registries[at % 3].repository(APP).uploads.start("sha256") for at in range(20)]
+    done = await asyncio.gather(*starts, return_exceptions=True)
+    assert sum(isinstance(one, TooManyUploads) for one in done) == 15
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make the driver in which what is published takes steps that others see."""
+    return FilesystemDriver(tmp_path, threads=4)
+
+
+@pytest.fixture
+async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
+    """Give it, and close it."""
+    yield new_files
+    await new_files.close()
+
+
+async def test_a_blob_counts_while_it_is_committed(
+    files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the instant at which it is neither a session's any more nor a member yet."""
+    blob = Digest.of(bytes([1]) * 30 * PIECE)
+    held = hold_call(monkeypatch, "rename", paths.layer_link(APP, blob))
+    repository = limited(files, QUOTA).repository(APP)
+    push = asyncio.create_task(_push(repository, 1, 30, announced=True))
+    await held.entered(push)
+    assert await on_disk(files, APP) == 0
+    assert await counted(files, APP) == 30 * PIECE
+    other = limited(files, QUOTA).repository(APP)
+    assert not await _push(other, 2, 11, announced=True)
+    assert await _push(other, 2, 10, announced=True)
+    held.release()
+    assert await push
+    assert await on_disk(files, APP) == await counted(files, APP) == QUOTA
+
+
+async def test_whoever_is_cancelled_has_their_turn_until_it_is_done(
+    files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they write is written all the same, and nobody must overlook it."""
+    size = len(raw(document(0)))
+    link = paths.revision_link(APP, Digest.of(raw(document(1))))
+    held = hold_call(monkeypatch, "rename", link)
+    first, second = (limited(files, size).repository(APP) for _ in range(2))
+    cancelled = asyncio.create_task(push_manifest(first, document(1)))
+    await held.entered(cancelled)
+    cancelled.cancel()
+    waiting = asyncio.create_task(push_manifest(second, document(2)))
+    await asyncio.wait([waiting], timeout=0.1)
+    held.release()
+    with pytest.raises(QuotaExceeded):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await on_disk(files, APP) == size
+
+
+async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
+    """By those of one process and of others; whoever fails or leaves lets go."""
+    here, there = Turns(driver), Turns(driver)
+    inside = 0
+
+    async def take(some: Turns, at: int) -> None:
+        nonlocal inside
+        async with some.of(APP):
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.001)
+            inside -= 1
+            if at % 5 == 0:
+                raise ValueError
+
+    done = await asyncio.gather(
+        *(take((here, there)[at % 2], at) for at in range(20)), return_exceptions=True
+    )
+    assert [at for at, one in enumerate(done) if one is not None] == [0, 5, 10, 15]
+
+
+@pytest.fixture
+async def taken(driver: AnyDriver) -> AsyncIterator[Turns]:
+    """Give turns of which another process has that of a repository."""
+    async with Turns(driver).of(APP):
+        yield Turns(driver)
+
+
+async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
+    taken: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is told, as of every lock; the turns of other repositories are others."""
+    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
+    with pytest.raises(TimeoutError, match="is held by another process"):
+        async with taken.of(APP):
+            raise AssertionError
+    with suppress(AlreadyRunning):
+        async with taken.of(name("another/one")):
+            pass
