@@ -2,7 +2,7 @@
 
 uvicorn's protocol, stricter about heads. A head of more than HEAD_LIMIT bytes, whole or unfinished,
 or of too many lines ends the connection with 431. One that takes longer than HEAD_SECONDS ends it
-with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400: all in the
+with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400, all in the
 envelope clients expect. A client that takes nothing of its answer for STALLED_SECONDS is given up.
 
 The parser reads heads alone, and each has a parser of its own. Where a head ends is found here as
