@@ -2,8 +2,8 @@
 
 uvicorn's protocol, stricter about heads. A head of more than HEAD_LIMIT bytes, whole or unfinished,
 or of too many lines ends the connection with 431. One that takes longer than HEAD_SECONDS ends it
-with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400, all in the
-envelope clients expect. A client that takes nothing of its answer for STALLED_SECONDS is given up.
+with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400. All are
+in the envelope clients expect. Who takes nothing of an answer for STALLED_SECONDS is given up.
 
 The parser reads heads alone, and each has a parser of its own. Where a head ends is found here as
 well, and where the two disagree the request is refused: a proxy in front might disagree too. So an
