@@ -79,6 +79,7 @@ async def test_a_body_that_drips_is_refused(path: str, framing: str, drips: bool
         assert await client.rest() == b""
         await until(lambda: reader.broke_off is not None, "the handler learns it")
         if dripping is not None:
+            assert not dripping.done(), "the client gave up first"
             await dripping
     assert reader.broke_off
     if path == "/direct":
@@ -201,6 +202,7 @@ async def test_what_is_thrown_away_must_not_drip_either(framing: str, begun: boo
         assert (await client.answer()).status == 413
         dripping = asyncio.create_task(drip(client, framing))
         assert await client.rest() == b""
+        assert not dripping.done(), "the client gave up first"
         await dripping
 
 
