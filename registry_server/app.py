@@ -1,7 +1,7 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
-  ┌─────────────────────────────────────────────────────────────────────┘
+Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
+  ┌────────────────────────────────────────────────────────────────────────────────┘
   └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
                            FastAPI ───┘                                                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
@@ -31,7 +31,9 @@ from registry_server.config import Settings
 from registry_server.cors import Cors
 from registry_server.gate import Gate
 from registry_server.guard import TOKEN_PATH, make_guard
-from registry_server.limits import RequestLimits, UploadLimits
+from registry_server.http1.pace import DEFAULT as DEFAULT_PACE
+from registry_server.http1.pace import Pace
+from registry_server.limits import BodyPace, RequestLimits, UploadLimits
 from registry_server.middleware import AccessLog, Headers, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
@@ -87,6 +89,7 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
         Offload(settings.http.accelredirect),
         most_tags=settings.tags.maxtags or None,
         most_names=settings.catalog.maxentries,
+        largest_manifest=settings.limits.manifests.size,
     )
     return Serving(
         _wrapped(Dispatcher(table, rest=app), settings, sinks), tuple(_chores(settings, driver))
@@ -156,7 +159,16 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)
-    return app if settings.log.accesslog.disabled else AccessLog(app)
+    if not settings.log.accesslog.disabled:
+        app = AccessLog(app)
+    # Outermost, since whoever answers early has the connection throw the rest of the body away.
+    pace = _pace(settings)
+    return app if pace == DEFAULT_PACE else BodyPace(app, pace)
+
+
+def _pace(settings: Settings) -> Pace:
+    bodies = settings.limits.bodies
+    return Pace(bodies.least, bodies.within.total_seconds())
 
 
 def _limited(app: ASGIApp, settings: Settings, address: Callable[[Scope], str]) -> ASGIApp:
@@ -186,15 +198,16 @@ def _urls(settings: Settings) -> Urls:
 
 def manifest_rules(settings: Settings) -> ManifestRules:
     """Read off what a pushed manifest is checked for."""
-    validation = settings.validation
+    validation, most = settings.validation, settings.limits.manifests.references
     if not validation.active:
-        return ManifestRules(children=IndexChildren.NONE)
+        return ManifestRules(children=IndexChildren.NONE, most_references=most)
     indexes, urls = validation.manifests.indexes, validation.manifests.urls
     return ManifestRules(
         children=IndexChildren(indexes.platforms),
         platforms=frozenset((one.os, one.architecture) for one in indexes.platformlist),
         allowed_urls=urls.allow,
         denied_urls=urls.deny,
+        most_references=most,
     )
 
 

@@ -17,7 +17,7 @@ from storage.drivers.base import Driver, View
 from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid
 from storage.manifests import (
-    MANIFEST_LIMIT,
+    LARGEST_MANIFEST,
     Manifest,
     StoredManifest,
     parse_manifest,
@@ -58,7 +58,7 @@ class ManifestStore:
 
 def load(view: View, digest: Digest) -> StoredManifest | None:
     """Read a manifest within a batch, past what is remembered."""
-    raw = read_verified(view, digest, MANIFEST_LIMIT)
+    raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:

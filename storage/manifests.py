@@ -29,6 +29,8 @@ SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
 
 # The spec asks registries for at least 4 MB ("Pushing Manifests"); distribution stops there too.
 MANIFEST_LIMIT = 4 << 20
+# What an operator may have accepted once is read for ever.
+LARGEST_MANIFEST = 16 << 20
 
 # The parser keeps the whole process waiting: 4 MiB of brackets take seconds, 4 MiB of descriptors
 # have a tenth as many values as this and take a moment.

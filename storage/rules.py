@@ -1,6 +1,7 @@
 """What a pushed manifest must bring along: rules an operator may tighten or loosen, pure.
 
-They are `validation.manifests` of the configuration, with distribution's meaning.
+They are `validation.manifests` of the configuration, with distribution's meaning, and what
+`limits.manifests` says of references.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from enum import Enum
 from storage.errors import ManifestInvalid
 from storage.manifests import Descriptor, Manifest, Platform
 
+# Nobody's image comes near it, and looking each of them up takes a moment of everybody's time.
+MOST_REFERENCES = 10_000
+
 
 class IndexChildren(Enum):
     """Which children of an index must be in the repository."""
@@ -24,12 +28,16 @@ class IndexChildren(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ManifestRules:
-    """`children` with `platforms` for indexes; URL patterns for layers that have URLs."""
+    """`children` with `platforms` for indexes; URL patterns for layers that have URLs.
+
+    A manifest refers to `most_references` blobs and manifests at most; 0 is no limit.
+    """
 
     children: IndexChildren = IndexChildren.ALL
     platforms: frozenset[tuple[str, str]] = frozenset()
     allowed_urls: tuple[re.Pattern[str], ...] = ()
     denied_urls: tuple[re.Pattern[str], ...] = ()
+    most_references: int = MOST_REFERENCES
 
     def required_blobs(self, manifest: Manifest) -> Iterator[Descriptor]:
         """Yield the blobs that must be in the repository: all but those fetched from URLs."""
@@ -38,6 +46,21 @@ class ManifestRules:
     def required_manifests(self, manifest: Manifest) -> Iterator[Descriptor]:
         """Yield the children that must be in the repository; a subject never needs to be."""
         return (child for child in manifest.children if self._is_required(child.platform))
+
+    def check(self, manifest: Manifest) -> None:
+        """Raise `ManifestInvalid` for what can be told without looking anything up."""
+        self.check_count(manifest)
+        self.check_urls(manifest)
+
+    def check_count(self, manifest: Manifest) -> None:
+        """Raise `ManifestInvalid` when a manifest refers to too much; a name counts each time."""
+        subjects = int(manifest.subject is not None)
+        count = len(manifest.blobs) + len(manifest.children) + subjects
+        if 0 < self.most_references < count:
+            raise ManifestInvalid(
+                f"the manifest refers to {count} blobs and manifests,"
+                f" and this registry takes at most {self.most_references}"
+            )
 
     def check_urls(self, manifest: Manifest) -> None:
         """Raise `ManifestInvalid` when a layer points somewhere it must not."""

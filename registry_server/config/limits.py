@@ -7,10 +7,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from registry_server.config.access import Glob
 from registry_server.config.section import Section
-from registry_server.config.values import Interval, Size
+from registry_server.config.values import Grace, Interval, Size
 
 _MOST = 1_000_000
 _MOST_FAILURES = 1000  # each is remembered
+_FASTEST = 1 << 20  # more than that is no limit for the slowest
+# A manifest of less than that may well be an honest one; of more than that each costs much.
+_SMALLEST_MANIFEST, _LARGEST_MANIFEST = 64 << 10, 16 << 20
 
 
 def _of_everybody(glob: str) -> str:
@@ -51,6 +54,20 @@ class Logins(Section):
     window: Interval = timedelta(minutes=5)
 
 
+class Bodies(Section):
+    """`limits.bodies`: how slowly a body may come; `least` 0 for as slowly as it likes."""
+
+    least: Annotated[Size, Field(ge=0, le=_FASTEST)] = 1 << 10
+    within: Grace = timedelta(seconds=60)
+
+
+class Manifests(Section):
+    """`limits.manifests`: how large a pushed manifest may be, and to how much it may refer."""
+
+    size: Annotated[Size, Field(ge=_SMALLEST_MANIFEST, le=_LARGEST_MANIFEST)] = 4 << 20
+    references: Count = 10_000
+
+
 class RepositoryLimit(Section):
     """`limits.repositories[]`: what each repository that a glob matches may hold; 0 for no limit.
 
@@ -74,4 +91,6 @@ class Limits(Section):
     requests: Requests = Requests()
     uploads: Uploads = Uploads()
     logins: Logins = Logins()
+    bodies: Bodies = Bodies()
+    manifests: Manifests = Manifests()
     repositories: tuple[RepositoryLimit, ...] = ()

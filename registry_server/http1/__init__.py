@@ -3,6 +3,7 @@
     Connection    one client: heads to the parser, bodies to their framing, one answer after another
     Exchange      one request and its answer: what ASGI's `receive` and `send` do
     framing       where a body ends, chunked or counted (pure)
+    pace          how fast a body has to come
     direct        an extension: a body received straight into large buffers
     zerocopy      an extension: a file's bytes sent by the kernel
 

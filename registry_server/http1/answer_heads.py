@@ -54,7 +54,8 @@ def answer_head(
 
 def refusal(status: HTTPStatus) -> bytes:
     """Render the whole answer to what is no request; the connection ends with it."""
-    message = f"{status.phrase.lower()}: not a valid request"
+    reason = "it came too slowly" if status == HTTPStatus.REQUEST_TIMEOUT else "not a valid request"
+    message = f"{status.phrase.lower()}: {reason}"
     return last_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
 
 

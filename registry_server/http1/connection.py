@@ -1,8 +1,9 @@
 """One client's connection: heads to the parser, bodies to their framing, answers in order.
 
 uvicorn's protocol, stricter about heads. A head of more than HEAD_LIMIT bytes, whole or unfinished,
-ends the connection with 431, one that takes longer than HEAD_SECONDS with 408, and what is not HTTP
-with 400, all in the envelope clients expect.
+or of too many lines ends the connection with 431. One that takes longer than HEAD_SECONDS ends it
+with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400. All are
+in the envelope clients expect. Who takes nothing of an answer for STALLED_SECONDS is given up.
 
 The parser reads heads alone, and each has a parser of its own. Where a head ends is found here as
 well, and where the two disagree the request is refused: a proxy in front might disagree too. So an
@@ -13,6 +14,7 @@ ignored as a server may, and its body is read although the parser thinks it is a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -30,12 +32,16 @@ from registry_server.http1 import answer_heads, peers, request_heads
 from registry_server.http1.direct import Receiver
 from registry_server.http1.exchange import Exchange
 from registry_server.http1.framing import Framing, FramingError
-from registry_server.http1.request_heads import HeadInvalid, HeadReader, RequestHead
+from registry_server.http1.pace import BodyWatch
+from registry_server.http1.request_heads import HeadInvalid, HeadReader, HeadTooLong, RequestHead
 from registry_server.http1.turns import Turns, Work
 from storage.buffers import Buffer
 
+logger = logging.getLogger(__name__)
+
 HEAD_LIMIT = 64 << 10
 HEAD_SECONDS = 60.0
+STALLED_SECONDS = 600.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _SPACE = 0x20
@@ -62,6 +68,7 @@ class Connection(HttpToolsProtocol):
         self._framing: Framing | None = None  # of the body that is arriving
         self._receiver: Receiver | None = None  # who receives it, when it is received directly
         self._newest: Exchange | None = None  # whose body it is
+        self._watch = BodyWatch(self.loop, self._refuse_slow_body)
         self._unanswered: deque[Exchange] = deque()  # the first is being answered
         self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self._deadline: asyncio.TimerHandle | None = None
@@ -73,16 +80,19 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time."""
         super().connection_made(transport)
+        self.flow = self._watch.flow(transport)
         self.is_plain = self.scheme == "http"
         if not self.is_plain:
             self._certified = peers.certified_name(transport)
             # A handshake may have begun under certificates that are no longer in force.
             self._is_retired = transport.get_extra_info("sslcontext") is not self.config.ssl
+        peers.give_up_after(transport, STALLED_SECONDS)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request that is not answered yet."""
         self._end_deadline()
+        self._watch.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._turns.end()
@@ -100,6 +110,8 @@ class Connection(HttpToolsProtocol):
             while data and not self.transport.is_closing() and not self._last_words:
                 framing = self._framing
                 data = self._take_head(data) if framing is None else self._take_body(data, framing)
+        except HeadTooLong:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except HeadInvalid:
             self._refuse(HTTPStatus.BAD_REQUEST)
         except FramingError:
@@ -145,6 +157,7 @@ class Connection(HttpToolsProtocol):
         if self._is_retired:
             exchange.keep_alive = False
         self._newest = exchange
+        self.wait_for_body(exchange)
         self._unanswered.append(exchange)
         if len(self._unanswered) == 1:
             self._turns.arrive(alone=alone)
@@ -213,7 +226,7 @@ class Connection(HttpToolsProtocol):
         if rest:
             self.data_received(rest)
 
-    def refuse_body(self) -> None:
+    def refuse_body(self, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         """Give up a body that is framed wrongly; whoever reads it finds its client gone."""
         exchange, self._receiver = self._newest, None
         assert exchange is not None
@@ -223,7 +236,20 @@ class Connection(HttpToolsProtocol):
             return
         with suppress(ValueError):
             self._unanswered.remove(exchange)
-        self._refuse(HTTPStatus.BAD_REQUEST)
+        self._refuse(status)
+
+    def _refuse_slow_body(self) -> None:
+        """Give up a body that drips; what arrived of it counts, as if its client had left."""
+        exchange = self._newest
+        assert exchange is not None
+        if self.transport.is_closing() or self._last_words:
+            return
+        # The path as it was sent has no line breaks.
+        path = exchange.head.raw_path.decode("ascii")
+        logger.info("the body of %s %s came too slowly", exchange.head.method, path)
+        if self._receiver is not None:
+            self._receiver.hand_back()
+        self.refuse_body(HTTPStatus.REQUEST_TIMEOUT)
 
     def on_response_complete(self) -> None:
         """Begin with the next request, or wait for one."""
@@ -261,6 +287,11 @@ class Connection(HttpToolsProtocol):
         """Read on for the body of `exchange`, if that is what comes next."""
         if exchange is self._newest:
             self.flow.resume_reading()
+
+    def wait_for_body(self, exchange: Exchange) -> None:
+        """Hold the body of `exchange` to its pace, once the client is free to send it."""
+        if exchange is self._newest and self._framing is not None and not exchange.awaits_continue:
+            self._watch.begin(self._framing, exchange.pace)
 
     @property
     def standing_lines(self) -> bytes:

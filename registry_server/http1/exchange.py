@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry_server import envelope
-from registry_server.http1 import direct, zerocopy
+from registry_server.http1 import direct, pace, zerocopy
 from registry_server.http1.answer_heads import Header, answer_head, last_answer
 from registry_server.http1.request_heads import RequestHead
 from storage.buffers import Buffer
@@ -47,6 +47,9 @@ class Owner(Protocol):
     def let_come(self, exchange: Exchange) -> None:
         """Read on for the body of `exchange`."""
 
+    def wait_for_body(self, exchange: Exchange) -> None:
+        """Hold the body of `exchange` to its pace."""
+
     def on_response_complete(self) -> None:
         """Go on with what comes next."""
 
@@ -59,12 +62,13 @@ class Exchange:
         self.keep_alive = head.keep_alive
         self.body = bytearray()
         self.more_body = True
+        self.awaits_continue = head.awaits_continue
+        self.pace = pace.DEFAULT
         self.disconnected = False
         self.has_begun = False  # something of the answer was written
         self.response_complete = False
         self._owner = owner
         self._is_head = head.method == "HEAD"
-        self._awaits_continue = head.awaits_continue
         self._has_news = False
         self._waiter: asyncio.Future[None] | None = None
         self._head: bytes | None = None  # rendered, not written yet
@@ -75,6 +79,8 @@ class Exchange:
         """Have `app` answer, and see to it that there is an answer or an end."""
         if self._owner.is_plain:
             scope["extensions"] = {direct.EXTENSION: self._batches, **_EXTENSIONS}
+        if self.more_body:
+            scope[pace.KEEP] = self._keep_pace
         try:
             await app(scope, self.receive, self.send)
         except Exception:
@@ -109,9 +115,12 @@ class Exchange:
 
     def invite(self) -> None:
         """Ask for the body, if the client waits to be asked (RFC 9110 section 10.1.1)."""
-        if self._awaits_continue and not self._owner.transport.is_closing():
+        if not self.awaits_continue:
+            return
+        self.awaits_continue = False
+        if not self._owner.transport.is_closing():
             self._owner.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._awaits_continue = False
+            self._owner.wait_for_body(self)
 
     async def receive(self) -> Message:
         """Return what arrived of the body, or that the client is gone (ASGI)."""
@@ -147,7 +156,7 @@ class Exchange:
             status, tuple(headers), bodiless=self._is_head, keep_alive=self.keep_alive
         )
         self._head = b"%b%b\r\n" % (rendered, self._owner.standing_lines)
-        self._awaits_continue = False
+        self.awaits_continue = False
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         if self._is_head:
@@ -242,6 +251,10 @@ class Exchange:
             self._owner.transport.write(last_answer(HTTPStatus.INTERNAL_SERVER_ERROR, body))
         self.has_begun = self.response_complete = True
         self._owner.transport.close()
+
+    def _keep_pace(self, wanted: pace.Pace) -> None:
+        self.pace = wanted
+        self._owner.wait_for_body(self)
 
     def _batches(self) -> AsyncIterator[Buffer]:
         return self._owner.batches(self)

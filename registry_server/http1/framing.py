@@ -44,6 +44,10 @@ class Framing(Protocol):
     done: bool
 
     @property
+    def content(self) -> int:
+        """How many bytes of content were taken."""
+
+    @property
     def ahead(self) -> int | None:
         """How many bytes of content are still to come; None when that is not known."""
 
@@ -55,8 +59,14 @@ class Counted:
     """A body of a declared length."""
 
     def __init__(self, length: int) -> None:
+        self._length = length
         self.ahead = length
         self.done = not length
+
+    @property
+    def content(self) -> int:
+        """How many bytes were taken."""
+        return self._length - self.ahead
 
     def take(self, arrived: memoryview) -> Taken:
         """Take what is left of the body; it lies at the beginning already."""
@@ -81,6 +91,7 @@ class Chunked:
 
     def __init__(self) -> None:
         self.done = False
+        self.content = 0
         self._left = 0
         self._line = b""
         self._trailers = 0
@@ -100,6 +111,7 @@ class Chunked:
             kept += size
             used += size
             self._left -= size
+        self.content += kept
         return Taken(kept, used)
 
     def _read_line(self, piece: bytes) -> int:

@@ -18,11 +18,18 @@ from registry_server.http1.framing import Chunked, Counted, Framing
 _SHORT = 1024
 _REMEMBERED = 512
 
+# Handlers go over all of them several times. Clients send a dozen, a chain of proxies some more.
+MOST_LINES = 200
+
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class HeadInvalid(Exception):
     """What arrived is not, or will not become, a head that can be answered."""
+
+
+class HeadTooLong(HeadInvalid):
+    """It has too many lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +113,14 @@ class HeadReader:
         raise HeadInvalid
 
     def result(self) -> RequestHead:
-        """Return the head that was read; raise `HeadInvalid` when it makes no sense."""
+        """Return the head that was read; raise `HeadInvalid` when it makes no sense.
+
+        It is `HeadTooLong` when it has more than MOST_LINES headers.
+        """
         if not self.is_whole:
             raise HeadInvalid
+        if len(self._headers) > MOST_LINES:
+            raise HeadTooLong
         try:
             return self._result()
         except ValueError:

@@ -1,13 +1,15 @@
-"""Limits against floods and guessing; each worker process counts for itself.
+"""Limits against floods, guessing and dawdling; each worker process counts for itself.
 
-    Audit ─► RequestLimits ─► UploadLimits ─► Dispatcher ─► Authenticator ─► LoginLimits
+    BodyPace ─► Audit ─► RequestLimits ─► UploadLimits ─► Dispatcher ─► Authenticator ─► LoginLimits
 
-Who is over one is told so with 429, and when to ask again.
+Who is over one is told so with 429, and when to ask again; whose body drips, with 408 and the end
+of the connection.
 """
 
+from registry_server.limits.bodies import BodyPace
 from registry_server.limits.logins import LoginLimits
 from registry_server.limits.problems import TooManyRequests
 from registry_server.limits.requests import RequestLimits
 from registry_server.limits.uploads import UploadLimits
 
-__all__ = ["LoginLimits", "RequestLimits", "TooManyRequests", "UploadLimits"]
+__all__ = ["BodyPace", "LoginLimits", "RequestLimits", "TooManyRequests", "UploadLimits"]

@@ -36,9 +36,11 @@ MOST_TAGS = 100
 class ManifestEndpoints:
     """`/v2/<name>/manifests/<reference>`"""
 
-    def __init__(self, gate: Gate, urls: Urls) -> None:
+    def __init__(self, gate: Gate, urls: Urls, largest: int = MANIFEST_LIMIT) -> None:
+        """Take pushed manifests of up to `largest` bytes."""
         self._gate = gate
         self._urls = urls
+        self._largest = largest
 
     async def get(self, request: Request) -> Response:
         """GET, HEAD: end-3"""
@@ -56,7 +58,7 @@ class ManifestEndpoints:
         repository = await self._gate.pushed_to(request)
         reference = _reference(request)
         tags = _tags(request, reference)
-        raw = await read_limited(request, MANIFEST_LIMIT)
+        raw = await read_limited(request, self._largest)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         digest = await _digest(raw, reference)
         manifest = await parse(raw, content_type)

@@ -16,15 +16,21 @@ from registry_server.v2.offload import Offload
 from registry_server.v2.referrers import ReferrerEndpoints
 from registry_server.v2.uploads import UploadEndpoints
 from registry_server.v2.urls import Urls
+from storage.manifests import MANIFEST_LIMIT
 
 
 def endpoints(
-    gate: Gate, urls: Urls, offload: Offload, most_tags: int | None, most_names: int
+    gate: Gate,
+    urls: Urls,
+    offload: Offload,
+    most_tags: int | None,
+    most_names: int,
+    largest_manifest: int = MANIFEST_LIMIT,
 ) -> tuple[Endpoint, ...]:
     """Return the endpoints under `/v2`; GET answers HEAD as well."""
     base = BaseEndpoint(gate)
     blobs = BlobEndpoints(gate, offload)
-    manifests = ManifestEndpoints(gate, urls)
+    manifests = ManifestEndpoints(gate, urls, largest_manifest)
     uploads = UploadEndpoints(gate, urls)
     listings = ListingEndpoints(gate, urls, most_tags, most_names)
     referrers = ReferrerEndpoints(gate, urls)

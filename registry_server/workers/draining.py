@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from uvicorn import Server
 
+# Seconds for all of a handshake; a connection is not known before it.
+HANDSHAKE_SECONDS = 60.0
 # Seconds in which a client that has just connected, or comes back to its connection, is heard.
 _LAST_CALL = 0.5
 
@@ -31,6 +33,7 @@ class DrainingServer(Server):
                 self._connection,
                 sock=each.dup(),
                 ssl=self.config.ssl,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self.config.ssl is not None else None,
                 backlog=self.config.backlog,
             )
             self.servers.append(server)

@@ -52,6 +52,7 @@ def take(framing: Framing, arrivals: Iterable[bytes]) -> Taken:
         assert window[taken.used :] == arrival[taken.used :]
         content += window[: taken.kept]
         used += taken.used
+        assert framing.content == len(content)
     return Taken(content, used, framing.done)
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from registry_server.http1.answer_heads import answer_head, refusal
 from registry_server.http1.framing import Chunked, Counted
-from registry_server.http1.request_heads import HeadInvalid, HeadReader, RequestHead, read
+from registry_server.http1.request_heads import (
+    MOST_LINES,
+    HeadInvalid,
+    HeadReader,
+    HeadTooLong,
+    RequestHead,
+    read,
+)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -171,6 +178,13 @@ def test_other_versions_are_refused(line: bytes) -> None:
     """What they mean by a head may be something else."""
     with pytest.raises(HeadInvalid):
         ask(HOST, line=line)
+
+
+def test_a_head_has_so_many_lines_at_most() -> None:
+    """However little is in them; handlers go over all of them."""
+    assert len(ask(HOST, *[(b"x", b"")] * (MOST_LINES - 1)).headers) == MOST_LINES
+    with pytest.raises(HeadTooLong):
+        ask(HOST, *[(b"x", b"")] * MOST_LINES)
 
 
 @pytest.mark.parametrize("size", [0, 2000])

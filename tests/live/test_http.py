@@ -145,6 +145,8 @@ def test_a_body_nobody_read_does_not_spoil_the_connection(
         "GET /v2/?q=" + "x" * 100_000 + " HTTP/1.1",
         "GET /v2/" + "x" * 100_000 + "/tags/list HTTP/1.1",
         "GET /v2/ HTTP/1.1\n" + "x" * 100_000 + ": y",
+        "GET /v2/ HTTP/1.1\n" + "\n".join(["X: y"] * 200),
+        "GET /v2/ HTTP/1.1\n" + "\n".join(["x:"] * 16_000),
     ],
 )
 def test_a_head_that_is_too_large(connect: Connect, head: str) -> None:

@@ -82,3 +82,15 @@ def test_urls_must_be_allowed_and_not_denied(
     else:
         with pytest.raises(ManifestInvalid, match="URL"):
             rules.check_urls(_with_url(url))
+
+
+@pytest.mark.parametrize("document", [OCI_IMAGE, DOCKER_INDEX])
+def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
+    """Each that it names counts, its subject as well; zero is no limit."""
+    manifest = _manifest(document)
+    count = len(manifest.blobs) + len(manifest.children) + (manifest.subject is not None)
+    assert count > 1
+    for most in (0, count, count + 1):
+        ManifestRules(most_references=most).check(manifest)
+    with pytest.raises(ManifestInvalid, match=f"refers to {count} .* at most {count - 1}$"):
+        ManifestRules(most_references=count - 1).check(manifest)

@@ -10,7 +10,7 @@ from storage.blobs import read_verified
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.errors import ManifestInvalid
-from storage.manifests import MANIFEST_LIMIT, parse_manifest
+from storage.manifests import LARGEST_MANIFEST, parse_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def read_needs(view: View, digest: Digest) -> Needs | None:
     Registries before this one took manifests that this one would refuse. What such a document
     needs is everything in it that looks like a digest.
     """
-    raw = read_verified(view, digest, MANIFEST_LIMIT)
+    raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:

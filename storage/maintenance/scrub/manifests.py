@@ -13,7 +13,7 @@ from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import has_blob, is_member
-from storage.manifests import MANIFEST_LIMIT, Manifest, parse_manifest, sniff_media_type
+from storage.manifests import LARGEST_MANIFEST, Manifest, parse_manifest, sniff_media_type
 from storage.names import RepositoryName
 
 _PUSH_AGAIN = "push the image again"
@@ -32,7 +32,7 @@ def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) 
     if not is_member(view, name, digest) or contents.lacks(view, digest):
         return Checked()
     path = paths.revision_link(name, digest)
-    raw = read_verified(view, digest, MANIFEST_LIMIT)
+    raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         what = "the bytes of the manifest are not what it names"
         return Checked((Finding(Kind.BAD_MANIFEST, path, what, name, digest, _PUSH_AGAIN),))

@@ -12,7 +12,7 @@ from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import is_member, read_text
-from storage.manifests import MANIFEST_LIMIT, parse_manifest
+from storage.manifests import LARGEST_MANIFEST, parse_manifest
 from storage.names import RepositoryName
 
 
@@ -34,7 +34,7 @@ class ReferrerLink:
         text = read_text(view, self.path)
         if not is_member(view, self.name, self.digest):
             return self._found(Kind.STALE_REFERRER, "a referrer that is gone") if text else None
-        raw = read_verified(view, self.digest, MANIFEST_LIMIT)
+        raw = read_verified(view, self.digest, LARGEST_MANIFEST)
         if raw is None:
             return None
         if _subject(raw) != self.subject:

@@ -1,0 +1,148 @@
+"""What one request may be: how large a manifest, how much it refers to, how slowly a body comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+
+from registry_server.app import build, manifest_rules
+from registry_server.config import Settings
+from registry_server.http1.pace import DEFAULT, KEEP, Pace
+from registry_server.limits import BodyPace
+from storage.manifests import LARGEST_MANIFEST, MANIFEST_LIMIT, OCI_INDEX
+from storage.rules import MOST_REFERENCES
+from tests.limits.asking import ask, at_once
+from tests.support.drivers import AnyDriver
+
+MANIFEST = "/v2/app/manifests/v1"
+HEADERS = {"Content-Type": OCI_INDEX}
+
+
+@asynccontextmanager
+async def _served(
+    driver: AnyDriver, manifests: Mapping[str, Any], **sections: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = Settings.model_validate({"limits": {"manifests": manifests}, **sections})
+    transport = httpx.ASGITransport(app=await asyncio.to_thread(build, settings, driver))
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        yield client
+
+
+def _index(children: int, padding: int = 0) -> bytes:
+    """Return an index of so many images, none of which is anywhere."""
+    listed = [
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
+         "digest": f"sha256:{number:064x}"}
+        for number in range(children)
+    ]  # fmt: skip
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
+    return json.dumps(document | {"annotations": {"x": "x" * padding}}).encode()
+
+
+def _said(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["errors"][0]
+    return answer.status_code, error["code"], error["message"]
+
+
+@pytest.mark.parametrize("disabled", [True, False])
+async def test_a_manifest_refers_to_so_much_at_most(driver: AnyDriver, disabled: bool) -> None:
+    """It is refused before anything is looked up, whether other rules hold or not."""
+    validation = {"disabled": disabled}
+    async with _served(driver, {"references": 3}, validation=validation) as client:
+        status, code, message = _said(
+            await client.put(MANIFEST, content=_index(4), headers=HEADERS)
+        )
+        assert (status, code) == (400, "MANIFEST_INVALID")
+        assert "refers to 4 blobs and manifests" in message
+        assert "at most 3" in message
+        answer = await client.put(MANIFEST, content=_index(3), headers=HEADERS)
+        if disabled:
+            assert answer.status_code == 201
+        else:
+            assert _said(answer)[:2] == (400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_what_no_honest_manifest_reaches_is_the_default(driver: AnyDriver) -> None:
+    """Ten thousand pass, one more does not; where there is no limit its size is one."""
+    validation = {"manifests": {"indexes": {"platforms": "none"}}}
+    async with _served(driver, {}, validation=validation) as client:
+        for count, expected in ((MOST_REFERENCES, 201), (MOST_REFERENCES + 1, 400)):
+            answer = await client.put(MANIFEST, content=_index(count), headers=HEADERS)
+            assert answer.status_code == expected
+    async with _served(driver, {"references": 0}, validation=validation) as client:
+        answer = await client.put(MANIFEST, content=_index(12_000), headers=HEADERS)
+        assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(("size", "largest"), [("64KiB", 64 << 10), ("6MiB", 6 << 20)])
+async def test_a_manifest_is_so_large_at_most(driver: AnyDriver, size: str, largest: int) -> None:
+    """One byte more is 413; what was accepted is served by whoever accepts less by then."""
+    most = _index(0, largest - len(_index(0)))
+    async with _served(driver, {"size": size}) as client:
+        answer = await client.put(MANIFEST, content=most.replace(b"xx", b"xxx", 1), headers=HEADERS)
+        assert _said(answer)[:2] == (413, "SIZE_INVALID")
+        assert (await client.put(MANIFEST, content=most, headers=HEADERS)).status_code == 201
+    async with _served(driver, {"size": "64KiB"}) as client:
+        assert (await client.get(MANIFEST, headers={"Accept": OCI_INDEX})).content == most
+
+
+def test_the_defaults_are_the_same_wherever_they_stand() -> None:
+    """The configuration knows neither the storage nor the server, and has them once more."""
+    limits = Settings().limits
+    assert Pace(limits.bodies.least, limits.bodies.within.total_seconds()) == DEFAULT
+    assert limits.manifests.size == MANIFEST_LIMIT
+    assert limits.manifests.references == MOST_REFERENCES
+    Settings.model_validate({"limits": {"manifests": {"size": LARGEST_MANIFEST}}})
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"limits": {"manifests": {"size": LARGEST_MANIFEST + 1}}})
+
+
+@pytest.mark.parametrize("validation", [{}, {"disabled": True}])
+def test_references_are_limited_whatever_is_validated(validation: dict[str, Any]) -> None:
+    """The limit is no part of `validation`."""
+    limits = {"manifests": {"references": 7}}
+    settings = Settings.model_validate({"limits": limits, "validation": validation})
+    assert manifest_rules(settings).most_references == 7
+
+
+async def test_a_server_that_can_is_told_how_slowly_a_body_may_come() -> None:
+    """And one that can't is not."""
+    told: list[Pace] = []
+    app = at_once()
+    wrapped = BodyPace(app, Pace(7, 5.0))
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await wrapped({**scope, KEEP: told.append}, receive, send)
+
+    assert (await ask(serve)).status == 200
+    assert told == [Pace(7, 5.0)]
+    assert (await ask(wrapped)).status == 200
+    assert (len(told), app.seen) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"bodies": {"least": -1}},
+        {"bodies": {"least": "2MiB"}},
+        {"bodies": {"least": "much"}},
+        {"bodies": {"within": "500ms"}},
+        {"bodies": {"within": "60"}},
+        {"manifests": {"size": 4}},
+        {"manifests": {"size": "4M"}},
+        {"manifests": {"size": "1GiB"}},
+        {"manifests": {"references": -1}},
+    ],
+)
+def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
+    """Neither less than makes sense, nor more than is safe."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"limits": limits})
