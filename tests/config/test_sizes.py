@@ -31,7 +31,21 @@ def test_a_size_is_a_number_of_bytes(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "MiB", "4M", "4K", "1.5.1MiB", ".5MiB", "-1", "+1", "1e6", "4  MiB", "0x10", "\u0664", "4MiB4"],
+    [
+        "",
+        "MiB",
+        "4M",
+        "4K",
+        "1.5.1MiB",
+        ".5MiB",
+        "-1",
+        "+1",
+        "1e6",
+        "4  MiB",
+        "0x10",
+        "\u0664",
+        "4MiB4",
+    ],
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     """A unit that could be read in two ways as well."""
