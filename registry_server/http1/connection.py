@@ -151,13 +151,13 @@ class Connection(HttpToolsProtocol):
             self._end_deadline()
         self._fed, self._tail, self._reader = 0, b"", None
         self._framing = head.framing()
-        exchange = Exchange(self, head)
+        exchange = self._newest = Exchange(self, head)
         if self._framing is None:
             exchange.end_of_body()
+        else:
+            self.wait_for_body(exchange)
         if self._is_retired:
             exchange.keep_alive = False
-        self._newest = exchange
-        self.wait_for_body(exchange)
         self._unanswered.append(exchange)
         if len(self._unanswered) == 1:
             self._turns.arrive(alone=alone)
