@@ -39,7 +39,7 @@ class Watched(Generic[T]):
         self._pause = pause
         self._looking = threading.Lock()
         self._complaint = ""
-        self._state = _state(path)
+        self._state = state_of(path)
         self._value = parse(_read(path))
         self._looked = time.monotonic()
 
@@ -63,7 +63,7 @@ class Watched(Generic[T]):
 
     def _look(self) -> None:
         try:
-            state = _state(self._path)
+            state = state_of(self._path)
             if state == self._state:
                 return
             content = _read(self._path)
@@ -91,7 +91,8 @@ class Watched(Generic[T]):
             logger.error(said, self._path, reason)
 
 
-def _state(path: Path) -> _State:
+def state_of(path: Path) -> _State:
+    """Return what tells this state of a file from another."""
     found = os.stat(path)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
