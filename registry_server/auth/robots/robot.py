@@ -40,9 +40,14 @@ class Robot:
         return self.expires is not None and now >= self.expires
 
 
+def is_robot_name(text: str) -> bool:
+    """Tell whether a robot may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_robot_name(name: str) -> None:
     """Raise ValueError unless a robot may be called `name`."""
-    if _NAME.fullmatch(name) is None:
+    if not is_robot_name(name):
         raise ValueError(
             "the name of a robot is up to 64 of a-z, 0-9, '.', '_' and '-', "
             "and begins with a letter or digit"
