@@ -28,10 +28,12 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-# What a schema says besides is for those who read it: the checks alone decide.
+# What a schema can say of them. The checks decide, which ask for more: for a second at least, and
+# for what can be printed.
+_DURATION = r"[0-9]{1,5}d|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|m|s|ms|us|ns))+"
 _NAME = {"pattern": f"^{NAME}$", "examples": ["ci"]}
-_DESCRIPTION = {"maxLength": LONGEST_DESCRIPTION, "examples": ["builds of the team"]}
-_LIFETIME = {"examples": ["90d", "12h"]}
+_DESCRIPTION = {"maxLength": LONGEST_DESCRIPTION, "pattern": r"^[^\x00-\x1f\x7f]*$"}
+_LIFETIME = {"pattern": f"^({_DURATION})$", "examples": ["90d", "12h"]}
 
 Name = Annotated[str, _checked(check_robot_name), Field(json_schema_extra=_NAME)]
 Description = Annotated[str, _checked(check_description), Field(json_schema_extra=_DESCRIPTION)]
