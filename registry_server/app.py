@@ -4,6 +4,7 @@ Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ Cors ─ H
   ┌────────────────────────────────────────────────────────────────────────────────┘
   └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
                            FastAPI ───┘                                                     │
+                              └ Api ─ endpoints of /api/v1 ─ RobotStore                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
                                                                           │
@@ -25,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
 from registry_server import errors
+from registry_server.api import paths
 from registry_server.audit import Audit, Sinks
 from registry_server.clients import client_address
 from registry_server.config import Settings
@@ -82,6 +84,8 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
     gate = Gate(open_registry(settings, driver), guard.access)
     app = FastAPI(title="registry", openapi_url=None, redirect_slashes=False)
     app.router.routes.extend((Route("/", _alive), *guard.routes))
+    if guard.api is not None:
+        app.mount(paths.ROOT, guard.api)
     errors.install(app)
     table = endpoints(
         gate,
@@ -155,7 +159,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     cors = settings.http.cors
     if cors.origins:
         age = int(cors.maxage.total_seconds())
-        app = Cors(app, cors.origins, age, credentials=cors.credentials)
+        app = Cors(app, cors.origins, age, credentials=cors.credentials, not_below=paths.ABOVE)
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)

@@ -29,13 +29,21 @@ class Cors:
     """Lets pages of some origins read every answer, refusals as well."""
 
     def __init__(
-        self, app: ASGIApp, origins: Iterable[str], max_age: int, *, credentials: bool = False
+        self,
+        app: ASGIApp,
+        origins: Iterable[str],
+        max_age: int,
+        *,
+        credentials: bool = False,
+        not_below: str | None = None,
     ) -> None:
         """Take `origins` as browsers write them, or `*` for all, which excludes `credentials`.
 
-        `max_age` is for how many seconds a browser need not ask again.
+        `max_age` is for how many seconds a browser need not ask again. What is `not_below` some
+        path is for no page: who shows images to one need not have it make keys.
         """
         self._app = app
+        self._not_below = not_below
         named = frozenset(origin.encode() for origin in origins)
         self._any = _ANY.encode() in named
         allowed = [_ANY.encode()] if self._any else sorted(named)
@@ -44,7 +52,7 @@ class Cors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a browser that asks first with 204; pass anything else on."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._is_for_none(scope["path"]):
             await self._app(scope, receive, send)
             return
         origin = self._allowed(scope)
@@ -61,6 +69,9 @@ class Cors:
             return send(message)
 
         await self._app(scope, receive, send_more)
+
+    def _is_for_none(self, path: str) -> bool:
+        return self._not_below is not None and path.startswith(self._not_below)
 
     def _allowed(self, scope: Scope) -> bytes:
         """Return the origin that may read the answer; nothing when that is none of ours."""

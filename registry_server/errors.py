@@ -1,7 +1,8 @@
 """From the domain's exceptions to the wire: one table, and the one place that renders it.
 
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
-PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's. Every refusal is an `envelope`.
+PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's; those of the management API are ours.
+Every refusal is an `envelope`.
 What no handler answers gets one elsewhere: bytes that are no request in `http1`, a request that
 the end of a drain cuts in `middleware`, one too many in `limits`.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -18,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.api import problems as managing
 from registry_server.audit import notes_of
 from registry_server.auth import problems as refusals
 from registry_server.envelope import Entry, entry
@@ -56,6 +59,13 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     problems.PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
     problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
     problems.TooManyTags: (414, "TAG_INVALID"),
+    managing.RequestInvalid: (400, "REQUEST_INVALID"),
+    managing.NotJson: (415, "UNSUPPORTED"),
+    managing.PathUnknown: (404, "PATH_UNKNOWN"),
+    managing.RobotUnknown: (404, "ROBOT_UNKNOWN"),
+    managing.RobotTaken: (409, "ROBOT_EXISTS"),
+    managing.RobotsFull: (409, "ROBOTS_FULL"),
+    managing.RobotsUnusable: (500, "UNKNOWN"),
 }
 # What a repository may hold, whoever asks.
 _OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
@@ -79,10 +89,13 @@ _RETRY_AFTER = "5"
 _MOST_MISSING = 1000
 
 
-def install(app: FastAPI) -> None:
+Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def install(app: FastAPI, renderer: Renderer | None = None) -> None:
     """Have `app` answer every exception with the envelope, as `v2.dispatch` does."""
     for kind in (*_FORESEEN, Exception):
-        app.add_exception_handler(kind, render)
+        app.add_exception_handler(kind, renderer or render)
 
 
 def is_foreseen(error: Exception) -> bool:
@@ -137,6 +150,11 @@ def _system_failure(request: Request, error: OSError) -> Response:
 def _entries(code: str, error: Exception) -> list[Entry]:
     if isinstance(error, errors.ReferencesUnknown):
         return _missing(code, error.missing)
+    if isinstance(error, managing.RequestInvalid):
+        faults = error.faults
+        return [
+            entry(code, f"{each.field}: {each.message}", {"field": each.field}) for each in faults
+        ]
     return [entry(code, str(error), _detail(error))]
 
 

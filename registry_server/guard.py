@@ -8,13 +8,14 @@
 | `access` (rules)  | users, robots, and tokens | what rules grant      | a token from here       |
 | both of the last  | who brings a token        | what both grant       | a token from its issuer |
 
-What all but the first need takes 0.15 s to import, so `guarded` is imported by who
-needs it.
+Where there are robots they are managed by those whom `access.administrators` names. What all but
+the first need takes 0.15 s to import, so `guarded` is imported by who needs it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
@@ -22,15 +23,19 @@ from registry_server.auth.access import AccessController, OpenAccess
 from registry_server.config import Settings
 from registry_server.v2.urls import Urls
 
+if TYPE_CHECKING:
+    from registry_server.api.application import Api
+
 TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who decides, and the endpoints that come with it."""
+    """Who decides, and what comes with it: where tokens are had, and what is managed over HTTP."""
 
     access: AccessController
     routes: tuple[Route, ...] = ()
+    api: Api | None = None
 
 
 def make_guard(settings: Settings, urls: Urls) -> Guard:
@@ -42,8 +47,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
         return Guard(OpenAccess())
     from registry_server import guarded
 
-    access, routes = guarded.assemble(settings, urls)
-    return Guard(access, routes)
+    return Guard(*guarded.assemble(settings, urls))
 
 
 def check(settings: Settings) -> None:

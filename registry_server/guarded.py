@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,8 @@ from typing import TypeAlias
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
+from registry_server.api.application import Api
+from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
 from registry_server.auth.access import AccessController, Policy, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
@@ -28,7 +31,7 @@ from registry_server.auth.keys import (
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
-from registry_server.auth.robots import RobotKeys, RobotsFile
+from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
@@ -47,8 +50,8 @@ _ROBOTS = "robots.json"
 JWKS_PATH = "/auth/jwks"
 
 
-# Who decides, and the endpoints that come with it.
-_Guard: TypeAlias = tuple[AccessController, tuple[Route, ...]]
+# Who decides, where tokens are had, and what is managed over HTTP.
+_Guard: TypeAlias = tuple[AccessController, tuple[Route, ...], Api | None]
 
 
 def robots_file(settings: Settings) -> Path:
@@ -66,7 +69,7 @@ def assemble(settings: Settings, urls: Urls) -> _Guard:
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
     login = Login(_users(settings), _limits(settings))
     authenticator = HeaderAuthenticator(login, None, challenges)
-    return RuledAccess(authenticator, _rules(settings), challenges), ()
+    return RuledAccess(authenticator, _rules(settings), challenges), (), None
 
 
 def check(settings: Settings) -> None:
@@ -115,7 +118,7 @@ def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
 def _by_tokens(settings: Settings, token: TokenAuth) -> _Guard:
     challenges = BearerChallenges(lambda _: token.realm, token.service)
     authenticator = HeaderAuthenticator(Login(()), _verifiers(token), challenges)
-    return RuledAccess(authenticator, _rules(settings), challenges), ()
+    return RuledAccess(authenticator, _rules(settings), challenges), (), None
 
 
 def _verifiers(token: TokenAuth) -> WatchedVerifier:
@@ -168,7 +171,17 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
         rules,
         tokens.service,
     )
-    return RuledAccess(authenticator, rules, challenges), _routes(server)
+    access = RuledAccess(authenticator, rules, challenges)
+    return access, _routes(server), _api(settings, access, urls)
+
+
+def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
+    robots: Robots = RobotStore(robots_file(settings))
+    if settings.storage.maintenance.readonly.enabled:
+        robots = ReadOnlyRobots(robots)
+    located = replace(urls, host="") if settings.http.relativeurls else urls
+    endpoints = RobotEndpoints(robots, located).table(access.authorize_administration)
+    return Api(endpoints, access.authorize_base, urls.prefix)
 
 
 def _routes(server: TokenServer) -> tuple[Route, ...]:

@@ -37,6 +37,7 @@ _INLINE_READS = (
     ("storage/drivers/filesystem.py", {"read", "holds"}),
     ("storage/drivers/file_view.py", {"_look"}),
     ("storage/drivers/file_staging.py", {"length"}),
+    ("registry_server/auth/robots/keys.py", {"_has_changed"}),
 )
 
 

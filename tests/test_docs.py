@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import bcrypt
 import pytest
+import yaml
 
 from tests.support.servers import PROJECT, RegistryServer
 from tests.support.tools import require_tool
 
 API = PROJECT / "docs/api.md"
+MANAGEMENT = PROJECT / "docs/management.md"
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 # What the examples write for the server that the reader has started.
 SERVER = "localhost:5000"
@@ -88,12 +92,35 @@ def differences(wanted: str, found: str) -> list[str]:
 @pytest.mark.live
 def test_every_example_of_the_api_is_true(tmp_path: Path) -> None:
     """Each command of docs/api.md prints what the document says, run from top to bottom."""
-    require_tool("curl")
-    (tmp_path / "typed").mkdir()
     with RegistryServer(tmp_path / "server") as server:
-        told = list(examples(API.read_text().replace(SERVER, server.address)))
-        printed = run_all([one.command for one in told], tmp_path / "typed")
-    assert len(told) == len(printed) > 40
+        hold(API, server, tmp_path / "typed", at_least=40)
+
+
+@pytest.mark.live
+def test_every_example_of_managing_is_true(tmp_path: Path) -> None:
+    """So does each of docs/management.md, where the user it names is an administrator."""
+    with RegistryServer(tmp_path / "server", config=managed(tmp_path)) as server:
+        hold(MANAGEMENT, server, tmp_path / "typed", at_least=10)
+
+
+def managed(folder: Path) -> str:
+    """Return a configuration as docs/management.md has it, with its users in `folder`."""
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    users = folder / "users"
+    users.write_text(f"ann:{hashed}\nbob:{hashed}\n")
+    (snippet,) = re.findall(r"^```yaml\n(.*?)^```$", MANAGEMENT.read_text(), re.M | re.S)
+    access = yaml.safe_load(snippet)["access"] | {"rules": []}
+    auth = {"htpasswd": {"realm": "tests", "path": str(users)}}
+    return json.dumps({"version": "0.1", "auth": auth, "access": access})
+
+
+def hold(document: Path, server: RegistryServer, folder: Path, *, at_least: int) -> None:
+    """Run all that a document has typed against a server, and compare what is printed."""
+    require_tool("curl")
+    folder.mkdir()
+    told = list(examples(document.read_text().replace(SERVER, server.address)))
+    printed = run_all([one.command for one in told], folder)
+    assert len(told) == len(printed) > at_least
     wrong = {
         one.command: (missing, found)
         for one, found in zip(told, printed, strict=True)

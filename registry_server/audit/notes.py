@@ -11,17 +11,20 @@ from registry_server.auth.access import Action, Actor, Decision
 # Where a request's scope holds it. Copies of a scope share it, so it is found again outside.
 NOTES = "registry.notes"
 CATALOG = "catalog"
+ADMINISTRATION = "administration"
 
 
 @dataclass(slots=True)
 class Notes:
     """What is learnt about one request; those who learn it write it here.
 
-    `logged_in` is whether a password was shown where tokens are given, and held; `limit` is the
-    limit that was in the way of what else was allowed.
+    `robot` is the one that is managed, where the path does not say; `logged_in` is whether a
+    password was shown where tokens are given, and held; `limit` is the limit that was in the way
+    of what else was allowed.
     """
 
     who: str = ""
+    robot: str = ""
     logged_in: bool = False
     limit: str = ""
     decisions: dict[str, Decision] = field(default_factory=dict)
@@ -45,6 +48,14 @@ class Notes:
     def decided_catalog(self, decision: Decision) -> None:
         """Note whether listing repositories is allowed."""
         self.decisions[CATALOG] = decision
+
+    def decided_administration(self, decision: Decision) -> None:
+        """Note whether managing the registry is allowed."""
+        self.decisions[ADMINISTRATION] = decision
+
+    def about(self, robot: str) -> None:
+        """Note which robot is managed."""
+        self.robot = robot
 
     def rule(self, action: str) -> str:
         """Return by which rule an action was decided; nothing if none was asked."""

@@ -11,6 +11,8 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 
+from registry_server.api import paths
+from registry_server.auth.robots.robot import is_robot_name
 from storage.digest import Digest
 from storage.errors import DigestInvalid, InvalidInput, NameInvalid
 from storage.names import RepositoryName, is_tag, parse_reference
@@ -20,10 +22,13 @@ BLOBS: Final = "blobs"
 UPLOADS: Final = "uploads"
 TOKENS: Final = "tokens"
 BASE: Final = "base"
+ROBOTS: Final = "robots"
+ROBOT: Final = "robot"
 CATALOG: Final = "catalog"
 
 _BELOW = "/v2/"
-_FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG}
+_ROBOTS = f"{paths.ROOT}{paths.ROBOTS}"
+_FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG, _ROBOTS: ROBOTS}
 _REFERRING = (MANIFESTS, BLOBS, "referrers")
 _READING = ("GET", "HEAD")
 _MOST_TAGS = 100  # what one push may name
@@ -39,17 +44,24 @@ _ACTIONS: Mapping[tuple[str, str], str] = {
     (UPLOADS, "GET"): "push",
     (UPLOADS, "HEAD"): "push",
     (UPLOADS, "DELETE"): "cancel",
+    (ROBOTS, "GET"): "list robots",
+    (ROBOTS, "HEAD"): "list robots",
+    (ROBOTS, "POST"): "create robot",
+    (ROBOT, "GET"): "list robots",
+    (ROBOT, "HEAD"): "list robots",
+    (ROBOT, "DELETE"): "revoke robot",
 }
 _ALWAYS = {TOKENS: "login", BASE: "login", CATALOG: "catalog"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What kind of thing a path names, in which repository, and by which tag or digest."""
+    """What kind of thing a path names: in which repository, by which tag or digest; which robot."""
 
     kind: str = ""
     repository: str = ""
     reference: str = ""
+    robot: str = ""
 
     def action(self, method: str) -> str:
         """Return what `method` does with it, in the words of the rules where these have one."""
@@ -77,6 +89,8 @@ def target_of(path: str, login: str) -> Target:
         return Target(TOKENS)
     if path in _FIXED:
         return Target(_FIXED[path])
+    if path.startswith(f"{_ROBOTS}/"):
+        return Target(ROBOT, robot=_robot(path.removeprefix(f"{_ROBOTS}/")))
     if not path.startswith(_BELOW):
         return Target()
     above, _, last = path.rpartition("/")
@@ -118,6 +132,10 @@ def _name(above: str) -> str:
         return RepositoryName.parse(above.removeprefix(_BELOW)).text
     except NameInvalid:
         return ""
+
+
+def _robot(text: str) -> str:
+    return text if is_robot_name(text) else ""
 
 
 def _reference(text: str) -> str:

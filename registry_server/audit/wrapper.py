@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.audit import targets
-from registry_server.audit.notes import NOTES, Notes
+from registry_server.audit.notes import ADMINISTRATION, NOTES, Notes
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
 
@@ -23,11 +23,18 @@ _CHANGES = frozenset(
         (targets.UPLOADS, "POST", 201),
         (targets.UPLOADS, "PUT", 201),
         (targets.UPLOADS, "DELETE", 204),
+        (targets.ROBOTS, "POST", 201),
+        (targets.ROBOT, "DELETE", 204),
     }
 )
 
 # The word that the rules have for it.
-_RULED_AS = {"cancel": "push", "mount": "push"}
+_RULED_AS = {
+    "cancel": "push",
+    "mount": "push",
+    "create robot": ADMINISTRATION,
+    "revoke robot": ADMINISTRATION,
+}
 _SWITCHED_OFF = "switched off by the configuration"
 _TOO_MANY = "too many requests"
 
@@ -93,6 +100,7 @@ class Audit:
             "reference": target.reference or query.digest,
             "tags": list(query.tags),
             "source": query.source,
+            "robot": target.robot or notes.robot,
             "digest": _digest(answer),
             "rule": _bounded(rule),
             "outcome": "allowed" if changed else "refused",
@@ -124,7 +132,9 @@ def _verdict(action: str, notes: Notes, status: int) -> tuple[str, str]:
     if status in (405, 429):
         return action, _SWITCHED_OFF if status == 405 else _TOO_MANY
     if status in (401, 403):
-        return notes.first_refusal() or (action, "")
+        word, rule = notes.first_refusal() or (action, "")
+        # What was to be managed says more than that it is managing.
+        return (action if word == ADMINISTRATION else word), rule
     return action, notes.rule(_RULED_AS.get(action, action))
 
 

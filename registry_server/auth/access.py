@@ -33,13 +33,15 @@ class Action(Enum):
 
 
 # What a token says it may be used for: the actions by the name of the repository, and whether
-# repositories may be listed. It only ever takes away from what the rules allow.
+# repositories may be listed and the registry administered. It only ever takes away from what the
+# rules allow.
 @dataclass(frozen=True, slots=True)
 class Grants:
     """What a bearer token is good for."""
 
     repositories: Mapping[str, frozenset[Action]]
     catalog: bool = False
+    administration: bool = False
 
     def allow(self, action: Action, name: RepositoryName) -> bool:
         """Tell whether the token may be used for `action` on `name`."""
@@ -87,6 +89,9 @@ class Policy(Protocol):
 
     def decide_catalog(self, actor: Actor) -> Decision:
         """Decide whether `actor` may list repositories at all; each is decided by `decide`."""
+
+    def decide_administration(self, actor: Actor) -> Decision:
+        """Decide whether `actor` may manage the registry itself, which no other right includes."""
 
 
 class Credentials(Protocol):

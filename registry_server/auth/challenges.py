@@ -17,6 +17,7 @@ from registry_server.auth.problems import Unauthenticated
 from storage.names import RepositoryName
 
 _CATALOG = "registry:catalog:*"
+_ADMINISTRATION = "registry:administration:*"
 
 
 class Challenges(Protocol):
@@ -87,6 +88,11 @@ def scope_of(name: RepositoryName, actions: Iterable[Action]) -> str:
 def catalog_scope() -> str:
     """Write that repositories are to be listed."""
     return _CATALOG
+
+
+def administration_scope() -> str:
+    """Write that the registry is to be managed."""
+    return _ADMINISTRATION
 
 
 def quoted(text: str) -> str:

@@ -12,7 +12,12 @@ from starlette.requests import HTTPConnection
 from registry_server.audit import notes_of
 from registry_server.auth.access import Action, Actor, Decision, Policy
 from registry_server.auth.authenticator import Authenticator
-from registry_server.auth.challenges import Challenges, catalog_scope, scope_of
+from registry_server.auth.challenges import (
+    Challenges,
+    administration_scope,
+    catalog_scope,
+    scope_of,
+)
 from registry_server.auth.problems import Denied
 from storage.interfaces import Visible
 from storage.names import RepositoryName
@@ -78,6 +83,24 @@ class RuledAccess:
             raise self._challenges.unauthenticated(connection, _LOG_IN, catalog_scope())
         # A token for the catalog names no repositories: what they are is for the rules to say.
         return lambda name: policy.decide(actor, Action.PULL, name).allowed
+
+    async def authorize_administration(self, connection: HTTPConnection) -> None:
+        """Return if the caller may manage the registry; raise as `authorize` does.
+
+        A token has to be for that: one for images that was handed on must not make keys.
+        """
+        actor = await self._authenticator.actor(connection)
+        decision = (await self._policy()).decide_administration(actor)
+        notes = notes_of(connection.scope)
+        notes.decided_administration(decision)
+        if not decision.allowed and not actor.is_anonymous:
+            raise Denied(f"{actor.name} may not administer this registry")
+        granted = actor.grants is None or actor.grants.administration
+        if decision.allowed and not granted:
+            notes.decided_administration(Decision(allowed=False, rule=_NOT_GRANTED))
+        if not decision.allowed or not granted:
+            scope = administration_scope()
+            raise self._challenges.unauthenticated(connection, _LOG_IN, scope)
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
         """Tell whether the caller may do `action` with `name`."""

@@ -6,6 +6,7 @@ from registry_server.auth.access import Action, Actor, Decision
 from storage.names import RepositoryName
 
 _KNOWN = Decision(True, "no rules: whoever is known may do everything")
+_NO_ADMINISTRATORS = Decision(False, "no rules: nobody is an administrator")
 _UNKNOWN = Decision(False, "no rules: whoever is not known may do nothing")
 
 
@@ -19,3 +20,7 @@ class AnyoneKnown:
     def decide_catalog(self, actor: Actor) -> Decision:
         """Allow whoever is known."""
         return _UNKNOWN if actor.is_anonymous and actor.grants is None else _KNOWN
+
+    def decide_administration(self, actor: Actor) -> Decision:
+        """Allow nobody: only rules name administrators."""
+        return _NO_ADMINISTRATORS

@@ -18,6 +18,8 @@ The order of rules, users and groups means nothing. No action includes another: 
 Whether repositories may be listed at all (`catalog`) is no matter of repositories: it is allowed
 if any rule that applies to the caller grants it, and none denies it. `"*"` is all five actions,
 but where it is denied for some repositories only, the list of the others is not.
+
+Who may manage the registry itself is named apart, as `administrators`: no rule makes anybody one.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from registry_server.config.shorthand import pruned
 from storage.names import RepositoryName
 
 CATALOG = "catalog"
+ADMINISTRATION = "administration"
 _ALL = "*"
 _ACTIONS = frozenset(action.value for action in Action)
 
@@ -82,12 +85,33 @@ class _Match:
         return self.rule.grants is not None and action in self.rule.grants
 
 
+@dataclass(frozen=True, slots=True)
+class Administrators:
+    """Who may manage the registry itself; `label` is where they are written."""
+
+    label: str = "access.administrators"
+    users: frozenset[str] = frozenset()
+    groups: _Groups = frozenset()
+
+    def decide(self, name: str, groups: _Groups) -> Decision:
+        """Decide about a caller; who is not known has no name, and is none of them."""
+        named = bool(name) and (name in self.users or not self.groups.isdisjoint(groups))
+        return Decision(named, self.label if named else f"{self.label} does not name them")
+
+
+_NO_ADMINISTRATORS = Administrators()
+
+
 class RulesPolicy:
     """Decides by rules. `members` are the callers in each group, besides what credentials say."""
 
     def __init__(
-        self, rules: Iterable[Rule], members: Mapping[str, Iterable[str]] | None = None
+        self,
+        rules: Iterable[Rule],
+        members: Mapping[str, Iterable[str]] | None = None,
+        administrators: Administrators = _NO_ADMINISTRATORS,
     ) -> None:
+        self._administrators = administrators
         self._groups = _by_member(members or {})
         applicable = lru_cache(_MOST_CALLERS)(partial(_applicable, tuple(rules)))
         self._applicable = applicable
@@ -112,20 +136,31 @@ class RulesPolicy:
                 return Decision(True, rule.label)
         return Decision(False, _nothing(rules, CATALOG))
 
+    def decide_administration(self, actor: Actor) -> Decision:
+        """Decide whether `actor` is one of those who are named for that."""
+        return self._administrators.decide(actor.name, self._groups_of(actor))
+
     def _groups_of(self, actor: Actor) -> _Groups:
         return actor.groups | self._groups.get(actor.name, frozenset())
 
 
-def policy_of(
-    section: sections.Access | sections.RulesFile, where: str = "access.rules"
-) -> RulesPolicy:
-    """Make the policy of a configuration; `where` is what its rules are called in decisions."""
+def policy_of(section: sections.Access | sections.RulesFile, where: str = "access.") -> RulesPolicy:
+    """Make the policy of a configuration; `where` is what its keys are below, in decisions."""
     rules = enumerate(section.rules or ())
-    return RulesPolicy((_rule(f"{where}[{at}]", rule) for at, rule in rules), section.groups)
+    return RulesPolicy(
+        (_rule(f"{where}rules[{at}]", rule) for at, rule in rules),
+        section.groups,
+        Administrators(
+            f"{where}administrators",
+            frozenset(section.administrators.users),
+            frozenset(section.administrators.groups),
+        ),
+    )
 
 
 def parse_rules(data: bytes) -> RulesPolicy:
-    """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`.
+    """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`
+    and `administrators`.
 
     Raises ValueError with one line that says what can't be used, and where. A key that is there
     twice is an error: one of the two would be overlooked, and that may be the one that denies.
@@ -140,7 +175,7 @@ def parse_rules(data: bytes) -> RulesPolicy:
         raise ValueError(error.problems[0]) from None
     if document.warnings:
         raise ValueError(document.warnings[0])
-    return policy_of(_checked(document), "rules")
+    return policy_of(_checked(document), where="")
 
 
 def _checked(document: Document) -> sections.RulesFile:

@@ -2,6 +2,8 @@
 
     repository:team/app:pull,push     repository(plugin):team/app:pull     registry:catalog:*
 
+`registry:administration:*` is ours: a token for images alone manages nothing.
+
 A client sends whatever it likes: of a scope that can't be read, of a type or an action that is
 not known, nothing is granted, and the others count. (Docker's "Token Scope Documentation".)
 """
@@ -21,6 +23,7 @@ LONGEST = 4096  # characters, of all scopes of a request together
 REPOSITORY = "repository"
 EVERYTHING = "*"
 _CATALOG = ("registry", "catalog")
+_ADMINISTRATION = ("registry", "administration")
 
 # What stands in a token's `access` claim: type, name and actions.
 Access: TypeAlias = list[dict[str, object]]
@@ -83,6 +86,11 @@ class Scope:
         """Whether this is about listing repositories: `registry:catalog:*` and nothing less."""
         return (self.type, self.name) == _CATALOG and EVERYTHING in self.actions
 
+    @property
+    def is_administration(self) -> bool:
+        """Whether this is about managing the registry: `registry:administration:*` likewise."""
+        return (self.type, self.name) == _ADMINISTRATION and EVERYTHING in self.actions
+
 
 def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
     """Read the `scope` parameters of a request, each of which may hold several between spaces.
@@ -114,19 +122,22 @@ def scopes_of(grants: Grants) -> tuple[Scope, ...]:
     ]
     if grants.catalog:
         made.append(Scope(*_CATALOG, frozenset({EVERYTHING})))
+    if grants.administration:
+        made.append(Scope(*_ADMINISTRATION, frozenset({EVERYTHING})))
     return tuple(made)
 
 
 def grants_of(scopes: Iterable[Scope]) -> Grants:
     """Return what scopes grant where nothing else is asked: those of a token that was verified."""
     repositories: dict[str, frozenset[Action]] = {}
-    catalog = False
+    catalog = administration = False
     for scope in scopes:
         catalog = catalog or scope.is_catalog
+        administration = administration or scope.is_administration
         if scope.is_repository and scope.wanted():
             before = repositories.get(scope.name, frozenset())
             repositories[scope.name] = before | scope.wanted()
-    return Grants(repositories, catalog)
+    return Grants(repositories, catalog, administration)
 
 
 def access_of(grants: Grants) -> Access:

@@ -99,7 +99,12 @@ def grants_for(actor: Actor, scopes: Sequence[Scope], policy: Policy) -> Grants:
             allowed = _allowed(actor, scope.wanted(), name, policy)
             repositories[name.text] = repositories.get(name.text, frozenset()) | allowed
     catalog = any(scope.is_catalog for scope in scopes) and policy.decide_catalog(actor).allowed
-    return Grants({name: actions for name, actions in repositories.items() if actions}, catalog)
+    administers = any(scope.is_administration for scope in scopes)
+    return Grants(
+        {name: actions for name, actions in repositories.items() if actions},
+        catalog,
+        administers and policy.decide_administration(actor).allowed,
+    )
 
 
 def _repository(scope: Scope) -> RepositoryName | None:

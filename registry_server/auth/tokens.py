@@ -251,6 +251,7 @@ class TokenVerifier:
 
 
 def _with_overwrite(grants: Grants) -> Grants:
+    """Return what a token of others grants here: never administration, whatever it says."""
     widened = {
         name: actions | {Action.OVERWRITE} if Action.PUSH in actions else actions
         for name, actions in grants.repositories.items()

@@ -72,7 +72,7 @@ def _is_of(line: bytes, name: str) -> bool:
 
 def _edit(path: Path, name: str, line: bytes | None) -> bool:
     """Change the file; return whether there was an entry of that name."""
-    from registry_server.auth.robots import edit_file
+    from registry_server.auth.edited import edit_file
 
     was_there = False
 

@@ -7,10 +7,9 @@ can't be read or written; 2 the call or the configuration can't be used.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,6 @@ import typer
 
 from registry_server.commands.arguments import ConfigOption
 from registry_server.commands.common import FAILED, RootFolder, fail, settings_of_storage
-from registry_server.config.durations import parse_duration_with_unit
 
 if TYPE_CHECKING:
     from registry_server.auth.robots import Robot, RobotStore
@@ -28,8 +26,6 @@ robots = typer.Typer(
     help="Make, list and revoke the keys of machines. Safe while the registry serves.",
     no_args_is_help=True,
 )
-
-_DAYS = re.compile(r"([0-9]{1,5})d", re.ASCII)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The robot logs in as robot:NAME.")]
 
@@ -82,7 +78,7 @@ def list_robots(
 
 @robots.command()
 def revoke(name: Name, config: ConfigOption = None, root: RootFolder = None) -> None:
-    """Remove a robot; servers refuse it within two seconds."""
+    """Remove a robot; servers refuse it at once."""
     with _storing(config, root) as store:
         if not store.revoke(name):
             fail("there is no robot of that name", FAILED)
@@ -104,14 +100,12 @@ def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
 
 
 def _end(text: str) -> datetime:
-    days = _DAYS.fullmatch(text)
+    from registry_server.auth.robots import parse_lifetime
+
     try:
-        after = timedelta(days=int(days[1])) if days else parse_duration_with_unit(text)
-    except ValueError:
-        raise ValueError(f"--expires {text!r} must be a duration, such as 90d or 12h") from None
-    if after < timedelta(seconds=1):
-        raise ValueError(f"--expires {text!r} must be a second at least")
-    return datetime.now(UTC) + after
+        return datetime.now(UTC) + parse_lifetime(text)
+    except ValueError as error:
+        raise ValueError(f"--expires {text!r} {error}") from None
 
 
 def _plain(robot: Robot) -> dict[str, str | None]:

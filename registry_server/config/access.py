@@ -59,9 +59,16 @@ def _groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return groups
 
 
+def _administrator(text: str) -> str:
+    if text == EVERYBODY:
+        raise ValueError("must be a name: whoever is known would make keys of any name")
+    return _user(text)
+
+
 Glob = Annotated[str, AfterValidator(_glob)]
 User = Annotated[str, AfterValidator(_user)]
 Name = Annotated[str, AfterValidator(_name)]
+Administrator = Annotated[str, AfterValidator(_administrator)]
 Groups = Annotated[dict[str, tuple[Name, ...]], AfterValidator(_groups)]
 
 
@@ -89,11 +96,22 @@ class Rule(Section):
         return self
 
 
+class Administrators(Section):
+    """`access.administrators`: who may manage the registry by its API; nobody else may.
+
+    There is no way to name everybody here.
+    """
+
+    users: tuple[Administrator, ...] = ()
+    groups: tuple[Administrator, ...] = ()
+
+
 class RulesFile(Section):
     """What stands in the file that `access.file` names."""
 
     groups: Groups = Field(default_factory=dict)
     rules: tuple[Rule, ...]
+    administrators: Administrators = Administrators()
 
 
 class IssuedTokens(Section):
@@ -111,7 +129,7 @@ class IssuedTokens(Section):
 
 
 class Access(Section):
-    """`access`: `groups` and `rules`, or the `file` they are in; and tokens that say so.
+    """`access`: `groups`, `rules` and `administrators`, or the `file` they are in; and tokens.
 
     Without rules, which is another thing than an empty list of them, nothing is decided by rules.
     With `certificates` the common name of a client's certificate is its user's name.
@@ -120,6 +138,7 @@ class Access(Section):
     file: FilePath | None = None
     groups: Groups = Field(default_factory=dict)
     rules: tuple[Rule, ...] | None = None
+    administrators: Administrators = Administrators()
     tokens: IssuedTokens = IssuedTokens()
     certificates: bool = False
 
@@ -130,8 +149,11 @@ class Access(Section):
 
     @model_validator(mode="after")
     def _in_one_place(self) -> Self:
-        if self.file is not None and (self.groups or self.rules is not None):
-            raise ValueError("has a file, so groups and rules must be in there")
+        administered = self.administrators != Administrators()
+        if self.file is not None and (self.groups or self.rules is not None or administered):
+            raise ValueError("has a file, so groups, rules and administrators must be in there")
         if self.groups and not self.configured:
             raise ValueError("has groups, and no rules that could name them")
+        if administered and not self.configured:
+            raise ValueError("has administrators, and no rules: what they manage comes with those")
         return self

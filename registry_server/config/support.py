@@ -76,6 +76,7 @@ def warnings(settings: Settings, document: Document) -> list[str]:
         *_changed(settings, document, WARNED),
         *_deprecated(settings, document),
         *_asks_nobody(settings, document),
+        *_manages_nothing(settings, document),
         *_caches(settings, document),
         *_looks_short(document),
         *_verifies_more_than_asked(settings, document),
@@ -157,6 +158,13 @@ def _asks_nobody(settings: Settings, document: Document) -> Iterator[str]:
     is_there = isinstance(document.data, dict) and "auth" in document.data
     if is_there and not any(way is not None for way in ways):
         yield document.located(("auth",), "is empty: nobody is asked who they are by it")
+
+
+def _manages_nothing(settings: Settings, document: Document) -> Iterator[str]:
+    named = settings.access.administrators
+    if settings.auth.token is not None and (named.users or named.groups):
+        path = ("access", "administrators")
+        yield document.located(path, "has no effect: with auth.token there are no robots")
 
 
 def _caches(settings: Settings, document: Document) -> Iterator[str]:

@@ -49,6 +49,10 @@ class Urls:
         """Return where an upload goes on."""
         return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}"
 
+    def at(self, request: Request, path: str) -> str:
+        """Return where a path of ours is, for a `Location`."""
+        return f"{self._base(request)}{path}"
+
     def absolute(self, connection: HTTPConnection, path: str) -> str:
         """Return the absolute URL of `path` as the client reaches it."""
         base = self.host or self._asked(connection)

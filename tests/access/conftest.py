@@ -76,7 +76,7 @@ class Files:
         storage = {"filesystem": {"rootdirectory": self.root}, **more.get("storage", {})}
         base = {
             "auth": {"htpasswd": {"realm": "tests", "path": self.users}},
-            "access": {"rules": RULES},
+            "access": {"rules": RULES, "administrators": {"users": ["admin"]}},
             # Many a password is wrong here on purpose.
             "limits": {"logins": {"failures": 0}},
         }

@@ -22,8 +22,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from registry_server.api import paths
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import SigningKey, load_signing_key
+from registry_server.auth.robots import RobotStore
 from registry_server.auth.tokens import TokenIssuer
 from registry_server.guard import make_guard
 from registry_server.v2.urls import Urls
@@ -99,6 +101,28 @@ TOKEN_ROUTES: Mapping[Row, Shows] = {
     ("/auth/jwks", "HEAD"): Shows.NOTHING,
 }
 
+
+class Manages(Enum):
+    """What a route of the management API asks for."""
+
+    NOTHING = "whoever may learn that this is a registry"
+    ROBOTS = "an administrator"
+
+
+API = paths.ROOT
+ROBOTS: Final = f"{API}/robots"
+ROBOT: Final = f"{API}/robots/{{name}}"
+API_ROUTES: Mapping[Row, Manages] = {
+    (f"{API}/openapi.json", "GET"): Manages.NOTHING,
+    (f"{API}/openapi.json", "HEAD"): Manages.NOTHING,
+    (ROBOTS, "GET"): Manages.ROBOTS,
+    (ROBOTS, "HEAD"): Manages.ROBOTS,
+    (ROBOTS, "POST"): Manages.ROBOTS,
+    (ROBOT, "GET"): Manages.ROBOTS,
+    (ROBOT, "HEAD"): Manages.ROBOTS,
+    (ROBOT, "DELETE"): Manages.ROBOTS,
+}
+
 MODES: Mapping[str, Mapping[str, Any]] = {
     "normal": DELETABLE,
     "read-only": {
@@ -147,11 +171,14 @@ CALLERS: Mapping[str, Caller] = {
     # The tokens are for `team` alone.
     "narrow token": Caller(KNOWN | {Needs.PULL}, KNOWN),
     "wide token": Caller(ALL, KNOWN | {Needs.CATALOG}),
+    "managing token": Caller(KNOWN, KNOWN),
     "expired token": Caller(NONE, NONE),
     "forged token": Caller(NONE, NONE),
     "wrong password": Caller(NONE, NONE),
     "unknown name": Caller(NONE, NONE),
 }
+# Whoever has a token for images alone manages nothing, and the other way round.
+MANAGERS = frozenset({"admin", "managing token"})
 USERS = frozenset({"reader", "writer", "other", "admin"})
 
 # A repository that is there and one that is not, whose names are as long.
@@ -216,6 +243,12 @@ def signed(
     return issuer.sign("admin", grants, "registry").text
 
 
+def managing(key: SigningKey) -> str:
+    """Sign a token for the administrator that is for managing alone."""
+    grants = Grants({}, administration=True)
+    return TokenIssuer(key, "registry-server").sign("admin", grants, "registry").text
+
+
 def credentials(files: Files) -> dict[str, dict[str, str]]:
     """Return what each caller shows; the key of the registry is read from its file."""
     ours = load_signing_key(files.key)
@@ -224,6 +257,7 @@ def credentials(files: Files) -> dict[str, dict[str, str]]:
         **{name: basic(name) for name in USERS},
         "narrow token": bearer(signed(ours, [Action.PULL], catalog=False)),
         "wide token": bearer(signed(ours, Action)),
+        "managing token": bearer(managing(ours)),
         "expired token": bearer(signed(ours, Action, age=3600)),
         "forged token": bearer(signed(forger(), Action)),
         "wrong password": basic("admin", "not it"),
@@ -315,7 +349,24 @@ def test_every_route_where_tokens_are_had_was_decided_on(files: Files) -> None:
     assert rows == set(TOKEN_ROUTES)
 
 
+def test_every_route_of_the_management_api_was_decided_on(files: Files) -> None:
+    """As above, for what is below `/api`."""
+    urls = Urls(host="", prefix="", from_request=False, trusted=())
+    api = make_guard(files.settings({}), urls).api
+    assert api is not None
+    rows = {(f"{API}{path}", each) for path, methods in api.methods.items() for each in methods}
+    assert rows == set(API_ROUTES)
+
+
 OUTSIDE = (
+    "/api",
+    "/api/",
+    "/api/v1",
+    "/api/v1/",
+    "/api/v1/docs",
+    "/api/v1/redoc",
+    "/api/v1/users",
+    "/api/v2/robots",
     "/docs",
     "/redoc",
     "/openapi.json",
@@ -441,6 +492,43 @@ async def test_where_tokens_are_had(guarded: Guarded, files: Files, caller: str,
             assert answer.status_code == 200, (method, path, answer.text)
         else:
             assert is_refusal(answer, 401), (method, path, answer.status_code)
+
+
+def at_robots(route: str) -> list[Target]:
+    """Return the robots a route may be about: one that is there, and one that is not.
+
+    No refusal has their names, so there are none to be taken out of it.
+    """
+    if route != ROBOT:
+        return [Target("<name>", True, route.rpartition("/")[2])]
+    return [Target("<name>", True, "ci"), Target("<name>", False, "no")]
+
+
+async def manage(
+    client: httpx.AsyncClient, row: Row, target: Target, shown: Mapping[str, str]
+) -> httpx.Response:
+    """Send what would succeed where `target` is there and the caller may."""
+    body = {"name": f"new-{uuid4().hex}"} if row == (ROBOTS, "POST") else None
+    return await client.request(row[1], target.path(row[0]), json=body, headers=shown)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_who_manages(guarded: Guarded, files: Files, caller: str, mode: str) -> None:
+    """Administrators do, and all else are refused alike, whatever there is."""
+    client = await guarded(MODES[mode])
+    shown = (await to_thread(credentials, files))[caller]
+    await to_thread(RobotStore(files.robots).create, "ci")
+    for row, needs in sorted(API_ROUTES.items(), key=lambda each: each[0][1] == "DELETE"):
+        answers = [(each, await manage(client, row, each, shown)) for each in at_robots(row[0])]
+        knows = Needs.BASE in CALLERS[caller].team
+        if caller in MANAGERS or (needs is Manages.NOTHING and knows):
+            let_through(row, answers, off=mode == "read-only" and row[1] in WRITES)
+        else:
+            refused_alike(row, answers, CALLERS[caller].refusal)
+    made = {robot.name for robot in await to_thread(RobotStore(files.robots).list)}
+    changed = caller in MANAGERS and mode != "read-only"
+    assert ("ci" in made, len(made)) == (not changed, 1)
 
 
 WORDS = {Needs.PULL: "pull", Needs.PUSH: "push", Needs.DELETE: "delete"}

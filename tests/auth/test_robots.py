@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from registry_server.auth.edited import edit_file
 from registry_server.auth.robots import (
     Robot,
     RobotExists,
@@ -25,7 +26,6 @@ from registry_server.auth.robots import (
     RobotsDamaged,
     RobotsFile,
     RobotStore,
-    edit_file,
     format_robots,
     parse_robots,
     robots_file,
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> RobotStore:
 
 async def keys(root: Path) -> RobotKeys:
     """Open the robots of a root as a server does, which looks at the file each time."""
-    return RobotKeys(await asyncio.to_thread(RobotsFile, robots_file(root), 0.0))
+    return RobotKeys(await asyncio.to_thread(RobotsFile, robots_file(root)))
 
 
 async def who(keys: RobotKeys, name: str, password: str) -> str | None:

@@ -45,6 +45,7 @@ class Table:
 
     allowed: Mapping[str, Mapping[str, frozenset[Action]]]
     catalog: frozenset[str] = frozenset()
+    administrators: frozenset[str] = frozenset()
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
         """Look it up; members of a group may do what the group may."""
@@ -56,6 +57,10 @@ class Table:
     def decide_catalog(self, actor: Actor) -> Decision:
         """Look it up."""
         return Decision(actor.name in self.catalog, "table")
+
+    def decide_administration(self, actor: Actor) -> Decision:
+        """Look it up."""
+        return Decision(actor.name in self.administrators, "table")
 
 
 @dataclass
@@ -303,6 +308,9 @@ class _Everything:
         return Decision(True, "everything")
 
     def decide_catalog(self, actor: Actor) -> Decision:
+        return Decision(True, "everything")
+
+    def decide_administration(self, actor: Actor) -> Decision:
         return Decision(True, "everything")
 
 

@@ -1,0 +1,66 @@
+"""The management API as one ASGI application, to be mounted where `paths.ROOT` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
+
+from registry_server import errors
+from registry_server.api.describing import describe
+from registry_server.api.endpoints import Admission, Endpoint, methods_by_path
+from registry_server.api.paths import OPENAPI, ROOT
+from registry_server.api.problems import PathUnknown
+from registry_server.middleware import Headers
+
+# Who may do what here, and least of all a key, is nothing to be kept on the way.
+_UNKEPT = (("Cache-Control", "no-store"),)
+
+
+class Api:
+    """Answers by `endpoints`, and describes them to those whom `reads` lets in.
+
+    `prefix` is what the registry is served under.
+    """
+
+    def __init__(self, endpoints: tuple[Endpoint, ...], reads: Admission, prefix: str) -> None:
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        for each in endpoints:
+            each.add_to(app)
+        document = describe(app.routes, f"{prefix}{ROOT}")
+
+        async def openapi() -> Response:
+            return JSONResponse(document)
+
+        itself = Endpoint("GET", OPENAPI, openapi, reads, "Describe the API")
+        itself.add_to(app)
+        errors.install(app, self._refuse)
+        self._app = Headers(app, _UNKEPT)
+        self.methods: Mapping[str, frozenset[str]] = methods_by_path((*endpoints, itself))
+        self._paths = [(compile_path(path)[0], found) for path, found in self.methods.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; the server sends no body in answer to HEAD."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        """Render a refusal as everywhere, but for what only a framework knows of paths."""
+        if getattr(error, "status_code", None) == 404:
+            error = PathUnknown()
+        answer = await errors.render(request, error)
+        if answer.status_code == 405:
+            allowed = self._allowed(request.scope) - errors.switched_off(error)
+            answer.headers["Allow"] = ", ".join(sorted(allowed))
+        return answer
+
+    def _allowed(self, scope: Mapping[str, Any]) -> frozenset[str]:
+        path = str(scope["path"]).removeprefix(ROOT)
+        found = (methods for regex, methods in self._paths if regex.match(path))
+        return next(found, frozenset())

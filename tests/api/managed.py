@@ -1,0 +1,59 @@
+"""Registries with administrators, and those who ask them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+
+from tests.support.servers import RegistryServer
+from tests.support.wire import Answer
+
+ROBOTS = "/api/v1/robots"
+ANN, BOB = "ann's password", "bob's password"
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    """Show a name and a password."""
+    shown = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {shown}"}
+
+
+AS_ANN, AS_BOB = basic("ann", ANN), basic("bob", BOB)
+
+
+def managed(folder: Path, **more: Any) -> dict[str, Any]:
+    """Return a configuration whose administrator is ann; bob is known, and may do nothing.
+
+    The file of users is written to `folder`.
+    """
+    users = folder / "users"
+    users.write_bytes(_entry("ann", ANN) + _entry("bob", BOB))
+    return {
+        "version": "0.1",
+        "auth": {"htpasswd": {"realm": "tests", "path": str(users)}},
+        "access": {
+            "rules": [{"repositories": ["team/**"], "users": ["robot:ci"], "actions": ["pull"]}],
+            "administrators": {"users": ["ann", "robot:boss"]},
+        },
+        **more,
+    }
+
+
+def _entry(name: str, password: str) -> bytes:
+    return name.encode() + b":" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)) + b"\n"
+
+
+def create(server: RegistryServer, body: Mapping[str, object], status: int = 201) -> Answer:
+    """Make a robot as the administrator."""
+    headers = AS_ANN | {"Content-Type": "application/json"}
+    return server.wire.expect(status, "POST", ROBOTS, json.dumps(body).encode(), headers)
+
+
+def key_of(answer: Answer) -> str:
+    """Return the key of a robot that was made."""
+    return str(json.loads(answer.body)["key"])

@@ -1,0 +1,99 @@
+"""The API is what its own OpenAPI document says, whatever is sent to it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from tests.api.managed import AS_ANN, AS_BOB, managed
+from tests.support.servers import RegistryServer
+
+pytestmark = pytest.mark.live
+
+DESCRIBED = "/api/v1/openapi.json"
+OPERATIONS = (
+    ("/robots", "GET"),
+    ("/robots", "POST"),
+    ("/robots/{name}", "GET"),
+    ("/robots/{name}", "DELETE"),
+)
+# Not that all a schema allows is accepted: it can't say that a duration is a second at least.
+CHECKED = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "ignored_auth",
+    "unsupported_method",
+)
+PATIENT = settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """Serve one registry to all of them."""
+    folder = tmp_path_factory.mktemp("described")
+    with RegistryServer(folder, config=json.dumps(managed(folder)), workers=1) as serving:
+        yield serving
+
+
+def document(server: RegistryServer) -> dict[str, Any]:
+    """Return what the API says of itself, to somebody who is no administrator."""
+    answer = server.wire.expect(200, "GET", DESCRIBED, headers=AS_BOB)
+    found: dict[str, Any] = json.loads(answer.body)
+    return found
+
+
+def test_all_operations_are_tried(server: RegistryServer) -> None:
+    """One that is new has to stand in the table above; the document says nothing of itself."""
+    paths = document(server)["paths"].items()
+    described = {(path, method.upper()) for path, each in paths for method in each}
+    assert described == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_answers_are_as_described(
+    server: RegistryServer, path: str, method: str, mode: GenerationMode
+) -> None:
+    """No failure, no status that is not documented, no body of another form."""
+    load_all_checks()
+    checks = CHECKS.get_by_names(list(CHECKED))
+    operation = schemathesis.openapi.from_dict(document(server))[path][method]
+    seen: Counter[int] = Counter()
+
+    @PATIENT
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def holds(case: Any) -> None:
+        base = f"{server.url}/api/v1"
+        answer = case.call(base_url=base, headers=AS_ANN)
+        seen[answer.status_code] += 1
+        case.validate_response(answer, checks=checks, headers=AS_ANN)
+
+    holds()
+    assert seen
+    if (path, method, mode) == ("/robots", "POST", GenerationMode.POSITIVE):
+        assert seen[201], seen
+
+
+def test_nothing_in_it_is_loaded_from_elsewhere(server: RegistryServer) -> None:
+    """It is data, without a page or a script, and knows where it is served."""
+    answer = server.wire.expect(200, "GET", DESCRIBED, headers=AS_BOB)
+    assert answer.header("Content-Type") == "application/json"
+    assert json.loads(answer.body)["servers"] == [{"url": "/api/v1"}]
+    assert b"://" not in answer.body
