@@ -30,14 +30,17 @@ def test_skopeo_shows_a_password_with_each_command(
 ) -> None:
     """It gets tokens for it, and is refused by name where the rules refuse."""
     oci_layout(tmp_path / "layout", "v1")
-    source = f"oci:{tmp_path}/layout:v1"
-    insecure = ("--dest-tls-verify=false", f"--dest-creds=carol:{CAROL}")
+    copy = ("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:v1")
     own, other = (
         f"docker://{guarded.address}/{name}:v1" for name in ("home/carol/x", "home/ann/x")
     )
-    containers.skopeo("copy", *insecure, source, own)
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.skopeo(*copy, own)
+    with pytest.raises(AssertionError, match="invalid username/password"):
+        containers.skopeo(*copy, f"--dest-creds=carol:{WRONG}", own)
+    containers.skopeo(*copy, f"--dest-creds=carol:{CAROL}", own)
     with pytest.raises(AssertionError, match="home/ann/x: 403"):
-        containers.skopeo("copy", *insecure, source, other)
+        containers.skopeo(*copy, f"--dest-creds=carol:{CAROL}", other)
     assert "sha256:" in containers.skopeo("inspect", PLAIN, f"--creds=carol:{CAROL}", own)
 
 
