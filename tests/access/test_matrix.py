@@ -226,8 +226,8 @@ def credentials(files: Files) -> dict[str, dict[str, str]]:
         "wide token": bearer(signed(ours, Action)),
         "expired token": bearer(signed(ours, Action, age=3600)),
         "forged token": bearer(signed(forger(), Action)),
-        "wrong password": basic("admin", "not it"),
-        "unknown name": basic("nobody", "not it"),
+        "wrong password": basic("admin", "not the one"),
+        "unknown name": basic("nobody", "not the one"),
     }
 
 

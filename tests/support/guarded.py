@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import bcrypt
+from tests.support import users
+from tests.support.secrets import keep
 
 # The last one has what a configuration file, a header and a form have to quote, each in its way.
 PASSWORDS = {
@@ -15,7 +16,7 @@ PASSWORDS = {
     "carol": "carol:s paß&w%rd+=☃",
 }
 ANN, BOB, CAROL = PASSWORDS.values()
-WRONG = "nobody's password"
+WRONG = keep("nobody's password")
 RULES = [
     {"users": ["ann"], "actions": ["*"]},
     {"repositories": ["public/**"], "anonymous": True, "actions": ["pull"]},
@@ -31,16 +32,14 @@ def guarded_config(folder: Path, http: Mapping[str, object] | None = None) -> st
     A robot `ci`, if one is made, may pull from the team. The file of users is written to `folder`.
     Hashes are as cheap as there are.
     """
-    users = folder / "users"
-    users.write_bytes(b"".join(_entry(*pair) for pair in PASSWORDS.items()))
+    file = folder / "users"
+    file.write_text(users.lines(PASSWORDS))
     settings = {
         "version": "0.1",
-        "auth": {"htpasswd": {"realm": "tests", "path": str(users)}},
+        "auth": {"htpasswd": {"realm": "tests", "path": str(file)}},
         "access": {"rules": RULES},
         "http": dict(http or {}),
+        # The more is logged, the more could tell a secret.
+        "log": {"level": "debug"},
     }
     return json.dumps(settings)
-
-
-def _entry(name: str, password: str) -> bytes:
-    return name.encode() + b":" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)) + b"\n"
