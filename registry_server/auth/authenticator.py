@@ -84,7 +84,7 @@ class HeaderAuthenticator:
             raise self._challenges.unauthenticated(connection, "one Authorization header at most")
         field = shown[0].decode("latin-1")
         if field[:7].lower() == "bearer " and self._verifier is not None:
-            return await self._of_token(connection, self._verifier, field[7:].strip())
+            return await self._of_token(connection, self._verifier, field[7:].strip(" "))
         return await self._of_password(connection, field)
 
     async def _of_token(
