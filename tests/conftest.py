@@ -21,6 +21,7 @@ from storage.boot import this_boot
 from storage.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
+from tests.support.secrets import Heard, nothing_told, private_lines, written
 
 # Before anything imports them: helpers that assert, and are used by several folders of tests.
 pytest.register_assert_rewrite(
@@ -100,6 +101,21 @@ def nothing_left_behind(own_temporary_folder: Path) -> Iterator[None]:
     new = {path for path in own_temporary_folder.iterdir() if path not in files}
     new = {path for path in new if not path.name.startswith("pytest-of-")}  # tmp_path's
     assert not new, f"files left behind: {new}"
+
+
+@pytest.fixture(autouse=True)
+def no_secret_told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which what we log tells a secret, in this process or in a log that is kept.
+
+    Servers check their own when they end, and helpers what commands print.
+    """
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    with Heard() as heard:
+        yield
+    keys = private_lines(folder) if folder else set()
+    nothing_told("\n".join(heard.lines), "a line of the log", keys)
+    for path, text in written(folder) if folder else ():
+        nothing_told(text, path, keys)
 
 
 @pytest.fixture(params=sorted(DRIVERS))

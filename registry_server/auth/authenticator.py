@@ -85,7 +85,7 @@ class HeaderAuthenticator:
             raise self._challenges.unauthenticated(connection, "one Authorization header at most")
         field = shown[0].decode("latin-1")
         if field[:7].lower() == "bearer " and self._verifiers is not None:
-            return await self._of_token(connection, self._verifiers, field[7:].strip())
+            return await self._of_token(connection, self._verifiers, field[7:].strip(" "))
         return await self._of_password(connection, field)
 
     async def _of_token(self, connection: HTTPConnection, verifiers: Verifiers, text: str) -> Actor:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import jwt
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -136,7 +136,7 @@ class SigningKey:
         """Read a private key in PEM without a passphrase, or raise `KeyUnusable`."""
         try:
             private = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
             raise KeyUnusable("it is no PEM of a private key without a passphrase") from None
         public, fitting = _checked(private.public_key())
         # For mypy: the type of the public key has just been checked.
@@ -223,7 +223,7 @@ def parse_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Read the PEM certificates of a `rootcertbundle`; raise `KeyUnusable` if there is none."""
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise KeyUnusable("it holds no PEM certificate, or one that can't be read") from None
     if len(found) > _MOST_KEYS:
         raise KeyUnusable(f"it holds more than {_MOST_KEYS} certificates")
@@ -263,7 +263,7 @@ def _parse_jwk(jwk: dict[str, Any]) -> VerificationKey:
         raise KeyUnusable("a member of a key that should be text is not")
     try:
         key = _READERS[jwk["kty"]](public)
-    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm):
+    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm, InternalError):
         raise KeyUnusable("a key of the set can't be read") from None
     return VerificationKey.of(key, name, algorithm)
 
@@ -303,12 +303,16 @@ class Keyring:
         """
         if not self.roots:
             raise KeyUnusable("there is no certificate to verify a chain with")
-        leaf, *others = _parse_chain(chain)
         try:
+            leaf, *others = _parse_chain(chain)
             self._verifier(now).verify(leaf, others)
-        except (verification.VerificationError, ValueError):
+            return _certified(leaf)
+        except KeyUnusable:
+            raise
+        except Exception:
+            # Anybody may send one, and what is raised for odd ones is no list that ends: TypeError
+            # for a name of bits, for one.
             raise KeyUnusable("no certificate of ours vouches for the chain") from None
-        return _certified(leaf)
 
     def _verifier(self, now: float) -> verification.ClientVerifier:
         """Return what verifies a chain as for the web, but for what the leaf is to be used for."""
@@ -328,7 +332,7 @@ class Keyring:
 def _certified(certificate: x509.Certificate) -> VerificationKey:
     try:
         return VerificationKey.of(certificate.public_key())
-    except UnsupportedAlgorithm:
+    except (UnsupportedAlgorithm, InternalError):
         raise KeyUnusable("a certificate has a key of a type that is not known") from None
     except ValueError as error:
         raise KeyUnusable(f"a certificate has a key that can't be used: {error}") from None

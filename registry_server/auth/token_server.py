@@ -211,10 +211,11 @@ class TokenServer:
             raise _unusable("there are no tokens for that service here")
 
     async def _who(self, request: Request) -> Actor:
-        header = request.headers.get("authorization")
-        if header is None:
+        fields = request.headers.getlist("authorization")
+        if not fields:
             return NOBODY
-        shown = parse_basic(header)
+        # Of several a proxy may look at another one than we do.
+        shown = parse_basic(fields[0]) if len(fields) == 1 else None
         if shown is None:
             raise _unauthorized()
         return await self._login(request, *shown)

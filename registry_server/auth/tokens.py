@@ -122,7 +122,8 @@ def open_token(
 
     Nothing that it says is checked. Raises `TokenInvalid`.
     """
-    if len(text) > LONGEST or not text.isascii():
+    # Padding, which RFC 7515 (2) leaves out, would be a second way to write the same token.
+    if len(text) > LONGEST or not text.isascii() or "=" in text:
         raise TokenInvalid("it is too long, or no token")
     header = _header(text)
     if str(header.get("typ", "")).lower() not in types:

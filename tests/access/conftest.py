@@ -10,22 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import bcrypt
 import httpx
 import pytest
 
 from registry_server.config import Settings
+from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
 
 PASSWORDS = {
     name: f"the password of {name}" for name in ("reader", "writer", "other", "admin", "carol")
 }
-# As cheap as there is, and the same for the whole run.
-USERS = "".join(
-    f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
-    for name, password in PASSWORDS.items()
-)
+# The same for the whole run.
+USERS = users.lines(PASSWORDS)
 # Everybody known may do all at home, and `other` and `carol` nothing else that not everybody may.
 RULES: tuple[Mapping[str, object], ...] = (
     {"repositories": ["team/**"], "users": ["reader"], "actions": ["pull", "catalog"]},

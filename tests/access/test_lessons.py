@@ -6,15 +6,11 @@ Each is named by the advisory, or the change that mended it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import logging
 import re
 import time
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -23,19 +19,18 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from starlette.types import Message
 
-from registry_server.app import build
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
 from registry_server.auth.keys import VerificationKey, load_signing_key, to_jwk
 from registry_server.auth.robots import RobotStore
 from registry_server.auth.tokens import LEEWAY, LIFETIME, TokenIssuer
-from registry_server.config import Settings
 from storage.manifests import MANIFEST_LIMIT
 from tests.access.conftest import DELETABLE, PASSWORDS, USERS, Files, Guarded, basic, bearer
+from tests.support.app import lived
 from tests.support.documents import image_manifest
 from tests.support.drivers import AnyDriver
+from tests.support.secrets import Heard, keep, nothing_told, private_lines
 from tests.support.wire import OCI_INDEX, OCI_MANIFEST, sha256
 from tests.v2.pushes import ABSENT, CONFIG, DIGEST, LAYER, MANIFEST, refused
 
@@ -400,7 +395,7 @@ async def test_an_unknown_name_costs_a_whole_check(files: Files) -> None:
     users = HtpasswdUsers(await to_thread(watch_htpasswd, files.users), check=check)
     for name in ("writer", "nobody", "Writer", "writer ", "robot$ci", "robot", "é" * 400):
         asked.clear()
-        assert await users.verify(name, "not it") is None
+        assert await users.verify(name, "not the one") is None
         assert [hash[:7] for hash in asked] == [b"$2b$04$"], name
 
 
@@ -409,8 +404,8 @@ async def test_an_unknown_name_is_answered_as_a_wrong_password_is(guarded: Guard
     client = await guarded({})
 
     async def answers(name: str) -> list[tuple[object, ...]]:
-        shown = basic(name, "not it")
-        form = {"grant_type": "password", "username": name, "password": "not it"}
+        shown = basic(name, "not the one")
+        form = {"grant_type": "password", "username": name, "password": "not the one"}
         return [
             told(await client.get("/v2/", headers=shown)),
             told(await client.get("/v2/public/app/tags/list", headers=shown)),
@@ -501,7 +496,7 @@ async def test_a_body_without_an_end_is_not_read_to_it(guarded: Guarded) -> None
         return answer.status_code, body.taken
 
     assert await send("PUT", target, {}) == (401, 0)
-    assert await send("PUT", target, basic("writer", "not it")) == (401, 0)
+    assert await send("PUT", target, basic("writer", "not the one")) == (401, 0)
     assert await send("PUT", target, basic("reader")) == (403, 0)
     assert await send("POST", "/v2/team/app/blobs/uploads/", basic("reader")) == (403, 0)
     status, taken = await send("PUT", target, basic("writer"))
@@ -620,23 +615,9 @@ async def test_a_robot_that_is_made_anew_is_another(guarded: Guarded, files: Fil
         assert refused(await client.get(path, headers=bearer(had))) == refusal
 
 
-@asynccontextmanager
-async def lived(settings: Settings, driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a registry that has ended when the block has: every line is written."""
-    app = await to_thread(build, settings, driver)
-    inbox: asyncio.Queue[Message] = asyncio.Queue()
-    outbox: asyncio.Queue[Message] = asyncio.Queue()
-    life = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
-    await inbox.put({"type": "lifespan.startup"})
-    await outbox.get()
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
-        yield client
-    await inbox.put({"type": "lifespan.shutdown"})
-    await life
-
-
-WRONG, MISPLACED, PLAIN = "a wrong password", "a password for a name", "a password in plain text"
+WRONG, MISPLACED, PLAIN = map(
+    keep, ("a wrong password", "a password for a name", "a password in plain text")
+)
 
 
 async def use_everything(client: httpx.AsyncClient, robot: str) -> set[str]:
@@ -695,55 +676,36 @@ async def ask_in_the_wrong_place(client: httpx.AsyncClient, secret: str) -> None
     await client.get("/v2/", headers=[*basic("writer", secret).items(), *bearer(secret).items()])
 
 
-def written_forms(name: str, secret: str) -> set[str]:
-    """Return how a secret could be written: as it is, in a URL, and in a header."""
-    both = base64.b64encode(f"{name}:{secret}".encode()).decode()
-    return {secret, quote(secret), both}
-
-
-async def test_no_secret_is_in_any_line(
-    files: Files, driver: AnyDriver, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None:
     """8a99a3ed: no password, token or key of a robot, of the right ones or the wrong ones."""
-    caplog.set_level(logging.DEBUG)
-    robot = await to_thread(RobotStore(files.robots).create, "ci")
+    robot = keep(await to_thread(RobotStore(files.robots).create, "ci"))
     log = files.folder / "audit.log"
     more = {**DELETABLE, "log": {"level": "debug"}, "audit": {"enabled": True, "file": log}}
     settings = await to_thread(files.settings, more)
-    async with lived(settings, driver) as client:
-        tokens = await use_everything(client, robot)
-        await to_thread(files.users.write_text, f"{USERS}dora:{PLAIN}\n")
-        await to_thread(files.robots.write_text, json.dumps({"ci": robot}))
+    with Heard() as heard:
+        async with lived(settings, driver) as client:
+            tokens = await use_everything(client, robot)
+            await to_thread(files.users.write_text, f"{USERS}dora:{PLAIN}\n")
+            await to_thread(files.robots.write_text, json.dumps({"ci": robot}))
 
-        async def complained() -> bool:
-            await client.get("/v2/", headers=basic("robot$ci", robot))
-            await client.get("/v2/", headers=basic("writer", WRONG))
-            return caplog.text.count("can't be used") >= 2
+            async def complained() -> bool:
+                await client.get("/v2/", headers=basic("robot$ci", robot))
+                await client.get("/v2/", headers=basic("writer", WRONG))
+                return "\n".join(heard.lines).count("can't be used") >= 2
 
-        await eventually(complained)
-    ours = [each for each in caplog.records if not each.name.startswith(("httpx", "httpcore"))]
-    lines = [f"{each.getMessage()} {vars(each)}" for each in ours]
+            await eventually(complained)
     audited = await to_thread(log.read_text)
-    assert any("/v2/team/app/manifests/v1" in line for line in lines)
+    assert any("/v2/team/app/manifests/v1" in line for line in heard.lines)
     assert {"login", "push", "delete"} <= {
         json.loads(each)["action"] for each in audited.splitlines()
     }
-    secrets = {form for pair in PASSWORDS.items() for form in written_forms(*pair)}
-    for name in ("writer", "nobody", MISPLACED):
-        secrets |= written_forms(name, WRONG)
-    secrets |= {robot, MISPLACED, PLAIN, quote(MISPLACED)} | written_forms("robot$ci", robot)
-    secrets |= {part for each in tokens for part in (each, *each.split(".")[1:])}
-    secrets |= {line.partition(":")[2] for line in USERS.splitlines()}
-    secrets |= set((await to_thread(files.key.read_text)).splitlines()[1:-1])
-    whole = "\n".join((*lines, audited))
-    assert not [each for each in secrets if each in whole]
+    secrets = {part for each in tokens for part in each.split(".")[1:]}
+    secrets |= await to_thread(private_lines, files.root)
+    nothing_told("\n".join((*heard.lines, audited)), "a line", secrets)
 
 
-def test_the_helpers_find_what_they_look_for(tmp_path: Path) -> None:
-    """A secret that was written would be found, and answers that differ are told apart."""
-    assert basic("writer")["Authorization"].removeprefix("Basic ") in written_forms(
-        "writer", PASSWORDS["writer"]
-    )
+def test_answers_that_differ_are_told_apart() -> None:
+    """But for what is random in them."""
     first, second = (httpx.Response(404, headers={"x": each}) for each in (BLOB, "sha256:1"))
     assert told(first) != told(second)
     assert told(first) == told(httpx.Response(404, headers={"x": ABSENT}))

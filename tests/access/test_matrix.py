@@ -260,8 +260,8 @@ def credentials(files: Files) -> dict[str, dict[str, str]]:
         "managing token": bearer(managing(ours)),
         "expired token": bearer(signed(ours, Action, age=3600)),
         "forged token": bearer(signed(forger(), Action)),
-        "wrong password": basic("admin", "not it"),
-        "unknown name": basic("nobody", "not it"),
+        "wrong password": basic("admin", "not the one"),
+        "unknown name": basic("nobody", "not the one"),
     }
 
 

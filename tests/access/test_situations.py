@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
-import bcrypt
 import httpx
 import pytest
 from typer.testing import CliRunner, Result
@@ -31,8 +30,10 @@ from registry_server.guarded import robots_file
 from registry_server.limits import buckets, logins
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import basic, bearer
+from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.documents import image_manifest
+from tests.support.secrets import nothing_told
 from tests.support.wire import OCI_MANIFEST, sha256
 from tests.v2.pushes import CONFIG, LAYER, MANIFEST
 from tests.v2.test_access import MANUAL, settings_of, situations
@@ -40,8 +41,8 @@ from tests.v2.test_access import MANUAL, settings_of, situations
 PASSWORDS = {name: f"the password of {name}" for name in ("ann", "bob", "admin")}
 WRONG: Mapping[str, Mapping[str, str]] = {
     "anonymous": {},
-    "wrong": basic("ann", "not it"),
-    "unknown": basic("eve", "not it"),
+    "wrong": basic("ann", "not the one"),
+    "unknown": basic("eve", "not the one"),
 }
 
 NAMES = ("app", "team/app", "home/ann/x", "home/bob/x", "team/of/others", "home")
@@ -104,8 +105,7 @@ class Place:
     def prepare(self) -> None:
         """Write what the configuration needs, and make what callers show."""
         (self.folder / "root").mkdir()
-        lines = (f"{name}:{hashed(password)}\n" for name, password in PASSWORDS.items())
-        (self.folder / "users").write_text("".join(lines))
+        (self.folder / "users").write_text(users.lines(PASSWORDS))
         for name, password in PASSWORDS.items():
             self.callers[name] = basic(name, password)
         if self.settings.auth.token is None:
@@ -129,11 +129,6 @@ class Place:
             "token for pulling": Grants({APP: frozenset({Action.PULL})}),
         }.items():
             self.callers[name] = bearer(issuer.sign("ann", grants, "registry.example.com").text)
-
-
-def hashed(password: str) -> str:
-    """Hash a password as cheaply as can be."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
 
 
 async def put(client: httpx.AsyncClient, path: str, raw: bytes, shown: Headers) -> httpx.Response:
@@ -250,6 +245,7 @@ def run(arguments: list[str], said: str = "") -> Result:
     """Run a command, with `said` on its standard input."""
     done = CliRunner().invoke(app, arguments, input=said)
     assert done.exit_code == 0, done.output
+    nothing_told(done.stderr, arguments)
     return done
 
 
@@ -261,7 +257,7 @@ async def test_a_user_is_made_as_typed(tmp_path: Path) -> None:
     async with serve_in_process(settings, MemoryDriver()) as client:
         shown = basic("ann", "a new one")
         assert (await client.get("/v2/", headers=shown)).status_code == 200
-        assert (await client.get("/v2/", headers=basic("ann", "not it"))).status_code == 401
+        assert (await client.get("/v2/", headers=basic("ann", "not the one"))).status_code == 401
 
 
 async def test_a_robot_is_made_as_typed(tmp_path: Path) -> None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import httpx
 import pytest
-from starlette.types import Message
 
 from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.startup import StartupError, check_audit
 from storage.digest import Digest
+from tests.support import users
+from tests.support.app import lived
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
 
@@ -29,13 +27,12 @@ ANN, WRONG = ("ann", PASSWORD), ("ann", "wrong horse")
 
 
 def _settings(folder: Path) -> Settings:
-    users = folder / "htpasswd"
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    users.write_text(f"ann:{hashed}\n")
+    file = folder / "htpasswd"
+    file.write_text(users.lines({"ann": PASSWORD}))
     return Settings.model_validate(
         {
             "storage": {"filesystem": {"rootdirectory": folder}},
-            "auth": {"htpasswd": {"realm": "example", "path": users}},
+            "auth": {"htpasswd": {"realm": "example", "path": file}},
             "access": {
                 "rules": [
                     {"repositories": ["team/**"], "users": ["ann"], "actions": ["pull", "push"]}
@@ -51,30 +48,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@asynccontextmanager
-async def _served(settings: Settings, driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a registry whose audit log is whole when the block has ended."""
-    app = await asyncio.to_thread(build, settings, driver)
-    inbox: asyncio.Queue[Message] = asyncio.Queue()
-    outbox: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "state": {}}
-    life = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
-    await inbox.put({"type": "lifespan.startup"})
-    await outbox.get()
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://registry"
-    ) as client:
-        yield client
-    await inbox.put({"type": "lifespan.shutdown"})
-    await life
-
-
 async def test_who_did_what_by_which_rule_and_who_might_not(
     tmp_path: Path, driver: AnyDriver
 ) -> None:
     """A login, a push, and two refusals are a line each; no line has a password or a token."""
     settings = await asyncio.to_thread(_settings, tmp_path)
-    async with _served(settings, driver) as client:
+    async with lived(settings, driver) as client:
         token = await _token(client, "repository:team/app:pull,push")
         bearer = {"Authorization": f"Bearer {token}"}
         uploads, other = "/registry/v2/team/app/blobs/uploads/", "/registry/v2/other/manifests/v1"
@@ -113,7 +92,7 @@ async def _token(client: httpx.AsyncClient, scope: str) -> str:
 async def test_a_token_that_is_not_good_for_it_is_named(tmp_path: Path, driver: AnyDriver) -> None:
     """The rules would allow it, so they are not what refused it."""
     settings = await asyncio.to_thread(_settings, tmp_path)
-    async with _served(settings, driver) as client:
+    async with lived(settings, driver) as client:
         token = await _token(client, "repository:team/app:pull")
         answer = await client.post(
             "/registry/v2/team/app/blobs/uploads/", headers={"Authorization": f"Bearer {token}"}

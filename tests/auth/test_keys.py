@@ -205,6 +205,30 @@ def test_a_bundle_without_a_certificate_is_refused(content: bytes) -> None:
         parse_certificates(content)
 
 
+def test_a_certificate_of_no_known_version_is_refused(tmp_path: Path) -> None:
+    """Whatever is in a bundle, it is a line for the operator and no traceback."""
+    pem = certificate(tmp_path).read_text().splitlines()
+    der = bytearray(base64.b64decode("".join(pem[1:-1])))
+    der[der.index(b"\xa0\x03\x02\x01\x02") + 4] = 10  # RFC 5280, 4.1.2.1: version 3 is written 2
+    odd = base64.encodebytes(der).decode()
+    with pytest.raises(KeyUnusable, match="no PEM certificate"):
+        parse_certificates(f"{pem[0]}\n{odd}{pem[-1]}\n".encode())
+
+
+# Of Ed448, and one that is no point of it; fuzzing found that no ValueError says so.
+_NO_KEY = """-----BEGIN PRIVATE KEY-----
+MEcCAQAwBQYDK2VwBDsEOanM92XO3qCPTfuU0fUcq3PYCE6vV+7FwitC2AqSnvPR
+E3d8SXWvg+CM6WB2lMSwjmWItRz0tucJQQ==
+-----END PRIVATE KEY-----
+"""
+
+
+def test_a_key_that_no_library_foresaw_is_refused() -> None:
+    """As one of another type is: a line for the operator, and no traceback."""
+    with pytest.raises(KeyUnusable, match="no PEM of a private key"):
+        SigningKey.parse(_NO_KEY.encode())
+
+
 def test_a_set_leaves_out_what_verifies_nothing() -> None:
     """Shared secrets, keys for encryption and unknown types are left out."""
     good = to_jwk(VerificationKey.of(GOOD["ES256"].public_key()).key)

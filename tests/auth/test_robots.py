@@ -31,6 +31,7 @@ from registry_server.auth.robots import (
     robots_file,
 )
 from registry_server.commands.robots import robots as commands
+from tests.support.secrets import nothing_told
 from tests.support.servers import PROJECT
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -332,6 +333,8 @@ def command(root: Path, *arguments: str, code: int = 0) -> Result:
     done = CliRunner().invoke(commands, [*arguments, "--root", str(root)])
     assert done.exit_code == code, done.output
     assert "Traceback" not in done.output
+    # The key alone is printed, once, where a script takes it from.
+    nothing_told(done.stderr if arguments[0] == "create" else done.output, arguments)
     return done
 
 

@@ -584,3 +584,26 @@ def test_a_certificate_of_no_known_version_is_refused(keys: Keyring) -> None:
     der[at] = 5
     shown = {"x5c": [base64.b64encode(der).decode()]}
     refused(jwt.encode(claims(), LEAF.private, "ES256", shown), verifier(keys))
+
+
+# A certificate with a title of bits, which X.500 does not have; fuzzing found it.
+_TITLE_OF_BITS = (
+    "MIIBGjCBwqADAgECAgEFMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMMAmNhMB4XDTYwMDEwMTAwMDAwMFoXDTQwMDEw"
+    "MTAwMDAwMFowDTELMAkGA1UEDAMCY2EwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARcQGrEpWbAPJdXA/56WmHh"
+    "lrWPYub/2bscvELmAeTj9PkWVpyNHi57GCFM2hXe/iyjaoOIm+hMfYCqFF7ozz6FoxMwETAPBgNVHRMBAf8EBTAD"
+    "AQH/MAoGCG6GSM49BAMCA0cAMEQCIB8Mwm3QFT8dK0/1vBjgzPHTs2tO/5Ktxienkann0XjEAiJQLTI1NiKs9UlM"
+    "G8CCQVD/zr1cIpb85WvI1VQ/rm8tiw=="
+)
+
+
+@pytest.mark.parametrize("keys", [ROOTED, Keyring.of([KEY.public])], ids=["with roots", "without"])
+def test_a_certificate_that_no_library_foresaw_is_refused(keys: Keyring) -> None:
+    """Whatever is raised while a chain is verified, who sent it learns that it is not trusted."""
+    shown = {"x5c": [_TITLE_OF_BITS]}
+    refused(jwt.encode(claims(), LEAF.private, "ES256", shown), verifier(keys))
+
+
+@pytest.mark.parametrize("end", ["=", "==", " ", "\n", "."])
+def test_a_token_has_one_writing(end: str) -> None:
+    """Padding, which RFC 7515 leaves out, is refused as all else is that stands behind it."""
+    refused(signed() + end)

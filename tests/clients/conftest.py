@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fixtures import client_folder, containerd, containers, docker
+from tests.support.guarded import guarded_config
 from tests.support.servers import DistributionServer, LiveServer, RegistryServer
 
 __all__ = ["client_folder", "containerd", "containers", "docker"]
@@ -27,6 +28,18 @@ def server(client_folder: Path) -> Iterator[LiveServer]:
     folder = client_folder / "registry"
     peer = os.environ.get(PEER_VARIABLE) == "1"
     with DistributionServer(folder) if peer else RegistryServer(folder, workers=2) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def guarded(client_folder: Path) -> Iterator[RegistryServer]:
+    """Give a server with users and rules that tests share: ann owns all, others their homes.
+
+    Everybody may pull what is public.
+    """
+    folder = client_folder / "guarded"
+    folder.mkdir()
+    with RegistryServer(folder / "server", config=guarded_config(folder), workers=2) as live:
         yield live
 
 

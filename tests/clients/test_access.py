@@ -1,75 +1,28 @@
-"""Real clients log in, push, and are refused with a reason that their users can read."""
+"""Real clients log in, push, and are refused with a reason that their users can read.
+
+Docker is in `test_access_docker`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import oras.client
 import pytest
 
-from tests.clients.test_docker_engine import load, pull_afresh, two_layers
+from tests.clients.test_containerd import PULL, image_tar
+from tests.support.containerd import Containerd
 from tests.support.containers import ContainersTools
-from tests.support.engine import DockerEngine
-from tests.support.guarded import ANN, BOB, guarded_config
-from tests.support.images import LoadableImage, docker_archive, oci_layout
+from tests.support.guarded import ANN, BOB, CAROL, WRONG
+from tests.support.images import oci_layout
 from tests.support.layers import write_tar
 from tests.support.servers import RegistryServer
 
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[RegistryServer]:
-    """Serve with two users and rules: ann owns all, bob his home, everybody may pull public/."""
-    with RegistryServer(tmp_path / "server", config=guarded_config(tmp_path), workers=2) as server:
-        yield server
-
-
-def test_docker_logs_in_pushes_and_logs_out(
-    docker: DockerEngine, guarded: RegistryServer, tmp_path: Path
-) -> None:
-    """A push needs a login, a pull of what is public none; a wrong password is told so."""
-    own, public = f"{guarded.address}/team/app:v1", f"{guarded.address}/public/app:v1"
-    loaded = load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "access"), [own, public]))
-    with pytest.raises(AssertionError, match="denied"):
-        docker("push", own)
-    with pytest.raises(AssertionError, match="unauthorized"):
-        docker("login", guarded.address, "--username=ann", "--password=wrong")
-    assert "Login Succeeded" in docker(
-        "login", guarded.address, "--username=ann", f"--password={ANN}"
-    )
-    docker("push", own)
-    docker("push", public)
-    pull_afresh(docker, own, own, public)
-    assert docker.image_id(own) == loaded
-    docker("logout", guarded.address)
-    docker("rmi", own)
-    with pytest.raises(AssertionError, match="access denied"):
-        docker("pull", own)
-    docker("pull", public)
-    assert docker.image_id(public) == loaded
-    docker("rmi", public)
-    assert ANN not in guarded.log
-
-
-def test_docker_is_told_that_a_tag_may_not_be_moved(
-    docker: DockerEngine, guarded: RegistryServer, tmp_path: Path
-) -> None:
-    """Without `overwrite` a tag is set once, and the terminal says so the second time."""
-    tag = f"{guarded.address}/home/bob/app:v1"
-    docker("login", guarded.address, "--username=bob", f"--password={BOB}")
-    load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "first"), [tag]))
-    docker("push", tag)
-    docker("push", tag)
-    docker("rmi", tag)
-    load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "second"), [tag]))
-    with pytest.raises(AssertionError, match="the tag v1 exists and may not be moved"):
-        docker("push", tag)
-    docker("logout", guarded.address)
-    docker("rmi", tag)
+PLAIN = "--tls-verify=false"
 
 
 def test_skopeo_shows_a_password_with_each_command(
@@ -77,71 +30,166 @@ def test_skopeo_shows_a_password_with_each_command(
 ) -> None:
     """It gets tokens for it, and is refused by name where the rules refuse."""
     oci_layout(tmp_path / "layout", "v1")
-    source = f"oci:{tmp_path}/layout:v1"
-    insecure = ("--dest-tls-verify=false", f"--dest-creds=bob:{BOB}")
-    own, other = (f"docker://{guarded.address}/{name}:v1" for name in ("home/bob/x", "home/ann/x"))
-    containers.skopeo("copy", *insecure, source, own)
-    with pytest.raises(AssertionError, match="home/ann/x: 403"):
-        containers.skopeo("copy", *insecure, source, other)
-    read = ("--tls-verify=false", f"--creds=bob:{BOB}")
-    assert "sha256:" in containers.skopeo("inspect", *read, own)
-
-
-def test_podman_logs_in(containers: ContainersTools, guarded: RegistryServer) -> None:
-    """A right password is taken and a wrong one is not."""
-    where = ("--tls-verify=false", "--username=ann", guarded.address)
-    assert "Login Succeeded" in containers.podman("login", f"--password={ANN}", *where)
+    copy = ("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:v1")
+    own, other = (
+        f"docker://{guarded.address}/{name}:v1" for name in ("home/carol/x", "home/ann/x")
+    )
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.skopeo(*copy, own)
     with pytest.raises(AssertionError, match="invalid username/password"):
-        containers.podman("login", "--password=wrong", *where)
+        containers.skopeo(*copy, f"--dest-creds=carol:{WRONG}", own)
+    containers.skopeo(*copy, f"--dest-creds=carol:{CAROL}", own)
+    with pytest.raises(AssertionError, match="home/ann/x: 403"):
+        containers.skopeo(*copy, f"--dest-creds=carol:{CAROL}", other)
+    assert "sha256:" in containers.skopeo("inspect", PLAIN, f"--creds=carol:{CAROL}", own)
+
+
+def imported(containers: ContainersTools, folder: Path, *references: str) -> str:
+    """Import an image under several names; return its ID."""
+    layer = write_tar(folder / "root.tar", {"hello": folder.name.encode() * 99})
+    first, *others = references
+    containers.podman("import", str(layer), first)
+    for other in others:
+        containers.podman("tag", first, other)
+    return containers.podman("images", "--no-trunc", "--quiet", first).splitlines()[0]
+
+
+def test_podman_logs_in_pushes_and_logs_out(
+    containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    """A right password is taken, and the rest refused in words: a wrong one, and another's home."""
+    own, other = (f"{guarded.address}/home/{name}/podman:v1" for name in ("carol", "ann"))
+    made = imported(containers, tmp_path, own, other)
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.podman("push", PLAIN, own)
+    login = ("login", PLAIN, "--username=carol", guarded.address)
+    with pytest.raises(AssertionError, match="invalid username/password"):
+        containers.podman(*login, f"--password={WRONG}")
+    assert "Login Succeeded" in containers.podman(*login, f"--password={CAROL}")
+    containers.podman("push", PLAIN, own)
+    with pytest.raises(AssertionError, match="home/ann/podman: 403"):
+        containers.podman("push", PLAIN, other)
+    containers.podman("rmi", own, other)
+    assert f"sha256:{containers.podman('pull', PLAIN, '--quiet', own)}" == made
+    containers.podman("rmi", own)
     containers.podman("logout", guarded.address)
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.podman("pull", PLAIN, own)
+
+
+def test_podman_pulls_what_is_public_without_a_login(
+    containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    """And pushes there with a password that is given for the one command."""
+    public = f"{guarded.address}/public/podman:v1"
+    made = imported(containers, tmp_path, public)
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.podman("push", PLAIN, public)
+    containers.podman("push", PLAIN, f"--creds=ann:{ANN}", public)
+    containers.podman("rmi", public)
+    assert f"sha256:{containers.podman('pull', PLAIN, '--quiet', public)}" == made
+    containers.podman("rmi", public)
+
+
+def test_buildah_logs_in_pushes_and_logs_out(
+    containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    """As podman, with which it shares the logins."""
+    tag = f"{guarded.address}/home/bob/buildah:v1"
+    made = imported(containers, tmp_path, tag)
+    login, where = ("login", PLAIN, "--username=bob"), guarded.address
+    with pytest.raises(AssertionError, match="invalid username/password"):
+        containers.buildah(*login, f"--password={WRONG}", where)
+    assert "Login Succeeded" in containers.buildah(*login, f"--password={BOB}", where)
+    containers.buildah("push", PLAIN, tag)
+    containers.buildah("rmi", tag)
+    containers.buildah("pull", PLAIN, tag)
+    assert containers.buildah("images", "--no-trunc", "--quiet", tag) == made
+    containers.buildah("logout", guarded.address)
+    with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
+        containers.buildah("push", PLAIN, tag)
+    containers.buildah("rmi", tag)
+
+
+def test_containerd_shows_a_password_with_each_command(
+    containerd: Containerd, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    """It pushes and pulls what the rules allow, and says what was refused, and by which status."""
+    own, other = (f"{guarded.address}/home/{name}/containerd:v1" for name in ("carol", "ann"))
+    path, digest, _ = image_tar(tmp_path, own, "amd64")
+    containerd("images", "import", "--no-unpack", path)
+    containerd("images", "tag", own, other)
+    push = ("images", "push", "--plain-http")
+    as_carol = ("--user", f"carol:{CAROL}")
+    with pytest.raises(AssertionError, match="authorization failed"):
+        containerd(*push, own)
+    with pytest.raises(AssertionError, match=r"failed to authorize: .* 401 Unauthorized"):
+        containerd(*push, "--user", f"carol:{WRONG}", own)
+    containerd(*push, *as_carol, own)
+    with pytest.raises(AssertionError, match="unexpected status: 403 Forbidden"):
+        containerd(*push, *as_carol, other)
+    containerd("images", "remove", "--sync", own, other)
+    with pytest.raises(AssertionError, match=r"pull access denied, .* may require authorization"):
+        containerd(*PULL, own)
+    with pytest.raises(AssertionError, match=r"failed to authorize: .* 401 Unauthorized"):
+        containerd(*PULL, "--user", f"carol:{WRONG}", own)
+    containerd(*PULL, *as_carol, own)
+    assert digest in containerd("images", "list", f"name=={own}")
+    containerd("images", "remove", "--sync", own)
+
+
+def test_containerd_pulls_what_is_public_without_a_password(
+    containerd: Containerd, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    """As a node of a cluster does for which nobody has made a secret."""
+    public = f"{guarded.address}/public/containerd:v1"
+    path, digest, _ = image_tar(tmp_path, public, "amd64")
+    containerd("images", "import", "--no-unpack", path)
+    containerd("images", "push", "--plain-http", "--user", f"ann:{ANN}", public)
+    containerd("images", "remove", "--sync", public)
+    containerd(*PULL, public)
+    assert digest in containerd("images", "list", f"name=={public}")
+    containerd("images", "remove", "--sync", public)
+
+
+@pytest.fixture
+def oras_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in a folder with a file to push, where oras keeps its logins as well."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "file").write_text("an artifact")
+    return tmp_path
+
+
+def test_oras_shows_a_password_directly(guarded: RegistryServer, oras_folder: Path) -> None:
+    """Its Python client takes one token for all it does, so it pushes by the password itself."""
+
+    def login(password: str, backend: str) -> oras.client.OrasClient:
+        client = oras.client.OrasClient(insecure=True, auth_backend=backend)
+        client.login(username="carol", password=password, hostname=guarded.address)
+        return client
+
+    own, other = (f"{guarded.address}/home/{name}/oras:v1" for name in ("carol", "ann"))
+    client = login(CAROL, "basic")
+    client.push(target=own, files=["file"])
+    with pytest.raises(ValueError, match="carol may not pull, push home/ann/oras"):
+        client.push(target=other, files=["file"])
+    with pytest.raises(ValueError, match="these credentials do not hold"):
+        login(WRONG, "basic").push(target=own, files=["file"])
+    for backend in ("basic", "token"):
+        (pulled,) = login(CAROL, backend).pull(target=own, outdir=str(oras_folder / backend))
+        assert Path(pulled).read_text() == "an artifact"
 
 
 def test_curl_shows_a_password_directly(guarded: RegistryServer) -> None:
     """Basic works beside tokens, for scripts."""
 
     def curl(*options: str) -> dict[str, object]:
-        command = ["curl", "-sS", *options, f"{guarded.url}/v2/_catalog"]
+        command = ["curl", "-sS", *options, f"{guarded.url}/v2/public/none/tags/list"]
         answer: dict[str, object] = json.loads(subprocess.check_output(command))
         return answer
 
-    assert curl("--user", f"ann:{ANN}") == {"repositories": []}
-    for options in ((), ("--user", "ann:wrong")):
-        assert "UNAUTHORIZED" in str(curl(*options))
-
-
-@pytest.fixture
-def limited(tmp_path: Path) -> Iterator[RegistryServer]:
-    """Serve repositories of 200 kB each."""
-    limits = {"repositories": [{"repositories": ["**"], "bytes": "200kB"}]}
-    config = json.dumps({"version": "0.1", "limits": limits})
-    with RegistryServer(tmp_path / "server", config=config, workers=2) as server:
-        yield server
-
-
-def test_docker_is_told_that_a_repository_is_full(
-    docker: DockerEngine, limited: RegistryServer, tmp_path: Path
-) -> None:
-    """In words that say how full; what fits is pushed, and once more under another tag."""
-    small, other = (f"{limited.address}/team/app:{tag}" for tag in ("small", "other"))
-    large = f"{limited.address}/team/app:large"
-    load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "small"), [small, other]))
-    docker("push", small)
-    noise = write_tar(tmp_path / "noise.tar", {"noise": os.urandom(300_000)})
-    load(docker, tmp_path, LoadableImage([noise], [large]))
-    with pytest.raises(AssertionError, match="denied: repository team/app may hold 200 kB and"):
-        docker("push", large)
-    docker("push", other)
-    assert docker("push", small).count("Layer already exists") == 2
-    pull_afresh(docker, small, small, other)
-    docker("rmi", small, large)
-
-
-def test_skopeo_is_told_that_a_repository_is_full(
-    containers: ContainersTools, limited: RegistryServer, tmp_path: Path
-) -> None:
-    """It prints the registry's words, too."""
-    layer = write_tar(tmp_path / "noise.tar", {"noise": os.urandom(300_000)})
-    archive = docker_archive(tmp_path / "archive.tar", LoadableImage([layer], ["a/b:c"]))
-    target = f"docker://{limited.address}/team/app:large"
-    with pytest.raises(AssertionError, match="repository team/app may hold 200 kB and holds"):
-        containers.skopeo("copy", "--dest-tls-verify=false", f"docker-archive:{archive}", target)
+    for name, password in (("ann", ANN), ("carol", CAROL)):
+        assert "NAME_UNKNOWN" in str(curl("--user", f"{name}:{password}"))
+        assert "UNAUTHORIZED" in str(curl("--user", f"{name}:{WRONG}"))
+    assert "NAME_UNKNOWN" in str(curl())

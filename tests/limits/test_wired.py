@@ -4,58 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import httpx
 import pytest
 from pydantic import ValidationError
-from starlette.types import Message
 
-from registry_server.app import build
 from registry_server.config import Settings
+from tests.support import users
+from tests.support.app import lived
 from tests.support.drivers import AnyDriver
 
+CLIENT = "192.0.2.7"
 PASSWORD = "correct horse"
 ANN, WRONG = ("ann", PASSWORD), ("ann", "wrong horse")
 FORM = {"grant_type": "password", "service": "registry", "client_id": "a", "username": "ann"}
 
 
 def _settings(folder: Path, **sections: Any) -> Settings:
-    users = folder / "htpasswd"
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    users.write_text(f"ann:{hashed}\n")
+    file = folder / "htpasswd"
+    file.write_text(users.lines({"ann": PASSWORD}))
     everybody = {"anonymous": True, "actions": ["*"]}
     return Settings.model_validate(
         {
             "storage": {"filesystem": {"rootdirectory": folder}},
-            "auth": {"htpasswd": {"realm": "example", "path": users}},
+            "auth": {"htpasswd": {"realm": "example", "path": file}},
             "access": {"rules": [everybody]},
             "limits": {"logins": {"failures": 3}},
             **sections,
         }
     )
-
-
-@asynccontextmanager
-async def served(
-    settings: Settings, driver: AnyDriver, address: str = "192.0.2.7"
-) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a registry whose audit log is whole when the block has ended."""
-    app = await asyncio.to_thread(build, settings, driver)
-    inbox: asyncio.Queue[Message] = asyncio.Queue()
-    outbox: asyncio.Queue[Message] = asyncio.Queue()
-    life = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
-    await inbox.put({"type": "lifespan.startup"})
-    await outbox.get()
-    transport = httpx.ASGITransport(app=app, client=(address, 1234))
-    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
-        yield client
-    await inbox.put({"type": "lifespan.shutdown"})
-    await life
 
 
 def _is_refusal(answer: httpx.Response, most: int = 300) -> bool:
@@ -69,12 +49,12 @@ async def test_wrong_passwords_count_wherever_they_are_shown(
 ) -> None:
     """In a header, or in either form of asking for a token; right ones are refused as well then."""
     settings = await asyncio.to_thread(_settings, tmp_path)
-    async with served(settings, driver) as client:
+    async with lived(settings, driver, CLIENT) as client:
         right = await client.post("/auth/token", data=FORM | {"password": PASSWORD})
         token = right.json()["access_token"]
         assert (await client.get("/v2/", auth=WRONG)).status_code == 401
         assert (await client.get("/auth/token", auth=WRONG)).status_code == 401
-        wrong = await client.post("/auth/token", data=FORM | {"password": "wrong"})
+        wrong = await client.post("/auth/token", data=FORM | {"password": WRONG[1]})
         assert wrong.status_code == 401
         assert _is_refusal(await client.get("/v2/", auth=ANN))
         assert _is_refusal(await client.get("/auth/token", auth=ANN))
@@ -89,7 +69,7 @@ async def test_wrong_passwords_count_wherever_they_are_shown(
 async def test_only_passwords_count(driver: AnyDriver, tmp_path: Path) -> None:
     """Neither tokens that do not hold, nor what can't be read, nor nothing."""
     settings = await asyncio.to_thread(_settings, tmp_path)
-    async with served(settings, driver) as client:
+    async with lived(settings, driver, CLIENT) as client:
         for field in ("Bearer wrong", "Basic !", "Basic", "Digest x", ""):
             for _ in range(4):
                 answer = await client.get("/v2/", headers={"Authorization": field})
@@ -104,7 +84,7 @@ async def test_only_passwords_count(driver: AnyDriver, tmp_path: Path) -> None:
 async def test_users_without_rules_are_limited_too(driver: AnyDriver, tmp_path: Path) -> None:
     """As in registry:2's way of having users."""
     settings = await asyncio.to_thread(_settings, tmp_path, access={})
-    async with served(settings, driver) as client:
+    async with lived(settings, driver, CLIENT) as client:
         assert [(await client.get("/v2/", auth=WRONG)).status_code for _ in range(3)] == [401] * 3
         assert _is_refusal(await client.get("/v2/", auth=ANN))
 
@@ -115,7 +95,7 @@ async def test_behind_a_trusted_proxy_clients_are_told_from_each_other(
 ) -> None:
     """Behind any other they are one."""
     settings = await asyncio.to_thread(_settings, tmp_path, http={"trustedproxies": trusted})
-    async with served(settings, driver, "10.0.0.1") as client:
+    async with lived(settings, driver, "10.0.0.1") as client:
         for _ in range(3):
             headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.7"}
             await client.get("/v2/", auth=WRONG, headers=headers)
@@ -136,7 +116,7 @@ async def test_what_a_limit_refuses_is_a_line_of_the_audit_log(
     }
     settings = await asyncio.to_thread(_settings, tmp_path, **sections)
     headers = {"X-Forwarded-For": "192.0.2.7"}
-    async with served(settings, driver, "10.0.0.1") as client:
+    async with lived(settings, driver, "10.0.0.1") as client:
         assert [(await client.get("/here/", headers=headers)).status_code for _ in range(3)] == [
             200
         ] * 3
@@ -152,7 +132,7 @@ async def test_what_a_limit_refuses_is_a_line_of_the_audit_log(
 async def test_by_default_nobody_is_limited(driver: AnyDriver, tmp_path: Path) -> None:
     """Behind a proxy that is not named all clients are one, and a guesser would lock all out."""
     settings = await asyncio.to_thread(_settings, tmp_path, limits={})
-    async with served(settings, driver) as client:
+    async with lived(settings, driver, CLIENT) as client:
         assert {(await client.get("/v2/_catalog")).status_code for _ in range(300)} == {200}
         tries = [(await client.get("/v2/", auth=WRONG)).status_code for _ in range(25)]
         assert tries == [401] * 25

@@ -17,6 +17,7 @@ import psutil
 from tests.live.transfers import until
 from tests.support.machine import Machine
 from tests.support.processes import family, kill_all
+from tests.support.secrets import nothing_told
 from tests.support.servers import PROJECT
 
 COMMAND = [sys.executable, "-m", "registry_server"]
@@ -31,8 +32,8 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def run(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself, in `folder`."""
-    return subprocess.run(
+    """Run a command that ends by itself, in `folder`; fail if it prints a secret unasked."""
+    done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
         env=environment(env),
@@ -42,6 +43,9 @@ def run(
         timeout=50,
         check=False,
     )
+    is_asked = list(arguments[:2]) == ["robots", "create"]
+    nothing_told(done.stderr if is_asked else done.stdout + done.stderr, arguments)
+    return done
 
 
 @dataclass(frozen=True, slots=True)

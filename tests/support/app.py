@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+from starlette.types import ASGIApp, Message
 
 from registry_server.app import build
 from registry_server.config import Settings
 from storage.drivers.base import Driver
+from tests.support.secrets import Witnessed
+
+ADDRESS = "127.0.0.1"
 
 
 @asynccontextmanager
@@ -18,6 +22,30 @@ async def serve_in_process(settings: Settings, driver: Driver) -> AsyncIterator[
     """Give a client of the application; what it does not turn into an answer is raised here."""
     # In a thread, as files of users, rules and keys are read.
     app = await asyncio.to_thread(build, settings, driver)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+    async with _client(app, ADDRESS) as client:
         yield client
+
+
+@asynccontextmanager
+async def lived(
+    settings: Settings, driver: Driver, address: str = ADDRESS
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Do as `serve_in_process`, from an address, with an application that starts and ends.
+
+    When the block has ended every line of the audit log is written.
+    """
+    app = await asyncio.to_thread(build, settings, driver)
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    life = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    async with _client(app, address) as client:
+        yield client
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+
+def _client(app: ASGIApp, address: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=Witnessed(app), client=(address, 1234))
+    return httpx.AsyncClient(transport=transport, base_url="http://registry")

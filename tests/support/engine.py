@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,8 @@ class DockerEngine:
         self._daemon = require_tool("dockerd")
         self._client = require_tool("docker")
         self._folder = folder
-        (folder / "client").mkdir(parents=True)
+        self._config = folder / "client"
+        self._config.mkdir(parents=True)
         settings = {"deprecated-key-path": f"{folder}/key.json"}
         (folder / "daemon.json").write_text(json.dumps(settings))
         # One started by dockerd itself would write outside the folder, to /opt/containerd.
@@ -40,6 +42,12 @@ class DockerEngine:
     def __call__(self, *arguments: str, timeout: float = 120) -> str:
         """Run `docker ARGUMENTS` and return its output without surrounding space."""
         return run([self._client, *arguments], env=self._environment(), timeout=timeout).strip()
+
+    def configured(self, folder: Path) -> Self:
+        """Return the same engine for somebody whose client keeps its logins in `folder`."""
+        other = copy.copy(self)
+        other._config = folder
+        return other
 
     def image_id(self, reference: str) -> str:
         """Return the sha256 of the image's configuration."""
@@ -64,7 +72,7 @@ class DockerEngine:
     def _environment(self) -> dict[str, str]:
         return {
             "DOCKER_HOST": f"unix://{self._folder}/sock",
-            "DOCKER_CONFIG": str(self._folder / "client"),
+            "DOCKER_CONFIG": str(self._config),
             # BuildKit would ask for the network; the classic builder is enough for FROM scratch.
             "DOCKER_BUILDKIT": "0",
         }

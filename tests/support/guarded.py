@@ -6,32 +6,40 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import bcrypt
+from tests.support import users
+from tests.support.secrets import keep
 
-ANN, BOB = "ann's password", "bob's password"
+# The last one has what a configuration file, a header and a form have to quote, each in its way.
+PASSWORDS = {
+    "ann": "ann's password",
+    "bob": "bob's password",
+    "carol": "carol:s paß&w%rd+=☃",
+}
+ANN, BOB, CAROL = PASSWORDS.values()
+WRONG = keep("nobody's password")
 RULES = [
     {"users": ["ann"], "actions": ["*"]},
     {"repositories": ["public/**"], "anonymous": True, "actions": ["pull"]},
     {"repositories": ["public/**"], "users": ["ann"], "actions": ["pull", "push"]},
     {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["pull", "push"]},
+    {"repositories": ["team/**"], "users": ["robot:ci"], "actions": ["pull"]},
 ]
 
 
 def guarded_config(folder: Path, http: Mapping[str, object] | None = None) -> str:
-    """Return a configuration: ann owns all, bob his home, everybody may pull what is public.
+    """Return a configuration: ann owns all, others a home, everybody may pull what is public.
 
-    The file of users is written to `folder`. Hashes are as cheap as there are.
+    A robot `ci`, if one is made, may pull from the team. The file of users is written to `folder`.
+    Hashes are as cheap as there are.
     """
-    users = folder / "users"
-    users.write_bytes(_entry("ann", ANN) + _entry("bob", BOB))
+    file = folder / "users"
+    file.write_text(users.lines(PASSWORDS))
     settings = {
         "version": "0.1",
-        "auth": {"htpasswd": {"realm": "tests", "path": str(users)}},
+        "auth": {"htpasswd": {"realm": "tests", "path": str(file)}},
         "access": {"rules": RULES},
         "http": dict(http or {}),
+        # The more is logged, the more could tell a secret.
+        "log": {"level": "debug"},
     }
     return json.dumps(settings)
-
-
-def _entry(name: str, password: str) -> bytes:
-    return name.encode() + b":" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)) + b"\n"

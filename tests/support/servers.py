@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 import psutil
 
 from tests.support.processes import family, free_port, kill_all
+from tests.support.secrets import nothing_told, private_lines
 from tests.support.tools import require_tool, run
 from tests.support.tree import LAYOUT
 from tests.support.wire import Wire
@@ -105,12 +106,14 @@ class LiveServer(ABC):
         assert code in self.clean_exits, f"exit code {code}\n{self.log[-4000:]}"
         assert not survivors, f"left behind: {survivors}\n{self.log[-4000:]}"
         assert "Traceback" not in self.log, self.log[-8000:]
+        self._told_nothing()
 
     def kill(self) -> None:
         """End the process and its workers with SIGKILL, as a power cut would."""
         process, members = self._release()
         kill_all(members)
         process.wait(STOP_SECONDS)
+        self._told_nothing()
 
     def restart(self) -> None:
         """Stop cleanly and start again on the same root and port."""
@@ -167,6 +170,9 @@ class LiveServer(ABC):
             time.sleep(0.02)
         self.kill()
         raise AssertionError(f"{self.command()} does not answer\n{self.log[-4000:]}")
+
+    def _told_nothing(self) -> None:
+        nothing_told(self.log, self._log_path.name, private_lines(self.root / "access"))
 
     def _release(self) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
         process = self._process

@@ -14,6 +14,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.support.secrets import nothing_told
+
 REQUIRE_VARIABLE = "REGISTRY_TESTS_REQUIRE_CLIENTS"
 _SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
@@ -50,7 +52,7 @@ def run(
     """Run a program without input and return what it printed on standard output.
 
     `env` is added to the environment; `timeout` is in seconds. Fails, with all that was
-    printed, when the exit code is not `status`.
+    printed, when the exit code is not `status`, and when it prints a secret.
     """
     done = subprocess.run(
         command,
@@ -63,6 +65,7 @@ def run(
     )
     report = f"{command} exited {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == status, report
+    nothing_told(done.stdout + done.stderr, command[0])
     return done.stdout
 
 

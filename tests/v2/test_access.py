@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeAlias
 
-import bcrypt
 import httpx
 import pytest
 
@@ -22,6 +21,7 @@ from registry_server.auth.tokens import TokenIssuer
 from registry_server.config import Settings, load
 from registry_server.guarded import robots_file
 from storage.drivers.filesystem import FilesystemDriver
+from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.documents import config_for, image_manifest
 from tests.support.wire import OCI_MANIFEST, sha256
@@ -52,11 +52,7 @@ def settings_of(text: str, folder: Path) -> Settings:
 async def situation(tmp_path: Path) -> AsyncIterator[Situation]:
     """Serve a configuration of the manual."""
     (tmp_path / "root").mkdir()
-    lines = (
-        f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
-        for name, password in PASSWORDS.items()
-    )
-    (tmp_path / "users").write_text("".join(lines))
+    (tmp_path / "users").write_text(users.lines(PASSWORDS))
     async with AsyncExitStack() as stack:
 
         async def start(name: str) -> httpx.AsyncClient:
@@ -129,7 +125,7 @@ async def test_just_me(situation: Situation) -> None:
     assert refused.json()["errors"][0]["code"] == "UNAUTHORIZED"
     assert await push(client, "app", "v1", None) == 401
     assert await push(client, "app", "v1", as_user("ann")) == 201
-    assert await pull(client, "app", "v1", httpx.BasicAuth("ann", "wrong")) == 401
+    assert await pull(client, "app", "v1", httpx.BasicAuth("ann", "not the one")) == 401
     assert await pull(client, "app", "v1", as_user("bob")) == 200
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from registry_server.config import Settings
 from storage.names import RepositoryName
-from tests.limits.test_wired import served
 from tests.storage.limited import counted, on_disk
+from tests.support.app import lived
 from tests.support.drivers import AnyDriver
 from tests.v2.conftest import Serve
 from tests.v2.pushes import (
@@ -170,7 +170,7 @@ async def test_each_refusal_is_a_line_of_the_audit_log(driver: AnyDriver, tmp_pa
     """Which says that it was a limit of the repository."""
     log = tmp_path / "audit.log"
     made = settings(bytes="10", uploads=1) | {"audit": {"enabled": True, "file": log}}
-    async with served(Settings.model_validate(made), driver) as client:
+    async with lived(Settings.model_validate(made), driver) as client:
         assert refused(await _push(client, "at once", b"x" * 11)) == DENIED
         with suppress(KeyError):
             await begin(client)

@@ -1,0 +1,185 @@
+"""What no log may tell: every secret of a test run, in each form a careless line could give it.
+
+Passwords are known because whoever makes or shows one says so to `keep`; tokens, keys of robots,
+private keys and hashes by their looks, whoever made them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, quote_plus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# What is shorter could be part of anything.
+SHORTEST = 8
+# Nothing of the product logs elsewhere; clients that tests use log what they like.
+LOGGERS = ("registry_server", "storage", "registry.access", "registry.audit")
+
+_LOOKS = {
+    "a token, or a part of one": r"eyJ[A-Za-z0-9_-]{16,}",
+    "the key of a robot": r"\brk_[A-Za-z0-9_-]{16,}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
+    "the hash of a password": r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{22,}",
+}
+_LOOKING = re.compile("|".join(_LOOKS.values()))
+_BASIC = re.compile(r"[Bb]asic +([A-Za-z0-9+/]{4,}=*)")
+_PRIVATE = re.compile(r"PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
+_FORM = b"grant_type="
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+_known: set[str] = set()
+
+
+def keep(secret: str) -> str:
+    """Remember a secret for the rest of the run, and return it."""
+    assert len(secret) >= SHORTEST, "a secret of a test is to be told from all else"
+    _known.update(forms(secret))
+    return secret
+
+
+def forms(secret: str) -> Iterator[str]:
+    """Yield how a line could give a secret: as it is, escaped, quoted, and within base64."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    for quoted in (quote, quote_plus):
+        yield quoted(secret)
+        yield quoted(secret, safe="")
+    for encoded in _within_base64(secret.encode(errors="surrogatepass")):
+        yield encoded
+        yield encoded.replace("+", "-").replace("/", "_")
+
+
+def _within_base64(secret: bytes) -> Iterator[str]:
+    """Yield what base64 has of a secret, whatever stands before and behind it."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + secret).decode()
+        yield encoded[(0, 2, 3)[before] : (before + len(secret)) * 8 // 6]
+
+
+def keep_shown(headers: Iterable[tuple[str, str]]) -> None:
+    """Remember the passwords of a request that are long enough, right ones or wrong ones."""
+    for name, value in headers:
+        if name.lower() == "authorization":
+            for password in _passwords(value):
+                _keep_if_long(password)
+
+
+def _passwords(text: str) -> Iterator[str]:
+    for found in _BASIC.finditer(text):
+        try:
+            decoded = base64.b64decode(found[1]).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            continue
+        name, colon, password = decoded.partition(":")
+        if name and colon:
+            yield password
+
+
+def keep_form(body: bytes) -> None:
+    """Remember the secrets of a form that asks for a token."""
+    fields = dict(parse_qsl(body.decode("latin-1")))
+    for name in ("password", "refresh_token"):
+        _keep_if_long(fields.get(name, ""))
+
+
+def _keep_if_long(secret: str) -> None:
+    # Tokens are known by their looks: there are too many to be remembered.
+    if len(secret) >= SHORTEST and _LOOKING.match(secret) is None:
+        keep(secret)
+
+
+def told(text: str, more: Iterable[str] = ()) -> list[str]:
+    """Return what of it is secret: what is known or looks like it, and `more`."""
+    found = [secret for secret in (*_known, *more) if secret in text]
+    found += [each[0] for each in _LOOKING.finditer(text)]
+    return found + list(_passwords(text))
+
+
+def nothing_told(text: str, where: object, more: Iterable[str] = ()) -> None:
+    """Fail if a text tells a secret; where it was found, and the text around it, are shown."""
+    found = told(text, more)
+    lines = [line for line in text.splitlines() if any(each in line for each in found)]
+    assert not found, f"{where} tells {found}: {lines[:5]}"
+
+
+class Witnessed:
+    """An application whose passwords are remembered as they are shown to it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and remember what it shows."""
+        if scope["type"] == "http":
+            fields = scope["headers"]
+            keep_shown((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+
+        async def receive_and_keep() -> Message:
+            message = await receive()
+            body: bytes = message.get("body", b"")[:10_000]
+            if _FORM in body:
+                keep_form(body)
+            return message
+
+        await self._app(scope, receive_and_keep, send)
+
+
+class Heard(logging.Handler):
+    """All that the product's loggers say in this process, at any level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.lines: list[str] = []
+        self._levels = {name: logging.getLogger(name).level for name in LOGGERS}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line with all its facts."""
+        self.lines.append(f"{self.format(record)} {_facts(record)}")
+
+    def __enter__(self) -> Heard:
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self)
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self)
+            logging.getLogger(name).setLevel(self._levels[name])
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def written(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the logs below a folder, and what they say; what was pushed is nobody's log."""
+    for path in _files(folder):
+        if path.suffix == ".log":
+            yield path, path.read_text(errors="replace")
+
+
+def private_lines(folder: Path) -> set[str]:
+    """Return the lines of the private keys below a folder."""
+    lines: set[str] = set()
+    for path in _files(folder):
+        if path.suffix == ".pem":
+            for key in _PRIVATE.findall(path.read_text(errors="replace")):
+                lines.update(line for line in key.splitlines() if len(line) >= SHORTEST)
+    return lines
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "docker"]
+        yield from (path for name in names if (path := Path(where, name)).is_file())
