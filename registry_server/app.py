@@ -3,7 +3,7 @@
 Reloadable ─ Counted ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
   ┌─────────────────────────────────────────────────────────────────────┘
   └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
-                           FastAPI ───┘                                                     │
+                 OneLine ─ FastAPI ───┘                                                     │
                               └ Api ─ endpoints of /api/v1 ─ RobotStore                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ StoredRegistry ───────────────────────────┘
@@ -34,7 +34,7 @@ from registry_server.cors import Cors
 from registry_server.gate import Gate
 from registry_server.guard import TOKEN_PATH, make_guard
 from registry_server.limits import RequestLimits, UploadLimits
-from registry_server.middleware import AccessLog, Headers, StripPrefix
+from registry_server.middleware import AccessLog, Headers, OneLine, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
 from registry_server.upkeep.purging import purge_uploads_for_ever
@@ -93,7 +93,8 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
         most_names=settings.catalog.maxentries,
     )
     return Serving(
-        _wrapped(Dispatcher(table, rest=app), settings, sinks), tuple(_chores(settings, driver))
+        _wrapped(Dispatcher(table, rest=OneLine(app)), settings, sinks),
+        tuple(_chores(settings, driver)),
     )
 
 
