@@ -3,7 +3,7 @@
 Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
   ┌────────────────────────────────────────────────────────────────────────────────┘
   └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
-                           FastAPI ───┘                                                     │
+                 OneLine ─ FastAPI ───┘                                                     │
                               └ Api ─ endpoints of /api/v1 ─ RobotStore                     │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
@@ -36,7 +36,7 @@ from registry_server.guard import TOKEN_PATH, make_guard
 from registry_server.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.http1.pace import Pace
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
-from registry_server.middleware import AccessLog, Headers, StripPrefix
+from registry_server.middleware import AccessLog, Headers, OneLine, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
 from registry_server.upkeep.purging import purge_uploads_for_ever
@@ -96,7 +96,8 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
         largest_manifest=settings.limits.manifests.size,
     )
     return Serving(
-        _wrapped(Dispatcher(table, rest=app), settings, sinks), tuple(_chores(settings, driver))
+        _wrapped(Dispatcher(table, rest=OneLine(app)), settings, sinks),
+        tuple(_chores(settings, driver)),
     )
 
 

@@ -2,6 +2,7 @@
 
     registry-server explain ann push team/app --config config.yml
     registry-server explain anonymous catalog --config config.yml
+    registry-server explain ann administration --config config.yml
 
 It asks the rules alone: nobody has to show a password, and no token takes anything away.
 
@@ -19,23 +20,26 @@ from typing import Annotated
 import typer
 
 from registry_server.auth.access import NOBODY, Action, Actor, Decision, Policy
-from registry_server.auth.rules import CATALOG, parse_rules, policy_of
+from registry_server.auth.rules import ADMINISTRATION, CATALOG, parse_rules, policy_of
 from registry_server.auth.watched import Watched
 from registry_server.commands.common import FAILED, fail, load_or_fail
 from registry_server.config.access import Access
+from registry_server.config.problems import listed
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
 _NOBODY = ("-", "anonymous")
-_ACTIONS = (*(action.value for action in Action), CATALOG)
+# What is no matter of one repository, in words.
+_WHOLE = {CATALOG: "list repositories", ADMINISTRATION: "administer the registry"}
+_ACTIONS = (*(action.value for action in Action), *_WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May `actor` do `action` with `name`? Without an action: may they list repositories?"""
+    """May `actor` do `action` with `name`, or with the whole where there is no name?"""
 
     actor: Actor
-    action: Action | None = None
+    action: str
     name: RepositoryName | None = None
 
     @staticmethod
@@ -44,24 +48,26 @@ class Question:
         actor = NOBODY if user in _NOBODY else Actor(user, frozenset(groups))
         if not user:
             raise ValueError("USER is empty; who is not known is called anonymous")
-        if action == CATALOG:
-            return Question(actor)
+        if action in _WHOLE:
+            return Question(actor, action)
         if action not in _ACTIONS:
             raise ValueError(f"{action!r} is not an action; these are: {', '.join(_ACTIONS)}")
         if repository is None:
-            raise ValueError(f"name the repository: only {CATALOG} needs none")
-        return Question(actor, Action(action), RepositoryName.parse(repository))
+            raise ValueError(f"name the repository: only {listed(tuple(_WHOLE))} need none")
+        return Question(actor, action, RepositoryName.parse(repository))
 
     def put_to(self, policy: Policy) -> Decision:
         """Have the rules decide."""
-        if self.action is None or self.name is None:
+        if self.action == ADMINISTRATION:
+            return policy.decide_administration(self.actor)
+        if self.name is None:
             return policy.decide_catalog(self.actor)
-        return policy.decide(self.actor, self.action, self.name)
+        return policy.decide(self.actor, Action(self.action), self.name)
 
     def answered(self, decision: Decision) -> str:
         """Write the decision as a line."""
         verdict, may = ("allowed", "may") if decision.allowed else ("denied", "may not")
-        asked = "list repositories" if self.action is None else f"{self.action.value} {self.name}"
+        asked = _WHOLE.get(self.action) or f"{self.action} {self.name}"
         return f"{verdict}: {self.actor.name or 'anonymous'} {may} {asked}: {decision.rule}"
 
 
@@ -72,7 +78,11 @@ def explain(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{', '.join(_ACTIONS)}.")],
     repository: Annotated[
         str | None,
-        typer.Argument(metavar="[REPOSITORY]", help="Not needed for catalog.", show_default=False),
+        typer.Argument(
+            metavar="[REPOSITORY]",
+            help="Not needed for catalog and administration.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The configuration.")] = None,
     group: Annotated[

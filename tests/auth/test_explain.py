@@ -15,6 +15,7 @@ from storage.errors import NameInvalid
 
 RULES = """
 groups: {developers: [bob]}
+administrators: {groups: [developers]}
 rules:
   - {repositories: [team/**], users: [ann], groups: [developers], actions: [push, catalog]}
   - {anonymous: true, actions: [pull]}
@@ -43,6 +44,11 @@ def rules(tmp_path: Path) -> Access:
         ("anonymous pull x", "allowed: anonymous may pull x: rules[1] (**)"),
         ("- pull x", "allowed: anonymous may pull x: rules[1] (**)"),
         ("ann catalog", "allowed: ann may list repositories: rules[0]"),
+        ("bob administration", "allowed: bob may administer the registry: administrators"),
+        (
+            "ann administration",
+            "denied: ann may not administer the registry: administrators does not name them",
+        ),
         ("- catalog", "denied: anonymous may not list repositories: no rule grants catalog"),
     ],
 )
@@ -67,7 +73,7 @@ def test_groups_may_be_given(rules: Access) -> None:
     [
         ("ann", "pul", "team/app", "'pul' is not an action; these are: pull, push, overwrite,"),
         ("ann", "*", "team/app", "'*' is not an action"),
-        ("ann", "pull", None, "name the repository: only catalog needs none"),
+        ("ann", "pull", None, "only catalog and administration need none"),
         ("", "pull", "team/app", "USER is empty"),
     ],
 )

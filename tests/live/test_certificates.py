@@ -52,7 +52,11 @@ def trusting(folder: Path, authority: str) -> None:
         "version": "0.1",
         "storage": {"filesystem": {"rootdirectory": str(folder / "root")}},
         "http": {"addr": "127.0.0.1:0", "tls": tls, "workers": 1},
-        "access": {"rules": rules, "certificates": "true"},
+        "access": {
+            "rules": rules,
+            "certificates": "true",
+            "administrators": {"users": ["ann", "robot:ci"]},
+        },
     }
     (folder / "config.yml").write_text(json.dumps(settings))
 
@@ -73,11 +77,14 @@ def test_a_certificate_is_its_user(site: Site) -> None:
     with site.client(site.ours.issue("ann")) as ann:
         assert ann.get("/v2/").status_code == 200
         assert ann.post("/v2/app/blobs/uploads/").status_code == 202
+        assert ann.post("/api/v1/robots", json={"name": "ci"}).status_code == 201
     with site.client(site.ours.issue("bob")) as bob:
+        assert bob.get("/api/v1/robots").status_code == 403
         assert bob.get("/v2/app/tags/list").status_code == 404
         assert bob.post("/v2/app/blobs/uploads/").status_code == 403
     with site.client(site.ours.issue("robot:ci")) as no_robot:
         assert no_robot.get("/v2/app/tags/list").status_code == 401
+        assert no_robot.get("/api/v1/robots").status_code == 401
     with site.client(None) as nobody:
         refused = nobody.get("/v2/app/tags/list")
         assert refused.status_code == 401

@@ -1,0 +1,420 @@
+"""Robots over HTTP: what is answered, what is refused, and what is written down."""
+
+from __future__ import annotations
+
+import json
+from asyncio import Queue, ensure_future, to_thread
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+from starlette.types import Message
+
+from registry_server.app import build
+from registry_server.auth.keys import jwks, load_or_create_signing_key
+from registry_server.auth.robots import Robot, RobotStore, format_robots, robots_file
+from registry_server.config import Settings
+from storage.drivers.memory import MemoryDriver
+from tests.api.managed import AS_ANN, AS_BOB, ROBOTS, basic, managed
+from tests.support.app import serve_in_process
+
+Managed: TypeAlias = Callable[..., Awaitable[httpx.AsyncClient]]
+NOW = datetime.now(UTC).replace(microsecond=0)
+JSON = {"Content-Type": "application/json"}
+
+
+def settings_in(folder: Path, more: Mapping[str, Any]) -> Settings:
+    """Return settings whose root is in `folder`."""
+    (folder / "root").mkdir(exist_ok=True)
+    storage = {"filesystem": {"rootdirectory": folder / "root"}, **more.get("storage", {})}
+    return Settings.model_validate(managed(folder, **{**more, "storage": storage}))
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Managed]:
+    """Serve a registry with administrators under settings of a test's own."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**more: Any) -> httpx.AsyncClient:
+            settings = await to_thread(settings_in, tmp_path, more)
+            return await stack.enter_async_context(serve_in_process(settings, MemoryDriver()))
+
+        yield start
+
+
+@asynccontextmanager
+async def alive(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a registry whose audit log is whole when the block has ended."""
+    app = await to_thread(build, settings, MemoryDriver())
+    inbox: Queue[Message] = Queue()
+    outbox: Queue[Message] = Queue()
+    life = ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+        yield client
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+
+def codes(answer: httpx.Response) -> list[str]:
+    """Return the codes of a refusal."""
+    return [each["code"] for each in answer.json()["errors"]]
+
+
+async def test_a_robot_is_made_shown_listed_and_revoked(serve: Managed, tmp_path: Path) -> None:
+    """Its key is in one answer alone, and what is kept of it is what the command would keep."""
+    client = await serve()
+    wanted = {"name": "ci", "expires": "36h", "description": "for builds"}
+    made = await client.post(ROBOTS, json=wanted, headers=AS_ANN)
+    assert (made.status_code, made.headers["location"]) == (201, f"{ROBOTS}/ci")
+    assert made.headers["cache-control"] == "no-store"
+    robot = made.json()
+    key = robot.pop("key")
+    lasts = datetime.fromisoformat(robot["expires"]) - datetime.fromisoformat(robot["created"])
+    assert abs(lasts - timedelta(hours=36)) <= timedelta(seconds=1)
+    facts = [robot[name] for name in ("name", "login", "description", "expired")]
+    assert facts == ["ci", "robot:ci", "for builds", False]
+    shown = await client.get(made.headers["location"], headers=AS_ANN)
+    listed = await client.get(ROBOTS, headers=AS_ANN)
+    assert (shown.json(), listed.json()) == (robot, {"robots": [robot]})
+    (kept,) = await to_thread(RobotStore(robots_file(tmp_path / "root")).list)
+    assert (kept.login, kept.description) == ("robot:ci", "for builds")
+    assert (await client.get("/v2/", headers=basic("robot$ci", key))).status_code == 200
+    gone = await client.delete(f"{ROBOTS}/ci", headers=AS_ANN)
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert (await client.get("/v2/", headers=basic("robot$ci", key))).status_code == 401
+    assert (await client.get(ROBOTS, headers=AS_ANN)).json() == {"robots": []}
+
+
+async def test_robots_are_in_the_order_of_their_names(serve: Managed, tmp_path: Path) -> None:
+    """Those that have expired are there as well, and say so; without an end there is none."""
+    client = await serve()
+    then = NOW - timedelta(days=2)
+    path = robots_file(tmp_path / "root")
+    path.parent.mkdir(exist_ok=True)
+    made = [Robot("b", bytes(32), then, then), Robot("a", bytes(32), then, None, "x")]
+    path.write_bytes(format_robots({each.name: each for each in made}))
+    robots = (await client.get(ROBOTS, headers=AS_ANN)).json()["robots"]
+    assert [each["name"] for each in robots] == ["a", "b"]
+    assert [each["expired"] for each in robots] == [False, True]
+    assert [each["expires"] is None for each in robots] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (b"", ["body"]),
+        (b"{", ["body"]),
+        (b"[" * 8000, ["body"]),
+        (b"[]", ["body"]),
+        (b"\xff", ["body"]),
+        (b"{}", ["name"]),
+        (b'{"name": null}', ["name"]),
+        (b'{"name": "CI"}', ["name"]),
+        (b'{"name": "ci\\n"}', ["name"]),
+        (b'{"name": "robot:ci"}', ["name"]),
+        (b'{"name": "../ci"}', ["name"]),
+        (b'{"name": "ci", "expires": "soon"}', ["expires"]),
+        (b'{"name": "ci", "expires": "90"}', ["expires"]),
+        (b'{"name": "ci", "expires": 90}', ["expires"]),
+        (b'{"name": "ci", "expires": "0s"}', ["expires"]),
+        (b'{"name": "ci", "expires": "-1h"}', ["expires"]),
+        (b'{"name": "ci", "description": "a\\nb"}', ["description"]),
+        (b'{"name": "ci", "description": "' + b"x" * 257 + b'"}', ["description"]),
+        (b'{"name": "ci", "key": "mine"}', ["key"]),
+        (b'{"name": "CI", "expires": ""}', ["name", "expires"]),
+    ],
+)
+async def test_what_is_no_robot_is_refused(
+    serve: Managed, tmp_path: Path, body: bytes, fields: list[str]
+) -> None:
+    """What the command would not make either; each fault names its field, and nothing is made."""
+    client = await serve()
+    answer = await client.post(ROBOTS, content=body, headers=AS_ANN | JSON)
+    assert answer.status_code == 400
+    assert set(codes(answer)) == {"REQUEST_INVALID"}
+    assert [each["detail"]["field"] for each in answer.json()["errors"]] == fields
+    assert not robots_file(tmp_path / "root").exists()
+
+
+async def test_many_faults_are_a_few(serve: Managed) -> None:
+    """An answer is not longer than what was asked deserves."""
+    client = await serve()
+    body = {f"{at}": 1 for at in range(500)}
+    answer = await client.post(ROBOTS, json=body, headers=AS_ANN)
+    assert (answer.status_code, len(codes(answer))) == (400, 10)
+
+
+async def test_a_name_that_is_there_and_one_that_is_not(serve: Managed) -> None:
+    """The one is not made again, and the other neither shown nor revoked."""
+    client = await serve()
+    assert (await client.post(ROBOTS, json={"name": "ci"}, headers=AS_ANN)).status_code == 201
+    again = await client.post(ROBOTS, json={"name": "ci"}, headers=AS_ANN)
+    assert (again.status_code, codes(again)) == (409, ["ROBOT_EXISTS"])
+    for name in ("no", "CI", "robot:ci", "%00", "%2e%2e", "x" * 300):
+        for method in ("GET", "DELETE"):
+            answer = await client.request(method, f"{ROBOTS}/{name}", headers=AS_ANN)
+            assert (answer.status_code, codes(answer)) == (404, ["ROBOT_UNKNOWN"]), name
+
+
+async def test_one_too_many_is_refused(
+    serve: Managed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how many there may be."""
+    client = await serve()
+    monkeypatch.setattr("registry_server.auth.robots.store.MOST_ROBOTS", 1)
+    assert (await client.post(ROBOTS, json={"name": "a"}, headers=AS_ANN)).status_code == 201
+    answer = await client.post(ROBOTS, json={"name": "b"}, headers=AS_ANN)
+    assert (answer.status_code, codes(answer)) == (409, ["ROBOTS_FULL"])
+
+
+async def test_a_damaged_file_is_a_failure_that_the_log_explains(
+    serve: Managed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays for a person to look at, and the answer does not say where it lies."""
+    client = await serve()
+    path = robots_file(tmp_path / "root")
+    path.write_text("{")
+    for method, target in (("GET", ROBOTS), ("POST", ROBOTS), ("DELETE", f"{ROBOTS}/ci")):
+        body = {"name": "ci"} if method == "POST" else None
+        answer = await client.request(method, target, json=body, headers=AS_ANN)
+        assert (answer.status_code, codes(answer)) == (500, ["UNKNOWN"])
+        assert str(tmp_path) not in answer.text
+    assert path.read_text() == "{"
+    assert "robots.json can't be used: it is not JSON" in caplog.text
+
+
+async def test_a_robot_administers_where_it_is_named(serve: Managed, tmp_path: Path) -> None:
+    """And one that is not named does not, whatever rules grant it."""
+    client = await serve()
+    store = RobotStore(robots_file(tmp_path / "root"))
+    boss, ci = [await to_thread(store.create, name) for name in ("boss", "ci")]
+    assert (await client.get(ROBOTS, headers=basic("robot$boss", boss))).status_code == 200
+    assert (await client.get(ROBOTS, headers=basic("robot$ci", ci))).status_code == 403
+
+
+async def test_a_token_has_to_be_for_it(serve: Managed) -> None:
+    """One for images is sent for another, and who is no administrator gets none that would do."""
+    client = await serve()
+    scopes = ("repository:team/app:pull registry:catalog:*", "registry:administration:*")
+    for shown, statuses in ((AS_ANN, (401, 200)), (AS_BOB, (403, 403))):
+        for scope, status in zip(scopes, statuses, strict=True):
+            asked = await client.get("/auth/token", params={"scope": scope}, headers=shown)
+            token = {"Authorization": f"Bearer {asked.json()['token']}"}
+            answer = await client.get(ROBOTS, headers=token)
+            assert answer.status_code == status
+            if status == 401:
+                assert f'scope="{scopes[1]}"' in answer.headers["www-authenticate"]
+
+
+async def test_administrators_of_a_file_change_with_it(tmp_path: Path, serve: Managed) -> None:
+    """The file is watched as for its rules; a group of it is known there."""
+    rules = tmp_path / "rules.yml"
+    text = "groups: {ops: [bob]}\nrules: []\nadministrators: {groups: [ops]}\n"
+    rules.write_text(text)
+    client = await serve(access={"file": str(rules)})
+    assert (await client.get(ROBOTS, headers=AS_BOB)).status_code == 200
+    assert (await client.get(ROBOTS, headers=AS_ANN)).status_code == 403
+    rules.write_text(text.replace("[bob]", "[ann]"))
+    while (await client.get(ROBOTS, headers=AS_BOB)).status_code != 403:
+        await to_thread(lambda: None)
+    assert (await client.get(ROBOTS, headers=AS_ANN)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"access": {}},
+        {"auth": {}, "access": {}},
+        {
+            "auth": {
+                "token": {
+                    "realm": "https://auth.example.com/token",
+                    "service": "registry",
+                    "issuer": "auth.example.com",
+                    "jwks": "{folder}/token.jwks",
+                }
+            }
+        },
+    ],
+    ids=["passwords alone", "nobody asked", "tokens of others"],
+)
+async def test_it_is_there_where_there_are_robots_alone(
+    serve: Managed, tmp_path: Path, more: Mapping[str, Any]
+) -> None:
+    """Everywhere else its paths are as unknown as any."""
+    key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
+    (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
+    written = json.loads(json.dumps(more).replace("{folder}", str(tmp_path)))
+    client = await serve(**written)
+    for path in (ROBOTS, f"{ROBOTS}/ci", "/api/v1/openapi.json"):
+        answer = await client.get(path, headers=AS_ANN)
+        assert (answer.status_code, codes(answer)) == (404, ["NAME_UNKNOWN"])
+
+
+async def test_while_the_registry_is_read_only_robots_are_only_looked_at(
+    serve: Managed, tmp_path: Path
+) -> None:
+    """Changes are refused as everywhere, and `Allow` says what is left."""
+    client = await serve(storage={"maintenance": {"readonly": {"enabled": True}}})
+    await to_thread(RobotStore(robots_file(tmp_path / "root")).create, "ci")
+    refused = [
+        await client.post(ROBOTS, json={"name": "new"}, headers=AS_ANN),
+        await client.delete(f"{ROBOTS}/ci", headers=AS_ANN),
+    ]
+    for answer in refused:
+        assert (answer.status_code, codes(answer)) == (405, ["UNSUPPORTED"])
+        assert answer.headers["allow"] == "GET, HEAD"
+    listed = await client.get(ROBOTS, headers=AS_ANN)
+    assert [each["name"] for each in listed.json()["robots"]] == ["ci"]
+
+
+@pytest.mark.parametrize(
+    ("http", "location"),
+    [
+        ({}, f"{ROBOTS}/ci"),
+        ({"host": "https://r.example.com"}, f"https://r.example.com{ROBOTS}/ci"),
+        ({"host": "https://r.example.com", "relativeurls": True}, f"{ROBOTS}/ci"),
+        ({"relativeurls": False}, f"http://registry{ROBOTS}/ci"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/below"])
+async def test_it_is_below_the_prefix(
+    serve: Managed, http: Mapping[str, Any], location: str, prefix: str
+) -> None:
+    """Where a robot is found is said as of what is pushed."""
+    client = await serve(http={**http, **({"prefix": f"{prefix}/"} if prefix else {})})
+    made = await client.post(f"{prefix}{ROBOTS}", json={"name": "ci"}, headers=AS_ANN)
+    assert made.headers["location"] == location.replace("/api", f"{prefix}/api")
+    assert (await client.get(made.headers["location"], headers=AS_ANN)).status_code == 200
+    described = await client.get(f"{prefix}/api/v1/openapi.json", headers=AS_BOB)
+    assert described.json()["servers"] == [{"url": f"{prefix}/api/v1"}]
+    if prefix:
+        assert (await client.get(ROBOTS, headers=AS_ANN)).status_code == 404
+
+
+# What a browser may send without asking first (Fetch, "CORS-safelisted request-header").
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain; application/json",
+        "application/jsonx",
+    ],
+)
+async def test_no_form_of_another_page_makes_a_robot(
+    serve: Managed, tmp_path: Path, content_type: str | None
+) -> None:
+    """Although the browser may send along who its visitor is."""
+    client = await serve()
+    headers = AS_ANN | ({"Content-Type": content_type} if content_type else {})
+    answer = await client.post(ROBOTS, content=b'{"name": "ci"}', headers=headers)
+    assert (answer.status_code, codes(answer)) == (415, ["UNSUPPORTED"])
+    assert not robots_file(tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("origins", [["https://ui.example.com"], ["*"]])
+async def test_no_page_of_another_origin_is_let_in(serve: Managed, origins: list[str]) -> None:
+    """What `http.cors` opens is the registry, and none of what manages it."""
+    client = await serve(http={"cors": {"origins": origins}})
+    origin = {"Origin": "https://ui.example.com"}
+    asks = origin | {"Access-Control-Request-Method": "POST"}
+    assert (await client.options("/v2/_catalog", headers=asks)).status_code == 204
+    for path in (ROBOTS, f"{ROBOTS}/ci", "/api/v1/openapi.json"):
+        preflight = await client.options(path, headers=asks | AS_ANN)
+        answer = await client.get(path, headers=origin | AS_ANN)
+        assert preflight.status_code == 405
+        for each in (preflight, answer):
+            assert not [name for name in each.headers if name.startswith("access-control-")]
+
+
+async def test_changes_and_refusals_are_lines_of_the_audit_log(tmp_path: Path) -> None:
+    """Each says who and which robot; reading is none, and no line has a key or a password."""
+    log = tmp_path / "audit.log"
+    more = {"audit": {"enabled": True, "file": log}, "http": {"prefix": "/below/"}}
+    settings = await to_thread(settings_in, tmp_path, more)
+    async with alive(settings) as client:
+        url = f"/below{ROBOTS}"
+        made = await client.post(url, json={"name": "ci"}, headers=AS_ANN)
+        await client.get(url, headers=AS_ANN)
+        await client.post(url, json={"name": "ci"}, headers=AS_ANN)
+        await client.post(url, json={"name": "other"}, headers=AS_BOB)
+        await client.delete(f"{url}/ci", headers=AS_BOB)
+        await client.get(url, headers=AS_BOB)
+        await client.delete(f"{url}/ci", headers=basic("ann", "not it"))
+        await client.delete(f"{url}/ci", headers=AS_ANN)
+        await client.delete(f"{url}/No%20Name", headers=AS_BOB)
+    text = await to_thread(log.read_text)
+    lines = [json.loads(line) for line in text.splitlines()]
+    names = ("who", "action", "robot", "outcome", "status")
+    assert [tuple(line[name] for name in names) for line in lines] == [
+        ("ann", "create robot", "ci", "allowed", 201),
+        ("bob", "create robot", "", "refused", 403),
+        ("bob", "revoke robot", "ci", "refused", 403),
+        ("bob", "list robots", "", "refused", 403),
+        ("", "revoke robot", "ci", "refused", 401),
+        ("ann", "revoke robot", "ci", "allowed", 204),
+        ("bob", "revoke robot", "", "refused", 403),
+    ]
+    assert [line["rule"] for line in lines[:2]] == [
+        "access.administrators",
+        "access.administrators does not name them",
+    ]
+    assert made.json()["key"] not in text
+    assert "rk_" not in text
+    assert "password" not in text
+
+
+@pytest.mark.parametrize(
+    "path", [f"{ROBOTS}%0A", f"{ROBOTS}/", f"{ROBOTS}%2F", "/api/v1//robots", "/api/v1/%2E/robots"]
+)
+async def test_there_is_no_other_way_to_write_a_path(serve: Managed, path: str) -> None:
+    """Or something could be done by one that the audit log does not know."""
+    client = await serve()
+    answer = await client.post(path, json={"name": "ci"}, headers=AS_ANN)
+    assert answer.status_code in (404, 405)
+    assert (await client.get(ROBOTS, headers=AS_ANN)).json() == {"robots": []}
+
+
+async def test_tokens_are_had_by_one_path(serve: Managed) -> None:
+    """As for the API: a login by another one would be in no audit log."""
+    client = await serve()
+    assert (await client.get("/auth/token", headers=AS_ANN)).status_code == 200
+    assert (await client.get("/auth/token%0A", headers=AS_ANN)).status_code == 404
+
+
+async def test_what_is_switched_off_is_a_line_too(tmp_path: Path) -> None:
+    """As for pushes; a method that a path does not have is none."""
+    log = tmp_path / "audit.log"
+    more = {
+        "audit": {"enabled": True, "file": log},
+        "storage": {"maintenance": {"readonly": {"enabled": True}}},
+    }
+    settings = await to_thread(settings_in, tmp_path, more)
+    async with alive(settings) as client:
+        await client.post(ROBOTS, json={"name": "ci"}, headers=AS_ANN)
+        await client.delete(ROBOTS, headers=AS_ANN)
+    (line,) = [json.loads(each) for each in (await to_thread(log.read_text)).splitlines()]
+    assert (line["action"], line["robot"], line["status"]) == ("create robot", "ci", 405)
+    assert line["rule"] == "switched off by the configuration"
+
+
+async def test_limits_hold_for_it(serve: Managed) -> None:
+    """Requests a second, and wrong passwords, are counted wherever they come."""
+    client = await serve(limits={"logins": {"failures": 2}})
+    for _ in range(2):
+        assert (await client.get(ROBOTS, headers=basic("ann", "not it"))).status_code == 401
+    answer = await client.get(ROBOTS, headers=AS_ANN)
+    assert (answer.status_code, codes(answer)) == (429, ["TOOMANYREQUESTS"])
+    client = await serve(limits={"requests": {"total": 1, "burst": 1}})
+    statuses = [(await client.get(ROBOTS, headers=AS_ANN)).status_code for _ in range(2)]
+    assert statuses == [200, 429]
