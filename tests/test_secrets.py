@@ -110,6 +110,14 @@ async def test_what_is_shown_to_a_registry_is_a_secret_from_then_on() -> None:
     assert told(form)
 
 
+async def test_a_guess_that_is_a_word_is_no_secret() -> None:
+    """It stands in lines that tell nothing."""
+    for guess in ("password", "registry", "short"):
+        shown = b"Basic " + base64.b64encode(f"ann:{guess}".encode())
+        await ask(Witnessed(_reads), Request(headers=[(b"authorization", shown)]))
+        assert not told(f"a {guess} that is in a line")
+
+
 def test_all_that_is_logged_is_heard() -> None:
     """At any level, with its facts."""
     with Heard() as heard:

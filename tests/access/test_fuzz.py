@@ -42,7 +42,7 @@ PATHS: Final = [
     *((name, f"/v2/{name}/manifests/v1") for name in PLACES),
     *((path, path) for path in OTHERS),
 ]
-EXAMPLES: Final = 100
+EXAMPLES: Final = 150
 
 Fields: TypeAlias = Sequence[bytes]
 
@@ -213,7 +213,7 @@ def right_passwords() -> st.SearchStrategy[bytes]:
         lambda raw: base64.b32encode(raw),
         lambda raw: raw,
         lambda raw: encoded(encoded(raw)),
-        lambda raw: encoded(raw.decode().encode("utf-16")),
+        lambda raw: encoded(raw.decode("latin-1").encode("utf-16")),
         lambda raw: encoded(raw.upper()),
     ]
     write = st.sampled_from(writings)
@@ -428,7 +428,7 @@ BAD: Mapping[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 
 
-@examples(150)
+@examples(200)
 @given(data=st.data(), claim=st.sampled_from(list(BAD)))
 def test_a_claim_that_is_not_right_makes_the_token_none(
     registry: Registry, data: st.DataObject, claim: str
@@ -463,7 +463,7 @@ CLAIMS = st.fixed_dictionaries(
 )
 
 
-@examples(150)
+@examples(200)
 @given(
     CLAIMS | VALUES,
     st.sampled_from([b"", b'{"sub": "admin", "sub": "other", ', b"\xef\xbb\xbf", b" "]),
@@ -523,7 +523,7 @@ def fields_of(scopes: Sequence[str]) -> list[tuple[str, bytes]]:
     return [("scope", scope.encode(errors="surrogatepass")) for scope in scopes]
 
 
-@examples(150)
+@examples(200)
 @given(st.lists(SCOPES, max_size=4), CALLERS)
 def test_no_scope_is_granted_beyond_the_rules(
     registry: Registry, scopes: list[str], name: str
@@ -588,4 +588,4 @@ def test_a_kept_login_that_was_changed_gets_nothing(
     form = [(b"content-type", b"application/x-www-form-urlencoded")]
     body = urlencode({"grant_type": "refresh_token", "refresh_token": text}).encode()
     status = registry.ask("POST", TOKENS, form, body=body).status
-    assert status == (200 if text == login.encode() else 401)
+    assert status in ((200,) if text == login.encode() else (401, 413))

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What is shorter could be part of anything.
+# What is shorter, or a word, could be part of anything.
 SHORTEST = 8
 # Nothing of the product logs elsewhere; clients that tests use log what they like.
 LOGGERS = ("registry_server", "storage", "registry.access", "registry.audit")
@@ -41,9 +41,13 @@ _known: set[str] = set()
 
 def keep(secret: str) -> str:
     """Remember a secret for the rest of the run, and return it."""
-    assert len(secret) >= SHORTEST, "a secret of a test is to be told from all else"
+    assert _is_distinct(secret), "a secret of a test is to be told from all else"
     _known.update(forms(secret))
     return secret
+
+
+def _is_distinct(secret: str) -> bool:
+    return len(secret) >= SHORTEST and not secret.isalpha()
 
 
 def forms(secret: str) -> Iterator[str]:
@@ -67,11 +71,11 @@ def _within_base64(secret: bytes) -> Iterator[str]:
 
 
 def keep_shown(headers: Iterable[tuple[str, str]]) -> None:
-    """Remember the passwords of a request that are long enough, right ones or wrong ones."""
+    """Remember the passwords of a request, right ones or wrong ones, unless they are words."""
     for name, value in headers:
         if name.lower() == "authorization":
             for password in _passwords(value):
-                _keep_if_long(password)
+                _keep_if_distinct(password)
 
 
 def _passwords(text: str) -> Iterator[str]:
@@ -89,12 +93,12 @@ def keep_form(body: bytes) -> None:
     """Remember the secrets of a form that asks for a token."""
     fields = dict(parse_qsl(body.decode("latin-1")))
     for name in ("password", "refresh_token"):
-        _keep_if_long(fields.get(name, ""))
+        _keep_if_distinct(fields.get(name, ""))
 
 
-def _keep_if_long(secret: str) -> None:
+def _keep_if_distinct(secret: str) -> None:
     # Tokens are known by their looks: there are too many to be remembered.
-    if len(secret) >= SHORTEST and _LOOKING.match(secret) is None:
+    if _is_distinct(secret) and _LOOKING.match(secret) is None:
         keep(secret)
 
 
