@@ -26,7 +26,7 @@ from registry_server.commands.common import (
     settings_of_storage,
 )
 from registry_server.config import Settings
-from registry_server.config.sizes import parse_size
+from registry_server.config.sizes import parse_rate
 from storage.errors import AlreadyRunning
 from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
@@ -94,7 +94,7 @@ def _rate(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        rate = parse_size(text.strip().removesuffix("/s"))
+        rate = parse_rate(text)
     except ValueError as error:
         fail(f"--rate {text!r} {error}")
     if not rate:

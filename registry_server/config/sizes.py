@@ -12,6 +12,12 @@ _UNITS = {
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([a-z]*)", re.ASCII | re.IGNORECASE)
 
 
+def parse_rate(text: str) -> int:
+    """Read a number of bytes per second: a size, and perhaps `/s`."""
+    text = text.strip()
+    return parse_size(text[:-2] if text.lower().endswith("/s") else text)
+
+
 def parse_size(text: str) -> int:
     """Read a number of bytes; raise ValueError for anything else.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config.sizes import parse_size
+from registry_server.config.sizes import parse_rate, parse_size
 from storage import paths
 from storage.digest import Digest
 from storage.names import RepositoryName
@@ -253,14 +253,16 @@ def test_a_push_alone_replaces_corrupt_bytes(server: RegistryServer) -> None:
 )
 def test_sizes_are_read(text: str, size: int) -> None:
     """In units of 1000 and of 1024, per second or not."""
-    assert parse_size(text) == size
+    assert parse_rate(text) == size
+    assert parse_size(text.removesuffix("/s")) == size
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1", "1e9", "50 mb per s", "1XB", "1/s/s", "9" * 30])
 def test_what_is_no_size(text: str) -> None:
     """Anything else is refused."""
-    with pytest.raises(ValueError, match="number of bytes"):
-        parse_size(text)
+    for parse in (parse_rate, parse_size):
+        with pytest.raises(ValueError, match="number of bytes"):
+            parse(text)
 
 
 @pytest.mark.parametrize(
