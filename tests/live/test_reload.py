@@ -202,20 +202,19 @@ def test_what_needs_a_restart_is_said(tmp_path: Path, workers: int) -> None:
 def test_two_signals_in_a_row(served: Served, name: str) -> None:
     """What the file said at the last of them holds in the end, and all workers agree."""
     server = served(WRITABLE)
+
+    def all_answer(status: int) -> bool:
+        uploads = f"/v2/{name}/blobs/uploads/"
+        return all(server.wire.request("POST", uploads).status == status for _ in range(10))
+
     for settings in (READ_ONLY, WRITABLE, READ_ONLY):
         server.config_file.write_text(text_of(settings))
         server.hang_up()
     server.hang_up()
-    until(
-        lambda: all(
-            server.wire.request("POST", f"/v2/{name}/blobs/uploads/").status == 405
-            for _ in range(10)
-        ),
-        "it is read-only",
-    )
-    server.reload(WRITABLE)
-    for _ in range(10):
-        server.wire.push_blob(name, LAYER)
+    until(lambda: all_answer(405), "it is read-only")
+    server.config_file.write_text(text_of(WRITABLE))
+    server.hang_up()
+    until(lambda: all_answer(202), "it is read-only no more")
 
 
 def test_a_hangup_during_the_drain_is_ignored(served: Served, name: str) -> None:
