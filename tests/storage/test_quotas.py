@@ -402,6 +402,21 @@ async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDri
     assert (await held(driver, APP, sizes, thoroughly=True)).beside(None) == QUOTA
 
 
+async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDriver) -> None:
+    """The folder of its link stays, and another blob may have its room by now."""
+    source = limited(driver).repository(OTHER)
+    first, second = [await push_blob(source, byte * 600) for byte in (b"a", b"b")]
+    repository = limited(driver, QUOTA).repository(APP)
+    await repository.blobs.mount(first, OTHER)
+    link = paths.layer_link(APP, first)
+    await driver.write(link.replace("/link", "/stray"), b"")
+    await driver.delete(link)
+    await repository.blobs.mount(second, OTHER)
+    with pytest.raises(QuotaExceeded):
+        await repository.blobs.mount(first, OTHER)
+    assert await on_disk(driver, APP) == 600
+
+
 async def test_a_sha512_of_distribution_counts_once(driver: AnyDriver) -> None:
     """It is stored under the sha256 of its bytes, and linked by both."""
     repository = limited(driver, QUOTA).repository(APP)
