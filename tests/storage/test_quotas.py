@@ -408,6 +408,8 @@ async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDrive
     first, second = [await push_blob(source, byte * 600) for byte in (b"a", b"b")]
     repository = limited(driver, QUOTA).repository(APP)
     await repository.blobs.mount(first, OTHER)
+    with pytest.raises(QuotaExceeded):
+        await repository.blobs.mount(second, OTHER)
     link = paths.layer_link(APP, first)
     await driver.write(link.replace("/link", "/stray"), b"")
     await driver.delete(link)
