@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from registry_server.api.application import Api
 from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
-from registry_server.auth.access import AccessController, Policy, is_robots
+from registry_server.auth.access import AccessController, Policy, PolicyInForce, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
 from registry_server.auth.controller import RuledAccess
@@ -31,7 +31,7 @@ from registry_server.auth.keys import (
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
-from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore
+from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore, robots_file
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
@@ -46,17 +46,10 @@ from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
 
 _KEY = "token-key.pem"
-_ROBOTS = "robots.json"
-JWKS_PATH = "/auth/jwks"
+_JWKS_PATH = "/auth/jwks"
 
-
-# Who decides, where tokens are had, and what is managed over HTTP.
+# The fields of a `guard.Guard`.
 _Guard: TypeAlias = tuple[AccessController, tuple[Route, ...], Api | None]
-
-
-def robots_file(settings: Settings) -> Path:
-    """Return where the keys of robots are kept."""
-    return settings.storage.filesystem.rootdirectory / ACCESS / _ROBOTS
 
 
 def assemble(settings: Settings, urls: Urls) -> _Guard:
@@ -79,7 +72,7 @@ def check(settings: Settings) -> None:
     if settings.auth.token is not None:
         _verifiers(settings.auth.token)
     elif settings.access.configured:
-        RobotsFile(robots_file(settings))
+        RobotsFile(robots_file(settings.storage.filesystem.rootdirectory))
         _existing_key(settings)
 
 
@@ -103,7 +96,7 @@ def _limits(settings: Settings) -> LoginLimits:
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)
 
 
-def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
+def _rules(settings: Settings) -> PolicyInForce:
     access = settings.access
     if access.file is not None:
         return Watched(access.file, parse_rules).now
@@ -147,7 +140,7 @@ def _keys_of_bundle(pem: bytes) -> Keyring:
 def _by_rules(settings: Settings, urls: Urls) -> _Guard:
     tokens, users = settings.access.tokens, _users(settings)
     key, rules = _signing_key(settings), _rules(settings)
-    robots = RobotKeys(RobotsFile(robots_file(settings)))
+    robots = RobotKeys(RobotsFile(robots_file(settings.storage.filesystem.rootdirectory)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
     # One for header and token server: whoever guesses is counted wherever they do.
     login = Login([robots, *users], _limits(settings))
@@ -176,7 +169,7 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
 
 
 def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
-    robots: Robots = RobotStore(robots_file(settings))
+    robots: Robots = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
     if settings.storage.maintenance.readonly.enabled:
         robots = ReadOnlyRobots(robots)
     located = replace(urls, host="") if settings.http.relativeurls else urls
@@ -188,7 +181,7 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
     return (
         Route(TOKEN_PATH, server.get, methods=["GET"]),
         Route(TOKEN_PATH, server.post, methods=["POST"]),
-        Route(JWKS_PATH, server.jwks, methods=["GET"]),
+        Route(_JWKS_PATH, server.jwks, methods=["GET"]),
     )
 
 
