@@ -39,12 +39,6 @@ _SWITCHED_OFF = "switched off by the configuration"
 _TOO_MANY = "too many requests"
 
 
-def peer(scope: Scope) -> str:
-    """Return the address a request came from; nothing where it has none, as on a unix socket."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
 class Audit:
     """Writes a line to `sink` for each answer that tells of a change or of a refusal.
 
@@ -53,7 +47,7 @@ class Audit:
     """
 
     def __init__(
-        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str] = peer, *, login: str = ""
+        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str], *, login: str
     ) -> None:
         self._app = app
         self._sink = sink
