@@ -20,14 +20,8 @@ from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
 from registry_server.auth.controller import RuledAccess
 from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
-from registry_server.auth.keys import (
-    Keyring,
-    SigningKey,
-    load_or_create_signing_key,
-    load_signing_key,
-    parse_certificates,
-    parse_jwks,
-)
+from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.auth.keys import SigningKey, load_or_create_signing_key, load_signing_key
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens

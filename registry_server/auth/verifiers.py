@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Protocol, TypeAlias
 
-from registry_server.auth.keys import Keyring
+from registry_server.auth.keyring import Keyring
 from registry_server.auth.tokens import TokenVerifier
 from registry_server.auth.watched import Watched
 

@@ -20,7 +20,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from registry_server.auth.access import NOBODY, Action, Actor, Decision, Grants, Policy
-from registry_server.auth.keys import Keyring, SigningKey, parse_jwks
+from registry_server.auth.keyring import Keyring, parse_jwks
+from registry_server.auth.keys import SigningKey
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, parse_scopes
