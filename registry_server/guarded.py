@@ -17,7 +17,7 @@ from registry_server.api.application import Api
 from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
 from registry_server.auth.access import AccessController, Policy, PolicyInForce, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
-from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
+from registry_server.auth.challenges import BasicChallenges, BearerChallenges
 from registry_server.auth.controller import RuledAccess
 from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
 from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
@@ -33,6 +33,7 @@ from registry_server.auth.verifiers import SameVerifier, WatchedVerifier
 from registry_server.auth.watched import Watched
 from registry_server.clients import client_address
 from registry_server.config import Settings
+from registry_server.config.access import IssuedTokens
 from registry_server.config.auth import TokenAuth
 from registry_server.guard import TOKEN_PATH
 from registry_server.limits import LoginLimits
@@ -66,7 +67,7 @@ def check(settings: Settings) -> None:
     if settings.auth.token is not None:
         _verifiers(settings.auth.token)
     elif settings.access.configured:
-        RobotsFile(robots_file(settings.storage.filesystem.rootdirectory))
+        RobotsFile(_robots_file(settings))
         _existing_key(settings)
 
 
@@ -75,6 +76,10 @@ def prepare(settings: Settings) -> None:
     check(settings)
     if settings.access.configured and settings.auth.token is None:
         _signing_key(settings)
+
+
+def _robots_file(settings: Settings) -> Path:
+    return robots_file(settings.storage.filesystem.rootdirectory)
 
 
 def _users(settings: Settings) -> list[HtpasswdUsers]:
@@ -132,38 +137,49 @@ def _keys_of_bundle(pem: bytes) -> Keyring:
 
 
 def _by_rules(settings: Settings, urls: Urls) -> _Guard:
-    tokens, users = settings.access.tokens, _users(settings)
-    key, rules = _signing_key(settings), _rules(settings)
-    robots = RobotKeys(RobotsFile(robots_file(settings.storage.filesystem.rootdirectory)))
+    users, key, rules = _users(settings), _signing_key(settings), _rules(settings)
+    robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
     # One for header and token server: whoever guesses is counted wherever they do.
     login = Login([robots, *users], _limits(settings))
-    verifier = TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service)
-
-    def realm(connection: HTTPConnection) -> str:
-        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
-
-    challenges: Challenges = BearerChallenges(realm, tokens.service)
+    challenges = _own_challenges(settings.access.tokens, urls)
     authenticator = HeaderAuthenticator(
         login,
-        SameVerifier(verifier),
+        _own_verifier(settings.access.tokens, key),
         challenges,
         certificates=settings.access.certificates,
         is_known=_is_known(users, robots, certificates=settings.access.certificates),
     )
-    server = TokenServer(
-        TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds())),
-        RefreshTokens(key, tokens.issuer, tokens.service, _generation(users)),
-        login,
-        rules,
-        tokens.service,
-    )
     access = RuledAccess(authenticator, rules, challenges)
+    server = _token_server(settings.access.tokens, key, users, login, rules)
     return access, _routes(server), _api(settings, access, urls)
 
 
+def _own_challenges(tokens: IssuedTokens, urls: Urls) -> BearerChallenges:
+    def realm(connection: HTTPConnection) -> str:
+        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
+
+    return BearerChallenges(realm, tokens.service)
+
+
+def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> SameVerifier:
+    return SameVerifier(TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service))
+
+
+def _token_server(
+    tokens: IssuedTokens,
+    key: SigningKey,
+    users: list[HtpasswdUsers],
+    login: Login,
+    rules: PolicyInForce,
+) -> TokenServer:
+    issuer = TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds()))
+    refresh = RefreshTokens(key, tokens.issuer, tokens.service, _generation(users))
+    return TokenServer(issuer, refresh, login, rules, tokens.service)
+
+
 def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
-    robots: Robots = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
+    robots: Robots = RobotStore(_robots_file(settings))
     if settings.storage.maintenance.readonly.enabled:
         robots = ReadOnlyRobots(robots)
     located = replace(urls, host="") if settings.http.relativeurls else urls

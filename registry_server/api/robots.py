@@ -119,7 +119,7 @@ class RobotEndpoints:
         response: Response,
         wanted: Annotated[NewRobot, Depends(sent(NewRobot))],
     ) -> NewKey:
-        """As the command does: of a name that is free, for a time or for ever."""
+        """Make one of a name that is free, for a time or for ever."""
         notes_of(request.scope).about(wanted.name)
         now = datetime.now(UTC)
         ends = None if wanted.expires is None else now + parse_lifetime(wanted.expires)
