@@ -5,7 +5,7 @@
 | nothing           | nobody                    | everything            |                         |
 | `auth.htpasswd`   | users of the file         | everything            | a name and a password   |
 | `auth.token`      | who brings a token        | what the token grants | a token from its issuer |
-| `access` (rules)  | users, robots, and tokens | what rules grant      | a token from here       |
+| `access` (rules)  | users, robots, tokens     | what rules grant      | a token from here       |
 | both of the last  | who brings a token        | what both grant       | a token from its issuer |
 
 Where there are robots they are managed by those whom `access.administrators` names. What all but
@@ -31,7 +31,7 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who decides, and what comes with it: where tokens are had, and what is managed over HTTP."""
+    """Who decides, and what comes with it: routes for tokens, and the management API."""
 
     access: AccessController
     routes: tuple[Route, ...] = ()

@@ -15,23 +15,17 @@ from starlette.routing import Route
 
 from registry_server.api.application import Api
 from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
-from registry_server.auth.access import AccessController, Policy, is_robots
+from registry_server.auth.access import AccessController, Policy, PolicyInForce, is_robots
 from registry_server.auth.authenticator import HeaderAuthenticator
-from registry_server.auth.challenges import BasicChallenges, BearerChallenges, Challenges
+from registry_server.auth.challenges import BasicChallenges, BearerChallenges
 from registry_server.auth.controller import RuledAccess
 from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
-from registry_server.auth.keys import (
-    Keyring,
-    SigningKey,
-    load_or_create_signing_key,
-    load_signing_key,
-    parse_certificates,
-    parse_jwks,
-)
+from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.auth.keys import SigningKey, load_or_create_signing_key, load_signing_key
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
-from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore
+from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore, robots_file
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import ALGORITHMS, TokenIssuer, TokenVerifier
@@ -39,6 +33,7 @@ from registry_server.auth.verifiers import SameVerifier, WatchedVerifier
 from registry_server.auth.watched import Watched
 from registry_server.clients import client_address
 from registry_server.config import Settings
+from registry_server.config.access import IssuedTokens
 from registry_server.config.auth import TokenAuth
 from registry_server.guard import TOKEN_PATH
 from registry_server.limits import LoginLimits
@@ -46,17 +41,10 @@ from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
 
 _KEY = "token-key.pem"
-_ROBOTS = "robots.json"
-JWKS_PATH = "/auth/jwks"
+_JWKS_PATH = "/auth/jwks"
 
-
-# Who decides, where tokens are had, and what is managed over HTTP.
+# The fields of a `guard.Guard`.
 _Guard: TypeAlias = tuple[AccessController, tuple[Route, ...], Api | None]
-
-
-def robots_file(settings: Settings) -> Path:
-    """Return where the keys of robots are kept."""
-    return settings.storage.filesystem.rootdirectory / ACCESS / _ROBOTS
 
 
 def assemble(settings: Settings, urls: Urls) -> _Guard:
@@ -79,7 +67,7 @@ def check(settings: Settings) -> None:
     if settings.auth.token is not None:
         _verifiers(settings.auth.token)
     elif settings.access.configured:
-        RobotsFile(robots_file(settings))
+        RobotsFile(_robots_file(settings))
         _existing_key(settings)
 
 
@@ -88,6 +76,10 @@ def prepare(settings: Settings) -> None:
     check(settings)
     if settings.access.configured and settings.auth.token is None:
         _signing_key(settings)
+
+
+def _robots_file(settings: Settings) -> Path:
+    return robots_file(settings.storage.filesystem.rootdirectory)
 
 
 def _users(settings: Settings) -> list[HtpasswdUsers]:
@@ -103,7 +95,7 @@ def _limits(settings: Settings) -> LoginLimits:
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)
 
 
-def _rules(settings: Settings) -> Callable[[], Awaitable[Policy]]:
+def _rules(settings: Settings) -> PolicyInForce:
     access = settings.access
     if access.file is not None:
         return Watched(access.file, parse_rules).now
@@ -145,38 +137,49 @@ def _keys_of_bundle(pem: bytes) -> Keyring:
 
 
 def _by_rules(settings: Settings, urls: Urls) -> _Guard:
-    tokens, users = settings.access.tokens, _users(settings)
-    key, rules = _signing_key(settings), _rules(settings)
-    robots = RobotKeys(RobotsFile(robots_file(settings)))
+    users, key, rules = _users(settings), _signing_key(settings), _rules(settings)
+    robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
     # One for header and token server: whoever guesses is counted wherever they do.
     login = Login([robots, *users], _limits(settings))
-    verifier = TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service)
-
-    def realm(connection: HTTPConnection) -> str:
-        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
-
-    challenges: Challenges = BearerChallenges(realm, tokens.service)
+    challenges = _own_challenges(settings.access.tokens, urls)
     authenticator = HeaderAuthenticator(
         login,
-        SameVerifier(verifier),
+        _own_verifier(settings.access.tokens, key),
         challenges,
         certificates=settings.access.certificates,
         is_known=_is_known(users, robots, certificates=settings.access.certificates),
     )
-    server = TokenServer(
-        TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds())),
-        RefreshTokens(key, tokens.issuer, tokens.service, _generation(users)),
-        login,
-        rules,
-        tokens.service,
-    )
     access = RuledAccess(authenticator, rules, challenges)
+    server = _token_server(settings.access.tokens, key, users, login, rules)
     return access, _routes(server), _api(settings, access, urls)
 
 
+def _own_challenges(tokens: IssuedTokens, urls: Urls) -> BearerChallenges:
+    def realm(connection: HTTPConnection) -> str:
+        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
+
+    return BearerChallenges(realm, tokens.service)
+
+
+def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> SameVerifier:
+    return SameVerifier(TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service))
+
+
+def _token_server(
+    tokens: IssuedTokens,
+    key: SigningKey,
+    users: list[HtpasswdUsers],
+    login: Login,
+    rules: PolicyInForce,
+) -> TokenServer:
+    issuer = TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds()))
+    refresh = RefreshTokens(key, tokens.issuer, tokens.service, _generation(users))
+    return TokenServer(issuer, refresh, login, rules, tokens.service)
+
+
 def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
-    robots: Robots = RobotStore(robots_file(settings))
+    robots: Robots = RobotStore(_robots_file(settings))
     if settings.storage.maintenance.readonly.enabled:
         robots = ReadOnlyRobots(robots)
     located = replace(urls, host="") if settings.http.relativeurls else urls
@@ -188,7 +191,7 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
     return (
         Route(TOKEN_PATH, server.get, methods=["GET"]),
         Route(TOKEN_PATH, server.post, methods=["POST"]),
-        Route(JWKS_PATH, server.jwks, methods=["GET"]),
+        Route(_JWKS_PATH, server.jwks, methods=["GET"]),
     )
 
 

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server.app import build
-from registry_server.audit import Audit, FileSink, LogSink, Notes, Sinks, notes_of, peer
+from registry_server.audit import Audit, FileSink, LogSink, Notes, Sinks, notes_of
 from registry_server.audit.sinks import Entry
 from registry_server.audit.targets import Target, query_of, target_of
 from registry_server.auth.access import Action, Actor, Decision
+from registry_server.clients import client_address
 from registry_server.config import Settings
 from storage.digest import Digest
 from tests.support.drivers import AnyDriver
@@ -67,7 +68,7 @@ class Answers:
 
 async def _lines(app: ASGIApp, *requests: Request) -> list[dict[str, Any]]:
     kept = Kept()
-    audited = Audit(app, kept, peer, login=LOGIN)
+    audited = Audit(app, kept, client_address, login=LOGIN)
     for request in requests:
         await ask(audited, request)
     return kept.lines
@@ -444,7 +445,15 @@ def few_words() -> Iterator[None]:
 async def test_without_a_file_the_log_has_the_fields(caplog: pytest.LogCaptureFixture) -> None:
     """At any level, and with the time of the log."""
     line = partial(Request, "PUT", "/v2/a/manifests/v1")
-    await ask(Audit(Answers(403, learns=_asked(ANN, (Action.PUSH, NO))), LogSink()), line())
+    await ask(
+        Audit(
+            Answers(403, learns=_asked(ANN, (Action.PUSH, NO))),
+            LogSink(),
+            client_address,
+            login=LOGIN,
+        ),
+        line(),
+    )
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("registry.audit", "push refused")
     assert (vars(record)["who"], vars(record)["rule"]) == ("ann", "no rule")

@@ -68,7 +68,7 @@ def test_tokens_and_keys_are_known_by_their_looks(tmp_path: Path) -> None:
     """Whoever made them, and half of one too."""
     key = load_or_create_signing_key(tmp_path / "key.pem")
     token = TokenIssuer(key, "issuer").sign("ann", Grants({}), "service").text
-    robot = RobotStore(tmp_path / "robots.json").create("ci")
+    robot = RobotStore(tmp_path / "robots.json").create("ci").secret
     pem = (tmp_path / "key.pem").read_text()
     for secret in (token, *token.split(".")[:2], f"Bearer {token}", robot, pem):
         assert told(f"x {secret} x")

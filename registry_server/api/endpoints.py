@@ -25,8 +25,8 @@ _ALWAYS: tuple[int | str, ...] = (401, 403, 429, "5XX")
 class Endpoint:
     """What answers a method of a path, below the root of the API; GET answers HEAD as well.
 
-    `handler` is FastAPI's: what it returns is what its annotation says. `refused` are statuses of
-    its own refusals.
+    `handler` is FastAPI's: what it returns is what its annotation says, and its docstring is shown
+    to callers, as the description. `refused` are statuses of its own refusals.
     """
 
     method: str

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from registry_server.auth.robots import (
-    Issued,
+    CreatedRobot,
     Robot,
     check_description,
     check_robot_name,
@@ -79,10 +79,10 @@ class NewKey(RobotAnswer):
     key: str
 
     @classmethod
-    def of_issued(cls, issued: Issued, now: datetime) -> NewKey:
+    def of_created(cls, made: CreatedRobot, now: datetime) -> NewKey:
         """Say the same of a robot that was just made, and its key."""
-        robot = RobotAnswer.of(issued.robot, now)
-        return cls(**robot.model_dump(), key=issued.secret)
+        robot = RobotAnswer.of(made.robot, now)
+        return cls(**robot.model_dump(), key=made.secret)
 
 
 class RobotList(BaseModel):

@@ -19,7 +19,7 @@ from registry_server.api.paths import ROBOTS, ROOT
 from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
 from registry_server.audit import notes_of
 from registry_server.auth.robots import (
-    Issued,
+    CreatedRobot,
     Robot,
     RobotExists,
     RobotsDamaged,
@@ -41,7 +41,9 @@ _REFUSED_BODIES = (400, 409, 413, 415)
 class Robots(Protocol):
     """`RobotStore`, and what stands around it; everything blocks."""
 
-    def issue(self, name: str, expires: datetime | None = None, description: str = "") -> Issued:
+    def create(
+        self, name: str, expires: datetime | None = None, description: str = ""
+    ) -> CreatedRobot:
         """Make a robot and its secret."""
 
     def list(self) -> list[Robot]:
@@ -57,7 +59,9 @@ class ReadOnlyRobots:
     def __init__(self, inner: Robots) -> None:
         self._inner = inner
 
-    def issue(self, name: str, expires: datetime | None = None, description: str = "") -> Issued:
+    def create(
+        self, name: str, expires: datetime | None = None, description: str = ""
+    ) -> CreatedRobot:
         """Refuse."""
         raise OperationDisabled("writing")
 
@@ -115,13 +119,13 @@ class RobotEndpoints:
         response: Response,
         wanted: Annotated[NewRobot, Depends(sent(NewRobot))],
     ) -> NewKey:
-        """As the command does: of a name that is free, for a time or for ever."""
+        """Make one of a name that is free, for a time or for ever."""
         notes_of(request.scope).about(wanted.name)
         now = datetime.now(UTC)
         ends = None if wanted.expires is None else now + parse_lifetime(wanted.expires)
-        issued = await _worked(lambda: self._robots.issue(wanted.name, ends, wanted.description))
+        made = await _worked(lambda: self._robots.create(wanted.name, ends, wanted.description))
         response.headers["Location"] = self._urls.at(request, f"{ROOT}{ROBOTS}/{wanted.name}")
-        return NewKey.of_issued(issued, now)
+        return NewKey.of_created(made, now)
 
     async def get(self, name: str) -> RobotAnswer:
         """Return what is known of it, which is not its key."""

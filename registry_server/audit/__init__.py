@@ -10,7 +10,7 @@ A line holds what was checked or is bounded, and no secret: of a query only what
 
 from registry_server.audit.notes import Notes, notes_of
 from registry_server.audit.sinks import FileSink, LogSink, Sink, Sinks, open_file
-from registry_server.audit.wrapper import Audit, peer
+from registry_server.audit.wrapper import Audit
 
 __all__ = [
     "Audit",
@@ -21,5 +21,4 @@ __all__ = [
     "Sinks",
     "notes_of",
     "open_file",
-    "peer",
 ]

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
-from registry_server.auth.access import Action, Actor, Decision
+from registry_server.auth.access import ADMINISTRATION, CATALOG, Action, Actor, Decision
 
 # Where a request's scope holds it. Copies of a scope share it, so it is found again outside.
 NOTES = "registry.notes"
-CATALOG = "catalog"
-ADMINISTRATION = "administration"
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.audit import targets
-from registry_server.audit.notes import ADMINISTRATION, NOTES, Notes
+from registry_server.audit.notes import NOTES, Notes
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
+from registry_server.auth.access import ADMINISTRATION
 
 _LONGEST = 256  # characters of a text that follows no grammar
 
@@ -39,12 +40,6 @@ _SWITCHED_OFF = "switched off by the configuration"
 _TOO_MANY = "too many requests"
 
 
-def peer(scope: Scope) -> str:
-    """Return the address a request came from; nothing where it has none, as on a unix socket."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
 class Audit:
     """Writes a line to `sink` for each answer that tells of a change or of a refusal.
 
@@ -53,7 +48,7 @@ class Audit:
     """
 
     def __init__(
-        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str] = peer, *, login: str = ""
+        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str], *, login: str
     ) -> None:
         self._app = app
         self._sink = sink

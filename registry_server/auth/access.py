@@ -9,10 +9,10 @@ Nothing else on the wire decides about access.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from starlette.requests import HTTPConnection
 
@@ -32,12 +32,19 @@ class Action(Enum):
     DELETE = "delete"
 
 
-# What a token says it may be used for: the actions by the name of the repository, and whether
-# repositories may be listed and the registry administered. It only ever takes away from what the
-# rules allow.
+# What the listing of repositories and the management of the registry are called. They are no
+# `Action`, for they are about no repository.
+CATALOG = "catalog"
+ADMINISTRATION = "administration"
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a bearer token is good for."""
+    """What a bearer token is good for; it only ever takes away from what the rules allow.
+
+    `repositories` has the actions by the name of the repository, `catalog` is whether these may be
+    listed, `administration` whether the registry may be managed.
+    """
 
     repositories: Mapping[str, frozenset[Action]]
     catalog: bool = False
@@ -61,7 +68,7 @@ class Actor:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether no credentials were shown."""
+        """Whether nobody is known: no credentials were shown, or a token that is for nobody."""
         return not self.name
 
 
@@ -94,8 +101,12 @@ class Policy(Protocol):
         """Decide whether `actor` may manage the registry itself, which no other right includes."""
 
 
+# Returns the policy in force, which may be another one for the next request.
+PolicyInForce: TypeAlias = Callable[[], Awaitable[Policy]]
+
+
 class Credentials(Protocol):
-    """People and robots who show a name and a password."""
+    """A keeper of passwords, of people or of robots."""
 
     async def verify(self, name: str, password: str) -> Actor | None:
         """Return who that is; None when there is nobody of that name and password."""

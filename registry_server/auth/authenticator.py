@@ -25,7 +25,7 @@ _FIELD = b"authorization"
 _KNOWN = "registry.actor"
 
 
-# Tells whether there still is who had that name at that moment.
+# Tells whether the bearer of a token is still there, by name and by when the token was issued.
 Known: TypeAlias = Callable[[str, float], Awaitable[bool]]
 
 

@@ -16,8 +16,8 @@ from registry_server.auth.access import Action
 from registry_server.auth.problems import Unauthenticated
 from storage.names import RepositoryName
 
-_CATALOG = "registry:catalog:*"
-_ADMINISTRATION = "registry:administration:*"
+CATALOG_SCOPE = "registry:catalog:*"
+ADMINISTRATION_SCOPE = "registry:administration:*"
 
 
 class Challenges(Protocol):
@@ -83,16 +83,6 @@ def scope_of(name: RepositoryName, actions: Iterable[Action]) -> str:
     """Write what is wanted in the token scope grammar, for the words that grammar has."""
     words = [action.value for action in actions if action is not Action.OVERWRITE]
     return f"repository:{name}:{','.join(words)}"
-
-
-def catalog_scope() -> str:
-    """Write that repositories are to be listed."""
-    return _CATALOG
-
-
-def administration_scope() -> str:
-    """Write that the registry is to be managed."""
-    return _ADMINISTRATION
 
 
 def quoted(text: str) -> str:

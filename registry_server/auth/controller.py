@@ -5,17 +5,17 @@ A refusal tells nothing but what the caller asked: whether a repository exists i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import Action, Actor, Decision, Policy
+from registry_server.auth.access import Action, Actor, Decision, PolicyInForce
 from registry_server.auth.authenticator import Authenticator
 from registry_server.auth.challenges import (
+    ADMINISTRATION_SCOPE,
+    CATALOG_SCOPE,
     Challenges,
-    administration_scope,
-    catalog_scope,
     scope_of,
 )
 from registry_server.auth.problems import Denied
@@ -27,15 +27,12 @@ _NOT_GRANTED = "the token does not grant it"
 
 
 class RuledAccess:
-    """Decides by the rules in force; a token only ever takes away from them.
-
-    `policy` returns the rules, which may change between two requests.
-    """
+    """Decides by the policy in force; a token only ever takes away from what that allows."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        policy: Callable[[], Awaitable[Policy]],
+        policy: PolicyInForce,
         challenges: Challenges,
     ) -> None:
         self._authenticator = authenticator
@@ -80,7 +77,7 @@ class RuledAccess:
         if not allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not list repositories")
         if not allowed or (actor.grants is not None and not actor.grants.catalog):
-            raise self._challenges.unauthenticated(connection, _LOG_IN, catalog_scope())
+            raise self._challenges.unauthenticated(connection, _LOG_IN, CATALOG_SCOPE)
         # A token for the catalog names no repositories: what they are is for the rules to say.
         return lambda name: policy.decide(actor, Action.PULL, name).allowed
 
@@ -99,8 +96,7 @@ class RuledAccess:
         if decision.allowed and not granted:
             notes.decided_administration(Decision(allowed=False, rule=_NOT_GRANTED))
         if not decision.allowed or not granted:
-            scope = administration_scope()
-            raise self._challenges.unauthenticated(connection, _LOG_IN, scope)
+            raise self._challenges.unauthenticated(connection, _LOG_IN, ADMINISTRATION_SCOPE)
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
         """Tell whether the caller may do `action` with `name`."""

@@ -1,4 +1,4 @@
-"""A name and a password, whoever keeps them and wherever they are shown."""
+"""The one place where a name and a password are looked at, wherever they are shown."""
 
 from __future__ import annotations
 

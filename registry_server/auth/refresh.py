@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from registry_server.auth.keys import Keyring, SigningKey
+from registry_server.auth.keyring import Keyring
+from registry_server.auth.keys import SigningKey
 from registry_server.auth.tokens import (
     LEEWAY,
     LONGEST,

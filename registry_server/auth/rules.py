@@ -31,7 +31,7 @@ from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from registry_server.auth.access import Action, Actor, Decision
+from registry_server.auth.access import CATALOG, Action, Actor, Decision
 from registry_server.auth.globs import ANY_PARTS, Glob
 from registry_server.config import ConfigError, empties
 from registry_server.config import access as sections
@@ -40,8 +40,6 @@ from registry_server.config.problems import in_words
 from registry_server.config.shorthand import pruned
 from storage.names import RepositoryName
 
-CATALOG = "catalog"
-ADMINISTRATION = "administration"
 _ALL = "*"
 _ACTIONS = frozenset(action.value for action in Action)
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -22,7 +21,7 @@ from starlette.responses import Response
 
 from registry_server import envelope
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Action, Actor, Grants, Policy
+from registry_server.auth.access import NOBODY, Action, Actor, Grants, Policy, PolicyInForce
 from registry_server.auth.basic import has_controls, parse_basic
 from registry_server.auth.challenges import quoted
 from registry_server.auth.keys import jwks
@@ -38,9 +37,6 @@ _MOST_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PUBLIC = {"Cache-Control": "public, max-age=300"}
-
-Rules: TypeAlias = Callable[[], Awaitable[Policy]]
-Known: TypeAlias = Callable[[str], Awaitable[Actor | None]]
 
 
 class _Refused(Exception):
@@ -128,10 +124,6 @@ def _allowed(
     return allowed
 
 
-async def _bare(name: str) -> Actor:
-    return Actor(name)
-
-
 class TokenServer:
     """Gives tokens to people and robots, and to nobody for what everybody may do."""
 
@@ -140,21 +132,15 @@ class TokenServer:
         issuer: TokenIssuer,
         refresh: RefreshTokens,
         login: Login,
-        policy: Rules,
+        policy: PolicyInForce,
         service: str,
-        *,
-        known: Known = _bare,
     ) -> None:
-        """Serve tokens for `service`.
-
-        `known` finds the groups of a user who shows a refresh token instead of a password.
-        """
+        """Serve tokens for `service`."""
         self._issuer = issuer
         self._refresh = refresh
-        self._passwords = login
+        self._login = login
         self._policy = policy
         self._service = service
-        self._known = known
 
     async def get(self, request: Request) -> Response:
         """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
@@ -218,33 +204,30 @@ class TokenServer:
         shown = parse_basic(fields[0]) if len(fields) == 1 else None
         if shown is None:
             raise _unauthorized()
-        return await self._login(request, *shown)
+        return await self._logged_in(request, *shown)
 
     async def _granted_by(self, request: Request, form: _Form) -> Actor:
         kind = form.get("grant_type")
         if kind == "password":
-            return await self._login(request, form.get("username"), form.get("password"))
+            return await self._logged_in(request, form.get("username"), form.get("password"))
         if kind == "refresh_token":
             return await self._refreshed(form.get("refresh_token"))
         raise _unusable("grant_type is password or refresh_token")
 
-    async def _login(self, request: Request, name: str, password: str) -> Actor:
+    async def _logged_in(self, request: Request, name: str, password: str) -> Actor:
         # A form can say what a header can't.
         if not name or has_controls(name + password):
             raise _unauthorized()
-        actor = await self._passwords.attempt(request.scope, name, password)
+        actor = await self._login.attempt(request.scope, name, password)
         if actor is None:
             raise _unauthorized()
         return actor
 
     async def _refreshed(self, text: str) -> Actor:
         try:
-            actor = await self._known(await self._refresh.verify(text))
+            return Actor(await self._refresh.verify(text))
         except TokenInvalid:
             raise _unauthorized() from None
-        if actor is None:
-            raise _unauthorized()
-        return actor
 
     async def _issue(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
         granted = grants_for(actor, scopes, await self._policy())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Protocol, TypeAlias
 
-from registry_server.auth.keys import Keyring
+from registry_server.auth.keyring import Keyring
 from registry_server.auth.tokens import TokenVerifier
 from registry_server.auth.watched import Watched
 
@@ -25,7 +25,7 @@ class Verifiers(Protocol):
 
 
 class SameVerifier:
-    """One that stays."""
+    """A verifier for keys that never change."""
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
@@ -36,7 +36,7 @@ class SameVerifier:
 
 
 class WatchedVerifier:
-    """One for what all of some files say: the keys of each are good."""
+    """A verifier for the keys of several files together, made anew when one of them changes."""
 
     def __init__(self, files: Sequence[Watched[Keyring]], make: MakeVerifier) -> None:
         """Have `make` make one whenever a file says something else."""

@@ -19,8 +19,16 @@ from typing import Annotated
 
 import typer
 
-from registry_server.auth.access import NOBODY, Action, Actor, Decision, Policy
-from registry_server.auth.rules import ADMINISTRATION, CATALOG, parse_rules, policy_of
+from registry_server.auth.access import (
+    ADMINISTRATION,
+    CATALOG,
+    NOBODY,
+    Action,
+    Actor,
+    Decision,
+    Policy,
+)
+from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.watched import Watched
 from registry_server.commands.common import FAILED, fail, load_or_fail
 from registry_server.config.access import Access

@@ -51,7 +51,7 @@ def create(
         fail(str(error))
     with _storing(config, root) as store:
         try:
-            secret = store.create(name, ends, description)
+            secret = store.create(name, ends, description).secret
         except (RobotExists, ValueError) as error:
             fail(str(error), FAILED)
     typer.echo(f"robot:{name} (or robot${name}) logs in with this, shown only now:", err=True)

@@ -3,7 +3,7 @@
     BodyPace ─► Audit ─► RequestLimits ─► UploadLimits ─► Dispatcher ─► Authenticator ─► LoginLimits
 
 Who is over one is told so with 429, and when to ask again; whose body drips, with 408 and the end
-of the connection.
+of the connection. `repositories` says what a repository may hold; `storage.quotas` keeps to it.
 """
 
 from registry_server.limits.bodies import BodyPace

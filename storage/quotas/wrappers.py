@@ -44,7 +44,7 @@ class LimitedRegistry:
         self._sizes = Sizes()
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository, which grows as far as it may."""
+        """Open a repository; one that has no limits is the inner registry's own."""
         repository = self._inner.repository(name, moves_tags=moves_tags)
         limits = self._limits(name)
         if not limits:

@@ -525,7 +525,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 async def test_what_was_had_for_a_password_ends_with_it(guarded: Guarded, files: Files) -> None:
     """Nobody gets a token for what is over; tokens end with their bearers, or in their time."""
     store = RobotStore(files.robots)
-    robot = basic("robot$ci", await to_thread(store.create, "ci"))
+    robot = basic("robot$ci", (await to_thread(store.create, "ci")).secret)
     client, changed, removed = await guarded({}), basic("carol"), basic("reader")
     tokens, logins = list[str](), list[dict[str, str]]()
     for shown in (changed, removed, robot):
@@ -600,7 +600,7 @@ MACHINES = {
 async def test_a_robot_that_is_made_anew_is_another(guarded: Guarded, files: Files) -> None:
     """89e1c4ba: a token ends with its robot, also if one of the same name is made afterwards."""
     client = await guarded({"access": MACHINES})
-    shown = basic("robot$ci", await to_thread(RobotStore(files.robots).create, "ci"))
+    shown = basic("robot$ci", (await to_thread(RobotStore(files.robots).create, "ci")).secret)
     key = await to_thread(load_signing_key, files.key)
     grants = Grants({"team/app": frozenset({Action.PULL})})
     # Of the robot that was revoked before this one was made.
@@ -678,7 +678,7 @@ async def ask_in_the_wrong_place(client: httpx.AsyncClient, secret: str) -> None
 
 async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None:
     """8a99a3ed: no password, token or key of a robot, of the right ones or the wrong ones."""
-    robot = keep(await to_thread(RobotStore(files.robots).create, "ci"))
+    robot = keep((await to_thread(RobotStore(files.robots).create, "ci")).secret)
     log = files.folder / "audit.log"
     more = {**DELETABLE, "log": {"level": "debug"}, "audit": {"enabled": True, "file": log}}
     settings = await to_thread(files.settings, more)

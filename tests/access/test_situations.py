@@ -22,11 +22,10 @@ from typer.testing import CliRunner, Result
 from registry_server.auth import refresh, remembered, tokens
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import jwks, load_or_create_signing_key
-from registry_server.auth.robots import RobotStore
+from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
 from registry_server.cli import app
 from registry_server.config import Settings
-from registry_server.guarded import robots_file
 from registry_server.limits import buckets, logins
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import basic, bearer
@@ -114,9 +113,9 @@ class Place:
             self._make_tokens()
 
     def _make_robots(self) -> None:
-        store = RobotStore(robots_file(self.settings))
+        store = RobotStore(robots_file(self.settings.storage.filesystem.rootdirectory))
         for name in ("ci", "node"):
-            self.callers[f"robot${name}"] = basic(f"robot${name}", store.create(name))
+            self.callers[f"robot${name}"] = basic(f"robot${name}", store.create(name).secret)
 
     def _make_tokens(self) -> None:
         key = load_or_create_signing_key(self.folder / "key.pem")

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
 from registry_server.auth.keys import (
-    Keyring,
     KeyUnusable,
     PrivateKey,
     SigningKey,
@@ -34,8 +34,6 @@ from registry_server.auth.keys import (
     libtrust_id,
     load_or_create_signing_key,
     load_signing_key,
-    parse_certificates,
-    parse_jwks,
     thumbprint,
     to_jwk,
 )

@@ -67,7 +67,7 @@ async def who(keys: RobotKeys, name: str, password: str) -> str | None:
 
 async def test_a_robot_logs_in_by_all_its_names(tmp_path: Path, store: RobotStore) -> None:
     """With a colon, with a dollar, and as Basic splits the one with a colon; to rules it is one."""
-    secret = await asyncio.to_thread(store.create, "ci")
+    secret = (await asyncio.to_thread(store.create, "ci")).secret
     robots = await keys(tmp_path)
     assert await who(robots, "robot:ci", secret) == "robot:ci"
     assert await who(robots, "robot$ci", secret) == "robot:ci"
@@ -76,8 +76,8 @@ async def test_a_robot_logs_in_by_all_its_names(tmp_path: Path, store: RobotStor
 
 async def test_nothing_else_lets_in(tmp_path: Path, store: RobotStore) -> None:
     """Other names, other secrets, the hash itself, and parts of them."""
-    secret = await asyncio.to_thread(store.create, "ci")
-    other = await asyncio.to_thread(store.create, "other")
+    secret = (await asyncio.to_thread(store.create, "ci")).secret
+    other = (await asyncio.to_thread(store.create, "other")).secret
     robots = await keys(tmp_path)
     for name in ("ci", "robot", "robot:", "robot$", "robot/ci", "robot:CI", "ROBOT:ci", "robot:no"):
         assert await who(robots, name, secret) is None
@@ -91,7 +91,7 @@ async def test_nothing_else_lets_in(tmp_path: Path, store: RobotStore) -> None:
 async def test_a_robot_ends_when_it_is_said_to(tmp_path: Path, store: RobotStore) -> None:
     """Up to that second it is let in, and from then on it is not."""
     ends = NOW + timedelta(days=90)
-    secret = await asyncio.to_thread(store.create, "ci", ends)
+    secret = (await asyncio.to_thread(store.create, "ci", ends)).secret
     now = [NOW]
     file = await asyncio.to_thread(RobotsFile, robots_file(tmp_path))
     robots = RobotKeys(file, lambda: now[0])
@@ -106,16 +106,16 @@ async def test_servers_see_what_is_made_and_revoked(tmp_path: Path, store: Robot
     """Also the first robot, before which there was no file, and when the file is removed."""
     robots = await keys(tmp_path)
     assert await who(robots, "robot:ci", "rk_") is None
-    secret = await asyncio.to_thread(store.create, "ci")
+    secret = (await asyncio.to_thread(store.create, "ci")).secret
     assert await who(robots, "robot:ci", secret) == "robot:ci"
     assert await asyncio.to_thread(store.revoke, "ci")
     assert await who(robots, "robot:ci", secret) is None
-    again = await asyncio.to_thread(store.create, "ci", None, "another")
+    again = (await asyncio.to_thread(store.create, "ci", None, "another")).secret
     assert await who(robots, "robot:ci", secret) is None
     assert await who(robots, "robot:ci", again) == "robot:ci"
     robots_file(tmp_path).unlink()
     assert await who(robots, "robot:ci", again) is None
-    last = await asyncio.to_thread(store.create, "ci", None, "the last of them")
+    last = (await asyncio.to_thread(store.create, "ci", None, "the last of them")).secret
     assert await who(robots, "robot:ci", last) == "robot:ci"
 
 
@@ -123,7 +123,7 @@ async def test_a_broken_edit_changes_nothing(
     tmp_path: Path, store: RobotStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The robots stay; one line of the log says so, and nothing of the file."""
-    secret = await asyncio.to_thread(store.create, "ci")
+    secret = (await asyncio.to_thread(store.create, "ci")).secret
     robots = await keys(tmp_path)
     robots_file(tmp_path).write_text('{"version": 1, "robots": [{"name": "correct-horse"}]}')
     for _ in range(3):
@@ -151,7 +151,9 @@ async def test_a_file_that_is_broken_when_it_appears_has_no_robots(
 def test_a_secret_is_random_and_kept_nowhere(tmp_path: Path, store: RobotStore) -> None:
     """256 bits behind `rk_`; the file has its SHA-256 and can be read by its owner alone."""
     path = robots_file(tmp_path)
-    secrets = [store.create(f"ci{n}", NOW + timedelta(days=1), "for builds") for n in range(5)]
+    secrets = [
+        store.create(f"ci{n}", NOW + timedelta(days=1), "for builds").secret for n in range(5)
+    ]
     assert len(set(secrets)) == 5
     for secret in secrets:
         assert re.fullmatch(r"rk_[A-Za-z0-9_-]{43}", secret)

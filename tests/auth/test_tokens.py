@@ -26,14 +26,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.auth.access import Action, Grants
-from registry_server.auth.keys import (
-    Keyring,
-    PrivateKey,
-    SigningKey,
-    VerificationKey,
-    libtrust_id,
-    to_jwk,
-)
+from registry_server.auth.keyring import Keyring
+from registry_server.auth.keys import PrivateKey, SigningKey, VerificationKey, libtrust_id, to_jwk
 from registry_server.auth.refresh import TYPE, RefreshTokens
 from registry_server.auth.tokens import (
     LEEWAY,

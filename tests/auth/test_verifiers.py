@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from registry_server.auth.access import Grants
-from registry_server.auth.keys import Keyring, SigningKey, jwks, parse_certificates, parse_jwks
+from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.auth.keys import SigningKey, jwks
 from registry_server.auth.tokens import TokenInvalid, TokenIssuer, TokenVerifier
 from registry_server.auth.verifiers import WatchedVerifier
 from registry_server.auth.watched import Watched

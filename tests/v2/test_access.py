@@ -16,10 +16,9 @@ import pytest
 
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import jwks, load_or_create_signing_key
-from registry_server.auth.robots import RobotStore
+from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
 from registry_server.config import Settings, load
-from registry_server.guarded import robots_file
 from storage.drivers.filesystem import FilesystemDriver
 from tests.support import users
 from tests.support.app import serve_in_process
@@ -189,8 +188,8 @@ async def test_anybody_may_pull(situation: Situation) -> None:
 async def test_machines(situation: Situation, tmp_path: Path) -> None:
     """A robot may what its name may, until it is revoked."""
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)
-    store = RobotStore(robots_file(settings))
-    ci, node = [await to_thread(store.create, name) for name in ("ci", "node")]
+    store = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
+    ci, node = [(await to_thread(store.create, name)).secret for name in ("ci", "node")]
     client = await situation("machines")
     assert await push(client, "team/app", "v1", httpx.BasicAuth("robot$ci", ci)) == 201
     assert await push(client, "team/app", "v1", httpx.BasicAuth("robot:ci", ci), "other") == 201
@@ -205,8 +204,8 @@ async def test_machines(situation: Situation, tmp_path: Path) -> None:
 async def test_a_token_ends_with_its_robot(situation: Situation, tmp_path: Path) -> None:
     """One that was revoked may nothing any more, by a token neither."""
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)
-    store = RobotStore(robots_file(settings))
-    key = await to_thread(store.create, "ci")
+    store = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
+    key = (await to_thread(store.create, "ci")).secret
     client = await situation("machines")
     text, _ = await token(client, "repository:team/app:pull", httpx.BasicAuth("robot$ci", key))
     client.headers["Authorization"] = f"Bearer {text}"

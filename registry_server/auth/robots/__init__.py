@@ -18,7 +18,7 @@ from registry_server.auth.robots.robot import (
     parse_lifetime,
 )
 from registry_server.auth.robots.store import (
-    Issued,
+    CreatedRobot,
     RobotExists,
     RobotsDamaged,
     RobotStore,
@@ -27,7 +27,7 @@ from registry_server.auth.robots.store import (
 )
 
 __all__ = [
-    "Issued",
+    "CreatedRobot",
     "Robot",
     "RobotExists",
     "RobotKeys",

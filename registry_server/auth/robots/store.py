@@ -19,6 +19,7 @@ from registry_server.auth.robots.document import (
     parse_robots,
 )
 from registry_server.auth.robots.robot import Robot, check_description, check_robot_name
+from storage.paths import ACCESS
 
 _SECRET_PREFIX = "rk_"  # noqa: S105 - so that a scanner of sources finds one that was leaked
 _SECRET_BYTES = 32
@@ -37,7 +38,7 @@ class RobotsDamaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class CreatedRobot:
     """A robot that was just made, and its secret, which is kept nowhere."""
 
     robot: Robot
@@ -46,7 +47,7 @@ class Issued:
 
 def robots_file(root: Path) -> Path:
     """Return where the robots of a root directory are kept: outside of docker/registry/v2."""
-    return root / "access" / "robots.json"
+    return root / ACCESS / "robots.json"
 
 
 class RobotStore:
@@ -58,14 +59,12 @@ class RobotStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def create(self, name: str, expires: datetime | None = None, description: str = "") -> str:
-        """Make a robot and return its secret, which is kept nowhere; raises what `issue` does."""
-        return self.issue(name, expires, description).secret
-
-    def issue(self, name: str, expires: datetime | None = None, description: str = "") -> Issued:
+    def create(
+        self, name: str, expires: datetime | None = None, description: str = ""
+    ) -> CreatedRobot:
         """Make a robot, and its secret.
 
-        Raises `RobotExists`, or ValueError when it can't be made so.
+        Raises `RobotExists`, or ValueError when it can't be made so: `TooManyRobots` is one.
         """
         check_robot_name(name)
         check_description(description)
@@ -77,7 +76,7 @@ class RobotStore:
         digest = hashlib.sha256(secret.encode("ascii")).digest()
         robot = Robot(name, digest, now, ends, description)
         self._add(robot)
-        return Issued(robot, secret)
+        return CreatedRobot(robot, secret)
 
     def list(self) -> list[Robot]:
         """Return all robots by name, those that are expired as well."""
