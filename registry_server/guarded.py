@@ -197,10 +197,10 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
 
 def _is_known(
     users: list[HtpasswdUsers], robots: RobotKeys, *, certificates: bool
-) -> Callable[[str, float], Awaitable[bool]]:
-    async def is_known(name: str, issued: float) -> bool:
+) -> Callable[[str, str], Awaitable[bool]]:
+    async def is_known(name: str, generation: str) -> bool:
         if is_robots(name):
-            return await robots.is_known(name, issued)
+            return await robots.is_known(name, generation)
         # Whom a certificate names need not be in the file; a token is had without one, too.
         return certificates or any([await each.has(name) for each in users])
 

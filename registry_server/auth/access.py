@@ -59,12 +59,14 @@ class Grants:
 class Actor:
     """Who asks: a user, a robot, or nobody known, who has no name.
 
-    `grants` is None unless the credentials were a token.
+    `grants` is None unless the credentials were a token. `generation` tells a robot from another
+    one that had the name before.
     """
 
     name: str = ""
     groups: frozenset[str] = frozenset()
     grants: Grants | None = None
+    generation: str = ""
 
     @property
     def is_anonymous(self) -> bool:

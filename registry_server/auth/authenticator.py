@@ -26,10 +26,10 @@ _KNOWN = "registry.actor"
 
 
 # Tells whether the bearer of a token is still there, by name and by when the token was issued.
-Known: TypeAlias = Callable[[str, float], Awaitable[bool]]
+Known: TypeAlias = Callable[[str, str], Awaitable[bool]]
 
 
-async def _anybody(_: str, issued: float) -> bool:
+async def _anybody(_: str, generation: str) -> bool:
     return True
 
 
@@ -94,7 +94,7 @@ class HeaderAuthenticator:
             claims = verifier.verify(text)
         except TokenInvalid as error:
             raise self._challenges.invalid_token(connection, str(error)) from None
-        if claims.sub and not await self._is_known(claims.sub, claims.issued):
+        if claims.sub and not await self._is_known(claims.sub, claims.generation):
             raise self._challenges.invalid_token(connection, "it is of somebody who is gone")
         return Actor(name=claims.sub, grants=claims.grants)
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import SigningKey
 from registry_server.auth.tokens import (
+    GENERATION,
     LEEWAY,
     LONGEST,
     Clock,
@@ -64,7 +65,7 @@ class RefreshTokens:
             return None
         now, expected = int(self._clock()), self._expected
         claims = registered(expected.issuer, name, expected.audience, now, self._lifetime)
-        text = self._key.sign({**claims, "gen": generation}, TYPE)
+        text = self._key.sign({**claims, GENERATION: generation}, TYPE)
         return text if len(text) <= LONGEST else None
 
     async def verify(self, text: str) -> str:
@@ -72,7 +73,7 @@ class RefreshTokens:
         now = self._clock()
         payload = open_token(text, self._keys, (TYPE,), self._algorithms, now)
         self._expected.check(payload, now)
-        name, shown = text_of(payload, "sub"), text_of(payload, "gen")
+        name, shown = text_of(payload, "sub"), text_of(payload, GENERATION)
         generation = await self._generation(name)
         if not name or generation is None or not _equal(generation, shown):
             raise TokenInvalid("the user is gone, or has another password now")

@@ -233,7 +233,9 @@ class TokenServer:
         granted = grants_for(actor, scopes, await self._policy())
         try:
             # In a thread: a signature with a large RSA key takes milliseconds.
-            issued = await asyncio.to_thread(self._issuer.sign, actor.name, granted, self._service)
+            issued = await asyncio.to_thread(
+                self._issuer.sign, actor.name, granted, self._service, actor.generation
+            )
         except ValueError as error:
             raise _unusable(str(error)) from None
         return issued, granted

@@ -33,6 +33,8 @@ ALGORITHMS = frozenset(
     {"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 )
 ACCESS_TYPE = "JWT"
+# The claim that tells one password, or one robot, from the next of the same name.
+GENERATION = "gen"
 
 _ACCESS_TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 _MOST_REMEMBERED = 1024
@@ -53,13 +55,16 @@ class TokenInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. `sub` is empty for somebody nobody knows."""
+    """What a verified token says. `sub` is empty for somebody nobody knows.
+
+    `generation` is which robot of the name it was issued to, in tokens of ours.
+    """
 
     sub: str
     grants: Grants
     jti: str
     expires: float
-    issued: float
+    generation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +247,11 @@ class TokenVerifier:
         sub = text_of(payload, "sub")
         if self._push_overwrites and is_robots(sub):
             raise TokenInvalid("its sub is the name of a robot, which others can't vouch for")
-        issued = _moment(payload, "iat") if "iat" in payload else 0
-        claims = Claims(sub, grants, text_of(payload, "jti"), expires, issued)
+        if "iat" in payload:
+            _moment(payload, "iat")  # nothing goes by it, but what is no token is none
+        generation = payload.get(GENERATION)
+        known = generation if isinstance(generation, str) else ""
+        claims = Claims(sub, grants, text_of(payload, "jti"), expires, known)
         return claims, _moment(payload, "nbf") if "nbf" in payload else 0
 
     def _remember(self, digest: bytes, known: tuple[Claims, float]) -> None:
@@ -275,8 +283,8 @@ class TokenIssuer:
         self._lifetime = lifetime
         self._clock = clock
 
-    def sign(self, sub: str, grants: Grants, audience: str) -> Issued:
-        """Return a token by which `audience` lets `sub` do what is granted.
+    def sign(self, sub: str, grants: Grants, audience: str, generation: str = "") -> Issued:
+        """Return a token by which `audience` lets `sub`, of a `generation`, do what is granted.
 
         Raises ValueError if it would be longer than anybody accepts.
         """
@@ -284,6 +292,7 @@ class TokenIssuer:
         claims = {
             **registered(self._issuer, sub, audience, now, self._lifetime),
             "access": access_of(grants),
+            **({GENERATION: generation} if generation else {}),
         }
         text = self.key.sign(claims, ACCESS_TYPE)
         if len(text) > LONGEST:

@@ -195,8 +195,8 @@ async def test_a_robot_administers_where_it_is_named(serve: Managed, tmp_path: P
     client = await serve()
     store = RobotStore(robots_file(tmp_path / "root"))
     boss, ci = [await to_thread(store.create, name) for name in ("boss", "ci")]
-    assert (await client.get(ROBOTS, headers=basic("robot$boss", boss))).status_code == 200
-    assert (await client.get(ROBOTS, headers=basic("robot$ci", ci))).status_code == 403
+    assert (await client.get(ROBOTS, headers=basic("robot$boss", boss.secret))).status_code == 200
+    assert (await client.get(ROBOTS, headers=basic("robot$ci", ci.secret))).status_code == 403
 
 
 async def test_a_token_has_to_be_for_it(serve: Managed) -> None:

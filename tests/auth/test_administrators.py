@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.auth.access import NOBODY, Actor, Decision, Grants
-from registry_server.auth.keys import Keyring, load_or_create_signing_key
+from registry_server.auth.keyring import Keyring
+from registry_server.auth.keys import load_or_create_signing_key
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.auth.scopes import parse_access, parse_scopes

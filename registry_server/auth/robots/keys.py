@@ -89,15 +89,15 @@ class RobotKeys:
         # What an unknown name is compared with, so that it takes as long as a known one.
         self._nobody = secrets.token_bytes(hashlib.sha256().digest_size)
 
-    async def is_known(self, login: str, issued: float) -> bool:
-        """Tell whether there is a robot that rules know by `login`, and it has not expired.
+    async def is_known(self, login: str, generation: str) -> bool:
+        """Tell whether there is the robot that rules know by `login`, and it has not expired.
 
-        One that was made after a token was `issued` is another one of that name.
+        One of another `generation` is another robot of that name.
         """
         robot = (await self._file.now()).get(login.removeprefix(f"{PREFIX}:"))
         if robot is None or robot.login != login or robot.is_expired(self._now()):
             return False
-        return robot.created.timestamp() <= issued
+        return robot.generation == generation
 
     async def verify(self, name: str, password: str) -> Actor | None:
         """Return the robot of that login name and secret; None if there is none, or no longer.
@@ -115,7 +115,7 @@ class RobotKeys:
         is_right = hmac.compare_digest(shown, self._nobody if robot is None else robot.digest)
         if robot is None or not is_right or robot.is_expired(self._now()):
             return None
-        return Actor(robot.login)
+        return Actor(robot.login, generation=robot.generation)
 
 
 def _split_login(name: str, password: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +30,11 @@ class Robot:
     created: datetime
     expires: datetime | None = None
     description: str = ""
+
+    @property
+    def generation(self) -> str:
+        """What tells it from others of its name: a hash that says nothing of its secret."""
+        return hashlib.sha256(b"generation\0" + self.digest).hexdigest()[:32]
 
     @property
     def login(self) -> str:
