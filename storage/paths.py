@@ -24,7 +24,7 @@ Beside it lies what is ours alone, and can be deleted without a loss while nothi
     .registry
     ├── gate, tree                                      locks of who publishes and who is alone
     ├── collection, scrub                               locks of what only one may do at a time
-    ├── quota-<two hex>                                 locks of who makes a limited repository grow
+    ├── quota-<32 hex>                                  locks of who makes a limited repository grow
     ├── clock                                           tells the time by which files are stamped
     ├── collected.json                                  what the last collection did, and when
     ├── scrub.json                                      how far the last scrub came

@@ -185,6 +185,9 @@ class Staging(Protocol):
     async def length(self, path: str) -> int:
         """Tell how many bytes are held; raise PathNotFound when nothing was created."""
 
+    async def is_held(self, path: str) -> bool:
+        """Tell whether somebody holds what is staged, in any process."""
+
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
         """Hold what is staged exclusively.
 

@@ -162,6 +162,12 @@ class FileStaging:
             raise PathNotFound(path)
         return found.st_size
 
+    async def is_held(self, path: str) -> bool:
+        """Try to lock the file, and let go of it at once."""
+        fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _let_go)
+        _let_go(fd)
+        return fd == _BUSY
+
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[HeldFile]:
         """Hold the file exclusively, waiting a few seconds for another holder to let go."""

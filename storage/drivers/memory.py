@@ -180,6 +180,10 @@ class _MemoryStaging:
             raise PathNotFound(path)
         return len(self._held[path])
 
+    async def is_held(self, path: str) -> bool:
+        """Look at its lock."""
+        return path in self._locks and self._locks[path].locked()
+
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[_HeldBytes]:
         """Hold what is staged; raise PathNotFound, or StagingBusy after some seconds."""

@@ -118,6 +118,9 @@ class _ReadOnlyStaging:
     async def length(self, path: str) -> int:
         return await self._inner.length(path)
 
+    async def is_held(self, path: str) -> bool:
+        return await self._inner.is_held(path)
+
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
         raise OperationDisabled("writing")
 

@@ -17,7 +17,8 @@ nothing grows without a promise, and promises are given by one at a time:
 - A commit takes no room: the session counted. Its note names the blob, which counts as long as
   neither the data nor the link is there; so there is no instant at which neither counts.
 
-A crash leaves a note behind, which counts until its session is gone on with, ends or is purged.
+A crash leaves a note behind. It counts until that would be in somebody's way: then it is tried
+whether anybody holds the session.
 """
 
 from storage.quotas.room import Limits, LimitsOf

@@ -77,29 +77,43 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that counts: content by the hex of its digest, and sessions."""
+    """All that counts: content by the hex of its digest, and sessions.
 
-    contents: Mapping[str, int]
+    `members` are linked. What is `ending` is said to become content, by a note that a crash or a
+    wrong digest may leave behind: it counts, and is no reason to let anybody have it.
+    """
+
+    members: Mapping[str, int]
+    ending: Mapping[str, int]
     uploads: Mapping[UploadId, int]
 
     def has(self, digest: Digest | None) -> bool:
-        """Tell whether some content counts already."""
-        return digest is not None and digest.hex in self.contents
+        """Tell whether some content is a member."""
+        return digest is not None and digest.hex in self.members
 
-    def beside(self, upload: UploadId | None) -> int:
-        """Return how many bytes there are without those of one session."""
-        whole = sum(self.contents.values()) + sum(self.uploads.values())
-        return whole if upload is None else whole - self.uploads.get(upload, 0)
+    def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
+        """Return how many bytes there are without those of one session, and of some content."""
+        contents = {**self.ending, **self.members}
+        whole = sum(contents.values()) + sum(self.uploads.values())
+        session = 0 if upload is None else self.uploads.get(upload, 0)
+        return whole - session - (0 if digest is None else contents.get(digest.hex, 0))
 
 
-async def sessions(driver: Driver, name: RepositoryName) -> Sessions:
-    """Look at the sessions of a repository."""
+async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:
+    """Look at the sessions of a repository.
+
+    A promise counts unless one looks `thoroughly`, and nobody has the session: then who was
+    promised is dead, or will ask again before it grows.
+    """
     promised = await driver.batch(lambda view: dict(_promises(view, name)))
     sizes: dict[UploadId, int] = {}
     for id, promise in promised.items():
         with suppress(PathNotFound):
-            length = await driver.staging.length(paths.upload_data(name, id))
-            sizes[id] = max(length, promise.size if promise else 0)
+            data = paths.upload_data(name, id)
+            length = await driver.staging.length(data)
+            size = max(length, promise.size if promise else 0)
+            is_void = thoroughly and size > length and not await driver.staging.is_held(data)
+            sizes[id] = length if is_void else size
     return Sessions(sizes, frozenset(promised.keys() - sizes.keys()))
 
 
@@ -111,17 +125,17 @@ async def held(
     A folder for a link counts as one unless one looks `thoroughly`: who deletes with another
     registry leaves them behind. That takes a look at each link.
     """
-    begun = await sessions(driver, name)
+    begun = await sessions(driver, name, thoroughly=thoroughly)
 
-    def job(view: View) -> dict[str, int]:
-        found = dict(_ending(view, name, begun.without))
+    def job(view: View) -> tuple[dict[str, int], dict[str, int]]:
+        ending, found = dict(_ending(view, name, begun.without)), dict[str, int]()
         for folder in (paths.layers(name), paths.revisions(name)):
             for algorithm in HEX_LENGTHS:
                 below = f"{folder}/{algorithm}"
                 found.update(_linked(view, below, sizes, thoroughly=thoroughly))
-        return found
+        return found, ending
 
-    return Held(await driver.batch(job), begun.sizes)
+    return Held(*await driver.batch(job), begun.sizes)
 
 
 async def content_at(

@@ -51,7 +51,7 @@ class Growth:
         """Return how much room it leaves; less than nothing when it does not fit."""
         if there.has(self.digest):  # it costs nothing a second time
             return 0
-        return most - there.beside(self.upload) - self.size
+        return most - there.beside(self.upload, self.digest) - self.size
 
 
 class Room:

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakValueDictionary
 
 from storage.drivers.base import Driver
 from storage.errors import AlreadyRunning
@@ -18,7 +19,7 @@ _PAUSE = 0.002
 
 
 class Turns:
-    """Turns of those that make repositories grow; a few repositories share one.
+    """Turns of those that make a repository grow. No other repository has to wait for them.
 
     A turn is a claim of the driver's, for a repository's folder may go while it is held, and a lock
     on it be worth nothing. Whoever holds a session may take one, and whoever has one may lock a tag
@@ -28,14 +29,15 @@ class Turns:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         # Whoever waits here is in nobody's way, and need not try again and again.
-        self._here = [asyncio.Lock() for _ in range(256)]
+        self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, name: RepositoryName) -> AsyncIterator[None]:
         """Wait for a turn, and have it; raise TimeoutError when nobody lets go for very long."""
-        number = hashlib.sha256(name.text.encode()).digest()[0]
-        async with self._here[number], AsyncExitStack() as stack:
-            await self._claim(f"quota-{number:02x}", stack)
+        lock = self._here.setdefault(name.text, asyncio.Lock())
+        async with lock, AsyncExitStack() as stack:
+            # A name may be longer than that of a file, and has slashes.
+            await self._claim(f"quota-{hashlib.sha256(name.text.encode()).hexdigest()[:32]}", stack)
             yield
 
     async def _claim(self, what: str, stack: AsyncExitStack) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from registry_server.config.limits import Limits as Section
-from registry_server.limits.repositories import RepositoryLimits
+from registry_server.limits.repositories import MOST_UPLOADS, RepositoryLimits
 from storage.names import RepositoryName
 from storage.quotas import Limits
 
@@ -52,6 +52,13 @@ def test_what_no_entry_matches_has_no_limit() -> None:
     assert _of("team/app", TEAM)
 
 
+def test_where_bytes_are_limited_uploads_are() -> None:
+    """Each is looked at for each decision; who wants more of them says so, or lifts it."""
+    assert _of("team/app", TEAM) == Limits(2 << 30, MOST_UPLOADS)
+    assert _of("team/app", TEAM | {"uploads": 2000}).uploads == 2000
+    assert _of("team/app", TEAM | {"uploads": 0}).uploads == 0
+
+
 @pytest.mark.parametrize("value", [True, 1.5, None, ""])
 def test_what_is_no_size(value: object) -> None:
     """Nothing that might mean another limit than was meant, or none."""
@@ -61,4 +68,4 @@ def test_what_is_no_size(value: object) -> None:
 
 def test_less_than_a_byte_is_not_nothing() -> None:
     """For that would lift the limit."""
-    assert _of("a", {"repositories": ["a"], "bytes": "0.4"}) == Limits(bytes=1)
+    assert _of("a", {"repositories": ["a"], "bytes": "0.4"}).bytes == 1

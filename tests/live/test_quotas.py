@@ -185,8 +185,8 @@ def test_limits_change_with_a_reload(tmp_path: Path, workers: int) -> None:
         server.wire.expect(201, "POST", other, b"other")
 
 
-def test_a_killed_server_leaves_a_promise_that_ends_with_its_session(tmp_path: Path) -> None:
-    """What a request announced counts until somebody goes on with it, and for no longer."""
+def test_a_killed_server_leaves_a_promise_that_is_in_nobodys_way(tmp_path: Path) -> None:
+    """What a request announced counts no more once nobody has its session; what arrived does."""
     with ReloadedServer(tmp_path / "server", limited("10MB"), workers=2) as server:
         target = begin(server, NAME)
         content = os.urandom(9 * MB)
@@ -196,10 +196,10 @@ def test_a_killed_server_leaves_a_promise_that_ends_with_its_session(tmp_path: P
             until(lambda: on_disk(server) > MB, "some of it arrived")
             server.kill()
         server.start()
-        assert b"holds 9 MB" in _refused(server, 2 * MB)
         held = on_disk(server)
-        server.wire.expect(202, "PATCH", target, content[held : held + 1000])
         server.wire.push_blob(NAME, os.urandom(2 * MB))
+        assert b"repository team/app may hold 10 MB" in _refused(server, 9 * MB)
+        server.wire.expect(202, "PATCH", target, content[held : held + 1000])
         server.wire.expect(204, "DELETE", target)
         assert on_disk(server) == 2 * MB
 

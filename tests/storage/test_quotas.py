@@ -384,6 +384,35 @@ async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriv
     assert await counted(driver, APP) == QUOTA
 
 
+async def test_a_promise_is_in_nobodys_way_once_its_session_is_let_go(driver: AnyDriver) -> None:
+    """A killed worker leaves one; while somebody has the session it counts."""
+    repository = limited(driver, QUOTA).repository(APP)
+    id = await begin(repository, b"a" * 100)
+    await driver.note(paths.upload_reserved(APP, id), b"900 ")
+    async with repository.uploads.open(id):
+        with pytest.raises(QuotaExceeded, match="holds 900 B"):
+            await push_blob(repository, b"b" * 500)
+    await push_blob(repository, b"b" * 500)
+    with pytest.raises(QuotaExceeded, match="holds 600 B"):
+        await push_blob(repository, b"c" * 500)
+
+
+async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyDriver) -> None:
+    """A session that ends with a wrong digest, or a crash, leaves a note that names any blob."""
+    source = limited(driver).repository(OTHER)
+    digest = await push_blob(source, b"a" * 600)
+    repository = limited(driver, QUOTA).repository(APP)
+    await push_blob(repository, b"b" * 500)
+    note = paths.upload_reserved(APP, UploadId.new())
+    await driver.note(note, bytes(Promise(10, digest)))
+    assert await counted(driver, APP) == 510
+    with pytest.raises(QuotaExceeded):
+        await repository.blobs.mount(digest, OTHER)
+    await repository.blobs.delete(Digest.of(b"b" * 500))
+    await repository.blobs.mount(digest, OTHER)
+    assert await counted(driver, APP) == 600
+
+
 async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDriver) -> None:
     """Links without content, empty links, and folders without a link, where it comes to that."""
     registry = limited(driver, QUOTA)

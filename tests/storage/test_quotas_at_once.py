@@ -57,6 +57,7 @@ class _WatchedStaging:
         self._look = look
         self.create = inner.create
         self.length = inner.length
+        self.is_held = inner.is_held
         self.discard = inner.discard
 
     @asynccontextmanager

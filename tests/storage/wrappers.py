@@ -186,6 +186,9 @@ class _WrappedStaging:
     async def length(self, path: str) -> int:
         return await self._inner.length(path)
 
+    async def is_held(self, path: str) -> bool:
+        return await self._inner.is_held(path)
+
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[StagedFile]:
         async with self._inner.open(path) as staged:
