@@ -164,7 +164,7 @@ class TokenServer:
     async def _get(self, request: Request) -> dict[str, object]:
         form = _Form.parse(request.scope["query_string"])
         self._check_service(form)
-        scopes = _scopes(form.all("scope"))
+        scopes = _wanted(request, form)
         actor = await self._who(request)
         if not actor.is_anonymous:
             notes_of(request.scope).welcomed(actor)
@@ -179,7 +179,7 @@ class TokenServer:
     async def _post(self, request: Request) -> dict[str, object]:
         form = _Form.parse(await _body(request))
         self._check_service(form)
-        scopes = _scopes(form.all("scope"))
+        scopes = _wanted(request, form)
         actor = await self._granted_by(request, form)
         if form.get("grant_type") == "password":
             notes_of(request.scope).welcomed(actor)
@@ -253,11 +253,18 @@ class TokenServer:
         return Response(body, refusal.status, headers, media_type=envelope.MEDIA_TYPE)
 
 
-def _scopes(texts: Sequence[str]) -> tuple[Scope, ...]:
+def _wanted(request: Request, form: _Form) -> tuple[Scope, ...]:
+    """Return what a token is asked for.
+
+    No web page gets one to administer with, whatever passwords its visitor's browser remembers.
+    """
     try:
-        return parse_scopes(texts)
+        scopes = parse_scopes(form.all("scope"))
     except ScopeInvalid as error:
         raise _unusable(str(error)) from None
+    if "origin" in request.headers:
+        return tuple(scope for scope in scopes if not scope.is_administration)
+    return scopes
 
 
 async def _body(request: Request) -> bytes:

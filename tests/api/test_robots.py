@@ -213,6 +213,18 @@ async def test_a_token_has_to_be_for_it(serve: Managed) -> None:
                 assert f'scope="{scopes[1]}"' in answer.headers["www-authenticate"]
 
 
+async def test_no_page_gets_a_token_for_it(serve: Managed) -> None:
+    """Not of an origin that `http.cors` lets in either, with passwords that a browser remembers."""
+    cors = {"origins": ["https://ui.example.com"], "credentials": "true"}
+    client = await serve(http={"cors": cors})
+    params = {"scope": "registry:administration:* repository:team/app:pull"}
+    page = AS_ANN | {"Origin": "https://ui.example.com"}
+    for headers, status in ((page, 401), (AS_ANN, 200)):
+        asked = await client.get("/auth/token", params=params, headers=headers)
+        token = {"Authorization": f"Bearer {asked.json()['token']}"}
+        assert (await client.get(ROBOTS, headers=token)).status_code == status
+
+
 async def test_administrators_of_a_file_change_with_it(tmp_path: Path, serve: Managed) -> None:
     """The file is watched as for its rules; a group of it is known there."""
     rules = tmp_path / "rules.yml"
