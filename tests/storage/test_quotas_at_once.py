@@ -276,6 +276,17 @@ async def taken(driver: AnyDriver) -> AsyncIterator[Turns]:
         yield Turns(driver)
 
 
+async def test_nobody_waits_for_the_turn_of_another_repository(driver: AnyDriver) -> None:
+    """Whatever it is called: a pusher who could share a stranger's turn could keep it."""
+    turns, others = Turns(driver), Turns(driver)
+    async with turns.of(APP), asyncio.timeout(30):
+        for number in range(300):
+            async with turns.of(name(f"a/{number}")):
+                pass
+            async with others.of(name(f"b/{number}")):
+                pass
+
+
 async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
     taken: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
