@@ -16,7 +16,6 @@ A reload makes everything anew but the first and the last of these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI
@@ -80,7 +79,7 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
 def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
     """Assemble all that is made anew when the settings change."""
     urls = _urls(settings)
-    guard = make_guard(settings, replace(urls, host=settings.http.host))
+    guard = make_guard(settings, urls)
     gate = Gate(open_registry(settings, driver), guard.access)
     app = FastAPI(title="registry", openapi_url=None, redirect_slashes=False)
     app.router.routes.extend((Route("/", _alive), *guard.routes))
@@ -194,8 +193,9 @@ def _limited(app: ASGIApp, settings: Settings, address: Callable[[Scope], str]) 
 def _urls(settings: Settings) -> Urls:
     http = settings.http
     return Urls(
-        host="" if http.relativeurls else http.host,
+        host=http.host,
         prefix=http.prefix.rstrip("/"),
+        relative=bool(http.relativeurls),
         from_request=http.relativeurls is False,
         trusted=http.trustedproxies,
     )

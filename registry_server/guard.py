@@ -47,7 +47,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
         return Guard(OpenAccess())
     from registry_server import guarded
 
-    return Guard(*guarded.assemble(settings, urls))
+    return guarded.assemble(settings, urls)
 
 
 def check(settings: Settings) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
 from registry_server.api.application import Api
 from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
-from registry_server.auth.access import AccessController, Policy, PolicyInForce, is_robots
+from registry_server.auth.access import Policy, PolicyInForce
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges
 from registry_server.auth.controller import RuledAccess
@@ -25,6 +23,7 @@ from registry_server.auth.keys import SigningKey, load_or_create_signing_key, lo
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
+from registry_server.auth.robot_names import is_robots
 from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore, robots_file
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.token_server import TokenServer
@@ -35,7 +34,7 @@ from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.access import IssuedTokens
 from registry_server.config.auth import TokenAuth
-from registry_server.guard import TOKEN_PATH
+from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.limits import LoginLimits
 from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
@@ -43,11 +42,8 @@ from storage.paths import ACCESS
 _KEY = "token-key.pem"
 _JWKS_PATH = "/auth/jwks"
 
-# The fields of a `guard.Guard`.
-_Guard: TypeAlias = tuple[AccessController, tuple[Route, ...], Api | None]
 
-
-def assemble(settings: Settings, urls: Urls) -> _Guard:
+def assemble(settings: Settings, urls: Urls) -> Guard:
     """Do as `guard.make_guard`, where something is configured."""
     if settings.auth.token is not None:
         return _by_tokens(settings, settings.auth.token)
@@ -57,7 +53,7 @@ def assemble(settings: Settings, urls: Urls) -> _Guard:
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
     login = Login(_users(settings), _limits(settings))
     authenticator = HeaderAuthenticator(login, None, challenges)
-    return RuledAccess(authenticator, _rules(settings), challenges), (), None
+    return Guard(RuledAccess(authenticator, _rules(settings), challenges))
 
 
 def check(settings: Settings) -> None:
@@ -107,10 +103,10 @@ def _rules(settings: Settings) -> PolicyInForce:
     return same
 
 
-def _by_tokens(settings: Settings, token: TokenAuth) -> _Guard:
+def _by_tokens(settings: Settings, token: TokenAuth) -> Guard:
     challenges = BearerChallenges(lambda _: token.realm, token.service)
     authenticator = HeaderAuthenticator(Login(()), _verifiers(token), challenges)
-    return RuledAccess(authenticator, _rules(settings), challenges), (), None
+    return Guard(RuledAccess(authenticator, _rules(settings), challenges))
 
 
 def _verifiers(token: TokenAuth) -> WatchedVerifier:
@@ -136,7 +132,7 @@ def _keys_of_bundle(pem: bytes) -> Keyring:
     return Keyring.of(roots=parse_certificates(pem))
 
 
-def _by_rules(settings: Settings, urls: Urls) -> _Guard:
+def _by_rules(settings: Settings, urls: Urls) -> Guard:
     users, key, rules = _users(settings), _signing_key(settings), _rules(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
@@ -152,7 +148,7 @@ def _by_rules(settings: Settings, urls: Urls) -> _Guard:
     )
     access = RuledAccess(authenticator, rules, challenges)
     server = _token_server(settings.access.tokens, key, users, login, rules)
-    return access, _routes(server), _api(settings, access, urls)
+    return Guard(access, _routes(server), _api(settings, access, urls))
 
 
 def _own_challenges(tokens: IssuedTokens, urls: Urls) -> BearerChallenges:
@@ -182,8 +178,7 @@ def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
     robots: Robots = RobotStore(_robots_file(settings))
     if settings.storage.maintenance.readonly.enabled:
         robots = ReadOnlyRobots(robots)
-    located = replace(urls, host="") if settings.http.relativeurls else urls
-    endpoints = RobotEndpoints(robots, located).table(access.authorize_administration)
+    endpoints = RobotEndpoints(robots, urls).table(access.authorize_administration)
     return Api(endpoints, access.authorize_base, urls.prefix)
 
 

@@ -16,37 +16,23 @@ from storage.interfaces import (
     Manifests,
     Place,
     Referrers,
-    Registry,
     Repository,
     Tags,
     Upload,
     Uploads,
-    Visible,
 )
 from storage.listing import Page
 from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag, UploadId
+from storage.wrapped import WrappedRegistry
 
 
-class UndeletableRegistry:
+class UndeletableRegistry(WrappedRegistry):
     """A registry whose content can be added to and not be deleted (`storage.delete.enabled`)."""
-
-    def __init__(self, inner: Registry) -> None:
-        self._inner = inner
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
         """Open a repository that refuses to delete."""
         return _Undeletable(self._inner.repository(name, moves_tags=moves_tags))
-
-    async def catalog(
-        self, after: str, limit: int, visible: Visible | None = None
-    ) -> Page[RepositoryName]:
-        """List repositories."""
-        return await self._inner.catalog(after, limit, visible)
-
-    async def holders(self, digest: Digest) -> list[RepositoryName]:
-        """Find the repositories that have a blob."""
-        return await self._inner.holders(digest)
 
     async def remove(self, name: RepositoryName) -> None:
         """Refuse."""

@@ -50,6 +50,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.quotas",
         "storage.registry",
         "storage.repository",
+        "storage.wrapped",
     ),
     "wire": ("registry_server",),
     "wiring": (

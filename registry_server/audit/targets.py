@@ -12,7 +12,7 @@ from typing import Final
 from starlette.datastructures import QueryParams
 
 from registry_server.api import paths
-from registry_server.auth.robots.robot import is_robot_name
+from registry_server.auth.robot_names import is_robot_name
 from storage.digest import Digest
 from storage.errors import DigestInvalid, InvalidInput, NameInvalid
 from storage.names import RepositoryName, is_tag, parse_reference

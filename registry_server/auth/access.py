@@ -77,11 +77,6 @@ class Actor:
 NOBODY = Actor()
 
 
-def is_robots(name: str) -> bool:
-    """Tell whether a name is one that only a robot's key, or a token of ours, may make known."""
-    return name.startswith(("robot:", "robot$"))
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Whether something is allowed, and by which rule: a text for operators, never for clients."""

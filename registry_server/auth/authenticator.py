@@ -12,10 +12,11 @@ from typing import Protocol, TypeAlias
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Actor, is_robots
+from registry_server.auth.access import NOBODY, Actor
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
 from registry_server.auth.login import Login
+from registry_server.auth.robot_names import is_robots
 from registry_server.auth.tokens import TokenInvalid
 from registry_server.auth.verifiers import Verifiers
 from registry_server.http1.peers import CERTIFIED
@@ -25,7 +26,7 @@ _FIELD = b"authorization"
 _KNOWN = "registry.actor"
 
 
-# Tells whether the bearer of a token is still there, by name and by when the token was issued.
+# Tells whether the bearer of a token is still there, by name and generation.
 Known: TypeAlias = Callable[[str, str], Awaitable[bool]]
 
 

@@ -19,9 +19,10 @@ from uuid import uuid4
 
 import jwt
 
-from registry_server.auth.access import Action, Grants, is_robots
+from registry_server.auth.access import Action, Grants
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import KeyUnusable, SigningKey, VerificationKey
+from registry_server.auth.robot_names import is_robots
 from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
 
 LONGEST = 8 << 10  # characters

@@ -41,7 +41,8 @@ def create(
     root: RootFolder = None,
 ) -> None:
     """Make a robot and print its secret, which can't be shown again."""
-    from registry_server.auth.robots import RobotExists, check_description, check_robot_name
+    from registry_server.auth.robot_names import check_robot_name
+    from registry_server.auth.robots import RobotExists, check_description
 
     try:
         check_robot_name(name)

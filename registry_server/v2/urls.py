@@ -30,10 +30,15 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Builds URLs: `host` is the base of absolute ones, `prefix` what `/v2/` is mounted under."""
+    """Builds URLs: `host` is the base of absolute ones, `prefix` what `/v2/` is mounted under.
+
+    Those that may be either are absolute with a `host`, unless all are to be `relative`, and
+    without one where the host is taken `from_request`.
+    """
 
     host: str = ""
     prefix: str = ""
+    relative: bool = False
     from_request: bool = False
     trusted: tuple[Network, ...] = ()
 
@@ -64,7 +69,7 @@ class Urls:
         return f'<{self.prefix}{path}?{parameters}>; rel="next"'
 
     def _base(self, request: Request) -> str:
-        if self.host:
+        if self.host and not self.relative:
             return f"{self.host}{self.prefix}"
         return f"{self._asked(request)}{self.prefix}" if self.from_request else self.prefix
 

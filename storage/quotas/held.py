@@ -93,10 +93,11 @@ class Held:
 
     def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
         """Return how many bytes there are without those of one session, and of some content."""
-        contents = {**self.ending, **self.members}
-        whole = sum(contents.values()) + sum(self.uploads.values())
+        ending = {hex: size for hex, size in self.ending.items() if hex not in self.members}
+        whole = sum(sum(each.values()) for each in (self.members, ending, self.uploads))
         session = 0 if upload is None else self.uploads.get(upload, 0)
-        return whole - session - (0 if digest is None else contents.get(digest.hex, 0))
+        content = 0 if digest is None else self.members.get(digest.hex, ending.get(digest.hex, 0))
+        return whole - session - content
 
 
 async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:

@@ -22,22 +22,21 @@ from storage.interfaces import (
     Tags,
     Upload,
     Uploads,
-    Visible,
 )
-from storage.listing import Page
 from storage.manifests import Manifest
 from storage.names import RepositoryName, Tag, UploadId
 from storage.pipeline import Chunk
 from storage.quotas.held import Sizes, content_at
 from storage.quotas.room import Limits, LimitsOf, Room
 from storage.quotas.turns import Turns
+from storage.wrapped import WrappedRegistry
 
 
-class LimitedRegistry:
+class LimitedRegistry(WrappedRegistry):
     """A registry whose repositories hold no more than `limits` says; `inner` is over `driver`."""
 
     def __init__(self, inner: Registry, driver: Driver, limits: LimitsOf) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._driver = driver
         self._limits = limits
         self._turns = Turns(driver)
@@ -51,20 +50,6 @@ class LimitedRegistry:
             return repository
         room = Room(self._driver, name, limits, self._turns, self._sizes)
         return _Limited(repository, self._driver, limits, room)
-
-    async def catalog(
-        self, after: str, limit: int, visible: Visible | None = None
-    ) -> Page[RepositoryName]:
-        """List repositories."""
-        return await self._inner.catalog(after, limit, visible)
-
-    async def holders(self, digest: Digest) -> list[RepositoryName]:
-        """Find the repositories that have a blob."""
-        return await self._inner.holders(digest)
-
-    async def remove(self, name: RepositoryName) -> None:
-        """Remove a repository."""
-        await self._inner.remove(name)
 
 
 class _Limited:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from storage import uploads
 from storage.drivers import file_staging, memory
+from storage.drivers.filesystem import FilesystemDriver
 from storage.registry import StoredRegistry
 from tests.support.drivers import AnyDriver
 
@@ -22,6 +26,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def eager_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every request leave a hash state, however little it appended."""
     monkeypatch.setattr(uploads, "WORTH_A_STATE", 1)
+
+
+@pytest.fixture
+def new_files(tmp_path: Path) -> FilesystemDriver:
+    """Make a filesystem driver, before there is a loop."""
+    return FilesystemDriver(tmp_path, threads=4)
+
+
+@pytest.fixture
+async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
+    """Give the filesystem driver, and close it."""
+    yield new_files
+    await new_files.close()
 
 
 @pytest.fixture

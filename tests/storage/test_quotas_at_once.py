@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -193,19 +192,6 @@ async def test_uploads_begun_at_once_are_as_many_as_may_be(driver: AnyDriver) ->
     starts = [registries[at % 3].repository(APP).uploads.start("sha256") for at in range(20)]
     done = await asyncio.gather(*starts, return_exceptions=True)
     assert sum(isinstance(one, TooManyUploads) for one in done) == 15
-
-
-@pytest.fixture
-def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make the driver in which what is published takes steps that others see."""
-    return FilesystemDriver(tmp_path, threads=4)
-
-
-@pytest.fixture
-async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give it, and close it."""
-    yield new_files
-    await new_files.close()
 
 
 async def test_a_blob_counts_while_it_is_committed(

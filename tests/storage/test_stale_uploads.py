@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,19 +23,6 @@ from tests.storage.examples import MANY
 from tests.support.drivers import AnyDriver
 
 WEEK = 7 * 86_400.0
-
-
-@pytest.fixture
-def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make a filesystem driver."""
-    return FilesystemDriver(tmp_path, threads=4)
-
-
-@pytest.fixture
-async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give the filesystem driver, and close it."""
-    yield new_files
-    await new_files.close()
 
 
 def _age(files: FilesystemDriver, repository: RepositoryName, id: UploadId, days: int) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from operator import methodcaller
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -198,19 +196,6 @@ async def test_a_session_without_any_state_goes_on(driver: AnyDriver) -> None:
 # What a power cut may leave
 
 OLD, NEW = b"old" * 100, b"new" * 100
-
-
-@pytest.fixture
-def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make a filesystem driver."""
-    return FilesystemDriver(tmp_path, threads=4)
-
-
-@pytest.fixture
-async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give the filesystem driver, and close it."""
-    yield new_files
-    await new_files.close()
 
 
 def _cut(files: FilesystemDriver, id: UploadId, length: int) -> None:

@@ -14,7 +14,6 @@ from registry_server.auth.robots.keys import RobotKeys, RobotsFile
 from registry_server.auth.robots.robot import (
     Robot,
     check_description,
-    check_robot_name,
     parse_lifetime,
 )
 from registry_server.auth.robots.store import (
@@ -37,7 +36,6 @@ __all__ = [
     "RobotsFile",
     "TooManyRobots",
     "check_description",
-    "check_robot_name",
     "format_moment",
     "format_robots",
     "parse_lifetime",

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
-from registry_server.auth.robots.robot import Robot, check_description, check_robot_name
+from registry_server.auth.robot_names import check_robot_name
+from registry_server.auth.robots.robot import Robot, check_description
 
 MOST_ROBOTS = 10_000
 _HASH = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)

@@ -14,14 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from registry_server.auth.access import Actor
+from registry_server.auth.robot_names import PREFIX, SEPARATORS
 from registry_server.auth.robots.document import NO_ROBOTS, Robots, parse_robots
-from registry_server.auth.robots.robot import PREFIX
 from registry_server.auth.watched import Watched, state_of
 
 logger = logging.getLogger(__name__)
-
-# Not every client takes a name with a colon.
-_SEPARATORS = (":", "$")
 
 
 class RobotsFile(Watched[Robots]):
@@ -123,7 +120,7 @@ def _split_login(name: str, password: str) -> tuple[str, str] | None:
     if name == PREFIX:
         robot_name, colon, secret = password.partition(":")
         return (robot_name, secret) if colon else None
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         prefix = f"{PREFIX}{separator}"
         if name.startswith(prefix):
             return name.removeprefix(prefix), password

@@ -7,13 +7,11 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from registry_server.auth.robot_names import PREFIX
 from registry_server.config.durations import parse_duration_with_unit
 
-PREFIX = "robot"
-NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 LONGEST_DESCRIPTION = 256
 
-_NAME = re.compile(NAME, re.ASCII)
 _DAYS = re.compile(r"([0-9]{1,5})d", re.ASCII)
 
 
@@ -44,20 +42,6 @@ class Robot:
     def is_expired(self, now: datetime) -> bool:
         """Tell whether its time is over."""
         return self.expires is not None and now >= self.expires
-
-
-def is_robot_name(text: str) -> bool:
-    """Tell whether a robot may be called so."""
-    return _NAME.fullmatch(text) is not None
-
-
-def check_robot_name(name: str) -> None:
-    """Raise ValueError unless a robot may be called `name`."""
-    if not is_robot_name(name):
-        raise ValueError(
-            "the name of a robot is up to 64 of a-z, 0-9, '.', '_' and '-', "
-            "and begins with a letter or digit"
-        )
 
 
 def check_description(text: str) -> None:

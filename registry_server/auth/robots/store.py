@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from registry_server.auth.edited import edit_file, make_folder
+from registry_server.auth.robot_names import check_robot_name
 from registry_server.auth.robots.document import (
     MOST_ROBOTS,
     NO_ROBOTS,
@@ -18,7 +19,7 @@ from registry_server.auth.robots.document import (
     format_robots,
     parse_robots,
 )
-from registry_server.auth.robots.robot import Robot, check_description, check_robot_name
+from registry_server.auth.robots.robot import Robot, check_description
 from storage.paths import ACCESS
 
 _SECRET_PREFIX = "rk_"  # noqa: S105 - so that a scanner of sources finds one that was leaked

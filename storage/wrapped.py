@@ -1,0 +1,33 @@
+"""What a registry passes on that stands before another one, where it has nothing to add."""
+
+from __future__ import annotations
+
+from storage.digest import Digest
+from storage.interfaces import Registry, Repository, Visible
+from storage.listing import Page
+from storage.names import RepositoryName
+
+
+class WrappedRegistry:
+    """Passes everything on."""
+
+    def __init__(self, inner: Registry) -> None:
+        self._inner = inner
+
+    def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
+        """Open a repository."""
+        return self._inner.repository(name, moves_tags=moves_tags)
+
+    async def catalog(
+        self, after: str, limit: int, visible: Visible | None = None
+    ) -> Page[RepositoryName]:
+        """List repositories."""
+        return await self._inner.catalog(after, limit, visible)
+
+    async def holders(self, digest: Digest) -> list[RepositoryName]:
+        """Find the repositories that have a blob."""
+        return await self._inner.holders(digest)
+
+    async def remove(self, name: RepositoryName) -> None:
+        """Remove a repository."""
+        await self._inner.remove(name)
