@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import bcrypt
-
+from tests.support import users
 from tests.support.servers import RegistryServer
 from tests.support.wire import Answer
 
@@ -31,21 +30,17 @@ def managed(folder: Path, **more: Any) -> dict[str, Any]:
 
     The file of users is written to `folder`.
     """
-    users = folder / "users"
-    users.write_bytes(_entry("ann", ANN) + _entry("bob", BOB))
+    file = folder / "users"
+    file.write_text(users.lines({"ann": ANN, "bob": BOB}))
     return {
         "version": "0.1",
-        "auth": {"htpasswd": {"realm": "tests", "path": str(users)}},
+        "auth": {"htpasswd": {"realm": "tests", "path": str(file)}},
         "access": {
             "rules": [{"repositories": ["team/**"], "users": ["robot:ci"], "actions": ["pull"]}],
             "administrators": {"users": ["ann", "robot:boss"]},
         },
         **more,
     }
-
-
-def _entry(name: str, password: str) -> bytes:
-    return name.encode() + b":" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)) + b"\n"
 
 
 def create(server: RegistryServer, body: Mapping[str, object], status: int = 201) -> Answer:

@@ -111,9 +111,18 @@ def told(text: str, more: Iterable[str] = ()) -> list[str]:
 
 def nothing_told(text: str, where: object, more: Iterable[str] = ()) -> None:
     """Fail if a text tells a secret; where it was found, and the text around it, are shown."""
+    __tracebackhide__ = True
     found = told(text, more)
-    lines = [line for line in text.splitlines() if any(each in line for each in found)]
-    assert not found, f"{where} tells {found}: {lines[:5]}"
+    telling = [line for line in text.splitlines() if any(each in line for each in found)]
+    shown = [_masked(line, found) for line in telling[:5]]
+    # What tests print is a log, too.
+    assert not found, f"{where} tells a secret: {shown}"
+
+
+def _masked(line: str, secrets: Iterable[str]) -> str:
+    for each in sorted(secrets, key=len, reverse=True):
+        line = line.replace(each, "<secret>")
+    return line
 
 
 class Witnessed:
