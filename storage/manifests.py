@@ -27,6 +27,13 @@ IMAGE_TYPES = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
 SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
 
+# What a descriptor may name that a repository keeps as a manifest, whether or not it can be pushed.
+_MANIFEST_TYPES = SUPPORTED_TYPES | {
+    DOCKER_SCHEMA1,
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.oci.artifact.manifest.v1+json",
+}
+
 # The spec asks registries for at least 4 MB ("Pushing Manifests"); distribution stops there too.
 MANIFEST_LIMIT = 4 << 20
 # What an operator may have accepted once is read for ever.
@@ -100,6 +107,11 @@ class Descriptor:
         """Whether clients fetch this from its URLs, so that it need not be in the repository."""
         return bool(self.urls) and self.media_type in _NON_DISTRIBUTABLE
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether the media type is that of a manifest or an index; media types ignore case."""
+        return self.media_type.lower() in _MANIFEST_TYPES
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -117,6 +129,17 @@ class Manifest:
     def is_index(self) -> bool:
         """Whether this lists manifests rather than blobs."""
         return self.media_type in INDEX_TYPES
+
+    def child_kinds(self) -> Mapping[Digest, bool]:
+        """Map each child's digest to whether a blob can stand for it.
+
+        BuildKit keeps a build cache as an index whose children are layers and one configuration,
+        uploaded as blobs. A digest that is also listed as a manifest has to be one.
+        """
+        kinds: dict[Digest, bool] = {}
+        for child in self.children:
+            kinds[child.digest] = kinds.get(child.digest, True) and not child.is_manifest
+        return kinds
 
     def describe(self, digest: Digest) -> Descriptor:
         """Describe this manifest as an entry of a referrers list (spec, "Listing Referrers")."""

@@ -296,16 +296,19 @@ class StoredManifests:
         required = {blob.digest for blob in rules.required_blobs(manifest)}
         required |= {child.digest for child in rules.required_manifests(manifest)}
         blobs = dict.fromkeys(blob.digest for blob in manifest.blobs)
-        children = dict.fromkeys(child.digest for child in manifest.children)
         lacking = [digest for digest in blobs if not self._has_blob(view, digest)]
-        lacking += [digest for digest in children if not self._has_child(view, digest)]
+        lacking += [
+            digest
+            for digest, may_be_blob in manifest.child_kinds().items()
+            if not self._has_child(view, digest, may_be_blob=may_be_blob)
+        ]
         return tuple(digest for digest in lacking if digest in required)
 
-    def _has_child(self, view: Uses, digest: Digest) -> bool:
-        has = self._has_manifest(view, digest)
-        if not has:  # an index that need not have all its children may list blobs, as caches do
-            self._has_blob(view, digest)
-        return has
+    def _has_child(self, view: Uses, digest: Digest, *, may_be_blob: bool) -> bool:
+        if self._has_manifest(view, digest):
+            return True
+        # A blob is refreshed in any case: an index that need not have all its children names it.
+        return self._has_blob(view, digest) and may_be_blob
 
     def _has_blob(self, view: Uses, digest: Digest) -> bool:
         content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))

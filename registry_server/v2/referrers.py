@@ -29,7 +29,7 @@ class ReferrerEndpoints:
         """GET, HEAD: end-12a, end-12b"""
         repository = await self._gate.repository(request, Action.PULL)
         subject = Digest.parse(request.path_params["digest"])
-        artifact_type = request.query_params.get("artifactType") or None
+        artifact_type = _artifact_type(request)
         wanted = window(request)
         limit = max(wanted.limit(_MOST, _MOST) or 0, 1)
         page = await repository.referrers.page(subject, artifact_type, wanted.last, limit)
@@ -42,6 +42,15 @@ class ReferrerEndpoints:
             path = f"/v2/{repository.name}/referrers/{subject}"
             headers["Link"] = self._urls.next_page(path, **query)
         return Response(_index(page.entries), headers=headers, media_type=OCI_INDEX)
+
+
+def _artifact_type(request: Request) -> str | None:
+    """Return the type to filter by, or None.
+
+    Many clients send the plus of `application/vnd.x+json` as it is, which a query decodes to a
+    space. No media type has a space (RFC 6838, section 4.2), so each space stands for a plus.
+    """
+    return request.query_params.get("artifactType", "").replace(" ", "+") or None
 
 
 def _index(referrers: tuple[Descriptor, ...]) -> bytes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.build_cache import BuildCache
 from tests.support.containerd import Containerd
 from tests.support.images import oci_layout
-from tests.support.servers import LiveServer
+from tests.support.servers import DistributionServer, LiveServer
+from tests.support.wire import DOCKER_LIST, OCI_INDEX, sha256
 
 pytestmark = [pytest.mark.clients, pytest.mark.live]
 
+EITHER = {"Accept": f"{OCI_INDEX}, {DOCKER_LIST}"}
 PULL = ("images", "pull", "--plain-http", "--snapshotter", "native")
 
 
@@ -68,3 +72,33 @@ def test_every_platform_of_an_index(
     containerd("content", "fetch", "--plain-http", "--all-platforms", reference)
     assert digest_of(containerd, reference) == digest
     assert stored(containerd) >= blobs
+
+
+@pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
+def test_a_build_cache_is_copied(
+    containerd: Containerd,
+    server: LiveServer,
+    repository: str,
+    tmp_path: Path,
+    media_type: str,
+) -> None:
+    """BuildKit's cache goes from docker-registry through containerd to this server and back."""
+    cache = BuildCache(media_type, records=len(repository))
+    with DistributionServer(tmp_path / "peer") as peer:
+        for blob in cache.blobs:
+            peer.wire.push_blob("cache", blob)
+        peer.wire.push_manifest("cache", "main", cache.index, media_type)
+        copies = [f"{peer.address}/cache:main", f"{server.address}/{repository}:main"]
+        copies.append(f"{peer.address}/back:main")
+        for source, target in itertools.pairwise(copies):
+            containerd("content", "fetch", "--plain-http", "--all-platforms", source)
+            containerd("images", "tag", "--force", source, target)
+            containerd("images", "push", "--plain-http", target)
+            containerd("images", "remove", "--sync", source, target)
+        for live, name in ((server, repository), (peer, "back")):
+            found = live.wire.expect(200, "GET", f"/v2/{name}/manifests/main", None, EITHER)
+            assert found.body == cache.index
+            assert found.header("Content-Type") == media_type
+            for blob in cache.blobs:
+                target = f"/v2/{name}/blobs/{sha256(blob)}"
+                assert live.wire.expect(200, "GET", target).body == blob

@@ -153,6 +153,23 @@ async def test_a_filter(client: httpx.AsyncClient, wanted: str, count: int) -> N
     assert (await client.get(target)).headers["OCI-Filters-Applied"] == "artifactType"
 
 
+@pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
+async def test_a_plus_in_the_type_may_be_sent_as_it_is(
+    client: httpx.AsyncClient, plus: str
+) -> None:
+    """`application/vnd.x+json` is found whether or not the client escapes its plus; pages too."""
+    await push_image(client)
+    for note in "ab":
+        await refer(client, artifact(MANIFEST, "application/vnd.x+json", {"n": note}))
+    await refer(client, artifact(MANIFEST, SBOM))
+    target: str | None = f"{REFERRERS}?artifactType=application/vnd.x{plus}json&n=1"
+    found = []
+    while target is not None:
+        found += await listed(client, target)
+        target = next_page(await client.get(target))
+    assert [one["artifactType"] for one in found] == ["application/vnd.x+json"] * 2
+
+
 @pytest.mark.parametrize("query", ["", "?artifactType="])
 async def test_no_filter_is_not_said_to_be_applied(client: httpx.AsyncClient, query: str) -> None:
     """OCI-Filters-Applied is absent when nothing was asked for."""

@@ -17,6 +17,7 @@ from storage.manifests import LARGEST_MANIFEST, Manifest, parse_manifest, sniff_
 from storage.names import RepositoryName
 
 _PUSH_AGAIN = "push the image again"
+_PUSH_CACHE = "push the image or the build cache again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,14 @@ def _lacking(
         if lacking is not None:
             what = f"blob {blob} of this manifest {lacking}"
             yield Finding(Kind.MISSING_BLOB, path, what, name, digest, _PUSH_AGAIN)
-    for child in dict.fromkeys(one.digest for one in manifest.children):
-        if not is_member(view, name, child) or contents.lacks(view, child):
+    for child, may_be_blob in manifest.child_kinds().items():
+        if is_member(view, name, child) and not contents.lacks(view, child):
+            continue
+        if not may_be_blob:
             what = f"manifest {child} of this index is not here"
             yield Finding(Kind.MISSING_CHILD, path, what, name, digest)
+            continue
+        lacking = has_blob(view, contents, name, child)
+        if lacking is not None:
+            what = f"blob {child} of this index {lacking}"
+            yield Finding(Kind.MISSING_BLOB, path, what, name, digest, _PUSH_CACHE)

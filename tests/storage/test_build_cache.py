@@ -1,0 +1,192 @@
+"""An index whose children are blobs, as BuildKit keeps a build cache: pushed, kept, checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from storage.digest import Digest
+from storage.drivers.file_census import FileCensus
+from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import BlobUnknown, ReferencesUnknown
+from storage.maintenance.scrub.findings import Kind
+from storage.maintenance.usage.explain import explained
+from storage.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parse_manifest
+from storage.names import Tag
+from storage.registry import StoredRegistry
+from storage.repository import StoredRepository
+from storage.rules import IndexChildren, ManifestRules
+from tests.storage.collecting import collect
+from tests.storage.content import APP, OTHER, entry, image, pull_blob, push_blob, push_image, raw
+from tests.storage.scrubbing import scrub
+from tests.support.build_cache import CACHE_CONFIG, BuildCache
+from tests.support.drivers import AnyDriver
+
+TYPES = pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+async def put(repository: StoredRepository, document: bytes, *tags: str) -> Digest:
+    """Push a document by its digest and tags."""
+    digest = Digest.of(document)
+    named = tuple(map(Tag.parse, tags))
+    await repository.manifests.put(parse_manifest(document), digest, named)
+    return digest
+
+
+async def push_cache(repository: StoredRepository, cache: BuildCache, *tags: str) -> Digest:
+    """Push the blobs of a cache and its index."""
+    for blob in cache.blobs:
+        await push_blob(repository, blob)
+    return await put(repository, cache.index, *tags)
+
+
+def listing(*children: dict[str, object]) -> bytes:
+    """Write an index of given descriptors."""
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(children)}
+    ).encode()
+
+
+@TYPES
+async def test_blobs_stand_for_children_that_are_no_manifests(
+    registry: StoredRegistry, media_type: str
+) -> None:
+    """A cache is stored once all its blobs are in the repository; a missing one is named."""
+    app, cache = registry.repository(APP), BuildCache(media_type)
+    for blob in cache.blobs[:-1]:
+        await push_blob(app, blob)
+    await push_blob(registry.repository(OTHER), cache.config)
+    with pytest.raises(ReferencesUnknown) as refused:
+        await put(app, cache.index, "cache")
+    assert list(refused.value.missing) == [Digest.of(cache.config)]
+    await push_blob(app, cache.config)
+    digest = await put(app, cache.index, "cache")
+    stored = await app.manifests.get(Tag("cache"))
+    assert (stored.digest, stored.media_type, stored.raw) == (digest, media_type, cache.index)
+
+
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_LIST,
+                                        OCI_MANIFEST.upper(),
+                                        "application/vnd.oci.artifact.manifest.v1+json",
+                                        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+                                        ])  # fmt: skip
+async def test_a_manifest_among_children_has_to_be_one(
+    registry: StoredRegistry, media_type: str
+) -> None:
+    """A child of a manifest's type, in any case, is missing while it is a blob only."""
+    app = registry.repository(APP)
+    child = raw(image())
+    digest = await push_blob(app, child)
+    for children in (
+        [entry(child, media_type)],
+        [entry(child, media_type), entry(child, LAYER_TYPE)],
+        [entry(child, LAYER_TYPE), entry(child, media_type)],
+    ):
+        with pytest.raises(ReferencesUnknown) as refused:
+            await put(app, listing(*children))
+        assert list(refused.value.missing) == [digest]
+    assert await push_image(app) == digest
+    for children in ([entry(child, media_type)], [entry(child, LAYER_TYPE)]):
+        await put(app, listing(*children))
+
+
+@pytest.mark.parametrize("media_type", ["", "a/b", CACHE_CONFIG, LAYER_TYPE])
+async def test_a_child_of_another_type_needs_its_blob(
+    registry: StoredRegistry, media_type: str
+) -> None:
+    """An unknown type, or none, is no reason to take what is in no form in the repository."""
+    app = registry.repository(APP)
+    index = listing(entry(b"blob", media_type))
+    with pytest.raises(ReferencesUnknown):
+        await put(app, index)
+    await push_blob(app, b"blob")
+    await put(app, index)
+
+
+async def test_rules_for_children_hold_for_blobs(driver: AnyDriver) -> None:
+    """Where no child has to be there, no blob has to be; platforms decide as for manifests."""
+    anything = StoredRegistry(driver, rules=ManifestRules(IndexChildren.NONE)).repository(APP)
+    await put(anything, listing(entry(b"absent", LAYER_TYPE)))
+    only_arm = ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")}))
+    listed = StoredRegistry(driver, rules=only_arm).repository(OTHER)
+    amd64 = {"os": "linux", "architecture": "amd64"}
+    await put(listed, listing({**entry(b"absent", LAYER_TYPE), "platform": amd64}))
+    with pytest.raises(ReferencesUnknown):
+        await put(listed, listing(entry(b"absent", LAYER_TYPE)))
+
+
+@TYPES
+async def test_a_collection_keeps_a_cache_and_what_it_names(
+    files: FilesystemDriver, media_type: str
+) -> None:
+    """Blobs of a tagged cache stay; those of a cache that lost its tag go when untagged ones do."""
+    app, cache = StoredRegistry(files).repository(APP), BuildCache(media_type)
+    await push_cache(app, cache, "cache")
+    older = BuildCache(media_type, layers=(b"of an older build",))
+    await push_cache(app, older)
+    await push_blob(app, b"of no build")
+    swept = await collect(files, delete_untagged=False)
+    assert (swept.manifests, swept.blobs) == (0, 1)
+    swept = await collect(files, delete_untagged=True)
+    assert (swept.manifests, swept.links, swept.blobs) == (1, 2, 3)
+    for blob in cache.blobs:
+        assert await pull_blob(app, Digest.of(blob)) == blob
+    with pytest.raises(BlobUnknown):
+        await pull_blob(app, Digest.of(older.config))
+
+
+@TYPES
+async def test_a_cache_with_a_subject_stays_with_it(
+    files: FilesystemDriver, media_type: str
+) -> None:
+    """An index of blobs can refer to an image: it is listed, and stays as long as that does."""
+    app, cache = StoredRegistry(files).repository(APP), BuildCache(media_type)
+    subject = await push_image(app, "v1")
+    for blob in cache.blobs:
+        await push_blob(app, blob)
+    document = json.loads(cache.index) | {"subject": entry(raw(image()), OCI_MANIFEST)}
+    digest = await put(app, json.dumps(document).encode())
+    page = await app.referrers.page(subject, None, "", 10)
+    assert [one.digest for one in page.entries] == [digest]
+    assert (await collect(files, delete_untagged=True)).blobs == 0
+    await app.tags.delete(Tag("v1"))
+    swept = await collect(files, delete_untagged=True)
+    assert (swept.manifests, swept.blobs) == (2, 7)
+
+
+@TYPES
+async def test_a_scrub_knows_a_cache(
+    driver: AnyDriver, registry: StoredRegistry, media_type: str
+) -> None:
+    """A whole cache has no findings; a blob it lacks is damage, and named as a blob."""
+    app, cache = registry.repository(APP), BuildCache(media_type)
+    await push_cache(app, cache, "cache")
+    findings, summary = await scrub(driver)
+    assert (findings, summary.errors, summary.notes) == ([], 0, 0)
+    await app.blobs.delete(Digest.of(cache.layers[0]))
+    findings, summary = await scrub(driver)
+    assert [one.kind for one in findings] == [Kind.MISSING_BLOB]
+    assert f"blob {Digest.of(cache.layers[0])} of this index" in findings[0].what
+    assert summary.errors == 1
+
+
+@TYPES
+async def test_the_bytes_of_a_cache_are_counted_once(
+    files: FilesystemDriver, media_type: str
+) -> None:
+    """Layers that an image and a cache share count once, and nothing of them is reclaimable."""
+    app = StoredRegistry(files).repository(APP)
+    cache = BuildCache(media_type)
+    await push_cache(app, cache, "cache")
+    await push_image(app, "v1", layer=cache.layers[0])
+    content = {*cache.blobs, cache.index, raw(image(layers=[cache.layers[0]]))}
+    content.add(b'{"architecture":"amd64","os":"linux"}')
+    async with explained(files, FileCensus(Path(files.root)), grace=-3600) as usage:
+        assert usage.blobs.needed.count == len(content)
+        assert usage.blobs.needed.size == sum(map(len, content))
+        assert usage.blobs.needed == usage.blobs.total
+        assert usage.reclaimable.size == 0
+        assert usage.unreadable == ()
