@@ -17,7 +17,14 @@ from typing import Annotated
 import typer
 
 from registry_server import logs, startup
-from registry_server.commands.common import FAILED, ConfigFile, fail, load_or_fail
+from registry_server.commands.common import (
+    FAILED,
+    ConfigFile,
+    fail,
+    fail_in_log,
+    load_or_fail,
+    load_or_log,
+)
 from registry_server.commands.delete import delete
 from registry_server.commands.du import du
 from registry_server.commands.explain import explain
@@ -26,7 +33,7 @@ from registry_server.commands.htpasswd import htpasswd
 from registry_server.commands.purge_uploads import purge_uploads
 from registry_server.commands.robots import robots
 from registry_server.commands.scrub import scrub
-from registry_server.config import Endpoint, Loaded, Overrides, Settings, load
+from registry_server.config import Loaded, Overrides, Settings, load
 
 logger = logging.getLogger(__name__)
 
@@ -53,21 +60,15 @@ def serve(
     anew.
     """
     overrides = Overrides(host=host, port=port, root=root, workers=workers)
-    loaded = load_or_fail(config, overrides)
+    logs.adopt_interpreter()
+    loaded = load_or_log(config, overrides)
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)
-    folder = loaded.settings.storage.filesystem.rootdirectory
-    _serve(
-        loaded.settings,
-        lambda endpoint: _announce(endpoint, folder),
-        lambda: load(config, os.environ, overrides),
-    )
+    _serve(loaded.settings, config, lambda: load(config, os.environ, overrides))
 
 
-def _serve(
-    settings: Settings, announce: Callable[[Endpoint], None], read: Callable[[], Loaded]
-) -> None:
+def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) -> None:
     # Of what is imported nothing is garbage; the server sees to the collector before it serves.
     gc.disable()
     from registry_server import server
@@ -75,11 +76,11 @@ def _serve(
 
     gc.enable()
     try:
-        server.serve(settings, announce, read)
+        server.serve(settings, config, read)
     except startup.StartupError as error:
-        fail(str(error))
+        fail_in_log(str(error))
     except WorkersFailed as error:
-        fail(str(error), code=FAILED)
+        fail_in_log(str(error), code=FAILED)
 
 
 @app.command()
@@ -103,10 +104,6 @@ app.command()(delete)
 app.command()(htpasswd)
 app.command()(explain)
 app.add_typer(robots)
-
-
-def _announce(endpoint: Endpoint, root: Path) -> None:
-    typer.echo(f"registry-server: serving {root} on {endpoint}", err=True)
 
 
 def main() -> None:

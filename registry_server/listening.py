@@ -1,35 +1,70 @@
-"""The socket all workers accept on: bound before them, and tidied away after the last of them."""
+"""The sockets all workers accept on: bound before the first worker, closed after the last.
+
+| `http.addr`                  | listens on                                                       |
+|------------------------------|------------------------------------------------------------------|
+| `:P`, `0.0.0.0:P`, `[::]:P`  | every interface, by one socket for IPv6 and IPv4, as Go does     |
+| `localhost:P`                | 127.0.0.1 and ::1, and what else the name resolves to            |
+| another name                 | each of its addresses that this machine has; Go: the first IPv4  |
+| an address                   | that address                                                     |
+
+The first address, an IPv4 one if there is any, must be free. Another one that is in use is only a
+warning, because registry:2 would not have listened on it.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import socket
 import stat
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from registry_server.config import Endpoint
 from registry_server.startup import StartupError
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
 # After a minute of silence ask every ten seconds, six times.
 _PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 
+_EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (the operator's own words)
 
-def listen(endpoint: Endpoint) -> socket.socket:
-    """Bind the address; raise `StartupError`."""
+# RFC 6761 section 6.3: clients may resolve this name to either address without asking the system.
+_LOOPBACK = {"localhost": ("127.0.0.1", "::1", "localhost")}
+
+# An address of another machine; an address family that is switched off.
+_ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+# A port that the system chose for the first address may be in use on the next.
+_ATTEMPTS = 10
+
+# A family, and what `bind` takes for it: host and port, and for IPv6 flow and scope.
+_Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+def listen(endpoint: Endpoint) -> tuple[socket.socket, ...]:
+    """Bind the address, or the addresses of a name; raise `StartupError`.
+
+    With port 0 all sockets have the same port.
+    """
     try:
         if endpoint.path is not None:
-            return _listen_unix(endpoint.path)
+            return (_listen_unix(endpoint.path),)
         return _listen_tcp(endpoint.host, endpoint.port)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartupError(f"the address {endpoint} can't be listened on: {reason}") from None
+        raise StartupError(f"http.addr: can't listen on {endpoint}: {_reason(error)}") from None
 
 
-def bound(listener: socket.socket, asked: Endpoint) -> Endpoint:
-    """Return the address with the port the system chose, where it was asked to choose one."""
-    return asked if asked.path is not None else replace(asked, port=listener.getsockname()[1])
+def bound(listeners: Sequence[socket.socket], asked: Endpoint) -> tuple[Endpoint, ...]:
+    """Return what is listened on, with the port the system chose where it was asked to choose."""
+    if asked.path is not None:
+        return (asked,)
+    return tuple(Endpoint(*each.getsockname()[:2]) for each in listeners)
 
 
 def remove_socket(endpoint: Endpoint) -> None:
@@ -38,22 +73,80 @@ def remove_socket(endpoint: Endpoint) -> None:
         endpoint.path.unlink(missing_ok=True)
 
 
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    if not host:
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
-        made = socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=BACKLOG)
-    else:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    _notice_the_dead(made)
+def _listen_tcp(host: str, port: int) -> tuple[socket.socket, ...]:
+    if host in _EVERY_INTERFACE:
+        return (_listen_everywhere(port),)
+    addresses = _resolve(host, port)
+    listeners, taken = _bind_each(addresses)
+    for _ in range(_ATTEMPTS if port == 0 else 0):
+        if not taken:
+            break
+        for each in listeners:
+            each.close()
+        listeners, taken = _bind_each(addresses)
+    for warning in taken:
+        logger.warning("http.addr: %s also names %s", host, warning)
+    return tuple(listeners)
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """Listen for IPv6 and IPv4 with one socket, or for IPv4 alone where IPv6 is off."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    made = socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=BACKLOG)
+    _probe_idle_clients(made)
     return made
 
 
-def _notice_the_dead(listener: socket.socket) -> None:
-    """Have the kernel find out, on every accepted connection, about clients that are no more.
+def _resolve(host: str, port: int) -> list[_Address]:
+    """Return the addresses of a name, each once, IPv4 first; raise OSError if there are none."""
+    found: list[_Address] = []
+    for name in _LOOPBACK.get(host.lower(), (host,)):
+        for answer in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
+            address = (answer[0], answer[4])
+            if address not in found:
+                found.append(address)
+    return sorted(found, key=lambda address: address[0] != socket.AF_INET)
 
-    One whose power or network went sends no end. Nobody would let go of its upload.
+
+def _bind_each(addresses: Sequence[_Address]) -> tuple[list[socket.socket], list[str]]:
+    """Bind what this machine has of the addresses; return the sockets, and which were in use.
+
+    All get the port of the first. Raises OSError when the first is in use or the machine has none.
+    """
+    listeners: list[socket.socket] = []
+    taken: list[str] = []
+    absent: OSError | None = None
+    for family, (host, port, *more) in addresses:
+        port = listeners[0].getsockname()[1] if listeners else port
+        try:
+            made = socket.create_server((host, port, *more), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                absent = error
+            elif listeners:
+                taken.append(f"{Endpoint(host, port)}, and can't listen there: {_reason(error)}")
+            else:
+                raise
+        else:
+            _probe_idle_clients(made)
+            listeners.append(made)
+    if absent is not None and not listeners:
+        raise absent
+    return listeners, taken
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return the system's words alone; Python's repeat the address as a tuple."""
+    if isinstance(error, (UnicodeError, socket.gaierror)) or not error.errno:
+        return getattr(error, "strerror", None) or str(error)
+    return os.strerror(error.errno)
+
+
+def _probe_idle_clients(listener: socket.socket) -> None:
+    """Let the kernel detect, on every accepted connection, clients that vanished.
+
+    A client that lost power or its network sends no end, and its upload would stay locked.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _PROBES:
@@ -70,7 +163,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _remove_stale_socket(path: Path) -> None:
-    """Remove a socket nobody listens on any more; one in use fails in bind, as a port would."""
+    """Remove a socket that no process listens on; one in use fails in bind, as a port would."""
     if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -5,15 +5,21 @@ line. Nothing in a message can end a line early or pass itself off as another fi
 quoted, and control characters are escaped.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 from registry_server.config import LogSettings
+
+logger = logging.getLogger(__name__)
 
 ACCESS_LOGGER = "registry.access"
 
@@ -41,8 +47,9 @@ class RegistryHandler(logging.StreamHandler[Any]):
 def configure(log: LogSettings) -> None:
     """Send every logger of this process to stderr as `log` says; the last call holds.
 
-    uvicorn's own loggers go the same way, except its access log, which is off: ours is the logger
-    `registry.access`. That one is written at any level, unless `log.accesslog.disabled`.
+    uvicorn's own loggers go the same way, what they call information as details, except its access
+    log, which is off: ours is the logger `registry.access`. That one is written at any level,
+    unless `log.accesslog.disabled`.
     """
     handler = RegistryHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[log.formatter](log))
@@ -58,16 +65,52 @@ def configure(log: LogSettings) -> None:
     access.disabled = log.accesslog.disabled
 
 
+def adopt_interpreter() -> None:
+    """Log what the interpreter would print: warnings, and exceptions that nothing caught."""
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+    sys.unraisablehook = _log_unraisable
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logger.critical("uncaught exception: %r", error, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    error = arguments.exc_value
+    if error is None or isinstance(error, SystemExit):
+        return
+    logger.error("uncaught exception in a thread: %r", error, exc_info=error)
+
+
+def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
+    text = arguments.err_msg or "ignored exception in"
+    logger.error("%s: %r", text, arguments.object, exc_info=arguments.exc_value)
+
+
 def _adopt_uvicorn() -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.setLevel(logging.NOTSET)
-        logger.propagate = True
+        adopted = logging.getLogger(name)
+        adopted.handlers.clear()
+        adopted.setLevel(logging.NOTSET)
+        adopted.propagate = True
+        adopted.addFilter(_demote)
     silent = logging.getLogger("uvicorn.access")
     silent.handlers.clear()
     silent.propagate = False
     silent.disabled = True
+
+
+def _demote(record: logging.LogRecord) -> bool:
+    """Turn what uvicorn tells about each worker's phases into details; tell whether they count."""
+    if record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return logging.getLogger().isEnabledFor(record.levelno)
 
 
 class _Formatter(logging.Formatter):
@@ -130,7 +173,7 @@ _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter, "logstash": Logstas
 
 
 def _word(value: object) -> str:
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     if _BARE_WORD.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())

@@ -10,15 +10,17 @@ import math
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from uvicorn import Config
 
 from registry_server import guard, listening, logs, startup
+from registry_server.announcer import Announcer
 from registry_server.app import build, open_driver
 from registry_server.certificates import Certificates
-from registry_server.config import ConfigError, Endpoint, Loaded, Settings
+from registry_server.config import ConfigError, Loaded, Settings
 from registry_server.http1.connection import Connection
 from registry_server.reloadable import Reloadable
 from registry_server.reloading import Settled, settle
@@ -40,9 +42,12 @@ _COLLECT_AFTER = 20_000
 class Rereading:
     """The settings in force, and the way to what the configuration says by now."""
 
-    def __init__(self, settings: Settings, read: Callable[[], Loaded]) -> None:
+    def __init__(
+        self, settings: Settings, read: Callable[[], Loaded], announcer: Announcer
+    ) -> None:
         self._settings = settings
         self._read = read
+        self.announcer = announcer
 
     def read(self) -> Settled | None:
         """Read and check the configuration; None if it can't be used, and the log says why."""
@@ -61,7 +66,7 @@ class Rereading:
 
     def take(self, settled: Settled) -> None:
         """Have these settings be those in force; log by them, and log what changed."""
-        self._settings = settled.settings
+        self._settings = self.announcer.settings = settled.settings
         logs.configure(settled.settings.log)
         for warning in settled.warnings:
             logger.warning(warning)
@@ -69,14 +74,11 @@ class Rereading:
         logger.info("the configuration was read anew; %s changed", keys or "nothing")
 
 
-def serve(
-    settings: Settings, announce: Callable[[Endpoint], None], read: Callable[[], Loaded]
-) -> None:
+def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loaded]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; raise `StartupError` if that can't begin.
 
-    `announce` is called once nothing stands in the way any more, with the address listened on.
-    `read` reads the configuration anew, at SIGHUP. Raises `WorkersFailed` when workers can't be
-    started or kept.
+    `configuration` is the file that `settings` are from, for the log. `read` reads it again, at
+    SIGHUP. Raises `WorkersFailed` when workers can't be started or kept.
     """
     hold_back()
     startup.prepare_root(settings)
@@ -84,13 +86,15 @@ def serve(
     startup.check_access(settings, guard.prepare)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, _rest)
-    listener = listening.listen(settings.http.endpoint)
+    listeners = listening.listen(settings.http.endpoint)
     try:
         if not settings.storage.maintenance.readonly.enabled:
             make_ready(settings.storage.filesystem.rootdirectory)
         _raise_descriptor_limit()
-        announce(listening.bound(listener, settings.http.endpoint))
-        _run(settings, listener, Rereading(settings, read))
+        addresses = listening.bound(listeners, settings.http.endpoint)
+        logger.debug("bound to %s", " and ".join(map(str, addresses)))
+        announcer = Announcer(settings, configuration, addresses)
+        _run(settings, listeners, Rereading(settings, read, announcer))
     finally:
         listening.remove_socket(settings.http.endpoint)
 
@@ -99,17 +103,18 @@ def _rest(*_: object) -> None:
     """Do nothing: uvicorn, when it has drained, raises once more the signal it drained for."""
 
 
-def _run(settings: Settings, listener: socket.socket, rereading: Rereading) -> None:
+def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rereading) -> None:
     """Serve in this process if one is enough, else in workers forked from it."""
     config = _config(settings)
     if config.workers == 1:
-        LoneServer(config, partial(_reload, rereading)).run(sockets=[listener])
+        server = LoneServer(config, partial(_reload, rereading), rereading.announcer)
+        server.run(sockets=[*listeners])
         return
     config.get_loop_factory()  # imports uvloop, which each worker would otherwise do for itself
     _settle_memory()
 
     def work(config: Config, channel: socket.socket) -> None:
-        Worker(config, channel).run(sockets=[listener])
+        Worker(config, channel).run(sockets=[*listeners])
 
     def renewed() -> Work | None:
         settled = rereading.read()
@@ -118,7 +123,8 @@ def _run(settings: Settings, listener: socket.socket, rereading: Rereading) -> N
         rereading.take(settled)
         return partial(work, _config(settled.settings))
 
-    Supervisor(partial(work, config), listener, config.workers, renewed).run()
+    first = partial(work, config)
+    Supervisor(first, listeners, config.workers, renewed, rereading.announcer).run()
 
 
 async def _reload(rereading: Rereading, server: LoneServer) -> None:

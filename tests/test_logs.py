@@ -117,16 +117,23 @@ def test_the_access_log_is_written_at_any_level_unless_disabled(
 def test_uvicorn_logs_the_same_way_and_its_access_log_is_off(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Handlers that uvicorn set up are gone, and its lines look like ours."""
+    """Handlers that uvicorn set up are gone, and its lines look like ours.
+
+    What each worker does to start and stop is a detail.
+    """
     for name in UVICORN:
         logging.getLogger(name).addHandler(logging.StreamHandler())
         logging.getLogger(name).propagate = False
-    logs.configure(_log(formatter="json"))
-    logging.getLogger("uvicorn.error").info("started", extra={"color_message": "\x1b[1mstarted"})
-    logging.getLogger("uvicorn.access").info("GET")
+    for level in ("info", "debug"):
+        logs.configure(_log(formatter="json", level=level))
+        error = logging.getLogger("uvicorn.error")
+        error.info("started", extra={"color_message": "\x1b[1mstarted"})
+        logging.getLogger("uvicorn.access").info("GET")
     (line,) = _lines(capsys)
-    assert json.loads(line)["msg"] == "started"
+    assert (json.loads(line)["msg"], json.loads(line)["level"]) == ("started", "debug")
     assert "color_message" not in json.loads(line)
+    error.error("failed")
+    assert len(_lines(capsys)) == 1
 
 
 def test_configuring_again_replaces_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from registry_server.config import ConfigError, Loaded, Overrides, Settings, load
+from registry_server import logs
+from registry_server.config import (
+    ConfigError,
+    Loaded,
+    LogSettings,
+    Overrides,
+    Settings,
+    formatter_of,
+    load,
+)
 from storage.drivers.base import Driver
+
+logger = logging.getLogger(__name__)
 
 FAILED = 1
 UNUSABLE = 2
@@ -29,9 +41,32 @@ def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loade
     try:
         return load(path, os.environ, overrides or Overrides())
     except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(f"registry-server: {problem}", err=True)
+        print_problems(error.problems)
         raise typer.Exit(UNUSABLE) from None
+
+
+def load_or_log(path: Path | None, overrides: Overrides) -> Loaded:
+    """Read the configuration of a server; end the program when it can't be used, saying why.
+
+    Where the configuration asks for JSON, the problems are lines of JSON.
+    """
+    try:
+        return load(path, os.environ, overrides)
+    except ConfigError as error:
+        formatter = formatter_of(path, os.environ)
+        if formatter == "text":
+            print_problems(error.problems)
+        else:
+            logs.configure(LogSettings(formatter=formatter))
+            for problem in error.problems:
+                logger.critical(problem)
+        raise typer.Exit(UNUSABLE) from None
+
+
+def print_problems(problems: Iterable[str]) -> None:
+    """Print a line for each problem of a configuration."""
+    for problem in problems:
+        typer.echo(f"registry-server: {problem}", err=True)
 
 
 def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
@@ -72,4 +107,10 @@ def _become_owner(folder: Path) -> None:
 def fail(reason: str, code: int = UNUSABLE) -> NoReturn:
     """End the program, with one line that says why."""
     typer.echo(f"registry-server: {reason}", err=True)
+    raise typer.Exit(code)
+
+
+def fail_in_log(reason: str, code: int = UNUSABLE) -> NoReturn:
+    """End a server, with one line of its log that says why."""
+    logger.critical(reason)
     raise typer.Exit(code)

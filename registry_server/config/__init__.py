@@ -5,8 +5,17 @@ a ConfigError with a line for each problem.
 """
 
 from registry_server.config.endpoint import Endpoint
-from registry_server.config.load import Loaded, Overrides, load
+from registry_server.config.load import Loaded, Overrides, formatter_of, load
 from registry_server.config.problems import ConfigError
 from registry_server.config.schema import LogSettings, Settings
 
-__all__ = ["ConfigError", "Endpoint", "Loaded", "LogSettings", "Overrides", "Settings", "load"]
+__all__ = [
+    "ConfigError",
+    "Endpoint",
+    "Loaded",
+    "LogSettings",
+    "Overrides",
+    "Settings",
+    "formatter_of",
+    "load",
+]

@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,7 +14,7 @@ from registry_server.config import empties, environment, keys, support
 from registry_server.config.document import Document, Value, parse
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import ConfigError, in_words
-from registry_server.config.schema import Settings
+from registry_server.config.schema import Formatter, Settings
 from registry_server.config.shorthand import expand, pruned
 
 _LARGEST_FILE = 1 << 20
@@ -71,6 +73,18 @@ def load(
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     return Loaded(settings, (*document.warnings, *support.warnings(settings, document)))
+
+
+def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
+    """Return how lines of the log are to look, as far as an unusable configuration says it."""
+    document = Document()
+    with suppress(ConfigError):
+        document = Document() if path is None else _read(path)
+    with suppress(ConfigError):
+        environment.apply(document, environ)
+    log = document.data.get("log") if isinstance(document.data, dict) else None
+    named = log.get("formatter") if isinstance(log, dict) else None
+    return next((each for each in get_args(Formatter) if each == named), "text")
 
 
 def _read(path: Path) -> Document:

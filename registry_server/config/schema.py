@@ -8,7 +8,7 @@ what differs without one is in `load.py`. Sections that are known and not implem
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
 
@@ -49,6 +49,8 @@ from registry_server.config.values import (
     Wait,
 )
 
+Formatter: TypeAlias = Literal["text", "json", "logstash"]
+
 DEFAULT_ENTRIES = 1000
 _FEWEST_THREADS = 25
 
@@ -71,7 +73,7 @@ class LogSettings(Section):
 
     accesslog: AccessLog = AccessLog()
     level: LogLevel = "info"
-    formatter: Literal["text", "json", "logstash"] = "text"
+    formatter: Formatter = "text"
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     hooks: tuple[LogHook, ...] = ()
     reportcaller: bool = False
@@ -222,7 +224,7 @@ class Http(Section):
     prefix: PathPrefix = ""
     secret: SecretStr = SecretStr("")
     relativeurls: bool | None = None
-    draintimeout: Wait = timedelta(seconds=30)
+    draintimeout: Wait = timedelta(seconds=8)
     tls: Tls = Tls()
     headers: Headers = Field(default_factory=dict)
     cors: Cors = Cors()

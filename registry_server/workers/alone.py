@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 
 from uvicorn import Config
 
+from registry_server.workers.milestones import Milestones
 from registry_server.workers.renewing import RenewingServer
 from registry_server.workers.signals import hold_hangups_back, let_through
 
@@ -26,10 +28,27 @@ class LoneServer(RenewingServer):
     it raises is logged, and the server goes on. It is cancelled when the server drains.
     """
 
-    def __init__(self, config: Config, reload: Callable[[LoneServer], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reload: Callable[[LoneServer], Awaitable[None]],
+        milestones: Milestones,
+    ) -> None:
         super().__init__(config)
         self._reload = reload
+        self._milestones = milestones
         self._hangup = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and accept connections, and say so."""
+        await super().startup(sockets)
+        self._milestones.opened()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so, and drain."""
+        for received in self._captured_signals[:1]:
+            self._milestones.stopping(signal.Signals(received))
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         """Serve until told to drain, and obey SIGHUP until then."""

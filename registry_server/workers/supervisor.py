@@ -20,11 +20,13 @@ import logging
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from typing import TypeAlias
 
 from registry_server.workers.member import Member
+from registry_server.workers.milestones import Milestones
 from registry_server.workers.restarts import Restarts
 from registry_server.workers.signals import Signals, held_back, let_through
 
@@ -44,19 +46,22 @@ class Supervisor:
     """Keeps `count` workers going, each of which does `work` with its end of a channel.
 
     `work` sends a byte when it is ready, receives one when it may begin, and drains and returns
-    when the channel ends. `listener` is what they accept connections on; it is closed when they
+    when the channel ends. `listeners` is what they accept connections on; it is closed when they
     drain. `renewed` returns what workers are to do from now on, or None if they are to go on.
+    `milestones` are told when all workers were let go, and when they are to drain.
     """
 
     def __init__(
         self,
         work: Work,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         count: int,
         renewed: Callable[[], Work | None],
+        milestones: Milestones,
     ) -> None:
         self._work = work
-        self._listener = listener
+        self._listeners = listeners
+        self._milestones = milestones
         self._count = count
         self._renewed = renewed
         self._members: list[Member] = []
@@ -126,7 +131,12 @@ class Supervisor:
         ours.close()
         for elder in self._members:
             elder.let_go()
-        work(theirs)
+        try:
+            work(theirs)
+        except Exception:
+            # multiprocessing would print the traceback, as no line of the log looks.
+            logger.critical("a worker failed", exc_info=True)
+            sys.exit(1)
 
     def _hear(self, member: Member) -> None:
         if not member.lives():
@@ -139,6 +149,7 @@ class Supervisor:
             self._is_open = True
             for each in self._members:
                 each.go()
+            self._milestones.opened()
 
     def _bury(self, member: Member) -> None:
         self._members.remove(member)
@@ -165,10 +176,11 @@ class Supervisor:
 
     def _obey(self, signals: list[signal.Signals]) -> None:
         for each in signals:
-            logger.info("received %s", each.name)
             if each is signal.SIGHUP:
+                logger.info("received SIGHUP")
                 self._is_renewal_due = True
             elif not self._is_draining:
+                self._milestones.stopping(each)
                 self._drain()
             elif each is signal.SIGINT:
                 for member in self._members:
@@ -220,6 +232,7 @@ class Supervisor:
         """
         self._is_draining = True
         self._successors = []
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for member in self._members:
             member.leave()

@@ -103,7 +103,7 @@ def test_a_file_has_distributions_defaults(read: Read) -> None:
     assert settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
     assert settings.http.endpoint == Endpoint("", 5000)
     assert settings.storage.delete.enabled is False
-    assert settings.http.draintimeout == timedelta(seconds=30)
+    assert settings.http.draintimeout == timedelta(seconds=8)
     assert settings.http.workers == cores()
     assert (settings.catalog.maxentries, settings.tags.maxtags) == (1000, 0)
     assert settings.storage.maintenance.uploadpurging.age == timedelta(days=7)

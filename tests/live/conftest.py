@@ -13,7 +13,7 @@ from tests.support.servers import RegistryServer
 
 CONFIG = """
 version: 0.1
-log: {level: info}
+log: {level: debug}
 storage: {delete: {enabled: true}, filesystem: {rootdirectory: /nowhere}}
 http: {draintimeout: 20s}
 """

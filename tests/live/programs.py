@@ -62,8 +62,8 @@ class Serving:
 
     @property
     def where(self) -> str:
-        """The address it announced."""
-        match = re.search(r"serving \S+ on (\S+)", self.said)
+        """The first address it listens on."""
+        match = re.search(r"listening on ([^\s\",]+)", self.said)
         assert match, self.said
         return match[1]
 
@@ -94,8 +94,7 @@ def serving(
     made = Serving(process, log)
     members: list[psutil.Process] = []
     try:
-        until(lambda: process.poll() is not None or "serving" in made.said, "it announced itself")
-        until(lambda: process.poll() is not None or "startup complete" in made.said, "it started")
+        until(lambda: process.poll() is not None or "listening on" in made.said, "it serves")
         yield made
         members = family(process.pid)
         process.send_signal(signal.SIGTERM)

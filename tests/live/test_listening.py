@@ -1,7 +1,10 @@
-"""Where the server listens: a free port, a unix socket, TLS."""
+"""Where the server listens: a free port, a name with several addresses, a unix socket, TLS."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import socket
 import ssl
 from pathlib import Path
@@ -10,8 +13,11 @@ import pytest
 
 from tests.live.programs import run, serving
 from tests.live.sockets import Connection
+from tests.live.transfers import until
 from tests.support.certificates import certificate as make_certificate
+from tests.support.machine import Machine
 from tests.support.processes import free_port
+from tests.support.tools import run as run_program
 from tests.support.wire import sha256
 
 pytestmark = pytest.mark.live
@@ -108,3 +114,79 @@ def test_ipv6(tmp_path: Path) -> None:
         assert server.where == f"[::1]:{port}"
         with Connection(socket.create_connection(("::1", port), timeout=20)) as connection:
             assert connection.ask("GET /v2/ HTTP/1.1").status == 200
+
+
+def has_ipv6() -> bool:
+    """Tell whether ::1 can be listened on here."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def answers(host: str, port: int) -> int:
+    """Return the status of `/v2/` at an address."""
+    with Connection(socket.create_connection((host, port), timeout=20)) as connection:
+        return connection.ask("GET /v2/ HTTP/1.1").status
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_localhost_is_both_loopback_addresses(tmp_path: Path, workers: int) -> None:
+    """With the same port, also one that the system chose; after a reload and by other workers."""
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    path = configure(tmp_path, f"{{addr: 'localhost:0', workers: {workers}}}")
+    with serving([path], tmp_path) as server:
+        port = int(server.where.rpartition(":")[2])
+        assert f'msg="listening on 127.0.0.1:{port} and [::1]:{port}"' in server.said
+        assert [answers(host, port) for host in ("127.0.0.1", "::1")] == [200, 200]
+        os.kill(server.process.pid, signal.SIGHUP)
+        said = "was read anew" if workers == 1 else "every request that began before the reload"
+        until(lambda: said in server.said, "it reloaded")
+        assert [answers(host, port) for host in ("127.0.0.1", "::1")] == [200, 200]
+    for host in ("127.0.0.1", "::1"):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, port), timeout=20)
+
+
+def test_a_second_address_that_is_in_use_is_a_warning(tmp_path: Path) -> None:
+    """Distribution asks for the first alone, and starts; the first must be free."""
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    port = free_port()
+    path = configure(tmp_path, f"{{addr: 'localhost:{port}', workers: 1}}")
+    other = socket.create_server(("::1", port), family=socket.AF_INET6)
+    with other, serving([path], tmp_path) as server:
+        (warning,) = [line for line in server.said.splitlines() if "level=warning" in line]
+        assert f"localhost also names [::1]:{port}" in warning
+        assert "Address already in use" in warning
+        assert answers("127.0.0.1", port) == 200
+    with socket.create_server(("127.0.0.1", port)):
+        done = run(["serve", path], tmp_path)
+    assert (done.returncode, "in use" in done.stderr) == (2, True)
+
+
+# ::1 and 127.0.0.1 are ours, the last is of no machine (RFC 5737).
+HOSTS = "::1 registry.test\n127.0.0.1 registry.test\n192.0.2.1 registry.test\n"
+
+
+def test_a_name_is_all_its_addresses_that_exist(tmp_path: Path) -> None:
+    """Where IPv6 is off ::1 is not one, and that is no error; nor are those of other machines."""
+    path = configure(tmp_path, "{addr: 'registry.test:5000', workers: 1}")
+    switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    with Machine(tmp_path / "machine") as machine:
+        (machine.etc / "hosts").write_text(HOSTS)
+        with serving([path], tmp_path, machine=machine) as server:
+            both = re.search(r'msg="(listening on [^"]*)"', server.said)
+        if switch.exists():
+            run_program(machine.inside("sh", "-c", f"echo 1 > {switch}"))
+        else:
+            (machine.etc / "hosts").write_text(HOSTS.replace("::1", "2001:db8::1"))
+        with serving([path], tmp_path, machine=machine) as server:
+            one = re.search(r'msg="(listening on [^"]*)"', server.said)
+    assert one is not None
+    assert one[1] == "listening on 127.0.0.1:5000"
+    assert both is not None
+    if has_ipv6():
+        assert both[1] == "listening on 127.0.0.1:5000 and [::1]:5000"

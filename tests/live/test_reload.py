@@ -250,7 +250,7 @@ def test_a_hangup_while_it_starts_is_obeyed_later(tmp_path: Path, workers: int) 
             start_new_session=True,
         )
     try:
-        until(lambda: "serving" in log.read_text(), "it announced itself")
+        until(lambda: "listening on" in log.read_text(), "it serves")
         process.send_signal(signal.SIGHUP)
         until(lambda: "was read anew; nothing changed" in log.read_text(), "it was obeyed")
         assert process.poll() is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,13 +24,20 @@ HEADER = "version: 0.1\n"
 
 
 def said(arguments: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> str:
-    """Run a command that can't work; return the one line it says."""
+    """Run a command that can't work; return the one line it says.
+
+    A server that can't start says it in a line of its log.
+    """
     done = run(arguments, folder, env)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
+    logged = re.fullmatch(r'time=\S+ level=fatal msg=(".*")', line)
+    if logged is not None:
+        assert arguments[0] == "serve"
+        return str(json.loads(logged[1]))
     assert line.startswith("registry-server: ")
-    return line
+    return line.removeprefix("registry-server: ")
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
@@ -237,8 +246,8 @@ def test_a_tree_of_another_user(open_to_all: Path, path: str) -> None:
     done = as_another(["serve", str(config)])
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"registry-server: {open_to_all / path} ")
-    assert line.endswith(f"chown -R {NOBODY} {open_to_all}")
+    assert f'level=fatal msg="{open_to_all / path} ' in line
+    assert line.endswith(f'chown -R {NOBODY} {open_to_all}"')
     config.write_text(f"{HEADER}{storage}  maintenance: {{readonly: {{enabled: true}}}}\n")
     done = as_another(["check", str(config)])
     assert (done.returncode, done.stderr) == (0, "")
@@ -254,5 +263,5 @@ def test_a_tree_that_another_user_has_shut(open_to_all: Path) -> None:
     done = as_another(["serve", str(config)])
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"registry-server: {open_to_all / paths.BLOBS} ")
-    assert line.endswith(f"chown -R {NOBODY} {open_to_all}")
+    assert f'level=fatal msg="{open_to_all / paths.BLOBS} ' in line
+    assert line.endswith(f'chown -R {NOBODY} {open_to_all}"')

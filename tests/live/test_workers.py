@@ -169,12 +169,12 @@ def test_a_second_interrupt_ends_the_drain(tmp_path: Path, name: str, workers: i
 
 @pytest.fixture
 def starting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """Give a server that has just announced itself, with as many workers as the test says."""
+    """Give a server that has just bound its port, with as many workers as the test says."""
     (tmp_path / "root").mkdir()
     options = ["--port", "0", "--root", str(tmp_path / "root"), "--workers", str(request.param)]
     process = subprocess.Popen(
         [*COMMAND, "serve", *options],
-        env=environment(),
+        env=environment({"REGISTRY_LOG_LEVEL": "debug"}),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -182,7 +182,7 @@ def starting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subproc
     )
     try:
         assert process.stderr is not None
-        assert "serving" in process.stderr.readline()
+        assert any("bound to" in line for line in iter(process.stderr.readline, ""))
         yield process
     finally:
         kill_all(family(process.pid))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -85,6 +86,18 @@ def renewed() -> Work | None:
     return None if Path("refused").exists() else WORK[sys.argv[1]]
 
 
+class Told:
+    """Writes files named after what the supervisor tells of itself."""
+
+    def opened(self) -> None:
+        """All workers serve."""
+        Path("told-opened").touch(exist_ok=False)
+
+    def stopping(self, received: signal.Signals) -> None:
+        """The drain begins."""
+        Path(f"told-stopping-{received.name}").touch(exist_ok=False)
+
+
 WORK: dict[str, Work] = {
     "uneven": uneven,
     "broken": broken,
@@ -99,7 +112,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            Supervisor(WORK[sys.argv[1]], listener, 2, renewed).run()
+            Supervisor(WORK[sys.argv[1]], [listener], 2, renewed, Told()).run()
         except WorkersFailed as error:
             print(error)
             return 1
