@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Annotated
 import typer
 
 from registry_server import logs, startup
+from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
     FAILED,
+    UNUSABLE,
     ConfigFile,
     fail,
     fail_in_log,
@@ -29,26 +32,30 @@ from registry_server.commands.delete import delete
 from registry_server.commands.du import du
 from registry_server.commands.explain import explain
 from registry_server.commands.garbage_collect import garbage_collect
+from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 from registry_server.commands.htpasswd import htpasswd
 from registry_server.commands.purge_uploads import purge_uploads
 from registry_server.commands.robots import robots
 from registry_server.commands.scrub import scrub
+from registry_server.commands.top import help_about, top
 from registry_server.config import Loaded, Overrides, Settings, load
 
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="registry-server",
-    help="A self-hosted container registry.",
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
+app.callback(invoke_without_command=True)(top)
+
 
 @app.command()
 def serve(
-    config: ConfigFile = None,
+    argument: ConfigFile = None,
+    config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder to keep everything in.")] = None,
@@ -60,15 +67,18 @@ def serve(
     anew.
     """
     overrides = Overrides(host=host, port=port, root=root, workers=workers)
+    path = only_config(argument, config)
     logs.adopt_interpreter()
-    loaded = load_or_log(config, overrides)
+    loaded = load_or_log(path, overrides)
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)
-    _serve(loaded.settings, config, lambda: load(config, os.environ, overrides))
+    _serve(loaded.settings, path, lambda: load(path, os.environ, overrides))
 
 
 def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) -> None:
+    # A client that goes away is no reason to end.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # Of what is imported nothing is garbage; the server sees to the collector before it serves.
     gc.disable()
     from registry_server import server
@@ -84,16 +94,17 @@ def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) 
 
 
 @app.command()
-def check(config: ConfigFile = None) -> None:
+def check(argument: ConfigFile = None, config: ConfigOption = None) -> None:
     """Read the configuration as `serve` would, and say what is wrong with it."""
-    loaded = load_or_fail(config)
+    path = only_config(argument, config)
+    loaded = load_or_fail(path)
     for warning in loaded.warnings:
         typer.echo(f"registry-server: warning: {warning}", err=True)
     try:
         startup.check(loaded.settings)
     except startup.StartupError as error:
         fail(str(error))
-    typer.echo(f"{config or 'the environment'}: the configuration can be used")
+    typer.echo(f"{path or 'the environment'}: the configuration can be used")
 
 
 app.command("purge-uploads")(purge_uploads)
@@ -104,8 +115,17 @@ app.command()(delete)
 app.command()(htpasswd)
 app.command()(explain)
 app.add_typer(robots)
+app.command("help")(help_about)
 
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(app())
+    command = typer.main.get_group(app)
+    try:
+        words = in_typer_spelling(command, sys.argv[1:])
+    except NoBoolean as error:
+        typer.echo(f"registry-server: {error}", err=True)
+        sys.exit(UNUSABLE)
+    # A reader such as `head` that has enough ends a command, as it ends every other program.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(command(words))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from uvicorn import Config
 
-from registry_server import guard, listening, logs, startup
+from registry_server import guard, listening, logs, startup, volume
 from registry_server.announcer import Announcer
 from registry_server.app import build, open_driver
 from registry_server.certificates import Certificates
@@ -81,22 +81,25 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
     SIGHUP. Raises `WorkersFailed` when workers can't be started or kept.
     """
     hold_back()
-    startup.prepare_root(settings)
-    startup.check_tls(settings)
-    startup.check_access(settings, guard.prepare)
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, _rest)
-    listeners = listening.listen(settings.http.endpoint)
-    try:
-        if not settings.storage.maintenance.readonly.enabled:
-            make_ready(settings.storage.filesystem.rootdirectory)
-        _raise_descriptor_limit()
-        addresses = listening.bound(listeners, settings.http.endpoint)
-        logger.debug("bound to %s", " and ".join(map(str, addresses)))
-        announcer = Announcer(settings, configuration, addresses)
-        _run(settings, listeners, Rereading(settings, read, announcer))
-    finally:
-        listening.remove_socket(settings.http.endpoint)
+    root = settings.storage.filesystem.rootdirectory
+    with volume.removed_on_failure(root):
+        startup.prepare_root(settings)
+        startup.check_tls(settings)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, _rest)
+        listeners = listening.listen(settings.http.endpoint)
+        try:
+            # After the address, since it may make a key, which would stay in a root not served.
+            startup.check_access(settings, guard.prepare)
+            if not settings.storage.maintenance.readonly.enabled:
+                make_ready(root)
+            _raise_descriptor_limit()
+            addresses = listening.bound(listeners, settings.http.endpoint)
+            logger.debug("bound to %s", " and ".join(map(str, addresses)))
+            announcer = Announcer(settings, configuration, addresses)
+            _run(settings, listeners, Rereading(settings, read, announcer))
+        finally:
+            listening.remove_socket(settings.http.endpoint)
 
 
 def _rest(*_: object) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from registry_server import guard, tls
+from registry_server import guard, tls, volume
 from registry_server.audit import open_file
 from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
@@ -27,31 +27,53 @@ class StartupError(Exception):
 
 
 def check(settings: Settings) -> None:
-    """Find what would keep `serve` from starting, but for its address; raise `StartupError`."""
-    prepare_root(settings)
+    """Find what would keep `serve` from starting, but for its address; raise `StartupError`.
+
+    Nothing is made: a root that `serve` would make may be missing.
+    """
+    check_root(settings)
     check_tls(settings)
     check_access(settings)
     check_audit(settings)
 
 
 def prepare_root(settings: Settings) -> None:
-    """Make sure that the root folder is there and can be written; raise `StartupError`.
-
-    Only TRIAL_ROOT is made. Any other root that is missing is a typing error or a volume that was
-    not mounted, and an empty registry in its place would look like a loss.
-    """
+    """Make the root folder if it is one that may be made, then check it; raise `StartupError`."""
     root = settings.storage.filesystem.rootdirectory
+    if is_made(root):
+        try:
+            root.mkdir()
+        except OSError as error:
+            reason = reason_of(error)
+            raise StartupError(f"the root directory {root} can't be made: {reason}") from None
+    check_root(settings)
+
+
+def is_made(root: Path) -> bool:
+    """Tell whether `serve` makes this root folder, because it is missing and may be made.
+
+    Only TRIAL_ROOT may. Any other root that is missing is a typing error or a volume that was not
+    mounted, and an empty registry in its place would look like a loss.
+    """
+    return root == TRIAL_ROOT and not os.path.lexists(root)
+
+
+def check_root(settings: Settings) -> None:
+    """Make sure that the root folder can be used, or could be made; raise `StartupError`."""
+    root = settings.storage.filesystem.rootdirectory
+    if is_made(root):
+        return
     try:
-        if root == TRIAL_ROOT:
-            root.mkdir(exist_ok=True)
-        if not root.is_dir():
-            raise StartupError(f"the root directory {root} does not exist; create it or mount it")
+        volume.check_folder(root)
         if not settings.storage.maintenance.readonly.enabled:
             with tempfile.TemporaryFile(dir=root):
                 pass
             _check_ours(root)
-    except NotOurs as error:
+    except (volume.VolumeUnusable, NotOurs) as error:
         raise StartupError(str(error)) from None
+    except PermissionError:
+        reason = volume.ownership(root)
+        raise StartupError(f"the root directory {root} can't be written: {reason}") from None
     except OSError as error:
         raise StartupError(f"the root directory {root} can't be used: {reason_of(error)}") from None
 

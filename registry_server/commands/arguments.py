@@ -34,7 +34,7 @@ ConfigAndNames = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration; then every argument is a name."),
+    typer.Option("--config", help="The same as CONFIG; then every other argument is a name."),
 ]
 
 
@@ -43,6 +43,16 @@ class Arguments(NamedTuple):
 
     config: Path | None
     names: tuple[RepositoryName, ...]
+
+
+def only_config(argument: Path | None, option: Path | None) -> Path | None:
+    """Return the configuration that was given as an argument or an option.
+
+    Ends the program when both were given and differ.
+    """
+    if argument is not None and option is not None and argument != option:
+        fail(f"two configurations are given: {argument} and --config {option}")
+    return argument if option is None else option
 
 
 def read_arguments(words: Sequence[str], config: Path | None) -> Arguments:

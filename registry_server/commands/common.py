@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from registry_server import logs
+from registry_server import logs, volume
 from registry_server.config import (
     ConfigError,
     Loaded,
@@ -70,11 +70,26 @@ def print_problems(problems: Iterable[str]) -> None:
 
 
 def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
-    """Read the configuration as `load_or_fail` does; end the program also when there is no root."""
+    """Read the configuration as `load_or_fail` does; end the program when there is no root."""
     settings = load_or_fail(path, Overrides(root=root)).settings
-    folder = settings.storage.filesystem.rootdirectory
-    if not folder.is_dir():
-        fail(f"the root directory {folder} does not exist")
+    try:
+        volume.check_folder(settings.storage.filesystem.rootdirectory)
+    except volume.VolumeUnusable as error:
+        fail(str(error))
+    return settings
+
+
+def settings_of_registry(path: Path | None, root: Path | None) -> Settings:
+    """Read the configuration; end the program when the root holds no registry.
+
+    For commands about images. In a folder named by mistake they would find nothing, and say that
+    all is well.
+    """
+    settings = settings_of_storage(path, root)
+    try:
+        volume.check_registry(settings.storage.filesystem.rootdirectory)
+    except volume.VolumeUnusable as error:
+        fail(str(error), FAILED)
     return settings
 
 

@@ -18,7 +18,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    settings_of_storage,
+    settings_of_registry,
 )
 from registry_server.config import Settings
 from storage.drivers.base import Driver
@@ -49,7 +49,7 @@ def delete(
     path, names = read_arguments(arguments or [], config)
     if not names:
         fail("name the repositories to remove")
-    settings = settings_of_storage(path, root)
+    settings = settings_of_registry(path, root)
     _refuse_if_disabled(settings)
     known = asyncio.run(_run(settings, names, dry_run=dry_run))
     if known and not dry_run:

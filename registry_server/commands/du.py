@@ -23,7 +23,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    settings_of_storage,
+    settings_of_registry,
 )
 from registry_server.commands.usage_report import JsonReport, Report, TextReport
 from registry_server.config import Settings
@@ -56,7 +56,7 @@ def du(
     With names, only those repositories are listed. It only reads, and is safe while serving.
     """
     path, names = read_arguments(arguments or [], config)
-    settings = settings_of_storage(path, root)
+    settings = settings_of_registry(path, root)
     # What can't be read or is damaged is in the report; the log would say it a second time.
     logging.getLogger("storage").setLevel(logging.CRITICAL)
     report = JsonReport() if as_json else TextReport()

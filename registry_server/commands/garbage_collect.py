@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from registry_server.commands import progress
+from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
     FAILED,
     INTERRUPTED,
@@ -20,7 +21,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    settings_of_storage,
+    settings_of_registry,
 )
 from registry_server.config import Settings
 from storage.errors import AlreadyRunning
@@ -31,7 +32,8 @@ from storage.maintenance.progress import Stop, Stopped
 
 
 def garbage_collect(
-    config: ConfigFile = None,
+    argument: ConfigFile = None,
+    config: ConfigOption = None,
     root: RootFolder = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-d", help="Print what would go and why, remove nothing.")
@@ -51,7 +53,7 @@ def garbage_collect(
     What was pushed or used within storage.maintenance.garbagecollection.grace stays. Ctrl-C ends
     it at any point, and the next one does the rest.
     """
-    settings = settings_of_storage(config, root)
+    settings = settings_of_registry(only_config(argument, config), root)
     grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
     options = Options(grace, delete_untagged=delete_untagged)
     try:

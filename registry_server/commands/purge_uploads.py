@@ -12,13 +12,14 @@ from typing import Annotated
 
 import typer
 
+from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
     FAILED,
     ConfigFile,
     RootFolder,
     fail,
     opened,
-    settings_of_storage,
+    settings_of_registry,
 )
 from registry_server.config import Settings
 from registry_server.config.durations import parse_duration_with_unit
@@ -26,18 +27,19 @@ from registry_server.upkeep.purging import purge_uploads as purge
 
 
 def purge_uploads(
-    config: ConfigFile = None,
+    argument: ConfigFile = None,
+    config: ConfigOption = None,
     root: RootFolder = None,
     age: Annotated[
         str | None,
         typer.Option(help="How long without a sign of life, as 168h; else the configuration's."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option(help="Say what would be removed, remove nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
     ] = False,
 ) -> None:
     """Remove uploads that nobody went on with. Safe while the registry serves."""
-    settings = settings_of_storage(config, root)
+    settings = settings_of_registry(only_config(argument, config), root)
     oldest = settings.storage.maintenance.uploadpurging.age if age is None else _duration(age)
     try:
         asyncio.run(_purge(settings, oldest, dry_run=dry_run))

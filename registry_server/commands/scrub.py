@@ -16,6 +16,7 @@ from typing import Annotated, Protocol
 import typer
 
 from registry_server.commands import progress
+from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
     FAILED,
     INTERRUPTED,
@@ -23,7 +24,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    settings_of_storage,
+    settings_of_registry,
 )
 from registry_server.config import Settings
 from registry_server.config.sizes import parse_rate
@@ -34,7 +35,8 @@ from storage.sizes import format_size
 
 
 def scrub(
-    config: ConfigFile = None,
+    argument: ConfigFile = None,
+    config: ConfigOption = None,
     root: RootFolder = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Repair what can be; corrupt blobs go to quarantine.")
@@ -56,7 +58,7 @@ def scrub(
     Exit code 1 when damage is left, 3 when interrupted: the next scrub goes on from there.
     """
     options = Options(repair=repair, restart=restart, parallel=parallel, rate=_rate(rate))
-    settings = settings_of_storage(config, root)
+    settings = settings_of_registry(only_config(argument, config), root)
     # What is wrong on the disk is a finding; the log would say it a second time.
     logging.getLogger("storage").setLevel(logging.CRITICAL)
     logging.getLogger("storage.maintenance.scrub").setLevel(logging.WARNING)

@@ -100,14 +100,6 @@ def test_purge_of_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_purge_of_an_empty_root(tmp_path: Path) -> None:
-    """Nothing to do is no error, and leaves nothing behind."""
-    (tmp_path / "root").mkdir()
-    done = run(["purge-uploads", "--root", str(tmp_path / "root")], tmp_path)
-    assert (done.returncode, done.stdout) == (0, "0 uploads removed, 0 bytes\n")
-    assert not any((tmp_path / "root").iterdir())
-
-
 def test_check_of_a_file_that_can_be_used(tmp_path: Path) -> None:
     """Exit code 0, and nothing is made."""
     text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"

@@ -106,7 +106,7 @@ def test_json_of_everything(tmp_path: Path) -> None:
 
 def test_json_of_nothing(tmp_path: Path) -> None:
     """An empty list."""
-    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / ".registry").mkdir(parents=True)
     done = scrub(tmp_path / "root", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["findings"] == []
