@@ -195,8 +195,7 @@ def _urls(settings: Settings) -> Urls:
     return Urls(
         host=http.host,
         prefix=http.prefix.rstrip("/"),
-        relative=bool(http.relativeurls),
-        from_request=http.relativeurls is False,
+        relative=http.relativeurls,
         trusted=http.trustedproxies,
     )
 

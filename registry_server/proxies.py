@@ -25,6 +25,11 @@ _FOR = b"x-forwarded-for"
 _PROTO = b"x-forwarded-proto"
 _HOST = b"x-forwarded-host"
 _FORWARDED = b"forwarded"
+_HOST_ASKED = b"host"
+
+# Beside every X-Forwarded-*. No client sends one of them for itself.
+_SIGNS = frozenset({_FORWARDED, b"via", b"x-real-ip"})
+_SIGN = b"x-forwarded-"
 
 _MOST_HOPS = 32
 _LONGEST_NODE = 64  # characters of an address with its port
@@ -59,6 +64,21 @@ def peer(scope: Scope) -> Address | None:
     """Return the address at the other end of the connection; None where that has none."""
     client = scope.get("client")
     return parsed(str(client[0])) if client else None
+
+
+def host(scope: Scope) -> str:
+    """Return what the Host header says, "" without one."""
+    return next(iter(_lines(scope, _HOST_ASKED)), "")
+
+
+def shows(scope: Scope) -> bool:
+    """Tell whether a request shows signs of a proxy, trusted or not.
+
+    HTTP/1.0 is one, which nginx speaks unless it is told otherwise, and so is a unix socket.
+    """
+    if scope["http_version"] == "1.0" or peer(scope) is None:
+        return True
+    return any(name in _SIGNS or name.startswith(_SIGN) for name, _ in scope["headers"])
 
 
 def is_trusted(address: Address | None, trusted: tuple[Network, ...]) -> bool:

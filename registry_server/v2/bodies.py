@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from registry_server.http1.direct import EXTENSION as DIRECT
+from registry_server.v2 import upload_state
 from registry_server.v2.problems import PayloadTooLarge
 from storage.buffers import Buffer
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
@@ -62,11 +63,11 @@ def chunk(request: Request, held: int) -> Chunk:
     """Read Content-Range (spec, "Pushing a blob in chunks"), for a session of `held` bytes.
 
     A malformed one is out of order; one that disagrees with Content-Length is refused before the
-    body is read.
+    body is read. Without one the `_state` of the URL says where the chunk starts, if it can.
     """
     header = request.headers.get("content-range")
     if header is None:
-        return announced(request)
+        return _placed(request)
     match = _CONTENT_RANGE.fullmatch(header.strip())
     first, last = map(int, match.groups()) if match else (-1, -2)
     if last < first:
@@ -75,3 +76,14 @@ def chunk(request: Request, held: int) -> Chunk:
     if declared is not None and declared != length and first == held:
         raise ChunkSizeMismatch(length, declared, held)
     return Chunk(first, length)
+
+
+def _placed(request: Request) -> Chunk:
+    """Read where a chunk without Content-Range starts: nowhere in particular if it is empty.
+
+    Scripts close an upload with a PUT without a body, at the first URL they got.
+    """
+    announced = content_length(request)
+    if not announced and "transfer-encoding" not in request.headers:
+        return Chunk(announced=announced)
+    return Chunk(start=upload_state.offset(request), announced=announced)

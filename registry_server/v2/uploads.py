@@ -1,7 +1,7 @@
 """Uploads: begin, send, ask, finish, cancel, or mount (spec, "Pushing blobs").
 
-A request that needs bytes holds the session alone while it runs; between requests nobody does,
-and any worker serves the next one.
+A request that needs bytes locks the session while it runs; between requests it is not locked, and
+any worker serves the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_server.gate import Gate
 from registry_server.v2 import bodies, upload_headers
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest, supported
-from storage.errors import BlobUnknown, DigestInvalid, UploadUnknown
+from storage.errors import BlobUnknown, DigestInvalid, NameInvalid, UploadUnknown
 from storage.interfaces import Repository
 from storage.names import RepositoryName, UploadId
 
@@ -33,7 +33,7 @@ class UploadEndpoints:
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
         query = request.query_params
         if "mount" in query:
-            return await self._mount(request, repository, Digest.parse(query["mount"]))
+            return await self._mount(request, repository)
         if "digest" in query:
             return await self._push_at_once(request, repository, Digest.parse(query["digest"]))
         return await self._begin(request, repository, query.get("digest-algorithm", CANONICAL))
@@ -72,18 +72,30 @@ class UploadEndpoints:
         await repository.uploads.cancel(id)
         return Response(status_code=204, headers={"Docker-Upload-UUID": str(id)})
 
-    async def _mount(self, request: Request, repository: Repository, digest: Digest) -> Response:
-        """Link the blob from where it is; begin an upload of it when that can't be done."""
+    async def _mount(self, request: Request, repository: Repository) -> Response:
+        """Link the blob from where it is; begin an upload of it when that cannot be done.
+
+        A mount of what is no digest, or from what is no name, cannot be done either (spec,
+        "Mounting a blob from another repository": SHOULD).
+        """
+        try:
+            digest = Digest.parse(request.query_params["mount"])
+        except DigestInvalid:
+            return await self._begin(request, repository, CANONICAL)
+        try:
+            await repository.blobs.mount(digest, await self._source(request, digest))
+        except (BlobUnknown, NameInvalid):
+            return await self._begin(request, repository, digest.algorithm)
+        return self._created(request, repository, digest)
+
+    async def _source(self, request: Request, digest: Digest) -> RepositoryName:
+        """Find where to mount from; raise `NameInvalid`, or `BlobUnknown` when there is none."""
         text = request.query_params.get("from")
         named = RepositoryName.parse(text) if text else None
         source = await self._gate.mount_source(request, digest, named)
-        if source is not None:
-            try:
-                await repository.blobs.mount(digest, source)
-                return self._created(request, repository, digest)
-            except BlobUnknown:
-                pass
-        return await self._begin(request, repository, digest.algorithm)
+        if source is None:
+            raise BlobUnknown(digest)
+        return source
 
     async def _push_at_once(
         self, request: Request, repository: Repository, digest: Digest
@@ -112,7 +124,7 @@ class UploadEndpoints:
         self, request: Request, repository: Repository, id: UploadId, held: int, *, status: int
     ) -> Response:
         headers = upload_headers.held(held)
-        headers["Location"] = self._urls.upload(request, repository.name, id)
+        headers["Location"] = self._urls.upload(request, repository.name, id, held)
         headers["Docker-Upload-UUID"] = str(id)
         if status != 204:
             headers["Content-Length"] = "0"

@@ -1,21 +1,25 @@
 """The URLs a client is sent to.
 
-Relative by default, so that a proxy which terminates TLS or listens elsewhere cannot turn a push
-into one to the wrong place. `http.host` makes every `Location` absolute; `http.relativeurls: false`
-takes its host from the request, as CNCF distribution does. The `Link` of a listing is always
-relative.
+`http.host` makes every `Location` absolute. Without it `http.relativeurls` decides, with the
+meanings of CNCF distribution: `true` is relative, `false` is absolute by what the request says.
+When neither is set, a `Location` is absolute where its base is certain: many clients cannot resolve
+a relative one, and a wrong base ends a push. The `Link` of a listing is always relative.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from starlette.requests import HTTPConnection, Request
+from starlette.types import Scope
 
 from registry_server import proxies
-from registry_server.proxies import Network
+from registry_server.proxies import Hop, Network
+from registry_server.proxy_warnings import ProxyWarnings
+from registry_server.v2 import upload_state
 from storage.digest import Digest
 from storage.names import RepositoryName, UploadId
 
@@ -24,23 +28,28 @@ _SCHEMES = ("http", "https")
 # Characters: a name of 253 and a port.
 _LONGEST_HOST = 260
 
-# What a client may have written as a host; anything else has no business in a header of ours.
+# What a client may have written as a host; anything else is not repeated in a header.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
+
+
+_EVERYONE: tuple[Network, ...] = (
+    ipaddress.ip_network("0.0.0.0/0"),
+    ipaddress.ip_network("::/0"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Urls:
     """Builds URLs: `host` is the base of absolute ones, `prefix` what `/v2/` is mounted under.
 
-    Those that may be either are absolute with a `host`, unless all are to be `relative`, and
-    without one where the host is taken `from_request`.
+    `relative` is `http.relativeurls`, None when that is not set.
     """
 
     host: str = ""
     prefix: str = ""
-    relative: bool = False
-    from_request: bool = False
+    relative: bool | None = None
     trusted: tuple[Network, ...] = ()
+    warnings: ProxyWarnings = field(default_factory=ProxyWarnings, compare=False)
 
     def blob(self, request: Request, name: RepositoryName, digest: Digest) -> str:
         """Return where a blob can be pulled."""
@@ -50,38 +59,67 @@ class Urls:
         """Return where a manifest can be pulled."""
         return f"{self._base(request)}/v2/{name}/manifests/{digest}"
 
-    def upload(self, request: Request, name: RepositoryName, id: UploadId) -> str:
-        """Return where an upload goes on."""
-        return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}"
+    def upload(self, request: Request, name: RepositoryName, id: UploadId, held: int) -> str:
+        """Return where an upload that holds `held` bytes continues.
+
+        It always has a query: scripts append `&digest=`.
+        """
+        state = upload_state.query(held)
+        return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}?{state}"
 
     def at(self, request: Request, path: str) -> str:
-        """Return where a path of ours is, for a `Location`."""
+        """Return where a path of this server is, for a `Location`."""
         return f"{self._base(request)}{path}"
 
     def absolute(self, connection: HTTPConnection, path: str) -> str:
-        """Return the absolute URL of `path` as the client reaches it."""
-        base = self.host or self._asked(connection)
-        return f"{base}{self.prefix}{path}"
+        """Return the absolute URL of `path` as the client reaches it.
+
+        Only a trusted proxy is believed: the client sends its password to this URL. Headers of
+        another proxy are named in the log.
+        """
+        if self.host:
+            return f"{self.host}{self.prefix}{path}"
+        scope = connection.scope
+        if proxies.is_trusted(proxies.peer(scope), self.trusted):
+            origin = _origin(scope, proxies.asked(scope, self.trusted))
+        else:
+            origin = _origin(scope)
+            self.warnings.notice(scope, self.trusted, origin)
+        return f"{origin}{self.prefix}{path}"
 
     def next_page(self, path: str, **query: str) -> str:
-        """Render the Link header of a listing that goes on."""
+        """Render the Link header of a listing that has another page."""
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
         return f'<{self.prefix}{path}?{parameters}>; rel="next"'
 
     def _base(self, request: Request) -> str:
-        if self.host and not self.relative:
-            return f"{self.host}{self.prefix}"
-        return f"{self._asked(request)}{self.prefix}" if self.from_request else self.prefix
+        # A host wins over relativeurls: so it does in CNCF distribution.
+        return f"{self.host or self._location_origin(request.scope)}{self.prefix}"
 
-    def _asked(self, request: HTTPConnection) -> str:
-        """Return scheme and host as the client wrote them, or nothing when it did not."""
-        scheme = str(request.scope["scheme"])
-        host = request.headers.get("host", "")
-        if proxies.is_trusted(proxies.peer(request.scope), self.trusted):
-            said = proxies.asked(request.scope, self.trusted)
-            proto = said.proto.lower()
-            # Some proxies write "wss", or a list with an empty place.
-            scheme = proto if proto in _SCHEMES else scheme
-            host = said.host or host
-        fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
-        return f"{scheme}://{host}" if fits else ""
+    def _location_origin(self, scope: Scope) -> str:
+        """Return the scheme and host of a `Location`; empty for a relative one."""
+        if self.relative is not None:
+            # Distribution believes every proxy. A client that forges this misleads itself alone.
+            return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERYONE))
+        if not proxies.shows(scope):
+            return _origin(scope)
+        if not proxies.is_trusted(proxies.peer(scope), self.trusted):
+            return ""
+        said = proxies.asked(scope, self.trusted)
+        return _origin(scope, said) if said.proto.lower() in _SCHEMES else ""
+
+
+_NOTHING_SAID = Hop()
+
+
+def _origin(scope: Scope, said: Hop = _NOTHING_SAID) -> str:
+    """Return scheme and host of a request, as `said` by a proxy where it says something.
+
+    Empty when the host is missing or is not one.
+    """
+    proto = said.proto.lower()
+    # Some proxies write "wss", or a list with an empty place.
+    scheme = proto if proto in _SCHEMES else scope["scheme"]
+    host = said.host or proxies.host(scope)
+    fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
+    return f"{scheme}://{host}" if fits else ""

@@ -31,7 +31,7 @@ from tests.support.app import lived
 from tests.support.documents import image_manifest
 from tests.support.drivers import AnyDriver
 from tests.support.secrets import Heard, keep, nothing_told, private_lines
-from tests.support.wire import OCI_INDEX, OCI_MANIFEST, sha256
+from tests.support.wire import OCI_INDEX, OCI_MANIFEST, path_of, sha256
 from tests.v2.pushes import ABSENT, CONFIG, DIGEST, LAYER, MANIFEST, refused
 
 BLOB = sha256(LAYER)
@@ -296,7 +296,7 @@ async def test_an_upload_is_of_one_repository(guarded: Guarded) -> None:
     client = await guarded(DELETABLE)
     theirs = basic("other")
     begun = await client.post("/v2/home/other/x/blobs/uploads/", headers=theirs)
-    location = begun.headers["Location"]
+    location = path_of(begun.headers["Location"])
     assert (await client.patch(location, content=b"half", headers=theirs)).status_code == 202
     id = location.rpartition("/")[2]
     for target in (f"{HERE}/blobs/uploads/{id}", location):
@@ -326,7 +326,7 @@ async def test_an_upload_is_of_one_person(guarded: Guarded) -> None:
     client = await guarded(DELETABLE)
     where = "/v2/team/app/blobs/uploads/"
     begun = await client.post(where, headers=basic("writer"))
-    location = begun.headers["Location"]
+    location = path_of(begun.headers["Location"])
     shown = await token(client, "repository:team/app:pull,push", basic("admin"))
     for headers in (basic("admin"), bearer(shown["token"])):
         for method, query in (
@@ -358,7 +358,7 @@ async def test_a_token_that_runs_out_during_an_upload_was_good_at_its_start(
         clock=lambda: time.time() - age,
     )
     begun = await client.post("/v2/team/app/blobs/uploads/", headers=basic("writer"))
-    location = begun.headers["Location"]
+    location = path_of(begun.headers["Location"])
     granted = Grants({"team/app": frozenset({Action.PULL, Action.PUSH})})
     shown = bearer(issuer.sign("writer", granted, "registry").text)
 
@@ -379,7 +379,7 @@ async def test_an_upload_of_nobody_is_anybodys(guarded: Guarded) -> None:
     client = await guarded(everybody)
     granted = await token(client, "repository:team/app:pull,push", {})
     begun = await client.post("/v2/team/app/blobs/uploads/", headers=bearer(granted["token"]))
-    location = begun.headers["Location"]
+    location = path_of(begun.headers["Location"])
     client = await guarded({})
     assert (await client.patch(location, content=b"x", headers=basic("writer"))).status_code == 202
 

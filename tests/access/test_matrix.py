@@ -271,7 +271,7 @@ async def begin(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) 
     if begun.status_code != 202:
         begun = await client.post(f"/v2/{name}/blobs/uploads/", headers=basic("admin"))
     assert begun.status_code == 202
-    return begun.headers["Location"].rpartition("/")[2]
+    return begun.headers["Docker-Upload-UUID"]
 
 
 def targets(route: str, names: tuple[str, str], upload: str) -> list[Target]:
@@ -343,7 +343,7 @@ def test_every_route_was_decided_on() -> None:
 
 def test_every_route_where_tokens_are_had_was_decided_on(files: Files) -> None:
     """As above, for what is outside of `/v2`."""
-    urls = Urls(host="", prefix="", from_request=False, trusted=())
+    urls = Urls(host="", prefix="", trusted=())
     routes = make_guard(files.settings({}), urls).routes
     rows = {(each.path, method) for each in routes for method in each.methods or ()}
     assert rows == set(TOKEN_ROUTES)
@@ -351,7 +351,7 @@ def test_every_route_where_tokens_are_had_was_decided_on(files: Files) -> None:
 
 def test_every_route_of_the_management_api_was_decided_on(files: Files) -> None:
     """As above, for what is below `/api`."""
-    urls = Urls(host="", prefix="", from_request=False, trusted=())
+    urls = Urls(host="", prefix="", trusted=())
     api = make_guard(files.settings({}), urls).api
     assert api is not None
     rows = {(f"{API}{path}", each) for path, methods in api.methods.items() for each in methods}

@@ -72,7 +72,7 @@ async def test_a_robot_is_made_shown_listed_and_revoked(serve: Managed, tmp_path
     client = await serve()
     wanted = {"name": "ci", "expires": "36h", "description": "for builds"}
     made = await client.post(ROBOTS, json=wanted, headers=AS_ANN)
-    assert (made.status_code, made.headers["location"]) == (201, f"{ROBOTS}/ci")
+    assert (made.status_code, made.headers["location"]) == (201, f"http://registry{ROBOTS}/ci")
     assert made.headers["cache-control"] == "no-store"
     robot = made.json()
     key = robot.pop("key")
@@ -290,12 +290,14 @@ async def test_while_the_registry_is_read_only_robots_are_only_looked_at(
 @pytest.mark.parametrize(
     ("http", "location"),
     [
-        ({}, f"{ROBOTS}/ci"),
+        ({}, f"http://registry{ROBOTS}/ci"),
+        ({"relativeurls": True}, f"{ROBOTS}/ci"),
         ({"host": "https://r.example.com"}, f"https://r.example.com{ROBOTS}/ci"),
-        ({"host": "https://r.example.com", "relativeurls": True}, f"{ROBOTS}/ci"),
+        ({"host": "https://r.example.com", "relativeurls": True},
+         f"https://r.example.com{ROBOTS}/ci"),
         ({"relativeurls": False}, f"http://registry{ROBOTS}/ci"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("prefix", ["", "/below"])
 async def test_it_is_below_the_prefix(
     serve: Managed, http: Mapping[str, Any], location: str, prefix: str

@@ -12,7 +12,7 @@ import pytest
 from tests.live.sockets import Connection, head_of
 from tests.live.transfers import open_files, resident, until
 from tests.support.servers import RegistryServer
-from tests.support.wire import sha256
+from tests.support.wire import path_of, sha256, with_query
 
 pytestmark = pytest.mark.live
 
@@ -29,9 +29,9 @@ def blob(shared: RegistryServer) -> str:
     for _ in range(PIECES):
         whole.update(PIECE)
     begun = shared.wire.expect(202, "POST", f"/v2/{NAME}/blobs/uploads/")
-    target = f"{begun.header('Location')}?digest=sha256:{whole.hexdigest()}"
+    target = with_query(begun.header("Location"), f"digest=sha256:{whole.hexdigest()}")
     done = shared.wire.expect(201, "PUT", target, iter([PIECE] * PIECES))
-    return done.header("Location")
+    return path_of(done.header("Location"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.sockets import Connection, head_of
 from tests.support.servers import RegistryServer
-from tests.support.wire import Answer, sha256
+from tests.support.wire import Answer, path_of, sha256
 
 pytestmark = pytest.mark.live
 
@@ -31,7 +31,7 @@ def code(answer: Answer) -> str:
 def upload_path(shared: RegistryServer, name: str) -> str:
     """Begin an upload; return its path."""
     begun = shared.wire.expect(202, "POST", f"/v2/{name}/blobs/uploads/")
-    return begun.header("Location")
+    return path_of(begun.header("Location"))
 
 
 def test_a_connection_is_kept(connect: Connect) -> None:

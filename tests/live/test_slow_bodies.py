@@ -20,7 +20,7 @@ from tests.live.transfers import arrived, begin, finish, held, until
 from tests.support.certificates import certificate
 from tests.support.guarded import guarded_config
 from tests.support.servers import RegistryServer
-from tests.support.wire import Answer, sha256
+from tests.support.wire import Answer, path_of, sha256
 
 pytestmark = pytest.mark.live
 
@@ -154,7 +154,8 @@ def test_over_other_sockets(
     content = CONTENT[: 1 << 20]
     with served(tmp_path, f"{http}\nlimits: {{bodies: {{within: 1s}}}}") as where:
         with connect(where) as connection:
-            path = connection.ask("POST /v2/live/other/blobs/uploads/ HTTP/1.1").header("Location")
+            begun = connection.ask("POST /v2/live/other/blobs/uploads/ HTTP/1.1")
+            path = path_of(begun.header("Location"))
             framing = f"Content-Length: {2 * len(content)}"
             connection.send(head_of(f"PATCH {path} HTTP/1.1\n{framing}") + content)
             connection.socket.settimeout(20)

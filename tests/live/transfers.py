@@ -9,7 +9,7 @@ import psutil
 
 from tests.live.sockets import Connection, head_of
 from tests.support.servers import LiveServer
-from tests.support.wire import sha256, with_query
+from tests.support.wire import path_of, sha256, with_query
 
 PATIENCE = 20.0
 
@@ -25,7 +25,7 @@ def until(happened: Callable[[], object], what: str) -> None:
 def begin(server: LiveServer, name: str) -> str:
     """Begin an upload; return its path."""
     begun = server.wire.expect(202, "POST", f"/v2/{name}/blobs/uploads/")
-    return begun.header("Location")
+    return path_of(begun.header("Location"))
 
 
 def held(server: LiveServer, path: str) -> int:

@@ -17,7 +17,7 @@ from tests.race.contents import Blob, Manifest
 from tests.race.courier import Courier, Given, Lost
 from tests.race.history import History
 from tests.race.model import Model, Token
-from tests.support.wire import Answer, with_query
+from tests.support.wire import Answer, path_of, with_query
 
 _ATTEMPTS = 20
 _BYTES = {"Content-Type": "application/octet-stream"}
@@ -187,7 +187,7 @@ class Pusher:
         if answer.status != 202:
             self._history.wrong(self._courier.who, f"POST got {answer}", [blob.digest])
             raise Given
-        return answer.header("Location")
+        return path_of(answer.header("Location"))
 
     def _post(self, repository: str, blob: Blob) -> Answer:
         target = f"/v2/{repository}/blobs/uploads/?digest={blob.digest}"

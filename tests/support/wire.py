@@ -100,6 +100,11 @@ def origin_form(target: str) -> str:
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
+def path_of(location: str) -> str:
+    """Return the path of a `Location` alone: of an upload, without what it held at that time."""
+    return urlsplit(location).path
+
+
 def with_query(location: str, query: str) -> str:
     """Add a query to a Location that may have one already."""
     return f"{location}{'&' if '?' in location else '?'}{query}"

@@ -18,6 +18,7 @@ class Request:
     query: bytes = b""
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
+    version: str = "1.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def _scope(request: Request) -> dict[str, object]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
+        "http_version": request.version,
         "method": request.method,
         "scheme": "http",
         "path": request.path,

@@ -10,10 +10,11 @@ from typing import Any, cast
 import httpx
 
 from tests.support.documents import config_for, image_manifest
-from tests.support.wire import DOCKER_MANIFEST, OCI_MANIFEST, sha256, with_query
+from tests.support.wire import DOCKER_MANIFEST, OCI_MANIFEST, path_of, sha256, with_query
 
 NAME = "library/app"
 BASE = f"/v2/{NAME}"
+ORIGIN = "http://registry"  # where clients of the tests ask
 UPLOADS = f"{BASE}/blobs/uploads/"
 ABSENT = sha256(b"never pushed")
 
@@ -83,10 +84,10 @@ async def push_image(
 
 
 async def begin(client: httpx.AsyncClient, query: str = "", name: str = NAME) -> str:
-    """Begin an upload; return its Location."""
+    """Begin an upload; return its path, which serves as long as the upload does."""
     response = await client.post(f"/v2/{name}/blobs/uploads/{query}")
     assert response.status_code == 202, response.text
-    return response.headers["Location"]
+    return path_of(response.headers["Location"])
 
 
 def finishing(location: str, content: bytes, algorithm: str = "sha256") -> str:

@@ -54,7 +54,7 @@ def table() -> tuple[Endpoint, ...]:
     """Return the routes as they are served."""
     settings = Settings()
     gate = Gate(open_registry(settings, MemoryDriver()), OpenAccess())
-    urls = Urls(host="", prefix="", from_request=False, trusted=())
+    urls = Urls()
     offload = Offload(settings.http.accelredirect)
     return endpoints(gate, urls, offload, most_tags=None, most_names=10)
 

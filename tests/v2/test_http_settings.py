@@ -12,11 +12,13 @@ from registry_server.app import build
 from registry_server.config import Settings
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256
+from tests.v2.asgi import Request, ask
 from tests.v2.conftest import Serve
-from tests.v2.pushes import BASE, DIGEST, LAYER, MANIFEST, UPLOADS, push_image, refused
+from tests.v2.pushes import BASE, DIGEST, LAYER, MANIFEST, ORIGIN, UPLOADS, push_image, refused
 
 HOST = "https://registry.example.com"
 FORWARDED = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "registry.example.com"}
+SIGNS = ("Via", "X-Real-IP", "Forwarded", "X-Forwarded-For", "X-Forwarded-Server")
 
 
 async def locations(
@@ -50,50 +52,87 @@ def expected(before: str) -> list[str]:
     """Return the Locations of a push where URLs begin with `before`."""
     index = sha256(b'{"schemaVersion":2,"manifests":[]}')
     return [
-        *[f"{before}{UPLOADS}ID"] * 3,
+        *(f"{before}{UPLOADS}ID?_state=at.{held}" for held in (0, len(LAYER), len(LAYER))),
         f"{before}{BASE}/blobs/{sha256(LAYER)}",
         f"{before}/v2/b/blobs/{sha256(LAYER)}",
         f"{before}{BASE}/manifests/{index}",
     ]
 
 
+NEAR, FAR = {"trustedproxies": ["127.0.0.1"]}, {"trustedproxies": ["10.0.0.0/8", "::1"]}
+ABSOLUTE, RELATIVE = {"relativeurls": "false"}, {"relativeurls": "true"}
+PASSED_ON = {"X-Forwarded-Proto": "https"}
+
+
 @pytest.mark.parametrize(
     ("http", "headers", "before"),
     [
-        ({}, {}, ""),
-        ({}, {"Host": "evil.example.com"}, ""),
+        # Nothing is configured: the host that the client asked for, unless a proxy may hide it.
+        ({}, {}, ORIGIN),
+        ({}, {"Host": "there:81"}, "http://there:81"),
+        ({}, {"Host": "[::1]:5000"}, "http://[::1]:5000"),
+        ({}, {"Host": "evil.example.com/x"}, ""),
+        ({}, {"Host": "a.example, b.example"}, ""),
+        ({}, {"Host": ""}, ""),
         ({}, FORWARDED, ""),
-        ({"relativeurls": "true"}, FORWARDED, ""),
-        ({"relativeurls": "true", "host": HOST}, {}, ""),
+        *[({}, {sign: "x"}, "") for sign in SIGNS],
+        *[(NEAR, {sign: "x"}, "") for sign in SIGNS],
+        # A proxy that is trusted says what it is.
+        (NEAR, {}, ORIGIN),
+        (NEAR, FORWARDED, HOST),
+        (NEAR, PASSED_ON, "https://registry"),
+        (NEAR, {**PASSED_ON, "Via": "1.1 a", "X-Real-IP": "192.0.2.1"}, "https://registry"),
+        (NEAR, {"X-Forwarded-Host": "a.example"}, ""),
+        (NEAR, {"X-Forwarded-For": "192.0.2.1"}, ""),
+        (NEAR, {"X-Forwarded-Proto": "wss"}, ""),
+        (NEAR, {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a b"}, ""),
+        (NEAR, {"Forwarded": "for=192.0.2.1;proto=https;host=registry.example.com"}, HOST),
+        (FAR, FORWARDED, ""),
+        (FAR, PASSED_ON, ""),
+        # true and false are those of CNCF distribution, and so is that a host wins over both.
+        (RELATIVE, {}, ""),
+        (RELATIVE, FORWARDED, ""),
+        ({**RELATIVE, **NEAR}, FORWARDED, ""),
+        ({**RELATIVE, "host": HOST}, {}, HOST),
         ({"host": HOST}, {}, HOST),
-        ({"host": f"{HOST}/"}, FORWARDED, HOST),
-        ({"host": HOST, "relativeurls": "false"}, FORWARDED, HOST),
-        ({"relativeurls": "false"}, {}, "http://registry"),
-        ({"relativeurls": "false"}, {"Host": "there:81"}, "http://there:81"),
-        ({"relativeurls": "false"}, FORWARDED, "http://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["10.0.0.0/8"]}, FORWARDED, "http://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]}, FORWARDED, HOST),
-        ({"relativeurls": "false", "trustedproxies": ["10.0.0.0/8", "127.0.0.0/8"]},
-         {"X-Forwarded-Proto": "https"}, "https://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]},
-         {"X-Forwarded-Proto": "https, http", "X-Forwarded-Host": "a.example.com , b"},
-         "https://a.example.com"),
-        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]}, {}, "http://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]},
-         {"X-Forwarded-Proto": "wss"}, "http://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["127.0.0.1"]},
-         {"Forwarded": 'for=192.0.2.1;proto=https;host="registry.example.com"'}, HOST),
-        ({"relativeurls": "false", "trustedproxies": ["10.0.0.0/8"]},
-         {"Forwarded": "proto=https;host=registry.example.com"}, "http://registry"),
-        ({"relativeurls": "false", "trustedproxies": ["::1"]}, FORWARDED, "http://registry"),
+        ({"host": f"{HOST}/"}, {"X-Forwarded-Host": "a.example"}, HOST),
+        ({**ABSOLUTE, "host": HOST}, {"X-Forwarded-Host": "a.example"}, HOST),
+        (ABSOLUTE, {}, ORIGIN),
+        (ABSOLUTE, {"Host": "there:81"}, "http://there:81"),
+        (ABSOLUTE, {"Host": "evil.example.com/x"}, ""),
+        (ABSOLUTE, FORWARDED, HOST),
+        (ABSOLUTE, PASSED_ON, "https://registry"),
+        (ABSOLUTE, {"X-Forwarded-For": "192.0.2.1", "Via": "1.1 a"}, ORIGIN),
+        (ABSOLUTE, {"X-Forwarded-Host": "a b"}, ""),
+        (ABSOLUTE, {"X-Forwarded-Proto": "javascript"}, ORIGIN),
+        (ABSOLUTE, {"X-Forwarded-Proto": "https, http", "X-Forwarded-Host": "a.example , b"},
+         "https://a.example"),
+        (ABSOLUTE, {"Forwarded": 'for=192.0.2.1;proto=https;host="registry.example.com"'}, HOST),
+        ({**ABSOLUTE, **FAR}, FORWARDED, HOST),
+        ({**ABSOLUTE, **NEAR}, FORWARDED, HOST),
     ],
 )  # fmt: skip
 async def test_where_a_client_is_sent(
     serve: Serve, http: dict[str, Any], headers: dict[str, str], before: str
 ) -> None:
-    """Relative by default; the configured host; else the request's, forwarded only if trusted."""
+    """The configured host; else the host of the request where that is certain; else relative."""
     client = await serve({"http": http})
     assert await locations(client, headers=headers) == expected(before)
+
+
+@pytest.mark.parametrize(
+    ("http", "said", "before"),
+    [({}, {}, ""), (NEAR, FORWARDED, HOST), (RELATIVE, {}, ""), (ABSOLUTE, {}, ORIGIN)],
+)
+async def test_http_1_0_is_a_sign_of_a_proxy(
+    driver: AnyDriver, http: dict[str, Any], said: dict[str, str], before: str
+) -> None:
+    """nginx speaks it unless it is told otherwise, and then it says nothing of itself."""
+    app = build(Settings.model_validate({"http": http}), driver)
+    headers = {"Host": "registry", **said}
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    answer = await ask(app, Request("POST", UPLOADS, headers=sent, version="1.0"))
+    assert answer.headers[b"location"].decode().startswith(f"{before}{UPLOADS}")
 
 
 @pytest.mark.parametrize("prefix", ["/registry/", "registry", "/registry"])
@@ -102,7 +141,7 @@ async def test_a_prefix(serve: Serve, prefix: str, host: str) -> None:
     """Everything lies under the prefix, and every Location says so."""
     client = await serve({"http": {"prefix": prefix, "host": host}})
     found = await locations(client, before="/registry")
-    assert found == expected(f"{host}/registry")
+    assert found == expected(f"{host or ORIGIN}/registry")
 
 
 async def test_a_prefix_changes_nothing_else(serve: Serve) -> None:
@@ -148,11 +187,13 @@ async def test_configured_headers_are_on_every_answer(serve: Serve) -> None:
 async def test_a_peer_without_an_address_is_not_trusted(
     driver: AnyDriver, peer: tuple[str, int] | None
 ) -> None:
-    """Behind a unix socket there is no peer address: what it forwards is not believed."""
-    settings = {"http": {"relativeurls": "false", "trustedproxies": ["0.0.0.0/0", "::/0"]}}
+    """Behind a unix socket there is a proxy, which cannot be trusted by its address."""
+    settings = {"http": {"trustedproxies": ["0.0.0.0/0", "::/0"]}}
     app = build(Settings.model_validate(settings), driver)
     transport = httpx.ASGITransport(app=app, client=peer)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
-        response = await client.post(UPLOADS, headers=FORWARDED)
-    trusted = peer is not None and "%" in peer[0]
-    assert response.headers["Location"].startswith(HOST if trusted else "http://registry/")
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        forwarded = await client.post(UPLOADS, headers=FORWARDED)
+        plain = await client.post(UPLOADS)
+    has_address = peer is not None and "%" in peer[0]
+    assert forwarded.headers["Location"].startswith(HOST if has_address else UPLOADS)
+    assert plain.headers["Location"].startswith(ORIGIN if has_address else UPLOADS)

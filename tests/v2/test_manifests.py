@@ -17,6 +17,7 @@ from tests.v2.pushes import (
     DIGEST,
     LAYER,
     MANIFEST,
+    ORIGIN,
     artifact,
     digest_of,
     push_blob,
@@ -111,11 +112,11 @@ async def test_no_condition_hides_that_nothing_is_there(client: httpx.AsyncClien
 
 @pytest.mark.parametrize("reference", ["v1", DIGEST])
 async def test_a_push_answers_where_and_what(client: httpx.AsyncClient, reference: str) -> None:
-    """201 with a relative Location by digest, which can be pulled."""
+    """201 with a Location by digest, which can be pulled."""
     await push_blob(client, LAYER)
     await push_blob(client, CONFIG)
     response = await push_manifest(client, reference, MANIFEST)
-    assert response.headers["Location"] == BY_DIGEST
+    assert response.headers["Location"] == f"{ORIGIN}{BY_DIGEST}"
     assert response.headers["Docker-Content-Digest"] == DIGEST
     assert response.headers["Content-Length"] == "0"
     assert "OCI-Subject" not in response.headers

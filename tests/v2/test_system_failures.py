@@ -15,6 +15,7 @@ from storage.manifests import OCI_INDEX
 from tests.storage.wrappers import Change, WrappedDriver
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
+from tests.support.wire import path_of
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ async def _prepare(client: httpx.AsyncClient) -> list[tuple[str, str, bytes]]:
     uploads, digest = "/v2/app/blobs/uploads/", Digest.of(b"content")
     await client.post(f"{uploads}?digest={digest}", content=b"content")
     await client.put("/v2/app/manifests/v1", content=INDEX, headers={"Content-Type": OCI_INDEX})
-    session = (await client.post(uploads)).headers["location"]
+    session = path_of((await client.post(uploads)).headers["location"])
     return [
         ("POST", uploads, b""),
         ("POST", f"{uploads}?digest={digest}", b"content"),

@@ -8,11 +8,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.support.wire import sha256, with_query
+from tests.support.wire import path_of, sha256, with_query
 from tests.v2.pushes import (
     ABSENT,
     BASE,
     NAME,
+    ORIGIN,
     UPLOADS,
     begin,
     code,
@@ -54,12 +55,12 @@ async def pulled(client: httpx.AsyncClient, content: bytes, name: str = NAME) ->
 
 @pytest.mark.parametrize("path", [UPLOADS, UPLOADS.rstrip("/")])
 async def test_begin(client: httpx.AsyncClient, path: str) -> None:
-    """POST answers 202 with a relative Location that ends in the session's UUID."""
+    """POST answers 202 with a Location of the session's UUID, and a query to add to."""
     response = await client.post(path)
     assert (response.status_code, response.content) == (202, b"")
     id = response.headers["Docker-Upload-UUID"]
     assert str(UUID(id)) == id
-    assert response.headers["Location"] == f"{UPLOADS}{id}"
+    assert response.headers["Location"] == f"{ORIGIN}{UPLOADS}{id}?_state=at.0"
     assert response.headers["Range"] == "0-0"
     assert response.headers["Content-Length"] == "0"
 
@@ -84,7 +85,7 @@ async def test_patches_in_order(client: httpx.AsyncClient, bounds: str) -> None:
     assert (second.status_code, second.headers["Range"]) == (202, "0-22")
     done = await client.put(finishing(second.headers["Location"], CONTENT))
     assert done.status_code == 201
-    assert done.headers["Location"] == f"{BASE}/blobs/{sha256(CONTENT)}"
+    assert done.headers["Location"] == f"{ORIGIN}{BASE}/blobs/{sha256(CONTENT)}"
     assert done.headers["Docker-Content-Digest"] == sha256(CONTENT)
     assert await pulled(client, CONTENT)
     assert await gone(client, location)
@@ -114,7 +115,8 @@ async def test_the_status_names_the_last_byte_held(
         response = await client.request(method, location)
         assert (response.status_code, response.content) == (204, b"")
         assert response.headers["Range"] == status
-        assert response.headers["Location"] == location
+        assert path_of(response.headers["Location"]) == location
+        assert response.headers["Location"].endswith(f"?_state=at.{len(sent)}")
         assert response.headers["Docker-Upload-UUID"] in location
 
 
@@ -270,7 +272,7 @@ async def test_one_post_with_everything(
     digest = digest_of(content, algorithm)
     response = await client.post(f"{UPLOADS}?digest={digest}", content=content, headers=OCTETS)
     assert response.status_code == 201
-    assert response.headers["Location"] == f"{BASE}/blobs/{digest}"
+    assert response.headers["Location"] == f"{ORIGIN}{BASE}/blobs/{digest}"
     assert response.headers["Docker-Content-Digest"] == digest
     assert (await client.get(response.headers["Location"])).content == content
 

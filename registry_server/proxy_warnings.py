@@ -1,0 +1,51 @@
+"""Tells the operator about a proxy that is missing from `http.trustedproxies`.
+
+Where tokens are issued is an absolute URL. Behind a proxy that is not trusted it has the scheme and
+host of the connection from that proxy, so clients may send passwords to the wrong place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+
+from starlette.types import Scope
+
+from registry_server import proxies
+from registry_server.proxies import Address, Network
+
+logger = logging.getLogger(__name__)
+
+# Any client can send such headers, so the log takes a few addresses and no more.
+MOST_ADDRESSES = 16
+
+
+class ProxyWarnings:
+    """Logs a warning once for each address that forwards requests and is not trusted."""
+
+    def __init__(self) -> None:
+        self._warned: set[Address | None] = set()
+
+    def notice(self, scope: Scope, trusted: tuple[Network, ...], origin: str) -> None:
+        """Warn about the peer of a request if it says that clients ask for another `origin`."""
+        peer = proxies.peer(scope)
+        if peer in self._warned or len(self._warned) >= MOST_ADDRESSES:
+            return
+        said = proxies.asked(scope, ())
+        if f"{said.proto or scope['scheme']}://{said.host or proxies.host(scope)}" == origin:
+            return
+        self._warned.add(peer)
+        logger.warning(
+            "a proxy that is not trusted sent X-Forwarded-Proto, X-Forwarded-Host or Forwarded; "
+            "they are ignored, and clients are sent to %s for tokens; if %s is your proxy, "
+            "add to the configuration: %s",
+            origin,
+            "the process at the unix socket" if peer is None else peer,
+            "http: {host: URL}, the URL that clients use" if peer is None else _line(trusted, peer),
+        )
+
+
+def _line(trusted: Iterable[Network], peer: Address) -> str:
+    """Write the line of YAML that trusts `peer` as well."""
+    return f"http: {{trustedproxies: {json.dumps([str(each) for each in (*trusted, peer)])}}}"

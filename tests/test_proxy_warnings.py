@@ -1,0 +1,94 @@
+"""A proxy that is not trusted is named in the log, where clients are sent for tokens by it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from registry_server.proxies import Network
+from registry_server.proxy_warnings import MOST_ADDRESSES
+from registry_server.v2.urls import Urls
+
+PROXY = "192.0.2.9"
+HTTPS = ("x-forwarded-proto", "https")
+TRUSTED: tuple[Network, ...] = (ipaddress.ip_network("10.0.0.0/8"),)
+
+
+def realm(urls: Urls, *headers: tuple[str, str], peer: str = PROXY, host: str = "r.example") -> str:
+    """Return the URL that a request is sent to for a token."""
+    lines = [
+        (b"host", host.encode()),
+        *((name.encode(), value.encode()) for name, value in headers),
+    ]
+    scope = {"type": "http", "scheme": "http", "client": (peer, 1) if peer else None,
+             "headers": lines, "http_version": "1.1"}  # fmt: skip
+    return urls.absolute(HTTPConnection(scope), "/auth/token")
+
+
+def test_it_names_the_line_for_the_configuration(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for an address: which, where clients are sent, and what is to be written."""
+    urls = Urls(trusted=TRUSTED)
+    for _ in range(3):
+        assert realm(urls, HTTPS) == "http://r.example/auth/token"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    said = record.getMessage()
+    assert 'http: {trustedproxies: ["10.0.0.0/8", "192.0.2.9"]}' in said
+    assert "http://r.example" in said
+    realm(urls, HTTPS, peer="2001:db8::1")
+    assert 'http: {trustedproxies: ["10.0.0.0/8", "2001:db8::1"]}' in caplog.records[1].getMessage()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (HTTPS,),
+        (("x-forwarded-host", "public.example"),),
+        (("x-forwarded-proto", "http"), ("x-forwarded-host", "public.example")),
+        (("forwarded", "for=198.51.100.1;proto=https"),),
+    ],
+)
+def test_what_makes_a_difference_is_told(
+    headers: tuple[tuple[str, str], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another scheme, or another host, by either kind of header."""
+    realm(Urls(), *headers)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("urls", "headers"),
+    [
+        (Urls(), ()),
+        (Urls(), (("x-forwarded-for", "198.51.100.1"), ("via", "1.1 a"), ("x-real-ip", "::1"))),
+        (Urls(), (("x-forwarded-proto", "http"), ("x-forwarded-host", "r.example"))),
+        (Urls(trusted=(ipaddress.ip_network(PROXY),)), (HTTPS,)),
+        (Urls(host="https://r.example"), (HTTPS,)),
+    ],
+)
+def test_what_makes_none_is_not(
+    urls: Urls, headers: tuple[tuple[str, str], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is wrong where the URL is the same, the proxy is trusted, or a host configured."""
+    realm(urls, *headers)
+    assert caplog.records == []
+
+
+def test_behind_a_unix_socket_a_host_is_to_be_configured(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It has no address that could be trusted."""
+    realm(Urls(), HTTPS, peer="")
+    assert "http: {host: URL}" in caplog.text
+
+
+def test_a_client_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However many addresses forge the headers, some are named and no more."""
+    urls = Urls()
+    for number in range(3 * MOST_ADDRESSES):
+        realm(urls, HTTPS, ("x-forwarded-host", "x" * 1000), peer=f"203.0.113.{number}")
+    assert len(caplog.records) == MOST_ADDRESSES
+    assert "xxx" not in caplog.text
