@@ -19,13 +19,12 @@ import typer
 
 from registry_server import logs, startup
 from registry_server.commands.arguments import ConfigOption, only_config
+from registry_server.commands.check import check
 from registry_server.commands.common import (
     FAILED,
     UNUSABLE,
     ConfigFile,
-    fail,
     fail_in_log,
-    load_or_fail,
     load_or_log,
 )
 from registry_server.commands.delete import delete
@@ -73,7 +72,7 @@ def serve(
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)
-    _serve(loaded.settings, path, lambda: load(path, os.environ, overrides))
+    _serve(loaded.settings, loaded.file, lambda: load(path, os.environ, overrides))
 
 
 def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) -> None:
@@ -93,20 +92,7 @@ def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) 
         fail_in_log(str(error), code=FAILED)
 
 
-@app.command()
-def check(argument: ConfigFile = None, config: ConfigOption = None) -> None:
-    """Read the configuration as `serve` would, and say what is wrong with it."""
-    path = only_config(argument, config)
-    loaded = load_or_fail(path)
-    for warning in loaded.warnings:
-        typer.echo(f"registry-server: warning: {warning}", err=True)
-    try:
-        startup.check(loaded.settings)
-    except startup.StartupError as error:
-        fail(str(error))
-    typer.echo(f"{path or 'the environment'}: the configuration can be used")
-
-
+app.command()(check)
 app.command("purge-uploads")(purge_uploads)
 app.command()(scrub)
 app.command("garbage-collect")(garbage_collect)

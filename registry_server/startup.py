@@ -6,6 +6,7 @@ that does not fit) is a `StartupError` with one clear line.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
 from storage.errors import NotOurs, reason_of
 from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, TRASH, TREE
+
+logger = logging.getLogger(__name__)
 
 # What counts is whose rights this process has, where the system can be asked for that.
 _EFFECTIVE = os.access in os.supports_effective_ids
@@ -46,16 +49,18 @@ def prepare_root(settings: Settings) -> None:
         except OSError as error:
             reason = reason_of(error)
             raise StartupError(f"the root directory {root} can't be made: {reason}") from None
+        if root != TRIAL_ROOT:
+            logger.warning("the root directory %s did not exist and was made, empty", root)
     check_root(settings)
 
 
 def is_made(root: Path) -> bool:
     """Tell whether `serve` makes this root folder, because it is missing and may be made.
 
-    Only TRIAL_ROOT may. Any other root that is missing is a typing error or a volume that was not
-    mounted, and an empty registry in its place would look like a loss.
+    It may below a folder that exists. Where that folder is missing as well, the path is misspelt or
+    a volume is not mounted, and an empty registry in its place would look like a loss of images.
     """
-    return root == TRIAL_ROOT and not os.path.lexists(root)
+    return root.parent.is_dir() and not os.path.lexists(root)
 
 
 def check_root(settings: Settings) -> None:

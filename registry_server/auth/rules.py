@@ -36,7 +36,7 @@ from registry_server.auth.globs import ANY_PARTS, Glob
 from registry_server.config import ConfigError, empties
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
-from registry_server.config.problems import in_words
+from registry_server.config.problems import Place, in_words
 from registry_server.config.shorthand import pruned
 from storage.names import RepositoryName
 
@@ -166,26 +166,26 @@ def parse_rules(data: bytes) -> RulesPolicy:
     if len(data) > _LARGEST:
         raise ValueError("is larger than 1 MiB")
     try:
-        document = parse(data.decode("utf-8-sig"), lambda line: f"line {line}")
+        document = parse(data.decode("utf-8-sig"), lambda line: Place("", line))
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
     except ConfigError as error:
         raise ValueError(error.problems[0]) from None
     if document.warnings:
-        raise ValueError(document.warnings[0])
+        raise ValueError(str(document.warnings[0]))
     return policy_of(_checked(document), where="")
 
 
 def _checked(document: Document) -> sections.RulesFile:
-    for problem in empties.problems(document, (empties.ACCESS,)):
-        raise ValueError(problem)
+    for empty in empties.problems(document, (empties.ACCESS,)):
+        raise ValueError(str(empty))
     try:
         return sections.RulesFile.model_validate(pruned(document.data) or {})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
     unknown = first["type"] == "extra_forbidden"
     problem = "is not a known key" if unknown else in_words(first)
-    raise ValueError(document.located(first["loc"], problem))
+    raise ValueError(str(document.located(first["loc"], problem)))
 
 
 def _rule(label: str, section: sections.Rule) -> Rule:

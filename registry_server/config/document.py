@@ -5,45 +5,59 @@ place empty; what the text means is the schema's to say. Nothing is constructed 
 """
 
 import itertools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import yaml
 
-from registry_server.config.problems import ConfigError, Path, dotted, shown
+from registry_server.config.loader import Loader
+from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted
+from registry_server.config.yaml_errors import Origin, located
 
 Value = str | None | list["Value"] | dict[str, "Value"]
-Origin = Callable[[int], str]
 
-# Sections in which nothing is overlooked: it may be the very word that keeps somebody out.
+# Sections in which no key may be set twice: the first one may be the one that denies access.
 GUARDED = frozenset({"auth", "access"})
+
+# Of two of these sections distribution takes the last one whole; any other two it merges.
+STORAGE = "storage"
+DRIVERS = frozenset({"filesystem", "azure", "gcs", "inmemory", "oss", "s3", "s3aws", "swift"})
 
 _DEEPEST = 32
 _MOST_NODES = 50_000
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
-_QUOTED_WORD = re.compile(r"'(?!<)[^']*\w[^']*'|\"[^\"]*\w[^\"]*\"")
 
 
 @dataclass(slots=True)
 class Document:
     """The tree, the origin of its parts, and what was odd about it.
 
-    An origin is what an error names: `config.yml, line 3` or a variable or an option.
+    An origin is what an error names: `config.yml, line 3` or a variable or an option. `quoted` has
+    the paths of texts that YAML cannot take for a boolean or a number.
     """
 
     data: Value = None
-    origins: dict[Path, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    origins: dict[Path, Place] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+    quoted: set[Path] = field(default_factory=set)
 
-    def origin(self, path: Path) -> str:
-        """Where the part at `path` came from, or the nearest part above or below it; or ""."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.origins:
-                return self.origins[path[:length]]
+    def origin(self, path: Path) -> Place:
+        """Where the part at `path` came from, or the nearest part below or above it."""
         below = (known for known in self.origins if known[: len(path)] == path)
-        return self.origins.get(next(below, path), "")
+        nearest = next(below, path) if path not in self.origins else path
+        for length in range(len(path), -1, -1):
+            if nearest in self.origins:
+                break
+            nearest = path[:length]
+        return self.origins.get(nearest, Place())
+
+    def value(self, path: Path) -> Value:
+        """Return what stands at `path`, or None."""
+        value = self.data
+        for part in path:
+            value = _get(value, part)
+        return value
 
     def rank(self, path: Path) -> int:
         """Where the part at `path` stands among all parts, in the order they were written."""
@@ -51,10 +65,13 @@ class Document:
         nearest = next((part for part in known if part in self.origins), None)
         return -1 if nearest is None else list(self.origins).index(nearest)
 
-    def located(self, path: Path, problem: str) -> str:
-        """One line: where it is, which key it is, and the problem."""
-        origin, key = self.origin(path), dotted(path)
-        return ": ".join(part for part in (origin, f"{key} {problem}" if key else problem) if part)
+    def located(self, path: Path, problem: str) -> Problem:
+        """Where it is, which key it is, and the problem."""
+        return Problem(self.origin(path), dotted(path), problem)
+
+    def warn(self, path: Path, said: str) -> None:
+        """Add a warning about the part at `path`."""
+        self.warnings.append(self.located(path, said))
 
     def put(self, path: Path, other: "Document") -> bool:
         """Replace what stands at `path` by another document, making mappings on the way.
@@ -77,33 +94,51 @@ class Document:
             return False
         self.forget(path)
         self.origins.update({(*path, *below): origin for below, origin in other.origins.items()})
+        self.quoted.update((*path, *below) for below in other.quoted)
         return True
+
+    def drop(self, path: Path) -> None:
+        """Take out the key at `path`, which ends with a name; its origin stays known."""
+        parent = self.value(path[:-1])
+        if isinstance(parent, dict):
+            parent.pop(str(path[-1]), None)
 
     def forget(self, path: Path) -> None:
         """Drop the origins of what stands at `path`, because something else will."""
         for known in [known for known in self.origins if known[: len(path)] == path]:
             del self.origins[known]
+        self.quoted = {known for known in self.quoted if known[: len(path)] != path}
 
 
 def parse(text: str, origin: Origin) -> Document:
-    """Read one YAML document; `origin` names the place of a line, counted from 1.
+    """Read the first YAML document of a text; `origin` names the place of a line, from 1.
 
-    Raises ConfigError when it is not YAML, not one document, or too large to be a configuration.
+    What follows the first document is a warning: distribution never looks at it. Raises ConfigError
+    when it is not YAML, or too large to be a configuration.
     """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{origin(line)}: is not YAML: {_without_quotes(error)}"]) from None
-    except (yaml.YAMLError, ValueError, OverflowError):
-        raise ConfigError([f"{origin(1)}: is not YAML: holds a character it may not"]) from None
-    except RecursionError:
-        raise ConfigError([f"{origin(1)}: is nested too deeply"]) from None
     reader = _Reader(origin)
+    node, following = _composed(text, origin)
     if node is not None:
         reader.document.origins[()] = origin(1)
         reader.document.data = reader.value(node, ())
+    if following is not None:
+        said = "a second document begins here and is ignored, as all that follows"
+        reader.document.warnings.append(Problem(origin(following), "", said))
     return reader.document
+
+
+def _composed(text: str, origin: Origin) -> tuple[yaml.Node | None, int | None]:
+    """Return the first document, and the line on which a second one begins, if there is one."""
+    try:
+        loader = Loader(text)
+        return loader.first(), loader.following()
+    except yaml.YAMLError as error:
+        raise ConfigError([located(error, text, origin)]) from None
+    except (ValueError, OverflowError):
+        said = "is not YAML: holds a character that YAML does not allow"
+        raise ConfigError([Problem(origin(1), "", said)]) from None
+    except RecursionError:
+        raise ConfigError([Problem(origin(1), "", "is nested too deeply")]) from None
 
 
 class _Reader:
@@ -120,7 +155,11 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._place(item, item, (*path, n)) for n, item in enumerate(node.value)]
-        return None if node.tag == _NULL else self._text(node)
+        if node.tag == _NULL:
+            return None
+        if isinstance(node, yaml.ScalarNode) and node.style is not None:
+            self.document.quoted.add(path)
+        return self._text(node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> Value:
         mapping: dict[str, Value] = {}
@@ -133,10 +172,30 @@ class _Reader:
                 continue
             name, line = self._text(key), key.start_mark.line + 1
             if name in seen:
-                self._repeated((*path, name), line, seen[name])
+                mapping[name] = self._again(key, child, (*path, name), seen[name], mapping[name])
+            else:
+                mapping[name] = self._place(key, child, (*path, name))
             seen[name] = line
-            mapping[name] = self._place(key, child, (*path, name))
         return mapping
+
+    def _again(
+        self, key: yaml.Node, child: yaml.Node, path: Path, line: int, before: Value
+    ) -> Value:
+        """Read a key that was set before, on `line`: a mapping is added to, as in distribution."""
+        if path[0] in GUARDED:
+            self._refuse(key, f"{dotted(path)} was set before, on line {line}: remove one of them")
+        origins, quoted = dict(self.document.origins), set(self.document.quoted)
+        value = self._place(key, child, path)
+        if isinstance(before, dict) and isinstance(value, dict) and path[0] != STORAGE:
+            self.document.origins = origins | self.document.origins
+            self.document.quoted |= quoted
+            self.document.warn(path, f"was set before, on line {line}; the two are merged")
+            return _merged(before, value)
+        if path == (STORAGE,) and isinstance(value, dict) and DRIVERS.isdisjoint(value):
+            said = f"was set before, on line {line}, and names no driver here: write it once"
+            raise ConfigError([self.document.located(path, said)])
+        self.document.warn(path, f"was set before, on line {line}; the last one counts")
+        return value
 
     def _merged(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """Yield the entries that `<<` brings in, those that win last."""
@@ -165,20 +224,13 @@ class _Reader:
             self._refuse(node, "a text holds half of a surrogate pair")
         return text
 
-    def _repeated(self, path: Path, line: int, before: int) -> None:
-        if path[0] in GUARDED:
-            again = f"{dotted(path)} was set before, on line {before}: one of the two has to go"
-            raise ConfigError([f"{self._origin(line)}: {again}"])
-        said = f"{dotted(path)} was set before, on line {before}; the last one counts"
-        self.document.warnings.append(f"{self._origin(line)}: {said}")
-
     def _count(self, node: yaml.Node, path: Path) -> None:
         self._nodes += 1
         if len(path) > _DEEPEST or self._nodes > _MOST_NODES:
             self._refuse(node, "the file is nested too deeply, or refers to itself")
 
     def _refuse(self, node: yaml.Node, problem: str) -> None:
-        raise ConfigError([f"{self._origin(node.start_mark.line + 1)}: {problem}"])
+        raise ConfigError([Problem(self._origin(node.start_mark.line + 1), "", problem)])
 
 
 def _get(parent: Value, part: str | int) -> Value:
@@ -187,6 +239,15 @@ def _get(parent: Value, part: str | int) -> Value:
     if isinstance(parent, list) and isinstance(part, int) and part < len(parent):
         return parent[part]
     return None
+
+
+def _merged(before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:
+    merged = before | after
+    for name in before.keys() & after.keys():
+        one, other = before[name], after[name]
+        if isinstance(one, dict) and isinstance(other, dict):
+            merged[name] = _merged(one, other)
+    return merged
 
 
 def _set(parent: Value, part: str | int, value: Value) -> bool:
@@ -205,9 +266,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _without_quotes(error: yaml.MarkedYAMLError) -> str:
-    """What the YAML library says, less what it quotes: that may be a piece of a password."""
-    said = error.problem or "it cannot be read"
-    return shown(_QUOTED_WORD.sub("something", said))

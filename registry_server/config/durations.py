@@ -21,7 +21,7 @@ _NANOSECONDS = {
 _UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
 _PART = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({_UNITS})", re.ASCII)
 _WHOLE = re.compile(rf"[-+]?(?:{_PART.pattern})+", re.ASCII)
-_BARE = re.compile(r"[-+]?[0-9]+", re.ASCII)
+_BARE = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _LARGEST = 2**63 - 1
 _LONGEST_TEXT = 100
 
@@ -50,7 +50,7 @@ def parse_duration_with_unit(text: str) -> timedelta:
     Distribution insists on a unit for the purging of uploads, and rightly: nanoseconds there
     would purge uploads that are in progress.
     """
-    if is_bare(text) and int(text[: _LONGEST_TEXT + 1]) != 0:
+    if is_bare(text) and Decimal(text[: _LONGEST_TEXT + 1]) != 0:
         raise ValueError("needs a unit, such as 168h or 30m")
     return parse_duration(text)
 

@@ -1,13 +1,14 @@
-"""Places of a file that are left empty where nothing may be taken for nothing.
+"""Places of a file that are left empty where an empty place must not mean the default.
 
-An empty place is as good as none elsewhere. In `access` it would be a list whose last entry was
-commented out: of rules, and everybody is let in; of globs, and the rule is about all there is.
+Elsewhere an empty place is the same as none. In `access` it may be a list whose last entry was
+commented out: an empty list of rules would open the registry, and an empty list of globs would
+widen its rule to every repository.
 """
 
 from collections.abc import Iterator
 
 from registry_server.config.document import Document, Value
-from registry_server.config.problems import Path
+from registry_server.config.problems import Path, Problem
 
 ACCESS = "access"
 # A group without members is what it looks like.
@@ -15,8 +16,8 @@ _HARMLESS = ((ACCESS, "tokens"), (ACCESS, "groups"))
 _PROBLEM = "is empty: leave it out, or say what is meant, such as []"
 
 
-def problems(document: Document, top: Path = ()) -> Iterator[str]:
-    """Yield a line for each empty place that decides about access, in the file or the environment.
+def problems(document: Document, top: Path = ()) -> Iterator[Problem]:
+    """Yield each empty place that decides about access, in the file or the environment.
 
     All of the document is about access if `top` is `access`.
     """

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -9,6 +10,7 @@ from typing import Literal, Self
 _ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\]\[]*)\]|(?P<plain>[^:\[\]]*)):(?P<port>[^:]*)")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _HIGHEST_PORT = 65535
 
 
@@ -62,6 +64,15 @@ def _host(bracketed: str | None, plain: str | None) -> str:
 
 
 def _port(text: str) -> int:
+    if _SERVICE.fullmatch(text):
+        return _port_of_service(text)
     if _PORT.fullmatch(text) is None or int(text) > _HIGHEST_PORT:
         raise ValueError(f"needs a port from 0 to {_HIGHEST_PORT} after the colon")
     return int(text)
+
+
+def _port_of_service(name: str) -> int:
+    try:
+        return socket.getservbyname(name, "tcp")
+    except OSError:
+        raise ValueError(f"needs a port from 0 to {_HIGHEST_PORT} after the colon") from None

@@ -4,35 +4,46 @@ As in distribution a value is YAML, an index names an item of a list, and variab
 order of their names, so that `REGISTRY_STORAGE` comes before `REGISTRY_STORAGE_DELETE_ENABLED`.
 A name that fits no key is a warning: Kubernetes and Docker invent such names for every service
 that is called "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
+
+`REGISTRY_CONFIGURATION_PATH` is no key: it names the file, for every command that is given none.
 """
 
+import pathlib as files
 import re
 from collections.abc import Mapping
 
 from registry_server.config import keys
-from registry_server.config.document import GUARDED, Document, parse
-from registry_server.config.problems import ConfigError, Path, dotted, shown
+from registry_server.config.document import Document, parse
+from registry_server.config.guarded import guarded_section
+from registry_server.config.problems import ConfigError, Path, Place, Problem, shown
 from registry_server.config.shorthand import expand
 
 PREFIX = "REGISTRY_"
+FILE = "REGISTRY_CONFIGURATION_PATH"
 _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
 _INJECTED = re.compile(
     r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
 )
 
 
+def file(environ: Mapping[str, str]) -> files.Path | None:
+    """Return the path of the configuration that the environment names, or None."""
+    named = environ.get(FILE, "")
+    return files.Path(named) if named else None
+
+
 def apply(document: Document, environ: Mapping[str, str]) -> None:
     """Put what the environment sets into the document, and its oddities into the warnings.
 
-    Raises ConfigError when a value cannot be read, or when a variable meant for `auth` or `access`
-    names nothing known: to overlook that one would open the registry to everybody.
+    Raises ConfigError when a value cannot be read, or when a variable meant for a guarded section
+    names no known key: ignoring it could open the registry.
     """
-    problems: list[str] = []
-    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+    problems: list[Problem] = []
+    for name in sorted(name for name in environ if name.startswith(PREFIX) and name != FILE):
         try:
             _apply(document, name, environ[name])
         except ConfigError as error:
-            problems.extend(error.problems)
+            problems.extend(error.details)
     if problems:
         raise ConfigError(problems)
 
@@ -43,21 +54,27 @@ def _apply(document: Document, name: str, payload: str) -> None:
         _unknown(document, name)
         return
     if path == ("version",):
-        document.warnings.append(f"{name} is ignored: the file alone says which version it is")
+        said = "is ignored: only the file says which version it is"
+        document.warnings.append(Problem(Place(), name, said))
         return
-    value = parse(payload, lambda line: name)
-    value.origins[()] = name
+    value = parse(payload, lambda line: Place(name))
+    value.origins[()] = Place(name)
     expand(document)
-    if not document.put(_as_spelled(document, path), value):
-        raise ConfigError([f"{name}: {dotted(path)} does not fit what the file has there"])
+    spelled = _as_spelled(document, path)
+    if not document.put(spelled, value):
+        value_problem = Document(origins={spelled: Place(name)})
+        raise ConfigError([value_problem.located(spelled, "does not fit what the file has there")])
+    document.warnings.extend(value.warnings)
     expand(document)
 
 
 def _unknown(document: Document, name: str) -> None:
     path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("_"))
-    if path[0] in GUARDED and not _INJECTED.fullmatch(name):
-        raise ConfigError([f"{shown(name)} names no known key of {path[0]}"])
-    document.warnings.append(f"{shown(name)} is ignored: it names no known key")
+    section = guarded_section(path)
+    if section is not None and not _INJECTED.fullmatch(name):
+        raise ConfigError([Problem(Place(), shown(name), f"names no known key of {section}")])
+    said = "is ignored: it names no known key"
+    document.warnings.append(Problem(Place(), shown(name), said))
 
 
 def resolve(name: str) -> Path | None:

@@ -16,7 +16,9 @@ ITEM = "[]"
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value: text, a number, a duration and so on."""
+    """A value: text, a number, a duration and so on; `kind` is the type it is read as."""
+
+    kind: object = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def suggestion(path: Path) -> str:
         return f"did you mean {dotted((*path[:-1], near[0]))}?"
     elsewhere = [key for key in leaves() if key[-1] == wrong.lower()]
     if elsewhere:
-        return f"did you mean {listed(['.'.join(key) for key in elsewhere[:3]], 'or')}?"
+        written = [".".join(key).replace(f".{ITEM}", ITEM) for key in elsewhere[:3]]
+        return f"did you mean {listed(written, 'or')}?"
     place = f"under {dotted(path[:-1])}" if len(path) > 1 else "at the top"
     return f"the nearest is {_nearest(wrong, siblings)}" if siblings else f"none is known {place}"
 
@@ -106,11 +109,11 @@ def _shape(annotation: Any) -> Shape:
         return _shape(arguments[0])
     if origin in (Union, UnionType):
         present = [argument for argument in arguments if argument is not NoneType]
-        return _shape(present[0]) if len(present) == 1 else Leaf()
+        return _shape(present[0]) if len(present) == 1 else Leaf(object)
     if origin is tuple:
         return ListOf(_shape(arguments[0]))
     if origin is dict:
         return MapOf(_shape(arguments[1]))
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return _section(annotation)
-    return Leaf()
+    return Leaf(annotation)

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
-from registry_server.config import empties, environment, keys, support
+from registry_server.config import empties, environment, scalars, support, tolerance
 from registry_server.config.document import Document, Value, parse
 from registry_server.config.endpoint import Endpoint
-from registry_server.config.problems import ConfigError, in_words
+from registry_server.config.problems import ConfigError, Place, Problem
 from registry_server.config.schema import Formatter, Settings
-from registry_server.config.shorthand import expand, pruned
+from registry_server.config.shorthand import expand
 
 _LARGEST_FILE = 1 << 20
 
@@ -43,20 +40,27 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings, and the lines an operator should see about them."""
+    """The settings, and what an operator should see about them.
+
+    `warnings` are lines, and `notices` the same in parts. `file` is what was read, or None.
+    """
 
     settings: Settings
     warnings: tuple[str, ...]
+    notices: tuple[Problem, ...] = ()
+    file: Path | None = None
 
 
 def load(
     path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides()
 ) -> Loaded:
-    """Read the configuration; `path` None means there is no file.
+    """Read the configuration from `path`, or from the file that the environment names.
 
-    Raises ConfigError for anything that cannot be used, with all problems of the first kind found:
-    text that is no YAML, then variables, then keys and values, then what is not implemented.
+    Without either there is no file. Raises ConfigError for anything that cannot be used, with all
+    problems of the first kind found: text that is no YAML, then variables, then keys and values,
+    then what is not implemented.
     """
+    path = path or environment.file(environ)
     document = Document() if path is None else _read(path)
     if document.data is not None and not isinstance(document.data, dict):
         raise ConfigError([document.located((), "must be a mapping of keys such as storage, http")])
@@ -67,16 +71,20 @@ def load(
     if path is None:
         _fill(document, _WITHOUT_FILE)
     elif not isinstance(document.data, dict) or document.data.get("version") is None:
-        raise ConfigError([f'{path}: version is missing: the first line should be "version: 0.1"'])
+        said = 'is missing: the first line should be "version: 0.1"'
+        raise ConfigError([Problem(Place(str(path)), "version", said)])
     _override(document, overrides)
-    settings = _settings(document)
+    scalars.resolve(document)
+    settings = _with_log_level(tolerance.settings_of(document))
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
-    return Loaded(settings, (*document.warnings, *support.warnings(settings, document)))
+    notices = (*document.warnings, *support.warnings(settings, document))
+    return Loaded(settings, tuple(map(str, notices)), notices, path)
 
 
 def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
     """Return how lines of the log are to look, as far as an unusable configuration says it."""
+    path = path or environment.file(environ)
     document = Document()
     with suppress(ConfigError):
         document = Document() if path is None else _read(path)
@@ -92,17 +100,19 @@ def _read(path: Path) -> Document:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        said = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem(Place(str(path)), "", said)]) from None
     except ValueError:
         raise ConfigError(["the configuration's path holds a NUL character"]) from None
     if len(content) > _LARGEST_FILE:
-        raise ConfigError([f"{path}: is larger than 1 MiB, which no configuration is"])
+        said = "is larger than 1 MiB, which no configuration is"
+        raise ConfigError([Problem(Place(str(path)), "", said)])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}, line {line}: is not UTF-8 text"]) from None
-    return parse(text, lambda line: f"{path}, line {line}")
+        raise ConfigError([Problem(Place(str(path), line), "", "is not UTF-8 text")]) from None
+    return parse(text, lambda line: Place(str(path), line))
 
 
 def _fill(document: Document, defaults: Value) -> None:
@@ -155,25 +165,8 @@ def _endpoint(document: Document) -> Endpoint:
 
 
 def _option(document: Document, path: tuple[str, ...], value: str, origin: str) -> None:
-    if not document.put(path, Document(value, {(): origin})):
+    if not document.put(path, Document(value, {(): Place(origin)})):
         raise ConfigError([document.located(path[:1], "must be a mapping")])
-
-
-def _settings(document: Document) -> Settings:
-    try:
-        settings = Settings.model_validate(pruned(document.data) or {})
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        details.sort(key=lambda each: document.rank(each["loc"]))
-        raise ConfigError(_line(document, each) for each in details) from None
-    return _with_log_level(settings)
-
-
-def _line(document: Document, error: ErrorDetails) -> str:
-    path = error["loc"]
-    if error["type"] == "extra_forbidden":
-        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
-    return document.located(path, in_words(error))
 
 
 def _with_log_level(settings: Settings) -> Settings:

@@ -4,6 +4,7 @@ No message quotes a value, because the value may be a password; it names the pla
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails
 
@@ -28,11 +29,45 @@ _WORDS = {
 }
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used; `problems` says why, a line each."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part of the configuration was written.
 
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+    `source` is the path of a file, the name of a variable or an option, or "" when it is not known.
+    Lines and columns count from 1 and are None where they mean nothing.
+    """
+
+    source: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f"line {self.line}"
+        column = "" if self.column is None else f"column {self.column}"
+        return ", ".join(part for part in (self.source, line, column) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong or odd: the place, the full key or "", and what to do about it."""
+
+    place: Place
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        said = f"{self.key} {self.text}" if self.key else self.text
+        return ": ".join(part for part in (str(self.place), said) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` says why, a line each, `details` in parts."""
+
+    def __init__(self, problems: Iterable[Problem | str]) -> None:
+        self.details = tuple(
+            each if isinstance(each, Problem) else Problem(Place(), "", each) for each in problems
+        )
+        self.problems = tuple(str(each) for each in self.details)
         super().__init__("\n".join(self.problems))
 
 

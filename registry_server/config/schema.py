@@ -38,6 +38,7 @@ from registry_server.config.values import (
     DailyWindow,
     Expression,
     FilePath,
+    FilePathOrNone,
     Grace,
     Headers,
     Interval,
@@ -73,7 +74,7 @@ class LogSettings(Section):
 
     accesslog: AccessLog = AccessLog()
     level: LogLevel = "info"
-    formatter: Formatter = "text"
+    formatter: Annotated[Formatter, BeforeValidator(lambda named: named or "text")] = "text"
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     hooks: tuple[LogHook, ...] = ()
     reportcaller: bool = False
@@ -86,7 +87,7 @@ class Filesystem(Section):
     """
 
     rootdirectory: FilePath = Path("/var/lib/registry")
-    maxthreads: Annotated[int, Field(ge=0)] = 100
+    maxthreads: int = 100
     fsync: bool = True
 
     @field_validator("maxthreads")
@@ -184,8 +185,8 @@ class Storage(Section):
 class Tls(Section):
     """`http.tls`: serving HTTPS, and asking clients for certificates."""
 
-    certificate: FilePath | None = None
-    key: FilePath | None = None
+    certificate: FilePathOrNone = None
+    key: FilePathOrNone = None
     clientcas: tuple[FilePath, ...] = ()
     clientauth: Literal[
         "request-client-cert",

@@ -1,7 +1,8 @@
 """The short forms of the file, written out: `storage: filesystem`, `auth: silly`.
 
 Naming a driver or a way to authenticate is a choice even when nothing follows the name, so an
-empty one becomes an empty mapping; everywhere else an empty place is as good as none.
+empty one becomes an empty mapping. Everywhere else an empty place is the same as none. `none` may
+be written in capitals, as in distribution.
 """
 
 from registry_server.config.document import Document, Value
@@ -17,10 +18,14 @@ def expand(document: Document) -> None:
     for name in _CHOICES:
         chosen = data.get(name)
         if isinstance(chosen, str):
-            data[name] = {chosen: {}}
+            data[name] = {_spelled(chosen): {}} if chosen else None
         elif isinstance(chosen, dict):
             for key in [key for key, value in chosen.items() if value is None]:
                 chosen[key] = {}
+
+
+def _spelled(choice: str) -> str:
+    return choice.lower() if choice.lower() == "none" else choice
 
 
 def pruned(value: Value) -> Value:

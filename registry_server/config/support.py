@@ -7,14 +7,14 @@ people, only this cipher, that bucket), the registry refuses to start instead.
 from collections.abc import Iterator
 
 from registry_server.config.auth import Auth
-from registry_server.config.document import Document
+from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.durations import is_bare
-from registry_server.config.problems import listed
+from registry_server.config.problems import Problem, listed
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section
 
-_OPEN = "is not implemented, as it lets in whoever shows anything at all: not starting"
-_DRIVER = "is not implemented yet, and another store would not hold your images: not starting"
+_OPEN = "is not implemented, because it accepts any credentials: not starting"
+_DRIVER = "is not implemented yet, and the images are in another store: not starting"
 
 REFUSED = {
     "auth.silly": _OPEN,
@@ -30,7 +30,7 @@ REFUSED = {
     "storage.s3aws": _DRIVER,
     "storage.swift": _DRIVER,
     "http.tls.letsencrypt": (
-        "is not implemented, and without it the registry would not speak TLS: not starting"
+        "is not implemented, and without it the registry would not use TLS: not starting"
     ),
     "http.tls.ciphersuites": (
         "is not implemented yet, and without it ciphers you excluded would be used: not starting"
@@ -41,27 +41,30 @@ _NOT_YET = "is not implemented yet and has no effect"
 
 WARNED = {
     "log.hooks": f"{_NOT_YET}: no mail is sent",
-    "http.debug": f"{_NOT_YET}: nothing listens there",
-    "http.h2c": "has no effect: HTTP/1.1 is what is spoken",
-    "notifications": f"{_NOT_YET}: nobody is notified",
-    "redis": "has no effect: no cache outside the processes is used",
-    "health": f"{_NOT_YET}: nothing is checked",
-    "middleware": "has no effect: there is no such code here",
+    "http.debug": f"{_NOT_YET}: no server listens there",
+    "http.h2c": "has no effect: the registry serves HTTP/1.1",
+    "notifications": f"{_NOT_YET}: no endpoint is notified",
+    "redis": "has no effect: facts about blobs are cached in memory",
+    "health": f"{_NOT_YET}: these checks do not run",
+    "middleware": "has no effect: the registry has no such middleware",
     "policy": f"{_NOT_YET}",
     "reporting": "has no effect: nothing is reported to other services",
     "compatibility": f"{_NOT_YET}: schema 1 manifests are not accepted",
 }
 
-DRIVERS = ("filesystem", "azure", "gcs", "inmemory", "oss", "s3", "s3aws", "swift")
+# Keys that ask for nothing by themselves. Distribution's own files switch the check of the storage
+# on; here each request finds out whether the storage answers.
+_SILENT = frozenset({"health.storagedriver", "notifications.events"})
 
 
-def doubts(document: Document) -> list[str]:
+def doubts(document: Document) -> list[Problem]:
     """Sections that choose several of what there can be only one of, a line each."""
     ways = tuple(Auth.model_fields)
-    return [*_several(document, "storage", DRIVERS), *_several(document, "auth", ways)]
+    drivers = ("filesystem", *sorted(DRIVERS - {"filesystem"}))
+    return [*_several(document, STORAGE, drivers), *_several(document, "auth", ways)]
 
 
-def refusals(settings: Settings, document: Document) -> list[str]:
+def refusals(settings: Settings, document: Document) -> list[Problem]:
     """The reasons not to start with these settings, a line each."""
     problems = [*_changed(settings, document, REFUSED)]
     problems.extend(_tls(settings, document))
@@ -70,7 +73,7 @@ def refusals(settings: Settings, document: Document) -> list[str]:
     return problems
 
 
-def warnings(settings: Settings, document: Document) -> list[str]:
+def warnings(settings: Settings, document: Document) -> list[Problem]:
     """What the operator should know about these settings, a line each."""
     return [
         *_changed(settings, document, WARNED),
@@ -83,13 +86,25 @@ def warnings(settings: Settings, document: Document) -> list[str]:
     ]
 
 
-def _changed(settings: Settings, document: Document, table: dict[str, str]) -> Iterator[str]:
-    """Yield the lines of `table` whose key is set to something else than its default."""
+def _changed(settings: Settings, document: Document, table: dict[str, str]) -> Iterator[Problem]:
+    """Yield the lines of `table` whose key asks for something."""
     defaults = Settings()
     for key, reason in table.items():
         path = tuple(key.split("."))
-        if _value(settings, path) != _value(defaults, path):
+        if _asks(_value(settings, path), _value(defaults, path), key):
             yield document.located(path, reason)
+
+
+def _asks(value: object, default: object, key: str) -> bool:
+    """Tell whether a value differs from the default; what is disabled asks for nothing."""
+    if key in _SILENT:
+        return False
+    if isinstance(value, Section) and isinstance(default, Section):
+        names = type(value).model_fields
+        return any(_asks(getattr(value, n), getattr(default, n), f"{key}.{n}") for n in names)
+    if isinstance(value, tuple) and value != default:
+        return any(not getattr(item, "disabled", False) for item in value)
+    return value != default
 
 
 def _value(section: Section, path: tuple[str, ...]) -> object:
@@ -99,14 +114,14 @@ def _value(section: Section, path: tuple[str, ...]) -> object:
     return value
 
 
-def _several(document: Document, section: str, choices: tuple[str, ...]) -> Iterator[str]:
+def _several(document: Document, section: str, choices: tuple[str, ...]) -> Iterator[Problem]:
     data = document.data.get(section) if isinstance(document.data, dict) else None
     named = [choice for choice in choices if isinstance(data, dict) and choice in data]
     if len(named) > 1:
         yield document.located((section,), f"names {listed(named)}: exactly one is allowed")
 
 
-def _tls(settings: Settings, document: Document) -> Iterator[str]:
+def _tls(settings: Settings, document: Document) -> Iterator[Problem]:
     tls, path = settings.http.tls, ("http", "tls")
     if tls.certificate is None and tls.key is not None:
         yield document.located((*path, "key"), "needs http.tls.certificate too")
@@ -121,8 +136,8 @@ def _tls(settings: Settings, document: Document) -> Iterator[str]:
         )
 
 
-def _auth(settings: Settings, document: Document) -> Iterator[str]:
-    """Yield what is missing: without it nobody could be told from anybody."""
+def _auth(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield what a way to authenticate lacks: without it no client could log in."""
     token, htpasswd = settings.auth.token, settings.auth.htpasswd
     if htpasswd is not None and htpasswd.path is None:
         yield document.located(("auth", "htpasswd"), "needs path, the file of users")
@@ -140,34 +155,34 @@ def _auth(settings: Settings, document: Document) -> Iterator[str]:
             )
 
 
-def _certificates(settings: Settings, document: Document) -> Iterator[str]:
+def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.access.certificates and not settings.http.tls.clientcas:
         yield document.located(
-            ("access", "certificates"), "needs http.tls.clientcas: who else would vouch for them?"
+            ("access", "certificates"), "needs http.tls.clientcas, which verifies them"
         )
 
 
-def _deprecated(settings: Settings, document: Document) -> Iterator[str]:
+def _deprecated(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.loglevel is not None:
         yield document.located(("loglevel",), "is deprecated: use log.level")
 
 
-def _asks_nobody(settings: Settings, document: Document) -> Iterator[str]:
-    """An `auth` that names nothing is accepted, as distribution does, but hardly what was meant."""
+def _asks_nobody(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield a warning for an `auth` that names nothing, which distribution accepts."""
     ways = (settings.auth.none, settings.auth.token, settings.auth.htpasswd)
     is_there = isinstance(document.data, dict) and "auth" in document.data
     if is_there and not any(way is not None for way in ways):
-        yield document.located(("auth",), "is empty: nobody is asked who they are by it")
+        yield document.located(("auth",), "is empty: clients need no password")
 
 
-def _manages_nothing(settings: Settings, document: Document) -> Iterator[str]:
+def _manages_nothing(settings: Settings, document: Document) -> Iterator[Problem]:
     named = settings.access.administrators
     if settings.auth.token is not None and (named.users or named.groups):
         path = ("access", "administrators")
         yield document.located(path, "has no effect: with auth.token there are no robots")
 
 
-def _caches(settings: Settings, document: Document) -> Iterator[str]:
+def _caches(settings: Settings, document: Document) -> Iterator[Problem]:
     cache = settings.storage.cache
     for name, value in (("blobdescriptor", cache.blobdescriptor), ("layerinfo", cache.layerinfo)):
         if value not in ("", "inmemory"):
@@ -175,16 +190,17 @@ def _caches(settings: Settings, document: Document) -> Iterator[str]:
             yield document.located(path, "has no effect: facts about blobs are cached in memory")
 
 
-def _looks_short(document: Document) -> Iterator[str]:
-    """A drain of 60 is 60 nanoseconds, in Go and so here, and hardly ever what was meant."""
-    http = document.data.get("http") if isinstance(document.data, dict) else None
-    text = http.get("draintimeout") if isinstance(http, dict) else None
-    if isinstance(text, str) and is_bare(text) and int(text) != 0:
-        path = ("http", "draintimeout")
+def _looks_short(document: Document) -> Iterator[Problem]:
+    """Yield a warning for a drain of 60: in Go, and so here, that is 60 nanoseconds."""
+    path = ("http", "draintimeout")
+    text = document.value(path)
+    if isinstance(text, str) and is_bare(text) and text.strip("+-0.") != "":
         yield document.located(path, "has no unit and counts nanoseconds: write 60s for seconds")
+    elif isinstance(text, str) and text.startswith("-"):
+        yield document.located(path, "is negative and counts as 0: requests are cut at once")
 
 
-def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterator[str]:
+def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterator[Problem]:
     tls = settings.http.tls
     if tls.clientcas and tls.clientauth == "request-client-cert":
         path = ("http", "tls", "clientauth")

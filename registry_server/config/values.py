@@ -53,6 +53,10 @@ def _size(value: object) -> int:
     return parse_size(_text(value, "a number of bytes, such as 50MB or 100MiB"))
 
 
+def _at_least_nothing(value: timedelta) -> timedelta:
+    return max(value, timedelta(0))
+
+
 def _not_negative(value: timedelta) -> timedelta:
     if value < timedelta(0):
         raise ValueError("must not be negative")
@@ -160,17 +164,22 @@ def _location(value: str) -> str:
     return value.rstrip("/") + "/"
 
 
-def _headers(value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    for name, fields in value.items():
-        if _TOKEN.fullmatch(name) is None:
-            raise ValueError("holds a name that HTTP does not allow for a header")
-        if not all(_FIELD_VALUE.fullmatch(field) for field in fields):
-            raise ValueError("holds a value that HTTP does not allow in a header")
+def _header_name(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise ValueError("is a name that HTTP does not allow for a header")
+    return name
+
+
+def _header_value(value: str) -> str:
+    # As Go writes it: a text that YAML folded or kept in several lines ends with a line break.
+    value = value.replace("\r", " ").replace("\n", " ").strip(" \t")
+    if _FIELD_VALUE.fullmatch(value) is None:
+        raise ValueError("holds a value that HTTP does not allow in a header")
     return value
 
 
 Duration = Annotated[timedelta, PlainValidator(_duration)]
-Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_not_negative)]
+Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_at_least_nothing)]
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
 Interval = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_positive)]
 Grace = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_second_or_more)]
@@ -182,10 +191,13 @@ DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
 Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
+FilePathOrNone = Annotated[FilePath | None, BeforeValidator(lambda path: path or None)]
 BaseUrl = Annotated[str, AfterValidator(_url)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
 ProxyLocation = Annotated[str, AfterValidator(_location)]
-Headers = Annotated[dict[str, tuple[str, ...]], AfterValidator(_headers)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Headers = dict[HeaderName, tuple[HeaderValue, ...]]
 SecretHeaders = dict[str, tuple[SecretStr, ...]]
 LogLevel = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
 Platforms = Annotated[Literal["all", "none", "list"], BeforeValidator(_lower)]

@@ -247,7 +247,7 @@ def _file(**rule: Any) -> bytes:
         (b"groups: {}", "line 1: rules is required"),
         (b"[]", "rules is required"),
         (b"- x", "line 1: must be a mapping"),
-        (b"rules: [", "line 1: is not YAML: "),
+        (b"rules: [", "line 1, column 9: is not YAML: "),
         (b"rules: [\xff]", "is not UTF-8 text"),
         (b"rules: []\nrules: []", "line 2: rules was set before, on line 1; "),
         (b"rules: []\nrule: []", "line 2: rule is not a known key"),

@@ -46,7 +46,7 @@ def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: Endpoint) -> N
         ("local host:5000", "neither a name nor an IP address"),
         ("localhost:", "needs a port from 0 to 65535"),
         ("localhost:65536", "needs a port from 0 to 65535"),
-        ("localhost:http", "needs a port from 0 to 65535"),
+        ("localhost:no-such-service", "needs a port from 0 to 65535"),
         ("localhost:-1", "needs a port from 0 to 65535"),
     ],
 )
@@ -54,6 +54,11 @@ def test_a_wrong_tcp_address_is_refused_in_plain_words(addr: str, problem: str) 
     """The message says what an address looks like."""
     with pytest.raises(ValueError, match=problem):
         Endpoint.parse("tcp", addr)
+
+
+def test_a_port_may_be_the_name_of_a_service() -> None:
+    """As in Go the machine knows the port of https."""
+    assert Endpoint.parse("tcp", ":https") == Endpoint("", 443)
 
 
 def test_a_unix_address_is_a_path() -> None:

@@ -176,7 +176,7 @@ def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: 
         ("REGISTRY_HTTP_ADDR", "\udcff", "REGISTRY_HTTP_ADDR: is not YAML"),
         ("REGISTRY_HTTP_ADDR_X", "x", ""),
         ("REGISTRY_HTTP", "x", "REGISTRY_HTTP: http must be a mapping"),
-        ("REGISTRY_HTTP", "{adr: x}", "REGISTRY_HTTP: http.adr is not a known key"),
+        ("REGISTRY_HTTP", "{tls: {crt: x}}", "REGISTRY_HTTP: http.tls.crt is not a known key"),
         ("REGISTRY_AUTH", "htpasswd", "REGISTRY_AUTH: auth.htpasswd needs path"),
         ("REGISTRY_AUTH_HTPASSWD", "", "REGISTRY_AUTH_HTPASSWD: auth.htpasswd needs path"),
         ("REGISTRY_AUTH_TOKEN_REALM", "x", "REGISTRY_AUTH_TOKEN_REALM: auth.token needs service"),

@@ -16,50 +16,30 @@ from tests.config.conftest import Read, Refuse
             "storage: {filesytem: {}}",
             "storage.filesytem is not a known key: did you mean storage.filesystem?",
         ),
-        (
-            "http: {TLS: {}}",
-            "http.TLS is not a known key: did you mean http.tls?",
-        ),
-        (
-            "rootdirectory: /x",
-            "rootdirectory is not a known key: did you mean storage.filesystem.rootdirectory?",
-        ),
-        ("zzz: 1", "zzz is not a known key: the nearest is "),
-        (
-            "notifications: {endpoints: [{nam: x}]}",
-            "notifications.endpoints[0].nam is not a known key: "
-            "did you mean notifications.endpoints[0].name?",
-        ),
+        ("http: {TLS: {}}", "http.TLS is not a known key: did you mean http.tls?"),
         ("auth: {none: {x: y}}", "auth.none.x is not a known key: none is known under auth.none"),
-        (r'"a\nb": 1', r"'a\nb' is not a known key"),
-        ("? " + "x" * 500 + "\n: 1", "x... is not a known key"),
-        ("'': 1", "'' is not a known key"),
+        (r'auth: {"a\nb": 1}', r"auth.'a\nb' is not a known key"),
+        ("auth: {? " + "x" * 500 + " : 1}", "x... is not a known key"),
+        ("auth: {'': 1}", "auth.'' is not a known key"),
         ("log: {level: verbose}", "log.level must be error, warn, info or debug"),
         ("log: {formatter: xml}", "log.formatter must be text, json or logstash"),
         ("log: []", "log must be a mapping"),
         ("log: text", "log must be a mapping"),
         ("log: {fields: x}", "log.fields must be a mapping"),
-        ("storage: {delete: {enabled: maybe}}", "storage.delete.enabled must be true or false"),
+        ("log: {accesslog: {disabled: maybe}}", "log.accesslog.disabled must be true or false"),
         ("storage: {filesystem: {maxthreads: many}}", "maxthreads must be a whole number"),
-        ("storage: {filesystem: {maxthreads: -1}}", "maxthreads must be at least 0"),
         ("storage: {filesystem: {rootdirectory: ''}}", "rootdirectory must not be empty"),
         ("storage: {filesystem: {rootdirectory: []}}", "rootdirectory must be a path"),
         (r'storage: {filesystem: {rootdirectory: "a\0"}}', "must be a path, without NUL"),
         ("http: {addr: '5000'}", "http.addr must be host:port or :port"),
         ("http: {net: unix}", "http.addr must be the path of a socket"),
         ("http: {net: udp}", "http.net must be tcp or unix"),
-        ("http: {host: example.com}", "http.host must be a full URL"),
-        ("http: {host: 'https://exa mple.com'}", "http.host must be a full URL"),
-        ("http: {host: 'https://example.com:x'}", "http.host must be a full URL"),
         ("http: {prefix: 'a?b'}", "http.prefix must be a URL path"),
         ("http: {draintimeout: soon}", "http.draintimeout must be a duration, such as 30s"),
-        ("http: {draintimeout: -1s}", "http.draintimeout must not be negative"),
         ("http: {draintimeout: [1s]}", "http.draintimeout must be a duration"),
         ("http: {workers: 0}", "http.workers must be at least 1"),
         ("http: {workers: " + "9" * 5000 + "}", "http.workers must be a "),
         ("http: {headers: {X-A: nosniff}}", "http.headers.X-A must be a list"),
-        ("http: {headers: {'X A': [b]}}", "http.headers holds a name that HTTP does not allow"),
-        (r'http: {headers: {X-A: ["a\r\nb"]}}', "http.headers holds a value that HTTP does not"),
         ("http: {trustedproxies: [proxy]}", "http.trustedproxies[0] must be an IP address"),
         ("http: {tls: {clientcas: [~]}}", "http.tls.clientcas[0] must be a path"),
         ("http: {tls: {minimumtls: ssl3}}", "http.tls.minimumtls must be tls1.0, tls1.1,"),
@@ -71,17 +51,11 @@ from tests.config.conftest import Read, Refuse
             "clientauth: require-any-client-cert}}",
             "http.tls.clientauth cannot be require-any-client-cert",
         ),
-        ("tags: {maxtags: -1}", "tags.maxtags must be at least 0"),
         ("storage: {maintenance: {uploadpurging: {age: 604800}}}", "age needs a unit"),
-        ("storage: {maintenance: {uploadpurging: {interval: 0s}}}", "must be longer than nothing"),
         ("validation: {manifests: {urls: {allow: ['(']}}}", "allow[0] must be a regular"),
         (
             "validation: {manifests: {urls: {deny: ['[[:alpha:]]']}}}",
             "deny[0] uses a class such as",
-        ),
-        (
-            "validation: {manifests: {indexes: {platforms: some}}}",
-            "validation.manifests.indexes.platforms must be all, none or list",
         ),
         ("storage: {filesystem: {}, s3: {}}", "storage names filesystem and s3: exactly one"),
         ("auth: {none: {}, silly: {}}", "auth names none and silly: exactly one"),
@@ -108,9 +82,14 @@ def test_each_mistake_names_its_line_its_key_and_the_problem(
         ("version: 0.2\n", "config.yml, line 1: version must be 0.1"),
         ("- a\n", "config.yml, line 1: must be a mapping of keys"),
         ("text\n", "config.yml, line 1: must be a mapping of keys"),
-        ("version: 0.1\nhttp: [\n", "config.yml, line 3: is not YAML"),
-        ("version: 0.1\n\tx: 1\n", "config.yml, line 2: is not YAML"),
-        ("version: 0.1\n---\nversion: 0.1\n", "config.yml, line 2: is not YAML"),
+        (
+            "version: 0.1\nhttp: [\n",
+            "line 3, column 1: is not YAML: a value is missing",
+        ),
+        (
+            "version: 0.1\n\tx: 1\n",
+            "line 2, column 1: is not YAML: a tab cannot indent",
+        ),
         ("a: &a {b: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
         ("a: &a {<<: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
         ("a: {<<: [b]}\n", "config.yml, line 1: << must name a mapping"),
@@ -118,9 +97,8 @@ def test_each_mistake_names_its_line_its_key_and_the_problem(
         ("[" * 5000, "config.yml, line 1: is nested too deeply"),
         ('a: "\\ud800"\n', "config.yml, line 1: a text holds half of a surrogate pair"),
         ('a: "\\UFFFFFFFF"\n', "config.yml, line 1: is not YAML"),
-        ("a: \x07\n", "config.yml, line 1: is not YAML"),
-        ("version: 0.1\na: !!python/object:os.system {}\n", "line 2: a is not a known key"),
-        ("version: 0.1\na: b\nc\n", "line 4: is not YAML: could not find expected ':'"),
+        ("a: \x07\n", "config.yml, line 1, column 4: is not YAML: holds a character"),
+        ("version: 0.1\na: b\nc\n", "line 4, column 1: is not YAML: a line without 'key: value'"),
         ("a: " + "x" * (1 << 20), "config.yml: is larger than 1 MiB"),
     ],
 )
@@ -162,8 +140,9 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> No
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(refuse: Refuse) -> None:
-    """Nobody has to start the registry once for each mistake."""
-    problems = refuse("version: 0.1\nzz: 1\nhttp:\n  workers: 0\n  adr: x\nlog: {level: x}\n")
+    """One start is enough to learn of every mistake."""
+    text = "version: 0.1\nauht: 1\nhttp:\n  workers: 0\n  net: x\nlog: {level: x}\n"
+    problems = refuse(text)
     assert [problem.split(": ")[0] for problem in problems] == [
         "config.yml, line 2",
         "config.yml, line 4",
@@ -199,17 +178,8 @@ def test_an_option_does_not_hide_a_mistake_in_the_file(refuse: Refuse) -> None:
     assert problem == "config.yml, line 2: storage must be a mapping"
 
 
-def test_a_key_set_twice_is_a_warning_and_the_last_one_counts(read: Read) -> None:
-    """As in distribution the last one counts, but it is not silent; its line is the one named."""
-    loaded = read("version: 0.1\nhttp: {addr: ':1'}\nhttp:\n  workers: 2\n")
-    assert loaded.settings.http.addr == ":5000"
-    assert loaded.settings.http.workers == 2
-    (warning,) = loaded.warnings
-    assert warning.endswith("line 3: http was set before, on line 2; the last one counts")
-
-
 def test_a_drain_in_bare_nanoseconds_is_a_warning(read: Read) -> None:
-    """60 is 60 nanoseconds to Go and so here, which nobody means."""
+    """60 is 60 nanoseconds to Go and so here, which is hardly what was meant."""
     loaded = read("version: 0.1\nhttp:\n  draintimeout: 60\n")
     (warning,) = loaded.warnings
     assert "line 3: http.draintimeout has no unit and counts nanoseconds" in warning

@@ -41,7 +41,7 @@ MISTAKES = [
     "http: {host: 'https://user:%s@/'}",
     "http: {addr: 'user:%s@host'}",
     "http: {draintimeout: %s}",
-    'http: {headers: {X-A: ["%s\\n"]}}',
+    'http: {headers: {X-A: ["%s\\0"]}}',
     "proxy: {remoteurl: 'https://user:%s@upstream.example.com'}",
     "validation: {manifests: {urls: {allow: ['(%s']}}}",
 ]
@@ -59,15 +59,14 @@ def test_a_secret_that_is_read_is_not_shown(tmp_path: Path, place: str) -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_secret_near_a_mistake_is_not_shown(tmp_path: Path, mistake: str) -> None:
-    """An error names the place of a wrong value, and not the value; nor does it carry one along."""
+    """An error or a warning names the place of a wrong value, and never holds the value."""
     path = tmp_path / "config.yml"
     path.write_text(f"version: 0.1\n{mistake.replace('%s', SECRET)}\n")
-    with pytest.raises(ConfigError) as caught:
-        load(path, {})
-    message = str(caught.value) + repr(caught.value)
-    # A key is named, so that it can be found; everything else is a value.
-    assert SECRET not in message.replace(f"redis.password.{SECRET}", "")
-    assert caught.value.__cause__ is None
+    try:
+        message = repr(load(path, {}))
+    except ConfigError as error:
+        message = str(error) + repr(error) + repr(error.__cause__)
+    assert SECRET not in message
 
 
 def test_the_secret_itself_can_be_asked_for(tmp_path: Path) -> None:

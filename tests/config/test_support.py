@@ -3,6 +3,7 @@
 import pytest
 
 from registry_server.config import Settings, keys, support
+from registry_server.config.document import DRIVERS
 from tests.config.conftest import Read, Refuse
 
 SET = {
@@ -70,8 +71,8 @@ def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("auth:", "auth is empty: nobody is asked who they are"),
-        ("auth: {}", "auth is empty: nobody is asked who they are"),
+        ("auth:", "auth is empty: clients need no password"),
+        ("auth: {}", "auth is empty: clients need no password"),
         ("storage: {cache: {blobdescriptor: redis}}", "storage.cache.blobdescriptor has no effect"),
         ("storage: {cache: {layerinfo: redis}}", "storage.cache.layerinfo has no effect"),
         (
@@ -92,7 +93,7 @@ def test_the_tables_name_keys_of_the_schema_and_the_drivers_are_all() -> None:
     for key in (*support.REFUSED, *support.WARNED):
         assert keys.at(tuple(key.split("."))) is not None, key
     others = {"cache", "delete", "maintenance", "redirect", "tag"}
-    assert set(type(Settings().storage).model_fields) == {*support.DRIVERS, *others}
+    assert set(type(Settings().storage).model_fields) == {*DRIVERS, *others}
     refused = {key for key in support.REFUSED if key.startswith("storage.")}
-    assert refused == {f"storage.{name}" for name in support.DRIVERS if name != "filesystem"}
+    assert refused == {f"storage.{name}" for name in DRIVERS if name != "filesystem"}
     assert {key for key in support.REFUSED if key.startswith("auth.")} == {"auth.silly"}

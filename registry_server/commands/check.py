@@ -1,0 +1,101 @@
+"""`registry-server check`: read the configuration as `serve` would, and report what is wrong.
+
+Exit codes: 0 the configuration can be used; 1 it can, has warnings, and `--strict` was given; 2 it
+can't be used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry_server import startup
+from registry_server.commands.arguments import ConfigOption, only_config
+from registry_server.commands.common import FAILED, UNUSABLE, ConfigFile
+from registry_server.config import ConfigError, load
+from registry_server.config.problems import Place, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found: the file that was read, or None, what is wrong, and what is odd."""
+
+    file: Path | None
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    def exit_code(self, *, strict: bool) -> int:
+        """Return the exit code of the command."""
+        if self.errors:
+            return UNUSABLE
+        return FAILED if strict and self.warnings else 0
+
+    def as_json(self) -> str:
+        """Return one JSON document."""
+        report = {
+            "configuration": None if self.file is None else str(self.file),
+            "usable": not self.errors,
+            "errors": [_parts(each) for each in self.errors],
+            "warnings": [_parts(each) for each in self.warnings],
+        }
+        return json.dumps(report, indent=2)
+
+
+def check(
+    argument: ConfigFile = None,
+    config: ConfigOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 when there are warnings.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document with errors and warnings.")
+    ] = False,
+) -> None:
+    """Read the configuration as `serve` would, and report what is wrong with it.
+
+    Each warning and error names the file, the line and the key.
+    """
+    report = examine(only_config(argument, config))
+    if as_json:
+        typer.echo(report.as_json())
+    else:
+        _print(report)
+    raise typer.Exit(report.exit_code(strict=strict))
+
+
+def examine(path: Path | None) -> Report:
+    """Read the configuration and try what `serve` would need, without making anything."""
+    try:
+        loaded = load(path, os.environ)
+    except ConfigError as error:
+        return Report(path, error.details)
+    try:
+        startup.check(loaded.settings)
+    except startup.StartupError as error:
+        return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
+    return Report(loaded.file, (), loaded.notices)
+
+
+def _print(report: Report) -> None:
+    for warning in report.warnings:
+        typer.echo(f"registry-server: warning: {warning}", err=True)
+    for problem in report.errors:
+        typer.echo(f"registry-server: {problem}", err=True)
+    if not report.errors:
+        typer.echo(f"{report.file or 'the environment'}: the configuration can be used")
+
+
+def _parts(problem: Problem) -> dict[str, str | int | None]:
+    place = problem.place
+    return {
+        "source": place.source or None,
+        "line": place.line,
+        "column": place.column,
+        "key": problem.key or None,
+        "message": problem.text,
+    }

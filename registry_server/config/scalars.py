@@ -1,0 +1,86 @@
+"""What YAML takes a scalar for, where the schema wants a boolean or a whole number.
+
+Distribution's YAML knows `y`, `on` and `yes` as booleans and `0x40` and `1e2` as numbers, and takes
+nothing in quotes for either. Where distribution starts with such a value, its reading holds here as
+well. Where it would not start, the value is read as it was meant. Both are warnings.
+"""
+
+import re
+from collections.abc import Iterator
+
+from registry_server.config import keys
+from registry_server.config.document import Document, Value
+from registry_server.config.problems import Path
+
+_CASES = (str.lower, str.capitalize, str.upper)
+_TRUE = frozenset({"y", "Y", *(case(word) for word in ("yes", "true", "on") for case in _CASES)})
+_FALSE = frozenset({"n", "N", *(case(word) for word in ("no", "false", "off") for case in _CASES)})
+_MEANT = {
+    "true": ("true", "yes", "on", "y", "t", "1"),
+    "false": ("false", "no", "off", "n", "f", "0"),
+}
+
+# What distribution makes of a value that is no boolean to YAML, where it starts all the same.
+_ALL_THE_SAME = {
+    ("storage", "delete", "enabled"): "false",
+    ("storage", "maintenance", "uploadpurging", "enabled"): "true",
+}
+
+_INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)", re.ASCII)
+_FLOAT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
+_LONGEST = 40
+
+
+def resolve(document: Document) -> None:
+    """Rewrite booleans and whole numbers in place as the schema reads them."""
+    for path, kind, text in list(_scalars(document.data, keys.root(), ())):
+        if kind is bool:
+            _boolean(document, path, text)
+        elif kind is int and path not in document.quoted and len(text) <= _LONGEST:
+            _replace(document, path, _decimal(text))
+
+
+def _scalars(
+    value: Value, shape: keys.Shape | None, path: Path
+) -> Iterator[tuple[Path, object, str]]:
+    if isinstance(value, str) and isinstance(shape, keys.Leaf):
+        yield path, shape.kind, value
+    elif isinstance(value, dict) and isinstance(shape, keys.Keys):
+        for name, child in value.items():
+            yield from _scalars(child, shape.children.get(name), (*path, name))
+    elif isinstance(value, list) and isinstance(shape, keys.ListOf):
+        for at, item in enumerate(value):
+            yield from _scalars(item, shape.item, (*path, at))
+
+
+def _boolean(document: Document, path: Path, text: str) -> None:
+    plain = path not in document.quoted
+    if plain and text in _TRUE | _FALSE:
+        _replace(document, path, "true" if text in _TRUE else "false")
+        return
+    meant = next((word for word, texts in _MEANT.items() if text.strip().lower() in texts), None)
+    read = _ALL_THE_SAME.get(tuple(map(str, path)), meant)
+    if read is not None:
+        said = f"is no boolean to YAML and counts as {read}: write true or false without quotes"
+        document.warn(path, said)
+        _replace(document, path, read)
+
+
+def _decimal(text: str) -> str:
+    """Return the decimal digits of a YAML number, a fraction left out; or the text as it is."""
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
+        return str(int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0))
+    if _FLOAT.fullmatch(digits):
+        number = float(digits)
+        return str(int(number)) if abs(number) < 2**63 else text
+    return text
+
+
+def _replace(document: Document, path: Path, text: str) -> None:
+    parent = document.value(path[:-1])
+    if isinstance(parent, dict):
+        parent[str(path[-1])] = text
+    elif isinstance(parent, list) and isinstance(path[-1], int):
+        parent[path[-1]] = text

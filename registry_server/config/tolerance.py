@@ -1,0 +1,143 @@
+"""Which mistakes are warnings: what registry:2 or registry:3 starts with, this starts with.
+
+A wrong key or value is left out and named in a warning where one of the two ignores it, or where
+nothing here reads it. It stays an error where leaving it out would open the registry, lose data, or
+serve something else than was meant.
+"""
+
+from functools import cache
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from registry_server.config import keys
+from registry_server.config.document import DRIVERS, STORAGE, Document
+from registry_server.config.guarded import guarded_section, meant
+from registry_server.config.problems import ConfigError, Path, Problem, in_words
+from registry_server.config.schema import Settings
+from registry_server.config.shorthand import pruned
+
+# Sections and keys that nothing reads: no value of them can do harm.
+_UNREAD = (
+    "log.hooks",
+    "storage.cache",
+    "storage.redirect",
+    "storage.tag",
+    "http.debug",
+    "http.http2",
+    "http.h2c",
+    "proxy.username",
+    "proxy.password",
+    "proxy.exec",
+    "proxy.ttl",
+    "proxy.cachewritetimeout",
+    "notifications",
+    "redis",
+    "health",
+    "middleware",
+    "policy",
+    "reporting",
+    "compatibility",
+)
+# Of a header whose name or value HTTP does not allow nothing is sent, in Go either.
+_HEADER = "http.headers.*"
+# Keys whose unusable values one of the two ignores.
+_IGNORED = (
+    "http.host",
+    "log.reportcaller",
+    "tags.maxtags",
+    "storage.maintenance.uploadpurging.interval",
+    "validation.manifests.indexes",
+)
+
+
+def settings_of(document: Document) -> Settings:
+    """Make settings of a document; what is left out is among its warnings, and out of its data.
+
+    Raises ConfigError with all mistakes that are errors, in the order in which they were written.
+    """
+    while True:
+        try:
+            return Settings.model_validate(pruned(document.data) or {})
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+        details.sort(key=lambda each: document.rank(each["loc"]))
+        _leave_out(document, details)
+
+
+def _leave_out(document: Document, details: list[ErrorDetails]) -> None:
+    errors, warnings = [], []
+    for each in details:
+        path = _named(each["loc"])
+        unknown = each["type"] == "extra_forbidden"
+        error = _unknown(document, path) if unknown else _wrong(document, each)
+        if error is not None:
+            errors.append(error)
+        else:
+            said = _overlooked(path) if unknown else f"{in_words(each)}; it is ignored"
+            warnings.append((path, said))
+    if errors:
+        raise ConfigError(errors)
+    for path, said in warnings:
+        document.warn(path, said)
+        document.drop(path)
+
+
+def _named(loc: tuple[str | int, ...]) -> Path:
+    """Return the path of the nearest key with a name; an item of a list is none."""
+    path = loc[:-1] if loc and loc[-1] == "[key]" else loc
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    return path
+
+
+def _unknown(document: Document, path: Path) -> Problem | None:
+    """Return the error that an unknown key is, or None."""
+    if guarded_section(path) is not None:
+        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+    guarded = meant(path, document.value(path), _names())
+    if guarded is not None:
+        return document.located(path, f"is not a known key: did you mean {guarded}?")
+    if _names_the_storage(document, path):
+        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+    return None
+
+
+def _names_the_storage(document: Document, path: Path) -> bool:
+    """Tell whether a driver, or the whole section, may be meant, and none is there.
+
+    The default root would be served in place of the images that were meant.
+    """
+    data = document.data if isinstance(document.data, dict) else {}
+    storage = data.get(STORAGE)
+    if len(path) == 1 and storage is None:
+        return "did you mean storage?" in keys.suggestion(path)
+    known = isinstance(storage, dict) and not DRIVERS.isdisjoint(storage)
+    return path[:1] == (STORAGE,) and len(path) == 2 and not known
+
+
+def _overlooked(path: Path) -> str:
+    return f"is not a known key and is ignored: {keys.suggestion(path)}"
+
+
+def _wrong(document: Document, error: ErrorDetails) -> Problem | None:
+    """Return the error that an unusable value is, or None."""
+    path = error["loc"]
+    names = tuple(part for part in path if isinstance(part, str))
+    if any(_matches(names, pattern) for pattern in (*_UNREAD, *_IGNORED)):
+        return None
+    if _matches(names, _HEADER) and error["type"] != "tuple_type":
+        return None
+    return document.located(path, in_words(error))
+
+
+def _matches(names: tuple[str, ...], pattern: str) -> bool:
+    wanted = tuple(pattern.split("."))
+    if len(names) < len(wanted):
+        return False
+    return all(part in ("*", name) for name, part in zip(names, wanted, strict=False))
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(part for key in keys.leaves() for part in key)

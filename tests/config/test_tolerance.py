@@ -1,0 +1,286 @@
+"""What registry:2 starts with and shrugs at, this registry starts with and names in a warning."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from registry_server.config import ConfigError, load
+from tests.config.conftest import Read, Refuse
+from tests.support.processes import free_port
+from tests.support.tools import require_tool
+
+SECONDS = 30.0
+HTTP = "http: {addr: '127.0.0.1:PORT'}"
+FILE = "storage: {filesystem: {rootdirectory: ROOT}}"
+BOTH = f"{FILE}\n{HTTP}"
+
+
+def storage(more: str) -> str:
+    """Return a section with the test's root and other keys."""
+    return f"storage: {{filesystem: {{rootdirectory: ROOT}}, {more}}}\n{HTTP}"
+
+
+def web(more: str) -> str:
+    """Return a section with the test's address and other keys."""
+    return f"{FILE}\nhttp: {{addr: '127.0.0.1:PORT', {more}}}"
+
+
+NO_BOOLEAN = "is no boolean to YAML and counts as"
+IGNORED = "is not a known key and is ignored: "
+
+# What registry:2 starts with, and the warning that it is here: None for none.
+SHRUGGED = [
+    (f"{BOTH}\ndatabase: {{enabled: true}}", f"line 4: database {IGNORED}"),
+    (f"{BOTH}\nextensions: {{search: {{enable: true}}}}", f"line 4: extensions {IGNORED}"),
+    (f"{BOTH}\ngc: {{disabled: true}}", f"line 4: gc {IGNORED}"),
+    (f"{BOTH}\nredis: {{addr: a, enableTLS: true}}", f"line 4: redis.enableTLS {IGNORED}"),
+    (
+        f"{BOTH}\nhealth:\n  storagedriver: {{enabled: true}}\n  threshold: 3",
+        f"line 6: health.threshold {IGNORED}did you mean",
+    ),
+    (web("threshold: 3"), f"line 3: http.threshold {IGNORED}did you mean"),
+    (
+        "storage: {filesystem: {rootdirectory: ROOT, rootdirectry: x}}\n" + HTTP,
+        f"{IGNORED}did you mean storage.filesystem.rootdirectory?",
+    ),
+    (f"{BOTH}\nredis: {{tls: true}}", "line 4: redis.tls must be a mapping; it is ignored"),
+    (f"{BOTH}\ntags: {{maxtags: x}}", "tags.maxtags must be a whole number; it is ignored"),
+    (storage("cache: {blobdescriptor: [a]}"), "storage.cache.blobdescriptor must be text"),
+    (storage("cache: {blobdescriptor: redis}") + "\nredis: {addr: a}", "redis has no effect"),
+    (storage("cache: "), None),
+    (storage("delete: , maintenance: "), None),
+    (storage("delete: {enabled: 1}"), f"storage.delete.enabled {NO_BOOLEAN} false"),
+    (storage("delete: {enabled: 'true'}"), f"storage.delete.enabled {NO_BOOLEAN} false"),
+    (storage("delete: {enabled: Yes}"), None),
+    (storage("delete: {enabled: y}"), None),
+    (
+        storage(
+            "maintenance: {uploadpurging: {enabled: 'false', age: 1h, interval: 1h, dryrun: false}}"
+        ),
+        f"storage.maintenance.uploadpurging.enabled {NO_BOOLEAN} true",
+    ),
+    (web("host: registry.example.com"), "http.host must be a full URL"),
+    (web("host: 'registry.example.com:5000'"), "http.host must be a full URL"),
+    (web("headers: {'X A': [b]}"), "http.headers.X A is a name that HTTP does not allow"),
+    (web(r'headers: {X-A: ["a\nb\n"]}'), None),
+    (web("tls: {certificate: '', key: ''}"), None),
+    (web("draintimeout: -1s"), "http.draintimeout is negative and counts as 0"),
+    (f"{FILE}\nhttp:\n  addr:\t127.0.0.1:PORT\t# a comment", None),
+    (f"{BOTH}\nlog: {{hooks: [{{type: mail, disabled: true}}]}}", None),
+    (f"{BOTH}\nhealth: {{storagedriver: {{enabled: true, interval: 10s, threshold: 3}}}}", None),
+    (f"{BOTH}\nnotifications: {{endpoints: [{{name: n, url: 'http://a', disabled: true}}]}}", None),
+    (f"{BOTH}\nauth: None", None),
+    (f"{BOTH}\nauth:", "auth is empty"),
+    (f"{BOTH}\n---\nnot: [YAML", "line 4: a second document begins here"),
+    (
+        f"{BOTH}\nhttp: {{host: 'https://a.example'}}",
+        "line 4: http was set before, on line 3; the two are merged",
+    ),
+    (f"{BOTH}\ncatalog: {{maxentries: 0x40}}", None),
+    (f"{BOTH}\na: &x 1\nb: &x 2", f"line 4: a {IGNORED}"),
+]
+# What registry:2 starts with although it does not do what was meant.
+OPENED = [
+    (f"{BOTH}\nauht: {{htpasswd: {{realm: a, path: b}}}}", "did you mean auth?"),
+    (f"{BOTH}\nAuth: {{htpasswd: {{realm: a, path: b}}}}", "did you mean auth?"),
+    (f"{BOTH}\nauth:\nhtpasswd: {{realm: a, path: b}}", "did you mean auth.htpasswd?"),
+    (f"{BOTH}\ntls: {{certificate: c, key: k}}", "did you mean http.tls?"),
+    (web("tsl: {certificate: c, key: k}"), "did you mean http.tls?"),
+    (web("certificate: c, key: k"), "did you mean http.tls.certificate?"),
+    (web("tls: {clientca: [c]}"), "did you mean http.tls.clientcas?"),
+    (f"{BOTH}\nHTTP: {{tls: {{certificate: c, key: k}}}}", "did you mean http.tls?"),
+]
+
+
+def write(folder: Path, text: str, port: int) -> Path:
+    """Write a configuration with this address and a root that does not exist."""
+    path = folder / "config.yml"
+    filled = text.replace("PORT", str(port)).replace("ROOT", str(folder / "root"))
+    path.write_text(f"version: 0.1\n{filled}\n")
+    return path
+
+
+def serves(config: Path, port: int) -> bool:
+    """Tell whether Debian's docker-registry answers `/v2/` with a configuration."""
+    command = [require_tool("docker-registry"), "serve", str(config)]
+    environ = {"PATH": os.environ["PATH"]}
+    with subprocess.Popen(
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while process.poll() is None and time.monotonic() < deadline:
+                if _answers(port):
+                    return True
+                time.sleep(0.02)
+            return False
+        finally:
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    try:
+        asking.request("GET", "/v2/")
+        return asking.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        asking.close()
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(("text", "warning"), SHRUGGED)
+def test_what_registry_2_starts_with_is_a_warning(
+    tmp_path: Path, text: str, warning: str | None
+) -> None:
+    """It serves with the file, and this registry reads the same file and names what is odd."""
+    port = free_port()
+    config = write(tmp_path, text, port)
+    assert serves(config, port)
+    warnings = load(config, {}).warnings
+    if warning is None:
+        assert warnings == ()
+    else:
+        assert any(warning in line and str(config) in line for line in warnings), warnings
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(("text", "problem"), OPENED)
+def test_what_would_open_the_registry_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
+    """Registry:2 serves without what was meant; here one line names the key that was meant."""
+    port = free_port()
+    config = write(tmp_path, text, port)
+    assert serves(config, port)
+    with pytest.raises(ConfigError, match="is not a known key") as caught:
+        load(config, {})
+    assert problem in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("storge: {filesystem: {}}", "storge is not a known key: did you mean storage?"),
+        ("storage: {filesytem: {}}", "storage.filesytem is not a known key: did you mean"),
+        ("storage: {rados: {}}", "storage.rados is not a known key"),
+        ("storage: {rados: {}, delete: {enabled: true}}", "storage.rados is not a known key"),
+        (
+            "storage: {filesystem: {rootdirectory: /x}}\nstorage: {delete: {enabled: true}}",
+            "storage was set before, on line 2, and names no driver here",
+        ),
+    ],
+)
+def test_a_storage_that_cannot_be_meant_is_an_error(
+    refuse: Refuse, text: str, problem: str
+) -> None:
+    """The default root is never served in place of the images that were meant."""
+    (said,) = refuse(f"version: 0.1\n{text}\n")
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("health: {storagedriver: {threshold: many}}", "health.storagedriver.threshold"),
+        ("notifications: {endpoints: {a: b}}", "notifications.endpoints"),
+        ("notifications: {endpoints: [{nam: x}]}", "notifications.endpoints[0].nam"),
+        ("reporting: {bugsnag: [x]}", "reporting.bugsnag"),
+        ("compatibility: [x]", "compatibility"),
+        ("http: {debug: {addr: [x]}}", "http.debug.addr"),
+        ("log: {hooks: [x, {levels: y}]}", "log.hooks"),
+        ("middleware: {storage: {}}", "middleware.storage"),
+        ("storage: {filesystem: {}, redirect: {disable: x}}", "storage.redirect.disable"),
+        ("storage: {filesystem: {}, tag: {concurrencylimit: x}}", "storage.tag.concurrencylimit"),
+        ("proxy: {ttl: [x]}", "proxy.ttl"),
+        (r'"a\nb": 1', r"'a\nb'"),
+        ("? " + "x" * 500 + "\n: 1", "x..."),
+        ("'': 1", "''"),
+        ("a: !!python/object:os.system {}", "a"),
+    ],
+)
+def test_no_value_of_what_is_not_read_stops_the_registry(read: Read, text: str, key: str) -> None:
+    """A wrong value in a section without an effect is named, and it is ignored."""
+    warnings = read(f"version: 0.1\n{text}\n").warnings
+    named = (line for line in warnings if f"line 2: {key}" in line or f"{key} is not" in line)
+    assert "ignored" in next(named)
+
+
+def test_a_proxy_that_is_no_mapping_is_an_error(refuse: Refuse) -> None:
+    """The upstream in it would be overlooked, and an empty registry would accept pushes."""
+    assert "proxy must be a mapping" in refuse("version: 0.1\nproxy: https://a.example\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"),
+    [("true", True), ("True", True), ("yes", True), ("on", True), ("1", False), ('"true"', False)],
+)
+def test_a_variable_is_a_boolean_to_yaml_or_a_warning(
+    read: Read, value: str, enabled: bool
+) -> None:
+    """As in registry:2, only a word of YAML without quotes switches deletion on."""
+    loaded = read("version: 0.1\n", {"REGISTRY_STORAGE_DELETE_ENABLED": value})
+    assert loaded.settings.storage.delete.enabled is enabled
+    expected = () if enabled else ("REGISTRY_STORAGE_DELETE_ENABLED: storage.delete.enabled",)
+    assert tuple(line.split(f" {NO_BOOLEAN}")[0] for line in loaded.warnings) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"),
+    [("1", True), ("'true'", True), ("'0'", False), ("t", True), ("'off'", False)],
+)
+def test_a_boolean_that_registry_2_refuses_is_read_as_it_was_meant(
+    read: Read, value: str, enabled: bool
+) -> None:
+    """The meaning is clear, and it is a warning."""
+    loaded = read(f"version: 0.1\nstorage: {{maintenance: {{readonly: {{enabled: {value}}}}}}}\n")
+    assert loaded.settings.storage.maintenance.readonly.enabled is enabled
+    assert NO_BOOLEAN in loaded.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("0x40", 64), ("0100", 64), ("0b11", 3), ("1_000", 1000), ("1e2", 100), ("7.9", 7), ("+5", 5)],
+)
+def test_a_number_is_what_it_is_to_yaml(read: Read, written: str, number: int) -> None:
+    """All forms of a number in YAML are read, and a fraction is left out."""
+    loaded = read(f"version: 0.1\ncatalog: {{maxentries: {written}}}\n")
+    assert loaded.settings.catalog.maxentries == number
+
+
+def test_two_sections_of_a_name_are_merged_to_the_leaves(read: Read) -> None:
+    """As in registry:2 the first one is not lost, its TLS included."""
+    loaded = read(
+        "version: 0.1\n"
+        "http: {addr: ':1', tls: {certificate: /c, key: /k}, headers: {X-A: [a]}}\n"
+        "http: {addr: ':2', tls: {clientcas: [/a]}, headers: {X-B: [b]}}\n"
+    )
+    http = loaded.settings.http
+    assert (http.addr, set(http.headers)) == (":2", {"X-A", "X-B"})
+    assert (str(http.tls.certificate), len(http.tls.clientcas)) == ("/c", 1)
+
+
+def test_the_last_of_two_storages_counts_whole(read: Read) -> None:
+    """As in registry:2 what the first one said of deletion is gone."""
+    loaded = read("version: 0.1\nstorage: {delete: {enabled: true}}\nstorage: {filesystem: {}}\n")
+    assert loaded.settings.storage.delete.enabled is False
+    assert "line 3: storage was set before, on line 2; the last one counts" in loaded.warnings[0]
+
+
+def test_json_is_read_with_tabs(read: Read) -> None:
+    """JSON is YAML, also when a program indented it with tabs."""
+    text = '{\n\t"version": "0.1",\n\t"http":\t{"addr": ":1"}\n}\n'
+    assert read(text).settings.http.addr == ":1"
+
+
+def test_the_parts_of_a_warning_are_known(read: Read, tmp_path: Path) -> None:
+    """Beside the line there are the file, the line's number, the key and the text."""
+    loaded = read("version: 0.1\ngc: 1\n")
+    (notice,) = loaded.notices
+    assert (notice.place.source, notice.place.line) == (str(tmp_path / "config.yml"), 2)
+    assert (notice.key, str(notice)) == ("gc", loaded.warnings[0])
