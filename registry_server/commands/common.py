@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -24,6 +24,8 @@ from registry_server.config import (
 from storage.drivers.base import Driver
 
 logger = logging.getLogger(__name__)
+
+Parsed = TypeVar("Parsed")
 
 FAILED = 1
 UNUSABLE = 2
@@ -129,3 +131,11 @@ def fail_in_log(reason: str, code: int = UNUSABLE) -> NoReturn:
     """End a server, with one line of its log that says why."""
     logger.critical(reason)
     raise typer.Exit(code)
+
+
+def parse_option(name: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
+    """Read the value of an option; end the program when `parse` raises ValueError."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        fail(f"{name} {text!r} {error}")

@@ -7,8 +7,9 @@ Exit codes: 0 done; 1 a repository is not known, or the storage failed, and the 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
@@ -41,6 +42,9 @@ def delete(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
+    ] = False,
 ) -> None:
     """Remove repositories with all their manifests, tags and uploads. Safe while serving.
 
@@ -51,9 +55,9 @@ def delete(
         fail("name the repositories to remove")
     settings = settings_of_registry(path, root)
     _refuse_if_disabled(settings)
-    known = asyncio.run(_run(settings, names, dry_run=dry_run))
-    if known and not dry_run:
-        typer.echo("the next garbage-collect gives back the space that no other repository needs")
+    report: Report = JsonReport() if as_json else TextReport()
+    known = asyncio.run(_run(settings, names, report, dry_run=dry_run))
+    report.end(known, dry_run=dry_run)
     raise typer.Exit(0 if known == len(names) else FAILED)
 
 
@@ -65,25 +69,29 @@ def _refuse_if_disabled(settings: Settings) -> None:
         fail(f"{OperationDisabled('deleting')}: {_ALLOW['deleting']}")
 
 
-async def _run(settings: Settings, names: Sequence[RepositoryName], *, dry_run: bool) -> int:
+async def _run(
+    settings: Settings, names: Sequence[RepositoryName], report: Report, *, dry_run: bool
+) -> int:
     """Remove what is known; return how many repositories that is."""
     known = 0
     async with opened(settings) as driver:
         for name in names:
             try:
-                typer.echo(await _remove(settings, driver, name, dry_run=dry_run))
-                known += 1
+                found = await _remove(settings, driver, name, dry_run=dry_run)
             except RepositoryUnknown as error:
                 _complain(str(error))
             except OSError as error:
                 _complain(f"{name} is perhaps not wholly removed, so repeat this: {error}")
+            else:
+                report.removed(name, found, dry_run=dry_run)
+                known += 1
     return known
 
 
 async def _remove(
     settings: Settings, driver: Driver, name: RepositoryName, *, dry_run: bool
-) -> str:
-    """Remove a repository; return what there is to say of that."""
+) -> Tally:
+    """Remove a repository; return what it held."""
     from registry_server.app import open_registry
 
     found = await driver.batch(lambda view: tally(TolerantView(view, []), name))
@@ -91,15 +99,54 @@ async def _remove(
         raise RepositoryUnknown(name.text)
     if not dry_run:
         await open_registry(settings, driver).remove(name)
-    return f"{name}: {_in_words(found)} {'would be removed' if dry_run else 'removed'}"
-
-
-def _in_words(found: Tally) -> str:
-    return (
-        f"{found.manifests} manifests, {found.tags} tags, {found.blobs} links of blobs "
-        f"and {found.uploads} uploads"
-    )
+    return found
 
 
 def _complain(line: str) -> None:
     typer.echo(f"registry-server: {line}", err=True)
+
+
+class Report(Protocol):
+    """Says on standard output what was removed."""
+
+    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
+        """Take in a repository that was removed, or would be."""
+
+    def end(self, known: int, *, dry_run: bool) -> None:
+        """Print what is left to print."""
+
+
+class TextReport:
+    """Prints a line for each repository."""
+
+    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
+        """Print the line."""
+        verb = "would be removed" if dry_run else "removed"
+        typer.echo(
+            f"{name}: {found.manifests} manifests, {found.tags} tags, {found.blobs} links of blobs "
+            f"and {found.uploads} uploads {verb}"
+        )
+
+    def end(self, known: int, *, dry_run: bool) -> None:
+        """Print what comes next."""
+        if known and not dry_run:
+            typer.echo(
+                "the next garbage-collect gives back the space that no other repository needs"
+            )
+
+
+class JsonReport:
+    """Prints one document at the end; a repository that failed is not in it."""
+
+    def __init__(self) -> None:
+        self._repositories: list[dict[str, object]] = []
+
+    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
+        """Remember the repository."""
+        counts = {"manifests": found.manifests, "tags": found.tags, "links": found.blobs}
+        self._repositories.append({"name": name.text, **counts, "uploads": found.uploads})
+
+    def end(self, known: int, *, dry_run: bool) -> None:
+        """Print the document."""
+        document = {"dry_run": dry_run, "repositories": self._repositories}
+        typer.echo(json.dumps(document, indent=2))

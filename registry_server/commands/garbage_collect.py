@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from registry_server.commands import progress
 from registry_server.commands.arguments import ConfigOption, only_config
+from registry_server.commands.collection_report import (
+    Grace,
+    JsonReport,
+    NoReport,
+    Report,
+    TextReport,
+)
 from registry_server.commands.common import (
     FAILED,
     INTERRUPTED,
@@ -21,14 +29,18 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    parse_option,
     settings_of_registry,
 )
 from registry_server.config import Settings
+from registry_server.config.durations import parse_duration_with_unit
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
-from storage.maintenance.garbage.plan import Options, Plan
-from storage.maintenance.garbage.report import described, outlook, summary, warnings
+from storage.maintenance.garbage.plan import Options
+from storage.maintenance.garbage.report import warnings
 from storage.maintenance.progress import Stop, Stopped
+
+_GRACE_KEY = "storage.maintenance.garbagecollection.grace"
 
 
 def garbage_collect(
@@ -41,11 +53,23 @@ def garbage_collect(
     delete_untagged: Annotated[
         bool,
         typer.Option(
-            "--delete-untagged", "-m", help="Manifests go too that no tag leads to in any way."
+            "--delete-untagged",
+            "-m",
+            help="Also delete manifests that are not reachable from any tag.",
         ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the last line alone, and no progress.")
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")
+    ] = False,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep what was used within this time, such as 30m; 0 only while nothing pushes.",
+            show_default="the configuration's",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
     ] = False,
 ) -> None:
     """Remove what no manifest needs. Safe while the registry serves.
@@ -54,10 +78,11 @@ def garbage_collect(
     it at any point, and the next one does the rest.
     """
     settings = settings_of_registry(only_config(argument, config), root)
-    grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
-    options = Options(grace, delete_untagged=delete_untagged)
+    kept = _grace(settings, grace)
+    options = Options(kept.period.total_seconds(), delete_untagged=delete_untagged)
+    report: Report = JsonReport(kept) if as_json else NoReport() if quiet else TextReport(kept)
     try:
-        code = asyncio.run(_run(settings, options, dry_run=dry_run, quiet=quiet))
+        code = asyncio.run(_run(settings, options, report, dry_run=dry_run, quiet=quiet))
     except AlreadyRunning as error:
         fail(str(error), FAILED)
     except Stopped:
@@ -67,29 +92,29 @@ def garbage_collect(
     raise typer.Exit(code)
 
 
-async def _run(settings: Settings, options: Options, *, dry_run: bool, quiet: bool) -> int:
+def _grace(settings: Settings, option: str | None) -> Grace:
+    if option is None:
+        return Grace(settings.storage.maintenance.garbagecollection.grace, _GRACE_KEY)
+    period = parse_option("--grace", option, parse_duration_with_unit)
+    if period < timedelta(0):
+        fail(f"--grace {option!r} must not be negative")
+    return Grace(period, "--grace")
+
+
+async def _run(
+    settings: Settings, options: Options, report: Report, *, dry_run: bool, quiet: bool
+) -> int:
     """Collect, or print the plan; return the exit code."""
-    stop = Stop()
+    stop, swept = Stop(), None
     with progress.ended_by_signals(stop), progress.shown(quiet=quiet) as shown:
         async with opened(settings) as driver, planned(driver, options, shown, stop) as plan:
-            if dry_run:
-                return _print_plan(plan, quiet=quiet)
-            swept = await carry_out(driver, plan, shown, stop)
-    typer.echo(summary(swept))
-    _warn(*swept.failed, *warnings(plan))
-    if swept.was_stopped:
-        return INTERRUPTED
-    return FAILED if swept.failed or plan.trouble or plan.unreadable else 0
-
-
-def _print_plan(plan: Plan, *, quiet: bool) -> int:
-    for line in () if quiet else described(plan):
-        typer.echo(line)
-    typer.echo(outlook(plan))
-    _warn(*warnings(plan))
-    return FAILED if plan.trouble or plan.unreadable else 0
-
-
-def _warn(*lines: str) -> None:
-    for line in lines:
+            report.plan(plan)
+            if not dry_run:
+                swept = await carry_out(driver, plan, shown, stop)
+            report.end(plan, swept)
+    failed = swept.failed if swept else []
+    for line in (*failed, *warnings(plan)):
         typer.echo(f"registry-server: {line}", err=True)
+    if swept and swept.was_stopped:
+        return INTERRUPTED
+    return FAILED if failed or plan.trouble or plan.unreadable else 0

@@ -1,4 +1,4 @@
-"""`registry-server purge-uploads`: remove upload sessions that nobody went on with.
+"""`registry-server purge-uploads`: remove abandoned upload sessions.
 
 Exit codes: 0 done; 1 the storage could not be worked with; 2 the call or the configuration can't
 be used.
@@ -7,7 +7,9 @@ be used.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -19,11 +21,13 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    parse_option,
     settings_of_registry,
 )
 from registry_server.config import Settings
 from registry_server.config.durations import parse_duration_with_unit
 from registry_server.upkeep.purging import purge_uploads as purge
+from storage.maintenance.stale_uploads import StaleUpload
 
 
 def purge_uploads(
@@ -32,36 +36,56 @@ def purge_uploads(
     root: RootFolder = None,
     age: Annotated[
         str | None,
-        typer.Option(help="How long without a sign of life, as 168h; else the configuration's."),
+        typer.Option(help="Minimum idle time, such as 168h.", show_default="the configuration's"),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
+    ] = False,
 ) -> None:
-    """Remove uploads that nobody went on with. Safe while the registry serves."""
+    """Remove abandoned uploads. Safe while the registry serves."""
     settings = settings_of_registry(only_config(argument, config), root)
     oldest = settings.storage.maintenance.uploadpurging.age if age is None else _duration(age)
     try:
-        asyncio.run(_purge(settings, oldest, dry_run=dry_run))
+        purged = asyncio.run(_purge(settings, oldest, dry_run=dry_run))
     except OSError as error:
         fail(f"the storage can't be worked with: {error}", FAILED)
 
-
-async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> None:
-    async with opened(settings) as driver:
-        purged = await purge(driver, age.total_seconds(), dry_run=dry_run)
-    verb = "would be removed" if dry_run else "removed"
+    if as_json:
+        typer.echo(json.dumps(_document(purged, dry_run=dry_run), indent=2))
+        return
     for upload in purged:
         typer.echo(f"{upload.name} {upload.id} {upload.size}")
-    total = sum(upload.size for upload in purged)
-    typer.echo(f"{len(purged)} uploads {verb}, {total} bytes")
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{len(purged)} uploads {verb}, {_size(purged)} bytes")
+
+
+async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> list[StaleUpload]:
+    async with opened(settings) as driver:
+        return await purge(driver, age.total_seconds(), dry_run=dry_run)
+
+
+def _document(purged: Sequence[StaleUpload], *, dry_run: bool) -> dict[str, object]:
+    uploads = [
+        {
+            "repository": one.name.text,
+            "id": one.id.text,
+            "bytes": one.size,
+            "idle_since": datetime.fromtimestamp(one.touched, UTC).isoformat(timespec="seconds"),
+        }
+        for one in purged
+    ]
+    return {"dry_run": dry_run, "uploads": uploads, "bytes": _size(purged)}
+
+
+def _size(purged: Sequence[StaleUpload]) -> int:
+    return sum(upload.size for upload in purged)
 
 
 def _duration(text: str) -> timedelta:
-    try:
-        age = parse_duration_with_unit(text)
-    except ValueError as error:
-        fail(f"--age {text!r} {error}")
+    age = parse_option("--age", text, parse_duration_with_unit)
     if age < timedelta(0):
         fail(f"--age {text!r} must not be negative")
     return age

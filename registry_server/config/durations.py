@@ -67,6 +67,17 @@ def format_duration(duration: timedelta) -> str:
     return f"{sign}{written}" if written else "0s"
 
 
+def in_go_words(duration: timedelta) -> str:
+    """Write a duration that is not negative as Go prints it: `1h0m0s`, `1m30s`, `500ms`."""
+    microseconds = duration // timedelta(microseconds=1)
+    if 0 < microseconds < 10**6:
+        return f"{microseconds / 1000:g}ms"
+    minutes, seconds = divmod(Decimal(microseconds) / 10**6, 60)
+    hours, minutes = divmod(minutes, 60)
+    written = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{written}{seconds:f}s"
+
+
 def _parts(text: str) -> Decimal:
     if _WHOLE.fullmatch(text) is None:
         raise ValueError("must be a duration, such as 30s or 1h30m")

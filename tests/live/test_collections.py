@@ -72,12 +72,12 @@ def test_the_command_collects_while_a_server_serves(tmp_path: Path) -> None:
         kept, garbage = push_image(server, "v1"), push(server, GARBAGE)
         young = run(["garbage-collect", "--root", str(server.root)], tmp_path)
         assert young.returncode == 0
-        assert young.stdout.startswith("removed 0 manifests, 0 links, 0 blobs")
+        assert young.stdout.splitlines()[-1].startswith("removed 0 manifests, 0 links, 0 blobs")
         age(server.root)
-        done = run(["garbage-collect", "--root", str(server.root), "-q"], tmp_path)
+        done = run(["garbage-collect", "--root", str(server.root)], tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == (
-            f"removed 0 manifests, 1 links, 1 blobs and 0 leftovers: {len(GARBAGE)} bytes freed\n"
+        assert done.stdout.splitlines()[-1] == (
+            f"removed 0 manifests, 1 links, 1 blobs and 0 leftovers: {len(GARBAGE)} bytes freed"
         )
         assert not garbage.exists()
         assert all(file.exists() for file in kept)
@@ -96,10 +96,11 @@ def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(tmp_path: Path) -> 
         done = run(["garbage-collect", "--root", str(server.root), "-d", "-m"], tmp_path)
         assert done.returncode == 0
         lines = done.stdout.splitlines()
-        assert f"drop link app@{sha256(GARBAGE)}" in lines
-        assert f"drop blob {sha256(GARBAGE)} {len(GARBAGE)}" in lines
-        assert f"keep blob {sha256(b'young')} 5 (used in the last 3600 s)" in lines
-        assert sum(line.startswith("drop manifest app@sha256:") for line in lines) == 1
+        assert f"app: layer link eligible for deletion: {sha256(GARBAGE)}" in lines
+        assert f"blob eligible for deletion: {sha256(GARBAGE)}" in lines
+        assert f"blob eligible for deletion: {sha256(b'young')}" not in lines
+        assert any(line.startswith("1 blobs (5 bytes) kept: ") for line in lines)
+        assert sum(line.startswith("manifest eligible for deletion: ") for line in lines) == 1
         assert lines[-1].startswith("1 of 1 manifests, 3 links and 4 of 5 blobs would go: ")
         assert garbage.exists()
         untagged = run(["garbage-collect", "--root", str(server.root), "--dry-run"], tmp_path)

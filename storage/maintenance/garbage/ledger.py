@@ -77,11 +77,15 @@ class Family(NamedTuple):
     hangs_on: tuple[Pair, ...]
 
 
-class Verdict(NamedTuple):
-    """A manifest, and why it stays; None when it goes."""
+class Marked(NamedTuple):
+    """What a repository holds or needs: `kind` is "repository", "manifest", "doomed" or "blob".
+
+    `digest` is absent for the repository itself; `reason` says why a manifest stays.
+    """
 
     repository: RepositoryName
-    digest: Digest
+    kind: str
+    digest: Digest | None
     reason: str | None
 
 
@@ -248,14 +252,33 @@ class Ledger:
         rows = self._db.execute(query, (str(after or ""), limit))
         return [SurveyedBlob(Digest.parse(row[0]), row[1], row[2], bool(row[3])) for row in rows]
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """Yield every manifest, by repository, and why it stays."""
+    def marked(self) -> Iterator[Marked]:
+        """Yield each repository by name, then its manifests, then the blobs that they need."""
+        query = """
+            SELECT name, 0 AS place, 'repository', '', NULL FROM repository
+            UNION ALL SELECT name, 1, iif(family IS NULL, 'manifest', 'doomed'), digest, reason
+                FROM manifest JOIN repository ON repository.id = repository
+            UNION ALL SELECT name, 2, 'blob', digest, NULL
+                FROM needed JOIN repository ON repository.id = repository
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM manifest
+                    WHERE manifest.repository = needed.repository
+                    AND manifest.digest = needed.digest
+                )
+            ORDER BY name, place, 4
+        """
+        for name, _, kind, digest, reason in self._db.execute(query):
+            parsed = Digest.parse(digest) if digest else None
+            yield Marked(RepositoryName(name), kind, parsed, reason)
+
+    def doomed(self) -> Iterator[tuple[RepositoryName, Digest]]:
+        """Yield the manifests that go, by repository."""
         query = (
-            "SELECT name, digest, reason FROM manifest "
-            "JOIN repository ON repository.id = repository ORDER BY name, digest"
+            "SELECT name, digest FROM manifest JOIN repository ON repository.id = repository "
+            "WHERE family IS NOT NULL ORDER BY name, digest"
         )
-        for name, digest, reason in self._db.execute(query):
-            yield Verdict(RepositoryName(name), Digest.parse(digest), reason)
+        for name, digest in self._db.execute(query):
+            yield RepositoryName(name), Digest.parse(digest)
 
     def young(self) -> Iterator[SurveyedBlob]:
         """Yield the blobs that nothing uses and that are too young to go."""
@@ -276,6 +299,10 @@ class Ledger:
     def sum_of_young(self) -> tuple[int, int]:
         """Return how many blobs nothing uses that are too young, and how many bytes they have."""
         return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE NOT old")
+
+    def count_of_marked(self) -> int:
+        """Return how many digests manifests name or have, whether on the disk or not."""
+        return self._number("SELECT count(DISTINCT digest) FROM needed")
 
     def count_of_doomed(self) -> int:
         """Return how many manifests go."""

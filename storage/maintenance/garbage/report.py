@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.maintenance.garbage.ledger import Ledger
+from storage.maintenance.garbage.ledger import LooseLink, Marked, SurveyedBlob
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
 
@@ -12,41 +12,59 @@ _AT_ONCE = 1000
 
 
 def described(plan: Plan) -> Iterator[str]:
-    """Yield a line for everything that would go, and for what stays with the reason.
+    """Yield what stays with the reason, and what would go, in the lines of registry:2.
 
-    A blob that stays because manifests need it has no line of its own: its manifests do.
+    Programs read these lines, so each ends where registry:2's ends. Only the reason why a
+    manifest stays is added.
     """
     ledger = plan.ledger
-    for one in ledger.verdicts():
-        what = f"manifest {one.repository}@{one.digest}"
-        yield f"drop {what}" if one.reason is None else f"keep {what} ({one.reason})"
-    yield from _links(ledger)
-    verb = "keep" if plan.trouble else "drop"
-    yield from _blobs(ledger, verb)
-    for blob in ledger.young():
-        yield f"keep blob {blob.digest} {blob.size} (used in the last {plan.options.grace:g} s)"
+    for one in ledger.marked():
+        yield _marked(one)
+    yield ""
+    yield (
+        f"{ledger.count_of_marked()} blobs marked, {eligible(plan)[0]} blobs and "
+        f"{ledger.count_of_doomed()} manifests eligible for deletion"
+    )
+    for blob in blobs_that_go(plan):
+        yield f"blob eligible for deletion: {blob.digest}"
+    for link in links_that_go(plan):
+        yield f"{link.repository}: layer link eligible for deletion: {link.digest}"
 
 
-def _links(ledger: Ledger) -> Iterator[str]:
-    some = ledger.loose_links(None, _AT_ONCE)
+def _marked(one: Marked) -> str:
+    if one.kind == "doomed":
+        return f"manifest eligible for deletion: {one.digest}"
+    if one.kind == "repository":
+        return one.repository.text
+    reason = f" ({one.reason})" if one.reason else ""
+    return f"{one.repository}: marking {one.kind} {one.digest}{reason}"
+
+
+def eligible(plan: Plan) -> tuple[int, int]:
+    """Return how many blobs would go, and how many bytes they have."""
+    return (0, 0) if plan.trouble else plan.ledger.sum_of_unneeded()
+
+
+def links_that_go(plan: Plan) -> Iterator[LooseLink]:
+    """Yield the links of blobs that no manifest of their repository needs."""
+    some = plan.ledger.loose_links(None, _AT_ONCE)
     while some:
-        for link in some:
-            yield f"drop link {link.repository}@{link.digest}"
-        some = ledger.loose_links(some[-1], _AT_ONCE)
+        yield from some
+        some = plan.ledger.loose_links(some[-1], _AT_ONCE)
 
 
-def _blobs(ledger: Ledger, verb: str) -> Iterator[str]:
-    some = ledger.unneeded(None, _AT_ONCE)
+def blobs_that_go(plan: Plan) -> Iterator[SurveyedBlob]:
+    """Yield the blobs that would go; none while a part of the tree can't be read."""
+    some = [] if plan.trouble else plan.ledger.unneeded(None, _AT_ONCE)
     while some:
-        for blob in some:
-            yield f"{verb} blob {blob.digest} {blob.size}"
-        some = ledger.unneeded(some[-1].digest, _AT_ONCE)
+        yield from some
+        some = plan.ledger.unneeded(some[-1].digest, _AT_ONCE)
 
 
 def outlook(plan: Plan) -> str:
     """Say in a line what a plan comes to."""
     ledger = plan.ledger
-    blobs, size = (0, 0) if plan.trouble else ledger.sum_of_unneeded()
+    blobs, size = eligible(plan)
     all_blobs, all_size = ledger.sum_of_blobs()
     doomed = ledger.count_of_doomed()
     return (

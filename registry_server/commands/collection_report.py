@@ -1,0 +1,158 @@
+"""What a collection says on standard output: the lines of registry:2, or a JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import typer
+
+from registry_server.config.durations import in_go_words
+from storage.maintenance.garbage.plan import Plan
+from storage.maintenance.garbage.report import (
+    blobs_that_go,
+    described,
+    eligible,
+    links_that_go,
+    outlook,
+    summary,
+)
+from storage.maintenance.garbage.sweep import Swept
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """How long what was used stays, and the key or option that says so."""
+
+    period: timedelta
+    origin: str
+
+
+class Report(Protocol):
+    """Prints a plan, then what became of it."""
+
+    def plan(self, plan: Plan) -> None:
+        """Print what stays and what goes, before anything is removed."""
+
+    def end(self, plan: Plan, swept: Swept | None) -> None:
+        """Print what was removed; None after a dry run."""
+
+
+class NoReport:
+    """Prints nothing."""
+
+    def plan(self, plan: Plan) -> None:
+        """Print nothing."""
+
+    def end(self, plan: Plan, swept: Swept | None) -> None:
+        """Print nothing."""
+
+
+class TextReport:
+    """Prints a line for each manifest and blob, as registry:2 does, and two lines at the end."""
+
+    def __init__(self, grace: Grace) -> None:
+        self._grace = grace
+
+    def plan(self, plan: Plan) -> None:
+        """Print the lines that programs read."""
+        for line in described(plan):
+            typer.echo(line)
+
+    def end(self, plan: Plan, swept: Swept | None) -> None:
+        """Print what the grace period keeps, and what was removed or would be."""
+        count, size = plan.ledger.sum_of_young()
+        if count:
+            period = in_go_words(self._grace.period)
+            typer.echo(
+                f"{count} blobs ({size} bytes) kept: used within the last {period} "
+                f"({self._grace.origin})"
+            )
+        typer.echo(outlook(plan) if swept is None else summary(swept))
+
+
+class JsonReport:
+    """Prints one document, a part at a time: the lists may be long."""
+
+    def __init__(self, grace: Grace) -> None:
+        self._grace = grace
+
+    def plan(self, plan: Plan) -> None:
+        """Print what goes, in numbers and one by one."""
+        blobs, size = eligible(plan)
+        ledger = plan.ledger
+        young, young_size = ledger.sum_of_young()
+        _print_members(
+            "{\n",
+            {
+                "delete_untagged": plan.options.delete_untagged,
+                "marked": ledger.count_of_marked(),
+                "eligible": {
+                    "manifests": ledger.count_of_doomed(),
+                    "links": ledger.count_of_loose(),
+                    "blobs": blobs,
+                    "bytes": size,
+                },
+                "kept_by_grace": {
+                    "blobs": young,
+                    "bytes": young_size,
+                    "seconds": self._grace.period.total_seconds(),
+                    "origin": self._grace.origin,
+                },
+            },
+        )
+        _print_list(
+            "manifests", ({"repository": n.text, "digest": str(d)} for n, d in ledger.doomed())
+        )
+        _print_list("links", _links(plan))
+        _print_list(
+            "blobs", ({"digest": str(b.digest), "bytes": b.size} for b in blobs_that_go(plan))
+        )
+
+    def end(self, plan: Plan, swept: Swept | None) -> None:
+        """Print what was removed, and what could not be read or removed."""
+        _print_members(
+            ",\n",
+            {
+                "dry_run": swept is None,
+                "removed": None if swept is None else _removed(swept),
+                "complete": swept is None or not swept.was_stopped,
+                "failed": [] if swept is None else swept.failed,
+                "trouble": [{"path": path, "reason": reason} for path, reason in plan.trouble],
+                "unreadable": [f"{name}@{digest}" for name, digest in plan.unreadable],
+            },
+        )
+        typer.echo("\n}")
+
+
+def _links(plan: Plan) -> Iterator[Mapping[str, object]]:
+    for link in links_that_go(plan):
+        yield {"repository": link.repository.text, "digest": str(link.digest)}
+
+
+def _removed(swept: Swept) -> Mapping[str, int]:
+    return {
+        "manifests": swept.manifests,
+        "links": swept.links,
+        "blobs": swept.blobs,
+        "leftovers": swept.rubbish,
+        "bytes": swept.size,
+        "spared": swept.spared,
+    }
+
+
+def _print_members(before: str, members: Mapping[str, object]) -> None:
+    text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in members.items())
+    typer.echo(f"{before}{text}", nl=False)
+
+
+def _print_list(name: str, items: Iterable[Mapping[str, object]]) -> None:
+    typer.echo(f",\n{json.dumps(name)}: [", nl=False)
+    before = "\n"
+    for item in items:
+        typer.echo(f"{before}{json.dumps(item)}", nl=False)
+        before = ",\n"
+    typer.echo("]", nl=False)
