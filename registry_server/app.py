@@ -95,7 +95,7 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
         largest_manifest=settings.limits.manifests.size,
     )
     return Serving(
-        _wrapped(Dispatcher(table, rest=OneLine(app)), settings, sinks),
+        _wrapped(Dispatcher(table, OneLine(app), urls.prefix), settings, sinks),
         tuple(_chores(settings, driver)),
     )
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry_server import envelope
+from registry_server import envelope, redirects
 from registry_server.logs import ACCESS_LOGGER
 
 _SAFE = "/:@+~"
@@ -133,7 +133,10 @@ class OneLine:
 
 
 class StripPrefix:
-    """Serves everything below `prefix`, as `http.prefix` asks, and nothing outside it."""
+    """Serves everything below `prefix`, as `http.prefix` asks, and outside it `/` alone.
+
+    A path that is not clean stays as it is, prefix and all, for it to be redirected.
+    """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app = app
@@ -141,12 +144,15 @@ class StripPrefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without the prefix."""
-        if scope["type"] == "http":
-            path: str = scope["path"]
-            inside = path.startswith(f"{self._prefix}/")
-            # Outside the prefix nothing is known.
-            scope = {**scope, "path": path[len(self._prefix) :] if inside else _OUTSIDE}
+        if scope["type"] == "http" and redirects.is_clean(scope["path"]):
+            scope = {**scope, "path": self._stripped(scope["path"])}
         await self._app(scope, receive, send)
+
+    def _stripped(self, path: str) -> str:
+        if path.startswith(f"{self._prefix}/"):
+            return path[len(self._prefix) :]
+        # Load balancers ask for `/`, whatever the prefix is.
+        return path if path == "/" else _OUTSIDE
 
 
 class AccessLog:

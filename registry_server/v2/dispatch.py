@@ -1,15 +1,16 @@
 """From a request's path to its handler, and from a handler's exception to its answer.
 
 A path is read from the right: its last two segments tell the endpoint, and what is left of them
-belongs to the repository, which may so be called `a/manifests/b` or anything else. What is no name
-after all is told so by the gate. Every character stands for itself; paths were decoded before.
+belongs to the repository, which may so be called `a/manifests/b` or anything else. The gate refuses
+what is no name. Every character stands for itself; paths were decoded before. A path that is not
+clean, or has one slash too many at its end, is redirected as in CNCF distribution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server import envelope, errors
+from registry_server import envelope, errors, redirects
 from registry_server.v2.responses import EncodedResponse
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -68,10 +69,14 @@ class _Tail:
 
 
 class Dispatcher:
-    """Answers everything under `/v2`, and leaves the rest to another application."""
+    """Answers everything under `/v2`, and leaves the rest to another application.
 
-    def __init__(self, endpoints: Iterable[Endpoint], rest: ASGIApp) -> None:
-        self._rest = rest
+    `prefix` is what clients see before the paths, for redirects.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint], rest: ASGIApp, prefix: str = "") -> None:
+        self._rest = redirects.CleanPaths(rest)
+        self._prefix = prefix
         self._fixed: dict[str, Endpoint] = {}
         self._tails: dict[str, list[_Tail]] = {}
         for endpoint in endpoints:
@@ -110,13 +115,26 @@ class Dispatcher:
             if handler is not None:
                 scope["path_params"] = parameters
                 return handler
+        target = "" if known else self._redirect(scope["path"])
+        if target:
+            return partial(_moved, target)
         raise HTTPException(405 if known else 404)
+
+    def _redirect(self, path: str) -> str:
+        """Return where a path that no endpoint has is redirected; "" for nowhere."""
+        if not redirects.is_clean(path):
+            # Its prefix was not stripped.
+            return redirects.clean(path)
+        plain = path.removesuffix("/")
+        return f"{self._prefix}{plain}" if plain != path and self._matching(plain) else ""
 
     def _matching(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
         return self._remembered(path) if len(path) <= _SHORT else self._match(path)
 
     def _match(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
         """Return the endpoints that have this path, with what it says in place of parameters."""
+        if not redirects.is_clean(path):
+            return []
         fixed = self._fixed.get(path)
         if fixed is not None:
             return [(fixed, {})]
@@ -135,6 +153,10 @@ class Dispatcher:
             methods = {method for endpoint, _ in matching for method in endpoint.methods}
             answer.headers["Allow"] = ", ".join(sorted(methods - errors.switched_off(error)))
         return answer
+
+
+async def _moved(target: str, request: Request) -> Response:
+    return redirects.moved(request.scope, target)
 
 
 def _split(path: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -96,8 +97,20 @@ async def test_nobody_is_sent_elsewhere(guarded: Guarded) -> None:
     for path in ODD_PATHS:
         for method in ("GET", "POST", "PUT"):
             answer = await client.request(method, f"http://registry{path}", headers=basic("admin"))
-            assert 400 <= answer.status_code < 500
-            assert "location" not in answer.headers
+            assert answer.status_code == 301 or 400 <= answer.status_code < 500
+            location = answer.headers.get("location", "/")
+            assert re.fullmatch(r"/([^/\\].*)?", location)
+
+
+@pytest.mark.parametrize("path", ["//v2/", "/v2/_catalog/", "/v2/team/app/tags/list/", "//"])
+async def test_a_redirect_tells_nothing(guarded: Guarded, path: str) -> None:
+    """It comes before a password is asked for, as in distribution, whatever exists."""
+    client = await guarded({})
+    for shown in ({}, basic("admin"), basic("admin", "wrong")):
+        answer = await client.get(f"http://registry{path}", headers=shown)
+        assert (answer.status_code, answer.content) == (301, b"")
+    plain = await client.get(f"http://registry{path}", follow_redirects=True)
+    assert plain.status_code == (200 if path == "//" else 401)
 
 
 async def test_what_was_pushed_is_no_page(guarded: Guarded) -> None:

@@ -245,17 +245,18 @@ def test_a_chunked_body_that_is_none(
         ("http://elsewhere.example.com:81/v2/", 200),
         ("https://registry/v2/_catalog?n=1", 200),
         ("http://registry/v2/nothing", 404),
-        ("//registry/v2/", 404),
+        ("//registry/v2/", 301),
         ("/v2/?x=http://a/b", 200),
-        ("/v2/%2e%2e/v2/", 404),
-        ("/v2/../v2/", 404),
-        ("/../v2/", 404),
-        ("/v2//", 404),
-        ("//v2/", 404),
+        ("/v2/%2e%2e/v2/", 301),
+        ("/v2/../v2/", 301),
+        ("/../v2/", 301),
+        ("/v2//", 301),
+        ("//v2/", 301),
+        ("http://elsewhere.example.com//v2/", 301),
     ],
 )
 def test_forms_of_a_target(connect: Connect, target: str, status: int) -> None:
-    """The absolute form means its path; dots and double slashes are not interpreted."""
+    """The absolute form means its path; dots and double slashes are redirected."""
     assert connect().ask(f"GET {target} HTTP/1.1").status == status
 
 

@@ -107,7 +107,8 @@ async def test_a_refused_name_leaves_no_trace(
                  f"{BASE}/blobs/-{text}", f"{UPLOADS}-{text}", f"{BASE}/referrers/-{text}",
                  f"/v2/../{text}/manifests/v1"):  # fmt: skip
         answer = await ask(app, Request(method, path, b"digest=" + DIGEST.encode(), (), MANIFEST))
-        assert 400 <= answer.status < 500
+        # Distribution redirects a path that has `//` or `..`.
+        assert answer.status == 301 or 400 <= answer.status < 500
     assert sorted(tmp_path.rglob("*")) == before
 
 

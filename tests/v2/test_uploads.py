@@ -315,7 +315,7 @@ async def test_an_algorithm_nobody_can_verify(client: httpx.AsyncClient, algorit
     assert refused(response) == (400, "DIGEST_INVALID")
 
 
-@pytest.mark.parametrize("name", ["Upper", "a//b", "-a", "a_", "_uploads", "n" * 256])
+@pytest.mark.parametrize("name", ["Upper", "a..b", "-a", "a_", "_uploads", "n" * 256])
 async def test_a_name_that_is_none(client: httpx.AsyncClient, name: str) -> None:
     """400 before anything is made."""
     response = await client.post(f"/v2/{name}/blobs/uploads/")

@@ -1,0 +1,54 @@
+"""Redirects from an odd spelling of a path to the plain one, as CNCF distribution has them.
+
+Clients build URLs out of parts: `//v2/`, or one slash too many at the end. The target is always a
+path of this server: it begins with one slash, and what could end it is quoted.
+"""
+
+from __future__ import annotations
+
+from string import punctuation
+from urllib.parse import quote
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_SAFE = "/:@&=+$,~"
+
+
+def is_clean(path: str) -> bool:
+    """Tell whether `clean` returns a path as it is."""
+    # The first test is cheap, and true of nearly all paths.
+    return ("//" not in path and "/." not in path) or clean(path) == path
+
+
+def clean(path: str) -> str:
+    """Return a path without empty segments, `.` and `..`; a slash at its end stays."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    end = "/" if kept and path.endswith("/") else ""
+    return f"/{'/'.join(kept)}{end}"
+
+
+def moved(scope: Scope, path: str) -> Response:
+    """Answer that a request is to be sent to `path`, with the same query."""
+    query = quote(scope["query_string"], safe=punctuation)
+    target = quote(path, safe=_SAFE) + (f"?{query}" if query else "")
+    return Response(status_code=301, headers={"Location": target})
+
+
+class CleanPaths:
+    """Redirects a request whose path is not clean."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or redirect it."""
+        if scope["type"] != "http" or is_clean(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        await moved(scope, clean(scope["path"]))(scope, receive, send)
