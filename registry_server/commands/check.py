@@ -16,7 +16,7 @@ import typer
 
 from registry_server import startup
 from registry_server.commands.arguments import ConfigOption, only_config
-from registry_server.commands.common import FAILED, UNUSABLE, ConfigFile
+from registry_server.commands.common import FAILED, UNUSABLE, ConfigFile, require_file
 from registry_server.config import ConfigError, load
 from registry_server.config.problems import Place, Problem
 
@@ -60,7 +60,9 @@ def check(
 
     Each warning and error names the file, the line and the key.
     """
-    report = examine(only_config(argument, config))
+    path = only_config(argument, config)
+    require_file(path)
+    report = examine(path)
     if as_json:
         typer.echo(report.as_json())
     else:

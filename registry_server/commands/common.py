@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from registry_server import logs, volume
 from registry_server.config import (
+    CONFIGURATION_PATH,
     ConfigError,
     Loaded,
     LogSettings,
@@ -38,8 +40,23 @@ ConfigFile = Annotated[
 RootFolder = Annotated[Path | None, typer.Option("--root", help="Folder everything is kept in.")]
 
 
+def name_of_program() -> str:
+    """Return the name by which this program was started."""
+    return Path(sys.argv[0]).name
+
+
+def require_file(path: Path | None) -> None:
+    """End the program when it runs as `registry` and has no configuration, as distribution does.
+
+    A trial registry in ./data, without the users of a configuration, is not what was meant.
+    """
+    if name_of_program() == "registry" and path is None and not os.environ.get(CONFIGURATION_PATH):
+        fail(f"no configuration: name the file, or set {CONFIGURATION_PATH}")
+
+
 def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loaded:
     """Read the configuration; end the program when it can't be used, saying why."""
+    require_file(path)
     try:
         return load(path, os.environ, overrides or Overrides())
     except ConfigError as error:
@@ -52,6 +69,7 @@ def load_or_log(path: Path | None, overrides: Overrides) -> Loaded:
 
     Where the configuration asks for JSON, the problems are lines of JSON.
     """
+    require_file(path)
     try:
         return load(path, os.environ, overrides)
     except ConfigError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from registry_server.config import empties, environment, scalars, support, tolerance
-from registry_server.config.document import Document, Value, parse
+from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import ConfigError, Place, Problem
 from registry_server.config.schema import Formatter, Settings
@@ -19,8 +19,11 @@ _LARGEST_FILE = 1 << 20
 # The one root that is made when it is missing.
 TRIAL_ROOT = Path("data")
 
-# Without a file somebody is trying the registry out on this machine: what they push stays in
-# their folder, only they can reach it, and they may delete it again.
+# The folder of registry:3's configuration. The file of that image enables deletion.
+REGISTRY_3 = Path("/etc/distribution")
+
+# A start without a file is a trial on this machine: what is pushed stays in this folder, only this
+# machine reaches it, and it may be deleted again.
 _WITHOUT_FILE: Value = {
     "version": "0.1",
     "storage": {"filesystem": {"rootdirectory": str(TRIAL_ROOT)}, "delete": {"enabled": "true"}},
@@ -68,11 +71,7 @@ def load(
     environment.apply(document, environ)
     if doubts := [*support.doubts(document), *empties.problems(document)]:
         raise ConfigError(doubts)
-    if path is None:
-        _fill(document, _WITHOUT_FILE)
-    elif not isinstance(document.data, dict) or document.data.get("version") is None:
-        said = 'is missing: the first line should be "version: 0.1"'
-        raise ConfigError([Problem(Place(str(path)), "version", said)])
+    _complete(document, path)
     _override(document, overrides)
     scalars.resolve(document)
     settings = _with_log_level(tolerance.settings_of(document))
@@ -80,6 +79,21 @@ def load(
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
     return Loaded(settings, tuple(map(str, notices)), notices, path)
+
+
+def _complete(document: Document, path: Path | None) -> None:
+    """Add the defaults that depend on where the configuration is from."""
+    if path is None:
+        _fill(document, _WITHOUT_FILE)
+        return
+    if not isinstance(document.data, dict) or document.data.get("version") is None:
+        said = 'is missing: the first line should be "version: 0.1"'
+        raise ConfigError([Problem(Place(str(path)), "version", said)])
+    key = (STORAGE, "delete", "enabled")
+    if REGISTRY_3 in path.absolute().parents and document.value(key) is None:
+        _fill(document, {STORAGE: {"delete": {"enabled": "true"}}})
+        said = f"is not set and counts as true in {REGISTRY_3}, as in registry:3's own file there"
+        document.warnings.append(Problem(Place(str(path)), ".".join(key), said))
 
 
 def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:

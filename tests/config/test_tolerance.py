@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -284,3 +285,32 @@ def test_the_parts_of_a_warning_are_known(read: Read, tmp_path: Path) -> None:
     (notice,) = loaded.notices
     assert (notice.place.source, notice.place.line) == (str(tmp_path / "config.yml"), 2)
     assert (notice.key, str(notice)) == ("gc", loaded.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "enabled", "warned"),
+    [
+        ("", {}, True, True),
+        ("storage: {filesystem: {}}", {}, True, True),
+        ("storage: filesystem", {}, True, True),
+        ("storage: {filesystem: {}, delete: {enabled: false}}", {}, False, False),
+        ("storage: {filesystem: {}, delete: {enabled: true}}", {}, True, False),
+        ("storage: {filesystem: {}}", {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}, False, False),
+    ],
+)
+def test_in_the_folder_of_registry_3_deletion_is_on_unless_the_file_says_otherwise(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    environ: dict[str, str],
+    enabled: bool,
+    warned: bool,
+) -> None:
+    """The file of that image enables it; a file that does not say is a warning that names it."""
+    config = write(tmp_path, text, 5000)
+    assert load(config, environ).settings.storage.delete.enabled is (enabled and not warned)
+    monkeypatch.setattr(sys.modules[load.__module__], "REGISTRY_3", tmp_path)
+    loaded = load(config, environ)
+    assert loaded.settings.storage.delete.enabled is enabled
+    key = "storage.delete.enabled is not set and counts as true"
+    assert any(f"{config}: {key}" in line for line in loaded.warnings) is warned

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from storage import paths
-from tests.live.programs import environment, run
+from tests.live.programs import environment, run, serving
 
 pytestmark = pytest.mark.live
 
@@ -75,6 +75,16 @@ def test_a_root_that_is_missing(tmp_path: Path) -> None:
     path = str(tmp_path / "not/mounted")
     assert path in said(["serve", "--root", path], tmp_path)
     assert not (tmp_path / "not").exists()
+
+
+def test_a_missing_root_is_made_below_a_folder_that_exists(tmp_path: Path) -> None:
+    """As by registry:2, with a warning; a start that fails leaves none behind."""
+    text = f"{HEADER}http: {{addr: '127.0.0.1:0'}}\n"
+    text += f"storage: {{filesystem: {{rootdirectory: {tmp_path}/new}}}}\n"
+    (tmp_path / "config.yml").write_text(text)
+    with serving(["config.yml"], tmp_path) as served:
+        assert (tmp_path / "new").is_dir()
+        assert f"the root directory {tmp_path}/new did not exist and was made" in served.said
 
 
 @pytest.mark.parametrize("command", ["serve", "purge-uploads"])
