@@ -8,9 +8,11 @@ that is called "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
 `REGISTRY_CONFIGURATION_PATH` is no key: it names the file, for every command that is given none.
 """
 
+import difflib
 import pathlib as files
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from registry_server.config import keys
 from registry_server.config.document import Document, parse
@@ -20,6 +22,8 @@ from registry_server.config.shorthand import expand
 
 PREFIX = "REGISTRY_"
 FILE = "REGISTRY_CONFIGURATION_PATH"
+_LONGEST = 100
+_LIKENESS = 0.85
 _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
 _INJECTED = re.compile(
     r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
@@ -73,8 +77,25 @@ def _unknown(document: Document, name: str) -> None:
     section = guarded_section(path)
     if section is not None and not _INJECTED.fullmatch(name):
         raise ConfigError([Problem(Place(), shown(name), f"names no known key of {section}")])
-    said = "is ignored: it names no known key"
+    near = None if _INJECTED.fullmatch(name) else _nearest(name)
+    hint = f": did you mean {near}?" if near else ""
+    said = f"is ignored: it names no known key{hint}"
     document.warnings.append(Problem(Place(), shown(name), said))
+
+
+def _nearest(name: str) -> str | None:
+    """Return the variable that a name is a misspelling of, if it is close to one."""
+    rest = name.removeprefix(PREFIX).upper()[:_LONGEST]
+    near = difflib.get_close_matches(rest, _names(), n=1, cutoff=_LIKENESS)
+    return PREFIX + near[0] if near else None
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(
+        "_".join("0" if part == keys.ITEM else part for part in key).upper()
+        for key in keys.leaves()
+    )
 
 
 def resolve(name: str) -> Path | None:
@@ -86,13 +107,19 @@ def resolve(name: str) -> Path | None:
         if isinstance(shape, keys.MapOf):
             return _in_map(path, shape, remaining)
         part = remaining.pop(0)
-        if isinstance(shape, keys.Keys) and part.lower() in shape.children:
+        any_case = path[:1] in (["auth"], ["storage"])  # as in distribution
+        if isinstance(shape, keys.Keys) and _key(part, any_case=any_case) in shape.children:
             path.append(part.lower())
         elif isinstance(shape, keys.ListOf) and _INDEX.fullmatch(part):
             path.append(int(part))
         else:
             return None
     return tuple(path)
+
+
+def _key(part: str, *, any_case: bool) -> str:
+    """Return the key that a part of a name stands for; "" where it would have to be capitals."""
+    return part.lower() if any_case or part == part.upper() else ""
 
 
 def _in_map(path: list[str | int], shape: keys.MapOf, remaining: list[str]) -> Path | None:

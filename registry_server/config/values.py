@@ -25,7 +25,26 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
-_POSIX_CLASS = re.compile(r"\[:\^?[a-z]+:\]")
+# A class of POSIX, which Go knows within brackets and Python does not, and what it stands for.
+_POSIX_CLASS = re.compile(r"\[:(\^?[a-z]+):\]")
+_CLASSES = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "ascii": r"\x00-\x7f",
+    "blank": r"\t ",
+    "cntrl": r"\x00-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": "!-/:-@\\[-`{-~",
+    "space": r"\t\n\v\f\r ",
+    "upper": "A-Z",
+    "word": r"\w",
+    "xdigit": "0-9A-Fa-f",
+}
+# A set in brackets, which may hold classes of POSIX.
+_SET = re.compile(r"\[\^?\]?(?:[^\]\\\[]|\\.|\[:\^?[a-z]+:\]|\[)*\]")
 
 
 def _text(value: object, wanted: str) -> str:
@@ -109,17 +128,23 @@ def _network(value: object) -> Network:
 def _expression(value: object) -> re.Pattern[str]:
     if isinstance(value, re.Pattern):
         return value
-    text = _text(value, "a regular expression")
+    text = _SET.sub(_without_classes, _text(value, "a regular expression"))
     if _POSIX_CLASS.search(text):
-        # Python would take [[:alpha:]] for a set of five characters, and a rule that means
-        # something else than the operator wrote is worse than none.
-        raise ValueError("uses a class such as [[:alpha:]], which is not supported: write [A-Za-z]")
+        # Python would take [[:^alpha:]] for a set of characters, and a rule that means something
+        # else than the operator wrote is worse than none.
+        raise ValueError("uses a class such as [[:^alpha:]], which is not supported")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return re.compile(text, re.ASCII)
     except (re.error, Warning, RecursionError, OverflowError):
         raise ValueError("must be a regular expression in the syntax of Python's re") from None
+
+
+def _without_classes(match: re.Match[str]) -> str:
+    """Write out the classes of POSIX in a set, so far as they are known and not negated."""
+    inside = match[0][1:]
+    return "[" + _POSIX_CLASS.sub(lambda each: _CLASSES.get(each[1], each[0]), inside)
 
 
 def _path(value: Path) -> Path:

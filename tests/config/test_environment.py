@@ -140,6 +140,22 @@ def test_an_unknown_variable_is_a_warning(name: str) -> None:
     assert loaded.warnings == (f"{name} is ignored: it names no known key",)
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTRY", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+        ("REGISTRY_STORAGE_DELETE_ENABLE", "REGISTRY_STORAGE_DELETE_ENABLED"),
+        ("REGISTRY_http_addr", "REGISTRY_HTTP_ADDR"),
+    ],
+)
+def test_a_misspelt_variable_is_told_what_it_may_have_been(name: str, near: str) -> None:
+    """The nearest name is shown, and the variable is ignored, as by registry:2."""
+    loaded = load(None, {name: "x"})
+    assert loaded.settings == load(None, {}).settings
+    (warning,) = loaded.warnings
+    assert warning == f"{name} is ignored: it names no known key: did you mean {near}?"
+
+
 def test_variables_of_other_programs_are_not_looked_at() -> None:
     """Only REGISTRY_ is ours."""
     assert load(None, {"PATH": "/bin", "registry_http_addr": "x", "REGISTRYHTTP": "x"}) == load(

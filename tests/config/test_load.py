@@ -364,7 +364,11 @@ def test_validation_is_on_unless_it_is_disabled(read: Read, section: str, active
         (r"{deny: ['^http:']}", "http://example.com/x", False),
         (r"{deny: ['^http:']}", "https://example.com/x", True),
         (r"{allow: [example], deny: ['^http:']}", "http://example.com/x", False),
-        (r"{allow: [one, two]}", "https://two/", True),
+        ("{allow: [one, two]}", "https://two/", True),
+        ("{allow: ['^https://[[:alnum:].-]+/']}", "https://a.b-1/", True),
+        ("{allow: ['^https://[[:alnum:].-]+/']}", "https://a_b/", False),
+        ("{deny: ['^[^[:upper:]]+$']}", "https://a/", False),
+        ("{deny: ['^[^[:upper:]]+$']}", "https://A/", True),
     ],
 )
 def test_urls_are_permitted_by_allow_and_deny(

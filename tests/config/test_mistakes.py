@@ -54,7 +54,7 @@ from tests.config.conftest import Read, Refuse
         ("storage: {maintenance: {uploadpurging: {age: 604800}}}", "age needs a unit"),
         ("validation: {manifests: {urls: {allow: ['(']}}}", "allow[0] must be a regular"),
         (
-            "validation: {manifests: {urls: {deny: ['[[:alpha:]]']}}}",
+            "validation: {manifests: {urls: {deny: ['[[:^alpha:]]']}}}",
             "deny[0] uses a class such as",
         ),
         ("storage: {filesystem: {}, s3: {}}", "storage names filesystem and s3: exactly one"),
