@@ -62,7 +62,7 @@ class Certificates:
         return self.first()
 
     def first(self) -> ssl.SSLContext:
-        """Build a context from the files as they are; raise OSError (blocks)."""
+        """Build a context from the files as they are; raise `TlsError` (blocks)."""
         self._used = self._seen = self._look()
         return self._context()
 
@@ -76,12 +76,14 @@ class Certificates:
             return None
         try:
             made = self._context()
-        except OSError as error:
-            self._complain(tls.why_not(error))
+        except tls.TlsError as error:
+            self._complain(str(error))
             return None
         is_believed_the_same = self._seen.authorities == self._used.authorities
         self._used, self._complaint = self._seen, ""
         logger.info("%s was read anew", self._settings.certificate)
+        for warning in tls.warnings(self._settings):
+            logger.warning(warning)
         return Renewal(made, is_believed_the_same)
 
     def _context(self) -> ssl.SSLContext:
@@ -100,7 +102,7 @@ class Certificates:
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:
             self._complaint = reason
-            logger.error("the TLS certificate can't be used, the old one stays: %s", reason)
+            logger.error("TLS files can't be used, the old ones stay in use: %s", reason)
 
 
 def _state(path: Path) -> State | None:

@@ -68,7 +68,7 @@ class Rereading:
         """Have these settings be those in force; log by them, and log what changed."""
         self._settings = self.announcer.settings = settled.settings
         logs.configure(settled.settings.log)
-        for warning in settled.warnings:
+        for warning in (*settled.warnings, *startup.warnings(settled.settings)):
             logger.warning(warning)
         keys = ", ".join(settled.changed)
         logger.info("the configuration was read anew; %s changed", keys or "nothing")
@@ -85,6 +85,8 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
     with volume.removed_on_failure(root):
         startup.prepare_root(settings)
         startup.check_tls(settings)
+        for warning in startup.warnings(settings):
+            logger.warning(warning)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, _rest)
         listeners = listening.listen(settings.http.endpoint)

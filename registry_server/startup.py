@@ -130,5 +130,10 @@ def check_tls(settings: Settings) -> bool:
     """Tell whether TLS is to be spoken; raise `StartupError` if it is and can't be."""
     try:
         return tls.context(settings.http.tls) is not None
-    except OSError as error:
-        raise StartupError(f"the TLS certificate can't be used: {tls.why_not(error)}") from None
+    except tls.TlsError as error:
+        raise StartupError(str(error)) from None
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """Return what an operator should see about a machine on which `check` found no fault."""
+    return tls.warnings(settings.http.tls)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 
+from registry_server import tls_files
 from registry_server.config.schema import Tls
-from storage.errors import reason_of
 
 _VERSIONS = {
     "tls1.0": ssl.TLSVersion.TLSv1,
@@ -18,30 +19,51 @@ _VERSIONS = {
 # configuration refuses require-any-client-cert.
 _OPTIONAL = frozenset({"request-client-cert", "verify-client-cert-if-given"})
 
-# What is spoken, in the words of ALPN (RFC 7301); who offers h2 alone is told nothing.
+# OpenSSL's own choice, for certificates that distribution serves with and OpenSSL would refuse.
+_FOR_WEAK = "DEFAULT:@SECLEVEL=0"
+
+# What is spoken, in the words of ALPN (RFC 7301); a client that offers h2 alone is told nothing.
 _SPOKEN = ("http/1.1",)
+
+
+class TlsError(Exception):
+    """TLS can't be served; the message names the key of the configuration, the file, the remedy."""
 
 
 def context(tls: Tls) -> ssl.SSLContext | None:
     """Build the context to serve with; None when TLS is not configured.
 
-    Raises OSError (ssl.SSLError among them) for files that can't be read or don't fit.
+    Raises `TlsError` for files that can't be read or don't fit.
     """
     if tls.certificate is None or tls.key is None:
         return None
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = _VERSIONS[tls.minimumtls]
     made.set_alpn_protocols(_SPOKEN)
-    # Without a password OpenSSL would ask the terminal for that of an encrypted key, and wait.
-    made.load_cert_chain(tls.certificate, tls.key, password="")
+    try:
+        if tls_files.is_weak(tls.certificate, tls.key):
+            made.set_ciphers(_FOR_WEAK)
+        # Without a password OpenSSL would ask the terminal for that of an encrypted key, and wait.
+        made.load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError as error:
+        raise TlsError(tls_files.why_no_pair(tls.certificate, tls.key, error)) from None
     if tls.clientcas:
-        for authority in tls.clientcas:
-            made.load_verify_locations(authority)
-        optional = tls.clientauth in _OPTIONAL
-        made.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+        _trust(made, tls)
     return made
 
 
-def why_not(error: OSError) -> str:
-    """Say why `context` could not be built."""
-    return getattr(error, "reason", None) or reason_of(error)
+def _trust(context: ssl.SSLContext, tls: Tls) -> None:
+    for index, authority in enumerate(tls.clientcas):
+        try:
+            context.load_verify_locations(authority)
+        except OSError as error:
+            raise TlsError(tls_files.why_no_authority(index, authority, error)) from None
+    optional = tls.clientauth in _OPTIONAL
+    context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+
+
+def warnings(tls: Tls) -> tuple[str, ...]:
+    """Return a line for each thing about the files that clients may refuse (blocks)."""
+    with suppress(OSError):  # a file may go while it is looked at
+        return tuple(tls_files.warnings(tls))
+    return ()

@@ -80,7 +80,8 @@ def examine(path: Path | None) -> Report:
         startup.check(loaded.settings)
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
-    return Report(loaded.file, (), loaded.notices)
+    found = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))
+    return Report(loaded.file, (), (*loaded.notices, *found))
 
 
 def _print(report: Report) -> None:

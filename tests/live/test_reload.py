@@ -224,7 +224,7 @@ def test_a_hangup_during_the_drain_is_ignored(served: Served, name: str) -> None
     with start_patch(server, path, CONTENT, 1_000_000) as upload:
         until(lambda: arrived(server, path), "the upload began")
         os.kill(server.pids()[0], signal.SIGTERM)
-        until(lambda: "Shutting down" in server.log, "it drains")
+        until(lambda: "stopping after SIGTERM" in server.log, "it drains")
         server.hang_up()
         server.hang_up()
         upload.send(CONTENT[1_000_000:])
@@ -283,7 +283,7 @@ def test_a_certificate_is_renewed(tmp_path: Path, workers: int) -> None:
                 assert kept.ask("GET /v2/ HTTP/1.1").status == 200
         cert.write_text("no certificate")
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: "the old one stays: the TLS certificate" in server.said, "it was refused")
+        until(lambda: "the old one stays: http.tls." in server.said, "it was refused")
         assert shown(port) == second
 
 

@@ -190,7 +190,7 @@ def test_a_certificate_without_its_key_waits_for_it(site: Site) -> None:
     before = site.shown()
     new = generation(site.folder, site.authority, site.authority)
     (site.live / "tls.crt").write_bytes((new / "tls.crt").read_bytes())
-    complaint = "the TLS certificate can't be used, the old one stays: KEY_VALUES_MISMATCH"
+    complaint = "TLS files can't be used, the old ones stay in use: http.tls.key: "
     until(lambda: site.running.said.count(complaint) >= site.workers, "it was complained of")
     assert site.shown() == before
     (site.live / "tls.key").write_bytes((new / "tls.key").read_bytes())

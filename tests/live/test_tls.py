@@ -74,6 +74,6 @@ def test_a_key_with_a_passphrase_is_refused_at_once(tmp_path: Path) -> None:
         timeout=50,
         check=False,
     )
-    assert "the TLS certificate can't be used" in done.stdout
+    assert f"http.tls.key: {tmp_path}/key.pem has a passphrase" in done.stdout
     assert "pass phrase" not in done.stdout
     assert done.returncode == 2
