@@ -201,7 +201,7 @@ def test_ranges_and_conditions_mean_the_same(sites: Sites) -> None:
     [
         (blob_path(b"never pushed"), 404),
         (f"/v2/elsewhere/blobs/{sha256(SMALL)}", 404),
-        (f"/v2/{NAME}/blobs/sha256:..%2f..", 404),
+        (f"/v2/{NAME}/blobs/sha256:..%2fx", 404),
         (f"/v2/{NAME}/blobs/sha256:0", 400),
         (f"/v2/{NAME}/blobs/{sha256(SMALL)}%0d%0aX-Accel-Redirect:%20x", 400),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -88,7 +89,7 @@ def test_a_layer_is_pushed_and_pulled_by_tokens(site: Site) -> None:
             assert begun.headers["location"].startswith(site.base)
             sent = client.patch(begun.headers["location"], content=_pieces(content))
             assert sent.status_code == 202
-            url = httpx.URL(sent.headers["location"], params={"digest": sha256(content)})
+            url = httpx.URL(sent.headers["location"]).copy_add_param("digest", sha256(content))
             assert client.put(url).status_code == 201
         manifest = image_manifest(CONFIG, [LAYER])
         target = f"{site.prefix}/v2/{NAME}/manifests/v1"
@@ -102,12 +103,73 @@ def test_a_layer_is_pushed_and_pulled_by_tokens(site: Site) -> None:
         assert nobody.get(blob, headers={"Authorization": f"Bearer {token}"}).content == LAYER
 
 
-def test_who_is_not_trusted_decides_nothing(tmp_path: Path) -> None:
+def test_a_proxy_that_is_not_trusted_decides_nothing(tmp_path: Path) -> None:
     """What a client says of proxies is not believed: the realm is what it connected to."""
     with RegistryServer(tmp_path / "server", config=guarded_config(tmp_path)) as server:
         forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "elsewhere.example"}
         answer = server.wire.request("GET", "/v2/", headers=forged)
         assert f'realm="{server.url}/auth/token"' in (answer.header("WWW-Authenticate") or "")
+
+
+NO_HEADERS = {
+    "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;": "",
+    "proxy_set_header X-Forwarded-Proto $scheme;": "",
+}
+HTTP_1_0 = {"proxy_http_version 1.1;": "", 'proxy_set_header Connection "";': ""}
+TRUSTED = {"trustedproxies": ["127.0.0.1"]}
+AT_NGINX, RELATIVE = "{scheme}://{address}", ""
+
+
+@pytest.mark.parametrize(
+    ("is_encrypted", "changes", "http", "base"),
+    [
+        (True, {}, TRUSTED, AT_NGINX),
+        (True, {}, {}, RELATIVE),
+        (True, {}, {"relativeurls": True}, RELATIVE),
+        (True, {}, {"relativeurls": False}, AT_NGINX),
+        (True, {**NO_HEADERS, **HTTP_1_0}, {}, RELATIVE),
+        (True, {**NO_HEADERS, **HTTP_1_0}, TRUSTED, RELATIVE),
+        (True, HTTP_1_0, TRUSTED, AT_NGINX),
+        (False, NO_HEADERS, {}, AT_NGINX),
+        (False, {}, {}, RELATIVE),
+    ],
+)
+def test_where_a_client_is_sent(
+    tmp_path: Path,
+    is_encrypted: bool,
+    changes: dict[str, str],
+    http: dict[str, object],
+    base: str,
+) -> None:
+    """With headers of nginx and without, trusted and not: a push that follows Location succeeds."""
+    made = certificate(tmp_path)
+    config = json.dumps({"version": "0.1", "http": http})
+    with (
+        RegistryServer(tmp_path / "server", config=config, workers=1) as server,
+        Nginx(
+            tmp_path / "nginx",
+            server,
+            certificate=made if is_encrypted else None,
+            changes=changes,
+        ) as nginx,
+        Site(nginx, made, "").client() as client,
+    ):
+        scheme = "https" if is_encrypted else "http"
+        wanted = base.format(scheme=scheme, address=nginx.address)
+        uploads = f"{scheme}://{nginx.address}/v2/{NAME}/blobs/uploads/"
+        begun = client.post(uploads)
+        assert begun.headers["location"].startswith(f"{wanted}/v2/{NAME}/blobs/uploads/")
+        sent = client.patch(resolved(begun), content=_pieces(CONFIG))
+        assert sent.headers["location"].startswith(f"{wanted}/v2/{NAME}/blobs/uploads/")
+        done = client.put(resolved(sent).copy_add_param("digest", sha256(CONFIG)))
+        assert done.status_code == 201
+        assert done.headers["location"] == f"{wanted}/v2/{NAME}/blobs/{sha256(CONFIG)}"
+        assert client.get(resolved(done)).content == CONFIG
+
+
+def resolved(answer: httpx.Response) -> httpx.URL:
+    """Return the URL that a Location means."""
+    return answer.url.join(answer.headers["location"])
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:

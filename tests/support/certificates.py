@@ -46,10 +46,13 @@ class Authority:
         return authority
 
     def issue(self, name: str, address: str = "127.0.0.1") -> Path:
-        """Make a certificate for a user, or for the server on an address, with its key behind."""
+        """Make a certificate for a user, or for the server at an address, with its key behind.
+
+        The address may be a name of a host.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
-        served = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        served = x509.SubjectAlternativeName([_served_at(address)])
         made = _builder(name, issuer, key).add_extension(served, False)
         pem = made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
@@ -60,6 +63,13 @@ class Authority:
         path = self.folder / f"{name}-of-{issuer}.pem"
         path.write_bytes(pem + private)
         return path
+
+
+def _served_at(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

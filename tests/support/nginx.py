@@ -7,22 +7,28 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
+import yaml
 
+from tests.support.machine import Machine
 from tests.support.processes import Daemon, free_port
 from tests.support.servers import PROJECT, LiveServer
 from tests.support.tools import require_tool, run
 from tests.support.wire import Wire
 
 MANUAL = PROJECT / "docs/nginx.md"
+# Files that the manual's block names.
+CERTIFICATE, KEY = "/etc/ssl/registry.pem", "/etc/ssl/registry.key"
 _BLOCK = re.compile(r"^```nginx\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SAYS_IT_SERVES = b"start worker process "
 
 # Everything that Debian's nginx would put below /var and /run stays in the folder. Workers run as
-# whoever runs the tests: nobody else gets into a test's temporary folder. Other sites beside the
-# registry may want their answers compressed, whatever they are.
+# the user of the tests: no other one gets into a test's temporary folder. Other sites beside the
+# registry may want their answers compressed, whatever they are. The second log says which port was
+# shown credentials of which kind, and no password.
 _MAIN = """
 {user}
 daemon off;
@@ -33,6 +39,13 @@ events {{}}
 http {{
     log_format bytes '$request_method $uri $status $body_bytes_sent';
     access_log access.log bytes;
+    map $http_authorization $shown {{
+        "" nothing;
+        ~*^basic basic;
+        default other;
+    }}
+    log_format shown '$server_port $shown $request_method $uri';
+    access_log shown.log shown;
     gzip on;
     gzip_types *;
     gzip_proxied any;
@@ -55,11 +68,30 @@ def server_block(names: Mapping[str, str]) -> str:
     return str(block)
 
 
+def registry_side() -> dict[str, Any]:
+    """Return `http` of the registry's configuration, as the manual has it."""
+    (text,) = _YAML.findall(MANUAL.read_text())
+    http: dict[str, Any] = yaml.safe_load(text)["http"]
+    return http
+
+
+def nginx_daemon(folder: Path, block: str, machine: Machine | None = None) -> Daemon:
+    """Return an nginx, not started yet, that serves a block; on a `machine` if there is one."""
+    program = require_tool("nginx")
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(_MAIN.format(user=user, block=block))
+    command = [program, "-p", f"{folder}", "-e", "stderr", "-c", f"{config}"]
+    command = command if machine is None else machine.inside(*command)
+    run([*command, "-t"])
+    return Daemon(command, folder / "nginx.log", _SAYS_IT_SERVES)
+
+
 class Nginx:
     """One nginx before one registry; stopped when the context ends, with its workers.
 
     With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 to who wants it. The
-    registry is below `prefix`.
+    registry is below `prefix`. `changes` are made to the block as well.
     """
 
     def __init__(
@@ -69,32 +101,40 @@ class Nginx:
         *,
         certificate: Path | None = None,
         prefix: str = "/",
+        changes: Mapping[str, str] | None = None,
     ) -> None:
-        program = require_tool("nginx")
         folder.mkdir(parents=True)
         self.folder = folder
         self.port = free_port()
         block = server_block(
             {
-                "listen 80;": self._listen(certificate),
+                **self._listen(certificate),
                 "location / {": f"location {prefix} {{",
                 "server 127.0.0.1:5000;": f"server {server.address};",
                 "alias /var/lib/registry/": f"alias {server.root}/",
+                **(changes or {}),
             }
         )
-        user = "user root;" if os.geteuid() == 0 else ""
-        config = folder / "nginx.conf"
-        config.write_text(_MAIN.format(user=user, block=block))
-        command = [program, "-p", f"{folder}", "-e", "stderr", "-c", f"{config}"]
-        run([*command, "-t"])
-        self._daemon = Daemon(command, folder / "nginx.log", _SAYS_IT_SERVES)
+        self._daemon = nginx_daemon(folder, block)
 
-    def _listen(self, certificate: Path | None) -> str:
+    def _listen(self, certificate: Path | None) -> dict[str, str]:
+        """Return what stands in place of the manual's ports and files."""
+        redirecting = {"listen 80;": f"listen 127.0.0.1:{free_port()};"}
+        here = f"listen 127.0.0.1:{self.port}"
         if certificate is None:
-            return f"listen 127.0.0.1:{self.port};"
+            return {
+                **redirecting,
+                "listen 443 ssl http2;": f"{here};",
+                f"ssl_certificate     {CERTIFICATE};": "",
+                f"ssl_certificate_key {KEY};": "",
+            }
         key = certificate.with_name("key.pem")
-        lines = (f"ssl_certificate {certificate};", f"ssl_certificate_key {key};")
-        return "\n".join((f"listen 127.0.0.1:{self.port} ssl http2;", *lines))
+        return {
+            **redirecting,
+            "listen 443": here,
+            CERTIFICATE: f"{certificate}",
+            KEY: f"{key}",
+        }
 
     @property
     def address(self) -> str:
