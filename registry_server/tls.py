@@ -6,6 +6,7 @@ import ssl
 from contextlib import suppress
 
 from registry_server import tls_files
+from registry_server.config.cipher_suites import openssl_names
 from registry_server.config.schema import Tls
 
 _VERSIONS = {
@@ -47,6 +48,7 @@ def context(tls: Tls) -> ssl.SSLContext | None:
         made.load_cert_chain(tls.certificate, tls.key, password="")
     except OSError as error:
         raise TlsError(tls_files.why_no_pair(tls.certificate, tls.key, error)) from None
+    _restrict(made, tls)
     if tls.clientcas:
         _trust(made, tls)
     return made
@@ -67,3 +69,17 @@ def warnings(tls: Tls) -> tuple[str, ...]:
     with suppress(OSError):  # a file may go while it is looked at
         return tuple(tls_files.warnings(tls))
     return ()
+
+
+def _restrict(context: ssl.SSLContext, tls: Tls) -> None:
+    """Offer only the configured cipher suites; those of TLS 1.3 cannot be chosen, as in Go."""
+    if not tls.ciphersuites:
+        return
+    names = openssl_names(tls.ciphersuites)
+    if not names:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return
+    try:
+        context.set_ciphers(":".join(names))
+    except ssl.SSLError:
+        raise TlsError("http.tls.ciphersuites: OpenSSL has none of these suites") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
     return context
 
 
-def agreed(settings: dict[str, str], client: ssl.SSLContext) -> ssl.SSLObject:
+def agreed(settings: Mapping[str, object], client: ssl.SSLContext) -> ssl.SSLObject:
     """Shake hands; return the server's side, or raise what it says against it."""
     context = tls.context(Tls.model_validate(settings))
     assert context is not None
@@ -79,3 +80,37 @@ def test_http_2_is_never_agreed_on(
     server = agreed(files, client)
     assert server.version() == "TLSv1.3"
     assert server.selected_alpn_protocol() == chosen
+
+
+ECDSA = ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
+OPENSSL = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256")
+
+
+@pytest.mark.parametrize(("suite", "offered"), [*zip(ECDSA, OPENSSL, strict=True)])
+def test_only_the_configured_cipher_suites_are_offered(
+    files: dict[str, str], suite: str, offered: str
+) -> None:
+    """A client that speaks TLS 1.2 gets the one that is named, and nothing with another one."""
+    settings = {**files, "ciphersuites": [suite]}
+    server = agreed(settings, speaking(ssl.TLSVersion.TLSv1_2))
+    assert (server.cipher() or ("",))[0] == offered
+    client = speaking(ssl.TLSVersion.TLSv1_2)
+    (other,) = {*OPENSSL} - {offered}
+    client.set_ciphers(other)
+    with pytest.raises(ssl.SSLError, match="NO_SHARED_CIPHER"):
+        agreed(settings, client)
+    assert agreed(settings, speaking(ssl.TLSVersion.TLSv1_3)).version() == "TLSv1.3"
+
+
+def test_with_suites_of_tls_1_3_alone_nothing_older_is_spoken(files: dict[str, str]) -> None:
+    """As in distribution, which then has no suite for TLS 1.2."""
+    settings = {**files, "ciphersuites": ["TLS_AES_128_GCM_SHA256"]}
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+        agreed(settings, speaking(ssl.TLSVersion.TLSv1_2))
+    assert agreed(settings, speaking(ssl.TLSVersion.TLSv1_3)).version() == "TLSv1.3"
+
+
+def test_a_suite_that_does_not_exist_is_an_error() -> None:
+    """As in distribution; the message shows what a name looks like."""
+    with pytest.raises(ValueError, match="must be a cipher suite, such as TLS_ECDHE"):
+        Tls.model_validate({"ciphersuites": ["AES"]})

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInf
 from registry_server.config.access import Access
 from registry_server.config.audit import Audit
 from registry_server.config.auth import Auth
+from registry_server.config.cipher_suites import CipherSuite
 from registry_server.config.cors import Cors
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.limits import Limits
@@ -195,7 +196,7 @@ class Tls(Section):
         "require-and-verify-client-cert",
     ] = "require-and-verify-client-cert"
     minimumtls: Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"] = "tls1.2"
-    ciphersuites: tuple[str, ...] = ()
+    ciphersuites: tuple[CipherSuite, ...] = ()
     letsencrypt: LetsEncrypt = LetsEncrypt()
 
 

@@ -32,9 +32,6 @@ REFUSED = {
     "http.tls.letsencrypt": (
         "is not implemented, and without it the registry would not use TLS: not starting"
     ),
-    "http.tls.ciphersuites": (
-        "is not implemented yet, and without it ciphers you excluded would be used: not starting"
-    ),
 }
 
 _NOT_YET = "is not implemented yet and has no effect"

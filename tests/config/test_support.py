@@ -17,7 +17,6 @@ SET = {
     "storage.s3aws": "storage: {s3aws: {}}",
     "storage.swift": "storage: {swift: {}}",
     "http.tls.letsencrypt": "http: {tls: {letsencrypt: {cachefile: /c}}}",
-    "http.tls.ciphersuites": "http: {tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
     "log.hooks": "log: {hooks: [{type: mail}]}",
     "http.debug": "http: {debug: {prometheus: {enabled: true}}}",
     "http.h2c": "http: {h2c: {enabled: true}}",
