@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from registry_server.auth.access import AccessController, OpenAccess
 from registry_server.config import Settings
+from registry_server.config.problems import Problem
 from registry_server.v2.urls import Urls
 
 if TYPE_CHECKING:
@@ -50,20 +51,34 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
     return guarded.assemble(settings, urls)
 
 
-def check(settings: Settings) -> None:
-    """Read every file that `make_guard` would, and make none; raise OSError or ValueError."""
-    if is_guarded(settings):
-        from registry_server import guarded
+def check(settings: Settings) -> tuple[Problem, ...]:
+    """Read every file that `make_guard` would, and create none; return warnings about them.
 
-        guarded.check(settings)
+    Raises OSError or ValueError for one that cannot be used, or does not exist.
+    """
+    if not is_guarded(settings):
+        return ()
+    from registry_server import guarded
+
+    return guarded.check(settings)
 
 
-def prepare(settings: Settings) -> None:
-    """Do as `check`, and make the key that signs tokens if one is needed and there is none."""
-    if is_guarded(settings):
-        from registry_server import guarded
+def check_before_start(settings: Settings) -> tuple[Problem, ...]:
+    """Do as `check`, except that a file which `prepare` would create is a warning."""
+    if not is_guarded(settings):
+        return ()
+    from registry_server import guarded
 
-        guarded.prepare(settings)
+    return guarded.check_before_start(settings)
+
+
+def prepare(settings: Settings) -> tuple[Problem, ...]:
+    """Do as `check`, and create what is missing: the key for tokens, the file of users."""
+    if not is_guarded(settings):
+        return ()
+    from registry_server import guarded
+
+    return guarded.prepare(settings)
 
 
 def is_guarded(settings: Settings) -> bool:

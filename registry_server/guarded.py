@@ -13,11 +13,13 @@ from starlette.routing import Route
 
 from registry_server.api.application import Api
 from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
+from registry_server.auth import default_user
 from registry_server.auth.access import Policy, PolicyInForce
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BasicChallenges, BearerChallenges
 from registry_server.auth.controller import RuledAccess
-from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
+from registry_server.auth.htpasswd import HtpasswdUsers
+from registry_server.auth.htpasswd_file import read_htpasswd, watch_htpasswd
 from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
 from registry_server.auth.keys import SigningKey, load_or_create_signing_key, load_signing_key
 from registry_server.auth.known import AnyoneKnown
@@ -34,6 +36,7 @@ from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.access import IssuedTokens
 from registry_server.config.auth import TokenAuth
+from registry_server.config.problems import Problem
 from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.limits import LoginLimits
 from registry_server.v2.urls import Urls
@@ -56,9 +59,25 @@ def assemble(settings: Settings, urls: Urls) -> Guard:
     return Guard(RuledAccess(authenticator, _rules(settings), challenges))
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings) -> tuple[Problem, ...]:
     """Do as `guard.check`."""
-    _users(settings)
+    path = _users_file(settings)
+    warnings = read_htpasswd(path).warnings(path) if path is not None else ()
+    _check_others(settings)
+    return warnings
+
+
+def check_before_start(settings: Settings) -> tuple[Problem, ...]:
+    """Do as `guard.check_before_start`."""
+    path = _users_file(settings)
+    if path is None or path.exists():
+        return check(settings)
+    default_user.check_folder(path)
+    _check_others(settings)
+    return (default_user.announcement(path),)
+
+
+def _check_others(settings: Settings) -> None:
     _rules(settings)
     if settings.auth.token is not None:
         _verifiers(settings.auth.token)
@@ -67,22 +86,30 @@ def check(settings: Settings) -> None:
         _existing_key(settings)
 
 
-def prepare(settings: Settings) -> None:
-    """Do as `guard.prepare`."""
-    check(settings)
+def prepare(settings: Settings) -> tuple[Problem, ...]:
+    """Do as `guard.prepare`; what cannot be used is found before anything is created."""
+    check_before_start(settings)
+    path = _users_file(settings)
+    if path is not None:
+        default_user.create_if_missing(path)
+    warnings = check(settings)
     if settings.access.configured and settings.auth.token is None:
         _signing_key(settings)
+    return warnings
 
 
 def _robots_file(settings: Settings) -> Path:
     return robots_file(settings.storage.filesystem.rootdirectory)
 
 
-def _users(settings: Settings) -> list[HtpasswdUsers]:
+def _users_file(settings: Settings) -> Path | None:
     htpasswd = settings.auth.htpasswd
-    if htpasswd is None or htpasswd.path is None:
-        return []
-    return [HtpasswdUsers(watch_htpasswd(htpasswd.path))]
+    return None if htpasswd is None else htpasswd.path
+
+
+def _users(settings: Settings) -> list[HtpasswdUsers]:
+    path = _users_file(settings)
+    return [] if path is None else [HtpasswdUsers(watch_htpasswd(path))]
 
 
 def _limits(settings: Settings) -> LoginLimits:

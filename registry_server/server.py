@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -53,13 +54,13 @@ class Rereading:
         """Read and check the configuration; None if it can't be used, and the log says why."""
         try:
             settled = settle(self._settings, self._read())
-            startup.check(settled.settings)
+            warnings = startup.check(settled.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
         except startup.StartupError as error:
             problems = (str(error),)
         else:
-            return settled
+            return replace(settled, warnings=(*settled.warnings, *map(str, warnings)))
         for problem in problems:
             logger.error("the configuration can't be used, the old one stays: %s", problem)
         return None
@@ -92,7 +93,8 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
         listeners = listening.listen(settings.http.endpoint)
         try:
             # After the address, since it may make a key, which would stay in a root not served.
-            startup.check_access(settings, guard.prepare)
+            for warning in startup.check_access(settings, guard.prepare):
+                logger.warning("%s", warning)
             if not settings.storage.maintenance.readonly.enabled:
                 make_ready(root)
             _raise_descriptor_limit()

@@ -11,11 +11,13 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from registry_server import guard, tls, volume
 from registry_server.audit import open_file
 from registry_server.config import Settings
 from registry_server.config.load import TRIAL_ROOT
+from registry_server.config.problems import Problem
 from storage.errors import NotOurs, reason_of
 from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, TRASH, TREE
 
@@ -29,15 +31,21 @@ class StartupError(Exception):
     """The registry can't start; the message says why in one line."""
 
 
-def check(settings: Settings) -> None:
-    """Find what would keep `serve` from starting, but for its address; raise `StartupError`.
+# Looks at the files that access needs, and returns warnings about them.
+CheckAccess: TypeAlias = Callable[[Settings], tuple[Problem, ...]]
 
-    Nothing is made: a root that `serve` would make may be missing.
+
+def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Problem, ...]:
+    """Find what would keep `serve` from starting, but for its address; return warnings.
+
+    Raises `StartupError`. Nothing is created: a root that `serve` would create may be missing.
+    `access` is `guard.check_before_start` where nothing serves yet.
     """
     check_root(settings)
     check_tls(settings)
-    check_access(settings)
+    warnings = check_access(settings, access)
     check_audit(settings)
+    return warnings
 
 
 def prepare_root(settings: Settings) -> None:
@@ -103,10 +111,13 @@ def _may_use(path: Path) -> bool:
         return False
 
 
-def check_access(settings: Settings, prepare: Callable[[Settings], None] = guard.check) -> None:
-    """Make sure that the files of users, rules and keys can be used; raise `StartupError`."""
+def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:
+    """Make sure that the files of users, rules and keys can be used; return warnings about them.
+
+    Raises `StartupError`.
+    """
     try:
-        prepare(settings)
+        return check(settings)
     except OSError as error:
         name = error.filename or "a file"
         raise StartupError(f"access can't be decided: {name}: {reason_of(error)}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import secrets
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 
@@ -28,6 +29,8 @@ from tests.support.secrets import (
     nothing_told,
     private_lines,
     told,
+    told_once,
+    without_told_once,
     written,
 )
 from tests.v2.asgi import Request, ask
@@ -135,3 +138,19 @@ def test_the_logs_of_a_folder_are_read_and_what_was_pushed_is_not(tmp_path: Path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     assert {text for _, text in written(tmp_path)} == {"server/serve.log", "audit.log"}
+
+
+CREATED = "the htpasswd file users did not exist and was created: the password of its user follows"
+
+
+@pytest.mark.parametrize("form", ['msg="{}" user=docker password={}', '{{"{}", "password": "{}"}}'])
+def test_the_password_of_a_created_user_may_be_told_once(form: str) -> None:
+    """In the line that is for it; a second time, or in another line, it is found."""
+    password = secrets.token_urlsafe()
+    line = form.format(CREATED, password)
+    assert told_once(f"before\n{line}\nafter")[0] == password
+    nothing_told(without_told_once(f"before\n{line}\nafter"), "log")
+    with pytest.raises(AssertionError, match="log tells"):
+        nothing_told(without_told_once(f"{line}\nanother line with {password}"), "log")
+    with pytest.raises(ValueError, match="too many values"):
+        without_told_once(f"{line}\n{line}")

@@ -1,7 +1,7 @@
-"""Users and passwords from a file of `name:hash` lines, as Apache's `htpasswd -B` writes it.
+"""Users and passwords from a watched file of `name:hash` lines; `htpasswd_file` reads the lines.
 
-Only bcrypt will do, as for CNCF distribution. An unknown name costs as much time as a wrong
-password, so that how long an answer takes does not tell who has an account.
+An unknown name costs as much time as a wrong password, so that how long an answer takes does not
+tell which accounts exist.
 """
 
 from __future__ import annotations
@@ -9,80 +9,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import TypeAlias
 
 import bcrypt
 
 from registry_server.auth.access import Actor
-from registry_server.auth.basic import has_controls
+from registry_server.auth.htpasswd_file import Users
 from registry_server.auth.remembered import RememberedPasswords
 from registry_server.auth.watched import Watched
 
-Users: TypeAlias = Mapping[str, bytes]
 # Tells whether a password matches a hash; blocks for as long as the hash costs.
 CheckPassword: TypeAlias = Callable[[bytes, bytes], bool]
 
 # All that bcrypt looks at. Apache and distribution ignore what follows; bcrypt 5 refuses it.
 LONGEST_PASSWORD = 72
-# At 20 a login takes a minute, in a thread that can't be stopped; there are few of those.
-LOWEST_COST, HIGHEST_COST = 4, 20
 DEFAULT_COST = 12
 
-# The last character of the salt stands for two bits.
-_BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _NO_PREIMAGE = b"." * 31
-
-
-def parse_htpasswd(content: bytes) -> Users:
-    """Read the users of a file; blank lines and lines that begin with `#` don't count.
-
-    Raises ValueError with the number of the line, and nothing of what it says, when one is no
-    `name:hash`, has another hash than bcrypt's, or a name that an earlier line has.
-    """
-    users: dict[str, bytes] = {}
-    for number, line in entries(content):
-        try:
-            name, hash = _parse_line(line)
-            if name in users:
-                raise ValueError("has the name of an earlier line")
-        except ValueError as error:
-            raise ValueError(f"line {number} {error}") from None
-        users[name] = hash
-    return MappingProxyType(users)
-
-
-def entries(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that count, without what surrounds them, and their numbers from one."""
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        entry = line.strip()
-        if entry and not entry.startswith(b"#"):
-            yield number, entry
-
-
-def watch_htpasswd(path: Path) -> Watched[Users]:
-    """Read a file of users and watch it; raise OSError or ValueError as `Watched` (blocks)."""
-    return Watched(path, parse_htpasswd)
-
-
-def _parse_line(line: bytes) -> tuple[str, bytes]:
-    encoded, colon, hash = line.partition(b":")
-    if not encoded or not colon:
-        raise ValueError("is not name:hash")
-    try:
-        name = encoded.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
-    if has_controls(name):
-        raise ValueError("has control characters in the name")
-    found = _BCRYPT.fullmatch(hash)
-    if found is None or not LOWEST_COST <= int(found[1]) <= HIGHEST_COST:
-        raise ValueError(f"has no bcrypt hash of a cost from {LOWEST_COST} to {HIGHEST_COST}")
-    return name, hash
 
 
 class HtpasswdUsers:
@@ -105,9 +50,12 @@ class HtpasswdUsers:
         self._decoy = b""
 
     async def verify(self, name: str, password: str) -> Actor | None:
-        """Return the user of that name and password, or None; only 72 bytes of it are looked at."""
+        """Return the user of that name and password, or None; only its first 72 bytes count.
+
+        Bytes of a password that are not UTF-8 come as `basic` decodes them.
+        """
         try:
-            shown = password.encode("utf-8")
+            shown = password.encode("utf-8", "surrogateescape")
             name.encode("utf-8")
         except UnicodeEncodeError:
             return None

@@ -215,8 +215,8 @@ class TokenServer:
         raise _unusable("grant_type is password or refresh_token")
 
     async def _logged_in(self, request: Request, name: str, password: str) -> Actor:
-        # A form can say what a header can't.
-        if not name or has_controls(name + password):
+        # A form can hold a name that a header cannot.
+        if not name or has_controls(name):
             raise _unauthorized()
         actor = await self._login.attempt(request.scope, name, password)
         if actor is None:

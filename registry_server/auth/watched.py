@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_PAUSE = 1.0  # seconds between two looks
+PAUSE = 1.0  # seconds between two looks
 _LARGEST = 16 << 20
 
 # What tells one state of a file from another: inode, length, last change of content and of inode.
@@ -29,7 +29,7 @@ State: TypeAlias = tuple[int, int, int, int]
 class Watched(Generic[T]):
     """What a file says, as `parse` reads it: a value, or a ValueError that says why not."""
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = _PAUSE) -> None:
+    def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = PAUSE) -> None:
         """Read the file; raise OSError or ValueError when it can't be used (blocks).
 
         Between two looks at it are `pause` seconds at least.
@@ -40,7 +40,7 @@ class Watched(Generic[T]):
         self._looking = threading.Lock()
         self._complaint = ""
         self._state = state_of(path)
-        self._value = parse(_read(path))
+        self._value = parse(read_small(path))
         self._looked = time.monotonic()
 
     async def now(self) -> T:
@@ -66,7 +66,7 @@ class Watched(Generic[T]):
             state = state_of(self._path)
             if state == self._state:
                 return
-            content = _read(self._path)
+            content = read_small(self._path)
         except OSError as error:
             # What it says by now is not known, so the next look is for that.
             self._complain(error.strerror or str(error))
@@ -97,7 +97,8 @@ def state_of(path: Path) -> State:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _read(path: Path) -> bytes:
+def read_small(path: Path) -> bytes:
+    """Read a file (blocks); raise OSError, or ValueError for more than 16 MiB."""
     with path.open("rb") as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:

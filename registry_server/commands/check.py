@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from registry_server import startup
+from registry_server import guard, startup
 from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import FAILED, UNUSABLE, ConfigFile, require_file
 from registry_server.config import ConfigError, load
@@ -77,11 +77,11 @@ def examine(path: Path | None) -> Report:
     except ConfigError as error:
         return Report(path, error.details)
     try:
-        startup.check(loaded.settings)
+        found = startup.check(loaded.settings, guard.check_before_start)
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
-    found = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))
-    return Report(loaded.file, (), (*loaded.notices, *found))
+    more = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))
+    return Report(loaded.file, (), (*loaded.notices, *found, *more))
 
 
 def _print(report: Report) -> None:

@@ -1,7 +1,7 @@
 """`registry-server htpasswd`: set the password of a user, or remove the user.
 
-Exit codes: 0 done; 1 there is no such user to remove, the file could not be written, or another
-line of it can't be used, which stays; 2 the name or the password can't be used.
+Exit codes: 0 done; 1 there is no such user to remove, or the file could not be written; 2 the name
+or the password cannot be used. Other lines of the file that the registry skips are warnings.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from registry_server.commands.common import FAILED, fail
+from registry_server.config.problems import Problem
 
 # Bytes of a line on standard input: more than any password that is accepted.
 _LONGEST_LINE = 1024
@@ -37,13 +38,13 @@ def htpasswd(
     path = Path(os.path.realpath(file))
     try:
         was_there = _edit(path, name, line)
-        trouble = _trouble(path)
+        warnings = _warnings(path)
     except OSError as error:
         fail(f"{file} can't be written: {error.strerror or error}", FAILED)
     if delete and not was_there:
         fail(f"{file} has no user of that name", FAILED)
-    if trouble:
-        fail(f"it is done, but no registry can use {file}: {trouble}", FAILED)
+    for warning in warnings:
+        typer.echo(f"registry-server: warning: {warning}", err=True)
 
 
 def replaced(content: bytes, name: str, line: bytes | None) -> tuple[bytes, bool]:
@@ -85,15 +86,11 @@ def _edit(path: Path, name: str, line: bytes | None) -> bool:
     return was_there
 
 
-def _trouble(path: Path) -> str:
-    """Return why the file can't be used; nothing when it can."""
-    from registry_server.auth.htpasswd import parse_htpasswd
+def _warnings(path: Path) -> tuple[Problem, ...]:
+    """Return what is wrong with lines of the file."""
+    from registry_server.auth.htpasswd_file import parse_htpasswd
 
-    try:
-        parse_htpasswd(path.read_bytes() if path.exists() else b"")
-    except ValueError as error:
-        return str(error)
-    return ""
+    return parse_htpasswd(path.read_bytes() if path.exists() else b"").warnings(path)
 
 
 def _check_name(name: str) -> None:
@@ -123,13 +120,12 @@ def _password() -> str:
 def _hash(password: str, cost: int) -> bytes:
     import bcrypt
 
-    from registry_server.auth.basic import has_controls
     from registry_server.auth.htpasswd import LONGEST_PASSWORD
 
     if not password:
         fail("the password is empty")
-    if has_controls(password):
-        fail("the password has control characters, which no client can send")
+    if "\0" in password:
+        fail("the password has a NUL character, which no client can send")
     try:
         shown = password.encode("utf-8")
     except UnicodeEncodeError:

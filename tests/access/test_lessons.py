@@ -21,7 +21,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_server.auth.access import Action, Grants
-from registry_server.auth.htpasswd import HtpasswdUsers, watch_htpasswd
+from registry_server.auth.htpasswd import HtpasswdUsers
+from registry_server.auth.htpasswd_file import watch_htpasswd
 from registry_server.auth.keys import VerificationKey, load_signing_key, to_jwk
 from registry_server.auth.robots import RobotStore
 from registry_server.auth.tokens import LEEWAY, LIFETIME, TokenIssuer
@@ -690,7 +691,8 @@ async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None
             async def complained() -> bool:
                 await client.get("/v2/", headers=basic("robot$ci", robot))
                 await client.get("/v2/", headers=basic("writer", WRONG))
-                return "\n".join(heard.lines).count("can't be used") >= 2
+                said = "\n".join(heard.lines)
+                return "can't be used" in said and "the line is skipped" in said
 
             await eventually(complained)
     audited = await to_thread(log.read_text)

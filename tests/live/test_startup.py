@@ -97,8 +97,8 @@ def test_each_command_reads_the_file(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize(
     ("section", "content", "reason"),
     [
-        ("auth: {htpasswd: {realm: r, path: users}}", None, "users: No such file or directory"),
-        ("auth: {htpasswd: {realm: r, path: users}}", "ann:secret\n", "line 1 has no bcrypt hash"),
+        ("auth: {htpasswd: {realm: r, path: no/users}}", None, "neither does the folder"),
+        ("auth: {htpasswd: {realm: r, path: root}}", None, "root is a folder"),
         ("access: {file: users}", "rules: [{users: [ann]}]\n", "needs actions or deny"),
         ("access: {rules: [], tokens: {key: users}}", "no key\n", "no PEM of a private key"),
     ],

@@ -1,7 +1,11 @@
 """What no log may tell: every secret of a test run, in each form a careless line could give it.
 
-Passwords are known because whoever makes or shows one says so to `keep`; tokens, keys of robots,
-private keys and hashes by their looks, whoever made them.
+Passwords are known because the code that makes or shows one says so to `keep`; tokens, keys of
+robots, private keys and hashes by their looks.
+
+One secret is logged on purpose: the password of the user that `serve` creates where the configured
+htpasswd file is missing. `told_once` takes it out of a log, where it may stand once and in no other
+line.
 """
 
 from __future__ import annotations
@@ -31,6 +35,10 @@ _LOOKS = {
 }
 _LOOKING = re.compile("|".join(_LOOKS.values()))
 _BASIC = re.compile(r"[Bb]asic +([A-Za-z0-9+/]{4,}=*)")
+_CREATED = re.compile(
+    r"did not exist and was created: the password of its user follows"
+    r'.*?\bpassword(?:=|": ")([A-Za-z0-9_-]{43})\b'
+)
 _PRIVATE = re.compile(r"PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
 _FORM = b"grant_type="
 
@@ -107,6 +115,24 @@ def told(text: str, more: Iterable[str] = ()) -> list[str]:
     found = [secret for secret in (*_known, *more) if secret in text]
     found += [each[0] for each in _LOOKING.finditer(text)]
     return found + list(_passwords(text))
+
+
+def told_once(log: str) -> tuple[str, str]:
+    """Return the password in the line that tells the one of a created user, and the log without it.
+
+    Fails unless there is exactly one such line with one password.
+    """
+    (found,) = _CREATED.finditer(log)
+    return found[1], log[: found.start(1)] + log[found.end(1) :]
+
+
+def without_told_once(log: str) -> str:
+    """Return a log without the password of the created user, if it tells one."""
+    if _CREATED.search(log) is None:
+        return log
+    password, rest = told_once(log)
+    keep(password)
+    return rest
 
 
 def nothing_told(text: str, where: object, more: Iterable[str] = ()) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 import psutil
 
 from tests.support.processes import family, free_port, kill_all
-from tests.support.secrets import nothing_told, private_lines
+from tests.support.secrets import nothing_told, private_lines, without_told_once
 from tests.support.tools import require_tool, run
 from tests.support.tree import LAYOUT
 from tests.support.wire import Wire
@@ -172,7 +172,9 @@ class LiveServer(ABC):
         raise AssertionError(f"{self.command()} does not answer\n{self.log[-4000:]}")
 
     def _told_nothing(self) -> None:
-        nothing_told(self.log, self._log_path.name, private_lines(self.root / "access"))
+        nothing_told(
+            without_told_once(self.log), self._log_path.name, private_lines(self.root / "access")
+        )
 
     def _release(self) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
         process = self._process

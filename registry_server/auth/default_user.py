@@ -1,0 +1,72 @@
+"""The htpasswd file that is configured and does not exist: it is created with one user.
+
+CNCF distribution does the same, and installers rely on it: they start the registry, and read the
+password from its log. It is the one secret that is ever logged, and it is logged once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+import bcrypt
+
+from registry_server.auth.edited import edit_file
+from registry_server.auth.htpasswd import DEFAULT_COST
+from registry_server.config.problems import Place, Problem
+
+NAME = "docker"
+
+logger = logging.getLogger(__name__)
+
+
+def create_if_missing(path: Path) -> None:
+    """Create the file with a user and a random password, unless it exists (blocks).
+
+    Only the owner of the folder may read it. Raises OSError, and ValueError when its folder is
+    missing: that is a typing mistake, or a volume that is not mounted.
+    """
+    if path.exists():
+        return
+    check_folder(path)
+    password = secrets.token_urlsafe()
+    hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(DEFAULT_COST))
+    is_ours = False
+
+    def write(content: bytes) -> bytes | None:
+        nonlocal is_ours
+        is_ours = not content  # or another process was faster, and its password is the one
+        return f"{NAME}:".encode() + hash + b"\n" if is_ours else None
+
+    # The file itself, where the path is a link to it.
+    edit_file(Path(os.path.realpath(path)), write)
+    if is_ours:
+        _tell(path, password)
+
+
+def _tell(path: Path, password: str) -> None:
+    # At the level `error` it would be lost, and no login possible.
+    level = logging.WARNING if logger.isEnabledFor(logging.WARNING) else logging.ERROR
+    said = "the htpasswd file %s did not exist and was created: the password of its user follows"
+    logger.log(level, said, path, extra={"user": NAME, "password": password})
+
+
+def check_folder(path: Path) -> None:
+    """Raise ValueError unless the folder exists that a missing file would be created in."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise ValueError(
+            f"the htpasswd file {path} does not exist, and neither does the folder {folder}: "
+            "create the folder or mount it"
+        )
+
+
+def announcement(path: Path) -> Problem:
+    """Return what `check` says about a file that `serve` would create."""
+    text = (
+        f"does not exist: serve creates it with the user {NAME} and a random password, "
+        "and logs the password once"
+    )
+    return Problem(Place(str(path)), "", text)

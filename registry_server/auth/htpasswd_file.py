@@ -1,0 +1,165 @@
+"""The lines of an htpasswd file, `name:hash`, as Apache's `htpasswd -B` writes them (pure).
+
+Only bcrypt is supported, as in CNCF distribution. A line that cannot be used is skipped with a
+warning, so one typing mistake does not lock out every user. What distribution accepts is accepted:
+the last line of a name holds, and what follows the hash is ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+from registry_server.auth.basic import has_controls
+from registry_server.auth.watched import PAUSE, Watched, read_small
+from registry_server.config.problems import Place, Problem
+
+Users: TypeAlias = Mapping[str, bytes]
+
+logger = logging.getLogger(__name__)
+
+# At 20 a login takes a minute, in a thread that can't be stopped; there are few of those.
+LOWEST_COST, HIGHEST_COST = 4, 20
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Warnings for one file; a file of another kind could have a million lines.
+_MOST_WARNINGS = 20
+
+# distribution reads any letter after `$2`, and none, as the one algorithm there is.
+_BCRYPT = re.compile(
+    rb"\$2(?P<letter>[abxy]?)\$(?P<cost>[0-9]{2})\$"
+    rb"(?P<salt>[./A-Za-z0-9]{21})(?P<last>[./A-Za-z0-9])(?P<sum>[./A-Za-z0-9]{31})"
+)
+_ALPHABET = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_SKIPPED = "the line is skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a line, by its number from one; nothing of its content."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HtpasswdFile:
+    """The users of a file, with their hashes, and the faults of its lines."""
+
+    users: Users
+    faults: tuple[Fault, ...] = ()
+
+    def warnings(self, path: Path) -> tuple[Problem, ...]:
+        """Return a warning for each fault, with the file and the line number; at most 21."""
+        found = [Problem(Place(str(path), each.line), "", each.reason) for each in self.faults]
+        more = len(found) - _MOST_WARNINGS
+        if more > 0:
+            text = f"{more} more lines have such faults"
+            found[_MOST_WARNINGS:] = [Problem(Place(str(path)), "", text)]
+        return tuple(found)
+
+
+def parse_htpasswd(content: bytes) -> HtpasswdFile:
+    """Read the users of a file; blank lines and lines that begin with `#` do not count.
+
+    A line that cannot be used is a fault. It also ends what an earlier line of the same name says:
+    a hash that was made unusable must not bring an older password back.
+    """
+    users: dict[str, bytes] = {}
+    faults: list[Fault] = []
+    seen: set[str] = set()
+    for number, line in _entries(content.removeprefix(_BYTE_ORDER_MARK)):
+        name, _, rest = line.partition(b":")
+        try:
+            user = _name(name, is_entry=b":" in line)
+            if user in seen:
+                faults.append(Fault(number, "repeats a name, and the last line of a name holds"))
+            seen.add(user)
+            users.pop(user, None)
+            users[user], more = _hash(rest)
+        except ValueError as error:
+            faults.append(Fault(number, f"{error}: {_SKIPPED}"))
+        else:
+            if more:
+                faults.append(Fault(number, "has more after the hash, which is ignored"))
+    return HtpasswdFile(MappingProxyType(users), tuple(faults))
+
+
+def watch_htpasswd(path: Path, pause: float = PAUSE) -> Watched[Users]:
+    """Read a file of users and watch it; raise OSError or ValueError as `Watched` (blocks).
+
+    Between two looks at it are `pause` seconds at least. Faults are logged whenever the file has
+    changed. Those of the first reading are not: each worker reads the file, and `serve` has logged
+    them before.
+    """
+    return Watched(path, _Reading(path), pause)
+
+
+def read_htpasswd(path: Path) -> HtpasswdFile:
+    """Read a file of users once (blocks); raise OSError, or ValueError for one that is too large.
+
+    A folder in place of the file is a ValueError that says so.
+    """
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder, and auth.htpasswd.path must name a file "
+            "(Docker creates a folder where the file to be mounted does not exist)"
+        )
+    return parse_htpasswd(read_small(path))
+
+
+class _Reading:
+    """Parses what a watched file says, and logs the faults of all but the first state of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_first = True
+
+    def __call__(self, content: bytes) -> Users:
+        """Return the users."""
+        file = parse_htpasswd(content)
+        if not self._is_first:
+            for warning in file.warnings(self._path):
+                logger.warning("%s", warning)
+        self._is_first = False
+        return file.users
+
+
+def _entries(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that count, without the space around them, and their numbers from one."""
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        entry = line.strip()
+        if entry and not entry.startswith(b"#"):
+            yield number, entry
+
+
+def _name(encoded: bytes, *, is_entry: bool) -> str:
+    if not encoded or not is_entry:
+        raise ValueError("is not name:hash")
+    try:
+        name = encoded.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("has a name that is not UTF-8") from None
+    if has_controls(name):
+        raise ValueError("has control characters in the name")
+    return name
+
+
+def _hash(text: bytes) -> tuple[bytes, bytes]:
+    """Return the bcrypt hash that a text begins with, and what follows it; raise ValueError.
+
+    The hash is written as `bcrypt` wants it: four bits of the salt's last character mean nothing,
+    and must be zero there.
+    """
+    found = _BCRYPT.match(text)
+    if found is None or not LOWEST_COST <= int(found["cost"]) <= HIGHEST_COST:
+        raise ValueError(f"has no bcrypt hash of a cost from {LOWEST_COST} to {HIGHEST_COST}")
+    last = _ALPHABET[_ALPHABET.index(found["last"]) & 0b110000]
+    letter = found["letter"] if found["letter"] in (b"a", b"y") else b"b"
+    hash = b"$2%b$%b$%b%c%b" % (letter, found["cost"], found["salt"], last, found["sum"])
+    return hash, text[found.end() :]
