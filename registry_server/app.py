@@ -31,7 +31,7 @@ from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.cors import Cors
 from registry_server.gate import Gate
-from registry_server.guard import TOKEN_PATH, make_guard
+from registry_server.guard import TOKEN_PATH, Guard, make_guard, make_rehearsal_guard
 from registry_server.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.http1.pace import Pace
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
@@ -40,7 +40,7 @@ from registry_server.reloadable import Chore, Reloadable, Serving
 from registry_server.upkeep.collector import Job
 from registry_server.upkeep.purging import purge_uploads_for_ever
 from registry_server.upkeep.schedule import collect_for_ever
-from registry_server.v2.dispatch import Dispatcher
+from registry_server.v2.dispatch import Dispatcher, admit_all
 from registry_server.v2.offload import Offload
 from registry_server.v2.routes import endpoints
 from registry_server.v2.urls import Urls
@@ -51,6 +51,8 @@ from storage.interfaces import Registry
 from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.registry import StoredRegistry
 from storage.rules import IndexChildren, ManifestRules
+
+_CORS = "access-control-"
 
 
 def open_driver(settings: Settings) -> FilesystemDriver:
@@ -76,13 +78,23 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
     return Reloadable(lambda newest: _serving(newest, driver, sinks), settings, close)
 
 
-def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
+def build_rehearsal(settings: Settings, driver: Driver) -> ASGIApp:
+    """Build the application of one state of the settings for `rehearsal`; no file is created."""
+    return _serving(settings, driver, Sinks(), make_rehearsal_guard).app
+
+
+def _serving(
+    settings: Settings,
+    driver: Driver,
+    sinks: Sinks,
+    make_guard: Callable[[Settings, Urls], Guard] = make_guard,
+) -> Serving:
     """Assemble all that is made anew when the settings change."""
     urls = _urls(settings)
     guard = make_guard(settings, urls)
     gate = Gate(open_registry(settings, driver), guard.access)
     app = FastAPI(title="registry", openapi_url=None, redirect_slashes=False)
-    app.router.routes.extend((Route("/", _alive), *guard.routes))
+    app.router.routes.extend((Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes))
     if guard.api is not None:
         app.mount(paths.ROOT, guard.api)
     errors.install(app)
@@ -94,10 +106,17 @@ def _serving(settings: Settings, driver: Driver, sinks: Sinks) -> Serving:
         most_names=settings.catalog.maxentries,
         largest_manifest=settings.limits.manifests.size,
     )
+    # A browser shows no credentials when it asks what a page may send.
+    admit = admit_all if _answers_preflights(settings) else gate.base
     return Serving(
-        _wrapped(Dispatcher(table, OneLine(app), urls.prefix), settings, sinks),
+        _wrapped(Dispatcher(table, OneLine(app), urls.prefix, admit), settings, sinks),
         tuple(_chores(settings, driver)),
     )
+
+
+def _answers_preflights(settings: Settings) -> bool:
+    """Whether `http.headers` says what pages of other origins may do, as for distribution."""
+    return any(name.lower().startswith(_CORS) for name in settings.http.headers)
 
 
 def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
@@ -216,5 +235,5 @@ def manifest_rules(settings: Settings) -> ManifestRules:
 
 
 async def _alive(_: Request) -> Response:
-    """GET /: what load balancers have asked registries for since the first one."""
+    """GET and OPTIONS of `/`: what load balancers have always asked registries for."""
     return Response(headers={"Cache-Control": "no-cache"})

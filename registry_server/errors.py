@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from fastapi import FastAPI
+from starlette import responses
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.answers import Response
 from registry_server.api import problems as managing
 from registry_server.audit import notes_of
 from registry_server.auth import problems as refusals
@@ -89,7 +90,7 @@ _RETRY_AFTER = "5"
 _MOST_MISSING = 1000
 
 
-Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
+Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[responses.Response]]
 
 
 def install(app: FastAPI, renderer: Renderer | None = None) -> None:

@@ -51,6 +51,15 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
     return guarded.assemble(settings, urls)
 
 
+def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
+    """Do as `make_guard`, and create nothing: a signing key that does not exist is temporary."""
+    if not is_guarded(settings):
+        return Guard(OpenAccess())
+    from registry_server import guarded
+
+    return guarded.assemble(settings, urls, guarded.existing_or_temporary_key)
+
+
 def check(settings: Settings) -> tuple[Problem, ...]:
     """Read every file that `make_guard` would, and create none; return warnings about them.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
@@ -21,7 +21,12 @@ from registry_server.auth.controller import RuledAccess
 from registry_server.auth.htpasswd import HtpasswdUsers
 from registry_server.auth.htpasswd_file import read_htpasswd, watch_htpasswd
 from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.auth.keys import SigningKey, load_or_create_signing_key, load_signing_key
+from registry_server.auth.keys import (
+    SigningKey,
+    load_or_create_signing_key,
+    load_signing_key,
+    temporary_signing_key,
+)
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.login import Login
 from registry_server.auth.refresh import RefreshTokens
@@ -42,16 +47,22 @@ from registry_server.limits import LoginLimits
 from registry_server.v2.urls import Urls
 from storage.paths import ACCESS
 
+# Returns the key that signs tokens.
+FindKey: TypeAlias = Callable[[Settings], SigningKey]
+
 _KEY = "token-key.pem"
 _JWKS_PATH = "/auth/jwks"
 
 
-def assemble(settings: Settings, urls: Urls) -> Guard:
-    """Do as `guard.make_guard`, where something is configured."""
+def assemble(settings: Settings, urls: Urls, find_key: FindKey | None = None) -> Guard:
+    """Do as `guard.make_guard`, where something is configured.
+
+    `find_key` returns the key that signs tokens; without it a missing one is created.
+    """
     if settings.auth.token is not None:
         return _by_tokens(settings, settings.auth.token)
     if settings.access.configured:
-        return _by_rules(settings, urls)
+        return _by_rules(settings, urls, (find_key or _signing_key)(settings))
     assert settings.auth.htpasswd is not None
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
     login = Login(_users(settings), _limits(settings))
@@ -159,8 +170,8 @@ def _keys_of_bundle(pem: bytes) -> Keyring:
     return Keyring.of(roots=parse_certificates(pem))
 
 
-def _by_rules(settings: Settings, urls: Urls) -> Guard:
-    users, key, rules = _users(settings), _signing_key(settings), _rules(settings)
+def _by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
+    users, rules = _users(settings), _rules(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
     # One for header and token server: whoever guesses is counted wherever they do.
@@ -213,6 +224,7 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
     return (
         Route(TOKEN_PATH, server.get, methods=["GET"]),
         Route(TOKEN_PATH, server.post, methods=["POST"]),
+        Route(TOKEN_PATH, server.options, methods=["OPTIONS"]),
         Route(_JWKS_PATH, server.jwks, methods=["GET"]),
     )
 
@@ -236,11 +248,20 @@ def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | N
     return generation
 
 
-def _existing_key(settings: Settings) -> None:
-    """Read the key that signs tokens; one of ours need not be there yet."""
+def existing_or_temporary_key(settings: Settings) -> SigningKey:
+    """Return the key that signs tokens, or another one while ours does not exist yet."""
+    return _existing_key(settings) or temporary_signing_key()
+
+
+def _existing_key(settings: Settings) -> SigningKey | None:
+    """Read the key that signs tokens; one of ours need not exist yet."""
     configured = settings.access.tokens.key
-    with nullcontext() if configured is not None else suppress(FileNotFoundError):
-        load_signing_key(configured or _own_key(settings))
+    if configured is not None:
+        return load_signing_key(configured)
+    try:
+        return load_signing_key(_own_key(settings))
+    except FileNotFoundError:
+        return None
 
 
 def _own_key(settings: Settings) -> Path:

@@ -45,6 +45,7 @@ def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Proble
     check_tls(settings)
     warnings = check_access(settings, access)
     check_audit(settings)
+    check_answers(settings)
     return warnings
 
 
@@ -123,6 +124,16 @@ def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:
         raise StartupError(f"access can't be decided: {name}: {reason_of(error)}") from None
     except ValueError as error:
         raise StartupError(f"access can't be decided: {error}") from None
+
+
+def check_answers(settings: Settings) -> None:
+    """Make sure that answers can be rendered with these settings; raise `StartupError`."""
+    # It builds the application, which takes long to import.
+    from registry_server.rehearsal import rehearse
+
+    fault = rehearse(settings)
+    if fault:
+        raise StartupError(fault)
 
 
 def check_audit(settings: Settings) -> None:

@@ -61,6 +61,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "registry_server.guard",
         "registry_server.guarded",
         "registry_server.listening",
+        "registry_server.rehearsal",
         "registry_server.server",
         "registry_server.startup",
     ),

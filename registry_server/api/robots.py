@@ -10,8 +10,8 @@ from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
-from starlette.responses import Response
 
+from registry_server.answers import Response
 from registry_server.api.bodies import sent
 from registry_server.api.endpoints import Admission, Endpoint
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList

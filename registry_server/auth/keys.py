@@ -173,6 +173,11 @@ def load_or_create_signing_key(path: Path) -> SigningKey:
         return load_signing_key(path)
 
 
+def temporary_signing_key() -> SigningKey:
+    """Return a new signing key that is kept nowhere."""
+    return SigningKey.parse(_new_pem())
+
+
 def _new_pem() -> bytes:
     private = ec.generate_private_key(ec.SECP256R1())
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

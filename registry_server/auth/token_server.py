@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from registry_server import envelope
+from registry_server.answers import Response
 from registry_server.audit import notes_of
 from registry_server.auth.access import NOBODY, Action, Actor, Grants, Policy, PolicyInForce
 from registry_server.auth.basic import has_controls, parse_basic
@@ -155,6 +155,10 @@ class TokenServer:
             return _secret(await self._post(request))
         except _Refused as refusal:
             return self._refusal(refusal)
+
+    async def options(self, request: Request) -> Response:
+        """Answer OPTIONS, for web pages: what they may send is said by configured headers."""
+        return Response(headers={"Allow": "GET, HEAD, POST"})
 
     async def jwks(self, request: Request) -> Response:
         """Return the public keys that tokens are verified with (RFC 7517, section 5)."""

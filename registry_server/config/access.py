@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
 from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
@@ -122,8 +123,8 @@ class IssuedTokens(Section):
     """
 
     realm: BaseUrl = ""
-    service: str = "registry"
-    issuer: str = "registry-server"
+    service: HeaderText = "registry"
+    issuer: HeaderText = "registry-server"
     key: FilePath | None = None
     lifetime: TokenLifetime = timedelta(minutes=5)
 

@@ -1,5 +1,6 @@
 """`auth`: who the callers are, in distribution's schema; what they may do is `access`."""
 
+from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
 from registry_server.config.values import FilePath
 
@@ -18,9 +19,9 @@ class SillyAuth(Section):
 class TokenAuth(Section):
     """`auth.token`: tokens from an issuer elsewhere, and what they are verified with."""
 
-    realm: str = ""
-    service: str = ""
-    issuer: str = ""
+    realm: HeaderText = ""
+    service: HeaderText = ""
+    issuer: HeaderText = ""
     rootcertbundle: FilePath | None = None
     jwks: FilePath | None = None
     signingalgorithms: tuple[str, ...] = ()
@@ -31,7 +32,7 @@ class TokenAuth(Section):
 class HtpasswdAuth(Section):
     """`auth.htpasswd`: users and passwords from a file, which is watched."""
 
-    realm: str = ""
+    realm: HeaderText = ""
     path: FilePath | None = None
 
 

@@ -18,6 +18,7 @@ from registry_server.config.auth import Auth
 from registry_server.config.cipher_suites import CipherSuite
 from registry_server.config.cors import Cors
 from registry_server.config.endpoint import Endpoint
+from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
 from registry_server.config.section import Section
 from registry_server.config.unimplemented import (
@@ -41,7 +42,6 @@ from registry_server.config.values import (
     FilePath,
     FilePathOrNone,
     Grace,
-    Headers,
     Interval,
     LogLevel,
     NetworkText,

@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
 from registry_server.config.durations import parse_duration, parse_duration_with_unit
+from registry_server.config.header_text import ascii_url
 from registry_server.config.sizes import parse_size
 from registry_server.config.window import Window
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _A_WINDOW = "a part of the day, such as 02:00-05:30"
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
 # A class of POSIX, which Go knows within brackets and Python does not, and what it stands for.
@@ -189,20 +188,6 @@ def _location(value: str) -> str:
     return value.rstrip("/") + "/"
 
 
-def _header_name(name: str) -> str:
-    if _TOKEN.fullmatch(name) is None:
-        raise ValueError("is a name that HTTP does not allow for a header")
-    return name
-
-
-def _header_value(value: str) -> str:
-    # As Go writes it: a text that YAML folded or kept in several lines ends with a line break.
-    value = value.replace("\r", " ").replace("\n", " ").strip(" \t")
-    if _FIELD_VALUE.fullmatch(value) is None:
-        raise ValueError("holds a value that HTTP does not allow in a header")
-    return value
-
-
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_at_least_nothing)]
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
@@ -217,12 +202,9 @@ NetworkText = Annotated[Network, PlainValidator(_network)]
 Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
 FilePathOrNone = Annotated[FilePath | None, BeforeValidator(lambda path: path or None)]
-BaseUrl = Annotated[str, AfterValidator(_url)]
+BaseUrl = Annotated[str, AfterValidator(_url), AfterValidator(ascii_url)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
 ProxyLocation = Annotated[str, AfterValidator(_location)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[str, AfterValidator(_header_value)]
-Headers = dict[HeaderName, tuple[HeaderValue, ...]]
 SecretHeaders = dict[str, tuple[SecretStr, ...]]
 LogLevel = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
 Platforms = Annotated[Literal["all", "none", "list"], BeforeValidator(_lower)]

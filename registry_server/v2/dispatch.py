@@ -22,6 +22,7 @@ from registry_server import envelope, errors, redirects
 from registry_server.v2.responses import EncodedResponse
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Admission: TypeAlias = Callable[[Request], Awaitable[None]]
 
 _BELOW = "/v2/"
 _MOST_PATHS = 2048
@@ -68,15 +69,27 @@ class _Tail:
         return {"name": before[len(_BELOW) : end]} if last == self._last else None
 
 
+async def admit_all(_: Request) -> None:
+    """Admit every caller."""
+
+
 class Dispatcher:
     """Answers everything under `/v2`, and leaves the rest to another application.
 
-    `prefix` is what clients see before the paths, for redirects.
+    `prefix` is what clients see before the paths, for redirects. `admit` returns if the caller of
+    OPTIONS may learn the methods of a path; otherwise it raises what the error table knows.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], rest: ASGIApp, prefix: str = "") -> None:
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        rest: ASGIApp,
+        prefix: str = "",
+        admit: Admission = admit_all,
+    ) -> None:
         self._rest = redirects.CleanPaths(rest)
         self._prefix = prefix
+        self._admit = admit
         self._fixed: dict[str, Endpoint] = {}
         self._tails: dict[str, list[_Tail]] = {}
         for endpoint in endpoints:
@@ -115,6 +128,8 @@ class Dispatcher:
             if handler is not None:
                 scope["path_params"] = parameters
                 return handler
+        if known and scope["method"] == "OPTIONS":
+            return self._options
         target = "" if known else self._redirect(scope["path"])
         if target:
             return partial(_moved, target)
@@ -127,6 +142,19 @@ class Dispatcher:
             return redirects.clean(path)
         plain = path.removesuffix("/")
         return f"{self._prefix}{plain}" if plain != path and self._matching(plain) else ""
+
+    async def _options(self, request: Request) -> Response:
+        """Answer OPTIONS with the methods of the path (RFC 9110, 9.3.7), as a preflight wants it.
+
+        What a web page may send is said by configured headers; it needs a 200 to believe them
+        (Fetch, "CORS-preflight fetch").
+        """
+        await self._admit(request)
+        return Response(headers={"Allow": self._allowed(request.scope["path"])})
+
+    def _allowed(self, path: str, without: Iterable[str] = ()) -> str:
+        methods = {method for endpoint, _ in self._matching(path) for method in endpoint.methods}
+        return ", ".join(sorted(methods.difference(without)))
 
     def _matching(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
         return self._remembered(path) if len(path) <= _SHORT else self._match(path)
@@ -149,9 +177,8 @@ class Dispatcher:
     async def _refusal(self, request: Request, error: Exception) -> Response:
         answer = await errors.render(request, error)
         if answer.status_code == 405:
-            matching = self._matching(request.scope["path"])
-            methods = {method for endpoint, _ in matching for method in endpoint.methods}
-            answer.headers["Allow"] = ", ".join(sorted(methods - errors.switched_off(error)))
+            allowed = self._allowed(request.scope["path"], errors.switched_off(error))
+            answer.headers["Allow"] = allowed
         return answer
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
-from starlette.responses import Response
 
+from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2.pagination import window

@@ -7,8 +7,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from starlette.requests import Request
-from starlette.responses import Response
 
+from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2 import fields

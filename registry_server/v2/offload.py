@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import Response
 
+from registry_server.answers import Response
 from registry_server.v2 import ranges
 from registry_server.v2.responses import range_applies
 from storage.digest import Digest

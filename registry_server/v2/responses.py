@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from registry_server import envelope
+from registry_server.answers import Response
 from registry_server.v2 import fields
 from registry_server.v2.ranges import ByteRange
 from storage.buffers import HasDescriptor

@@ -97,6 +97,7 @@ TOKEN_ROUTES: Mapping[Row, Shows] = {
     (TOKENS, "GET"): Shows.HEADER,
     (TOKENS, "HEAD"): Shows.HEADER,
     (TOKENS, "POST"): Shows.FORM,
+    (TOKENS, "OPTIONS"): Shows.NOTHING,
     ("/auth/jwks", "GET"): Shows.NOTHING,
     ("/auth/jwks", "HEAD"): Shows.NOTHING,
 }
@@ -455,7 +456,7 @@ async def test_a_method_that_no_route_has_tells_nothing(
 ) -> None:
     """It is refused whoever asks, and whatever is there."""
     asking = await situation(guarded, files, caller, "normal")
-    for route, method in product({path for path, _ in NEEDS}, ("TRACE", "OPTIONS", "MOVE", "get")):
+    for route, method in product({path for path, _ in NEEDS}, ("TRACE", "MOVE", "get")):
         seen = set()
         for target in await asking.targets(route, PLACES["team"]):
             request = asking.client.build_request("GET", target.path(route), headers=asking.shown)
@@ -464,6 +465,22 @@ async def test_a_method_that_no_route_has_tells_nothing(
             assert answer.status_code == 405
             seen.add(without_names(answer, target))
         assert len(seen) == 1, (method, route, seen)
+
+
+@pytest.mark.parametrize("caller", ["anonymous", "reader", "narrow token", "wrong password"])
+async def test_options_tells_nothing_of_what_exists(
+    guarded: Guarded, files: Files, caller: str
+) -> None:
+    """It is answered alike for every repository, to callers that `/v2/` lets in."""
+    asking = await situation(guarded, files, caller, "normal")
+    admitted = (await asking.client.get("/v2/", headers=asking.shown)).status_code
+    for route in {path for path, _ in NEEDS}:
+        seen = set()
+        for target in await asking.targets(route, PLACES["team"]):
+            answer = await asking.client.options(target.path(route), headers=asking.shown)
+            assert answer.status_code == admitted
+            seen.add(without_names(answer, target))
+        assert len(seen) == 1, (route, seen)
 
 
 def form_of(caller: str, shown: Mapping[str, str]) -> dict[str, str]:

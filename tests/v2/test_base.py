@@ -28,15 +28,16 @@ async def test_head_of_the_base_has_no_body(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_root_is_alive(client: httpx.AsyncClient) -> None:
-    """Load balancers ask for `/`."""
-    assert (await client.get("/")).status_code == 200
+    """Load balancers ask for `/`; HAProxy's check uses OPTIONS unless it is told otherwise."""
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert (await client.request(method, "/")).status_code == 200
 
 
 async def test_the_root_names_its_methods_too(client: httpx.AsyncClient) -> None:
     """405 there has the envelope and Allow, as it has under `/v2`."""
     response = await client.post("/")
     assert refused(response) == (405, "UNSUPPORTED")
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,9 @@ def expected(method: str, path: str) -> tuple[int, object]:
         if found and ("GET" if method == "HEAD" else method) in one.handlers:
             return 200, [one.path, found.groupdict()]
         allowed |= one.methods if found else set()
-    return (405, ", ".join(sorted(allowed))) if allowed else (404, None)
+    if not allowed:
+        return 404, None
+    return 200 if method == "OPTIONS" else 405, ", ".join(sorted(allowed))
 
 
 def has_endpoint(path: str) -> bool:
@@ -80,7 +82,7 @@ def has_endpoint(path: str) -> bool:
 
 def told(answer: Answer) -> tuple[int, object]:
     """Return the status of an answer, and what it says of the path."""
-    if answer.status == 200:
+    if answer.status == 200 and answer.body:
         return 200, json.loads(answer.body)
     said = answer.headers.get(b"location" if answer.status == 301 else b"allow")
     return answer.status, None if said is None else said.decode()

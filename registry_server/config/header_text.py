@@ -1,0 +1,63 @@
+"""Texts of the configuration that become values of headers of answers.
+
+Values go out as UTF-8, as CNCF distribution sends them. A line break would end the header and begin
+another one, so control characters are refused; a line break in `http.headers` is a space, as in Go.
+"""
+
+import re
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+# What `quote` leaves of a URL that may hold escapes already.
+_OF_URLS = "/%:@?!$&'()*+,;=~[]"
+
+
+def _without_controls(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("must not have control characters")
+    return value
+
+
+def _name(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise ValueError("is a name that HTTP does not allow for a header")
+    return name
+
+
+def _value(value: str) -> str:
+    # As Go writes it: a text that YAML folded or kept in several lines ends with a line break.
+    value = value.replace("\r", " ").replace("\n", " ").strip(" \t")
+    if _CONTROL_BUT_TAB.search(value):
+        raise ValueError("holds a value with control characters, which HTTP does not allow")
+    return value
+
+
+def ascii_url(value: str) -> str:
+    """Write a URL as every client reads it: its host by IDNA, the rest with escapes (RFC 3986)."""
+    if value.isascii():
+        return value
+    parts = urlsplit(value)
+    user, at, location = parts.netloc.rpartition("@")
+    host, colon, port = location.partition(":")
+    netloc = f"{quote(user, safe=_OF_URLS)}{at}{_ascii_host(host)}{colon}{port}"
+    path, query, fragment = (quote(part, safe=_OF_URLS) for part in parts[2:])
+    return parts._replace(netloc=netloc, path=path, query=query, fragment=fragment).geturl()
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return quote(host, safe=_OF_URLS)
+
+
+HeaderText = Annotated[str, AfterValidator(_without_controls)]
+HeaderName = Annotated[str, AfterValidator(_name)]
+HeaderValue = Annotated[str, AfterValidator(_value)]
+Headers = dict[HeaderName, tuple[HeaderValue, ...]]

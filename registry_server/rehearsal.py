@@ -1,0 +1,143 @@
+"""One answer of each kind, rendered before anything serves: `check` finds what would fail.
+
+The application is built from the settings over a store in memory, and nothing is written: no key,
+no file of users, no line of the access log or the audit log. A setting that makes answers fail
+would otherwise be found by the first client, as a 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Scope
+
+from registry_server.api.paths import ROOT
+from registry_server.app import build_rehearsal
+from registry_server.config import Settings
+from registry_server.config.access import Access
+from registry_server.config.auth import Auth
+from registry_server.config.limits import Limits
+from registry_server.guard import TOKEN_PATH, is_guarded
+from registry_server.http1.answer_heads import answer_head
+from storage.drivers.memory import MemoryDriver
+
+_HOST = (b"host", b"registry.example.com")
+_WRONG = (b"authorization", b"Basic bm8tdXNlcjpuby1wYXNzd29yZA==")  # no-user:no-password
+_FAILED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request without a body; `path` is below the prefix."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    query: bytes = b""
+
+
+def _questions(settings: Settings) -> Iterator[Question]:
+    """Yield a request for each kind of answer that settings become a part of."""
+    yield Question("GET", "/")
+    yield Question("GET", "/v2/")
+    yield Question("GET", "/v2/", (_WRONG,))
+    yield Question("GET", "/v2/app/manifests/latest")
+    yield Question("GET", "/v2/_catalog")
+    yield Question("POST", "/v2/app/blobs/uploads/")
+    yield Question("GET", TOKEN_PATH)
+    yield Question("GET", TOKEN_PATH, (_WRONG,))
+    yield Question("GET", TOKEN_PATH, query=b"service=another")
+    yield Question("GET", f"{ROOT}/robots")
+    for origin in settings.http.cors.origins or ("https://ui.example.com",):
+        asks = (b"access-control-request-method", b"DELETE")
+        yield Question("OPTIONS", "/v2/app/manifests/latest", ((b"origin", origin.encode()), asks))
+
+
+def rehearse(settings: Settings) -> str | None:
+    """Return why an answer cannot be given by these settings, or None when each can (blocks).
+
+    The files that the settings name were checked before. No value of a setting is repeated.
+    """
+    quiet = _quiet(settings)
+    # With access control most answers are refusals; without, there are places to send clients to.
+    stages = [quiet, _open(quiet)] if is_guarded(quiet) else [quiet]
+    # Files are read here, before there is an event loop that this would block.
+    apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
+    return asyncio.run(_first_fault(settings, apps))
+
+
+async def _first_fault(settings: Settings, apps: list[ASGIApp]) -> str | None:
+    prefix = settings.http.prefix.rstrip("/")
+    for app in apps:
+        for question in _questions(settings):
+            fault = await fault_of(app, question, prefix)
+            if fault:
+                return fault
+    return None
+
+
+async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | None:
+    """Ask an application, and render the head of its answer; return what failed, if anything."""
+    asked = f"{question.method} {question.path}"
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    try:
+        await app(_scope(question, prefix), _receive, send)
+        start = sent[0]
+        headers = tuple((name, value) for name, value in start["headers"])
+        answer_head(start["status"], headers, bodiless=False, keep_alive=True)
+    except Exception as error:  # any of them would be a 500
+        return f"{asked} cannot be answered with these settings ({type(error).__name__})"
+    if start["status"] >= _FAILED:
+        return f"{asked} is answered {start['status']} with these settings"
+    return None
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _scope(question: Question, prefix: str) -> Scope:
+    path = prefix + question.path
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": question.method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": question.query,
+        "root_path": "",
+        "headers": [_HOST, *question.headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+
+
+def _quiet(settings: Settings) -> Settings:
+    """Return the settings without what writes, counts, or needs a file that is not created yet."""
+    log = settings.log.model_copy(
+        update={"accesslog": settings.log.accesslog.model_copy(update={"disabled": True})}
+    )
+    audit = settings.audit.model_copy(update={"enabled": False})
+    update = {"log": log, "audit": audit, "limits": Limits(), "auth": _without_missing(settings)}
+    return settings.model_copy(update=update)
+
+
+def _without_missing(settings: Settings) -> Auth:
+    htpasswd = settings.auth.htpasswd
+    if htpasswd is None or htpasswd.path is None or htpasswd.path.exists():
+        return settings.auth
+    empty = htpasswd.model_copy(update={"path": None})
+    return settings.auth.model_copy(update={"htpasswd": empty})
+
+
+def _open(settings: Settings) -> Settings:
+    return settings.model_copy(update={"auth": Auth(), "access": Access()})

@@ -1,0 +1,71 @@
+"""Texts that become headers: any script, and no control characters."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.config.header_text import ascii_url
+from tests.config.conftest import Read, Refuse
+
+BEYOND = "Réalm ☃ 登録"
+TEXTS = [
+    ("auth.htpasswd.realm", "auth: {{htpasswd: {{path: /users, realm: {}}}}}"),
+    ("auth.token.realm", "auth: {{token: {{service: s, issuer: i, jwks: /k, realm: {}}}}}"),
+    ("auth.token.service", "auth: {{token: {{realm: r, issuer: i, jwks: /k, service: {}}}}}"),
+    ("auth.token.issuer", "auth: {{token: {{realm: r, service: s, jwks: /k, issuer: {}}}}}"),
+    ("access.tokens.service", "access: {{rules: [], tokens: {{service: {}}}}}"),
+    ("access.tokens.issuer", "access: {{rules: [], tokens: {{issuer: {}}}}}"),
+]
+
+
+@pytest.mark.parametrize(("key", "text"), TEXTS)
+def test_any_script_is_taken(read: Read, key: str, text: str) -> None:
+    """As registry:2 takes it."""
+    value: object = read("version: 0.1\n" + text.format(json.dumps(BEYOND))).settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    assert value == BEYOND
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize(("key", "text"), TEXTS)
+def test_control_characters_are_refused(refuse: Refuse, key: str, text: str, control: str) -> None:
+    """With file, line and key: a line break would begin another header."""
+    (problem,) = refuse("version: 0.1\n" + text.format(json.dumps(f"a{control}b")))
+    assert problem == f"config.yml, line 2: {key} must not have control characters"
+
+
+def test_headers_take_any_script_and_lose_line_breaks(read: Read) -> None:
+    """A block text of YAML ends with a newline, which is no part of a header."""
+    values = json.dumps([BEYOND, "a\tb", " spaced \n", "a\r\nSet-Cookie: b"])
+    headers = read(f"version: 0.1\nhttp: {{headers: {{X-A: {values}}}}}\n").settings.http.headers
+    assert headers == {"X-A": (BEYOND, "a\tb", "spaced", "a  Set-Cookie: b")}
+
+
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\x7f"])
+def test_a_header_with_control_characters_is_refused(refuse: Refuse, control: str) -> None:
+    """With file, line and key."""
+    value = json.dumps(f"a{control}b")
+    (problem,) = refuse(f"version: 0.1\nhttp:\n  headers:\n    X-A: [{value}]\n")
+    assert problem.startswith("config.yml, line 4")
+    assert "http.headers.X-A[0] holds a value with control characters" in problem
+
+
+def test_the_host_of_a_url_is_written_by_idna(read: Read) -> None:
+    """Clients resolve it so; registry:2 sends the escapes of its bytes."""
+    text = "version: 0.1\nhttp: {host: 'https://ann@bücher.example:5000/☃'}\n"
+    host = read(text).settings.http.host
+    assert host == "https://ann@xn--bcher-kva.example:5000/%E2%98%83"
+    tokens = "version: 0.1\naccess: {rules: [], tokens: {realm: 'https://bücher.example/t'}}\n"
+    assert read(tokens).settings.access.tokens.realm == "https://xn--bcher-kva.example/t"
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "S"]), max_size=30))
+def test_every_url_becomes_ascii(text: str) -> None:
+    """A host that IDNA has no form for is written with the escapes of its bytes."""
+    for url in (f"https://{text}.example/", f"https://ok.example/{text}", f"https://a/?{text}#a"):
+        assert ascii_url(url).isascii()
