@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from registry_server.auth.access import Action, Grants
 
-MOST = 64
-LONGEST = 4096  # characters, of all scopes of a request together
+MOST = 500
+LONGEST = 48 << 10  # characters, of all scopes of a request together
 
 REPOSITORY = "repository"
 EVERYTHING = "*"
@@ -99,10 +99,14 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
     """
     whole = " ".join(texts)
     if len(whole) > LONGEST:
-        raise ScopeInvalid(f"scopes have at most {LONGEST} characters together")
+        raise ScopeInvalid(
+            f"scopes have at most {LONGEST} characters together, and these {len(whole)}"
+        )
     words = whole.split()
     if len(words) > MOST:
-        raise ScopeInvalid(f"a token is for at most {MOST} scopes")
+        raise ScopeInvalid(
+            f"a request asks for at most {MOST} scopes, and this one for {len(words)}"
+        )
     return tuple(scope for scope in map(_parse_or_none, words) if scope is not None)
 
 

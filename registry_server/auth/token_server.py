@@ -32,8 +32,8 @@ from registry_server.auth.tokens import Issued, TokenInvalid, TokenIssuer
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
-_LONGEST = 16 << 10  # bytes, of a query or a form
-_MOST_FIELDS = 200
+_LONGEST = 64 << 10  # bytes, of a query or a form
+_MOST_FIELDS = 600  # a field for each scope, and some more
 _FORM = "application/x-www-form-urlencoded"
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PUBLIC = {"Cache-Control": "public, max-age=300"}
@@ -66,11 +66,12 @@ class _Form:
     @staticmethod
     def parse(content: bytes) -> _Form:
         if len(content) > _LONGEST:
-            raise _Refused(413, "SIZE_INVALID", f"more than {_LONGEST} bytes are sent")
+            raise _Refused(413, "SIZE_INVALID", f"a query or a form has at most {_LONGEST} bytes")
         try:
             fields = parse_qsl(content.decode("ascii"), True, max_num_fields=_MOST_FIELDS)
         except ValueError:
-            raise _unusable("what is sent is no form, or has too many fields") from None
+            limit = f"it has at most {_MOST_FIELDS} fields"
+            raise _unusable(f"what is sent is no form: {limit}, and is ASCII") from None
         return _Form(fields)
 
     def get(self, name: str) -> str:
@@ -234,14 +235,17 @@ class TokenServer:
             raise _unauthorized() from None
 
     async def _issue(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
-        granted = grants_for(actor, scopes, await self._policy())
+        policy = await self._policy()
         try:
-            # In a thread: a signature with a large RSA key takes milliseconds.
-            issued = await asyncio.to_thread(
-                self._issuer.sign, actor.name, granted, self._service, actor.generation
-            )
+            # In a thread: hundreds of scopes by hundreds of rules, and a signature with a large RSA
+            # key, would keep other requests waiting.
+            return await asyncio.to_thread(self._sign, actor, scopes, policy)
         except ValueError as error:
             raise _unusable(str(error)) from None
+
+    def _sign(self, actor: Actor, scopes: Sequence[Scope], policy: Policy) -> tuple[Issued, Grants]:
+        granted = grants_for(actor, scopes, policy)
+        issued = self._issuer.sign(actor.name, granted, self._service, actor.generation)
         return issued, granted
 
     async def _refresh_token(self, actor: Actor) -> Mapping[str, str]:

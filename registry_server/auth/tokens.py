@@ -25,7 +25,8 @@ from registry_server.auth.keys import KeyUnusable, SigningKey, VerificationKey
 from registry_server.auth.robot_names import is_robots
 from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
 
-LONGEST = 8 << 10  # characters
+# Characters. Issuers that know many groups or repositories send 40,000; a head has 65,536 bytes.
+LONGEST = 60 << 10
 LEEWAY = 60  # seconds, as in distribution
 LIFETIME = 300
 SHORTEST_LIFETIME = 60  # the specification's: older clients count on it
@@ -38,7 +39,9 @@ ACCESS_TYPE = "JWT"
 GENERATION = "gen"
 
 _ACCESS_TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+# Tokens, and the characters of their texts together: what is remembered of one grows with it.
 _MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 2 << 20
 _LATEST = 1 << 53  # what JSON numbers are good for
 
 # Neither `crit` nor `b64` (RFC 7797) is of any use in a token, and both change what is signed.
@@ -219,8 +222,9 @@ class TokenVerifier:
         self._expected = Expected(issuer, service, leeway)
         self._push_overwrites = push_overwrites
         self._clock = clock
-        # By the digest, so that nothing in memory can be used as a token.
-        self._known: OrderedDict[bytes, tuple[Claims, float]] = OrderedDict()
+        # By the digest, so that nothing in memory can be used as a token; and how long it was.
+        self._known: OrderedDict[bytes, tuple[Claims, float, int]] = OrderedDict()
+        self._length = 0
 
     def verify(self, text: str, now: float | None = None) -> Claims:
         """Return what a token says, or raise `TokenInvalid`."""
@@ -228,11 +232,11 @@ class TokenVerifier:
         digest = hashlib.sha256(text.encode(errors="replace")).digest()
         known = self._known.get(digest)
         if known is None:
-            known = self._verify(text, now)
+            known = (*self._verify(text, now), len(text))
             self._remember(digest, known)
         else:
             self._known.move_to_end(digest)
-        claims, begins = known
+        claims, begins, _ = known
         self._expected.check_time(claims.expires, begins, now)
         return claims
 
@@ -255,10 +259,12 @@ class TokenVerifier:
         claims = Claims(sub, grants, text_of(payload, "jti"), expires, known)
         return claims, _moment(payload, "nbf") if "nbf" in payload else 0
 
-    def _remember(self, digest: bytes, known: tuple[Claims, float]) -> None:
+    def _remember(self, digest: bytes, known: tuple[Claims, float, int]) -> None:
         self._known[digest] = known
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
+        self._length += known[2]
+        while len(self._known) > _MOST_REMEMBERED or self._length > _LONGEST_REMEMBERED:
+            _, (_, _, length) = self._known.popitem(last=False)
+            self._length -= length
 
 
 def _with_overwrite(grants: Grants) -> Grants:
@@ -287,7 +293,7 @@ class TokenIssuer:
     def sign(self, sub: str, grants: Grants, audience: str, generation: str = "") -> Issued:
         """Return a token by which `audience` lets `sub`, of a `generation`, do what is granted.
 
-        Raises ValueError if it would be longer than anybody accepts.
+        Raises ValueError if it would be longer than registries accept.
         """
         now = int(self._clock())
         claims = {
@@ -297,7 +303,10 @@ class TokenIssuer:
         }
         text = self.key.sign(claims, ACCESS_TYPE)
         if len(text) > LONGEST:
-            raise ValueError("a token for all that is asked would be too long")
+            raise ValueError(
+                f"the token would have {len(text)} characters, and {LONGEST} are accepted: "
+                "ask for fewer repositories at a time"
+            )
         return Issued(text, self._lifetime, now)
 
 

@@ -9,9 +9,16 @@ from typing import NamedTuple, TypeAlias
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from registry_server import envelope
+from registry_server.http1.request_heads import HEAD_LIMIT, MOST_LINES
 
 Header: TypeAlias = tuple[bytes, bytes]
 
+_REASONS = {
+    HTTPStatus.REQUEST_TIMEOUT: "it came too slowly",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
+        f"a request has at most {HEAD_LIMIT} bytes before its body, and {MOST_LINES} header lines"
+    ),
+}
 _BODILESS = frozenset({204, 304})
 
 
@@ -54,7 +61,7 @@ def answer_head(
 
 def refusal(status: HTTPStatus) -> bytes:
     """Render the whole answer to what is no request; the connection ends with it."""
-    reason = "it came too slowly" if status == HTTPStatus.REQUEST_TIMEOUT else "not a valid request"
+    reason = _REASONS.get(status, "not a valid request")
     message = f"{status.phrase.lower()}: {reason}"
     return last_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
 

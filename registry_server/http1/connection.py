@@ -33,13 +33,18 @@ from registry_server.http1.direct import Receiver
 from registry_server.http1.exchange import Exchange
 from registry_server.http1.framing import Framing, FramingError
 from registry_server.http1.pace import BodyWatch
-from registry_server.http1.request_heads import HeadInvalid, HeadReader, HeadTooLong, RequestHead
+from registry_server.http1.request_heads import (
+    HEAD_LIMIT,
+    HeadInvalid,
+    HeadReader,
+    HeadTooLong,
+    RequestHead,
+)
 from registry_server.http1.turns import Turns, Work
 from storage.buffers import Buffer
 
 logger = logging.getLogger(__name__)
 
-HEAD_LIMIT = 64 << 10
 HEAD_SECONDS = 60.0
 STALLED_SECONDS = 600.0
 

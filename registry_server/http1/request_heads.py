@@ -18,6 +18,9 @@ from registry_server.http1.framing import Chunked, Counted, Framing
 _SHORT = 1024
 _REMEMBERED = 512
 
+# Bytes. A bearer token of 40,000 characters fits, or a query of as many.
+HEAD_LIMIT = 64 << 10
+
 # Handlers go over all of them several times. Clients send a dozen, a chain of proxies some more.
 MOST_LINES = 200
 

@@ -288,16 +288,19 @@ async def test_another_service_is_refused_before_a_password_is_looked_at() -> No
 
 
 async def test_too_much_is_refused() -> None:
-    """Scopes, fields, queries and forms are bounded, and so is the token."""
+    """Scopes, fields, queries, forms and the token are bounded; a refusal names the limit."""
     served = Served(_Everything())
-    many = ["repository:a:pull"] * 65
-    refusal(await served.get(*many), 400, "UNSUPPORTED")
-    refusal(await served.raw(b"a=1&" * 300), 400, "UNSUPPORTED")
-    refusal(await served.raw(b"a=" + b"1" * 20000), 413, "SIZE_INVALID")
-    refusal(await served.send(b"a=" + b"1" * 20000), 413, "SIZE_INVALID")
-    refusal(await served.send(b"a=1&" * 300), 400, "UNSUPPORTED")
-    long = [f"repository:{at:055}:*" for at in range(55)]
-    assert "too long" in refusal(await served.get(*long), 400, "UNSUPPORTED")
+    many = ["repository:a:pull"] * 501
+    assert "at most 500 scopes" in refusal(await served.get(*many), 400, "UNSUPPORTED")
+    assert "600 fields" in refusal(await served.raw(b"a=1&" * 700), 400, "UNSUPPORTED")
+    for sent in (served.raw, served.send):
+        assert "65536" in refusal(await sent(b"a=" + b"1" * 70000), 413, "SIZE_INVALID")
+    assert "600 fields" in refusal(await served.send(b"a=1&" * 700), 400, "UNSUPPORTED")
+    long = [f"repository:{at:0155}:*" for at in range(280)]
+    assert "49152" not in refusal(await served.get(*long), 400, "UNSUPPORTED")
+    assert "61440 are accepted" in refusal(await served.get(*long), 400, "UNSUPPORTED")
+    longer = [f"repository:{at:0155}:*" for at in range(300)]
+    assert "at most 49152 characters" in refusal(await served.get(*longer), 400, "UNSUPPORTED")
 
 
 class _Everything:

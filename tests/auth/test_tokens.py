@@ -30,6 +30,7 @@ from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import PrivateKey, SigningKey, VerificationKey, libtrust_id, to_jwk
 from registry_server.auth.refresh import TYPE, RefreshTokens
 from registry_server.auth.tokens import (
+    _LONGEST_REMEMBERED,
     LEEWAY,
     LONGEST,
     SHORTEST_LIFETIME,
@@ -336,11 +337,22 @@ def test_an_extension_of_the_header_is_refused(header: dict[str, Any]) -> None:
     refused(f"{bare}.{encode(signature)}")
 
 
+def test_long_tokens_are_remembered_within_a_bound() -> None:
+    """Hundreds of them do not fill the memory; each is verified whether it is remembered or not."""
+    verifying = verifier()
+    tokens = [signed(pad="a" * 45_000, jti=f"{number}") for number in range(80)]
+    for text in (*tokens, *tokens[:5], *tokens[-5:]):
+        assert verifying.verify(text, NOW).sub == "ann"
+    assert 0 < len(verifying._known) < len(tokens)
+    assert verifying._length == sum(length for _, _, length in verifying._known.values())
+    assert verifying._length <= _LONGEST_REMEMBERED
+
+
 def test_a_token_is_bounded() -> None:
     """One that is too long is refused unread, and not issued."""
     assert "long" in refused(signed(pad="a" * LONGEST))
-    many = Grants({f"{at:0200}": frozenset({Action.PULL}) for at in range(60)})
-    with pytest.raises(ValueError, match="too long"):
+    many = Grants({f"{at:0200}": frozenset({Action.PULL}) for at in range(300)})
+    with pytest.raises(ValueError, match="fewer repositories"):
         TokenIssuer(KEY, ISSUER).sign("", many, SERVICE)
 
 
