@@ -46,13 +46,17 @@ class Gate:
         """Let the caller learn that this is a registry."""
         await self._access.authorize_base(request)
 
-    async def repository(self, request: Request, *actions: Action) -> Repository:
+    async def repository(
+        self, request: Request, *actions: Action, source: RepositoryName | None = None
+    ) -> Repository:
         """Open the repository the route names, for `actions`.
+
+        A challenge names `source` as well, from which the caller wants to mount a blob.
 
         Raises `NameInvalid`, or what the access controller raises.
         """
         name = RepositoryName.parse(request.path_params["name"])
-        await self._access.authorize(request, name, *actions)
+        await self._access.authorize(request, name, *actions, source=source)
         return self._open(name)
 
     async def pushed_to(self, request: Request) -> Repository:

@@ -116,9 +116,17 @@ class AccessController(Protocol):
         """Return if the caller may know that this is a registry (`/v2/`)."""
 
     async def authorize(
-        self, connection: HTTPConnection, name: RepositoryName, *actions: Action
+        self,
+        connection: HTTPConnection,
+        name: RepositoryName,
+        *actions: Action,
+        source: RepositoryName | None = None,
     ) -> None:
-        """Return if the caller may do all of `actions` with repository `name`."""
+        """Return if the caller may do all of `actions` with repository `name`.
+
+        A refusal that asks for credentials asks for those to pull from `source` as well, without
+        which the caller would need others in a moment.
+        """
 
     async def name(self, connection: HTTPConnection) -> str:
         """Return the caller's name; nothing for nobody known."""
@@ -137,7 +145,11 @@ class OpenAccess:
         """Agree."""
 
     async def authorize(
-        self, connection: HTTPConnection, name: RepositoryName, *actions: Action
+        self,
+        connection: HTTPConnection,
+        name: RepositoryName,
+        *actions: Action,
+        source: RepositoryName | None = None,
     ) -> None:
         """Agree."""
 

@@ -46,7 +46,11 @@ class RuledAccess:
             raise self._challenges.unauthenticated(connection, _LOG_IN)
 
     async def authorize(
-        self, connection: HTTPConnection, name: RepositoryName, *actions: Action
+        self,
+        connection: HTTPConnection,
+        name: RepositoryName,
+        *actions: Action,
+        source: RepositoryName | None = None,
     ) -> None:
         """Return, or raise `Unauthenticated` where credentials could help, and `Denied` else."""
         actor = await self._authenticator.actor(connection)
@@ -61,6 +65,9 @@ class RuledAccess:
             raise Denied(f"{actor.name} may not {words} {name}")
         if refused or not _covered(actor, name, actions):
             scope = scope_of(name, actions)
+            if source is not None and source != name:
+                # In this order, in which distribution mostly writes them.
+                scope = f"{scope} {scope_of(source, (Action.PULL,))}"
             raise self._challenges.unauthenticated(connection, _LOG_IN, scope)
 
     async def name(self, connection: HTTPConnection) -> str:

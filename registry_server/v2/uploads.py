@@ -30,8 +30,9 @@ class UploadEndpoints:
 
     async def start(self, request: Request) -> Response:
         """POST: end-4a, end-4b, end-4c, end-11"""
-        repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
         query = request.query_params
+        source = _name_or_none(query.get("from", ""))
+        repository = await self._gate.repository(request, Action.PULL, Action.PUSH, source=source)
         if "mount" in query:
             return await self._mount(request, repository)
         if "digest" in query:
@@ -137,3 +138,10 @@ class UploadEndpoints:
             "Content-Length": "0",
         }
         return Response(status_code=201, headers=headers)
+
+
+def _name_or_none(text: str) -> RepositoryName | None:
+    try:
+        return RepositoryName.parse(text)
+    except NameInvalid:
+        return None

@@ -185,6 +185,44 @@ async def test_anybody_may_pull(situation: Situation) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        (f"?mount={sha256(LAYER)}&from=lib/b", " repository:lib/b:pull"),
+        (f"?from=lib/b&mount={sha256(LAYER)}", " repository:lib/b:pull"),
+        ("?from=lib/b", " repository:lib/b:pull"),
+        (f"?mount={sha256(LAYER)}&from=app", ""),
+        (f"?mount={sha256(LAYER)}", ""),
+        (f"?mount={sha256(LAYER)}&from=B%22,c", ""),
+    ],
+)
+async def test_the_challenge_of_a_mount_names_its_source(
+    situation: Situation, query: str, more: str
+) -> None:
+    """As registry:2 writes it: with one token a client may push, and mount from there."""
+    client = await situation("public pull")
+    assert await push(client, "lib/b", "v1", as_user("ann")) == 201
+    asked = await client.post(f"/v2/app/blobs/uploads/{query}")
+    assert asked.status_code == 401
+    scope = re.search('scope="([^"]*)"', asked.headers["www-authenticate"])
+    assert scope is not None
+    assert scope[1] == f"repository:app:pull,push{more}"
+    text, _ = await token(client, scope[1], as_user("ann"))
+    bearer = {"Authorization": f"Bearer {text}"}
+    done = await client.post(f"/v2/app/blobs/uploads/{query}", headers=bearer)
+    assert done.status_code == (201 if "mount" in query and more else 202)
+
+
+async def test_a_token_without_the_source_of_a_mount_begins_an_upload(situation: Situation) -> None:
+    """The client sends the blob then, as the specification allows; it is not asked again."""
+    client = await situation("public pull")
+    assert await push(client, "lib/b", "v1", as_user("ann")) == 201
+    text, _ = await token(client, "repository:app:pull,push", as_user("ann"))
+    url = f"/v2/app/blobs/uploads/?mount={sha256(LAYER)}&from=lib/b"
+    done = await client.post(url, headers={"Authorization": f"Bearer {text}"})
+    assert done.status_code == 202
+
+
 async def test_machines(situation: Situation, tmp_path: Path) -> None:
     """A robot may what its name may, until it is revoked."""
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)

@@ -184,7 +184,11 @@ class _Closed(OpenAccess):
     """Nobody may do anything with a repository."""
 
     async def authorize(
-        self, connection: HTTPConnection, name: RepositoryName, *actions: Action
+        self,
+        connection: HTTPConnection,
+        name: RepositoryName,
+        *actions: Action,
+        source: RepositoryName | None = None,
     ) -> None:
         """Refuse."""
         raise _Refused
