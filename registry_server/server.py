@@ -93,8 +93,8 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
         listeners = listening.listen(settings.http.endpoint)
         try:
             # After the address, since it may make a key, which would stay in a root not served.
-            for warning in startup.check_access(settings, guard.prepare):
-                logger.warning("%s", warning)
+            for problem in startup.check_access(settings, guard.prepare):
+                logger.warning("%s", problem)
             if not settings.storage.maintenance.readonly.enabled:
                 make_ready(root)
             _raise_descriptor_limit()
