@@ -78,18 +78,37 @@ class Keyring:
             raise KeyUnusable("no certificate of ours vouches for the chain") from None
 
     def _verifier(self, now: float) -> verification.ClientVerifier:
-        """Return what verifies a chain as for the web, but for what the leaf is to be used for."""
+        """Return what verifies a chain by RFC 5280; extensions that the web asks for are optional.
+
+        An authority made by `openssl req -x509` has no key usage.
+        """
         return (
             verification.PolicyBuilder()
             .store(verification.Store(list(self.roots)))
             .time(datetime.fromtimestamp(now, UTC))
             .max_chain_depth(_LONGEST_CHAIN)
             .extension_policies(
-                ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
-                ee_policy=verification.ExtensionPolicy.permit_all(),
+                ca_policy=_AUTHORITY, ee_policy=verification.ExtensionPolicy.permit_all()
             )
             .build_client_verifier()
         )
+
+
+def _is_authority(_: object, __: object, found: x509.BasicConstraints) -> None:
+    if not found.ca:
+        raise ValueError("it is no certificate of an authority")
+
+
+def _may_sign(_: object, __: object, found: x509.KeyUsage | None) -> None:
+    if found is not None and not found.key_cert_sign:
+        raise ValueError("its key may not sign certificates")
+
+
+_AUTHORITY = (
+    verification.ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, _is_authority)
+    .may_be_present(x509.KeyUsage, verification.Criticality.AGNOSTIC, _may_sign)
+)
 
 
 def _certified(certificate: x509.Certificate) -> VerificationKey:

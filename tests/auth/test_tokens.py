@@ -489,10 +489,13 @@ class Authority:
         return base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
 
 
-def root(name: str = "root") -> Authority:
-    """Make an authority that certifies itself."""
+def root(
+    name: str = "root", *, certifies: bool | None = True, below: int | None = None
+) -> Authority:
+    """Make an authority that certifies itself; `below` is how many others it allows below it."""
     private = ec.generate_private_key(ec.SECP256R1())
-    return Authority(_certify(name, private, None, ca=True, days=1, certifies=True), private)
+    made = _certify(name, private, None, ca=True, days=1, certifies=certifies, below=below)
+    return Authority(made, private)
 
 
 def _certify(
@@ -502,13 +505,13 @@ def _certify(
     *,
     ca: bool,
     days: int,
-    certifies: bool,
+    certifies: bool | None,
+    below: int | None = None,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     signer = by.private if by else key
     now = datetime.fromtimestamp(NOW, UTC)
-    usage = x509.KeyUsage(True, False, False, False, False, certifies, False, False, False)
-    return (
+    made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(by.certificate.subject if by else subject)
@@ -516,14 +519,16 @@ def _certify(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=9))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=below), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
         )
-        .sign(signer, hashes.SHA256())
     )
+    if certifies is not None:
+        usage = x509.KeyUsage(True, False, False, False, False, certifies, False, False, False)
+        made = made.add_extension(usage, critical=True)
+    return made.sign(signer, hashes.SHA256())
 
 
 ROOT = root()
@@ -573,6 +578,17 @@ def test_a_chain_to_anybody_else_is_refused() -> None:
     ):
         refused(text, verifier(ROOTED))
     refused(chained(LEAF), verifier(Keyring.of([KEY.public])))
+
+
+def test_an_authority_without_a_key_usage_is_trusted() -> None:
+    """`openssl req -x509` makes such. What is no authority, or too far up, is not trusted."""
+    plain, near = root(certifies=None), root(below=0)
+    ring = Keyring.of([], [plain.certificate, near.certificate])
+    for text in (chained(plain.issue("leaf", ca=False)), chained(near.issue("leaf", ca=False))):
+        assert verifier(ring).verify(text, NOW).sub == "ann"
+    end, between = plain.issue("end", ca=False), near.issue("between", ca=True)
+    refused(chained(end.issue("below", ca=False), end), verifier(ring))
+    refused(chained(between.issue("below", ca=False), between), verifier(ring))
 
 
 def test_our_own_name_beats_a_chain() -> None:
