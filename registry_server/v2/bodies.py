@@ -63,7 +63,9 @@ def chunk(request: Request, held: int) -> Chunk:
     """Read Content-Range (spec, "Pushing a blob in chunks"), for a session of `held` bytes.
 
     A malformed one is out of order; one that disagrees with Content-Length is refused before the
-    body is read. Without one the `_state` of the URL says where the chunk starts, if it can.
+    body is read. One byte too many is accepted: some clients write the first byte that they do not
+    send as the end, and registry:2 ignores the header. Without the header the `_state` of the URL
+    says where the chunk starts, if it can.
     """
     header = request.headers.get("content-range")
     if header is None:
@@ -73,6 +75,8 @@ def chunk(request: Request, held: int) -> Chunk:
     if last < first:
         raise ChunkOutOfOrder(first, held)
     length, declared = last - first + 1, content_length(request)
+    if declared == length - 1:
+        return Chunk(first, declared)
     if declared is not None and declared != length and first == held:
         raise ChunkSizeMismatch(length, declared, held)
     return Chunk(first, length)
