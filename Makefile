@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-installed
 TEST_STAMP := $(VENV)/.test-installed
+NPM_STAMP := $(VENV)/.npm-installed
 SOURCES := registry_server storage tests benchmarks docker
 
 .PHONY: run test check format bench lock audit clean
@@ -17,6 +18,13 @@ $(TEST_STAMP): requirements/test.lock $(RUN_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
 	touch $@
 
+# Clients from npm, which tests drive where npm is installed.
+$(NPM_STAMP): tests/clients/npm/package-lock.json $(RUN_STAMP)
+	mkdir -p $(VENV)/npm
+	cp tests/clients/npm/*.json $(VENV)/npm/
+	! command -v npm >/dev/null || npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 run: $(RUN_STAMP)  ## serve ./data on 127.0.0.1:5000
 	$(BIN)/python -m registry_server serve
 
@@ -26,7 +34,7 @@ check: $(TEST_STAMP)  ## format, lint and types, as `make test` will
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks docker
 
-test: check  ## everything: checks, unit, property, live-server and real-client tests
+test: check $(NPM_STAMP)  ## everything: checks, unit, property, live-server and real-client tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 format: $(TEST_STAMP)

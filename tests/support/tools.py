@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -26,6 +27,13 @@ def require_tool(name: str) -> str:
     if path is None:
         _absent(f"{name} is not installed")
     return path
+
+
+def require_packages(folders: Iterable[Path]) -> None:
+    """Skip, or fail where clients are required, unless `make` has installed these packages."""
+    for folder in folders:
+        if not folder.is_dir():
+            _absent(f"{folder.name} is not installed")
 
 
 def require_root() -> None:
