@@ -129,6 +129,15 @@ def hold(document: Path, server: RegistryServer, folder: Path, *, at_least: int)
     assert wrong == {}
 
 
+@pytest.mark.parametrize("program", ["python -m registry_server", "/usr/bin/registry-server"])
+def test_the_recipe_for_a_reload_finds_the_server(program: str) -> None:
+    """The pattern of docs/configuration.md matches what `make run` and the command start."""
+    document = (PROJECT / "docs/configuration.md").read_text()
+    (pattern,) = re.findall(r"pgrep -o -f '(.+?)'", document)
+    assert re.search(pattern, f"{program} serve /etc/docker/registry/config.yml")
+    assert not re.search(pattern, f"{program} check /etc/docker/registry/config.yml")
+
+
 @pytest.mark.parametrize(
     ("wanted", "found", "wrong"),
     [

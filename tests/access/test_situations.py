@@ -11,6 +11,7 @@ import shlex
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from itertools import product
 from pathlib import Path
 from typing import TypeAlias
@@ -188,6 +189,14 @@ async def ask(client: httpx.AsyncClient, what: str, name: str, shown: Headers) -
     else:
         answers = [await client.delete(path, headers=shown) for path in (manifest, blob)]
     return [each.status_code for each in answers]
+
+
+@pytest.mark.parametrize("situation", MAY)
+def test_no_password_is_sent_over_plain_http(tmp_path: Path, situation: str) -> None:
+    """Each configuration of the manual has TLS, or listens where no other machine can connect."""
+    settings = settings_of(situations()[situation], tmp_path).http
+    host = settings.endpoint.host
+    assert settings.tls.certificate is not None or ip_address(host or "::").is_loopback
 
 
 @pytest.mark.parametrize(("situation", "caller"), CALLS)
