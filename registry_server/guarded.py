@@ -261,6 +261,9 @@ def _existing_key(settings: Settings) -> SigningKey | None:
     try:
         return load_signing_key(_own_key(settings))
     except FileNotFoundError:
+        root = settings.storage.filesystem.rootdirectory
+        if root.exists() and not os.access(root, os.W_OK):
+            raise _no_key(_own_key(settings), "the volume can't be written") from None
         return None
 
 
@@ -272,6 +275,18 @@ def _signing_key(settings: Settings) -> SigningKey:
     if settings.access.tokens.key is not None:
         return load_signing_key(settings.access.tokens.key)
     path = _own_key(settings)
-    if not path.parent.is_dir():
-        os.makedirs(path.parent, mode=0o700, exist_ok=True)
-    return load_or_create_signing_key(path)
+    if path.exists():
+        return load_signing_key(path)
+    try:
+        if not path.parent.is_dir():
+            os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        return load_or_create_signing_key(path)
+    except OSError as error:
+        raise _no_key(path, error.strerror or str(error)) from None
+
+
+def _no_key(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"rules need a key that signs tokens; {path} does not exist and can't be made ({reason}): "
+        "name the file of a key in access.tokens.key"
+    )

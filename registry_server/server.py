@@ -47,13 +47,14 @@ class Rereading:
         self, settings: Settings, read: Callable[[], Loaded], announcer: Announcer
     ) -> None:
         self._settings = settings
+        self._root = settings.storage.filesystem.rootdirectory
         self._read = read
         self.announcer = announcer
 
     def read(self) -> Settled | None:
         """Read and check the configuration; None if it can't be used, and the log says why."""
         try:
-            settled = settle(self._settings, self._read())
+            settled = settle(self._settings, startup.fit_to_volume(self._read(), self._root))
             warnings = startup.check(settled.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
@@ -85,6 +86,7 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
     root = settings.storage.filesystem.rootdirectory
     with volume.removed_on_failure(root):
         startup.prepare_root(settings)
+        settings = _fitted(settings, root)
         startup.check_tls(settings)
         for warning in startup.warnings(settings):
             logger.warning(warning)
@@ -104,6 +106,14 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
             _run(settings, listeners, Rereading(settings, read, announcer))
         finally:
             listening.remove_socket(settings.http.endpoint)
+
+
+def _fitted(settings: Settings, root: Path) -> Settings:
+    """Return the settings for this volume, and log what that changes."""
+    fitted = startup.fit_to_volume(Loaded(settings, ()), root)
+    for warning in fitted.warnings:
+        logger.warning(warning)
+    return fitted.settings
 
 
 def _rest(*_: object) -> None:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from registry_server import guard, tls, volume
 from registry_server.audit import open_file
-from registry_server.config import Settings
+from registry_server.config import Loaded, Settings
 from registry_server.config.load import TRIAL_ROOT
-from registry_server.config.problems import Problem
-from storage.errors import NotOurs, reason_of
-from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, TRASH, TREE
+from registry_server.config.problems import Place, Problem
+from storage.errors import reason_of
 
 logger = logging.getLogger(__name__)
 
-# What counts is whose rights this process has, where the system can be asked for that.
-_EFFECTIVE = os.access in os.supports_effective_ids
+_ONLY_PULLS = (
+    "so pulls are served, pushes and deletions are refused, and nothing is purged or collected; "
+    "once the volume can be written, send SIGHUP or restart"
+)
 
 
 class StartupError(Exception):
@@ -74,42 +75,46 @@ def is_made(root: Path) -> bool:
 
 def check_root(settings: Settings) -> None:
     """Make sure that the root folder can be used, or could be made; raise `StartupError`."""
-    root = settings.storage.filesystem.rootdirectory
+    fit_to_volume(Loaded(settings, ()), settings.storage.filesystem.rootdirectory)
+
+
+def fit_to_volume(read: Loaded, root: Path) -> Loaded:
+    """Switch the read-only mode on where `root` can't be written; a warning then says why.
+
+    Raises `StartupError` when nothing could be served: the root can't be read, or can't be
+    written and holds no registry.
+    """
     if is_made(root):
-        return
+        return read
     try:
         volume.check_folder(root)
-        if not settings.storage.maintenance.readonly.enabled:
-            with tempfile.TemporaryFile(dir=root):
-                pass
-            _check_ours(root)
-    except (volume.VolumeUnusable, NotOurs) as error:
+        if read.settings.storage.maintenance.readonly.enabled:
+            return read
+        reason = volume.why_read_only(root) or volume.probe(root)
+        if reason is None:
+            return read
+        if not volume.holds_registry(root):
+            raise StartupError(f"{root} holds no registry, and none can be made: {reason}")
+    except volume.VolumeUnusable as error:
         raise StartupError(str(error)) from None
-    except PermissionError:
-        reason = volume.ownership(root)
-        raise StartupError(f"the root directory {root} can't be written: {reason}") from None
     except OSError as error:
         raise StartupError(f"the root directory {root} can't be used: {reason_of(error)}") from None
+    notice = Problem(Place(), "", f"{reason}; {_ONLY_PULLS}")
+    return replace(
+        read,
+        settings=_read_only(read.settings),
+        warnings=(*read.warnings, str(notice)),
+        notices=(*read.notices, notice),
+    )
 
 
-def _check_ours(root: Path) -> None:
-    """Raise `NotOurs` when another user made what every push needs, and left us no right to it.
-
-    It is the top alone that is looked at: a volume on which something else ran as root is root's
-    from there on, and a tree may have millions of folders.
-    """
-    for path in (OURS, GATE, TREE, TRASH, BLOBS, REPOSITORIES):
-        if not _may_use(root / path):
-            raise NotOurs(str(root / path), os.geteuid(), str(root))
-
-
-def _may_use(path: Path) -> bool:
-    """Tell whether a file or folder may be read and written to, if it is there."""
-    try:
-        mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
-        return not path.exists() or os.access(path, mode, effective_ids=_EFFECTIVE)
-    except PermissionError:  # a folder above it may not be entered
-        return False
+def _read_only(settings: Settings) -> Settings:
+    storage = settings.storage
+    readonly = storage.maintenance.readonly.model_copy(update={"enabled": True})
+    maintenance = storage.maintenance.model_copy(update={"readonly": readonly})
+    return settings.model_copy(
+        update={"storage": storage.model_copy(update={"maintenance": maintenance})}
+    )
 
 
 def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:

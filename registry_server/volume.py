@@ -1,21 +1,31 @@
-"""The root folder as this process finds it: what it is, and what it holds.
+"""The root folder as this process finds it: what it is, what it holds, and what it allows.
 
-Every message names the folder, the reason, and the command or key that helps. Nothing here writes,
-except for `removed_on_failure`.
+Every message names the folder, the reason, and the command or key that helps. Only `probe` and
+`removed_on_failure` change anything, and leave nothing behind.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from storage.errors import reason_of
-from storage.paths import OURS, ROOT
+from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, ROOT, TRASH, TREE
 
 _KEY = "storage.filesystem.rootdirectory or --root"
+
+# What every push needs. The top alone is looked at, since a tree may have millions of folders.
+_READ = (BLOBS, REPOSITORIES)
+_WRITTEN = ("", OURS, GATE, TREE, TRASH, *_READ)
+
+# Access counts by the effective user, where the system can be asked for that.
+_EFFECTIVE = os.access in os.supports_effective_ids
+_REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class VolumeUnusable(Exception):
@@ -38,7 +48,7 @@ def check_folder(root: Path) -> None:
         raise VolumeUnusable(_is_no_folder(above, root)) from None
     except PermissionError:
         raise VolumeUnusable(
-            f"the root directory {root} can't be read: {ownership(root)}"
+            f"the root directory {root} can't be read: {ownership(root, root)}"
         ) from None
     except OSError as error:
         reason = reason_of(error)
@@ -47,24 +57,57 @@ def check_folder(root: Path) -> None:
 
 
 def check_registry(root: Path) -> None:
-    """Make sure that `root` holds a registry; raise `VolumeUnusable`.
-
-    It does when the tree that CNCF distribution and this registry share is there, or when a server
-    of ours has started on it and nothing was pushed yet. A folder that is named by mistake, or a
-    volume that is not mounted, has neither.
-    """
+    """Make sure that `root` holds a registry, as `holds_registry` tells; raise `VolumeUnusable`."""
     try:
-        if any((root / path).is_dir() for path in (ROOT, OURS)):
+        if holds_registry(root):
             return
     except PermissionError:
-        reason = ownership(root)
+        reason = ownership(root / ROOT, root)
         raise VolumeUnusable(f"{root / ROOT} can't be looked for: {reason}") from None
     raise VolumeUnusable(
         f"{root} holds no registry: {ROOT} is not there; mount the volume, or correct {_KEY}"
     )
 
 
-def ownership(path: Path) -> str:
+def holds_registry(root: Path) -> bool:
+    """Tell whether `root` holds a registry; raise PermissionError when that can't be told.
+
+    It does when the tree that CNCF distribution and this registry share is there, or when a server
+    of ours has started on it and nothing was pushed yet. A folder that is named by mistake, or a
+    volume that is not mounted, has neither.
+    """
+    return any((root / path).is_dir() for path in (ROOT, OURS))
+
+
+def why_read_only(root: Path) -> str | None:
+    """Return why the registry below `root` can only be read; None when it can be written.
+
+    Raises `VolumeUnusable` when images cannot be read either, and OSError.
+    """
+    for path in (root / name for name in _READ):
+        if _is_denied(path, os.R_OK):
+            raise VolumeUnusable(f"{path} can't be read: {ownership(path, root)}")
+    for path in (root / name for name in _WRITTEN):
+        if _is_denied(path, os.W_OK):
+            return _why_denied(path, root)
+    return None
+
+
+def probe(root: Path) -> str | None:
+    """Return why no file can be made in `root`; None when one was made, and removed.
+
+    A server in the network may refuse what the rights allow. Raises OSError for other reasons.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=root):
+            return None
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+    return _why_denied(root, root)
+
+
+def ownership(path: Path, root: Path) -> str:
     """Say which user owns what denies access, which user asks, and what helps.
 
     `path` may lie below a folder that cannot be entered: the owner of that folder counts.
@@ -74,7 +117,7 @@ def ownership(path: Path) -> str:
     return (
         f"{at} belongs to uid {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, and "
         f"this process runs as uid {user}; run it as that user (docker run --user "
-        f"{found.st_uid}:{found.st_gid}), or change the owner: chown -R {user}:{group} {path}"
+        f"{found.st_uid}:{found.st_gid}), or change the owner: chown -R {user}:{group} {root}"
     )
 
 
@@ -89,6 +132,23 @@ def removed_on_failure(root: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 root.rmdir()
         raise
+
+
+def _is_denied(path: Path, mode: int) -> bool:
+    """Tell whether a file or folder exists and may not be used so."""
+    try:
+        if path.is_dir():
+            mode |= os.X_OK
+        return path.exists() and not os.access(path, mode, effective_ids=_EFFECTIVE)
+    except PermissionError:  # a folder above it may not be entered
+        return True
+
+
+def _why_denied(path: Path, root: Path) -> str:
+    at, _ = _visible(path)
+    if os.statvfs(at).f_flag & os.ST_RDONLY:
+        return f"{at} is mounted read-only"
+    return f"{path} can't be written: {ownership(path, root)}"
 
 
 def _is_no_folder(path: Path, root: Path) -> str:

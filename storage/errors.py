@@ -205,9 +205,9 @@ class OperationDisabled(StorageError):
 
     _REASONS: ClassVar[Mapping[str, str]] = {
         "deleting": "deleting is disabled in this registry's configuration",
-        # Whoever pushes reads this in their terminal.
-        "writing": "the registry is read-only for maintenance: pushing and deleting are disabled"
-        " until that is over, pulling goes on",
+        # `docker push` prints this.
+        "writing": "the registry is read-only, for maintenance or because its volume is: pushing "
+        "and deleting are disabled, pulling goes on",
     }
 
     def __init__(self, what: str) -> None:

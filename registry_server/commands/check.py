@@ -77,6 +77,8 @@ def examine(path: Path | None) -> Report:
     except ConfigError as error:
         return Report(path, error.details)
     try:
+        root = loaded.settings.storage.filesystem.rootdirectory
+        loaded = startup.fit_to_volume(loaded, root)
         found = startup.check(loaded.settings, guard.check_before_start)
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ from registry_server.config import (
     load,
 )
 from storage.drivers.base import Driver
+from storage.drivers.read_only import LookingDriver
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +117,38 @@ def settings_of_registry(path: Path | None, root: Path | None) -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Driver]:
-    """Open the configured storage, whose root exists, and close it at the end."""
+    """Open the configured storage to change it, and close it at the end.
+
+    Ends the program when the root, which exists, can't be written.
+    """
+    if reason := _why_read_only(settings):
+        fail(f"{reason}; nothing was changed", FAILED)
+    async with _driver(settings) as driver:
+        yield driver
+
+
+@asynccontextmanager
+async def opened_to_look(settings: Settings) -> AsyncIterator[Driver]:
+    """Open the configured storage to read it; where it can't be written nothing is tried."""
+    reason = _why_read_only(settings)
+    async with _driver(settings) as driver:
+        yield driver if reason is None else LookingDriver(driver)
+
+
+def _why_read_only(settings: Settings) -> str | None:
+    root = settings.storage.filesystem.rootdirectory
+    _become_owner(root)
+    try:
+        return volume.why_read_only(root)
+    except volume.VolumeUnusable as error:
+        fail(str(error), FAILED)
+
+
+@asynccontextmanager
+async def _driver(settings: Settings) -> AsyncIterator[Driver]:
     # Nothing of what serves is needed by a command that does not get this far.
     from registry_server.app import open_driver
 
-    _become_owner(settings.storage.filesystem.rootdirectory)
     driver = open_driver(settings)
     try:
         yield driver
@@ -128,15 +157,17 @@ async def opened(settings: Settings) -> AsyncIterator[Driver]:
 
 
 def _become_owner(folder: Path) -> None:
-    """Act as the owner of a folder if that is another than root, who is asked to.
+    """Continue as the owner of a folder when this runs as root and the owner is another user.
 
-    What root makes in there a server that runs as the owner could not write to.
+    A server that runs as the owner could not write to the files that root makes.
     """
     found = folder.stat()
     if os.geteuid() == 0 and found.st_uid != 0:
-        os.setgroups([])
-        os.setgid(found.st_gid)
-        os.setuid(found.st_uid)
+        # In a container without capabilities root can't, and may write only what root owns.
+        with contextlib.suppress(PermissionError):
+            os.setgroups([])
+            os.setgid(found.st_gid)
+            os.setuid(found.st_uid)
 
 
 def fail(reason: str, code: int = UNUSABLE) -> NoReturn:

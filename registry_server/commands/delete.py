@@ -19,6 +19,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    opened_to_look,
     settings_of_registry,
 )
 from registry_server.config import Settings
@@ -74,7 +75,8 @@ async def _run(
 ) -> int:
     """Remove what is known; return how many repositories that is."""
     known = 0
-    async with opened(settings) as driver:
+    storage = opened_to_look(settings) if dry_run else opened(settings)
+    async with storage as driver:
         for name in names:
             try:
                 found = await _remove(settings, driver, name, dry_run=dry_run)

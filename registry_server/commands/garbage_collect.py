@@ -29,6 +29,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    opened_to_look,
     parse_option,
     settings_of_registry,
 )
@@ -107,7 +108,8 @@ async def _run(
     """Collect, or print the plan; return the exit code."""
     stop, swept = Stop(), None
     with progress.ended_by_signals(stop), progress.shown(quiet=quiet) as shown:
-        async with opened(settings) as driver, planned(driver, options, shown, stop) as plan:
+        storage = opened_to_look(settings) if dry_run else opened(settings)
+        async with storage as driver, planned(driver, options, shown, stop) as plan:
             report.plan(plan)
             if not dry_run:
                 swept = await carry_out(driver, plan, shown, stop)

@@ -21,6 +21,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    opened_to_look,
     parse_option,
     settings_of_registry,
 )
@@ -63,7 +64,8 @@ def purge_uploads(
 
 
 async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> list[StaleUpload]:
-    async with opened(settings) as driver:
+    storage = opened_to_look(settings) if dry_run else opened(settings)
+    async with storage as driver:
         return await purge(driver, age.total_seconds(), dry_run=dry_run)
 
 

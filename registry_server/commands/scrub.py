@@ -24,6 +24,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
+    opened_to_look,
     settings_of_registry,
 )
 from registry_server.config import Settings
@@ -72,7 +73,8 @@ def scrub(
 
 async def _run(settings: Settings, options: Options, report: Listener) -> Summary:
     try:
-        async with opened(settings) as driver:
+        storage = opened(settings) if options.repair else opened_to_look(settings)
+        async with storage as driver:
             with progress.shown() as shown_progress:
                 work = Scrub(driver, options, report, shown_progress)
                 await _until_signalled(work)

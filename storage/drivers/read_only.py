@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from storage.drivers.base import (
@@ -108,6 +109,31 @@ class ReadOnlyDriver:
         await self._inner.close()
 
 
+class LookingDriver(ReadOnlyDriver):
+    """For jobs that only look at a volume which nothing here can write: a dry run, a scrub.
+
+    They take no lock, since what they would keep out cannot happen through this process. What they
+    note for a later run is dropped.
+    """
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.staging = _LookingStaging(inner.staging)
+
+    async def note(self, path: str, content: bytes) -> None:
+        """Drop it: a note may be lost at any time."""
+
+    async def use(self, path: str) -> FileInfo | None:
+        """Look, and say that the last change is now, as it would be."""
+        found = await self._inner.stat(path)
+        return None if found is None else FileInfo(found.size, time.time_ns())
+
+    @asynccontextmanager
+    async def claim(self, what: str) -> AsyncIterator[None]:
+        """Claim nothing."""
+        yield
+
+
 class _ReadOnlyStaging:
     def __init__(self, inner: Staging) -> None:
         self._inner = inner
@@ -126,3 +152,8 @@ class _ReadOnlyStaging:
 
     async def discard(self, path: str) -> None:
         raise OperationDisabled("writing")
+
+
+class _LookingStaging(_ReadOnlyStaging):
+    async def discard(self, path: str) -> None:
+        """Leave it: only notes of earlier runs are discarded by jobs that look."""

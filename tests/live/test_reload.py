@@ -80,7 +80,7 @@ def test_readonly_is_switched_on_and_off_while_clients_pull(served: Served, name
         server.reload(READ_ONLY)
         for method, path, body in changes:
             said = refused(server.wire.request(method, path, body, typed))
-            assert "read-only for maintenance" in said
+            assert "the registry is read-only" in said
             assert "pull" in said
         assert server.wire.expect(200, "GET", tag).body == image
         assert b'"v1"' in server.wire.expect(200, "GET", f"/v2/{name}/tags/list").body
