@@ -103,6 +103,15 @@ def test_a_layer_is_pushed_and_pulled_by_tokens(site: Site) -> None:
         assert nobody.get(blob, headers={"Authorization": f"Bearer {token}"}).content == LAYER
 
 
+def test_a_large_token_reaches_the_registry(site: Site) -> None:
+    """nginx refuses header lines of more than 8 KiB unless it is told otherwise."""
+    with site.client() as client:
+        shown = {"Authorization": f"Bearer {'a' * 40_000}"}
+        answer = client.get(f"{site.prefix}/v2/", headers=shown)
+    assert answer.status_code == 401
+    assert answer.json()["errors"][0]["code"] == "UNAUTHORIZED"
+
+
 def test_a_proxy_that_is_not_trusted_decides_nothing(tmp_path: Path) -> None:
     """What a client says of proxies is not believed: the realm is what it connected to."""
     with RegistryServer(tmp_path / "server", config=guarded_config(tmp_path)) as server:
