@@ -124,7 +124,7 @@ class Cache(Section):
 
 
 class UploadPurging(Section):
-    """`storage.maintenance.uploadpurging`: dropping upload sessions that nobody finishes."""
+    """`storage.maintenance.uploadpurging`: removing upload sessions that are never finished."""
 
     enabled: bool = True
     age: Age = timedelta(hours=168)
@@ -160,7 +160,7 @@ class Maintenance(Section):
     readonly: ReadOnly = ReadOnly()
 
 
-# The parameters of a driver that the program refuses to start with are nobody's business, and
+# The parameters of a driver that the program refuses to start with are not needed, and
 # some are keys: they are neither read nor shown.
 Unread = Annotated[dict[str, JsonValue] | None, Field(repr=False)]
 

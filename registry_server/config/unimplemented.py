@@ -58,7 +58,7 @@ class Prometheus(Section):
 
 
 class Debug(Section):
-    """`http.debug`: a second listener for whoever runs the registry."""
+    """`http.debug`: a second listener, for operators."""
 
     addr: str = ""
     prometheus: Prometheus = Prometheus()
@@ -90,7 +90,7 @@ class Ignore(Section):
 
 
 class NotificationEndpoint(Section):
-    """`notifications.endpoints[]`: who is told about a push, a pull or a deletion."""
+    """`notifications.endpoints[]`: a service that is notified of pushes, pulls and deletions."""
 
     name: str = ""
     disabled: bool = False
