@@ -152,7 +152,8 @@ def test_a_broken_file_changes_nothing(served: Served, name: str) -> None:
     """Each problem is an error in the log; who serves, goes on as before, and may ask again."""
     server = served(READ_ONLY)
     before = server.pids()
-    server.config_file.write_text("version: 0.1\nstorage: {maintenence: {}}\nlog: {level: loud}\n")
+    broken = "storage: {maintenance: {readonly: {enabled: maybe}}}\nlog: {level: loud}\n"
+    server.config_file.write_text(f"version: 0.1\n{broken}")
     server.hang_up()
     until(lambda: server.log.count("can't be used, the old one stays") == 2, "both were said")
     said = [line for line in server.log.splitlines() if "the old one stays" in line]
