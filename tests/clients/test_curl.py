@@ -201,6 +201,43 @@ def test_a_single_post(server: LiveServer, repository: str) -> None:
     assert curl(location(server, done)).body == content
 
 
+def test_a_script_adds_the_digest_with_an_ampersand(server: LiveServer, repository: str) -> None:
+    """`"$location&digest=…"`, as published scripts have it, without resolving the Location."""
+    content = b"by a script"
+    begun = curl("-X", "POST", f"{server.url}/v2/{repository}/blobs/uploads/")
+    sent = curl("-X", "PATCH", "-H", OCTETS, "--data-binary", "@-",
+                begun.headers["Location"], body=content)  # fmt: skip
+    done = curl("-X", "PUT", f"{sent.headers['Location']}&digest={sha256(content)}")
+    assert done.status == 201
+    assert curl(done.headers["Location"]).body == content
+
+
+def test_a_chunk_that_curl_sends_twice(server: LiveServer, repository: str) -> None:
+    """Refused the second time, at the same URL; what is held is what was sent once."""
+    begun = curl("-X", "POST", f"{server.url}/v2/{repository}/blobs/uploads/")
+    chunk = ("-X", "PATCH", "-H", OCTETS, "--data-binary", "@-", begun.headers["Location"])
+    first, second = curl(*chunk, body=b"once"), curl(*chunk, body=b"once")
+    assert (first.status, second.status) in {(202, 416), (202, 404)}
+    assert curl(first.headers["Location"]).headers["Range"] == "0-3"
+    done = curl("-X", "PUT", f"{first.headers['Location']}&digest={sha256(b'once')}")
+    assert done.status == 201
+
+
+def test_double_slashes_are_followed(pushed: Repository, server: LiveServer) -> None:
+    """A URL with an empty segment, or one slash too many, leads to the plain one."""
+    for url in (f"{server.url}//v2/", f"{server.url}/v2//_catalog", f"{pushed.url}/tags/list/"):
+        moved = curl(url)
+        assert moved.status == 301
+        assert curl(f"{server.url}{moved.headers['Location']}").status == 200
+
+
+@pytest.mark.usefixtures("beyond_the_peer")
+def test_http_1_0_has_a_relative_location(server: LiveServer, repository: str) -> None:
+    """Proxies speak it that say nothing of themselves."""
+    begun = curl("--http1.0", "-X", "POST", f"{server.url}/v2/{repository}/blobs/uploads/")
+    assert begun.headers["Location"].startswith(f"/v2/{repository}/blobs/uploads/")
+
+
 def test_a_wrong_digest_is_refused(server: LiveServer, repository: str) -> None:
     """Bytes that do not hash to what was said are not stored."""
     begun = curl("-X", "POST", f"{server.url}/v2/{repository}/blobs/uploads/")

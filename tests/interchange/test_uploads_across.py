@@ -75,6 +75,23 @@ def test_begun_by_one_and_finished_by_another(
         finish(server, uuid, content)
 
 
+@pytest.mark.parametrize("way", ["PATCH", "PUT"])
+def test_the_url_that_docker_registry_gave_is_taken(tmp_path: Path, way: str) -> None:
+    """A client goes on where distribution sent it, though another server listens there now."""
+    content = content_of(1)
+    with DistributionServer(tmp_path) as server:
+        begun = server.wire.expect(202, "POST", f"/v2/{NAME}/blobs/uploads/")
+        sent = server.wire.expect(202, "PATCH", begun.header("Location"), content[:1000])
+    location = sent.header("Location")
+    with RegistryServer(tmp_path) as server:
+        if way == "PATCH":
+            rest = server.wire.expect(202, "PATCH", location, content[1000:])
+            commit(server, rest.header("Location"), content)
+            return
+        target = with_query(location, f"digest={sha256(content)}")
+        server.wire.expect(201, "PUT", target, content[1000:])
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("starts", "ends"), PAIRS)
 def test_finishing_does_not_read_what_was_already_hashed(
