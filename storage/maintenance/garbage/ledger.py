@@ -2,11 +2,13 @@
 
 A registry may hold millions of blobs. The database is a private file of SQLite's, which it writes
 only once its cache is full, and deletes when it is closed: small registries never touch the disk,
-and a disk that is full can still be collected.
+and a disk that is full can still be collected. Where no temporary folder can be written to, as in a
+container with a read-only root filesystem, it stays in memory.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -92,12 +94,23 @@ class Marked(NamedTuple):
 Row: TypeAlias = tuple[Any, ...]
 
 
+def _has_temporary_folder() -> bool:
+    """Tell whether SQLite will find a folder for its file: these, https://sqlite.org/tempfiles.html.
+
+    Without one it fails when its cache is full, in the middle of a collection.
+    """
+    named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
+    folders = (*named, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - only looked at
+    return any(folder and os.access(folder, os.W_OK | os.X_OK) for folder in folders)
+
+
 class Ledger:
     """One collection's database. Calls block, and come one at a time, from any thread."""
 
     def __init__(self) -> None:
         # An empty name is SQLite's for a file that has none.
-        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        name = "" if _has_temporary_folder() else ":memory:"
+        self._db = sqlite3.connect(name, check_same_thread=False, isolation_level=None)
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.executescript(_SCHEMA)
