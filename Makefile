@@ -7,7 +7,7 @@ TEST_STAMP := $(VENV)/.test-installed
 NPM_STAMP := $(VENV)/.npm-installed
 SOURCES := registry_server storage tests benchmarks docker
 
-.PHONY: run test check format bench lock audit clean
+.PHONY: run test check format bench image lock audit clean
 
 $(RUN_STAMP): requirements/run.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ format: $(TEST_STAMP)
 bench: $(TEST_STAMP)  ## side by side with Debian's docker-registry and nginx; prints ratios and targets
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 	$(if $(BENCH_ARGS),,$(BIN)/python -m benchmarks.access)
+
+image:  ## build the container image registry-server:latest; IMAGE_ARGS goes to `docker build`
+	docker build --tag registry-server $(IMAGE_ARGS) .
 
 lock: $(TEST_STAMP)  ## refresh the lock files to current versions
 	$(BIN)/python -m pip install --quiet uv

@@ -1,14 +1,12 @@
 """The container image takes the place of registry:2's: its commands, its file, its port."""
 
-import http.server
 import os
 import re
 import runpy
 import shutil
+import socket
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,26 +25,44 @@ FILE = "/etc/docker/registry/config.yml"
         ([FILE], f"registry-server serve {FILE}"),
         (["/x.yaml"], "registry-server serve /x.yaml"),
         (["garbage-collect", "-m", FILE], f"registry-server garbage-collect -m {FILE}"),
+        (["du", "a/b"], "registry-server du a/b"),
         (["--help"], "registry-server --help"),
-        (["registry", "serve", FILE], f"registry-server serve {FILE}"),
+        (["registry", "serve", FILE], f"registry serve {FILE}"),
         (["echo", "a  b"], "a  b"),
+        (["ser"], "another ser"),
     ],
 )
 def test_the_entrypoint_understands_registry_2s_commands(
     tmp_path: Path, arguments: list[str], ran: str
 ) -> None:
     """A file, a command, an option, the program's old name, and any other program."""
-    program = tmp_path / "registry-server"
-    program.write_text('#!/bin/sh\necho "registry-server $*"\n')
-    program.chmod(0o755)
+    for name in ("registry-server", "registry"):
+        _write_program(tmp_path / name, f'echo "{name} $*"')
+    _write_program(tmp_path / "ser", 'echo "another ser"')
+    listed = subprocess.run(
+        [sys.executable, str(DOCKER / "list_commands.py")],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands = tmp_path / "commands"
+    commands.write_text(listed.stdout)
+    script = (DOCKER / "entrypoint.sh").read_text().replace("/opt/registry/commands", str(commands))
+    _write_program(tmp_path / "entrypoint", script)
     done = subprocess.run(
-        ["/bin/sh", str(DOCKER / "entrypoint.sh"), *arguments],
+        [str(tmp_path / "entrypoint"), *arguments],
         env={"PATH": f"{tmp_path}:{os.defpath}"},
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout == f"{ran}\n"
+
+
+def _write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 def test_the_images_file_serves_the_volume_on_every_interface() -> None:
@@ -65,8 +81,9 @@ def test_the_dockerfile_copies_files_that_exist_and_the_builder_may_see() -> Non
         if line.startswith("!")
     ]
     dockerfile = (ROOT / "Dockerfile").read_text()
-    sources = re.findall(r"^COPY (?:--chmod=\S+ )?([^-/]\S*) ", dockerfile, re.MULTILINE)
-    assert len(sources) >= 6
+    copies = re.findall(r"^COPY ([^-].*) \S+$", dockerfile, re.MULTILINE)
+    sources = [source for copy in copies for source in copy.split()]
+    assert len(sources) >= 9
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(source == name or source.startswith(f"{name}/") for name in allowed), source
@@ -84,60 +101,66 @@ def test_the_dockerfile_names_registry_2s_port_volume_and_file() -> None:
         assert f"\n{line}" in dockerfile
 
 
-@contextmanager
-def _answering(status: int) -> Iterator[int]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/v2/" else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output to itself."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", ""),
+        (b"HTTP/1.1 404 Not Found\r\n", ""),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request", ""),
+        (b"HTTP/1.1 503 Service Unavailable\r\n", ""),
+        (b"\x15\x03\x03\x00\x02\x02\x46", ""),
+        (b"", ""),
+        (b"HTTP/1.1 500 Internal Server Error\r\n", "here: status 500"),
+    ],
+)
+def test_the_health_check_takes_any_answer_for_a_sign_of_life(answer: bytes, problem: str) -> None:
+    """TLS, a refusal and a busy server are alive; only an error of the server is not."""
+    problem_of = runpy.run_path(str(DOCKER / "healthcheck.py"))["problem_of"]
+    assert problem_of(answer, "here") == problem
 
 
-def _health(tmp_path: Path, addr: str) -> int:
-    path = tmp_path / "config.yml"
-    path.write_text(f"version: 0.1\nhttp: {{addr: '{addr}'}}\n")
-    main = runpy.run_path(str(DOCKER / "healthcheck.py"))["main"]
-    return int(main([str(path)]))
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_health_check_finds_where_a_process_listens(host: str, tmp_path: Path) -> None:
+    """The addresses are those of the process's own sockets, connections left out."""
+    listening_addresses = runpy.run_path(str(DOCKER / "healthcheck.py"))["listening_addresses"]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    path = str(tmp_path / "socket")
+    with (
+        socket.create_server((host, 0), family=family) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.create_connection(tcp.getsockname()[:2]),
+    ):
+        unix.bind(path)
+        unix.listen()
+        found = listening_addresses(os.getpid())
+        assert (host, tcp.getsockname()[1]) in found
+        assert path in found
+        assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 0), (500, 1), (404, 1)])
-def test_the_health_check_asks_the_base_endpoint(tmp_path: Path, status: int, code: int) -> None:
-    """A registry that answers is healthy, with or without access control."""
-    with _answering(status) as port:
-        assert _health(tmp_path, f"127.0.0.1:{port}") == code
+def test_the_health_check_of_all_addresses_asks_this_machine() -> None:
+    """A socket of all addresses, of IPv4 or of both, is reached at 127.0.0.1."""
+    reachable = runpy.run_path(str(DOCKER / "healthcheck.py"))["_reachable"]
+    assert {reachable("0" * 8), reachable("0" * 32)} == {"127.0.0.1"}
 
 
-def test_the_health_check_of_a_wildcard_address_asks_this_machine(tmp_path: Path) -> None:
-    """No host in the address means that 127.0.0.1 answers too."""
-    with _answering(200) as port:
-        assert _health(tmp_path, f":{port}") == 0
+def test_a_command_beside_a_server_takes_its_file_and_root() -> None:
+    """What `serve` was started with is read as the command line reads it."""
+    variables_of = runpy.run_path(str(DOCKER / "launcher.py"))["variables_of"]
+    file, root = "REGISTRY_CONFIGURATION_PATH", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
+    assert variables_of([]) == {}
+    assert variables_of(["--port", "1", "a.yml"]) == {file: "a.yml"}
+    assert variables_of(["--config=b.conf", "--root", "/x"]) == {file: "b.conf", root: "/x"}
 
 
-def test_the_health_check_says_when_nobody_answers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A registry that is not there, or has no usable file, is unhealthy in one line."""
-    with _answering(200) as port:
-        pass
-    assert _health(tmp_path, f"127.0.0.1:{port}") == 1
-    assert _health(tmp_path, "nonsense") == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
+@pytest.fixture(autouse=True)
+def _docker_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have programs of the image import their neighbours, as their interpreter would."""
+    monkeypatch.syspath_prepend(str(DOCKER))
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no shell")
-@pytest.mark.parametrize("name", ["entrypoint.sh", "registry-server"])
+@pytest.mark.parametrize("name", ["entrypoint.sh"])
 def test_the_scripts_are_executable_and_parse(name: str) -> None:
     """A shell reads them to the end without running them."""
     script = DOCKER / name

@@ -1,0 +1,43 @@
+#!/opt/registry/venv/bin/python
+"""The command line in the image, by the names `registry-server` and `registry`.
+
+A command that is run beside the server (`docker exec CONTAINER registry-server du`) uses the
+configuration file and the root folder that the server was started with. Without a server it uses
+the image's configuration file, which REGISTRY_CONFIGURATION_PATH names.
+"""
+
+import os
+import sys
+from collections.abc import MutableMapping
+
+from running import SERVE, find_server
+from typer.main import get_command
+
+from registry_server.cli import app, main
+
+CONFIGURATION = "REGISTRY_CONFIGURATION_PATH"
+ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
+
+
+def variables_of(arguments: list[str]) -> dict[str, str]:
+    """Return the variables that mean what these arguments of `serve` mean to storage."""
+    command = get_command(app)
+    context = command.make_context("registry-server", [SERVE], resilient_parsing=True)
+    serve = command.get_command(context, SERVE)  # type: ignore[attr-defined]
+    options = serve.make_context(SERVE, list(arguments), resilient_parsing=True).params
+    configuration = options["argument"] or options["config"]
+    named = {CONFIGURATION: configuration, ROOT: options["root"]}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def use_settings_of_server(environment: MutableMapping[str, str]) -> None:
+    """Set the variables that have a command use what the server of this container uses."""
+    server = find_server()
+    if server is not None:
+        environment.update(variables_of(server[1]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != [SERVE]:
+        use_settings_of_server(os.environ)
+    main()

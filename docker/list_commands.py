@@ -1,0 +1,8 @@
+"""Print the names of the registry's commands, one a line, for the entrypoint to know."""
+
+from typer.main import get_command
+
+from registry_server.cli import app
+
+if __name__ == "__main__":
+    print(*get_command(app).commands, sep="\n")  # type: ignore[attr-defined]
