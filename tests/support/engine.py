@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +15,18 @@ from tests.support.tools import require_root, require_tool, run
 
 
 class DockerEngine:
-    """dockerd with the vfs driver; call it with the arguments of a `docker` command.
+    """dockerd; call it with the arguments of a `docker` command.
 
     It runs on a `machine` if there is one, and takes any certificate or none of those `insecure`.
+    It stores images by `driver`, which is a folder for each layer; None has it choose what is fast.
     """
 
     def __init__(
-        self, folder: Path, machine: Machine | None = None, insecure: Sequence[str] = ()
+        self,
+        folder: Path,
+        machine: Machine | None = None,
+        insecure: Sequence[str] = (),
+        driver: str | None = "vfs",
     ) -> None:
         require_root()
         require_tool("runc")
@@ -29,6 +34,7 @@ class DockerEngine:
         self._daemon = require_tool("dockerd")
         self._client = require_tool("docker")
         self._folder = folder
+        self._driver = driver
         self._config = folder / "client"
         self._config.mkdir(parents=True)
         settings = {"deprecated-key-path": f"{folder}/key.json"}
@@ -39,9 +45,12 @@ class DockerEngine:
         command = command if machine is None else machine.inside(*command)
         self._process = Daemon(command, folder / "dockerd.log", b"API listen on")
 
-    def __call__(self, *arguments: str, timeout: float = 120) -> str:
+    def __call__(
+        self, *arguments: str, timeout: float = 120, env: Mapping[str, str] | None = None
+    ) -> str:
         """Run `docker ARGUMENTS` and return its output without surrounding space."""
-        return run([self._client, *arguments], env=self._environment(), timeout=timeout).strip()
+        environment = {**self.environment, **(env or {})}
+        return run([self._client, *arguments], env=environment, timeout=timeout).strip()
 
     def configured(self, folder: Path) -> Self:
         """Return the same engine for somebody whose client keeps its logins in `folder`."""
@@ -69,7 +78,9 @@ class DockerEngine:
         self._containerd.stop()
         unmount_below(self._folder)
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a `docker` command finds this engine."""
         return {
             "DOCKER_HOST": f"unix://{self._folder}/sock",
             "DOCKER_CONFIG": str(self._config),
@@ -92,5 +103,5 @@ class DockerEngine:
             "--iptables=false",
             "--ip6tables=false",
             "--bridge=none",
-            "--storage-driver=vfs",
+            *([f"--storage-driver={self._driver}"] if self._driver else []),
         ]
