@@ -64,7 +64,7 @@ def load(view: View, digest: Digest) -> StoredManifest | None:
     try:
         return StoredManifest(digest, sniff_media_type(raw), raw)
     except ManifestInvalid as error:
-        logger.error("%s is linked as a manifest and is none: %s", digest, error)
+        logger.error("%s is linked as a manifest, but it is no manifest: %s", digest, error)
         return None
 
 

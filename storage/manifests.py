@@ -1,20 +1,23 @@
 """Manifests: raw bytes in, what they refer to out. The bytes themselves are what is stored.
 
-A type is the document's `mediaType`, or its shape when that is absent. A document that could be
-read as two types is refused (CVE-2021-41190), and so is one with a key twice: two readers may
-pick different ones. Unknown fields are nobody's business here; they survive because bytes do.
+A type is the document's `mediaType`, or its shape when that is absent or empty. What registry:2
+and registry:3 both take is taken, with two exceptions. A document that could be read as two types
+is refused (CVE-2021-41190), and so is one with a key twice or a field's name in another case:
+two readers may pick different ones. Unknown fields are not looked at; they survive because bytes
+do. What is stored already is served whatever it is (`storage.stored_manifests`).
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
 
+from storage import manifest_fields as fields
 from storage.digest import Digest
 from storage.errors import DigestInvalid, ManifestInvalid
+from storage.json_text import load_as_stored, load_strictly
+from storage.manifest_fields import Json
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -26,6 +29,7 @@ DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 IMAGE_TYPES = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
 SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
+_DOCKER_TYPES = frozenset({DOCKER_MANIFEST, DOCKER_LIST})
 
 # What a descriptor may name that a repository keeps as a manifest, whether or not it can be pushed.
 _MANIFEST_TYPES = SUPPORTED_TYPES | {
@@ -39,12 +43,7 @@ MANIFEST_LIMIT = 4 << 20
 # What an operator may have accepted once is read for ever.
 LARGEST_MANIFEST = 16 << 20
 
-# The parser keeps the whole process waiting: 4 MiB of brackets take seconds, 4 MiB of descriptors
-# have a tenth as many values as this and take a moment.
-_MOST_VALUES = 400_000
-_MOST_DIGITS = 40
-
-# What a client says when it does not say: the document decides.
+# What a client says when it does not say; then the document decides.
 _NO_OPINION = frozenset({"", "application/json"})
 
 # Clients fetch these from their URLs; a registry may never have seen them.
@@ -58,6 +57,11 @@ _NON_DISTRIBUTABLE = frozenset(
     }
 )
 
+# What a document without a mediaType is, by the first of these that it has.
+_TYPES = {"manifests": OCI_INDEX, "config": OCI_MANIFEST, "layers": OCI_MANIFEST}
+# What it is when it has none of them. registry:2 serves an index without children so.
+_TYPES_OF_VERSIONS = {1: DOCKER_SCHEMA1, 2: OCI_MANIFEST}
+
 # A document with fields of two of these can be read as two things.
 _SHAPES = {
     "config": "a manifest",
@@ -66,19 +70,14 @@ _SHAPES = {
     "fsLayers": "a schema 1 manifest",
 }
 
-_FIELDS = {
-    name.casefold(): name
-    for name in ("schemaVersion", "mediaType", "artifactType", "subject", "annotations", *_SHAPES)
-}
-_DESCRIPTOR_FIELDS = {
-    name.casefold(): name
-    for name in ("mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations")
-}
+_FIELDS = fields.FieldNames.of(
+    "schemaVersion", "mediaType", "artifactType", "subject", "annotations", *_SHAPES
+)
+DESCRIPTOR_FIELDS = fields.FieldNames.of(
+    "mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations"
+)
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
-
-Json: TypeAlias = Mapping[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Descriptor:
     @property
     def is_foreign(self) -> bool:
         """Whether clients fetch this from its URLs, so that it need not be in the repository."""
-        return bool(self.urls) and self.media_type in _NON_DISTRIBUTABLE
+        return self.media_type in _NON_DISTRIBUTABLE and any(map(is_http, self.urls))
 
     @property
     def is_manifest(self) -> bool:
@@ -152,6 +151,11 @@ class Manifest:
         )
 
 
+def is_http(url: str) -> bool:
+    """Tell whether clients can fetch a layer from a URL."""
+    return url.startswith(("http://", "https://"))
+
+
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
     """A manifest as it was pushed: its bytes, their digest, and the type they are."""
@@ -167,81 +171,76 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
     `content_type` is what the client declared, without parameters; empty when it declared
     nothing. Raises `ManifestInvalid`, whose message says which field is wrong and why.
     """
-    document = _load(raw)
+    document = _object(load_strictly(raw))
     media_type = _media_type(document)
     if media_type not in SUPPORTED_TYPES:
         known = ", ".join(sorted(SUPPORTED_TYPES))
         raise ManifestInvalid(f"mediaType {media_type!r} is not supported, use one of {known}")
+    is_index = media_type in INDEX_TYPES
     if content_type not in _NO_OPINION and content_type != media_type:
-        raise ManifestInvalid(f"Content-Type is {content_type!r}, the document is {media_type!r}")
+        is_index = content_type == OCI_INDEX and _lists_nothing(document)
+        if not is_index:
+            raise ManifestInvalid(
+                f"Content-Type is {content_type!r}, the document is {media_type!r}"
+            )
     _require_version(document)
-    _refuse_confusion(document)
-    return (
-        _index(document, media_type, raw)
-        if media_type in INDEX_TYPES
-        else (_image(document, media_type, raw))
-    )
+    _refuse_confusion(document, "an index" if is_index else "a manifest")
+    return (_index if is_index else _image)(document, media_type, raw)
 
 
 def sniff_media_type(raw: bytes) -> str:
-    """Tell the type of a manifest that is already stored, forgiving all but unreadable JSON.
+    """Tell the type of a manifest that is stored: the one that registry:2 serves it with.
 
-    Whoever stored it, perhaps another program years ago, found it valid.
+    Forgives all but what is not JSON, or has no type that can be sent in a header: the program
+    that stored it, perhaps another one years ago, found it valid.
     """
-    media_type = _media_type(_load(raw))
+    return stored_type(stored_document(raw))
+
+
+def stored_type(document: Json) -> str:
+    """Tell the type of a document as `sniff_media_type` does."""
+    media_type = _media_type(document)
     if not _HEADER_SAFE.fullmatch(media_type):
         raise ManifestInvalid(f"mediaType {media_type[:80]!r} is no media type")
     return media_type
 
 
-def _load(raw: bytes) -> Json:
+def stored_document(raw: bytes) -> Json:
+    """Return the fields of a stored manifest as programs in Go read them.
+
+    They take a key for a field whatever its case. Raises `ManifestInvalid` when it is no object.
+    """
     try:
-        text = raw.decode("utf-8")
-        if sum(map(raw.count, b"[{,")) > _MOST_VALUES:
-            raise ManifestInvalid("the manifest has too many values")
-        document = json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_int=_whole_number,
-            parse_float=lambda _: 0.0,  # no field is one; only what kind of value it is counts
-        )
+        document = _object(load_strictly(raw))
+        fields.expect_exact(document, _FIELDS, "the manifest")
     except ManifestInvalid:
-        raise
-    except RecursionError:
-        raise ManifestInvalid("the manifest is nested too deeply") from None
-    except ValueError as error:
-        raise ManifestInvalid(f"the manifest is not JSON: {str(error)[:160]}") from None
-    return _expect(document, dict, "the manifest", "an object")
+        document = fields.folded(_object(load_as_stored(raw)), _FIELDS)
+    return document
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ManifestInvalid("the manifest has a key twice in one object")
-    return found
-
-
-def _whole_number(text: str) -> int:
-    # Reading thousands of digits takes long. No field may hold such a number; nor may it hold -1.
-    return int(text) if len(text) <= _MOST_DIGITS else -1
-
-
-def _refuse_constant(name: str) -> None:
-    raise ManifestInvalid(f"{name} is not JSON")
+def _object(document: object) -> Json:
+    return fields.expect(document, dict, "the manifest", "an object")
 
 
 def _media_type(document: Json) -> str:
-    declared = document.get("mediaType")
-    if declared is not None:
-        return _expect(declared, str, "mediaType", "a string")
-    if "manifests" in document:
-        return OCI_INDEX
-    if "config" in document or "layers" in document:
-        return OCI_MANIFEST
-    if document.get("schemaVersion") == 1:
-        return DOCKER_SCHEMA1
+    declared = fields.text(document, "mediaType")
+    if declared:
+        return declared
+    shape = next((shape for field, shape in _TYPES.items() if fields.has(document, field)), None)
+    if shape is not None:
+        return shape
+    version = document.get("schemaVersion")
+    if type(version) is int and version in _TYPES_OF_VERSIONS:
+        return _TYPES_OF_VERSIONS[version]
     raise ManifestInvalid("the document is neither a manifest nor an index")
+
+
+def _lists_nothing(document: Json) -> bool:
+    """Tell whether nothing in a document says what it is, so that it can only be an index.
+
+    An index without `manifests` is one; a manifest would have a configuration.
+    """
+    return not document.get("mediaType") and not any(fields.has(document, one) for one in _SHAPES)
 
 
 def _require_version(document: Json) -> None:
@@ -250,118 +249,98 @@ def _require_version(document: Json) -> None:
         raise ManifestInvalid("schemaVersion must be 2")
 
 
-def _refuse_confusion(document: Json) -> None:
-    _expect_exact(document, _FIELDS, "the manifest")
-    shapes = {shape for field, shape in _SHAPES.items() if field in document}
+def _refuse_confusion(document: Json, kind: str) -> None:
+    fields.expect_exact(document, _FIELDS, "the manifest")
+    shapes = {kind, *(shape for field, shape in _SHAPES.items() if fields.has(document, field))}
     if len(shapes) > 1:
         raise ManifestInvalid(f"the document is {' and '.join(sorted(shapes))} at once")
 
 
 def _image(document: Json, media_type: str, raw: bytes) -> Manifest:
-    if "config" not in document:
+    if not fields.has(document, "config"):
         raise ManifestInvalid("config is missing")
     config = _descriptor(document["config"], "config")
-    layers = _each(document, "layers", _descriptor)
+    layers = fields.each(document, "layers", _descriptor)
     return Manifest(
         media_type=media_type,
         raw=raw,
         blobs=(config, *layers),
         subject=_subject(document),
-        artifact_type=_text(document, "artifactType", "artifactType") or config.media_type,
-        annotations=_annotations(document, "annotations"),
+        artifact_type=_artifact_type(document) or config.media_type,
+        annotations=_own_annotations(document, media_type),
     )
 
 
 def _index(document: Json, media_type: str, raw: bytes) -> Manifest:
-    if "manifests" not in document:
-        raise ManifestInvalid("manifests is missing")
     return Manifest(
         media_type=media_type,
         raw=raw,
-        children=_each(document, "manifests", _descriptor),
+        children=fields.each(document, "manifests", _descriptor),
         subject=_subject(document),
-        artifact_type=_text(document, "artifactType", "artifactType"),
-        annotations=_annotations(document, "annotations"),
+        artifact_type=_artifact_type(document),
+        annotations=_own_annotations(document, media_type),
     )
 
 
 def _subject(document: Json) -> Descriptor | None:
-    subject = document.get("subject")
-    return None if subject is None else _descriptor(subject, "subject")
+    """Return the subject; None when it has no digest that this registry could find.
+
+    Older registries know no subjects, and take any value there. A push of what is no subject has
+    no OCI-Subject in its answer, so a client that means one keeps its own list of referrers.
+    """
+    return readable_subject(document.get("subject"))
+
+
+def readable_subject(value: object) -> Descriptor | None:
+    """Return the subject that `value` describes, None when it has no digest that can be read."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        digest = Digest.parse(fields.readable_text(value, "digest"))
+    except DigestInvalid:
+        return None
+    size = value.get("size")
+    return Descriptor(
+        media_type=fields.readable_text(value, "mediaType"),
+        digest=digest,
+        size=size if type(size) is int else 0,
+    )
+
+
+def _artifact_type(document: Json) -> str:
+    # Older registries do not know this field either.
+    return fields.readable_text(document, "artifactType")
+
+
+def _own_annotations(document: Json, media_type: str) -> Mapping[str, str]:
+    """Return a document's own annotations, a field that Docker's types do not have."""
+    if media_type in _DOCKER_TYPES:
+        return fields.readable_annotations(document)
+    return fields.text_map(document, "annotations")
 
 
 def _descriptor(value: object, where: str) -> Descriptor:
-    document: Json = _expect(value, dict, where, "an object")
-    _expect_exact(document, _DESCRIPTOR_FIELDS, where)
-    size = document.get("size")
-    if type(size) is not int or not 0 <= size < 1 << 63:
-        raise ManifestInvalid(f"{where}.size must be a whole number of bytes")
+    document: Json = fields.expect(value, dict, where, "an object")
+    fields.expect_exact(document, DESCRIPTOR_FIELDS, where)
     return Descriptor(
-        media_type=_text(document, "mediaType", f"{where}.mediaType"),
-        digest=_digest(document, where),
-        size=size,
-        urls=_each(document, "urls", _url, where),
-        platform=_platform(document.get("platform"), f"{where}.platform"),
-        artifact_type=_text(document, "artifactType", f"{where}.artifactType"),
-        annotations=_annotations(document, f"{where}.annotations"),
+        media_type=fields.text(document, "mediaType", where),
+        digest=fields.digest(document, where),
+        size=fields.size(document, where),
+        urls=fields.each(document, "urls", fields.text_or_null, where),
+        platform=_platform(document, where),
+        artifact_type=fields.text(document, "artifactType", where),
+        annotations=fields.text_map(document, "annotations", where),
     )
 
 
-def _digest(document: Json, where: str) -> Digest:
-    text: str = _expect(document.get("digest"), str, f"{where}.digest", "a string")
-    try:
-        return Digest.parse(text)
-    except DigestInvalid as error:
-        raise ManifestInvalid(f"{where}.digest: {error}") from None
-
-
-def _platform(value: object, where: str) -> Platform | None:
+def _platform(descriptor: Json, where: str) -> Platform | None:
+    value = descriptor.get("platform")
     if value is None:
         return None
-    document: Json = _expect(value, dict, where, "an object")
+    path = f"{where}.platform"
+    document: Json = fields.expect(value, dict, path, "an object")
     return Platform(
-        os=_text(document, "os", f"{where}.os"),
-        architecture=_text(document, "architecture", f"{where}.architecture"),
-        variant=_text(document, "variant", f"{where}.variant"),
+        os=fields.text(document, "os", path),
+        architecture=fields.text(document, "architecture", path),
+        variant=fields.text(document, "variant", path),
     )
-
-
-def _annotations(document: Json, where: str) -> Mapping[str, str]:
-    value = document.get("annotations")
-    found: Json = _expect({} if value is None else value, dict, where, "an object")
-    for key, value in found.items():
-        _expect(value, str, f"{where}[{key!r}]", "a string")
-    return found
-
-
-def _each(
-    document: Json, key: str, read: Callable[[object, str], T], where: str = ""
-) -> tuple[T, ...]:
-    # Go programs write a nil slice as null; an absent list is as good as an empty one.
-    path = f"{where}.{key}" if where else key
-    values: Iterable[object] = _expect(
-        [] if document.get(key) is None else document[key], list, path, "a list"
-    )
-    return tuple(read(value, f"{path}[{at}]") for at, value in enumerate(values))
-
-
-def _url(value: object, where: str) -> str:
-    return _expect(value, str, where, "a string")
-
-
-def _text(document: Json, key: str, where: str) -> str:
-    value = document.get(key)
-    return "" if value is None else _expect(value, str, where, "a string")
-
-
-def _expect_exact(document: Json, fields: Mapping[str, str], where: str) -> None:
-    """Refuse a key that differs from a field's name in case only: programs in Go read it too."""
-    for key in document:
-        if fields.get(key.casefold(), key) != key:
-            raise ManifestInvalid(f"{where} has the key {key!r}, which is not quite a field's name")
-
-
-def _expect(value: object, kind: type[T], where: str, expected: str) -> T:
-    if not isinstance(value, kind):
-        raise ManifestInvalid(f"{where} must be {expected}")
-    return value

@@ -29,8 +29,9 @@ from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
 from storage.links import digests, read_link
 from storage.listing import Page
 from storage.manifest_store import load
-from storage.manifests import Descriptor, Manifest, StoredManifest, parse_manifest
+from storage.manifests import Descriptor, Manifest, StoredManifest
 from storage.names import RepositoryName
+from storage.stored_manifests import read_stored
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +199,6 @@ class ReferrerStore:
 
 def _parse(stored: StoredManifest | None) -> Manifest | None:
     try:
-        return None if stored is None else parse_manifest(stored.raw)
+        return None if stored is None else read_stored(stored.raw).manifest
     except ManifestInvalid:
         return None

@@ -34,11 +34,12 @@ from storage.hashing import Hashers
 from storage.interfaces import BlobFile, Place
 from storage.links import Links, digests, link_to, read_link
 from storage.listing import Page
-from storage.manifest_store import ManifestStore, parse
+from storage.manifest_store import ManifestStore
 from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag
 from storage.referrers import Memory, ReferrerStore
 from storage.rules import ManifestRules
+from storage.stored_manifests import read
 from storage.tags import TagStore
 from storage.uploads import UploadStore
 
@@ -320,13 +321,13 @@ class StoredManifests:
 
     async def _forget_subject(self, stored: StoredManifest) -> None:
         try:
-            subject = (await parse(stored.raw)).subject
+            subject = (await read(stored.raw)).subject
         except ManifestInvalid:
             return
         if subject is None:
             return
         revision = paths.revision_link(self._name, stored.digest)
-        entry = paths.referrer_link(self._name, subject.digest, stored.digest)
+        entry = paths.referrer_link(self._name, subject, stored.digest)
 
         def forget(editor: Editor) -> None:
             if editor.stat(revision) is None:  # else it was pushed again

@@ -12,9 +12,29 @@ from dataclasses import dataclass
 from enum import Enum
 
 from storage.errors import ManifestInvalid
-from storage.manifests import Descriptor, Manifest, Platform
+from storage.manifests import (
+    DOCKER_MANIFEST,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    Platform,
+    is_http,
+)
 
-# Nobody's image comes near it, and looking each of them up takes a moment of everybody's time.
+# The layers whose URLs registry:2 and registry:3 look at, by the type of the manifest.
+_FETCHED = {
+    DOCKER_MANIFEST: frozenset({"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}),
+    OCI_MANIFEST: frozenset(
+        {
+            "application/vnd.oci.image.layer.v1.tar",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        }
+    ),
+}
+
+# No image comes near it, and looking each of them up holds the shared lock for a moment.
 MOST_REFERENCES = 10_000
 
 
@@ -64,15 +84,24 @@ class ManifestRules:
 
     def check_urls(self, manifest: Manifest) -> None:
         """Raise `ManifestInvalid` when a layer points somewhere it must not."""
+        fetched = _FETCHED.get(manifest.media_type, frozenset())
         for blob in manifest.blobs:
+            is_fetched = blob.media_type in fetched
             for url in blob.urls:
-                if not self.permits(url):
+                if not self._may_name(url, is_fetched=is_fetched):
                     raise ManifestInvalid(f"the URL {url[:200]!r} of {blob.digest} is not allowed")
 
+    def _may_name(self, url: str, *, is_fetched: bool) -> bool:
+        """Tell whether a blob may name `url`.
+
+        What is not HTTP is refused only of layers that clients fetch from their URLs.
+        """
+        if not is_http(url):
+            return not is_fetched
+        return not (is_fetched and "#" in url) and self.permits(url)
+
     def permits(self, url: str) -> bool:
-        """Tell whether a layer may name `url`: some rule of `allow`, if any, and none of `deny`."""
-        if not url.startswith(("http://", "https://")) or "#" in url:
-            return False
+        """Tell whether some rule of `allow`, if there is any, and none of `deny` fits a URL."""
         if self.allowed_urls and not any(rule.search(url) for rule in self.allowed_urls):
             return False
         return not any(rule.search(url) for rule in self.denied_urls)

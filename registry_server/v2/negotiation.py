@@ -16,7 +16,6 @@ from storage.cache import Lru
 from storage.digest import Digest
 from storage.errors import ManifestInvalid, ManifestUnknown
 from storage.interfaces import Manifests
-from storage.manifest_store import parse
 from storage.manifests import (
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
@@ -26,6 +25,7 @@ from storage.manifests import (
     StoredManifest,
 )
 from storage.names import Reference, Tag
+from storage.stored_manifests import read
 
 DEFAULT_PLATFORM = ("linux", "amd64")
 _SHORT = 2048
@@ -112,7 +112,7 @@ async def _default_child(index: StoredManifest) -> Digest | None:
     """Return the child for the default platform; what an index lists never changes."""
     known = _default_children.get(index.digest)
     if known is None:
-        fitting = filter(_is_default, (await parse(index.raw)).children)
+        fitting = filter(_is_default, (await read(index.raw)).manifest.children)
         known = (next((child.digest for child in fitting), None),)
         _default_children.put(index.digest, known)
     return known[0]

@@ -84,6 +84,44 @@ def test_urls_must_be_allowed_and_not_denied(
             rules.check_urls(_with_url(url))
 
 
+@pytest.mark.parametrize("url", ["", "ftp://example.com/x", "x", "%zz", "http://example.com/#y"])
+@pytest.mark.parametrize(
+    ("media_type", "is_fetched"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar", True),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", True),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar", True),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", True),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", False),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", False),
+        ("application/octet-stream", False),
+        ("", False),
+    ],
+)
+def test_odd_urls_are_refused_where_registry_2_looks_at_them(
+    media_type: str, is_fetched: bool, url: str
+) -> None:
+    """Elsewhere they are kept, but no client can fetch a layer from them: it has to be there."""
+    layer = {**OCI_IMAGE["layers"][0], "mediaType": media_type, "urls": [url]}
+    manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
+    if is_fetched:
+        with pytest.raises(ManifestInvalid, match="URL"):
+            ManifestRules().check(manifest)
+        return
+    ManifestRules().check(manifest)
+    required = list(ManifestRules().required_blobs(manifest))
+    assert (manifest.blobs[1] in required) == ("foreign" not in media_type or "#" not in url)
+
+
+def test_rules_for_urls_hold_for_every_layer() -> None:
+    """What a rule of the operator denies is denied of a layer of any type."""
+    layer = {**OCI_IMAGE["layers"][1], "urls": ["", "http://example.com/x"]}
+    manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
+    ManifestRules().check(manifest)
+    with pytest.raises(ManifestInvalid, match="URL"):
+        ManifestRules(denied_urls=(re.compile("example"),)).check(manifest)
+
+
 @pytest.mark.parametrize("document", [OCI_IMAGE, DOCKER_INDEX])
 def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
     """Each that it names counts, its subject as well; zero is no limit."""

@@ -10,10 +10,13 @@ from storage.blobs import read_verified
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.errors import ManifestInvalid
-from storage.manifests import LARGEST_MANIFEST, parse_manifest
+from storage.manifests import LARGEST_MANIFEST
+from storage.stored_manifests import Reading, read_stored
 
 logger = logging.getLogger(__name__)
 
+# Some characters of a digest may be escaped.
+_ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-f]{128}(?![0-9a-f])")
 
 
@@ -27,7 +30,7 @@ class Needs:
 
 
 def read_needs(view: View, digest: Digest) -> Needs | None:
-    """Return what a manifest needs; None when its bytes are absent or damaged, so nobody can tell.
+    """Return what a manifest needs; None when its bytes are absent or damaged.
 
     Registries before this one took manifests that this one would refuse. What such a document
     needs is everything in it that looks like a digest.
@@ -35,23 +38,31 @@ def read_needs(view: View, digest: Digest) -> Needs | None:
     raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
-    try:
-        manifest = parse_manifest(raw)
-    except ManifestInvalid as error:
-        logger.info(
-            "%s is read as a list of digests, as it is no valid manifest: %s", digest, error
-        )
+    reading = _read(digest, raw)
+    subject = None if reading is None else reading.subject
+    if reading is None or reading.doubt is not None:
         named = _named(raw)
-        return Needs(named, named)
+        return Needs(named, named, subject)
+    manifest = reading.manifest
     children = tuple(child.digest for child in manifest.children)
-    return Needs(
-        # An index may list blobs: build caches are kept so.
-        (*(blob.digest for blob in manifest.blobs), *children),
-        children,
-        manifest.subject.digest if manifest.subject else None,
-    )
+    # An index may list blobs: build caches are kept so.
+    return Needs((*(blob.digest for blob in manifest.blobs), *children), children, subject)
+
+
+def _read(digest: Digest, raw: bytes) -> Reading | None:
+    try:
+        reading = read_stored(raw)
+    except ManifestInvalid as error:
+        logger.info("%s is read as a list of digests, as it is no manifest: %s", digest, error)
+        return None
+    if reading.doubt is not None:
+        logger.info("%s is read as a list of digests: %s", digest, reading.doubt)
+    return reading
 
 
 def _named(raw: bytes) -> tuple[Digest, ...]:
-    found = dict.fromkeys(match.decode("ascii") for match in _DIGEST.findall(raw))
+    text = _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), raw)
+    found = dict.fromkeys(
+        match.decode() for match in (*_DIGEST.findall(raw), *_DIGEST.findall(text))
+    )
     return tuple(map(Digest.parse, found))

@@ -13,8 +13,9 @@ from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import has_blob, is_member
-from storage.manifests import LARGEST_MANIFEST, Manifest, parse_manifest, sniff_media_type
+from storage.manifests import LARGEST_MANIFEST, Manifest
 from storage.names import RepositoryName
+from storage.stored_manifests import read_stored
 
 _PUSH_AGAIN = "push the image again"
 _PUSH_CACHE = "push the image or the build cache again"
@@ -38,22 +39,15 @@ def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) 
         what = "the bytes of the manifest are not what it names"
         return Checked((Finding(Kind.BAD_MANIFEST, path, what, name, digest, _PUSH_AGAIN),))
     try:
-        manifest = parse_manifest(raw)
+        reading = read_stored(raw)
     except ManifestInvalid as error:
-        return Checked((_unparsed(raw, error, Finding(Kind.BAD_MANIFEST, path, "", name, digest)),))
-    lacking = tuple(_lacking(view, contents, name, digest, manifest))
-    return Checked(lacking, manifest.subject.digest if manifest.subject else None)
-
-
-def _unparsed(raw: bytes, error: ManifestInvalid, about: Finding) -> Finding:
-    """Tell a manifest that is served as it is, as older registries took it, from none at all."""
-    try:
-        sniff_media_type(raw)
-    except ManifestInvalid:
         what, help = f"this is no manifest: {error}", "delete it, or push the image again"
-        return Finding(about.kind, about.path, what, about.repository, about.digest, help)
-    what = f"served as it is, but what it names was not looked for: {error}"
-    return Finding(Kind.UNCHECKED_MANIFEST, about.path, what, about.repository, about.digest)
+        return Checked((Finding(Kind.BAD_MANIFEST, path, what, name, digest, help),))
+    if reading.doubt is not None:
+        what = f"served as it is, but what it names was not looked for: {reading.doubt}"
+        unchecked = Finding(Kind.UNCHECKED_MANIFEST, path, what, name, digest)
+        return Checked((unchecked,), reading.subject)
+    return Checked(tuple(_lacking(view, contents, name, digest, reading.manifest)), reading.subject)
 
 
 def _lacking(

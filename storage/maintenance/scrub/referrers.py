@@ -12,8 +12,9 @@ from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import is_member, read_text
-from storage.manifests import LARGEST_MANIFEST, parse_manifest
+from storage.manifests import LARGEST_MANIFEST
 from storage.names import RepositoryName
+from storage.stored_manifests import read_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ class ReferrerLink:
 
 def _subject(raw: bytes) -> Digest | None:
     try:
-        subject = parse_manifest(raw).subject
+        return read_stored(raw).subject
     except ManifestInvalid:
         return None
-    return subject.digest if subject else None

@@ -1,0 +1,180 @@
+"""JSON of manifests: read strictly when it is pushed, and as Go reads it when it is stored.
+
+A pushed document must mean the same to every reader, so a key twice in one object is refused.
+A stored document was taken by another registry, which reads JSON as Go does: of a key that comes
+twice the last value holds, and that registry's answers have to be ours.
+
+Both readers take bytes that are not UTF-8 for U+FFFD, as Go does. Both are bounded: the parser
+holds the interpreter's lock, and 4 MiB of brackets take it seconds, while 4 MiB of descriptors
+have a tenth as many values as `_MOST_VALUES` and take a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from storage.errors import ManifestInvalid
+
+_MOST_VALUES = 400_000
+_MOST_DIGITS = 40
+# Go's encoding/json stops there too.
+_MOST_LEVELS = 10_000
+# The parser recurses; a document that is deeper than Python's limit is read in pieces of these.
+_LEVELS_OF_A_PIECE = 200
+# Of a stored document with too many values, only the fields of its object are read.
+_LEVELS_OF_AN_OUTLINE = 2
+
+# A string, a quote that begins no string, or a bracket.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
+
+_OUT_OF_RANGE = 1 << 64
+
+PairsHook = Callable[[list[tuple[str, Any]]], dict[str, Any]]
+
+
+def load_strictly(raw: bytes) -> object:
+    """Read a pushed document; raise `ManifestInvalid` when it is not JSON or has a key twice."""
+    if _has_too_many_values(raw):
+        raise ManifestInvalid("the manifest has too many values")
+    return _load(raw, _unique_keys, _deep)
+
+
+def load_as_stored(raw: bytes) -> object:
+    """Read a document that another registry stored; raise `ManifestInvalid` if it is not JSON.
+
+    What is nested too deeply, or one of too many values, is read as empty.
+    """
+    if _has_too_many_values(raw):
+        text = _decoded(raw)
+        return _translated(lambda: _outline(text, merged, _LEVELS_OF_AN_OUTLINE))
+    return _load(raw, merged, lambda text, hook: _outline(text, hook, _LEVELS_OF_A_PIECE))
+
+
+def merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that Go reads: the last value of a key holds, where it is not null.
+
+    The keys are in the order of these values. Null leaves a text or a number as it was.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if value is None and isinstance(found.get(key), (str, int)):
+            continue
+        found.pop(key, None)
+        found[key] = value
+    return found
+
+
+def _load(raw: bytes, hook: PairsHook, deep: Callable[[str, PairsHook], object]) -> object:
+    def read() -> object:
+        text = _decoded(raw)
+        try:
+            return _parsed(text, hook)
+        except RecursionError:
+            return deep(text, hook)
+
+    return _translated(read)
+
+
+def _translated(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except ManifestInvalid:
+        raise
+    except ValueError as error:
+        raise ManifestInvalid(f"the manifest is not JSON: {str(error)[:160]}") from None
+
+
+def _has_too_many_values(raw: bytes) -> bool:
+    return sum(map(raw.count, b"[{,")) > _MOST_VALUES
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _parsed(text: str, hook: PairsHook) -> object:
+    return json.loads(
+        text,
+        object_pairs_hook=hook,
+        parse_constant=_refuse_constant,
+        parse_int=_whole_number,
+        parse_float=lambda _: 0.0,  # no field is one; only what kind of value it is counts
+    )
+
+
+def _deep(text: str, hook: PairsHook) -> object:
+    """Read a document of any depth that Go reads, every piece of it."""
+    document = None
+    for piece in _pieces(text, _LEVELS_OF_A_PIECE):
+        document = _parsed(piece, hook)
+    return document
+
+
+def _outline(text: str, hook: PairsHook, levels: int) -> object:
+    """Read the outermost piece alone, so what is further in need not be JSON."""
+    outermost = ""
+    for piece in _pieces(text, levels):
+        outermost = piece
+    return _parsed(outermost, hook)
+
+
+def _pieces(text: str, levels: int) -> Iterator[str]:
+    """Cut a document into pieces of at most `levels` levels, the outermost last.
+
+    In the place of a piece that was cut out is an empty list or object.
+    """
+    open_pieces: list[list[str]] = [[]]
+    begin = 0
+    for position, depth in _brackets(text):
+        if depth % levels:
+            continue
+        open_pieces[-1].append(text[begin:position])
+        begin = position
+        if depth > 0:
+            open_pieces.append([])
+        else:
+            yield "".join(open_pieces.pop())
+            open_pieces[-1].append("[]" if text[position - 1] == "]" else "{}")
+    yield "".join(open_pieces.pop()) + text[begin:]
+
+
+def _brackets(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each list or object begins and the level it is on, then its end and minus that.
+
+    Raises `ManifestInvalid` for a string without an end, for a bracket without another, and for
+    more levels than Go reads. Whether the brackets of a pair fit is left to the parser.
+    """
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        kind = token[0]
+        if kind in "[{":
+            depth += 1
+            if depth > _MOST_LEVELS:
+                raise ManifestInvalid("the manifest is nested too deeply")
+            yield token.start(), depth
+        elif kind in "]}" and depth:
+            yield token.end(), -depth
+            depth -= 1
+        elif len(kind) == 1:
+            raise ManifestInvalid("the manifest is not JSON: a bracket or a quote too many")
+    if depth:
+        raise ManifestInvalid("the manifest is not JSON: a bracket is not closed")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ManifestInvalid("the manifest has a key twice in one object")
+    return found
+
+
+def _whole_number(text: str) -> int:
+    # Reading thousands of digits takes long, and no field may hold such a number.
+    return int(text) if len(text) <= _MOST_DIGITS else _OUT_OF_RANGE
+
+
+def _refuse_constant(name: str) -> None:
+    raise ManifestInvalid(f"{name} is not JSON")

@@ -1,0 +1,138 @@
+"""The fields of a manifest's document, each read as the type it has to be of.
+
+Null counts as absent, as for programs in Go, which write it for what they do not have. A field of
+another type is `ManifestInvalid`, whose message says where it is: `where` is the path to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias, TypeVar
+
+from storage.digest import Digest
+from storage.errors import DigestInvalid, ManifestInvalid
+from storage.json_text import merged
+
+Json: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
+
+
+def expect(value: object, kind: type[T], where: str, expected: str) -> T:
+    """Return `value` if it is of a kind."""
+    if not isinstance(value, kind):
+        raise ManifestInvalid(f"{where} must be {expected}")
+    return value
+
+
+def has(document: Json, key: str) -> bool:
+    """Tell whether a document has a field."""
+    return document.get(key) is not None
+
+
+def text(document: Json, key: str, where: str = "") -> str:
+    """Return a text, empty where there is none."""
+    value = document.get(key)
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise ManifestInvalid(f"{_path(key, where)} must be a string")
+
+
+def text_or_null(value: object, where: str) -> str:
+    """Return a text, empty for null, as Go reads it."""
+    return "" if value is None else expect(value, str, where, "a string")
+
+
+def each(
+    document: Json, key: str, read: Callable[[object, str], T], where: str = ""
+) -> tuple[T, ...]:
+    """Read each value of a list; an absent list is empty."""
+    found = document.get(key)
+    if found is None:
+        return ()
+    path = _path(key, where)
+    values: Iterable[object] = expect(found, list, path, "a list")
+    return tuple(read(value, f"{path}[{at}]") for at, value in enumerate(values))
+
+
+def text_map(document: Json, key: str, where: str = "") -> Mapping[str, str]:
+    """Return an object of texts, empty where there is none; a value that is null is empty."""
+    found = document.get(key)
+    if found is None:
+        return {}
+    path = _path(key, where)
+    pairs: Json = expect(found, dict, path, "an object")
+    return {key: text_or_null(value, f"{path}[{key!r}]") for key, value in pairs.items()}
+
+
+def size(document: Json, where: str) -> int:
+    """Return the size in bytes, 0 where there is none.
+
+    Docker and skopeo have left it out or written -1 when a proxy hid it. Nothing relies on it.
+    """
+    value = document.get("size")
+    if value is None:
+        return 0
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise ManifestInvalid(f"{where}.size must be a whole number of bytes")
+    return value
+
+
+def digest(document: Json, where: str) -> Digest:
+    """Return the digest, which has to be there."""
+    named: str = expect(document.get("digest"), str, f"{where}.digest", "a string")
+    try:
+        return Digest.parse(named)
+    except DigestInvalid as error:
+        raise ManifestInvalid(f"{where}.digest: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """The names of the fields of an object."""
+
+    exact: frozenset[str]
+    by_folded: Mapping[str, str]
+
+    @classmethod
+    def of(cls, *names: str) -> Self:
+        """Make a set of names."""
+        return cls(frozenset(names), {_fold(name): name for name in names})
+
+    def meant_by(self, key: str) -> str:
+        """Return the name that Go reads a key as, the key itself if it is none."""
+        return key if key in self.exact else self.by_folded.get(_fold(key), key)
+
+
+def expect_exact(document: Json, names: FieldNames, where: str) -> None:
+    """Refuse a key that differs from a field's name in case only: programs in Go read it too."""
+    for key in document:
+        if key not in names.exact and _fold(key) in names.by_folded:
+            raise ManifestInvalid(f"{where} has the key {key!r}, which is not quite a field's name")
+
+
+def folded(document: Json, names: FieldNames) -> Json:
+    """Return `document` with the keys that Go takes for fields spelled as the fields are."""
+    return merged((names.meant_by(key), value) for key, value in document.items())
+
+
+def _fold(key: str) -> str:
+    # Go folds the letters of ASCII, and two others to them: the Kelvin sign and the long s.
+    return key.lower().replace("\u017f", "s")
+
+
+def _path(key: str, where: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def readable_text(document: Json, key: str) -> str:
+    """Return a text, empty where there is none or something else."""
+    value = document.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def readable_annotations(document: Json) -> Mapping[str, str]:
+    """Return those annotations that are text."""
+    value = document.get("annotations")
+    found = value.items() if isinstance(value, dict) else ()
+    return {key: text for key, text in found if isinstance(text, str)}
