@@ -39,6 +39,8 @@ _UNREAD = (
     "reporting",
     "compatibility",
 )
+_PURGING = (STORAGE, "maintenance", "uploadpurging")
+_DISABLED = ("true", "false")  # of validation: disabled, and enabled, which wins
 # Of a header whose name or value HTTP does not allow nothing is sent, in Go either.
 _HEADER = "http.headers.*"
 # Keys whose unusable values one of the two ignores.
@@ -128,7 +130,17 @@ def _wrong(document: Document, error: ErrorDetails) -> Problem | None:
         return None
     if _matches(names, _HEADER) and error["type"] != "tuple_type":
         return None
+    if _is_off(document, names):
+        return None
     return document.located(path, in_words(error))
+
+
+def _is_off(document: Document, names: tuple[str, ...]) -> bool:
+    """Tell whether a key is in a section that the file switches off."""
+    if names[: len(_PURGING)] == _PURGING:
+        return document.value((*_PURGING, "enabled")) == "false"
+    on, off = (document.value(("validation", key)) for key in ("enabled", "disabled"))
+    return names[:2] == ("validation", "manifests") and (off, on) in (("true", None), _DISABLED)
 
 
 def _matches(names: tuple[str, ...], pattern: str) -> bool:

@@ -66,6 +66,14 @@ SHRUGGED = [
         ),
         f"storage.maintenance.uploadpurging.enabled {NO_BOOLEAN} true",
     ),
+    (
+        storage("maintenance: {uploadpurging: {enabled: false, age: 10}}"),
+        "storage.maintenance.uploadpurging.age needs a unit, such as 168h or 30m; it is ignored",
+    ),
+    (
+        f"{BOTH}\nvalidation: {{disabled: true, manifests: {{urls: {{allow: ['(']}}}}}}",
+        "validation.manifests.urls.allow must be a regular expression",
+    ),
     (web("host: registry.example.com"), "http.host must be a full URL"),
     (web("host: 'registry.example.com:5000'"), "http.host must be a full URL"),
     (web("headers: {'X A': [b]}"), "http.headers.X A is a name that HTTP does not allow"),
