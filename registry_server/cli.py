@@ -58,7 +58,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder to keep everything in.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes, one per core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
 ) -> None:
     """Serve the registry until SIGTERM, then let requests in flight finish.
 

@@ -14,8 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from fastapi import FastAPI
 from starlette import responses
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
@@ -93,7 +93,7 @@ _MOST_MISSING = 1000
 Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[responses.Response]]
 
 
-def install(app: FastAPI, renderer: Renderer | None = None) -> None:
+def install(app: Starlette, renderer: Renderer | None = None) -> None:
     """Have `app` answer every exception with the envelope, as `v2.dispatch` does."""
     for kind in (*_FORESEEN, Exception):
         app.add_exception_handler(kind, renderer or render)

@@ -5,7 +5,6 @@ what differs without one is in `load.py`. Sections that are known and not implem
 `unimplemented.py`, and what happens when one of them is set is decided in `support.py`.
 """
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -20,6 +19,7 @@ from registry_server.config.cors import Cors
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
+from registry_server.config.machine import WORKERS
 from registry_server.config.section import Section
 from registry_server.config.unimplemented import (
     Compatibility,
@@ -55,13 +55,6 @@ Formatter: TypeAlias = Literal["text", "json", "logstash"]
 
 DEFAULT_ENTRIES = 1000
 _FEWEST_THREADS = 25
-
-
-def cores() -> int:
-    """Count the processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class AccessLog(Section):
@@ -235,7 +228,7 @@ class Http(Section):
     h2c: H2c = H2c()
     trustedproxies: tuple[NetworkText, ...] = ()
     accelredirect: ProxyLocation = ""
-    workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=cores)
+    workers: Annotated[int, Field(ge=1, le=1024)] = WORKERS
 
     @field_validator("addr")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from registry_server.app import manifest_rules
 from registry_server.config import ConfigError, Endpoint, Overrides, Settings, load
-from registry_server.config.schema import cores
+from registry_server.config.machine import default_workers
 from tests.config.conftest import Read, Refuse
 
 DEBIAN = Path("/etc/docker/registry/config.yml")
@@ -104,7 +104,7 @@ def test_a_file_has_distributions_defaults(read: Read) -> None:
     assert settings.http.endpoint == Endpoint("", 5000)
     assert settings.storage.delete.enabled is False
     assert settings.http.draintimeout == timedelta(seconds=8)
-    assert settings.http.workers == cores()
+    assert settings.http.workers == default_workers()
     assert (settings.catalog.maxentries, settings.tags.maxtags) == (1000, 0)
     assert settings.storage.maintenance.uploadpurging.age == timedelta(days=7)
     assert settings == Settings()

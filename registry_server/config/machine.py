@@ -1,0 +1,83 @@
+"""How many workers this machine, or the container it lends us, has room for.
+
+A container is limited by files of cgroups: of version 2 in one folder, of version 1 in a folder for
+each controller. The limit of a folder holds for all below it, and the folder of a container is
+often mounted in place of the root.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+MOST_WORKERS = 4
+
+# One worker alone needs 40 MiB, each of several 10 MiB more, and a few for every push in flight.
+BYTES_FOR_A_WORKER = 64 << 20
+
+_GROUPS = Path("/proc/self/cgroup")
+_MOUNTED = Path("/sys/fs/cgroup")
+_UNIFIED = ""
+
+
+def default_workers(groups: Path = _GROUPS, mounted: Path = _MOUNTED) -> int:
+    """Return one for each core, at most MOST_WORKERS, fewer where the cgroup has less to give."""
+    limits: list[float] = [MOST_WORKERS, cores()]
+    for folder in _folders(groups, mounted):
+        limits += [math.ceil(quota) for quota in _cpu_quotas(folder)]
+        limits += [limit // BYTES_FOR_A_WORKER for limit in _memory_limits(folder)]
+    return max(1, int(min(limits)))
+
+
+def cores() -> int:
+    """Count the processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _folders(groups: Path, mounted: Path) -> Iterator[Path]:
+    """Yield every folder whose limits may hold for this process."""
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = groups.read_text().splitlines()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            if controller not in (_UNIFIED, "cpu", "memory"):
+                continue
+            yield mounted / controller
+            inside = Path(path.lstrip("/"))
+            for part in (inside, *inside.parents):
+                if ".." not in part.parts:
+                    yield mounted / controller / part
+
+
+def _cpu_quotas(folder: Path) -> Iterator[float]:
+    """Yield the cores that a folder allows; `max`, -1 or no file is no limit."""
+    both = _words(folder / "cpu.max")
+    quota = both[:1] or _words(folder / "cpu.cfs_quota_us")
+    period = both[1:] or _words(folder / "cpu.cfs_period_us")
+    with suppress(ValueError, IndexError, ZeroDivisionError):
+        if int(quota[0]) > 0:
+            yield int(quota[0]) / int(period[0])
+
+
+def _memory_limits(folder: Path) -> Iterator[int]:
+    """Yield the bytes that a folder allows; version 1 writes none as a very large number."""
+    words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
+    with suppress(ValueError, IndexError):
+        yield int(words[0])
+
+
+def _words(file: Path) -> list[str]:
+    with suppress(OSError, UnicodeError):
+        return file.read_text().split()
+    return []
+
+
+# Settings are made while requests are answered, too, when no file should be read.
+WORKERS = default_workers()

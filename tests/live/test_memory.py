@@ -1,0 +1,107 @@
+"""What a server that has nothing to do takes of the memory, and that small containers suffice."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.programs import COMMAND, environment, serving
+from tests.live.sockets import Connection
+from tests.live.transfers import until
+from tests.support.processes import family, kill_all
+from tests.support.wire import Wire, sha256
+
+pytestmark = pytest.mark.live
+
+MIB = 1 << 20
+MOST_IDLE = 60 * MIB
+SMALLEST = 64 * MIB
+_LINE = re.compile(r"^(Pss_Anon):\s+([0-9]+) kB$", re.MULTILINE)
+
+
+def measured(pid: int) -> dict[str, int]:
+    """Read what the kernel knows of a process's memory, in bytes."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: int(size) << 10 for name, size in _LINE.findall(text)}
+
+
+def footprint(pid: int) -> int:
+    """Return the bytes that a process and its children keep in memory, each page counted once.
+
+    Pages of programs and libraries are left out: the kernel drops and reads them as it likes, and
+    how they are shared depends on what else runs.
+    """
+    return sum(measured(member.pid)["Pss_Anon"] for member in family(pid))
+
+
+def test_an_idle_server_is_small(tmp_path: Path) -> None:
+    """A supervisor and two workers, the default on two cores, that were asked something."""
+    arguments = ["--port", "0", "--root", str(tmp_path), "--workers", "2"]
+    with serving(arguments, tmp_path) as server:
+        port = int(server.where.rpartition(":")[2])
+        for _ in range(20):
+            with Connection.to(port) as connection:
+                assert connection.ask("GET /v2/ HTTP/1.1").status == 200
+        assert len(family(server.process.pid)) == 3
+        assert footprint(server.process.pid) < MOST_IDLE
+
+
+@pytest.fixture
+def limited() -> Iterator[Path]:
+    """Give the folder of a cgroup with a memory limit, where this machine lets us make one."""
+    made = Path(f"/sys/fs/cgroup/memory/registry-test-{os.getpid()}")
+    limit = made / "memory.limit_in_bytes"
+    if not made.parent.is_dir():
+        made = Path(f"/sys/fs/cgroup/registry-test-{os.getpid()}")
+        limit = made / "memory.max"
+    try:
+        made.mkdir()
+    except OSError:
+        pytest.skip("no cgroup can be made here")
+    try:
+        if not limit.exists():
+            pytest.skip("cgroups have no memory controller here")
+        limit.write_text(str(SMALLEST))
+        yield made
+    finally:
+        made.rmdir()
+
+
+def test_a_small_container_serves(tmp_path: Path, limited: Path) -> None:
+    """Within 64 MiB: one worker, a push of more than that, and a pull of it."""
+    (tmp_path / "root").mkdir()
+    joining = (
+        f"import os, sys; open({str(limited / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))"
+    )
+    program = f"{joining}; os.execv(sys.executable, sys.argv[1:])"
+    serve = [*COMMAND, "serve", "--port", "0", "--root", str(tmp_path / "root")]
+    log = tmp_path / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *serve],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: process.poll() is not None or "listening on" in log.read_text(), "it serves")
+        said = log.read_text()
+        found = re.search(r"listening on 127\.0\.0\.1:(\d+)\"", said)
+        assert found is not None, said
+        assert "workers=1" in said
+        wire, content = Wire("127.0.0.1", int(found[1])), os.urandom(SMALLEST + MIB)
+        assert wire.push_blob("a", content) == sha256(content)
+        assert wire.expect(200, "GET", f"/v2/a/blobs/{sha256(content)}").body == content
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        kill_all(family(process.pid))
+        process.wait(30)
