@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
-from registry_server import tls_files
+from registry_server import plain_http, tls_files
 from registry_server.config.cipher_suites import openssl_names
 from registry_server.config.schema import Tls
 
@@ -38,7 +38,7 @@ def context(tls: Tls) -> ssl.SSLContext | None:
     """
     if tls.certificate is None or tls.key is None:
         return None
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made = plain_http.Context(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = _VERSIONS[tls.minimumtls]
     made.set_alpn_protocols(_SPOKEN)
     try:

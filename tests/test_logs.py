@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -192,3 +194,43 @@ def test_nothing_that_is_logged_can_begin_a_new_line(
     captured = capsys.readouterr().err
     assert captured.endswith("\n")
     assert captured[:-1].isprintable()
+
+
+_UNCAUGHT = """
+import threading, warnings
+from registry_server import logs
+from registry_server.config import LogSettings
+
+class Unraisable:
+    def __del__(self):
+        raise ValueError("while it was collected")
+
+def fail():
+    raise ValueError("in a thread")
+
+logs.configure(LogSettings(formatter="json"))
+logs.adopt_interpreter()
+warnings.warn("a warning\\nof two lines")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Unraisable()
+raise ValueError("at the top")
+"""
+
+
+def test_what_the_interpreter_would_print_is_logged() -> None:
+    """Warnings, and exceptions that nothing caught, with their tracebacks: a line of JSON each."""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", _UNCAUGHT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "error", "error", "fatal"]
+    words = ("of two lines", "in a thread", "Unraisable", "at the top")
+    assert all(word in line["msg"] for word, line in zip(words, lines, strict=True))
+    assert all("ValueError" in line["traceback"] for line in lines[1:])
+    assert done.returncode == 1

@@ -41,6 +41,7 @@ from registry_server.http1.request_heads import (
     RequestHead,
 )
 from registry_server.http1.turns import Turns, Work
+from registry_server.plain_http import is_plain_http
 from storage.buffers import Buffer
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class Connection(HttpToolsProtocol):
             self._is_retired = transport.get_extra_info("sslcontext") is not self.config.ssl
         peers.give_up_after(transport, STALLED_SECONDS)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        if not self.is_plain and is_plain_http(transport):
+            transport.close()  # its answer is on the way; nothing more is read
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request that is not answered yet."""

@@ -79,7 +79,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_tls(tmp_path: Path, certificate: Path) -> None:
-    """A push and a pull over HTTPS; absolute URLs say https; plain HTTP is not answered."""
+    """A push and a pull over HTTPS; absolute URLs say https; plain HTTP is not served."""
     files = f"{{certificate: {certificate}, key: {tmp_path}/key.pem, minimumtls: tls1.3}}"
     http = f"{{addr: '127.0.0.1:{free_port()}', workers: 2, relativeurls: false, "
     path = configure(tmp_path, f"{http} tls: {files}}}")
@@ -95,7 +95,7 @@ def test_tls(tmp_path: Path, certificate: Path) -> None:
             assert (pushed.status, pushed.header("Location")) == (201, f"https://registry{blob}")
             assert connection.ask(f"GET {blob} HTTP/1.1").body == content
         with Connection.to(port) as plain:
-            plain.send(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            plain.send(b"DELETE /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
             assert plain.is_closed()
         trusting.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(ssl.SSLError):
