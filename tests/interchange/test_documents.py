@@ -208,6 +208,25 @@ def test_what_is_refused_in_a_push_is_served_from_the_volume(
         assert head == (*peers[:3], b"")
 
 
+@pytest.mark.parametrize("case", ["a key twice", "half a million values"])
+def test_a_list_gives_its_default_image_to_a_client_that_reads_none(both: Both, case: str) -> None:
+    """Also when a push of the list is refused today: by tag the linux/amd64 image is answered."""
+    raw = REFUSED[case](json.dumps(document(DOCKER_LIST)).encode())
+    assert put(both.peer, raw, DOCKER_LIST) == 201
+    target, accepted = f"/v2/{REPOSITORY}/manifests/odd", {"Accept": OCI_MANIFEST}
+    peers, ours = (
+        one.wire.request("GET", target, None, accepted) for one in (both.peer, both.ours)
+    )
+    assert peers.status == 200
+    assert peers.body == IMAGE
+    if case == "a key twice":
+        assert (ours.status, ours.body) == (200, IMAGE)
+        assert ours.header("Content-Type") == OCI_MANIFEST
+    else:  # its children are not read
+        assert ours.status == 404
+        assert f"send the header Accept: {DOCKER_LIST}" in ours.body.decode()
+
+
 VALUES = st.recursive(
     st.one_of(
         st.none(),

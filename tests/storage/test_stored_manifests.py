@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
 from storage.stored_manifests import read_stored
 from tests.storage.collecting import collect
-from tests.storage.content import APP, CONFIG, LAYER, pull_blob, push_blob
+from tests.storage.content import APP, CONFIG, LAYER, image, pull_blob, push_blob
 from tests.storage.odd_documents import ODD, SUBJECT, Odd
 from tests.storage.scrubbing import scrub
 
@@ -129,6 +131,21 @@ async def test_it_is_listed_as_a_referrer_until_it_is_deleted(
     assert (await app.referrers.page(subject, None, "", 10)).entries == ()
     with pytest.raises(ManifestUnknown):
         await app.manifests.get(odd.digest)
+
+
+async def test_content_of_an_algorithm_that_is_not_known_is_kept(files: FilesystemDriver) -> None:
+    """Distribution takes sha384: it stores the bytes by their sha256, and links both digests."""
+    hex = hashlib.sha384(LAYER).hexdigest()
+    raw = json.dumps(image()).replace(str(Digest.of(LAYER)), f"sha384:{hex}").encode()
+    app = await lay_down(files, Odd(raw))
+    link = f"{paths.layers(APP)}/sha384/{hex}/{paths.LINK}"
+    await files.write(link, str(Digest.of(LAYER)).encode())
+    lone = await push_blob(app, b"that nothing names")
+    await collect(files, delete_untagged=True)
+    assert (await app.manifests.get(TAG)).raw == raw
+    assert await pull_blob(app, Digest.of(LAYER)) == LAYER
+    with pytest.raises(BlobUnknown):
+        await pull_blob(app, lone)
 
 
 @pytest.mark.parametrize(

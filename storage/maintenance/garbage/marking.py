@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from storage import paths
-from storage.digest import Digest
+from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import View
 from storage.links import digests, read_link
 from storage.maintenance.garbage.families import below, families
@@ -73,6 +73,7 @@ def mark(
     ledger.keep_manifests(repository, kept.items())
     ledger.need_what_kept_needs(repository)
     _doom(ledger, repository, graph, kept)
+    ledger.need(repository, _of_other_algorithms(view, name))
     if graph.unreadable:
         ledger.need_perhaps(repository, linked(view, name))
     loose = _loose(view, ledger, name, repository)
@@ -174,6 +175,20 @@ def linked(view: View, name: RepositoryName) -> Iterator[Digest]:
     for digest in digests(view, paths.layers(name)):
         yield digest
         yield _content(view, name, digest)
+
+
+def _of_other_algorithms(view: View, name: RepositoryName) -> Iterator[Digest]:
+    """Yield content that is linked by a digest of an algorithm that this registry does not know.
+
+    CNCF distribution takes sha384, say, and links the sha256 of the bytes. Which manifests name
+    such a digest cannot be told, so all of it stays.
+    """
+    for algorithm in set(view.folders(paths.layers(name))).difference(HEX_LENGTHS):
+        folder = f"{paths.layers(name)}/{algorithm}"
+        for hex in view.folders(folder):
+            content = read_link(view, f"{folder}/{hex}/{paths.LINK}")
+            if content is not None:
+                yield content
 
 
 def _loose(
