@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from registry_server.config.durations import (
     format_duration,
+    in_go_words,
     parse_duration,
     parse_duration_with_unit,
 )
@@ -99,3 +100,11 @@ def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    "text", ["0s", "1s", "1.5s", "500ms", "0.25ms", "30m0s", "1m30s", "1h0m0s", "168h0m0s"]
+)
+def test_as_go_prints_them(text: str) -> None:
+    """Hours and minutes are followed by the smaller units, as in a log of Go's."""
+    assert in_go_words(parse_duration(text)) == text
