@@ -24,6 +24,7 @@ from registry_server.commands.common import (
     FAILED,
     UNUSABLE,
     ConfigFile,
+    RootFolder,
     fail_in_log,
     load_or_log,
 )
@@ -57,7 +58,7 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder to keep everything in.")] = None,
+    root: RootFolder = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
 ) -> None:
     """Serve the registry until SIGTERM, then let requests in flight finish.

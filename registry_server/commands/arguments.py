@@ -34,7 +34,11 @@ ConfigAndNames = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="The same as CONFIG; then every other argument is a name."),
+    typer.Option(
+        "--config",
+        readable=False,
+        help="The same as CONFIG; then every other argument is a name.",
+    ),
 ]
 
 

@@ -35,11 +35,17 @@ FAILED = 1
 UNUSABLE = 2
 INTERRUPTED = 3
 
+# Whether a file can be read is found out by reading it: then the message names the remedy.
 ConfigFile = Annotated[
     Path | None,
-    typer.Argument(metavar="[CONFIG]", help="config.yml in CNCF distribution's schema."),
+    typer.Argument(
+        metavar="[CONFIG]", readable=False, help="config.yml in CNCF distribution's schema."
+    ),
 ]
-RootFolder = Annotated[Path | None, typer.Option("--root", help="Folder everything is kept in.")]
+RootFolder = Annotated[
+    Path | None,
+    typer.Option("--root", readable=False, help="Folder everything is kept in."),
+]
 
 
 def name_of_program() -> str:

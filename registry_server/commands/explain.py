@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +29,7 @@ from registry_server.auth.access import (
 )
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.watched import Watched
+from registry_server.commands.arguments import ConfigOption
 from registry_server.commands.common import FAILED, fail, load_or_fail
 from registry_server.config.access import Access
 from registry_server.config.problems import listed
@@ -92,7 +92,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="The configuration.")] = None,
+    config: ConfigOption = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", help="A group of USER's besides the configured; may be repeated."),
