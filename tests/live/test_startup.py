@@ -108,7 +108,9 @@ def test_a_file_of_access_that_cannot_be_used(
 ) -> None:
     """Nothing is served without the users, rules or keys that were asked for; none is shown."""
     (tmp_path / "root").mkdir()
-    (tmp_path / "config.yml").write_text(f"{HEADER}{section}\n")
+    # A port of its own: the address is taken before the files of access are read.
+    http = "http: {addr: '127.0.0.1:0'}"
+    (tmp_path / "config.yml").write_text(f"{HEADER}{section}\n{http}\n")
     if content is not None:
         (tmp_path / "users").write_text(content)
     for command in ("check", "serve"):
