@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.secrets import keep_shown
@@ -47,6 +50,9 @@ class Wire:
     host: str
     port: int
     timeout: float = 30.0
+    tls: ssl.SSLContext | None = None
+    unix: Path | None = None
+    """A socket to connect to in place of host and port."""
 
     def request(
         self,
@@ -57,7 +63,7 @@ class Wire:
     ) -> Answer:
         """Send one request and read the whole answer; `target` may be a full URL."""
         keep_shown((headers or {}).items())
-        with closing(HTTPConnection(self.host, self.port, timeout=self.timeout)) as connection:
+        with closing(self._connection()) as connection:
             connection.request(method, origin_form(target), body=body, headers=dict(headers or {}))
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
@@ -88,6 +94,16 @@ class Wire:
         target = f"/v2/{name}/manifests/{reference}"
         answer = self.expect(201, "PUT", target, content, {"Content-Type": media_type})
         return answer.header("Docker-Content-Digest")
+
+    def _connection(self) -> HTTPConnection:
+        if self.tls is not None:
+            return HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self.tls)
+        connection = HTTPConnection(self.host, self.port, timeout=self.timeout)
+        if self.unix is not None:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(self.timeout)
+            connection.sock.connect(str(self.unix))
+        return connection
 
     def mount(self, name: str, digest: str, source: str) -> None:
         """Make a blob of `source` a member of `name` without sending its bytes."""

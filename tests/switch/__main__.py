@@ -1,0 +1,26 @@
+"""Write `differences.yaml` from what both servers answer now; keep the reasons that still hold."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.switch.cases import cases
+from tests.switch.differences import differences, load, regenerate, save
+from tests.switch.observing import observe_all
+
+
+def main() -> int:
+    """Ask both servers, write the file, and say how many differences have no reason yet."""
+    with tempfile.TemporaryDirectory(prefix="switch-") as folder:
+        found = list(differences(observe_all(cases(), Path(folder))))
+    entries = regenerate(found, load())
+    save(entries)
+    without = sum(not entry.reason for entry in entries)
+    print(f"{len(entries)} differences, {without} of them without a reason")
+    return 1 if without else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The reviewed differences: compared with what was observed, and written again from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+
+import yaml
+
+from tests.switch.observing import Both, Observed
+
+FILE = Path(__file__).parent / "differences.yaml"
+EVERYWHERE = "everywhere"
+ABSENT = "absent"
+STATUS = "status"
+SERVES = "serves"
+# What differs for more than these holds everywhere, and is written once.
+MANY_CONFIGURATIONS = 12
+MANY_QUESTIONS = 9
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """One fact of one answer that differs, for one configuration."""
+
+    configuration: str
+    question: str
+    fact: str
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A difference that is accepted: where it holds, and why."""
+
+    questions: tuple[str, ...]
+    fact: str
+    theirs: str
+    ours: str
+    configurations: tuple[str, ...]
+    reason: str = ""
+    """Empty until a person has looked at it."""
+
+    def covers(self, found: Difference) -> bool:
+        """Tell whether this is the difference that was found."""
+        return (
+            (self.fact, self.theirs, self.ours) == (found.fact, found.theirs, found.ours)
+            and _among(found.question, self.questions)
+            and _among(found.configuration, self.configurations)
+        )
+
+    def shrunk(self, found: Iterable[Difference]) -> Reviewed | None:
+        """Return what of it still holds, or nothing."""
+        held = [each for each in found if self.covers(each)]
+        questions = _at_most(MANY_QUESTIONS, {each.question for each in held})
+        configurations = _at_most(MANY_CONFIGURATIONS, {each.configuration for each in held})
+        return replace(self, questions=questions, configurations=configurations) if held else None
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What was found against what is reviewed."""
+
+    new: list[Difference] = field(default_factory=list)
+    gone: list[Reviewed] = field(default_factory=list)
+
+
+def differences(observed: Mapping[str, Both]) -> Iterator[Difference]:
+    """Yield every fact that differs."""
+    for name, (theirs, ours) in observed.items():
+        # Where one refuses, there is nothing else to compare.
+        questions = [each for each in theirs if each in ours]
+        for question in questions:
+            yield from _of(name, question, theirs, ours)
+
+
+def compare(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> Comparison:
+    """Return the differences that are not reviewed, and the reviewed ones that have gone."""
+    found, reviewed = list(found), list(reviewed)
+    new = [each for each in found if not any(entry.covers(each) for entry in reviewed)]
+    gone = [entry for entry in reviewed if entry.shrunk(found) != entry]
+    return Comparison(new, gone)
+
+
+def regenerate(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> list[Reviewed]:
+    """Return what is to be reviewed now: entries that still hold, then new ones."""
+    found, reviewed = list(found), list(reviewed)
+    kept = [still for entry in reviewed if (still := entry.shrunk(found)) is not None]
+    return kept + list(_entries(compare(found, reviewed).new))
+
+
+def load(path: Path = FILE) -> list[Reviewed]:
+    """Read the reviewed differences."""
+    if not path.exists():
+        return []
+    return [_entry(each) for each in yaml.safe_load(path.read_text()) or []]
+
+
+def save(entries: Iterable[Reviewed], path: Path = FILE) -> None:
+    """Write the reviewed differences."""
+    head = "# Written by `python -m tests.switch`; the reasons are written by hand.\n"
+    written = [_mapping(entry) for entry in entries]
+    text = yaml.safe_dump(written, sort_keys=False, width=96, allow_unicode=True)
+    path.write_text(head + text.replace("\n- ", "\n\n- "))
+
+
+def _of(name: str, question: str, theirs: Observed, ours: Observed) -> Iterator[Difference]:
+    for fact in _compared(theirs[question], ours[question]):
+        pair = theirs[question].get(fact, ABSENT), ours[question].get(fact, ABSENT)
+        if pair[0] != pair[1]:
+            yield Difference(name, question, fact, *pair)
+
+
+def _compared(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """Return the facts to compare: of answers with different statuses, these alone."""
+    if theirs.get(STATUS) != ours.get(STATUS):
+        return [STATUS]
+    return sorted(theirs.keys() | ours.keys())
+
+
+def _entries(new: Iterable[Difference]) -> Iterator[Reviewed]:
+    """Yield entries for new differences; where only one of the two serves, one for each file."""
+
+    def key(each: Difference) -> tuple[str, ...]:
+        alone = SERVES in (each.theirs, each.ours)
+        return each.fact, each.theirs, each.ours, each.configuration if alone else ""
+
+    for (fact, theirs, ours, _), group in groupby(sorted(new, key=key), key):
+        held = list(group)
+        questions = _at_most(MANY_QUESTIONS, {each.question for each in held})
+        configurations = _at_most(MANY_CONFIGURATIONS, {each.configuration for each in held})
+        yield Reviewed(questions, fact, theirs, ours, configurations)
+
+
+def _at_most(number: int, names: set[str]) -> tuple[str, ...]:
+    return (EVERYWHERE,) if len(names) > number else tuple(sorted(names))
+
+
+def _among(name: str, names: tuple[str, ...]) -> bool:
+    return names == (EVERYWHERE,) or name in names
+
+
+def _entry(raw: Mapping[str, object]) -> Reviewed:
+    texts = {name: str(raw[name]) for name in ("fact", "theirs", "ours", "reason")}
+    return Reviewed(
+        questions=_names(raw["questions"]), configurations=_names(raw["configurations"]), **texts
+    )
+
+
+def _names(raw: object) -> tuple[str, ...]:
+    return tuple(map(str, raw)) if isinstance(raw, list) else (str(raw),)
+
+
+def _mapping(entry: Reviewed) -> dict[str, object]:
+    return {
+        "questions": _plain(entry.questions),
+        "fact": entry.fact,
+        "theirs": entry.theirs,
+        "ours": entry.ours,
+        "configurations": _plain(entry.configurations),
+        "reason": entry.reason,
+    }
+
+
+def _plain(names: tuple[str, ...]) -> object:
+    return names[0] if len(names) == 1 else list(names)

@@ -1,0 +1,85 @@
+"""The comparison of both servers finds what is new and what has gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.switch.differences import (
+    EVERYWHERE,
+    Difference,
+    Reviewed,
+    compare,
+    differences,
+    load,
+    regenerate,
+    save,
+)
+
+FOUND = Difference("plain", "base", "status", "200", "401 UNAUTHORIZED")
+ELSEWHERE = replace(FOUND, configuration="tls")
+ENTRY = Reviewed(("base",), "status", "200", "401 UNAUTHORIZED", ("plain",), "a reason")
+
+
+def test_what_differs() -> None:
+    """Facts of the same question; of different statuses the headers are not compared."""
+    theirs = {"base": {"status": "200", "Allow": "GET"}, "root": {"status": "200", "Allow": "GET"}}
+    ours = {"base": {"status": "404"}, "root": {"status": "200"}, "log": {"forms": "json"}}
+    assert list(differences({"plain": (theirs, ours)})) == [
+        Difference("plain", "base", "status", "200", "404"),
+        Difference("plain", "root", "Allow", "GET", "absent"),
+    ]
+
+
+def test_a_difference_that_is_not_reviewed_is_new() -> None:
+    """Of another configuration, question, fact or text."""
+    assert compare([FOUND], [ENTRY]).new == []
+    for other in (
+        ELSEWHERE,
+        replace(FOUND, question="root"),
+        replace(FOUND, fact="Allow"),
+        replace(FOUND, theirs="301"),
+        replace(FOUND, ours="404"),
+    ):
+        assert compare([FOUND, other], [ENTRY]).new == [other]
+
+
+def test_a_reviewed_difference_that_no_longer_exists_has_gone() -> None:
+    """Wholly, or for one of its configurations or questions."""
+    assert compare([FOUND], [ENTRY]).gone == []
+    assert compare([], [ENTRY]).gone == [ENTRY]
+    more = replace(ENTRY, configurations=("plain", "tls"))
+    assert compare([FOUND], [more]).gone == [more]
+    assert compare([FOUND, ELSEWHERE], [more]).gone == []
+    everywhere = replace(ENTRY, configurations=(EVERYWHERE,))
+    many = [replace(FOUND, configuration=str(number)) for number in range(20)]
+    assert compare(many, [everywhere]).gone == []
+    assert compare(many[:2], [everywhere]).gone == [everywhere]
+    assert compare([], [everywhere]).gone == [everywhere]
+
+
+def test_what_is_written_again_has_nothing_new_and_nothing_gone(tmp_path: Path) -> None:
+    """Reasons stay with what still holds; what is new has none."""
+    more = replace(ENTRY, configurations=("gone", "plain"))
+    written = regenerate([FOUND, ELSEWHERE], [more])
+    assert written == [ENTRY, replace(ENTRY, configurations=("tls",), reason="")]
+    save(written, tmp_path / "file.yaml")
+    assert load(tmp_path / "file.yaml") == written
+    again = compare([FOUND, ELSEWHERE], written)
+    assert (again.new, again.gone) == ([], [])
+
+
+def test_what_holds_for_many_is_written_once() -> None:
+    """For all questions or all configurations; a refusal is an entry for each configuration."""
+    found = [
+        Difference(f"plain-{number}", f"question-{question}", "Allow", "a", "b")
+        for number in range(20)
+        for question in range(10)
+    ]
+    assert regenerate(found, []) == [
+        Reviewed((EVERYWHERE,), "Allow", "a", "b", (EVERYWHERE,)),
+    ]
+    refused = [Difference(name, "start", "outcome", "serves", "refused") for name in "ab"]
+    assert regenerate(refused, []) == [
+        Reviewed(("start",), "outcome", "serves", "refused", (name,)) for name in "ab"
+    ]
