@@ -60,7 +60,7 @@ def assemble(settings: Settings, urls: Urls, find_key: FindKey | None = None) ->
     `find_key` returns the key that signs tokens; without it a missing one is created.
     """
     if settings.auth.token is not None:
-        return _by_tokens(settings, settings.auth.token)
+        return _by_tokens(settings, settings.auth.token, urls)
     if settings.access.configured:
         return _by_rules(settings, urls, (find_key or _signing_key)(settings))
     assert settings.auth.htpasswd is not None
@@ -141,10 +141,18 @@ def _rules(settings: Settings) -> PolicyInForce:
     return same
 
 
-def _by_tokens(settings: Settings, token: TokenAuth) -> Guard:
-    challenges = BearerChallenges(lambda _: token.realm, token.service)
+def _by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
+    challenges = BearerChallenges(_foreign_realm(token, urls), token.service)
     authenticator = HeaderAuthenticator(Login(()), _verifiers(token), challenges)
     return Guard(RuledAccess(authenticator, _rules(settings), challenges))
+
+
+def _foreign_realm(token: TokenAuth, urls: Urls) -> Callable[[HTTPConnection], str]:
+    """Return the URL of the token server: the realm, or with `autoredirect` the host asked for."""
+    if not token.autoredirect:
+        return lambda _: token.realm
+    path = token.autoredirectpath or TOKEN_PATH
+    return lambda connection: urls.secure(connection, path)
 
 
 def _verifiers(token: TokenAuth) -> WatchedVerifier:

@@ -1,8 +1,20 @@
 """`auth`: who the callers are, in distribution's schema; what they may do is `access`."""
 
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator
+
 from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
 from registry_server.config.values import FilePath
+
+
+def _token_path(value: str) -> str:
+    return quote(f"/{value.lstrip('/')}") if value else value
+
+
+TokenPath = Annotated[str, AfterValidator(_token_path)]
 
 
 class NoAuth(Section):
@@ -17,7 +29,10 @@ class SillyAuth(Section):
 
 
 class TokenAuth(Section):
-    """`auth.token`: tokens from an issuer elsewhere, and what they are verified with."""
+    """`auth.token`: tokens from an issuer elsewhere, and what they are verified with.
+
+    `autoredirectpath` begins with a slash and has its escapes, or is empty.
+    """
 
     realm: HeaderText = ""
     service: HeaderText = ""
@@ -26,7 +41,7 @@ class TokenAuth(Section):
     jwks: FilePath | None = None
     signingalgorithms: tuple[str, ...] = ()
     autoredirect: bool = False
-    autoredirectpath: str = ""
+    autoredirectpath: TokenPath = ""
 
 
 class HtpasswdAuth(Section):

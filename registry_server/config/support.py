@@ -146,10 +146,6 @@ def _auth(settings: Settings, document: Document) -> Iterator[Problem]:
                 yield document.located(("auth", "token"), f"needs {key}")
         if token.rootcertbundle is None and token.jwks is None:
             yield document.located(("auth", "token"), "needs rootcertbundle or jwks")
-        if token.autoredirect:
-            yield document.located(
-                ("auth", "token", "autoredirect"), "is not implemented: name the realm"
-            )
 
 
 def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from starlette.requests import HTTPConnection, Request
@@ -86,6 +86,16 @@ class Urls:
             origin = _origin(scope)
             self.warnings.notice(scope, self.trusted, origin)
         return f"{origin}{self.prefix}{path}"
+
+    def secure(self, connection: HTTPConnection, path: str) -> str:
+        """Return the https URL of `path`, without the prefix, at the host the client asked for.
+
+        A trusted proxy may give another scheme and host.
+        """
+        scope = connection.scope
+        is_trusted = proxies.is_trusted(proxies.peer(scope), self.trusted)
+        said = proxies.asked(scope, self.trusted) if is_trusted else _NOTHING_SAID
+        return f"{_origin(scope, replace(said, proto=said.proto or 'https'))}{path}"
 
     def next_page(self, path: str, **query: str) -> str:
         """Render the Link header of a listing that has another page."""

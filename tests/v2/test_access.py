@@ -20,6 +20,7 @@ from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
 from registry_server.config import Settings, load
 from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.memory import MemoryDriver
 from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.documents import config_for, image_manifest
@@ -31,6 +32,7 @@ LAYER = b"a layer"
 CONFIG = config_for([LAYER])
 
 Situation: TypeAlias = Callable[[str], Awaitable[httpx.AsyncClient]]
+Redirecting: TypeAlias = Callable[[dict[str, str], list[str]], Awaitable[httpx.AsyncClient]]
 
 
 def situations() -> dict[str, str]:
@@ -284,6 +286,52 @@ async def test_a_token_server_that_is_there(situation: Situation, tmp_path: Path
     assert await push(client, "other", "v1", None) == 401
     assert (await client.get("/v2/_catalog")).status_code == 401
     assert (await client.get("/auth/token")).status_code == 404
+
+
+@pytest.fixture
+async def redirecting(tmp_path: Path) -> AsyncIterator[Redirecting]:
+    """Serve with `auth.token.autoredirect`, other keys of that section, and trusted proxies."""
+    key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
+    jwk_set = tmp_path / "token.jwks"
+    jwk_set.write_text(json.dumps(jwks([key.public])))
+    section = {"realm": "https://elsewhere", "service": "s", "issuer": "i", "jwks": str(jwk_set)}
+    async with AsyncExitStack() as stack:
+
+        async def start(more: dict[str, str], trusted: list[str]) -> httpx.AsyncClient:
+            token = section | {"autoredirect": True} | more
+            read = {"auth": {"token": token}, "http": {"trustedproxies": trusted}}
+            return await stack.enter_async_context(
+                serve_in_process(Settings.model_validate(read), MemoryDriver())
+            )
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "realm"),
+    [
+        ({}, {}, "https://registry/auth/token"),
+        ({"autoredirectpath": "/token"}, {"X-Forwarded-Proto": "http"}, "https://registry/token"),
+        ({"autoredirectpath": "token"}, {}, "https://registry/token"),
+    ],
+)
+async def test_a_token_server_at_the_host_that_was_asked(
+    redirecting: Redirecting, more: dict[str, str], headers: dict[str, str], realm: str
+) -> None:
+    """With `autoredirect` the realm is an https URL of that host, whatever a client claims."""
+    client = await redirecting(more, [])
+    asked = await client.get("/v2/", headers=headers)
+    assert asked.headers["www-authenticate"].startswith(f'Bearer realm="{realm}",')
+
+
+async def test_a_trusted_proxy_names_the_host_of_the_token_server(
+    redirecting: Redirecting,
+) -> None:
+    """Behind a proxy that changes Host the realm is what the client reaches."""
+    client = await redirecting({}, ["127.0.0.1"])
+    headers = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "localhost:5000"}
+    asked = await client.get("/v2/", headers=headers)
+    assert 'realm="http://localhost:5000/auth/token",' in asked.headers["www-authenticate"]
 
 
 async def test_keys_of_a_token_server_are_watched(situation: Situation, tmp_path: Path) -> None:
