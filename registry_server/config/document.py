@@ -186,6 +186,9 @@ class _Reader:
             self._refuse(key, f"{dotted(path)} was set before, on line {line}: remove one of them")
         origins, quoted = dict(self.document.origins), set(self.document.quoted)
         value = self._place(key, child, path)
+        if _tls(path, before) and not _tls(path, value, _tls(path, before)):
+            said = f"{dotted(path)} was set before, on line {line}, and here TLS is left empty"
+            self._refuse(key, f"{said}: remove one of them")
         if isinstance(before, dict) and isinstance(value, dict) and path[0] != STORAGE:
             self.document.origins = origins | self.document.origins
             self.document.quoted |= quoted
@@ -239,6 +242,15 @@ def _get(parent: Value, part: str | int) -> Value:
     if isinstance(parent, list) and isinstance(part, int) and part < len(parent):
         return parent[part]
     return None
+
+
+def _tls(path: Path, value: Value, otherwise: Value = None) -> Value:
+    """Return `http.tls` of what stands at `path`, `otherwise` where that says nothing of it."""
+    if path == ("http", "tls"):
+        return value
+    if path != ("http",):
+        return otherwise
+    return value.get("tls", otherwise) if isinstance(value, dict) else None
 
 
 def _merged(before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:

@@ -11,12 +11,12 @@ that is called "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
 import difflib
 import pathlib as files
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from registry_server.config import keys
 from registry_server.config.document import Document, parse
-from registry_server.config.guarded import guarded_section
+from registry_server.config.guarded import guarded_section, is_given
 from registry_server.config.problems import ConfigError, Path, Place, Problem, shown
 from registry_server.config.shorthand import expand
 
@@ -43,11 +43,13 @@ def apply(document: Document, environ: Mapping[str, str]) -> None:
     names no known key: ignoring it could open the registry.
     """
     problems: list[Problem] = []
-    for name in sorted(name for name in environ if name.startswith(PREFIX) and name != FILE):
+    names = sorted(name for name in environ if name.startswith(PREFIX) and name != FILE)
+    for name in names:
         try:
             _apply(document, name, environ[name])
         except ConfigError as error:
             problems.extend(error.details)
+    problems.extend(_misspelt(document, names))
     if problems:
         raise ConfigError(problems)
 
@@ -81,6 +83,17 @@ def _unknown(document: Document, name: str) -> None:
     hint = f": did you mean {near}?" if near else ""
     said = f"is ignored: it names no known key{hint}"
     document.warnings.append(Problem(Place(), shown(name), said))
+
+
+def _misspelt(document: Document, names: Iterable[str]) -> Iterator[Problem]:
+    """Yield those variables that were probably meant for a guarded section that is not there."""
+    for name in names:
+        near = None if resolve(name) or _INJECTED.fullmatch(name) else _nearest(name)
+        path = resolve(near) if near else None
+        section = guarded_section(path) if path else None
+        if near and section and not is_given(document, section):
+            said = f"names no known key: did you mean {near}?"
+            yield Problem(Place(), shown(name), said)
 
 
 def _nearest(name: str) -> str | None:

@@ -1,13 +1,14 @@
 """Sections in which an unknown key is an error: overlooking it could open the registry.
 
 So is a key outside of them that was probably meant to be inside: `auht`, a `tls` whose indentation
-was lost. Distribution ignores such keys and serves without what they ask for.
+was lost, an `auth` in `http`. Distribution ignores such keys and serves without what they ask for.
+Where the section itself is there, nothing was lost: a key beside it may be a template for it.
 """
 
 import difflib
 
 from registry_server.config.auth import Auth
-from registry_server.config.document import Value
+from registry_server.config.document import Document, Value
 from registry_server.config.problems import Path
 from registry_server.config.schema import Settings, Tls
 
@@ -21,6 +22,20 @@ _TELLING = {
     "tls": "http.tls",
 }
 _LIKENESS = 0.65
+
+# By these keys a section is known wherever it stands, whatever it is called.
+_ISSUED = frozenset({"realm", "service", "issuer", "rootcertbundle", "jwks"})
+_RULES = frozenset({"rules", "file", "groups"})
+_PAIR = frozenset({"certificate", "key"})
+# Where a certificate is that of this server; another product's debug server has its own.
+_SERVING = ("http", "storage", "log", "https", "ssl")
+_DEBUG = ("http", "debug")
+
+
+def is_given(document: Document, name: str) -> bool:
+    """Tell whether the guarded section that the key `name` lies in stands in the document."""
+    section = next(each for each in SECTIONS if tuple(name.split("."))[: len(each)] == each)
+    return document.value(section) is not None
 
 
 def guarded_section(path: Path) -> str | None:
@@ -39,10 +54,29 @@ def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
     parent, name = path[:-1], str(path[-1]).lower()
     if parent in ((), ("http",)) and name in _TELLING:
         return _TELLING[name]
+    held = _held(path, value)
+    if held is not None:
+        return held
     if name in known and name not in _siblings(parent):
         return None
     near = difflib.get_close_matches(name, _siblings(parent), n=1, cutoff=_LIKENESS)
     return _guarded_at((*parent, *near), value) if near else None
+
+
+def _held(path: Path, value: Value) -> str | None:
+    """Return the guarded section that an unknown key holds, by what is in it."""
+    inside = value if isinstance(value, dict) else {}
+    keys = {key.lower(): child for key, child in inside.items()}
+    name = str(path[-1]).lower()
+    issued = keys if name == "token" else keys.get("token")
+    if name == "htpasswd" or "htpasswd" in keys:
+        return "auth"
+    if isinstance(issued, dict) and len(_ISSUED.intersection(issued)) > 1:
+        return "auth"
+    if name == "access" and not _RULES.isdisjoint(keys):
+        return "access"
+    serving = str(path[0]).lower() in _SERVING and path[:2] != _DEBUG
+    return "http.tls" if serving and keys.keys() >= _PAIR else None
 
 
 def _siblings(parent: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from registry_server.config import keys
 from registry_server.config.document import DRIVERS, STORAGE, Document
-from registry_server.config.guarded import guarded_section, meant
+from registry_server.config.guarded import guarded_section, is_given, meant
 from registry_server.config.problems import ConfigError, Path, Problem, in_words
 from registry_server.config.schema import Settings
 from registry_server.config.shorthand import pruned
@@ -39,6 +39,7 @@ _UNREAD = (
     "reporting",
     "compatibility",
 )
+_ROOT = "rootdirectory"
 _PURGING = (STORAGE, "maintenance", "uploadpurging")
 _DISABLED = ("true", "false")  # of validation: disabled, and enabled, which wins
 # Of a header whose name or value HTTP does not allow nothing is sent, in Go either.
@@ -98,8 +99,11 @@ def _unknown(document: Document, path: Path) -> Problem | None:
     if guarded_section(path) is not None:
         return document.located(path, f"is not a known key: {keys.suggestion(path)}")
     guarded = meant(path, document.value(path), _names())
-    if guarded is not None:
+    if guarded is not None and not is_given(document, guarded):
         return document.located(path, f"is not a known key: did you mean {guarded}?")
+    if path == (STORAGE, _ROOT) and document.value((STORAGE, "filesystem", _ROOT)) is None:
+        said = f"is not a known key: did you mean storage.filesystem.{_ROOT}?"
+        return document.located(path, said)
     if _names_the_storage(document, path):
         return document.located(path, f"is not a known key: {keys.suggestion(path)}")
     return None

@@ -185,6 +185,26 @@ def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: 
 
 
 @pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("REGISTRY_AUHT_HTPASSWD_PATH", "REGISTRY_AUTH_HTPASSWD_PATH"),
+        ("REGISTRY_HTTP_AUTH_HTPASSWD_PATH", "REGISTRY_AUTH_HTPASSWD_PATH"),
+        ("REGISTRY_HTTP_TSL_CERTIFICATE", "REGISTRY_HTTP_TLS_CERTIFICATE"),
+        ("REGISTRY_TLS_CERTIFICATE", "REGISTRY_HTTP_TLS_CERTIFICATE"),
+    ],
+)
+def test_a_variable_that_was_meant_for_a_missing_guarded_section_is_an_error(
+    name: str, near: str
+) -> None:
+    """As a misspelt section of the file is; beside the section itself it is a warning."""
+    with pytest.raises(ConfigError, match=f"{name} names no known key: did you mean {near}?"):
+        load(None, {name: "/x"})
+    others = {"REGISTRY_AUTH": "none", "REGISTRY_HTTP_TLS_MINIMUMTLS": "tls1.2"}
+    (warning,) = load(None, {name: "/x", **others}).warnings
+    assert warning.startswith(f"{name} is ignored")
+
+
+@pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
         ("REGISTRY_HTTP_ADDR", "x", "REGISTRY_HTTP_ADDR: http.addr must be host:port"),

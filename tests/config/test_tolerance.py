@@ -104,6 +104,14 @@ OPENED = [
     (web("certificate: c, key: k"), "did you mean http.tls.certificate?"),
     (web("tls: {clientca: [c]}"), "did you mean http.tls.clientcas?"),
     (f"{BOTH}\nHTTP: {{tls: {{certificate: c, key: k}}}}", "did you mean http.tls?"),
+    (f"{BOTH}\nhttps: {{certificate: c, key: k}}", "did you mean http.tls?"),
+    (f"{BOTH}\nauthentication: {{htpasswd: {{realm: a, path: b}}}}", "did you mean auth?"),
+    (f"{BOTH}\nlog: {{auth: {{htpasswd: {{realm: a, path: b}}}}}}", "log.auth is not"),
+    (web("auth: {htpasswd: {realm: a, path: b}}"), "did you mean auth?"),
+    (web("auth: {token: {realm: a, service: b, issuer: c}}"), "did you mean auth?"),
+    (web("access: {rules: []}"), "did you mean access?"),
+    (web("http2: {disabled: true, tls: {certificate: c, key: k}}"), "did you mean http.tls?"),
+    (web("ssl: {certificate: c, key: k}"), "did you mean http.tls?"),
 ]
 
 
@@ -172,9 +180,31 @@ def test_what_would_open_the_registry_is_an_error(tmp_path: Path, text: str, pro
     assert problem in caught.value.problems[0]
 
 
+def test_a_key_beside_the_section_it_resembles_is_a_warning(read: Read) -> None:
+    """An anchor may be kept under such a name: with the section itself nothing was lost."""
+    text = "x-auth: &users {htpasswd: {realm: a, path: b}}\nauth: *users"
+    loaded = read(f"version: 0.1\n{text}\n")
+    assert loaded.settings.auth.htpasswd is not None
+    assert any("x-auth is not a known key and is ignored" in each for each in loaded.warnings)
+
+
+def test_tls_of_the_debug_server_of_another_product_is_a_warning(read: Read) -> None:
+    """GitLab's registry has `http.debug.tls`, which says nothing of the registry's own port."""
+    loaded = read("version: 0.1\nhttp: {debug: {tls: {enabled: true, certificate: c, key: k}}}\n")
+    assert any("http.debug.tls is not a known key" in each for each in loaded.warnings)
+
+
+@pytest.mark.parametrize("again", ["http:", "http: {tls: }", "http: {tls: {}}"])
+def test_tls_that_is_left_empty_by_a_second_section_is_an_error(refuse: Refuse, again: str) -> None:
+    """The first section asks for TLS; plain HTTP is not what was meant."""
+    (said,) = refuse(f"version: 0.1\nhttp: {{tls: {{certificate: c, key: k}}}}\n{again}\n")
+    assert "http was set before, on line 2, and here TLS is left empty" in said
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("storage: {filesystem: , rootdirectory: /x}", "did you mean storage.filesystem.root"),
         ("storge: {filesystem: {}}", "storge is not a known key: did you mean storage?"),
         ("storage: {filesytem: {}}", "storage.filesytem is not a known key: did you mean"),
         ("storage: {rados: {}}", "storage.rados is not a known key"),
