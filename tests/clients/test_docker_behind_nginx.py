@@ -25,28 +25,36 @@ LOGIN = ("login", NAME, "--username=bob", f"--password={BOB}")
 
 
 @pytest.fixture(scope="module")
-def machine(client_folder: Path) -> Iterator[Machine]:
+def site_folder(client_folder: Path) -> Path:
+    """Give a folder of this module's own: other engines have theirs beside it."""
+    folder = client_folder / "behind-nginx"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def machine(site_folder: Path) -> Iterator[Machine]:
     """Give a machine that the manual's name leads to."""
-    with Machine(client_folder / "machine") as made:
+    with Machine(site_folder / "machine") as made:
         hosts = made.etc / "hosts"
         hosts.write_text(f"{hosts.read_text()}\n{ADDRESS} {NAME}\n")
         yield made
 
 
 @pytest.fixture(scope="module")
-def authority(machine: Machine, client_folder: Path) -> Authority:
+def authority(machine: Machine, site_folder: Path) -> Authority:
     """Give the authority that the engine trusts for the manual's name."""
-    made = Authority.make(client_folder, "ours")
+    made = Authority.make(site_folder, "ours")
     trust = machine.etc / "docker/certs.d" / NAME
     trust.mkdir(parents=True)
-    shutil.copy(client_folder / "ours.pem", trust / "ca.crt")
+    shutil.copy(site_folder / "ours.pem", trust / "ca.crt")
     return made
 
 
 @pytest.fixture(scope="module")
-def docker(client_folder: Path, machine: Machine, authority: Authority) -> Iterator[DockerEngine]:
+def docker(site_folder: Path, machine: Machine, authority: Authority) -> Iterator[DockerEngine]:
     """Give an engine on the machine, as it is installed."""
-    engine = DockerEngine(client_folder / "docker", machine).start()
+    engine = DockerEngine(site_folder / "docker", machine).start()
     yield engine
     engine.stop()
 
