@@ -26,6 +26,8 @@ _WRITTEN = ("", OURS, GATE, TREE, TRASH, *_READ)
 # Access counts by the effective user, where the system can be asked for that.
 _EFFECTIVE = os.access in os.supports_effective_ids
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+# A full volume serves pulls, and deletions and collections that make room.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class VolumeUnusable(Exception):
@@ -94,7 +96,7 @@ def why_read_only(root: Path) -> str | None:
 
 
 def probe(root: Path) -> str | None:
-    """Return why no file can be made in `root`; None when one was made, and removed.
+    """Return why no file may be made in `root`; None when one was made and removed, or it is full.
 
     A server in the network may refuse what the rights allow. Raises OSError for other reasons.
     """
@@ -102,6 +104,8 @@ def probe(root: Path) -> str | None:
         with tempfile.TemporaryFile(dir=root):
             return None
     except OSError as error:
+        if error.errno in _FULL:
+            return None
         if error.errno not in _REFUSED:
             raise
     return _why_denied(root, root)

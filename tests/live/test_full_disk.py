@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,11 @@ SMALL_CHANGE = 64 << 10
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a filesystem of SIZE bytes; skip where that is not permitted."""
+def _small_disk(folder: Path, more: str = "") -> Iterator[Path]:
+    """Mount a filesystem of SIZE bytes, with `more` options; skip where that is not permitted."""
     require_root()
     folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs"]
+    options = ["-t", "tmpfs", "-o", f"size={SIZE}{more}", "tmpfs"]
     command = [require_tool("mount"), *options, str(folder)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     if refused.returncode and os.environ.get(REQUIRE_VARIABLE) != "1":
@@ -87,6 +88,13 @@ def _fill(server: RegistryServer, leave: int = 0) -> Path:
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, _free(server) - leave)
     return filler
+
+
+def _fill_with_files(folder: Path) -> None:
+    """Make empty files until there is room for none."""
+    with suppress(OSError):
+        for number in count():
+            (folder / f"filler-{number}").touch()
 
 
 def test_a_chunk_that_does_not_fit_can_be_sent_when_there_is_room(server: RegistryServer) -> None:
@@ -155,3 +163,15 @@ def test_without_room_for_a_byte_tags_and_blobs_can_be_deleted(server: RegistryS
     server.wire.expect(202, "DELETE", f"/v2/{NAME}/blobs/{extra}")
     server.wire.expect(404, "GET", f"/v2/{NAME}/manifests/extra")
     server.wire.expect(404, "GET", f"/v2/{NAME}/blobs/{extra}")
+
+
+def test_a_disk_without_room_for_a_file_is_served_after_a_start(tmp_path: Path) -> None:
+    """The start makes a file to see if the volume can be written; a full one is no reason."""
+    with _small_disk(tmp_path / "disk", ",nr_inodes=80") as root:
+        with RegistryServer(tmp_path / "first", root, config=CONFIG) as server:
+            server.wire.push_blob(NAME, b"there before")
+            server.wire.push_manifest(NAME, "before", INDEX, OCI_INDEX)
+        _fill_with_files(root)
+        with RegistryServer(tmp_path / "second", root, config=CONFIG) as server:
+            _assert_serves(server)
+            server.wire.expect(202, "DELETE", f"/v2/{NAME}/manifests/before")
