@@ -2,8 +2,9 @@
 """The command line in the image, by the names `registry-server` and `registry`.
 
 A command that is run beside the server (`docker exec CONTAINER registry-server du`) uses the
-configuration file and the root folder that the server was started with. Without a server it uses
-the image's configuration file, which REGISTRY_CONFIGURATION_PATH names.
+configuration file and the root folder that the server was started with, unless it names a file of
+its own. Without a server it uses the image's configuration file, which REGISTRY_CONFIGURATION_PATH
+names.
 """
 
 import os
@@ -14,6 +15,8 @@ from running import SERVE, find_server
 from typer.main import get_command
 
 from registry_server.cli import app, main
+from registry_server.commands.arguments import looks_like_a_file
+from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 
 CONFIGURATION = "REGISTRY_CONFIGURATION_PATH"
 ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
@@ -30,14 +33,30 @@ def variables_of(arguments: list[str]) -> dict[str, str]:
     return {name: str(value) for name, value in named.items() if value is not None}
 
 
-def use_settings_of_server(environment: MutableMapping[str, str]) -> None:
+def names_a_configuration(words: list[str]) -> bool:
+    """Tell whether a command line names a configuration: its root folder counts, then."""
+    command = get_command(app)
+    try:
+        rest = in_typer_spelling(command, words)  # type: ignore[arg-type]
+    except NoBoolean:
+        return False
+    while hasattr(command, "commands"):
+        if not rest or rest[0] not in command.commands:
+            return False
+        command = command.commands[rest.pop(0)]
+    options = command.make_context(command.name, rest, resilient_parsing=True).params
+    first = next(iter(options.get("arguments") or ()), "")
+    return bool(options.get("argument") or options.get("config") or looks_like_a_file(first))
+
+
+def use_settings_of_server(environment: MutableMapping[str, str], words: list[str]) -> None:
     """Set the variables that have a command use what the server of this container uses."""
     server = find_server()
-    if server is not None:
+    if server is not None and not names_a_configuration(words):
         environment.update(variables_of(server[1]))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] != [SERVE]:
-        use_settings_of_server(os.environ)
+        use_settings_of_server(os.environ, sys.argv[1:])
     main()

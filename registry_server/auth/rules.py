@@ -46,6 +46,7 @@ _ACTIONS = frozenset(action.value for action in Action)
 _LARGEST = 1 << 20  # bytes of a file of rules
 _MOST_CALLERS = 1024
 _MOST_DECISIONS = 8192
+_MOST_MATCHES = 64
 
 _Groups: TypeAlias = frozenset[str]
 
@@ -114,8 +115,13 @@ class RulesPolicy:
         applicable = lru_cache(_MOST_CALLERS)(partial(_applicable, tuple(rules)))
         self._applicable = applicable
 
+        # The actions with one repository are decided one after the other.
+        @lru_cache(_MOST_MATCHES)
+        def matches(name: str, groups: _Groups, repository: str) -> list[_Match]:
+            return _matches(applicable(name, groups), repository.split("/"))
+
         def decide(name: str, groups: _Groups, action: str, repository: str) -> Decision:
-            return _decide(_matches(applicable(name, groups), repository.split("/")), action)
+            return _decide(matches(name, groups, repository), action)
 
         self._decide = lru_cache(_MOST_DECISIONS)(decide)
 

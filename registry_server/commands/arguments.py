@@ -61,7 +61,7 @@ def only_config(argument: Path | None, option: Path | None) -> Path | None:
 
 def read_arguments(words: Sequence[str], config: Path | None) -> Arguments:
     """Tell the configuration from the names; end the program when a name can't be one."""
-    if config is None and words and _looks_like_a_file(words[0]):
+    if config is None and words and looks_like_a_file(words[0]):
         config, words = Path(words[0]), words[1:]
     try:
         names = [RepositoryName.parse(word) for word in words]
@@ -70,5 +70,6 @@ def read_arguments(words: Sequence[str], config: Path | None) -> Arguments:
     return Arguments(config, tuple(dict.fromkeys(names)))
 
 
-def _looks_like_a_file(word: str) -> bool:
+def looks_like_a_file(word: str) -> bool:
+    """Tell whether a first argument is a configuration, and no name of a repository."""
     return word.endswith((".yml", ".yaml")) or word.startswith(("/", "."))

@@ -65,6 +65,8 @@ def _apply(document: Document, name: str, payload: str) -> None:
         return
     value = parse(payload, lambda line: Place(name))
     value.origins[()] = Place(name)
+    if value.warnings and guarded_section(path) is not None:
+        raise ConfigError(value.warnings)
     expand(document)
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):

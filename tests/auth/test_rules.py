@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from registry_server.auth.access import NOBODY, Action, Actor, Decision
+from registry_server.auth.globs import Glob
 from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.config.access import Access
 from storage.names import RepositoryName
@@ -325,3 +326,19 @@ def test_a_configuration_that_is_written_out_and_read_says_the_same(
     """Nothing depends on what was left out."""
     access = Access.model_validate({"rules": rules, "groups": groups})
     assert Access.model_validate(access.model_dump()) == access
+
+
+def test_globs_are_held_against_a_name_once_for_all_its_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request for a token asks for hundreds of names, and all actions with each."""
+    held: list[str] = []
+
+    def matches(glob: Glob, _: object) -> bool:
+        held.append(glob.text)
+        return False
+
+    monkeypatch.setattr(Glob, "matches", matches)
+    of = policy({"users": ["ann"], "repositories": ["team/**"], "actions": ["pull"]})
+    assert not any(decision(of, ANN, action, "team/app").allowed for action in ACTIONS)
+    assert held == ["team/**"]

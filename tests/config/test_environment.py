@@ -185,6 +185,20 @@ def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: 
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REGISTRY_ACCESS", "{rules: [{deny: [pull], anonymous: true}], rules: []}"),
+        ("REGISTRY_AUTH", "{htpasswd: {realm: a, path: b}, htpasswd: {path: c}}"),
+        ("REGISTRY_ACCESS_RULES", "[]\n---\n[{deny: [pull]}]"),
+    ],
+)
+def test_a_variable_for_access_control_has_no_key_twice(name: str, value: str) -> None:
+    """As in the file: the first one may be the one that denies."""
+    with pytest.raises(ConfigError, match=name):
+        load(None, {name: value})
+
+
+@pytest.mark.parametrize(
     ("name", "near"),
     [
         ("REGISTRY_AUHT_HTPASSWD_PATH", "REGISTRY_AUTH_HTPASSWD_PATH"),

@@ -153,6 +153,30 @@ def test_a_command_beside_a_server_takes_its_file_and_root() -> None:
     assert variables_of(["--config=b.conf", "--root", "/x"]) == {file: "b.conf", root: "/x"}
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("garbage-collect", False),
+        ("garbage-collect -m=true --dry-run=false", False),
+        ("garbage-collect --root /x", False),
+        ("garbage-collect -m=true registry.conf", True),
+        ("garbage-collect --dry-run=false --config=/a/b", True),
+        ("du library/app", False),
+        ("du --config a library/app", True),
+        ("delete /etc/other.yml library/app", True),
+        ("robots list", False),
+        ("robots list --config a.yml", True),
+        ("garbage-collect --dry-run=maybe a.yml", False),
+        ("nothing a.yml", False),
+        ("", False),
+    ],
+)
+def test_a_command_that_names_a_file_keeps_the_root_of_that_file(words: str, named: bool) -> None:
+    """The root folder that the server was started with would be collected in its place."""
+    names = runpy.run_path(str(DOCKER / "launcher.py"))["names_a_configuration"]
+    assert names(words.split()) is named
+
+
 @pytest.fixture(autouse=True)
 def _docker_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have programs of the image import their neighbours, as their interpreter would."""
