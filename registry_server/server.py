@@ -54,6 +54,7 @@ class Rereading:
     def read(self) -> Settled | None:
         """Read and check the configuration; None if it can't be used, and the log says why."""
         try:
+            startup.check_served(self._root)
             settled = settle(self._settings, startup.fit_to_volume(self._read(), self._root))
             warnings = startup.check(settled.settings)
         except ConfigError as error:

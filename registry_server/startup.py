@@ -78,6 +78,14 @@ def check_root(settings: Settings) -> None:
     fit_to_volume(Loaded(settings, ()), settings.storage.filesystem.rootdirectory)
 
 
+def check_served(root: Path) -> None:
+    """Make sure that the root folder of a running server is there; raise `StartupError`."""
+    try:
+        volume.check_folder(root)
+    except volume.VolumeUnusable as error:
+        raise StartupError(str(error)) from None
+
+
 def fit_to_volume(read: Loaded, root: Path) -> Loaded:
     """Switch the read-only mode on where `root` can't be written; a warning then says why.
 

@@ -43,7 +43,7 @@ def _folders(groups: Path, mounted: Path) -> Iterator[Path]:
     """Yield every folder whose limits may hold for this process."""
     lines: list[str] = []
     with suppress(OSError):
-        lines = groups.read_text().splitlines()
+        lines = groups.read_text(errors="surrogateescape").splitlines()
     for line in lines:
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):

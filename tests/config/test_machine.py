@@ -63,6 +63,12 @@ def test_workers_by_default(tmp_path: Path, case: str) -> None:
     assert default_workers(tmp_path / "self", tmp_path / "mounted") == expected
 
 
+def test_a_group_whose_name_is_not_text_is_no_error(tmp_path: Path) -> None:
+    """The name of a cgroup is any bytes, and every command reads this file."""
+    (tmp_path / "self").write_bytes(b"0::/\xff\n")
+    assert default_workers(tmp_path / "self", tmp_path / "mounted") == ALL
+
+
 def test_what_was_asked_for_holds(tmp_path: Path) -> None:
     """An explicit number is taken as it is, from the file and from the command line."""
     file = tmp_path / "config.yml"

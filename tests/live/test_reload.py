@@ -297,3 +297,17 @@ def shown(port: int, authority: Path | None = None) -> bytes:
         assert connection.ask("GET /v2/ HTTP/1.1").status == 200
         assert isinstance(connection.socket, ssl.SSLSocket)
         return connection.socket.getpeercert(binary_form=True) or b""
+
+
+def test_a_root_that_has_gone_is_told_by_a_reload(served: Served, name: str) -> None:
+    """A start may make a missing root; for a server that runs, a volume has been taken away."""
+    server = served(WRITABLE)
+    server.wire.push_manifest(name, "v1", manifest(server, name), OCI_MANIFEST)
+    elsewhere = server.root.with_name("elsewhere")
+    server.root.rename(elsewhere)
+    server.hang_up()
+    said = f"the old one stays: the root directory {server.root} does not exist"
+    until(lambda: said in server.log, "the log says why")
+    assert not server.root.exists()
+    elsewhere.rename(server.root)
+    server.wire.expect(200, "GET", f"/v2/{name}/manifests/v1")
