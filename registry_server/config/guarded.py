@@ -20,6 +20,8 @@ _TELLING = {
     **{name: f"auth.{name}" for name in Auth.model_fields if name != "none"},
     **{name: f"http.tls.{name}" for name in Tls.model_fields if name != "key"},
     "tls": "http.tls",
+    "rules": "access.rules",
+    "administrators": "access.administrators",
 }
 _LIKENESS = 0.65
 

@@ -110,6 +110,7 @@ OPENED = [
     (web("auth: {htpasswd: {realm: a, path: b}}"), "did you mean auth?"),
     (web("auth: {token: {realm: a, service: b, issuer: c}}"), "did you mean auth?"),
     (web("access: {rules: []}"), "did you mean access?"),
+    (f"{BOTH}\nrules: [{{users: [ann], actions: [pull]}}]", "did you mean access.rules?"),
     (web("http2: {disabled: true, tls: {certificate: c, key: k}}"), "did you mean http.tls?"),
     (web("ssl: {certificate: c, key: k}"), "did you mean http.tls?"),
 ]
