@@ -25,7 +25,7 @@ RUN update-ca-certificates \
 COPY LICENSE /opt/registry/LICENSE
 COPY registry_server /opt/registry/app/registry_server
 COPY storage /opt/registry/app/storage
-COPY docker/running.py docker/healthcheck.py docker/launcher.py /opt/registry/image/
+COPY docker/server_process.py docker/healthcheck.py docker/launcher.py /opt/registry/image/
 COPY docker/list_commands.py /build/list_commands.py
 # Sources of extension modules, types, tests and scripts of packages run nothing here. Bytecode that
 # is checked against no date is the same in each build.

@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 
-from running import PROC, find_server
+from server_process import PROC, find_server
 
 SECONDS = 5.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

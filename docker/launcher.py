@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import MutableMapping
 
-from running import SERVE, find_server
+from server_process import SERVE, find_server
 from typer.main import get_command
 
 from registry_server.cli import app, main

@@ -77,7 +77,7 @@ def serve(
 
 
 def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) -> None:
-    # A client that goes away is no reason to end.
+    # A write to a closed connection must not end the server.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # Of what is imported nothing is garbage; the server sees to the collector before it serves.
     gc.disable()

@@ -52,7 +52,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
 
 
 def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
-    """Do as `make_guard`, and create nothing: a signing key that does not exist is temporary."""
+    """Do as `make_guard`, but create no file: a temporary key stands in for a missing one."""
     if not is_guarded(settings):
         return Guard(OpenAccess())
     from registry_server import guarded

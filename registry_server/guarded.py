@@ -45,6 +45,7 @@ from registry_server.config.problems import Problem
 from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.limits import LoginLimits
 from registry_server.v2.urls import Urls
+from storage.errors import reason_of
 from storage.paths import ACCESS
 
 # Returns the key that signs tokens.
@@ -98,7 +99,7 @@ def _check_others(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `guard.prepare`; what cannot be used is found before anything is created."""
+    """Do as `guard.prepare`; raise for unusable files before any file is created."""
     check_before_start(settings)
     path = _users_file(settings)
     if path is not None:
@@ -257,7 +258,7 @@ def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | N
 
 
 def existing_or_temporary_key(settings: Settings) -> SigningKey:
-    """Return the key that signs tokens, or another one while ours does not exist yet."""
+    """Return the key that signs tokens, or a temporary one when it does not exist yet."""
     return _existing_key(settings) or temporary_signing_key()
 
 
@@ -290,11 +291,11 @@ def _signing_key(settings: Settings) -> SigningKey:
             os.makedirs(path.parent, mode=0o700, exist_ok=True)
         return load_or_create_signing_key(path)
     except OSError as error:
-        raise _no_key(path, error.strerror or str(error)) from None
+        raise _no_key(path, reason_of(error)) from None
 
 
 def _no_key(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"rules need a key that signs tokens; {path} does not exist and can't be made ({reason}): "
-        "name the file of a key in access.tokens.key"
+        f"rules need a key that signs tokens; {path} does not exist and can't be created "
+        f"({reason}): name the file of a key in access.tokens.key"
     )

@@ -47,9 +47,8 @@ class RegistryHandler(logging.StreamHandler[Any]):
 def configure(log: LogSettings) -> None:
     """Send every logger of this process to stderr as `log` says; the last call holds.
 
-    uvicorn's own loggers go the same way, what they call information as details, except its access
-    log, which is off: ours is the logger `registry.access`. That one is written at any level,
-    unless `log.accesslog.disabled`.
+    uvicorn's loggers are included, and their `info` becomes `debug`. Its access log is off: ours is
+    the logger `registry.access`. That one is written at any level, unless `log.accesslog.disabled`.
     """
     handler = RegistryHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[log.formatter](log))
@@ -107,7 +106,7 @@ def _adopt_uvicorn() -> None:
 
 
 def _demote(record: logging.LogRecord) -> bool:
-    """Turn what uvicorn tells about each worker's phases into details; tell whether they count."""
+    """Lower uvicorn's `info` records, about each worker's phases; tell whether they are logged."""
     if record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return logging.getLogger().isEnabledFor(record.levelno)

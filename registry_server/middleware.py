@@ -135,7 +135,7 @@ class OneLine:
 class StripPrefix:
     """Serves everything below `prefix`, as `http.prefix` asks, and outside it `/` alone.
 
-    A path that is not clean stays as it is, prefix and all, for it to be redirected.
+    A path that is not clean keeps its prefix: the dispatcher redirects it.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:

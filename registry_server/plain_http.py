@@ -1,8 +1,8 @@
-"""The answer to plain HTTP on a port that speaks TLS, in the words Go's servers use.
+"""Answers plain HTTP on a TLS port with the sentence that Go's servers send.
 
-A client that was given `http://` for `https://` gets them: docker and curl print them. They are
-sent before any handshake and whatever certificates are asked for; nothing the client sent is read
-as a request. The first five bytes tell, as in Go; a good connection pays for one look at them.
+docker and curl print it when the user wrote `http://` for `https://`. The first five bytes that a
+client sends decide, as in Go. The sentence is sent in place of a handshake, so it needs no client
+certificate. What the client sent is not read as a request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ENOUGH = 5
 
 
 class Context(ssl.SSLContext):
-    """A context for servers whose connections notice plain HTTP."""
+    """A context for servers whose connections detect plain HTTP."""
 
     def wrap_bio(
         self,
@@ -32,13 +32,13 @@ class Context(ssl.SSLContext):
     ) -> ssl.SSLObject:
         """Begin a connection over buffers, as event loops do."""
         made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        if isinstance(made, _Noticing):
+        if isinstance(made, _TlsOrPlainHttp):
             made.incoming, made.outgoing = incoming, outgoing
         return made
 
 
-class _Noticing(ssl.SSLObject):
-    """One side of a connection; after plain HTTP it is over, and holds the answer to be sent."""
+class _TlsOrPlainHttp(ssl.SSLObject):
+    """The server's side of a connection; for plain HTTP it only writes the sentence."""
 
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
@@ -46,13 +46,13 @@ class _Noticing(ssl.SSLObject):
     _is_known = False
 
     def do_handshake(self) -> None:
-        """Shake hands, unless the client speaks HTTP; then it looks as if that was done."""
+        """Shake hands; after plain HTTP return as if that was done."""
         if not self._is_known:
-            self._look()
+            self._detect()
         if not self.is_plain_http:
             super().do_handshake()
 
-    def _look(self) -> None:
+    def _detect(self) -> None:
         if self.incoming.pending < _ENOUGH and not self.incoming.eof:
             raise ssl.SSLWantReadError
         self._is_known = True
@@ -72,10 +72,10 @@ class _Noticing(ssl.SSLObject):
         return None if self.is_plain_http else super().unwrap()
 
 
-Context.sslobject_class = _Noticing
+Context.sslobject_class = _TlsOrPlainHttp
 
 
 def is_plain_http(transport: BaseTransport) -> bool:
-    """Tell whether a connection was to be TLS, and the client spoke HTTP."""
+    """Tell whether the client of a TLS connection sent plain HTTP."""
     found = transport.get_extra_info("ssl_object")
-    return isinstance(found, _Noticing) and found.is_plain_http
+    return isinstance(found, _TlsOrPlainHttp) and found.is_plain_http

@@ -27,7 +27,7 @@ _HOST = b"x-forwarded-host"
 _FORWARDED = b"forwarded"
 _HOST_ASKED = b"host"
 
-# Beside every X-Forwarded-*. No client sends one of them for itself.
+# Headers of proxies, beside every X-Forwarded-*. Clients do not send them.
 _SIGNS = frozenset({_FORWARDED, b"via", b"x-real-ip"})
 _SIGN = b"x-forwarded-"
 
@@ -71,10 +71,10 @@ def host(scope: Scope) -> str:
     return next(iter(_lines(scope, _HOST_ASKED)), "")
 
 
-def shows(scope: Scope) -> bool:
-    """Tell whether a request shows signs of a proxy, trusted or not.
+def has_signs(scope: Scope) -> bool:
+    """Tell whether a request has signs of a proxy, trusted or not.
 
-    HTTP/1.0 is one, which nginx speaks unless it is told otherwise, and so is a unix socket.
+    HTTP/1.0 is one, which nginx speaks by default, and so is a unix socket.
     """
     if scope["http_version"] == "1.0" or peer(scope) is None:
         return True

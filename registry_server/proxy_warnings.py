@@ -1,7 +1,7 @@
-"""Tells the operator about a proxy that is missing from `http.trustedproxies`.
+"""Warns the operator about a proxy that is missing from `http.trustedproxies`.
 
-Where tokens are issued is an absolute URL. Behind a proxy that is not trusted it has the scheme and
-host of the connection from that proxy, so clients may send passwords to the wrong place.
+The URL for tokens is absolute. Behind a proxy that is not trusted it has the scheme and host of the
+connection from that proxy, so clients may send passwords to the wrong place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from registry_server.proxies import Address, Network
 
 logger = logging.getLogger(__name__)
 
-# Any client can send such headers, so the log takes a few addresses and no more.
+# Any client can send such headers, so the number of warnings is limited.
 MOST_ADDRESSES = 16
 
 

@@ -1,7 +1,7 @@
-"""Redirects from an odd spelling of a path to the plain one, as CNCF distribution has them.
+"""Redirects from an unclean path to the clean one, as CNCF distribution sends them.
 
-Clients build URLs out of parts: `//v2/`, or one slash too many at the end. The target is always a
-path of this server: it begins with one slash, and what could end it is quoted.
+Clients build URLs out of parts, and so send `//v2/`, or one slash too many at the end. The target
+is always a path of this server: it begins with one slash, and special characters are quoted.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def clean(path: str) -> str:
     return f"/{'/'.join(kept)}{end}"
 
 
-def moved(scope: Scope, path: str) -> Response:
-    """Answer that a request is to be sent to `path`, with the same query."""
+def redirect(scope: Scope, path: str) -> Response:
+    """Return a redirect to `path`, with the query of the request."""
     query = quote(scope["query_string"], safe=punctuation)
     target = quote(path, safe=_SAFE) + (f"?{query}" if query else "")
     return Response(status_code=301, headers={"Location": target})
@@ -51,4 +51,4 @@ class CleanPaths:
         if scope["type"] != "http" or is_clean(scope["path"]):
             await self._app(scope, receive, send)
             return
-        await moved(scope, clean(scope["path"]))(scope, receive, send)
+        await redirect(scope, clean(scope["path"]))(scope, receive, send)

@@ -1,8 +1,8 @@
-"""One answer of each kind, rendered before anything serves: `check` finds what would fail.
+"""Renders one answer of each kind, so that `check` finds settings that make answers fail.
 
-The application is built from the settings over a store in memory, and nothing is written: no key,
-no file of users, no line of the access log or the audit log. A setting that makes answers fail
-would otherwise be found by the first client, as a 500.
+Otherwise the first client would find them, as a 500. The application is built from the settings
+over a store in memory. Nothing is written: no key, no file of users, no line of the access log or
+the audit log.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Question:
 
 
 def _questions(settings: Settings) -> Iterator[Question]:
-    """Yield a request for each kind of answer that settings become a part of."""
+    """Yield a request for each kind of answer that settings are a part of."""
     yield Question("GET", "/")
     yield Question("GET", "/v2/")
     yield Question("GET", "/v2/", (_WRONG,))
@@ -61,7 +61,7 @@ def rehearse(settings: Settings) -> str | None:
     The files that the settings name were checked before. No value of a setting is repeated.
     """
     quiet = _quiet(settings)
-    # With access control most answers are refusals; without, there are places to send clients to.
+    # With access control most answers are refusals. Without it there are answers with a `Location`.
     stages = [quiet, _open(quiet)] if is_guarded(quiet) else [quiet]
     # Files are read here, before there is an event loop that this would block.
     apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
@@ -127,11 +127,16 @@ def _quiet(settings: Settings) -> Settings:
         update={"accesslog": settings.log.accesslog.model_copy(update={"disabled": True})}
     )
     audit = settings.audit.model_copy(update={"enabled": False})
-    update = {"log": log, "audit": audit, "limits": Limits(), "auth": _without_missing(settings)}
+    update = {
+        "log": log,
+        "audit": audit,
+        "limits": Limits(),
+        "auth": _without_missing_users(settings),
+    }
     return settings.model_copy(update=update)
 
 
-def _without_missing(settings: Settings) -> Auth:
+def _without_missing_users(settings: Settings) -> Auth:
     htpasswd = settings.auth.htpasswd
     if htpasswd is None or htpasswd.path is None or htpasswd.path.exists():
         return settings.auth

@@ -95,7 +95,7 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
             signal.signal(each, _rest)
         listeners = listening.listen(settings.http.endpoint)
         try:
-            # After the address, since it may make a key, which would stay in a root not served.
+            # After binding the address: if that fails, no signing key is left behind.
             for problem in startup.check_access(settings, guard.prepare):
                 logger.warning("%s", problem)
             if not settings.storage.maintenance.readonly.enabled:

@@ -37,10 +37,10 @@ CheckAccess: TypeAlias = Callable[[Settings], tuple[Problem, ...]]
 
 
 def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Problem, ...]:
-    """Find what would keep `serve` from starting, but for its address; return warnings.
+    """Check everything that `serve` needs except its address; return warnings.
 
     Raises `StartupError`. Nothing is created: a root that `serve` would create may be missing.
-    `access` is `guard.check_before_start` where nothing serves yet.
+    `access` is `guard.check_before_start` when no server runs yet.
     """
     check_root(settings)
     check_tls(settings)
@@ -51,69 +51,76 @@ def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Proble
 
 
 def prepare_root(settings: Settings) -> None:
-    """Make the root folder if it is one that may be made, then check it; raise `StartupError`."""
+    """Create the root folder if it may be created, then check it; raise `StartupError`."""
     root = settings.storage.filesystem.rootdirectory
-    if is_made(root):
+    if may_be_created(root):
         try:
             root.mkdir()
         except OSError as error:
             reason = reason_of(error)
-            raise StartupError(f"the root directory {root} can't be made: {reason}") from None
+            raise StartupError(f"the root directory {root} can't be created: {reason}") from None
         if root != TRIAL_ROOT:
-            logger.warning("the root directory %s did not exist and was made, empty", root)
+            logger.warning("the root directory %s did not exist and was created, empty", root)
     check_root(settings)
 
 
-def is_made(root: Path) -> bool:
-    """Tell whether `serve` makes this root folder, because it is missing and may be made.
+def may_be_created(root: Path) -> bool:
+    """Tell whether the root folder is missing and `serve` creates it: its parent exists.
 
-    It may below a folder that exists. Where that folder is missing as well, the path is misspelt or
-    a volume is not mounted, and an empty registry in its place would look like a loss of images.
+    Where the parent is missing as well, the path is misspelt or a volume is not mounted, and an
+    empty registry would look like a loss of images.
     """
     return root.parent.is_dir() and not os.path.lexists(root)
 
 
 def check_root(settings: Settings) -> None:
-    """Make sure that the root folder can be used, or could be made; raise `StartupError`."""
+    """Make sure that the root folder can be used, or can be created; raise `StartupError`."""
     fit_to_volume(Loaded(settings, ()), settings.storage.filesystem.rootdirectory)
 
 
 def check_served(root: Path) -> None:
-    """Make sure that the root folder of a running server is there; raise `StartupError`."""
+    """Make sure that the root folder of a running server exists; raise `StartupError`."""
     try:
         volume.check_folder(root)
     except volume.VolumeUnusable as error:
         raise StartupError(str(error)) from None
 
 
-def fit_to_volume(read: Loaded, root: Path) -> Loaded:
-    """Switch the read-only mode on where `root` can't be written; a warning then says why.
+def fit_to_volume(loaded: Loaded, root: Path) -> Loaded:
+    """Enable the read-only mode, with a warning that says why, where `root` can't be written.
 
     Raises `StartupError` when nothing could be served: the root can't be read, or can't be
     written and holds no registry.
     """
-    if is_made(root):
-        return read
+    if may_be_created(root):
+        return loaded
+    is_read_only = loaded.settings.storage.maintenance.readonly.enabled
+    reason = _why_read_only(root, is_read_only=is_read_only)
+    if reason is None:
+        return loaded
+    notice = Problem(Place(), "", f"{reason}; {_ONLY_PULLS}")
+    return replace(
+        loaded,
+        settings=_read_only(loaded.settings),
+        warnings=(*loaded.warnings, str(notice)),
+        notices=(*loaded.notices, notice),
+    )
+
+
+def _why_read_only(root: Path, *, is_read_only: bool) -> str | None:
+    """Return why `root` can only be read; None when it can be written, or is only to be read."""
     try:
         volume.check_folder(root)
-        if read.settings.storage.maintenance.readonly.enabled:
-            return read
+        if is_read_only:
+            return None
         reason = volume.why_read_only(root) or volume.probe(root)
-        if reason is None:
-            return read
-        if not volume.holds_registry(root):
-            raise StartupError(f"{root} holds no registry, and none can be made: {reason}")
+        if reason is not None and not volume.holds_registry(root):
+            raise StartupError(f"{root} holds no registry, and none can be created: {reason}")
     except volume.VolumeUnusable as error:
         raise StartupError(str(error)) from None
     except OSError as error:
         raise StartupError(f"the root directory {root} can't be used: {reason_of(error)}") from None
-    notice = Problem(Place(), "", f"{reason}; {_ONLY_PULLS}")
-    return replace(
-        read,
-        settings=_read_only(read.settings),
-        warnings=(*read.warnings, str(notice)),
-        notices=(*read.notices, notice),
-    )
+    return reason
 
 
 def _read_only(settings: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""What is wrong with the files of `http.tls`: the key, the file and the remedy in a line."""
+"""Explains what is wrong with the files of `http.tls`: one line with key, file and remedy."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _FOLDER = (
     "is a folder, not a file; Docker makes one where the file to mount is missing: "
     "correct the path on the host and remove the folder"
 )
-_WITHOUT_READING = {
+_REASONS = {
     errno.ENOENT: "does not exist; correct the path, or mount the file there",
     errno.EISDIR: _FOLDER,
 }
 
 
 def why_no_pair(certificate: Path, key: Path, error: OSError) -> str:
-    """Say why a certificate and its key can't be loaded, which failed with `error`."""
+    """Say why loading a certificate and its key failed with `error`."""
     problem = _of_certificate(certificate) or _of_key(key)
     if problem is not None:
         return problem
@@ -49,7 +49,7 @@ def why_no_pair(certificate: Path, key: Path, error: OSError) -> str:
 
 
 def why_no_authority(index: int, path: Path, error: OSError) -> str:
-    """Say why certificates of authorities can't be loaded, which failed with `error`."""
+    """Say why loading the certificates of authorities failed with `error`."""
     where = _authority(index)
     problem = _unreadable(where, path) or _no_certificate(where, path, "")
     reason = getattr(error, "reason", None) or reason_of(error)
@@ -66,7 +66,7 @@ def is_weak(certificate: Path, key: Path) -> bool:
 
 
 def warnings(tls: Tls) -> Iterator[str]:
-    """Yield what clients will not like about files that can be loaded."""
+    """Yield the reasons why clients may refuse files that the server can load."""
     if tls.certificate is None or tls.key is None:
         return
     if is_weak(tls.certificate, tls.key):
@@ -100,7 +100,7 @@ def _unreadable(where: str, path: Path) -> str | None:
     except PermissionError:
         problem = f"can't be read by user {os.geteuid()}; change its owner or its mode"
     except OSError as error:
-        problem = _WITHOUT_READING.get(error.errno or 0) or f"can't be read: {reason_of(error)}"
+        problem = _REASONS.get(error.errno or 0) or f"can't be read: {reason_of(error)}"
     else:
         return None
     return _told(where, path, problem)
@@ -114,7 +114,7 @@ def _no_certificate(where: str, path: Path, if_key: str) -> str | None:
     if any(label.endswith(_PRIVATE) for label in labels):
         return _told(where, path, f"holds a private key and no certificate{if_key}")
     if b"CERTIFICATE REQUEST" in labels:
-        return _told(where, path, "holds a request; name the certificate an authority made of it")
+        return _told(where, path, "holds a request; name the certificate that was issued for it")
     command = f"openssl x509 -inform der -in {path} -out NEW"
     return _told(where, path, _no_pem(content, "certificate", "CERTIFICATE", command))
 
@@ -157,7 +157,7 @@ def _of_mismatch(certificate: Path, key: Path) -> str:
 
 def _fits(block: bytes, key: Path) -> bool:
     """Tell whether a key is that of one certificate, given as PEM."""
-    # OpenSSL reads files alone, and there may be no folder to write one to.
+    # OpenSSL reads certificates from files only, and there may be no writable folder.
     descriptor = os.memfd_create("certificate")
     try:
         os.write(descriptor, block)

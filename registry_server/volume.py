@@ -1,7 +1,7 @@
-"""The root folder as this process finds it: what it is, what it holds, and what it allows.
+"""Examines the root folder: whether it is a folder, holds a registry, can be read and written.
 
 Every message names the folder, the reason, and the command or key that helps. Only `probe` and
-`removed_on_failure` change anything, and leave nothing behind.
+`removed_on_failure` write, and they leave no file behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, ROOT, TRASH, TREE
 
 _KEY = "storage.filesystem.rootdirectory or --root"
 
-# What every push needs. The top alone is looked at, since a tree may have millions of folders.
+# What every push needs. Only the top is checked, since a tree may have millions of folders.
 _READ = (BLOBS, REPOSITORIES)
 _WRITTEN = ("", OURS, GATE, TREE, TRASH, *_READ)
 
@@ -67,16 +67,16 @@ def check_registry(root: Path) -> None:
         reason = ownership(root / ROOT, root)
         raise VolumeUnusable(f"{root / ROOT} can't be looked for: {reason}") from None
     raise VolumeUnusable(
-        f"{root} holds no registry: {ROOT} is not there; mount the volume, or correct {_KEY}"
+        f"{root} holds no registry: {ROOT} is missing; mount the volume, or correct {_KEY}"
     )
 
 
 def holds_registry(root: Path) -> bool:
     """Tell whether `root` holds a registry; raise PermissionError when that can't be told.
 
-    It does when the tree that CNCF distribution and this registry share is there, or when a server
-    of ours has started on it and nothing was pushed yet. A folder that is named by mistake, or a
-    volume that is not mounted, has neither.
+    It does when it has the tree that CNCF distribution and this registry share, or the `.registry`
+    that this registry creates when it starts, before the first push. A folder that is named by
+    mistake, or a volume that is not mounted, has neither.
     """
     return any((root / path).is_dir() for path in (ROOT, OURS))
 
@@ -96,9 +96,10 @@ def why_read_only(root: Path) -> str | None:
 
 
 def probe(root: Path) -> str | None:
-    """Return why no file may be made in `root`; None when one was made and removed, or it is full.
+    """Return why no file may be created in `root`; None when one may be, or `root` is full.
 
-    A server in the network may refuse what the rights allow. Raises OSError for other reasons.
+    It creates a file and removes it, because a network file system may refuse what the mode bits
+    allow. Raises OSError for other reasons.
     """
     try:
         with tempfile.TemporaryFile(dir=root):
@@ -112,9 +113,9 @@ def probe(root: Path) -> str | None:
 
 
 def ownership(path: Path, root: Path) -> str:
-    """Say which user owns what denies access, which user asks, and what helps.
+    """Say which user owns the folder that denies access, which user runs this, and what helps.
 
-    `path` may lie below a folder that cannot be entered: the owner of that folder counts.
+    `path` may lie below a folder that cannot be entered: then that folder is named.
     """
     user, group = os.geteuid(), os.getegid()
     at, found = _visible(path)
@@ -139,7 +140,7 @@ def removed_on_failure(root: Path) -> Iterator[None]:
 
 
 def _is_denied(path: Path, mode: int) -> bool:
-    """Tell whether a file or folder exists and may not be used so."""
+    """Tell whether a file or folder exists and denies access by `mode`."""
     try:
         if path.is_dir():
             mode |= os.X_OK
@@ -161,13 +162,13 @@ def _is_no_folder(path: Path, root: Path) -> str:
 
 
 def _nearest(path: Path) -> Path:
-    """Return what exists of `path`: itself, or the nearest above it."""
+    """Return `path`, or the nearest folder above it that exists."""
     return next((at for at in (path, *path.parents) if os.path.lexists(at)), path)
 
 
 def _visible(path: Path) -> tuple[Path, os.stat_result]:
-    """Return `path` or the nearest above it that can be looked at, and what it is."""
+    """Return `path`, or the nearest folder above it that can be examined, and its status."""
     for at in (path, *path.absolute().parents):
         with contextlib.suppress(OSError):
             return at, at.stat()
-    raise AssertionError("the root of the filesystem can always be looked at")
+    raise AssertionError("the root of the filesystem can always be examined")

@@ -1,7 +1,6 @@
-"""What a certificate says of itself: until when it holds, and who signed it for whom.
+"""The issuer, the subject and the validity period of a certificate (RFC 5280, section 4.1).
 
-RFC 5280 section 4.1, read from the DER as far as that. It takes no import of `cryptography`, which
-costs every process 10 MiB.
+They are read from the DER encoding without `cryptography`, whose import costs each process 10 MiB.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _LONG_LENGTH = 0x80
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`issuer` and `subject` are names as they are encoded, to be compared."""
+    """Facts of a certificate; `issuer` and `subject` are encoded names, only to be compared."""
 
     issuer: bytes
     subject: bytes

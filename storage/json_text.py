@@ -1,12 +1,12 @@
-"""JSON of manifests: read strictly when it is pushed, and as Go reads it when it is stored.
+"""JSON of manifests: read strictly at a push, and as Go reads it once it is stored.
 
-A pushed document must mean the same to every reader, so a key twice in one object is refused.
-A stored document was taken by another registry, which reads JSON as Go does: of a key that comes
-twice the last value holds, and that registry's answers have to be ours.
+A pushed document must mean the same to every reader, so a key twice in one object is refused. A
+stored document was accepted by another registry, which reads JSON as Go does: the last value of a
+repeated key counts. This registry answers as that one does.
 
-Both readers take bytes that are not UTF-8 for U+FFFD, as Go does. Both are bounded: the parser
-holds the interpreter's lock, and 4 MiB of brackets take it seconds, while 4 MiB of descriptors
-have a tenth as many values as `_MOST_VALUES` and take a moment.
+Both readers replace bytes that are not UTF-8 by U+FFFD, as Go does. Both limit the number of
+values, because the parser holds the interpreter's lock: 4 MiB of brackets take seconds. 4 MiB of
+descriptors have a tenth of `_MOST_VALUES` values.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from storage.errors import ManifestInvalid
 
 _MOST_VALUES = 400_000
 _MOST_DIGITS = 40
-# Go's encoding/json stops there too.
+# The limit of Go's encoding/json.
 _MOST_LEVELS = 10_000
-# The parser recurses; a document that is deeper than Python's limit is read in pieces of these.
+# The parser recurses. A document deeper than Python's limit is cut into pieces of so many levels.
 _LEVELS_OF_A_PIECE = 200
-# Of a stored document with too many values, only the fields of its object are read.
+# Of a stored document with too many values, only the outermost levels are read.
 _LEVELS_OF_AN_OUTLINE = 2
 
 # A string, a quote that begins no string, or a bracket.
@@ -45,7 +45,8 @@ def load_strictly(raw: bytes) -> object:
 def load_as_stored(raw: bytes) -> object:
     """Read a document that another registry stored; raise `ManifestInvalid` if it is not JSON.
 
-    What is nested too deeply, or one of too many values, is read as empty.
+    Levels beyond the limit, and the inner levels of a document of too many values, are read as
+    empty.
     """
     if _has_too_many_values(raw):
         text = _decoded(raw)
@@ -54,9 +55,9 @@ def load_as_stored(raw: bytes) -> object:
 
 
 def merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object that Go reads: the last value of a key holds, where it is not null.
+    """Return the object that Go reads: the last value of a key counts.
 
-    The keys are in the order of these values. Null leaves a text or a number as it was.
+    A null does not replace a text or a number. The keys are in the order of their last values.
     """
     found: dict[str, Any] = {}
     for key, value in pairs:
@@ -101,12 +102,12 @@ def _parsed(text: str, hook: PairsHook) -> object:
         object_pairs_hook=hook,
         parse_constant=_refuse_constant,
         parse_int=_whole_number,
-        parse_float=lambda _: 0.0,  # no field is one; only what kind of value it is counts
+        parse_float=lambda _: 0.0,  # no field is a fraction, so only the type counts
     )
 
 
 def _deep(text: str, hook: PairsHook) -> object:
-    """Read a document of any depth that Go reads, every piece of it."""
+    """Read a document of any depth that Go reads; parse all of its pieces, return the outermost."""
     document = None
     for piece in _pieces(text, _LEVELS_OF_A_PIECE):
         document = _parsed(piece, hook)
@@ -114,7 +115,7 @@ def _deep(text: str, hook: PairsHook) -> object:
 
 
 def _outline(text: str, hook: PairsHook, levels: int) -> object:
-    """Read the outermost piece alone, so what is further in need not be JSON."""
+    """Read the outermost piece alone; the inner ones need not be JSON."""
     outermost = ""
     for piece in _pieces(text, levels):
         outermost = piece
@@ -124,7 +125,7 @@ def _outline(text: str, hook: PairsHook, levels: int) -> object:
 def _pieces(text: str, levels: int) -> Iterator[str]:
     """Cut a document into pieces of at most `levels` levels, the outermost last.
 
-    In the place of a piece that was cut out is an empty list or object.
+    An empty list or object replaces each piece that was cut out.
     """
     open_pieces: list[list[str]] = [[]]
     begin = 0
@@ -142,10 +143,10 @@ def _pieces(text: str, levels: int) -> Iterator[str]:
 
 
 def _brackets(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each list or object begins and the level it is on, then its end and minus that.
+    """Yield the position and level of each opening bracket, and for closing ones minus the level.
 
-    Raises `ManifestInvalid` for a string without an end, for a bracket without another, and for
-    more levels than Go reads. Whether the brackets of a pair fit is left to the parser.
+    Raises `ManifestInvalid` for a string without an end, an unpaired bracket, and more levels than
+    Go reads. The parser checks whether the brackets of a pair are of one kind.
     """
     depth = 0
     for token in _TOKEN.finditer(text):

@@ -1,7 +1,7 @@
-"""The fields of a manifest's document, each read as the type it has to be of.
+"""Readers for the fields of a manifest's document, one for each type.
 
-Null counts as absent, as for programs in Go, which write it for what they do not have. A field of
-another type is `ManifestInvalid`, whose message says where it is: `where` is the path to it.
+Null counts as absent, because programs in Go write it for absent values. A field of another type
+raises `ManifestInvalid`, whose message begins with `where`, the path of the field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def expect(value: object, kind: type[T], where: str, expected: str) -> T:
-    """Return `value` if it is of a kind."""
+    """Return `value` if it is of type `kind`; raise `ManifestInvalid` otherwise."""
     if not isinstance(value, kind):
         raise ManifestInvalid(f"{where} must be {expected}")
     return value
@@ -31,7 +31,7 @@ def has(document: Json, key: str) -> bool:
 
 
 def text(document: Json, key: str, where: str = "") -> str:
-    """Return a text, empty where there is none."""
+    """Return a text, empty if it is absent."""
     value = document.get(key)
     if value is None or isinstance(value, str):
         return value or ""
@@ -56,7 +56,7 @@ def each(
 
 
 def text_map(document: Json, key: str, where: str = "") -> Mapping[str, str]:
-    """Return an object of texts, empty where there is none; a value that is null is empty."""
+    """Return an object of texts, empty if it is absent; a null value is an empty text."""
     found = document.get(key)
     if found is None:
         return {}
@@ -66,9 +66,9 @@ def text_map(document: Json, key: str, where: str = "") -> Mapping[str, str]:
 
 
 def size(document: Json, where: str) -> int:
-    """Return the size in bytes, 0 where there is none.
+    """Return the size in bytes, 0 if it is absent.
 
-    Docker and skopeo have left it out or written -1 when a proxy hid it. Nothing relies on it.
+    Docker and skopeo have left it out, or written -1, when a proxy hid it. Nothing relies on it.
     """
     value = document.get("size")
     if value is None:
@@ -79,7 +79,7 @@ def size(document: Json, where: str) -> int:
 
 
 def digest(document: Json, where: str) -> Digest:
-    """Return the digest, which has to be there."""
+    """Return the digest, which is required."""
     named: str = expect(document.get("digest"), str, f"{where}.digest", "a string")
     try:
         return Digest.parse(named)
@@ -100,7 +100,7 @@ class FieldNames:
         return cls(frozenset(names), {_fold(name): name for name in names})
 
     def meant_by(self, key: str) -> str:
-        """Return the name that Go reads a key as, the key itself if it is none."""
+        """Return the field that Go takes a key for; the key itself if it takes it for none."""
         return key if key in self.exact else self.by_folded.get(_fold(key), key)
 
 
@@ -117,7 +117,7 @@ def folded(document: Json, names: FieldNames) -> Json:
 
 
 def _fold(key: str) -> str:
-    # Go folds the letters of ASCII, and two others to them: the Kelvin sign and the long s.
+    # Go ignores the case of ASCII letters, and takes the Kelvin sign for k and the long s for s.
     return key.lower().replace("\u017f", "s")
 
 
@@ -126,13 +126,13 @@ def _path(key: str, where: str) -> str:
 
 
 def readable_text(document: Json, key: str) -> str:
-    """Return a text, empty where there is none or something else."""
+    """Return a text, empty if it is absent or of another type."""
     value = document.get(key)
     return value if isinstance(value, str) else ""
 
 
 def readable_annotations(document: Json) -> Mapping[str, str]:
-    """Return those annotations that are text."""
+    """Return the annotations whose values are texts."""
     value = document.get("annotations")
     found = value.items() if isinstance(value, dict) else ()
     return {key: text for key, text in found if isinstance(text, str)}

@@ -1,10 +1,10 @@
 """Manifests: raw bytes in, what they refer to out. The bytes themselves are what is stored.
 
 A type is the document's `mediaType`, or its shape when that is absent or empty. What registry:2
-and registry:3 both take is taken, with two exceptions. A document that could be read as two types
-is refused (CVE-2021-41190), and so is one with a key twice or a field's name in another case:
-two readers may pick different ones. Unknown fields are not looked at; they survive because bytes
-do. What is stored already is served whatever it is (`storage.stored_manifests`).
+and registry:3 both accept is accepted, with two exceptions. A document that could be read as two
+types is refused (CVE-2021-41190). So is one with a key twice or a field's name in another case,
+because two readers may use different values. Unknown fields are ignored and stored with the bytes.
+Stored manifests are served whatever they are (`storage.stored_manifests`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
 SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
 _DOCKER_TYPES = frozenset({DOCKER_MANIFEST, DOCKER_LIST})
 
-# What a descriptor may name that a repository keeps as a manifest, whether or not it can be pushed.
+# Media types of what a repository keeps as a manifest, including obsolete ones.
 _MANIFEST_TYPES = SUPPORTED_TYPES | {
     DOCKER_SCHEMA1,
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -43,7 +43,7 @@ MANIFEST_LIMIT = 4 << 20
 # What an operator may have accepted once is read for ever.
 LARGEST_MANIFEST = 16 << 20
 
-# What a client says when it does not say; then the document decides.
+# With these values of Content-Type the document decides about its type.
 _NO_OPINION = frozenset({"", "application/json"})
 
 # Clients fetch these from their URLs; a registry may never have seen them.
@@ -57,9 +57,9 @@ _NON_DISTRIBUTABLE = frozenset(
     }
 )
 
-# What a document without a mediaType is, by the first of these that it has.
+# The type of a document without a mediaType, by the first of these fields that it has.
 _TYPES = {"manifests": OCI_INDEX, "config": OCI_MANIFEST, "layers": OCI_MANIFEST}
-# What it is when it has none of them. registry:2 serves an index without children so.
+# Its type by schemaVersion if it has none of them. So registry:2 serves an index without children.
 _TYPES_OF_VERSIONS = {1: DOCKER_SCHEMA1, 2: OCI_MANIFEST}
 
 # A document with fields of two of these can be read as two things.
@@ -191,8 +191,8 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
 def sniff_media_type(raw: bytes) -> str:
     """Tell the type of a manifest that is stored: the one that registry:2 serves it with.
 
-    Forgives all but what is not JSON, or has no type that can be sent in a header: the program
-    that stored it, perhaps another one years ago, found it valid.
+    Accepts everything that the program which stored it, perhaps years ago, found valid. Raises
+    `ManifestInvalid` for what is not JSON, or has no type that can be sent in a header.
     """
     return stored_type(stored_document(raw))
 
@@ -208,7 +208,7 @@ def stored_type(document: Json) -> str:
 def stored_document(raw: bytes) -> Json:
     """Return the fields of a stored manifest as programs in Go read them.
 
-    They take a key for a field whatever its case. Raises `ManifestInvalid` when it is no object.
+    They ignore the case of a field's name. Raises `ManifestInvalid` when it is no JSON object.
     """
     try:
         document = _object(load_strictly(raw))
@@ -236,9 +236,9 @@ def _media_type(document: Json) -> str:
 
 
 def _lists_nothing(document: Json) -> bool:
-    """Tell whether nothing in a document says what it is, so that it can only be an index.
+    """Tell whether a document has no field that tells its type; a manifest has a configuration.
 
-    An index without `manifests` is one; a manifest would have a configuration.
+    Pushed as an index, it is an index without `manifests`.
     """
     return not document.get("mediaType") and not any(fields.has(document, one) for one in _SHAPES)
 
@@ -285,8 +285,8 @@ def _index(document: Json, media_type: str, raw: bytes) -> Manifest:
 def _subject(document: Json) -> Descriptor | None:
     """Return the subject; None when it has no digest that this registry could find.
 
-    Older registries know no subjects, and take any value there. A push of what is no subject has
-    no OCI-Subject in its answer, so a client that means one keeps its own list of referrers.
+    Older registries do not know subjects, and accept any value. Without a readable subject the
+    answer has no OCI-Subject header, so the client maintains the list of referrers itself.
     """
     return readable_subject(document.get("subject"))
 
@@ -308,7 +308,7 @@ def readable_subject(value: object) -> Descriptor | None:
 
 
 def _artifact_type(document: Json) -> str:
-    # Older registries do not know this field either.
+    # Older registries do not know this field, and accept any value.
     return fields.readable_text(document, "artifactType")
 
 

@@ -34,7 +34,7 @@ _FETCHED = {
     ),
 }
 
-# No image comes near it, and looking each of them up holds the shared lock for a moment.
+# More than any image has. Each is looked up under the shared lock.
 MOST_REFERENCES = 10_000
 
 

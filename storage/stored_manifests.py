@@ -1,9 +1,8 @@
-"""Manifests that are stored already, read as far as they can be.
+"""Reads manifests that are stored already, as far as that is possible.
 
-A volume may hold documents that a push is refused for today: with a key twice, with keys in
-another case, of a type that no registry takes any more. They are served as they are. What else is
-asked of them is answered carefully: what a collection keeps for them is all that they name
-(`storage.maintenance.garbage.needs`), their subject is found where it can be read.
+A volume may hold documents that would be refused at a push: with a key twice, with keys in another
+case, of an obsolete type. They are served unchanged. A collection keeps everything that they name
+(`storage.maintenance.garbage.needs`), and their subject is used where it can be read.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from storage.manifests import (
     stored_type,
 )
 
-# Parsing more than this takes longer than a hop to a thread.
+# Bytes. Parsing more takes longer than switching to a thread.
 _INLINE = 64 << 10
 
 
@@ -35,8 +34,8 @@ _INLINE = 64 << 10
 class Reading:
     """What could be read of a stored manifest.
 
-    Where there is a `doubt`, the reason why a push of it is refused, the manifest's blobs are not
-    known and its children may not be all.
+    `doubt` is the reason why it would be refused at a push. With one, the manifest's blobs are not
+    known, and its children may be incomplete.
     """
 
     manifest: Manifest
@@ -49,7 +48,7 @@ class Reading:
 
 
 def read_stored(raw: bytes) -> Reading:
-    """Read a stored manifest; raise `ManifestInvalid` when it is none, whatever one expects."""
+    """Read a stored manifest; raise `ManifestInvalid` when it is not JSON or no manifest at all."""
     try:
         return Reading(parse_manifest(raw))
     except ManifestInvalid as error:
@@ -57,7 +56,7 @@ def read_stored(raw: bytes) -> Reading:
 
 
 async def read(raw: bytes) -> Reading:
-    """Read a stored manifest as `read_stored` does, on a thread when it is a large one."""
+    """Read a stored manifest as `read_stored` does, in a thread if it is large."""
     if len(raw) <= _INLINE:
         return read_stored(raw)
     return await asyncio.to_thread(read_stored, raw)

@@ -124,8 +124,7 @@ class AccessController(Protocol):
     ) -> None:
         """Return if the caller may do all of `actions` with repository `name`.
 
-        A refusal that asks for credentials asks for those to pull from `source` as well, without
-        which the caller would need others in a moment.
+        A challenge also asks for `pull` on `source`, so that one token is enough for a mount.
         """
 
     async def name(self, connection: HTTPConnection) -> str:

@@ -1,7 +1,7 @@
-"""The htpasswd file that is configured and does not exist: it is created with one user.
+"""Creates an htpasswd file that is configured but missing, with one user.
 
-CNCF distribution does the same, and installers rely on it: they start the registry, and read the
-password from its log. It is the one secret that is ever logged, and it is logged once.
+CNCF distribution does the same, and installers rely on it: they start the registry and read the
+password from its log. No other secret is ever logged, and this one is logged once.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 def create_if_missing(path: Path) -> None:
     """Create the file with a user and a random password, unless it exists (blocks).
 
-    Only the owner of the folder may read it. Raises OSError, and ValueError when its folder is
-    missing: that is a typing mistake, or a volume that is not mounted.
+    Only the owner of the folder can read the new file. Raises OSError, and ValueError when the
+    folder is missing: the path is misspelt, or a volume is not mounted.
     """
     if path.exists():
         return
@@ -37,17 +37,17 @@ def create_if_missing(path: Path) -> None:
 
     def write(content: bytes) -> bytes | None:
         nonlocal is_ours
-        is_ours = not content  # or another process was faster, and its password is the one
+        is_ours = not content  # else another process was faster, and its password counts
         return f"{NAME}:".encode() + hash + b"\n" if is_ours else None
 
-    # The file itself, where the path is a link to it.
+    # A symbolic link is followed: its target is created.
     edit_file(Path(os.path.realpath(path)), write)
     if is_ours:
         _tell(path, password)
 
 
 def _tell(path: Path, password: str) -> None:
-    # At the level `error` it would be lost, and no login possible.
+    # With `log.level: error` a warning would be lost, and the password with it.
     level = logging.WARNING if logger.isEnabledFor(logging.WARNING) else logging.ERROR
     said = "the htpasswd file %s did not exist and was created: the password of its user follows"
     logger.log(level, said, path, extra={"user": NAME, "password": password})

@@ -1,8 +1,8 @@
-"""The lines of an htpasswd file, `name:hash`, as Apache's `htpasswd -B` writes them (pure).
+"""The lines of an htpasswd file, `name:hash`, as Apache's `htpasswd -B` writes them.
 
 Only bcrypt is supported, as in CNCF distribution. A line that cannot be used is skipped with a
-warning, so one typing mistake does not lock out every user. What distribution accepts is accepted:
-the last line of a name holds, and what follows the hash is ignored.
+warning, so one typing mistake does not lock out every user. As in distribution, the last line of a
+name counts, and text after the hash is ignored.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Users: TypeAlias = Mapping[str, bytes]
 
 logger = logging.getLogger(__name__)
 
-# At 20 a login takes a minute, in a thread that can't be stopped; there are few of those.
+# A hash of cost 20 occupies a thread for a minute. The threads are few and cannot be interrupted.
 LOWEST_COST, HIGHEST_COST = 4, 20
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Warnings for one file; a file of another kind could have a million lines.
+# For one file: a file that is no htpasswd file may have a million lines.
 _MOST_WARNINGS = 20
 
-# distribution reads any letter after `$2`, and none, as the one algorithm there is.
+# distribution ignores the letter after `$2`; these are the letters in use.
 _BCRYPT = re.compile(
     rb"\$2(?P<letter>[abxy]?)\$(?P<cost>[0-9]{2})\$"
     rb"(?P<salt>[./A-Za-z0-9]{21})(?P<last>[./A-Za-z0-9])(?P<sum>[./A-Za-z0-9]{31})"
@@ -41,7 +41,7 @@ _SKIPPED = "the line is skipped"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a line, by its number from one; nothing of its content."""
+    """What is wrong with a line. Lines count from one; `reason` quotes nothing of the line."""
 
     line: int
     reason: str
@@ -67,8 +67,8 @@ class HtpasswdFile:
 def parse_htpasswd(content: bytes) -> HtpasswdFile:
     """Read the users of a file; blank lines and lines that begin with `#` do not count.
 
-    A line that cannot be used is a fault. It also ends what an earlier line of the same name says:
-    a hash that was made unusable must not bring an older password back.
+    A line that cannot be used is a fault. It also cancels earlier lines of the same name: a hash
+    that was made unusable on purpose must not bring an older password back.
     """
     users: dict[str, bytes] = {}
     faults: list[Fault] = []
@@ -78,26 +78,26 @@ def parse_htpasswd(content: bytes) -> HtpasswdFile:
         try:
             user = _name(name, is_entry=b":" in line)
             if user in seen:
-                faults.append(Fault(number, "repeats a name, and the last line of a name holds"))
+                faults.append(Fault(number, "repeats a name, and the last line of a name counts"))
             seen.add(user)
             users.pop(user, None)
-            users[user], more = _hash(rest)
+            users[user], ignored = _hash(rest)
         except ValueError as error:
             faults.append(Fault(number, f"{error}: {_SKIPPED}"))
         else:
-            if more:
-                faults.append(Fault(number, "has more after the hash, which is ignored"))
+            if ignored:
+                faults.append(Fault(number, "has text after the hash, which is ignored"))
     return HtpasswdFile(MappingProxyType(users), tuple(faults))
 
 
 def watch_htpasswd(path: Path, pause: float = PAUSE) -> Watched[Users]:
     """Read a file of users and watch it; raise OSError or ValueError as `Watched` (blocks).
 
-    Between two looks at it are `pause` seconds at least. Faults are logged whenever the file has
-    changed. Those of the first reading are not: each worker reads the file, and `serve` has logged
-    them before.
+    The file is checked for changes at most once in `pause` seconds. Faults are logged when it has
+    changed. They are not logged at the first read: each worker reads the file, and `serve` has
+    logged them already.
     """
-    return Watched(path, _Reading(path), pause)
+    return Watched(path, _UserReader(path), pause)
 
 
 def read_htpasswd(path: Path) -> HtpasswdFile:
@@ -113,8 +113,8 @@ def read_htpasswd(path: Path) -> HtpasswdFile:
     return parse_htpasswd(read_small(path))
 
 
-class _Reading:
-    """Parses what a watched file says, and logs the faults of all but the first state of it."""
+class _UserReader:
+    """Parses the content of a watched file, and logs its faults from the second time on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -131,7 +131,7 @@ class _Reading:
 
 
 def _entries(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that count, without the space around them, and their numbers from one."""
+    """Yield each line that is not blank and not a comment: its number from one, and its text."""
     for number, line in enumerate(content.split(b"\n"), start=1):
         entry = line.strip()
         if entry and not entry.startswith(b"#"):
@@ -153,8 +153,8 @@ def _name(encoded: bytes, *, is_entry: bool) -> str:
 def _hash(text: bytes) -> tuple[bytes, bytes]:
     """Return the bcrypt hash that a text begins with, and what follows it; raise ValueError.
 
-    The hash is written as `bcrypt` wants it: four bits of the salt's last character mean nothing,
-    and must be zero there.
+    The hash is spelled as the library `bcrypt` requires: the lowest four bits of the salt's last
+    character carry no salt and must be zero.
     """
     found = _BCRYPT.match(text)
     if found is None or not LOWEST_COST <= int(found["cost"]) <= HIGHEST_COST:

@@ -78,9 +78,9 @@ class Keyring:
             raise KeyUnusable("no certificate of ours vouches for the chain") from None
 
     def _verifier(self, now: float) -> verification.ClientVerifier:
-        """Return what verifies a chain by RFC 5280; extensions that the web asks for are optional.
+        """Return what verifies a chain by RFC 5280; extensions for the web are optional.
 
-        An authority made by `openssl req -x509` has no key usage.
+        A certificate authority made by `openssl req -x509` has no key usage extension.
         """
         return (
             verification.PolicyBuilder()

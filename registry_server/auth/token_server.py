@@ -158,7 +158,7 @@ class TokenServer:
             return self._refusal(refusal)
 
     async def options(self, request: Request) -> Response:
-        """Answer OPTIONS, for web pages: what they may send is said by configured headers."""
+        """Answer OPTIONS, for preflights of web pages; configured headers are added elsewhere."""
         return Response(headers={"Allow": "GET, HEAD, POST"})
 
     async def jwks(self, request: Request) -> Response:

@@ -39,7 +39,7 @@ ACCESS_TYPE = "JWT"
 GENERATION = "gen"
 
 _ACCESS_TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-# Tokens, and the characters of their texts together: what is remembered of one grows with it.
+# The number of remembered tokens, and of their characters: the claims kept grow with the token.
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2 << 20
 _LATEST = 1 << 53  # what JSON numbers are good for

@@ -23,7 +23,7 @@ from registry_server.config.problems import Place, Problem
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found: the file that was read, or None, what is wrong, and what is odd."""
+    """The file that was read, or None, with its errors and warnings."""
 
     file: Path | None
     errors: tuple[Problem, ...]
@@ -71,7 +71,7 @@ def check(
 
 
 def examine(path: Path | None) -> Report:
-    """Read the configuration and try what `serve` would need, without making anything."""
+    """Read the configuration and check what `serve` would need; create nothing."""
     try:
         loaded = load(path, os.environ)
     except ConfigError as error:

@@ -13,11 +13,11 @@ import typer
 from registry_server.config.durations import in_go_words
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.report import (
-    blobs_that_go,
     described,
-    eligible,
-    links_that_go,
+    eligible_blobs,
+    eligible_links,
     outlook,
+    sum_of_eligible_blobs,
     summary,
 )
 from storage.maintenance.garbage.sweep import Swept
@@ -25,17 +25,17 @@ from storage.maintenance.garbage.sweep import Swept
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """How long what was used stays, and the key or option that says so."""
+    """The grace period, and the key or option that sets it."""
 
     period: timedelta
     origin: str
 
 
 class Report(Protocol):
-    """Prints a plan, then what became of it."""
+    """Prints a plan, then the result."""
 
     def plan(self, plan: Plan) -> None:
-        """Print what stays and what goes, before anything is removed."""
+        """Print what is kept and what is eligible for deletion, before anything is removed."""
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
         """Print what was removed; None after a dry run."""
@@ -81,36 +81,11 @@ class JsonReport:
         self._grace = grace
 
     def plan(self, plan: Plan) -> None:
-        """Print what goes, in numbers and one by one."""
-        blobs, size = eligible(plan)
-        ledger = plan.ledger
-        young, young_size = ledger.sum_of_young()
-        _print_members(
-            "{\n",
-            {
-                "delete_untagged": plan.options.delete_untagged,
-                "marked": ledger.count_of_marked(),
-                "eligible": {
-                    "manifests": ledger.count_of_doomed(),
-                    "links": ledger.count_of_loose(),
-                    "blobs": blobs,
-                    "bytes": size,
-                },
-                "kept_by_grace": {
-                    "blobs": young,
-                    "bytes": young_size,
-                    "seconds": self._grace.period.total_seconds(),
-                    "origin": self._grace.origin,
-                },
-            },
-        )
-        _print_list(
-            "manifests", ({"repository": n.text, "digest": str(d)} for n, d in ledger.doomed())
-        )
+        """Print what is eligible for deletion: counts, then each manifest, link and blob."""
+        _print_members("{\n", _counts(plan, self._grace))
+        _print_list("manifests", _manifests(plan))
         _print_list("links", _links(plan))
-        _print_list(
-            "blobs", ({"digest": str(b.digest), "bytes": b.size} for b in blobs_that_go(plan))
-        )
+        _print_list("blobs", _blobs(plan))
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
         """Print what was removed, and what could not be read or removed."""
@@ -128,9 +103,41 @@ class JsonReport:
         typer.echo("\n}")
 
 
+def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
+    blobs, size = sum_of_eligible_blobs(plan)
+    ledger = plan.ledger
+    young, young_size = ledger.sum_of_young()
+    return {
+        "delete_untagged": plan.options.delete_untagged,
+        "marked": ledger.count_of_marked(),
+        "eligible": {
+            "manifests": ledger.count_of_doomed(),
+            "links": ledger.count_of_loose(),
+            "blobs": blobs,
+            "bytes": size,
+        },
+        "kept_by_grace": {
+            "blobs": young,
+            "bytes": young_size,
+            "seconds": grace.period.total_seconds(),
+            "origin": grace.origin,
+        },
+    }
+
+
+def _manifests(plan: Plan) -> Iterator[Mapping[str, object]]:
+    for name, digest in plan.ledger.doomed():
+        yield {"repository": name.text, "digest": str(digest)}
+
+
 def _links(plan: Plan) -> Iterator[Mapping[str, object]]:
-    for link in links_that_go(plan):
+    for link in eligible_links(plan):
         yield {"repository": link.repository.text, "digest": str(link.digest)}
+
+
+def _blobs(plan: Plan) -> Iterator[Mapping[str, object]]:
+    for blob in eligible_blobs(plan):
+        yield {"digest": str(blob.digest), "bytes": blob.size}
 
 
 def _removed(swept: Swept) -> Mapping[str, int]:

@@ -25,7 +25,7 @@ from registry_server.config import (
     load,
 )
 from storage.drivers.base import Driver
-from storage.drivers.read_only import LookingDriver
+from storage.drivers.read_only import InspectionDriver
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ FAILED = 1
 UNUSABLE = 2
 INTERRUPTED = 3
 
-# Whether a file can be read is found out by reading it: then the message names the remedy.
+# Typer does not check whether a file can be read (`readable`): our own messages name the remedy.
 ConfigFile = Annotated[
     Path | None,
     typer.Argument(
@@ -134,11 +134,11 @@ async def opened(settings: Settings) -> AsyncIterator[Driver]:
 
 
 @asynccontextmanager
-async def opened_to_look(settings: Settings) -> AsyncIterator[Driver]:
-    """Open the configured storage to read it; where it can't be written nothing is tried."""
+async def opened_for_reading(settings: Settings) -> AsyncIterator[Driver]:
+    """Open the configured storage to read it; on a volume that can't be written, write nothing."""
     reason = _why_read_only(settings)
     async with _driver(settings) as driver:
-        yield driver if reason is None else LookingDriver(driver)
+        yield driver if reason is None else InspectionDriver(driver)
 
 
 def _why_read_only(settings: Settings) -> str | None:
@@ -169,7 +169,7 @@ def _become_owner(folder: Path) -> None:
     """
     found = folder.stat()
     if os.geteuid() == 0 and found.st_uid != 0:
-        # In a container without capabilities root can't, and may write only what root owns.
+        # In a container without capabilities root cannot change its user; it continues as root.
         with contextlib.suppress(PermissionError):
             os.setgroups([])
             os.setgid(found.st_gid)

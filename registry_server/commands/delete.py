@@ -19,7 +19,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    opened_to_look,
+    opened_for_reading,
     settings_of_registry,
 )
 from registry_server.config import Settings
@@ -75,7 +75,7 @@ async def _run(
 ) -> int:
     """Remove what is known; return how many repositories that is."""
     known = 0
-    storage = opened_to_look(settings) if dry_run else opened(settings)
+    storage = opened_for_reading(settings) if dry_run else opened(settings)
     async with storage as driver:
         for name in names:
             try:

@@ -22,7 +22,7 @@ from registry_server.commands.common import (
     INTERRUPTED,
     RootFolder,
     fail,
-    opened_to_look,
+    opened_for_reading,
     settings_of_registry,
 )
 from registry_server.commands.usage_report import JsonReport, Report, TextReport
@@ -75,7 +75,7 @@ async def _run(
     """Look and report; return the exit code."""
     census = FileCensus(settings.storage.filesystem.rootdirectory)
     grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
-    async with opened_to_look(settings) as driver, AsyncExitStack() as stack:
+    async with opened_for_reading(settings) as driver, AsyncExitStack() as stack:
         stop = Stop()
         with progress.ended_by_signals(stop), progress.shown() as shown:
             look = explained(driver, census, grace, shown, stop)

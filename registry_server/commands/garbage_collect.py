@@ -29,7 +29,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    opened_to_look,
+    opened_for_reading,
     parse_option,
     settings_of_registry,
 )
@@ -108,7 +108,7 @@ async def _run(
     """Collect, or print the plan; return the exit code."""
     stop, swept = Stop(), None
     with progress.ended_by_signals(stop), progress.shown(quiet=quiet) as shown:
-        storage = opened_to_look(settings) if dry_run else opened(settings)
+        storage = opened_for_reading(settings) if dry_run else opened(settings)
         async with storage as driver, planned(driver, options, shown, stop) as plan:
             report.plan(plan)
             if not dry_run:

@@ -2,9 +2,9 @@
 
     --dry-run=false  -m=true  -dm  -d=0          flags with a value, or several in one word
 
-Typer takes no value for a flag. So the words are put into its spelling before it reads them, by
-what each command declares: a new command or option needs nothing here. As in Go, the last of
-several values of one flag counts, and flags may stand before and after the other arguments.
+Typer accepts no value for a flag, so the words are rewritten into its spelling first. The options
+are read from the commands themselves: a new command or option needs no change here. As in Go, the
+last of several values of one flag counts. Flags may stand before and after the other arguments.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def in_typer_spelling(command: TyperCommand | TyperGroup, words: Sequence[str]) 
         if isinstance(command, TyperGroup):
             others += _below(command, word, rest)
             break
-    return [*reader.given(), *others]
+    return [*reader.flags(), *others]
 
 
 def _below(group: TyperGroup, name: str, words: Sequence[str]) -> Sequence[str]:
@@ -51,14 +51,14 @@ def _below(group: TyperGroup, name: str, words: Sequence[str]) -> Sequence[str]:
 
 
 class _Reader:
-    """Reads the options of one command; flags are kept, and given back at the end."""
+    """Reads the options of one command; collects its flags until the end."""
 
     def __init__(self, command: TyperCommand | TyperGroup) -> None:
         options = [one for one in command.params if isinstance(one, TyperOption)]
         self._names = {name: one for one in options for name in one.opts}
         self._flags: dict[str, bool] = {}
 
-    def given(self) -> list[str]:
+    def flags(self) -> list[str]:
         """Return the flags that are true, each once."""
         return [name for name, value in self._flags.items() if value]
 

@@ -21,7 +21,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    opened_to_look,
+    opened_for_reading,
     parse_option,
     settings_of_registry,
 )
@@ -64,7 +64,7 @@ def purge_uploads(
 
 
 async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> list[StaleUpload]:
-    storage = opened_to_look(settings) if dry_run else opened(settings)
+    storage = opened_for_reading(settings) if dry_run else opened(settings)
     async with storage as driver:
         return await purge(driver, age.total_seconds(), dry_run=dry_run)
 

@@ -24,7 +24,7 @@ from registry_server.commands.common import (
     RootFolder,
     fail,
     opened,
-    opened_to_look,
+    opened_for_reading,
     settings_of_registry,
 )
 from registry_server.config import Settings
@@ -73,7 +73,7 @@ def scrub(
 
 async def _run(settings: Settings, options: Options, report: Listener) -> Summary:
     try:
-        storage = opened(settings) if options.repair else opened_to_look(settings)
+        storage = opened(settings) if options.repair else opened_for_reading(settings)
         async with storage as driver:
             with progress.shown() as shown_progress:
                 work = Scrub(driver, options, report, shown_progress)

@@ -1,4 +1,4 @@
-"""What the program does without a command: print its version, or how it is used."""
+"""The top of the command line: `--version`, `help`, and the usage when no command is given."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def top(
         typer.echo(version_line())
         raise typer.Exit
     if context.invoked_subcommand is None:
-        # As `registry` does: how it is used, on standard error, and exit code 0.
+        # As `registry` does: the usage on standard error, and exit code 0.
         with redirect_stdout(sys.stderr):
             typer.echo(context.get_help())
 

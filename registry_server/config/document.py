@@ -19,7 +19,7 @@ Value = str | None | list["Value"] | dict[str, "Value"]
 # Sections in which no key may be set twice: the first one may be the one that denies access.
 GUARDED = frozenset({"auth", "access"})
 
-# Of two of these sections distribution takes the last one whole; any other two it merges.
+# When this section is set twice, distribution uses the last one; it merges other sections.
 STORAGE = "storage"
 DRIVERS = frozenset({"filesystem", "azure", "gcs", "inmemory", "oss", "s3", "s3aws", "swift"})
 
@@ -34,7 +34,7 @@ class Document:
     """The tree, the origin of its parts, and what was odd about it.
 
     An origin is what an error names: `config.yml, line 3` or a variable or an option. `quoted` has
-    the paths of texts that YAML cannot take for a boolean or a number.
+    the paths of texts in quotes, which are never a boolean or a number.
     """
 
     data: Value = None
@@ -172,13 +172,13 @@ class _Reader:
                 continue
             name, line = self._text(key), key.start_mark.line + 1
             if name in seen:
-                mapping[name] = self._again(key, child, (*path, name), seen[name], mapping[name])
+                mapping[name] = self._repeated(key, child, (*path, name), seen[name], mapping[name])
             else:
                 mapping[name] = self._place(key, child, (*path, name))
             seen[name] = line
         return mapping
 
-    def _again(
+    def _repeated(
         self, key: yaml.Node, child: yaml.Node, path: Path, line: int, before: Value
     ) -> Value:
         """Read a key that was set before, on `line`: a mapping is added to, as in distribution."""
@@ -193,7 +193,7 @@ class _Reader:
             self.document.origins = origins | self.document.origins
             self.document.quoted |= quoted
             self.document.warn(path, f"was set before, on line {line}; the two are merged")
-            return _merged(before, value)
+            return _merged_mappings(before, value)
         if path == (STORAGE,) and isinstance(value, dict) and DRIVERS.isdisjoint(value):
             said = f"was set before, on line {line}, and names no driver here: write it once"
             raise ConfigError([self.document.located(path, said)])
@@ -253,12 +253,12 @@ def _tls(path: Path, value: Value, otherwise: Value = None) -> Value:
     return value.get("tls", otherwise) if isinstance(value, dict) else None
 
 
-def _merged(before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:
+def _merged_mappings(before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:
     merged = before | after
     for name in before.keys() & after.keys():
         one, other = before[name], after[name]
         if isinstance(one, dict) and isinstance(other, dict):
-            merged[name] = _merged(one, other)
+            merged[name] = _merged_mappings(one, other)
     return merged
 
 

@@ -16,9 +16,9 @@ from functools import cache
 
 from registry_server.config import keys
 from registry_server.config.document import Document, parse
-from registry_server.config.guarded import guarded_section, is_given
-from registry_server.config.problems import ConfigError, Path, Place, Problem, shown
+from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted, shown
 from registry_server.config.shorthand import expand
+from registry_server.config.strict_sections import guarded_section, is_given
 
 PREFIX = "REGISTRY_"
 FILE = "REGISTRY_CONFIGURATION_PATH"
@@ -70,8 +70,8 @@ def _apply(document: Document, name: str, payload: str) -> None:
     expand(document)
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):
-        value_problem = Document(origins={spelled: Place(name)})
-        raise ConfigError([value_problem.located(spelled, "does not fit what the file has there")])
+        said = "does not fit what the file has there"
+        raise ConfigError([Problem(Place(name), dotted(spelled), said)])
     document.warnings.extend(value.warnings)
     expand(document)
 
@@ -133,7 +133,7 @@ def resolve(name: str) -> Path | None:
 
 
 def _key(part: str, *, any_case: bool) -> str:
-    """Return the key that a part of a name stands for; "" where it would have to be capitals."""
+    """Return the key that a part of a variable's name stands for; "" if it must be in capitals."""
     return part.lower() if any_case or part == part.upper() else ""
 
 

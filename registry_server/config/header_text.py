@@ -1,7 +1,8 @@
-"""Texts of the configuration that become values of headers of answers.
+"""Texts of the configuration that become header values of answers.
 
-Values go out as UTF-8, as CNCF distribution sends them. A line break would end the header and begin
-another one, so control characters are refused; a line break in `http.headers` is a space, as in Go.
+They are sent as UTF-8, as CNCF distribution sends them. A line break would end the header and begin
+another one, so control characters are refused. A line break in `http.headers` becomes a space, as
+in Go.
 """
 
 import re
@@ -14,8 +15,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-# What `quote` leaves of a URL that may hold escapes already.
-_OF_URLS = "/%:@?!$&'()*+,;=~[]"
+# Characters that `quote` keeps. The percent sign is one, because a URL may hold escapes already.
+_URL_SAFE = "/%:@?!$&'()*+,;=~[]"
 
 
 def _without_controls(value: str) -> str:
@@ -45,8 +46,8 @@ def ascii_url(value: str) -> str:
     parts = urlsplit(value)
     user, at, location = parts.netloc.rpartition("@")
     host, colon, port = location.partition(":")
-    netloc = f"{quote(user, safe=_OF_URLS)}{at}{_ascii_host(host)}{colon}{port}"
-    path, query, fragment = (quote(part, safe=_OF_URLS) for part in parts[2:])
+    netloc = f"{quote(user, safe=_URL_SAFE)}{at}{_ascii_host(host)}{colon}{port}"
+    path, query, fragment = (quote(part, safe=_URL_SAFE) for part in parts[2:])
     return parts._replace(netloc=netloc, path=path, query=query, fragment=fragment).geturl()
 
 
@@ -54,7 +55,7 @@ def _ascii_host(host: str) -> str:
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError:
-        return quote(host, safe=_OF_URLS)
+        return quote(host, safe=_URL_SAFE)
 
 
 HeaderText = Annotated[str, AfterValidator(_without_controls)]

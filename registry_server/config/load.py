@@ -97,7 +97,7 @@ def _complete(document: Document, path: Path | None) -> None:
 
 
 def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
-    """Return how lines of the log are to look, as far as an unusable configuration says it."""
+    """Return `log.formatter` of a configuration that cannot be used; `text` if none can be read."""
     path = path or environment.file(environ)
     document = Document()
     with suppress(ConfigError):

@@ -1,4 +1,4 @@
-"""The YAML library, reading what Go's reads: tabs between tokens, and the first document only."""
+"""The YAML library, changed to accept what Go's accepts: tabs, repeated anchors, more documents."""
 
 import yaml
 
@@ -11,9 +11,9 @@ class Loader(yaml.SafeLoader):
         return self.get_node() if self.check_node() else None
 
     def following(self) -> int | None:
-        """Return the line on which something follows the first document, counted from 1.
+        """Return the line, from 1, of the first text behind the first document; None without one.
 
-        What follows need not be YAML.
+        That text need not be YAML.
         """
         try:
             if not self.check_node():

@@ -1,8 +1,8 @@
-"""How many workers this machine, or the container it lends us, has room for.
+"""The default number of workers: what this machine, or this container, has CPU and memory for.
 
-A container is limited by files of cgroups: of version 2 in one folder, of version 1 in a folder for
-each controller. The limit of a folder holds for all below it, and the folder of a container is
-often mounted in place of the root.
+The limits of a container are files of its cgroup: in one folder for version 2, in a folder for each
+controller for version 1. The limits of a folder hold for all folders below it. The folder of a
+container is often mounted in place of the root.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 MOST_WORKERS = 4
 
-# One worker alone needs 40 MiB, each of several 10 MiB more, and a few for every push in flight.
+# A single worker needs 40 MiB, each further one 10 MiB, and each push in flight a few more.
 BYTES_FOR_A_WORKER = 64 << 20
 
 _GROUPS = Path("/proc/self/cgroup")
@@ -24,7 +24,7 @@ _UNIFIED = ""
 
 
 def default_workers(groups: Path = _GROUPS, mounted: Path = _MOUNTED) -> int:
-    """Return one for each core, at most MOST_WORKERS, fewer where the cgroup has less to give."""
+    """Return one worker for each core, at most MOST_WORKERS, fewer where the cgroup allows less."""
     limits: list[float] = [MOST_WORKERS, cores()]
     for folder in _folders(groups, mounted):
         limits += [math.ceil(quota) for quota in _cpu_quotas(folder)]
@@ -67,7 +67,7 @@ def _cpu_quotas(folder: Path) -> Iterator[float]:
 
 
 def _memory_limits(folder: Path) -> Iterator[int]:
-    """Yield the bytes that a folder allows; version 1 writes none as a very large number."""
+    """Yield the memory that a folder allows; version 1 writes no limit as a very large number."""
     words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
     with suppress(ValueError, IndexError):
         yield int(words[0])
@@ -79,5 +79,6 @@ def _words(file: Path) -> list[str]:
     return []
 
 
-# Settings are made while requests are answered, too, when no file should be read.
+# Computed once: settings are also built by a reload, while requests are served, and reading a file
+# would block these.
 WORKERS = default_workers()

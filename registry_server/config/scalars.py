@@ -1,8 +1,9 @@
-"""What YAML takes a scalar for, where the schema wants a boolean or a whole number.
+"""Booleans and whole numbers, read as distribution's YAML library reads them.
 
-Distribution's YAML knows `y`, `on` and `yes` as booleans and `0x40` and `1e2` as numbers, and takes
-nothing in quotes for either. Where distribution starts with such a value, its reading holds here as
-well. Where it would not start, the value is read as it was meant. Both are warnings.
+It reads `y`, `on` and `yes` as booleans and `0x40` and `1e2` as numbers. A text in quotes is
+neither. A value that is no boolean in this sense is a warning. For two keys distribution starts
+nevertheless, and its reading is used. For all others it does not start, and the value is read as it
+was meant.
 """
 
 import re
@@ -20,8 +21,8 @@ _MEANT = {
     "false": ("false", "no", "off", "n", "f", "0"),
 }
 
-# What distribution makes of a value that is no boolean to YAML, where it starts all the same.
-_ALL_THE_SAME = {
+# How distribution reads any value that is no boolean, for the two keys with which it starts then.
+_READ_BY_DISTRIBUTION = {
     ("storage", "delete", "enabled"): "false",
     ("storage", "maintenance", "uploadpurging", "enabled"): "true",
 }
@@ -59,15 +60,15 @@ def _boolean(document: Document, path: Path, text: str) -> None:
         _replace(document, path, "true" if text in _TRUE else "false")
         return
     meant = next((word for word, texts in _MEANT.items() if text.strip().lower() in texts), None)
-    read = _ALL_THE_SAME.get(tuple(map(str, path)), meant)
+    read = _READ_BY_DISTRIBUTION.get(tuple(map(str, path)), meant)
     if read is not None:
-        said = f"is no boolean to YAML and counts as {read}: write true or false without quotes"
+        said = f"is not a YAML boolean and counts as {read}: write true or false without quotes"
         document.warn(path, said)
         _replace(document, path, read)
 
 
 def _decimal(text: str) -> str:
-    """Return the decimal digits of a YAML number, a fraction left out; or the text as it is."""
+    """Return a YAML number in decimal digits, without its fraction; other texts unchanged."""
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(digits):
         octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)

@@ -49,8 +49,8 @@ WARNED = {
     "compatibility": f"{_NOT_YET}: schema 1 manifests are not accepted",
 }
 
-# Keys that ask for nothing by themselves. Distribution's own files switch the check of the storage
-# on; here each request finds out whether the storage answers.
+# Keys that ask for nothing by themselves. Distribution's own files enable the health check of the
+# storage; here each request finds out whether the storage works.
 _SILENT = frozenset({"health.storagedriver", "notifications.events"})
 
 

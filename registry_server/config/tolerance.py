@@ -1,8 +1,8 @@
-"""Which mistakes are warnings: what registry:2 or registry:3 starts with, this starts with.
+"""Decides which mistakes are warnings: what registry:2 or registry:3 starts with, this starts with.
 
-A wrong key or value is left out and named in a warning where one of the two ignores it, or where
-nothing here reads it. It stays an error where leaving it out would open the registry, lose data, or
-serve something else than was meant.
+A wrong key or value is a warning, and is left out, where one of these two ignores it or where this
+registry does not read it. It is an error where leaving it out would open the registry, lose data,
+or serve something else than was meant.
 """
 
 from functools import cache
@@ -12,12 +12,12 @@ from pydantic_core import ErrorDetails
 
 from registry_server.config import keys
 from registry_server.config.document import DRIVERS, STORAGE, Document
-from registry_server.config.guarded import guarded_section, is_given, meant
 from registry_server.config.problems import ConfigError, Path, Problem, in_words
 from registry_server.config.schema import Settings
 from registry_server.config.shorthand import pruned
+from registry_server.config.strict_sections import guarded_section, is_given, meant
 
-# Sections and keys that nothing reads: no value of them can do harm.
+# Sections and keys that nothing here reads, so a wrong value has no effect.
 _UNREAD = (
     "log.hooks",
     "storage.cache",
@@ -41,10 +41,9 @@ _UNREAD = (
 )
 _ROOT = "rootdirectory"
 _PURGING = (STORAGE, "maintenance", "uploadpurging")
-_DISABLED = ("true", "false")  # of validation: disabled, and enabled, which wins
-# Of a header whose name or value HTTP does not allow nothing is sent, in Go either.
+# Go does not send a header whose name or value HTTP does not allow.
 _HEADER = "http.headers.*"
-# Keys whose unusable values one of the two ignores.
+# Keys whose unusable values registry:2 or registry:3 ignores.
 _IGNORED = (
     "http.host",
     "log.reportcaller",
@@ -55,7 +54,7 @@ _IGNORED = (
 
 
 def settings_of(document: Document) -> Settings:
-    """Make settings of a document; what is left out is among its warnings, and out of its data.
+    """Make settings of a document; remove from it, with a warning, what is left out.
 
     Raises ConfigError with all mistakes that are errors, in the order in which they were written.
     """
@@ -87,7 +86,7 @@ def _leave_out(document: Document, details: list[ErrorDetails]) -> None:
 
 
 def _named(loc: tuple[str | int, ...]) -> Path:
-    """Return the path of the nearest key with a name; an item of a list is none."""
+    """Return the path up to its last key; an item of a list has no key."""
     path = loc[:-1] if loc and loc[-1] == "[key]" else loc
     while path and isinstance(path[-1], int):
         path = path[:-1]
@@ -110,9 +109,9 @@ def _unknown(document: Document, path: Path) -> Problem | None:
 
 
 def _names_the_storage(document: Document, path: Path) -> bool:
-    """Tell whether a driver, or the whole section, may be meant, and none is there.
+    """Tell whether an unknown key may be meant as a storage driver or as `storage`, and both lack.
 
-    The default root would be served in place of the images that were meant.
+    Then the default root would be served in place of the images that were meant.
     """
     data = document.data if isinstance(document.data, dict) else {}
     storage = data.get(STORAGE)
@@ -143,8 +142,9 @@ def _is_off(document: Document, names: tuple[str, ...]) -> bool:
     """Tell whether a key is in a section that the file switches off."""
     if names[: len(_PURGING)] == _PURGING:
         return document.value((*_PURGING, "enabled")) == "false"
-    on, off = (document.value(("validation", key)) for key in ("enabled", "disabled"))
-    return names[:2] == ("validation", "manifests") and (off, on) in (("true", None), _DISABLED)
+    enabled, disabled = (document.value(("validation", key)) for key in ("enabled", "disabled"))
+    is_disabled = enabled == "false" or enabled is None  # `enabled: true` wins over `disabled`
+    return names[:2] == ("validation", "manifests") and disabled == "true" and is_disabled
 
 
 def _matches(names: tuple[str, ...], pattern: str) -> bool:

@@ -24,7 +24,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _A_WINDOW = "a part of the day, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
-# A class of POSIX, which Go knows within brackets and Python does not, and what it stands for.
+# Character classes of POSIX, which Go knows within brackets and Python does not.
 _POSIX_CLASS = re.compile(r"\[:(\^?[a-z]+):\]")
 _CLASSES = {
     "alnum": "0-9A-Za-z",
@@ -71,7 +71,7 @@ def _size(value: object) -> int:
     return parse_size(_text(value, "a number of bytes, such as 50MB or 100MiB"))
 
 
-def _at_least_nothing(value: timedelta) -> timedelta:
+def _at_least_zero(value: timedelta) -> timedelta:
     return max(value, timedelta(0))
 
 
@@ -141,7 +141,7 @@ def _expression(value: object) -> re.Pattern[str]:
 
 
 def _without_classes(match: re.Match[str]) -> str:
-    """Write out the classes of POSIX in a set, so far as they are known and not negated."""
+    """Write out the POSIX classes of a set; unknown and negated ones stay as they are."""
     inside = match[0][1:]
     return "[" + _POSIX_CLASS.sub(lambda each: _CLASSES.get(each[1], each[0]), inside)
 
@@ -189,7 +189,7 @@ def _location(value: str) -> str:
 
 
 Duration = Annotated[timedelta, PlainValidator(_duration)]
-Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_at_least_nothing)]
+Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_at_least_zero)]
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
 Interval = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_positive)]
 Grace = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_second_or_more)]

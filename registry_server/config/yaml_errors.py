@@ -1,7 +1,7 @@
-"""What the YAML library says about a text it cannot read, in words that hold no value.
+"""Errors of the YAML library, in words that quote no value.
 
-The library quotes what it met: a piece of a password, perhaps. Its own signs (`']'`,
-`'<stream end>'`) are kept, everything else between quotes is left out.
+The library quotes the text it could not read, which may be a part of a password. Its own signs
+(`']'`, `'<stream end>'`) are kept; everything else between quotes is left out.
 """
 
 import re

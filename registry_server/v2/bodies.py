@@ -83,9 +83,9 @@ def chunk(request: Request, held: int) -> Chunk:
 
 
 def _placed(request: Request) -> Chunk:
-    """Read where a chunk without Content-Range starts: nowhere in particular if it is empty.
+    """Read where a chunk without Content-Range starts; an empty one has no place.
 
-    Scripts close an upload with a PUT without a body, at the first URL they got.
+    Scripts close an upload with a PUT without a body, to the first URL they got.
     """
     announced = content_length(request)
     if not announced and "transfer-encoding" not in request.headers:

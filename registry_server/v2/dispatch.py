@@ -76,8 +76,8 @@ async def admit_all(_: Request) -> None:
 class Dispatcher:
     """Answers everything under `/v2`, and leaves the rest to another application.
 
-    `prefix` is what clients see before the paths, for redirects. `admit` returns if the caller of
-    OPTIONS may learn the methods of a path; otherwise it raises what the error table knows.
+    `prefix` is `http.prefix`, for redirects. `admit` returns if the caller of OPTIONS may learn the
+    methods of a path; otherwise it raises an exception of the error table.
     """
 
     def __init__(
@@ -130,24 +130,24 @@ class Dispatcher:
                 return handler
         if known and scope["method"] == "OPTIONS":
             return self._options
-        target = "" if known else self._redirect(scope["path"])
+        target = "" if known else self._redirect_target(scope["path"])
         if target:
-            return partial(_moved, target)
+            return partial(_redirect_to, target)
         raise HTTPException(405 if known else 404)
 
-    def _redirect(self, path: str) -> str:
-        """Return where a path that no endpoint has is redirected; "" for nowhere."""
+    def _redirect_target(self, path: str) -> str:
+        """Return the path to redirect to from one that no endpoint has; "" for none."""
         if not redirects.is_clean(path):
-            # Its prefix was not stripped.
+            # `StripPrefix` left the prefix of such a path in place.
             return redirects.clean(path)
         plain = path.removesuffix("/")
         return f"{self._prefix}{plain}" if plain != path and self._matching(plain) else ""
 
     async def _options(self, request: Request) -> Response:
-        """Answer OPTIONS with the methods of the path (RFC 9110, 9.3.7), as a preflight wants it.
+        """Answer OPTIONS with the methods of the path (RFC 9110, 9.3.7).
 
-        What a web page may send is said by configured headers; it needs a 200 to believe them
-        (Fetch, "CORS-preflight fetch").
+        A browser's preflight reads what a page may send from the configured headers, and needs
+        status 200 (Fetch, "CORS-preflight fetch").
         """
         await self._admit(request)
         return Response(headers={"Allow": self._allowed(request.scope["path"])})
@@ -182,8 +182,8 @@ class Dispatcher:
         return answer
 
 
-async def _moved(target: str, request: Request) -> Response:
-    return redirects.moved(request.scope, target)
+async def _redirect_to(target: str, request: Request) -> Response:
+    return redirects.redirect(request.scope, target)
 
 
 def _split(path: str) -> tuple[str, str, str]:

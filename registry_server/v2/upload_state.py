@@ -1,9 +1,9 @@
 """The `_state` in the URL of an upload: how many bytes it held when the URL was given out.
 
-It guards against a request that is sent twice: a chunk without Content-Range that arrives at a
-`Location` the upload has moved on from is out of order, not a second copy of the bytes. It is not
-signed, because it grants nothing: without it a request is answered as well. Other registries write
-a `_state` of their own kind, which is ignored, so an upload outlives a change of the registry.
+It protects against a chunk that is sent twice. A chunk without Content-Range starts at this offset;
+when the upload holds another number of bytes, the chunk is out of order and is not appended. The
+state is not signed, because it grants nothing: a request without it is accepted as well. The
+`_state` of another registry is ignored, so an upload can be continued after a change of registry.
 """
 
 from __future__ import annotations

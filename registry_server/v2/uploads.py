@@ -74,10 +74,10 @@ class UploadEndpoints:
         return Response(status_code=204, headers={"Docker-Upload-UUID": str(id)})
 
     async def _mount(self, request: Request, repository: Repository) -> Response:
-        """Link the blob from where it is; begin an upload of it when that cannot be done.
+        """Link the blob from another repository, or begin an upload of it when that is impossible.
 
-        A mount of what is no digest, or from what is no name, cannot be done either (spec,
-        "Mounting a blob from another repository": SHOULD).
+        A malformed digest or source is such a case (spec, "Mounting a blob from another
+        repository": SHOULD).
         """
         try:
             digest = Digest.parse(request.query_params["mount"])

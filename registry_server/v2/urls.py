@@ -1,9 +1,10 @@
 """The URLs a client is sent to.
 
 `http.host` makes every `Location` absolute. Without it `http.relativeurls` decides, with the
-meanings of CNCF distribution: `true` is relative, `false` is absolute by what the request says.
-When neither is set, a `Location` is absolute where its base is certain: many clients cannot resolve
-a relative one, and a wrong base ends a push. The `Link` of a listing is always relative.
+meanings of CNCF distribution: `true` is relative, `false` is absolute, with the host that the
+request names. When neither is set, a `Location` is absolute where its base is certain: many clients
+cannot resolve a relative one, and a wrong base breaks a push. The `Link` of a listing is always
+relative.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LONGEST_HOST = 260
 _AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
 
 
-_EVERYONE: tuple[Network, ...] = (
+_EVERY_ADDRESS: tuple[Network, ...] = (
     ipaddress.ip_network("0.0.0.0/0"),
     ipaddress.ip_network("::/0"),
 )
@@ -74,8 +75,8 @@ class Urls:
     def absolute(self, connection: HTTPConnection, path: str) -> str:
         """Return the absolute URL of `path` as the client reaches it.
 
-        Only a trusted proxy is believed: the client sends its password to this URL. Headers of
-        another proxy are named in the log.
+        Only a trusted proxy is believed, because the client sends its password to this URL. For
+        another proxy the log has a warning.
         """
         if self.host:
             return f"{self.host}{self.prefix}{path}"
@@ -103,15 +104,15 @@ class Urls:
         return f'<{self.prefix}{path}?{parameters}>; rel="next"'
 
     def _base(self, request: Request) -> str:
-        # A host wins over relativeurls: so it does in CNCF distribution.
+        # As in CNCF distribution, a host wins over relativeurls.
         return f"{self.host or self._location_origin(request.scope)}{self.prefix}"
 
     def _location_origin(self, scope: Scope) -> str:
         """Return the scheme and host of a `Location`; empty for a relative one."""
         if self.relative is not None:
             # Distribution believes every proxy. A client that forges this misleads itself alone.
-            return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERYONE))
-        if not proxies.shows(scope):
+            return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERY_ADDRESS))
+        if not proxies.has_signs(scope):
             return _origin(scope)
         if not proxies.is_trusted(proxies.peer(scope), self.trusted):
             return ""
@@ -123,9 +124,9 @@ _NOTHING_SAID = Hop()
 
 
 def _origin(scope: Scope, said: Hop = _NOTHING_SAID) -> str:
-    """Return scheme and host of a request, as `said` by a proxy where it says something.
+    """Return scheme and host of a request; what a proxy `said` comes first.
 
-    Empty when the host is missing or is not one.
+    Empty when the host is missing or malformed.
     """
     proto = said.proto.lower()
     # Some proxies write "wss", or a list with an empty place.

@@ -40,12 +40,12 @@ class LoneServer(RenewingServer):
         self._hangup = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application and accept connections, and say so."""
+        """Start the application, accept connections, and announce it."""
         await super().startup(sockets)
         self._milestones.opened()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say so, and drain."""
+        """Announce the stop, and drain."""
         for received in self._captured_signals[:1]:
             self._milestones.stopping(signal.Signals(received))
         await super().shutdown(sockets)

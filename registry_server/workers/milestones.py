@@ -1,4 +1,4 @@
-"""What a running server tells about itself: that it serves, and that it stops."""
+"""The moments of a server's life that are announced: it serves, it stops."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Milestones(Protocol):
-    """Called once each, in the process that supervises or that serves alone."""
+    """Each method is called once, in the supervisor or in the process that serves alone."""
 
     def opened(self) -> None:
-        """Connections are accepted, in every worker."""
+        """Every worker accepts connections."""
 
     def stopping(self, received: signal.Signals) -> None:
-        """The drain begins, because of this signal."""
+        """The drain begins because of this signal."""

@@ -48,7 +48,7 @@ class Supervisor:
     `work` sends a byte when it is ready, receives one when it may begin, and drains and returns
     when the channel ends. `listeners` is what they accept connections on; it is closed when they
     drain. `renewed` returns what workers are to do from now on, or None if they are to go on.
-    `milestones` are told when all workers were let go, and when they are to drain.
+    `milestones` is told when all workers accept connections, and when the drain begins.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Supervisor:
         try:
             work(theirs)
         except Exception:
-            # multiprocessing would print the traceback, as no line of the log looks.
+            # multiprocessing would print the traceback, not in the format of the log.
             logger.critical("a worker failed", exc_info=True)
             sys.exit(1)
 

@@ -109,22 +109,22 @@ class ReadOnlyDriver:
         await self._inner.close()
 
 
-class LookingDriver(ReadOnlyDriver):
-    """For jobs that only look at a volume which nothing here can write: a dry run, a scrub.
+class InspectionDriver(ReadOnlyDriver):
+    """A read-only driver for jobs that only read a volume: a dry run, a scrub without repair.
 
-    They take no lock, since what they would keep out cannot happen through this process. What they
-    note for a later run is dropped.
+    They take no lock, because this process cannot change the volume. What they note for a later run
+    is dropped.
     """
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
-        self.staging = _LookingStaging(inner.staging)
+        self.staging = _InspectionStaging(inner.staging)
 
     async def note(self, path: str, content: bytes) -> None:
         """Drop it: a note may be lost at any time."""
 
     async def use(self, path: str) -> FileInfo | None:
-        """Look, and say that the last change is now, as it would be."""
+        """Return the file as if its mtime had been refreshed."""
         found = await self._inner.stat(path)
         return None if found is None else FileInfo(found.size, time.time_ns())
 
@@ -154,6 +154,6 @@ class _ReadOnlyStaging:
         raise OperationDisabled("writing")
 
 
-class _LookingStaging(_ReadOnlyStaging):
+class _InspectionStaging(_ReadOnlyStaging):
     async def discard(self, path: str) -> None:
-        """Leave it: only notes of earlier runs are discarded by jobs that look."""
+        """Do nothing: these jobs discard only notes of earlier runs."""

@@ -246,7 +246,7 @@ def test_a_line_that_cannot_be_used_is_skipped(line: bytes, reason: str) -> None
 
 def test_the_last_line_of_a_name_holds() -> None:
     """As for distribution; a hash that was made unusable brings no older password back."""
-    repeated = Fault(2, "repeats a name, and the last line of a name holds")
+    repeated = Fault(2, "repeats a name, and the last line of a name counts")
     file = parse_htpasswd(b"ann:" + ANN + b"\nann:" + BOB)
     assert (file.users, file.faults) == ({"ann": BOB}, (repeated,))
     file = parse_htpasswd(b"ann:" + ANN + b"\nann:!" + ANN)
@@ -258,7 +258,7 @@ def test_the_last_line_of_a_name_holds() -> None:
 def test_what_follows_a_hash_is_ignored(more: bytes) -> None:
     """As distribution ignores it: the user logs in, and the line is a warning."""
     file = parse_htpasswd(b"ann:" + ANN + more)
-    reason = "has more after the hash, which is ignored"
+    reason = "has text after the hash, which is ignored"
     assert (file.users, file.faults) == ({"ann": ANN}, (Fault(1, reason),))
 
 

@@ -32,7 +32,7 @@ def web(more: str) -> str:
     return f"{FILE}\nhttp: {{addr: '127.0.0.1:PORT', {more}}}"
 
 
-NO_BOOLEAN = "is no boolean to YAML and counts as"
+NO_BOOLEAN = "is not a YAML boolean and counts as"
 IGNORED = "is not a known key and is ignored: "
 
 # What registry:2 starts with, and the warning that it is here: None for none.

@@ -84,7 +84,7 @@ def test_a_missing_root_is_made_below_a_folder_that_exists(tmp_path: Path) -> No
     (tmp_path / "config.yml").write_text(text)
     with serving(["config.yml"], tmp_path) as served:
         assert (tmp_path / "new").is_dir()
-        assert f"the root directory {tmp_path}/new did not exist and was made" in served.said
+        assert f"the root directory {tmp_path}/new did not exist and was created" in served.said
 
 
 @pytest.mark.parametrize("command", ["serve", "purge-uploads"])

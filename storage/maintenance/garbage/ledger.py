@@ -82,7 +82,7 @@ class Family(NamedTuple):
 class Marked(NamedTuple):
     """What a repository holds or needs: `kind` is "repository", "manifest", "doomed" or "blob".
 
-    `digest` is absent for the repository itself; `reason` says why a manifest stays.
+    `digest` is None for the repository itself; `reason` says why a manifest is kept.
     """
 
     repository: RepositoryName
@@ -95,9 +95,9 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 def _has_temporary_folder() -> bool:
-    """Tell whether SQLite will find a folder for its file: these, https://sqlite.org/tempfiles.html.
+    """Tell whether SQLite finds a folder for its file (https://sqlite.org/tempfiles.html, 5).
 
-    Without one it fails when its cache is full, in the middle of a collection.
+    Without one it fails in the middle of a collection, once its cache is full.
     """
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
     folders = (*named, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - only looked at
@@ -285,7 +285,7 @@ class Ledger:
             yield Marked(RepositoryName(name), kind, parsed, reason)
 
     def doomed(self) -> Iterator[tuple[RepositoryName, Digest]]:
-        """Yield the manifests that go, by repository."""
+        """Yield the manifests eligible for deletion, by repository."""
         query = (
             "SELECT name, digest FROM manifest JOIN repository ON repository.id = repository "
             "WHERE family IS NOT NULL ORDER BY name, digest"
@@ -314,7 +314,7 @@ class Ledger:
         return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE NOT old")
 
     def count_of_marked(self) -> int:
-        """Return how many digests manifests name or have, whether on the disk or not."""
+        """Return how many digests are needed, counting those of missing blobs."""
         return self._number("SELECT count(DISTINCT digest) FROM needed")
 
     def count_of_doomed(self) -> int:

@@ -73,7 +73,7 @@ def mark(
     ledger.keep_manifests(repository, kept.items())
     ledger.need_what_kept_needs(repository)
     _doom(ledger, repository, graph, kept)
-    ledger.need(repository, _of_other_algorithms(view, name))
+    ledger.need(repository, _linked_by_unknown_algorithms(view, name))
     if graph.unreadable:
         ledger.need_perhaps(repository, linked(view, name))
     loose = _loose(view, ledger, name, repository)
@@ -177,11 +177,11 @@ def linked(view: View, name: RepositoryName) -> Iterator[Digest]:
         yield _content(view, name, digest)
 
 
-def _of_other_algorithms(view: View, name: RepositoryName) -> Iterator[Digest]:
+def _linked_by_unknown_algorithms(view: View, name: RepositoryName) -> Iterator[Digest]:
     """Yield content that is linked by a digest of an algorithm that this registry does not know.
 
-    CNCF distribution takes sha384, say, and links the sha256 of the bytes. Which manifests name
-    such a digest cannot be told, so all of it stays.
+    CNCF distribution accepts sha384, for example, and links it to the sha256 of the bytes. This
+    registry cannot tell which manifests name such a digest, so all of this content is kept.
     """
     for algorithm in set(view.folders(paths.layers(name))).difference(HEX_LENGTHS):
         folder = f"{paths.layers(name)}/{algorithm}"

@@ -15,7 +15,7 @@ from storage.stored_manifests import Reading, read_stored
 
 logger = logging.getLogger(__name__)
 
-# Some characters of a digest may be escaped.
+# In JSON any character of a digest may be written as an escape.
 _ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-f]{128}(?![0-9a-f])")
 

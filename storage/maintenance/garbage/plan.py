@@ -86,7 +86,7 @@ async def _young_after(driver: Driver, options: Options) -> int:
     if now is None:
         await driver.note(CLOCK, b"")
         now = await driver.stat(CLOCK)
-    # A driver that only reads writes no clock.
+    # A read-only driver writes no clock file.
     instant = time.time_ns() if now is None else now.modified_ns
     return instant - max(int(options.grace * 1e9), SHORTEST_GRACE_NS)
 
@@ -94,7 +94,7 @@ async def _young_after(driver: Driver, options: Options) -> int:
 async def _barrier(driver: Driver) -> None:
     """Return when every process that relied on content before has written its links.
 
-    A driver that only reads can take no lock: its plan can be printed, and not be carried out.
+    A read-only driver has no locks: its plan can be printed but not carried out.
     """
     with suppress(OperationDisabled):
         await driver.exclusively(lambda _: None)

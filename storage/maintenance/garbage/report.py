@@ -12,22 +12,22 @@ _AT_ONCE = 1000
 
 
 def described(plan: Plan) -> Iterator[str]:
-    """Yield what stays with the reason, and what would go, in the lines of registry:2.
+    """Yield the lines of registry:2: what is marked, and what is eligible for deletion.
 
-    Programs read these lines, so each ends where registry:2's ends. Only the reason why a
-    manifest stays is added.
+    Programs parse these lines. The only addition is the reason why a manifest is kept, at the end
+    of its line.
     """
     ledger = plan.ledger
     for one in ledger.marked():
         yield _marked(one)
     yield ""
     yield (
-        f"{ledger.count_of_marked()} blobs marked, {eligible(plan)[0]} blobs and "
+        f"{ledger.count_of_marked()} blobs marked, {sum_of_eligible_blobs(plan)[0]} blobs and "
         f"{ledger.count_of_doomed()} manifests eligible for deletion"
     )
-    for blob in blobs_that_go(plan):
+    for blob in eligible_blobs(plan):
         yield f"blob eligible for deletion: {blob.digest}"
-    for link in links_that_go(plan):
+    for link in eligible_links(plan):
         yield f"{link.repository}: layer link eligible for deletion: {link.digest}"
 
 
@@ -40,12 +40,12 @@ def _marked(one: Marked) -> str:
     return f"{one.repository}: marking {one.kind} {one.digest}{reason}"
 
 
-def eligible(plan: Plan) -> tuple[int, int]:
-    """Return how many blobs would go, and how many bytes they have."""
+def sum_of_eligible_blobs(plan: Plan) -> tuple[int, int]:
+    """Return how many blobs are eligible for deletion, and how many bytes they have."""
     return (0, 0) if plan.trouble else plan.ledger.sum_of_unneeded()
 
 
-def links_that_go(plan: Plan) -> Iterator[LooseLink]:
+def eligible_links(plan: Plan) -> Iterator[LooseLink]:
     """Yield the links of blobs that no manifest of their repository needs."""
     some = plan.ledger.loose_links(None, _AT_ONCE)
     while some:
@@ -53,8 +53,8 @@ def links_that_go(plan: Plan) -> Iterator[LooseLink]:
         some = plan.ledger.loose_links(some[-1], _AT_ONCE)
 
 
-def blobs_that_go(plan: Plan) -> Iterator[SurveyedBlob]:
-    """Yield the blobs that would go; none while a part of the tree can't be read."""
+def eligible_blobs(plan: Plan) -> Iterator[SurveyedBlob]:
+    """Yield the blobs eligible for deletion; none while a part of the tree can't be read."""
     some = [] if plan.trouble else plan.ledger.unneeded(None, _AT_ONCE)
     while some:
         yield from some
@@ -64,7 +64,7 @@ def blobs_that_go(plan: Plan) -> Iterator[SurveyedBlob]:
 def outlook(plan: Plan) -> str:
     """Say in a line what a plan comes to."""
     ledger = plan.ledger
-    blobs, size = eligible(plan)
+    blobs, size = sum_of_eligible_blobs(plan)
     all_blobs, all_size = ledger.sum_of_blobs()
     doomed = ledger.count_of_doomed()
     return (
