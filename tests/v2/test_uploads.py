@@ -259,7 +259,7 @@ async def test_a_session_belongs_to_its_repository(client: httpx.AsyncClient, me
     assert await held(client, location) == "0-0"
 
 
-NO_SESSIONS = ["00000000-0000-4000-8000-000000000000", "x", "%2e%2e", "data", "%00", "a" * 300,
+NO_SESSIONS = ["00000000-0000-4000-8000-000000000000", "x", "data", "%00", "a" * 300,
                "00000000-0000-4000-8000-00000000000G"]  # fmt: skip
 
 
