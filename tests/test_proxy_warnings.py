@@ -1,4 +1,4 @@
-"""A proxy that is not trusted is named in the log, where clients are sent for tokens by it."""
+"""The warning about a proxy that is not trusted, and so makes the URL for tokens wrong."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_behind_a_unix_socket_a_host_is_to_be_configured(
 
 
 def test_a_client_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """However many addresses forge the headers, some are named and no more."""
+    """However many addresses forge the headers, the number of warnings is limited."""
     urls = Urls()
     for number in range(3 * MOST_ADDRESSES):
         realm(urls, HTTPS, ("x-forwarded-host", "x" * 1000), peer=f"203.0.113.{number}")

@@ -233,7 +233,7 @@ async def test_an_edit_with_a_line_that_cannot_be_used_skips_that_line(
     ],
 )
 def test_a_line_that_cannot_be_used_is_skipped(line: bytes, reason: str) -> None:
-    """It is named by its number, its content is not repeated, and the lines around it hold."""
+    """It is named by its number, its content is not repeated, and the other lines count."""
     file = parse_htpasswd(b"ann:" + ANN + b"\n#\n" + line + b"\nbob:" + BOB)
     assert file.users == {"ann": ANN, "bob": BOB}
     (fault,) = file.faults

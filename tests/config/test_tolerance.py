@@ -1,4 +1,4 @@
-"""What registry:2 starts with and shrugs at, this registry starts with and names in a warning."""
+"""Mistakes that registry:2 ignores are warnings here, and the registry starts."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from typing import Self
 from tests.support.engine import DockerEngine
 from tests.support.processes import free_port
 from tests.support.tools import require_tool
-from tests.support.wire import Wire
+from tests.support.wire import OnLoopback
 
 IMAGE = "registry-server"
 VOLUME = "/var/lib/registry"
 START_SECONDS = 40.0
 
 
-class Container:
+class Container(OnLoopback):
     """`docker run OPTIONS IMAGE COMMAND`, on the machine's network; the context starts it.
 
     Leaving the context asserts that `docker stop` ends it with exit code 0: Docker kills after ten
@@ -38,16 +38,6 @@ class Container:
         self._options = (f"--volume={root}:{VOLUME}", *options)
         self._command = command
         self.id = ""
-
-    @property
-    def address(self) -> str:
-        """Return host:port, as image references begin."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def wire(self) -> Wire:
-        """Return a raw HTTP client of this server."""
-        return Wire("127.0.0.1", self.port)
 
     def adopt(self, container: str) -> Self:
         """Take over a container that was started otherwise, to be stopped and removed."""

@@ -29,12 +29,12 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", **(more or {})}
 
 
-def run(
-    arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+def run_program(
+    words: Sequence[str | Path], folder: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself, in `folder`; fail if it prints a secret unasked."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
+    """Run a program that ends by itself, in `folder`, without standard input."""
+    return subprocess.run(
+        words,
         cwd=folder,
         env=environment(env),
         stdin=subprocess.DEVNULL,
@@ -43,6 +43,13 @@ def run(
         timeout=50,
         check=False,
     )
+
+
+def run(
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself, in `folder`; fail if it prints a secret unasked."""
+    done = run_program([*COMMAND, *arguments], folder, env)
     is_asked = list(arguments[:2]) == ["robots", "create"]
     nothing_told(done.stderr if is_asked else done.stdout + done.stderr, arguments)
     return done

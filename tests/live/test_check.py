@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.live.programs import environment, run
+from tests.live.programs import run, run_program
 from tests.support.servers import PROJECT
 
 NAMED = "REGISTRY_CONFIGURATION_PATH"
@@ -110,16 +109,7 @@ def test_by_the_name_registry_a_configuration_is_required(
         "from registry_server.cli import main\nmain()\n"
     )
     program.chmod(0o755)
-    done = subprocess.run(
-        [program, *arguments],
-        cwd=tmp_path,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    done = run_program([program, *arguments], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"no configuration: name the file, or set {NAMED}" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["registry"]

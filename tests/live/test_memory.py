@@ -1,4 +1,4 @@
-"""What a server that has nothing to do takes of the memory, and that small containers suffice."""
+"""The memory of an idle server, and a server in a container with little memory."""
 
 from __future__ import annotations
 

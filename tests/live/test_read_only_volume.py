@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.programs import COMMAND, environment
+from tests.live.programs import COMMAND, run_program
 from tests.live.transfers import until
 from tests.support.documents import config_for, image_manifest
 from tests.support.servers import RegistryServer
@@ -72,16 +72,7 @@ def run(
     restricted: Restriction, root: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command under a restriction."""
-    return subprocess.run(
-        restricted([*COMMAND, *arguments], root),
-        cwd="/",
-        env=environment(env),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    return run_program(restricted([*COMMAND, *arguments], root), Path("/"), env)
 
 
 @both
@@ -169,7 +160,7 @@ def test_a_volume_that_can_be_written_later(root: Path) -> None:
 
 
 def test_rules_need_a_key(root: Path) -> None:
-    """None can be made, so it must be named; the line says by which key, and serving works then."""
+    """No key can be created there: the error names the configuration key, which makes it work."""
     config = root.parent / "config.yml"
     config.write_text(RULES)
     env = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(root)}
@@ -194,7 +185,8 @@ def test_an_empty_volume_of_another_user(root: Path) -> None:
     done = run(as_another_user, empty, "serve", f"--root={empty}", "--port=0")
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        f"{empty} holds no registry, and none can be made: {empty} can't be written" in done.stderr
+        f"{empty} holds no registry, and none can be created: {empty} can't be written"
+        in done.stderr
     )
     assert f"belongs to uid 0 and has mode 0755, and this process runs as uid {USER}" in done.stderr
     assert f"chown -R {USER}:{USER} {empty}" in done.stderr

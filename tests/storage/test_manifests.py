@@ -387,7 +387,7 @@ def test_fields_that_older_registries_do_not_know_may_hold_anything() -> None:
 
 @pytest.mark.parametrize("size", [-1, -(2**63), 0, None, 2**63 - 1])
 def test_a_size_may_be_unknown(size: int | None) -> None:
-    """Null and -1 are what clients wrote who did not know it; an absent one is null."""
+    """Clients that did not know the size wrote null or -1; an absent one is like null."""
     document = copy.deepcopy(OCI_IMAGE)
     document["layers"][1]["size"] = size
     assert _parse(document).blobs[2].size == (size or 0)

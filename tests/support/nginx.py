@@ -16,7 +16,7 @@ from tests.support.machine import Machine
 from tests.support.processes import Daemon, free_port
 from tests.support.servers import PROJECT, LiveServer
 from tests.support.tools import require_tool, run
-from tests.support.wire import Wire
+from tests.support.wire import OnLoopback
 
 MANUAL = PROJECT / "docs/nginx.md"
 # Files that the manual's block names.
@@ -87,7 +87,7 @@ def nginx_daemon(folder: Path, block: str, machine: Machine | None = None) -> Da
     return Daemon(command, folder / "nginx.log", _SAYS_IT_SERVES)
 
 
-class Nginx:
+class Nginx(OnLoopback):
     """One nginx before one registry; stopped when the context ends, with its workers.
 
     With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 to who wants it. The
@@ -135,16 +135,6 @@ class Nginx:
             CERTIFICATE: f"{certificate}",
             KEY: f"{key}",
         }
-
-    @property
-    def address(self) -> str:
-        """Return host:port, as image references begin."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def wire(self) -> Wire:
-        """Return a raw HTTP client."""
-        return Wire("127.0.0.1", self.port)
 
     def pids(self) -> list[int]:
         """Return the ids of its processes."""

@@ -26,7 +26,7 @@ from tests.support.processes import family, free_port, kill_all
 from tests.support.secrets import nothing_told, private_lines, without_told_once
 from tests.support.tools import require_tool, run
 from tests.support.tree import LAYOUT
-from tests.support.wire import Wire
+from tests.support.wire import OnLoopback, Wire
 
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -34,7 +34,7 @@ STOP_SECONDS = 30.0
 SETTLE_SECONDS = 5.0
 
 
-class LiveServer(ABC):
+class LiveServer(OnLoopback, ABC):
     """One registry process over one root folder; start, stop, kill and start again.
 
     `folder` takes the log and the configuration, `root` the images. The port stays the
@@ -65,19 +65,9 @@ class LiveServer(ABC):
         """Return path and query by which this server knows an upload that lies on its disk."""
 
     @property
-    def address(self) -> str:
-        """Return host:port, as image references begin."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
     def url(self) -> str:
         """Return the base URL without a final slash."""
         return f"http://{self.address}"
-
-    @property
-    def wire(self) -> Wire:
-        """Return a raw HTTP client of this server."""
-        return Wire("127.0.0.1", self.port)
 
     @property
     def log(self) -> str:

@@ -43,6 +43,22 @@ class Answer:
         return str(value)
 
 
+class OnLoopback:
+    """A server on a port of 127.0.0.1."""
+
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Return host:port, as image references begin."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def wire(self) -> Wire:
+        """Return a raw HTTP client of this server."""
+        return Wire("127.0.0.1", self.port)
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """Requests to one server; each opens its own connection and closes it."""

@@ -87,7 +87,7 @@ def renewed() -> Work | None:
 
 
 class Told:
-    """Writes files named after what the supervisor tells of itself."""
+    """Writes a file for each milestone of the supervisor."""
 
     def opened(self) -> None:
         """All workers serve."""
