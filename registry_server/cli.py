@@ -63,8 +63,8 @@ def serve(
 ) -> None:
     """Serve the registry until SIGTERM, then let requests in flight finish.
 
-    Without CONFIG: ./data on 127.0.0.1:5000, and REGISTRY_* variables. SIGHUP has CONFIG read
-    anew.
+    Without CONFIG it reads the file that REGISTRY_CONFIGURATION_PATH names, and without that it
+    serves ./data on 127.0.0.1:5000. REGISTRY_* variables apply. SIGHUP reloads the configuration.
     """
     overrides = Overrides(host=host, port=port, root=root, workers=workers)
     path = only_config(argument, config)

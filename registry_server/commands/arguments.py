@@ -28,7 +28,8 @@ ConfigAndNames = Annotated[
     typer.Argument(
         metavar="CONFIG|NAME",
         help="A first argument that ends in .yml or .yaml, or begins with / or ., is config.yml in "
-        "CNCF distribution's schema; all others are names of repositories.",
+        "CNCF distribution's schema; all others, and all beside --config, are names of "
+        "repositories.",
         show_default=False,
     ),
 ]
@@ -37,7 +38,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         readable=False,
-        help="The same as CONFIG; then every other argument is a name.",
+        help="config.yml in CNCF distribution's schema.",
     ),
 ]
 

@@ -110,8 +110,7 @@ def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
 def settings_of_registry(path: Path | None, root: Path | None) -> Settings:
     """Read the configuration; end the program when the root holds no registry.
 
-    For commands about images. In a folder named by mistake they would find nothing, and say that
-    all is well.
+    For commands about images: in a folder named by mistake they would find nothing and succeed.
     """
     settings = settings_of_storage(path, root)
     try:

@@ -49,7 +49,8 @@ def delete(
 ) -> None:
     """Remove repositories with all their manifests, tags and uploads. Safe while serving.
 
-    Repositories below them stay: a/b when a goes. The next garbage-collect gives back the space.
+    Repositories below them are kept: a/b when a is removed. The next garbage-collect frees the
+    space.
     """
     path, names = read_arguments(arguments or [], config)
     if not names:

@@ -51,7 +51,7 @@ def du(
         bool, typer.Option("--json", help="Print one JSON document, with exact bytes.")
     ] = False,
 ) -> None:
-    """Explain the disk: what each repository needs, what could go, why the rest stays.
+    """Explain disk usage: what each repository needs, what can be freed, why the rest is kept.
 
     With names, only those repositories are listed. It only reads, and is safe while serving.
     """

@@ -49,7 +49,7 @@ def garbage_collect(
     config: ConfigOption = None,
     root: RootFolder = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-d", help="Print what would go and why, remove nothing.")
+        bool, typer.Option("--dry-run", "-d", help="Print what would be removed, remove nothing.")
     ] = False,
     delete_untagged: Annotated[
         bool,
@@ -65,7 +65,7 @@ def garbage_collect(
     grace: Annotated[
         str | None,
         typer.Option(
-            help="Keep what was used within this time, such as 30m; 0 only while nothing pushes.",
+            help="Keep what was used within this time, such as 30m: longer than the longest push.",
             show_default="the configuration's",
         ),
     ] = None,
@@ -75,8 +75,8 @@ def garbage_collect(
 ) -> None:
     """Remove what no manifest needs. Safe while the registry serves.
 
-    What was pushed or used within storage.maintenance.garbagecollection.grace stays. Ctrl-C ends
-    it at any point, and the next one does the rest.
+    What was pushed or used within the grace period is kept. Ctrl-C ends the collection at any
+    point, and the next one does the rest.
     """
     settings = settings_of_registry(only_config(argument, config), root)
     kept = _grace(settings, grace)

@@ -22,13 +22,13 @@ _LONGEST_LINE = 1024
 
 def htpasswd(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of name:hash lines.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="User name.")],
     cost: Annotated[
         int, typer.Option(min=4, max=17, help="Each one more doubles the time of a login.")
     ] = 12,
     delete: Annotated[bool, typer.Option("--delete", help="Remove the user instead.")] = False,
 ) -> None:
-    """Set a user's password in FILE, which is made if need be. Safe while the registry serves.
+    """Set a user's password in FILE, created if missing. Safe while the registry serves.
 
     The password is asked for twice, or is the first line of standard input if that is no terminal.
     """
