@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.switch.cases import cases
 from tests.switch.differences import differences, load, regenerate, save
-from tests.switch.observing import observe_all
+from tests.switch.observations import observe_all
 
 
 def main() -> int:

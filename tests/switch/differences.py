@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.switch.observing import Both, Observed
+from tests.switch.observations import Both, Observed
 
 FILE = Path(__file__).parent / "differences.yaml"
 EVERYWHERE = "everywhere"

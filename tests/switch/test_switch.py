@@ -7,7 +7,7 @@ import pytest
 from tests.support.tools import require_namespaces, require_tool
 from tests.switch.cases import cases
 from tests.switch.differences import Comparison, Difference, compare, differences, load
-from tests.switch.observing import observe_all
+from tests.switch.observations import observe_all
 from tests.switch.questions import QUESTIONS
 
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(900)]

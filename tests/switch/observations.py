@@ -21,7 +21,14 @@ from tests.support.users import hashed
 from tests.support.wire import DOCKER_MANIFEST, Wire
 from tests.switch.cases import Case, Placeholders
 from tests.switch.questions import CONFIG, HELD, LAYER, MANIFEST, QUESTIONS, Asking
-from tests.switch.running import Running, environment, on_readonly, ours, quiet_port, theirs
+from tests.switch.server_process import (
+    ServerProcess,
+    environment,
+    on_readonly,
+    ours,
+    quiet_port,
+    theirs,
+)
 
 AT_ONCE = 3
 PASSWORD = keep("the pass-word of ann, 1")
@@ -111,7 +118,9 @@ class Kit:
         folder.mkdir()
         filled = Placeholders(folder, port, 0).fill(_IMAGE.replace(":<port>", "127.0.0.1:<port>"))
         (folder / "config.yml").write_text(filled)
-        server = Running([*theirs(), str(folder / "config.yml")], folder, environment({}), port)
+        server = ServerProcess(
+            [*theirs(), str(folder / "config.yml")], folder, environment({}), port
+        )
         try:
             assert server.host() is not None, server.output
             wire = Wire("127.0.0.1", port)
@@ -142,7 +151,7 @@ def observe(kit: Kit, case: Case, folder: Path, command: list[str], mine: bool) 
     }
 
 
-def _asked(kit: Kit, case: Case, places: Placeholders, server: Running) -> Observed:
+def _asked(kit: Kit, case: Case, places: Placeholders, server: ServerProcess) -> Observed:
     asking = _begin(kit, case, places, server)
     if asking is None:
         return {"start": {"outcome": f"refused, exit code {server.process.returncode}"}}
@@ -158,7 +167,7 @@ def _asked(kit: Kit, case: Case, places: Placeholders, server: Running) -> Obser
     return observed
 
 
-def _begin(kit: Kit, case: Case, places: Placeholders, server: Running) -> Asking | None:
+def _begin(kit: Kit, case: Case, places: Placeholders, server: ServerProcess) -> Asking | None:
     """Wait for the server's first answer; return nothing when it ends before that."""
     while (host := server.host()) is not None:
         wire = Wire(
@@ -174,12 +183,14 @@ def _begin(kit: Kit, case: Case, places: Placeholders, server: Running) -> Askin
     return None
 
 
-def _listening(server: Running, places: Placeholders) -> str:
+def _listening(server: ServerProcess, places: Placeholders) -> str:
     found = (f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in server.addresses())
     return " ".join(sorted(_normal(each, places) for each in found))
 
 
-def _start(kit: Kit, case: Case, places: Placeholders, command: list[str], mine: bool) -> Running:
+def _start(
+    kit: Kit, case: Case, places: Placeholders, command: list[str], mine: bool
+) -> ServerProcess:
     folder = places.folder
     folder.mkdir(parents=True)
     _lay_out(kit, case, places)
@@ -192,7 +203,7 @@ def _start(kit: Kit, case: Case, places: Placeholders, command: list[str], mine:
         # One worker answers as several do, and costs a third of the start.
         variables["REGISTRY_HTTP_WORKERS"] = "1"
     port = folder / "socket" if case.socket else places.port
-    return Running(command, folder, environment(variables), port)
+    return ServerProcess(command, folder, environment(variables), port)
 
 
 def _lay_out(kit: Kit, case: Case, places: Placeholders) -> None:

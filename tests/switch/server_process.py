@@ -63,7 +63,7 @@ def quiet_port() -> int:
         return port
 
 
-class Running:
+class ServerProcess:
     """A server that was started; it serves, or it has refused and ended."""
 
     def __init__(
