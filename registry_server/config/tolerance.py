@@ -39,7 +39,9 @@ _UNREAD = (
     "reporting",
     "compatibility",
 )
+# Keys of `storage.filesystem` and of `storage.maintenance`.
 _ROOT = "rootdirectory"
+_KEPT = ("readonly", "uploadpurging", "garbagecollection")
 _PURGING = (STORAGE, "maintenance", "uploadpurging")
 # Go does not send a header whose name or value HTTP does not allow.
 _HEADER = "http.headers.*"
@@ -100,11 +102,25 @@ def _unknown(document: Document, path: Path) -> Problem | None:
     guarded = meant(path, document.value(path), _names())
     if guarded is not None and not is_given(document, guarded):
         return document.located(path, f"is not a known key: did you mean {guarded}?")
-    if path == (STORAGE, _ROOT) and document.value((STORAGE, "filesystem", _ROOT)) is None:
-        said = f"is not a known key: did you mean storage.filesystem.{_ROOT}?"
-        return document.located(path, said)
+    lost = _above_its_place(document, path)
+    if lost is not None:
+        return document.located(path, f"is not a known key: did you mean {lost}?")
     if _names_the_storage(document, path):
         return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+    return None
+
+
+def _above_its_place(document: Document, path: Path) -> str | None:
+    """Return the key that stands in `storage` and belongs into a section of it, if it is not there.
+
+    Distribution takes each of them for a driver and refuses to start. Another root would be served,
+    and what is to be read-only would be written.
+    """
+    for section, names in (("filesystem", (_ROOT,)), ("maintenance", _KEPT)):
+        for name in names:
+            place = (STORAGE, section, name)
+            if path == (STORAGE, name) and document.value(place) is None:
+                return ".".join(place)
     return None
 
 

@@ -206,6 +206,10 @@ def test_tls_that_is_left_empty_by_a_second_section_is_an_error(refuse: Refuse, 
     ("text", "problem"),
     [
         ("storage: {filesystem: , rootdirectory: /x}", "did you mean storage.filesystem.root"),
+        (
+            "storage: {filesystem: {}, readonly: {enabled: true}}",
+            "storage.readonly is not a known key: did you mean storage.maintenance.readonly?",
+        ),
         ("storge: {filesystem: {}}", "storge is not a known key: did you mean storage?"),
         ("storage: {filesytem: {}}", "storage.filesytem is not a known key: did you mean"),
         ("storage: {rados: {}}", "storage.rados is not a known key"),
