@@ -32,8 +32,8 @@ class ProxyWarnings:
         peer = proxies.peer(scope)
         if peer in self._warned or len(self._warned) >= MOST_ADDRESSES:
             return
-        said = proxies.asked(scope, ())
-        if f"{said.proto or scope['scheme']}://{said.host or proxies.host(scope)}" == origin:
+        claimed = proxies.asked(scope, ())
+        if f"{claimed.proto or scope['scheme']}://{claimed.host or proxies.host(scope)}" == origin:
             return
         self._warned.add(peer)
         logger.warning(

@@ -69,9 +69,9 @@ class Document:
         """Where it is, which key it is, and the problem."""
         return Problem(self.origin(path), dotted(path), problem)
 
-    def warn(self, path: Path, said: str) -> None:
+    def warn(self, path: Path, message: str) -> None:
         """Add a warning about the part at `path`."""
-        self.warnings.append(self.located(path, said))
+        self.warnings.append(self.located(path, message))
 
     def put(self, path: Path, other: "Document") -> bool:
         """Replace what stands at `path` by another document, making mappings on the way.
@@ -122,8 +122,8 @@ def parse(text: str, origin: Origin) -> Document:
         reader.document.origins[()] = origin(1)
         reader.document.data = reader.value(node, ())
     if following is not None:
-        said = "a second document begins here and is ignored, as all that follows"
-        reader.document.warnings.append(Problem(origin(following), "", said))
+        message = "a second document begins here and is ignored, as all that follows"
+        reader.document.warnings.append(Problem(origin(following), "", message))
     return reader.document
 
 
@@ -135,8 +135,8 @@ def _composed(text: str, origin: Origin) -> tuple[yaml.Node | None, int | None]:
     except yaml.YAMLError as error:
         raise ConfigError([located(error, text, origin)]) from None
     except (ValueError, OverflowError):
-        said = "is not YAML: holds a character that YAML does not allow"
-        raise ConfigError([Problem(origin(1), "", said)]) from None
+        message = "is not YAML: holds a character that YAML does not allow"
+        raise ConfigError([Problem(origin(1), "", message)]) from None
     except RecursionError:
         raise ConfigError([Problem(origin(1), "", "is nested too deeply")]) from None
 
@@ -187,16 +187,16 @@ class _Reader:
         origins, quoted = dict(self.document.origins), set(self.document.quoted)
         value = self._place(key, child, path)
         if _tls(path, before) and not _tls(path, value, _tls(path, before)):
-            said = f"{dotted(path)} was set before, on line {line}, and here TLS is left empty"
-            self._refuse(key, f"{said}: remove one of them")
+            message = f"{dotted(path)} was set before, on line {line}, and here TLS is left empty"
+            self._refuse(key, f"{message}: remove one of them")
         if isinstance(before, dict) and isinstance(value, dict) and path[0] != STORAGE:
             self.document.origins = origins | self.document.origins
             self.document.quoted |= quoted
             self.document.warn(path, f"was set before, on line {line}; the two are merged")
             return _merged_mappings(before, value)
         if path == (STORAGE,) and isinstance(value, dict) and DRIVERS.isdisjoint(value):
-            said = f"was set before, on line {line}, and names no driver here: write it once"
-            raise ConfigError([self.document.located(path, said)])
+            message = f"was set before, on line {line}, and names no driver here: write it once"
+            raise ConfigError([self.document.located(path, message)])
         self.document.warn(path, f"was set before, on line {line}; the last one counts")
         return value
 
@@ -245,7 +245,7 @@ def _get(parent: Value, part: str | int) -> Value:
 
 
 def _tls(path: Path, value: Value, otherwise: Value = None) -> Value:
-    """Return `http.tls` of what stands at `path`, `otherwise` where that says nothing of it."""
+    """Return `http.tls` within the value at `path`; `otherwise` if that does not contain it."""
     if path == ("http", "tls"):
         return value
     if path != ("http",):

@@ -60,8 +60,8 @@ def _apply(document: Document, name: str, payload: str) -> None:
         _unknown(document, name)
         return
     if path == ("version",):
-        said = "is ignored: only the file says which version it is"
-        document.warnings.append(Problem(Place(), name, said))
+        message = "is ignored: only the file says which version it is"
+        document.warnings.append(Problem(Place(), name, message))
         return
     value = parse(payload, lambda line: Place(name))
     value.origins[()] = Place(name)
@@ -70,8 +70,8 @@ def _apply(document: Document, name: str, payload: str) -> None:
     expand(document)
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):
-        said = "does not fit what the file has there"
-        raise ConfigError([Problem(Place(name), dotted(spelled), said)])
+        message = "does not fit what the file has there"
+        raise ConfigError([Problem(Place(name), dotted(spelled), message)])
     document.warnings.extend(value.warnings)
     expand(document)
 
@@ -83,19 +83,19 @@ def _unknown(document: Document, name: str) -> None:
         raise ConfigError([Problem(Place(), shown(name), f"names no known key of {section}")])
     near = None if _INJECTED.fullmatch(name) else _nearest(name)
     hint = f": did you mean {near}?" if near else ""
-    said = f"is ignored: it names no known key{hint}"
-    document.warnings.append(Problem(Place(), shown(name), said))
+    message = f"is ignored: it names no known key{hint}"
+    document.warnings.append(Problem(Place(), shown(name), message))
 
 
 def _misspelt(document: Document, names: Iterable[str]) -> Iterator[Problem]:
-    """Yield those variables that were probably meant for a guarded section that is not there."""
+    """Yield variables that were probably meant for a guarded section which the document lacks."""
     for name in names:
         near = None if resolve(name) or _INJECTED.fullmatch(name) else _nearest(name)
         path = resolve(near) if near else None
         section = guarded_section(path) if path else None
         if near and section and not is_given(document, section):
-            said = f"names no known key: did you mean {near}?"
-            yield Problem(Place(), shown(name), said)
+            message = f"names no known key: did you mean {near}?"
+            yield Problem(Place(), shown(name), message)
 
 
 def _nearest(name: str) -> str | None:

@@ -87,13 +87,15 @@ def _complete(document: Document, path: Path | None) -> None:
         _fill(document, _WITHOUT_FILE)
         return
     if not isinstance(document.data, dict) or document.data.get("version") is None:
-        said = 'is missing: the first line should be "version: 0.1"'
-        raise ConfigError([Problem(Place(str(path)), "version", said)])
+        message = 'is missing: the first line should be "version: 0.1"'
+        raise ConfigError([Problem(Place(str(path)), "version", message)])
     key = (STORAGE, "delete", "enabled")
     if REGISTRY_3 in path.absolute().parents and document.value(key) is None:
         _fill(document, {STORAGE: {"delete": {"enabled": "true"}}})
-        said = f"is not set and counts as true in {REGISTRY_3}, as in registry:3's own file there"
-        document.warnings.append(Problem(Place(str(path)), ".".join(key), said))
+        message = (
+            f"is not set and counts as true in {REGISTRY_3}, as in registry:3's own file there"
+        )
+        document.warnings.append(Problem(Place(str(path)), ".".join(key), message))
 
 
 def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
@@ -114,13 +116,13 @@ def _read(path: Path) -> Document:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        said = f"cannot be read: {error.strerror}"
-        raise ConfigError([Problem(Place(str(path)), "", said)]) from None
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem(Place(str(path)), "", message)]) from None
     except ValueError:
         raise ConfigError(["the configuration's path holds a NUL character"]) from None
     if len(content) > _LARGEST_FILE:
-        said = "is larger than 1 MiB, which no configuration is"
-        raise ConfigError([Problem(Place(str(path)), "", said)])
+        message = "is larger than 1 MiB, which no configuration is"
+        raise ConfigError([Problem(Place(str(path)), "", message)])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

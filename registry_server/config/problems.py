@@ -56,8 +56,8 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        said = f"{self.key} {self.text}" if self.key else self.text
-        return ": ".join(part for part in (str(self.place), said) if part)
+        message = f"{self.key} {self.text}" if self.key else self.text
+        return ": ".join(part for part in (str(self.place), message) if part)
 
 
 class ConfigError(Exception):

@@ -62,8 +62,8 @@ def _boolean(document: Document, path: Path, text: str) -> None:
     meant = next((word for word, texts in _MEANT.items() if text.strip().lower() in texts), None)
     read = _READ_BY_DISTRIBUTION.get(tuple(map(str, path)), meant)
     if read is not None:
-        said = f"is not a YAML boolean and counts as {read}: write true or false without quotes"
-        document.warn(path, said)
+        message = f"is not a YAML boolean and counts as {read}: write true or false without quotes"
+        document.warn(path, message)
         _replace(document, path, read)
 
 

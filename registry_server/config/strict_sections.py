@@ -2,7 +2,7 @@
 
 So is a key outside of them that was probably meant to be inside: `auht`, a `tls` whose indentation
 was lost, an `auth` in `http`. Distribution ignores such keys and serves without what they ask for.
-Where the section itself is there, nothing was lost: a key beside it may be a template for it.
+Where the document has the section itself, it is a warning: the key may be a template for it.
 """
 
 import difflib
@@ -14,9 +14,9 @@ from registry_server.config.schema import Settings, Tls
 
 SECTIONS: tuple[tuple[str, ...], ...] = (("auth",), ("access",), ("limits",), ("http", "tls"))
 
-# Keys of guarded sections that mean little elsewhere: one of them at the top, or in `http`, has
-# lost its indentation.
-_TELLING = {
+# Keys that only guarded sections have: one of them at the top, or in `http`, has lost its
+# indentation.
+_MISPLACED = {
     **{name: f"auth.{name}" for name in Auth.model_fields if name != "none"},
     **{name: f"http.tls.{name}" for name in Tls.model_fields if name != "key"},
     "tls": "http.tls",
@@ -25,17 +25,17 @@ _TELLING = {
 }
 _LIKENESS = 0.65
 
-# By these keys a section is known wherever it stands, whatever it is called.
+# Keys that identify a section, wherever it stands and whatever its name is.
 _ISSUED = frozenset({"realm", "service", "issuer", "rootcertbundle", "jwks"})
 _RULES = frozenset({"rules", "file", "groups"})
 _PAIR = frozenset({"certificate", "key"})
-# Where a certificate is that of this server; another product's debug server has its own.
+# Below these a certificate is the server's; another product's debug server has its own.
 _SERVING = ("http", "storage", "log", "https", "ssl")
 _DEBUG = ("http", "debug")
 
 
 def is_given(document: Document, name: str) -> bool:
-    """Tell whether the guarded section that the key `name` lies in stands in the document."""
+    """Tell whether a document has the guarded section that the key `name` lies in."""
     section = next(each for each in SECTIONS if tuple(name.split("."))[: len(each)] == each)
     return document.value(section) is not None
 
@@ -54,19 +54,19 @@ def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
     `known` are the names of all keys: a name that exists elsewhere is no misspelling.
     """
     parent, name = path[:-1], str(path[-1]).lower()
-    if parent in ((), ("http",)) and name in _TELLING:
-        return _TELLING[name]
-    held = _held(path, value)
-    if held is not None:
-        return held
+    if parent in ((), ("http",)) and name in _MISPLACED:
+        return _MISPLACED[name]
+    section = _section_by_content(path, value)
+    if section is not None:
+        return section
     if name in known and name not in _siblings(parent):
         return None
     near = difflib.get_close_matches(name, _siblings(parent), n=1, cutoff=_LIKENESS)
     return _guarded_at((*parent, *near), value) if near else None
 
 
-def _held(path: Path, value: Value) -> str | None:
-    """Return the guarded section that an unknown key holds, by what is in it."""
+def _section_by_content(path: Path, value: Value) -> str | None:
+    """Return the guarded section that an unknown key holds, judged by the keys in it."""
     inside = value if isinstance(value, dict) else {}
     keys = {key.lower(): child for key, child in inside.items()}
     name = str(path[-1]).lower()

@@ -78,12 +78,12 @@ def _leave_out(document: Document, details: list[ErrorDetails]) -> None:
         if error is not None:
             errors.append(error)
         else:
-            said = _overlooked(path) if unknown else f"{in_words(each)}; it is ignored"
-            warnings.append((path, said))
+            message = _overlooked(path) if unknown else f"{in_words(each)}; it is ignored"
+            warnings.append((path, message))
     if errors:
         raise ConfigError(errors)
-    for path, said in warnings:
-        document.warn(path, said)
+    for path, message in warnings:
+        document.warn(path, message)
         document.drop(path)
 
 

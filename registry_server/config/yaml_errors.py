@@ -39,17 +39,17 @@ def located(error: yaml.YAMLError, text: str, origin: Origin) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return _problem(origin, mark.line, mark.column, f"{_words(error)}{_opened(error)}")
-    said = "holds a character that YAML does not allow"
+    message = "holds a character that YAML does not allow"
     at = error.position if isinstance(error, yaml.reader.ReaderError) else 0
     before = text[:at]
-    return _problem(origin, before.count("\n"), at - before.rfind("\n") - 1, said)
+    return _problem(origin, before.count("\n"), at - before.rfind("\n") - 1, message)
 
 
-def _problem(origin: Origin, line: int, column: int, said: str) -> Problem:
+def _problem(origin: Origin, line: int, column: int, message: str) -> Problem:
     place = origin(line + 1)
     if place.line is not None:
         place = Place(place.source, place.line, column + 1)
-    return Problem(place, "", f"is not YAML: {said}")
+    return Problem(place, "", f"is not YAML: {message}")
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:

@@ -95,8 +95,8 @@ class Urls:
         """
         scope = connection.scope
         is_trusted = proxies.is_trusted(proxies.peer(scope), self.trusted)
-        said = proxies.asked(scope, self.trusted) if is_trusted else _NOTHING_SAID
-        return f"{_origin(scope, replace(said, proto=said.proto or 'https'))}{path}"
+        claimed = proxies.asked(scope, self.trusted) if is_trusted else _NO_CLAIMS
+        return f"{_origin(scope, replace(claimed, proto=claimed.proto or 'https'))}{path}"
 
     def next_page(self, path: str, **query: str) -> str:
         """Render the Link header of a listing that has another page."""
@@ -116,21 +116,21 @@ class Urls:
             return _origin(scope)
         if not proxies.is_trusted(proxies.peer(scope), self.trusted):
             return ""
-        said = proxies.asked(scope, self.trusted)
-        return _origin(scope, said) if said.proto.lower() in _SCHEMES else ""
+        claimed = proxies.asked(scope, self.trusted)
+        return _origin(scope, claimed) if claimed.proto.lower() in _SCHEMES else ""
 
 
-_NOTHING_SAID = Hop()
+_NO_CLAIMS = Hop()
 
 
-def _origin(scope: Scope, said: Hop = _NOTHING_SAID) -> str:
-    """Return scheme and host of a request; what a proxy `said` comes first.
+def _origin(scope: Scope, claimed: Hop = _NO_CLAIMS) -> str:
+    """Return scheme and host of a request; what a proxy `claimed` comes first.
 
     Empty when the host is missing or malformed.
     """
-    proto = said.proto.lower()
+    proto = claimed.proto.lower()
     # Some proxies write "wss", or a list with an empty place.
     scheme = proto if proto in _SCHEMES else scope["scheme"]
-    host = said.host or proxies.host(scope)
+    host = claimed.host or proxies.host(scope)
     fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
     return f"{scheme}://{host}" if fits else ""
