@@ -1,15 +1,15 @@
-"""Wiring of access: from settings to who decides, and to where tokens are had.
+"""Wiring of access: from settings to the access controller and the routes for tokens.
 
 | configured        | who is known              | what they may do      | a 401 asks for          |
 |-------------------|---------------------------|-----------------------|-------------------------|
-| nothing           | nobody                    | everything            |                         |
+| nothing           | no one                    | everything            |                         |
 | `auth.htpasswd`   | users of the file         | everything            | a name and a password   |
 | `auth.token`      | who brings a token        | what the token grants | a token from its issuer |
 | `access` (rules)  | users, robots, tokens     | what rules grant      | a token from here       |
 | both of the last  | who brings a token        | what both grant       | a token from its issuer |
 
-Where there are robots they are managed by those whom `access.administrators` names. What all but
-the first need takes 0.15 s to import, so `guarded` is imported by who needs it.
+Robots are managed by the users in `access.administrators`. Access control takes 0.15 s to import,
+so `guarded` is imported only when access control is configured.
 """
 
 from __future__ import annotations
@@ -91,6 +91,6 @@ def prepare(settings: Settings) -> tuple[Problem, ...]:
 
 
 def is_guarded(settings: Settings) -> bool:
-    """Tell whether anybody is asked who they are."""
+    """Tell whether access control is configured."""
     auth = settings.auth
     return auth.token is not None or auth.htpasswd is not None or settings.access.configured

@@ -183,7 +183,7 @@ def _by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
     users, rules = _users(settings), _rules(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
-    # One for header and token server: whoever guesses is counted wherever they do.
+    # One for header and token server, so wrong passwords are counted together.
     login = Login([robots, *users], _limits(settings))
     challenges = _own_challenges(settings.access.tokens, urls)
     authenticator = HeaderAuthenticator(
@@ -244,7 +244,7 @@ def _is_known(
     async def is_known(name: str, generation: str) -> bool:
         if is_robots(name):
             return await robots.is_known(name, generation)
-        # Whom a certificate names need not be in the file; a token is had without one, too.
+        # A user with a certificate need not be in the file, and can get a token without it.
         return certificates or any([await each.has(name) for each in users])
 
     return is_known

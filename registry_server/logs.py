@@ -1,8 +1,8 @@
 """The log: one line for each event on stderr, as text, JSON or what logstash reads.
 
-Whoever logs uses the standard library and passes facts as `extra`; they become fields of the
-line. Nothing in a message can end a line early or pass itself off as another field: text is
-quoted, and control characters are escaped.
+Code logs by the standard library and passes facts as `extra`; they become fields of the line.
+Nothing in a message can end a line early or pass itself off as another field: text is quoted, and
+control characters are escaped.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""`registry-server explain`: whether somebody may do something, and which rule says so.
+"""`registry-server explain`: whether a user may do something, and which rule decides.
 
     registry-server explain ann push team/app --config config.yml
     registry-server explain anonymous catalog --config config.yml
     registry-server explain ann administration --config config.yml
 
-It asks the rules alone: nobody has to show a password, and no token takes anything away.
+It applies only the rules: it needs no password, and no token narrows what they grant.
 
 Exit codes: 0 allowed; 1 denied; 2 the call or the configuration can't be used, or has no rules.
 """
@@ -81,7 +81,8 @@ class Question:
 
 def explain(
     user: Annotated[
-        str, typer.Argument(metavar="USER", help="A name; anonymous or - for nobody known.")
+        str,
+        typer.Argument(metavar="USER", help="A name; anonymous or - for a client without login."),
     ],
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{', '.join(_ACTIONS)}.")],
     repository: Annotated[

@@ -1,8 +1,8 @@
 """`access`: the rules that say who may do what with which repositories.
 
 What rules mean together is decided in `registry_server.auth.rules`; here is what each may say. A
-rule that could never match what it was written for is refused: were it a rule that denies, a
-typing mistake would let somebody in.
+rule that could never match what it was written for is refused: if it denies, a typing mistake
+would allow access.
 """
 
 import re
@@ -98,7 +98,7 @@ class Rule(Section):
 
 
 class Administrators(Section):
-    """`access.administrators`: who may manage the registry by its API; nobody else may.
+    """`access.administrators`: the only users who may manage the registry by its API.
 
     There is no way to name everybody here.
     """

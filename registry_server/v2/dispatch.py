@@ -102,7 +102,7 @@ class Dispatcher:
         self._remembered = lru_cache(maxsize=_MOST_PATHS)(self._match)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; an exception that nobody foresaw is answered, and raised again."""
+        """Answer a request; an unforeseen exception is answered, and raised again."""
         if scope["type"] != "http" or not (scope["path"] + "/").startswith(_BELOW):
             await self._rest(scope, receive, send)
             return

@@ -27,9 +27,9 @@ _CONDITIONS = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """Sends whoever asks for a blob to `prefix`, below which the proxy has the folder of blobs.
+    """Answers a request for a blob with its path below `prefix`, where the proxy has the blobs.
 
-    `prefix` begins and ends with a slash; empty, nobody is sent anywhere.
+    `prefix` begins and ends with a slash; if it is empty, the registry sends blobs itself.
     """
 
     prefix: str = ""
