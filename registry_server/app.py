@@ -93,12 +93,6 @@ def _serving(
     urls = _urls(settings)
     guard = make_guard(settings, urls)
     gate = Gate(open_registry(settings, driver), guard.access)
-    # FastAPI costs 7 MiB, and is imported with the management API alone.
-    app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes])
-    app.router.redirect_slashes = False
-    if guard.api is not None:
-        app.mount(paths.ROOT, guard.api)
-    errors.install(app)
     table = endpoints(
         gate,
         urls,
@@ -107,16 +101,27 @@ def _serving(
         most_names=settings.catalog.maxentries,
         largest_manifest=settings.limits.manifests.size,
     )
-    # A browser shows no credentials when it asks what a page may send.
+    # A browser's preflight carries no credentials.
     admit = admit_all if _answers_preflights(settings) else gate.base
     return Serving(
-        _wrapped(Dispatcher(table, OneLine(app), urls.prefix, admit), settings, sinks),
+        _wrapped(Dispatcher(table, OneLine(_beside(guard)), urls.prefix, admit), settings, sinks),
         tuple(_chores(settings, driver)),
     )
 
 
+def _beside(guard: Guard) -> Starlette:
+    """Build what is served beside `/v2`: `/`, the token server and the management API."""
+    # FastAPI costs 7 MiB, so it is imported only with the management API.
+    app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes])
+    app.router.redirect_slashes = False
+    if guard.api is not None:
+        app.mount(paths.ROOT, guard.api)
+    errors.install(app)
+    return app
+
+
 def _answers_preflights(settings: Settings) -> bool:
-    """Whether `http.headers` says what pages of other origins may do, as for distribution."""
+    """Tell whether `http.headers` has CORS headers, as configurations of distribution do."""
     return any(name.lower().startswith(_CORS) for name in settings.http.headers)
 
 

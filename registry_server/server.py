@@ -96,17 +96,22 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
         listeners = listening.listen(settings.http.endpoint)
         try:
             # After binding the address: if that fails, no signing key is left behind.
-            for problem in startup.check_access(settings, guard.prepare):
-                logger.warning("%s", problem)
-            if not settings.storage.maintenance.readonly.enabled:
-                make_ready(root)
-            _raise_descriptor_limit()
+            _prepare(settings, root)
             addresses = listening.bound(listeners, settings.http.endpoint)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, configuration, addresses)
             _run(settings, listeners, Rereading(settings, read, announcer))
         finally:
             listening.remove_socket(settings.http.endpoint)
+
+
+def _prepare(settings: Settings, root: Path) -> None:
+    """Create the files that serving needs, log warnings about them, and raise process limits."""
+    for problem in startup.check_access(settings, guard.prepare):
+        logger.warning("%s", problem)
+    if not settings.storage.maintenance.readonly.enabled:
+        make_ready(root)
+    _raise_descriptor_limit()
 
 
 def _fitted(settings: Settings, root: Path) -> Settings:

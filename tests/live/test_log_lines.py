@@ -1,4 +1,4 @@
-"""The log of a server from its start to its stop: the words others wait for, and one format."""
+"""The log of a server from its start to its stop: the words that scripts wait for, one format."""
 
 from __future__ import annotations
 

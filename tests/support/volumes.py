@@ -24,7 +24,7 @@ def mounted_read_only(command: Sequence[str], root: Path) -> list[str]:
 
 
 def as_another_user(command: Sequence[str], root: Path) -> list[str]:
-    """Return the command as a user to whom nothing below `root` belongs.
+    """Return the command as a user who owns nothing below `root`.
 
     The user may read everything, since the interpreter may lie where only root reads.
     """
