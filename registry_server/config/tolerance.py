@@ -111,10 +111,10 @@ def _unknown(document: Document, path: Path) -> Problem | None:
 
 
 def _above_its_place(document: Document, path: Path) -> str | None:
-    """Return the key that stands in `storage` and belongs into a section of it, if it is not there.
+    """Return the full key that one written directly in `storage` was meant as, if that is not set.
 
-    Distribution takes each of them for a driver and refuses to start. Another root would be served,
-    and what is to be read-only would be written.
+    Distribution takes such a key for a driver and refuses to start. If it were ignored, another
+    root would be served, or a registry that has to be read-only would accept pushes.
     """
     for section, names in (("filesystem", (_ROOT,)), ("maintenance", _KEPT)):
         for name in names:
