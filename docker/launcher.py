@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from server_process import SERVE, find_server
 from typer.main import get_command
 
-from registry_server.cli import app, main
+from registry_server.cli import complete, main, serving
 from registry_server.commands.arguments import looks_like_a_file
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 
@@ -24,7 +24,7 @@ ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
 
 def variables_of(arguments: list[str]) -> dict[str, str]:
     """Return the variables that mean what these arguments of `serve` mean to storage."""
-    command = get_command(app)
+    command = get_command(serving())
     context = command.make_context("registry-server", [SERVE], resilient_parsing=True)
     serve = command.get_command(context, SERVE)  # type: ignore[attr-defined]
     options = serve.make_context(SERVE, list(arguments), resilient_parsing=True).params
@@ -35,7 +35,7 @@ def variables_of(arguments: list[str]) -> dict[str, str]:
 
 def names_a_configuration(words: list[str]) -> bool:
     """Tell whether a command line names a configuration: its root folder counts, then."""
-    command = get_command(app)
+    command = get_command(complete())
     try:
         rest = in_typer_spelling(command, words)  # type: ignore[arg-type]
     except NoBoolean:

@@ -37,7 +37,7 @@ from registry_server.http1.pace import Pace
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
 from registry_server.middleware import AccessLog, Headers, OneLine, StripPrefix
 from registry_server.reloadable import Chore, Reloadable, Serving
-from registry_server.upkeep.collector import Job
+from registry_server.upkeep.job import Job
 from registry_server.upkeep.purging import purge_uploads_for_ever
 from registry_server.upkeep.schedule import collect_for_ever
 from registry_server.v2.dispatch import Dispatcher, admit_all

@@ -19,7 +19,6 @@ import typer
 
 from registry_server import logs, startup
 from registry_server.commands.arguments import ConfigOption, only_config
-from registry_server.commands.check import check
 from registry_server.commands.common import (
     FAILED,
     UNUSABLE,
@@ -28,31 +27,13 @@ from registry_server.commands.common import (
     fail_in_log,
     load_or_log,
 )
-from registry_server.commands.delete import delete
-from registry_server.commands.du import du
-from registry_server.commands.explain import explain
-from registry_server.commands.garbage_collect import garbage_collect
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
-from registry_server.commands.htpasswd import htpasswd
-from registry_server.commands.purge_uploads import purge_uploads
-from registry_server.commands.robots import robots
-from registry_server.commands.scrub import scrub
-from registry_server.commands.top import help_about, top
+from registry_server.commands.top import top
 from registry_server.config import Loaded, Overrides, Settings, load
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(
-    name="registry-server",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
-app.callback(invoke_without_command=True)(top)
-
-
-@app.command()
 def serve(
     argument: ConfigFile = None,
     config: ConfigOption = None,
@@ -93,21 +74,35 @@ def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) 
         fail_in_log(str(error), code=FAILED)
 
 
-app.command()(check)
-app.command("purge-uploads")(purge_uploads)
-app.command()(scrub)
-app.command("garbage-collect")(garbage_collect)
-app.command()(du)
-app.command()(delete)
-app.command()(htpasswd)
-app.command()(explain)
-app.add_typer(robots)
-app.command("help")(help_about)
+def serving() -> typer.Typer:
+    """Return the command line with `serve` alone.
+
+    A server keeps in memory what it imports, and other commands import much.
+    """
+    app = typer.Typer(
+        name="registry-server",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(top)
+    app.command()(serve)
+    return app
+
+
+def complete() -> typer.Typer:
+    """Return the command line with all commands."""
+    from registry_server.commands.others import add_others
+
+    app = serving()
+    add_others(app)
+    return app
 
 
 def main() -> None:
     """Run the command line."""
-    command = typer.main.get_group(app)
+    is_server = sys.argv[1:2] == [serve.__name__]
+    command = typer.main.get_group(serving() if is_server else complete())
     try:
         words = in_typer_spelling(command, sys.argv[1:])
     except NoBoolean as error:

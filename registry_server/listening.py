@@ -102,7 +102,9 @@ def _resolve(host: str, port: int) -> list[_Address]:
     """Return the addresses of a name, each once, IPv4 first; raise OSError if there are none."""
     found: list[_Address] = []
     for name in _LOOPBACK.get(host.lower(), (host,)):
-        for answer in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
+        # For a `str` Python imports its codec for names that are not ASCII, with tables of Unicode.
+        asked = name.encode() if name.isascii() else name
+        for answer in socket.getaddrinfo(asked, port, type=socket.SOCK_STREAM):
             address = (answer[0], answer[4])
             if address not in found:
                 found.append(address)

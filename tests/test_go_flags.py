@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import typer
 
-from registry_server.cli import app
+from registry_server.cli import complete
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 
-COMMAND = typer.main.get_group(app)
+COMMAND = typer.main.get_group(complete())
 COLLECT = "garbage-collect"
 
 

@@ -15,12 +15,13 @@ import os
 import sqlite3
 import sys
 import threading
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from registry_server.upkeep.job import Job
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import AlreadyRunning
-from storage.maintenance.garbage.collect import carry_out, planned, seconds_since_last
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.last import seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import summary, warnings
 from storage.maintenance.progress import Silence, Stop, Stopped
@@ -29,21 +30,6 @@ logger = logging.getLogger(__name__)
 
 _NICENESS = 10
 _THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to collect, and how: `interval` and `grace` are seconds."""
-
-    root: str
-    fsync: bool
-    interval: float
-    grace: float
-    delete_untagged: bool
-
-    def line(self) -> bytes:
-        """Write it down."""
-        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 class _Lines(logging.Handler):

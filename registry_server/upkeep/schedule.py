@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from registry_server.config.schema import GarbageCollection
-from registry_server.upkeep.collector import Job
+from registry_server.upkeep.job import Job
 from storage.drivers.base import Driver
-from storage.maintenance.garbage.collect import seconds_since_last
+from storage.maintenance.garbage.last import seconds_since_last
 
 logger = logging.getLogger(__name__)
 

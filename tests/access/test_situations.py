@@ -25,7 +25,7 @@ from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import jwks, load_or_create_signing_key
 from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
-from registry_server.cli import app
+from registry_server.cli import complete
 from registry_server.config import Settings
 from registry_server.limits import buckets, logins
 from storage.drivers.memory import MemoryDriver
@@ -251,7 +251,7 @@ def _manual() -> str:
 
 def run(arguments: list[str], said: str = "") -> Result:
     """Run a command, with `said` on its standard input."""
-    done = CliRunner().invoke(app, arguments, input=said)
+    done = CliRunner().invoke(complete(), arguments, input=said)
     assert done.exit_code == 0, done.output
     nothing_told(done.stderr, arguments)
     return done

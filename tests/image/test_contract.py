@@ -8,14 +8,14 @@ import tomllib
 import pytest
 from typer.main import get_command
 
-from registry_server.cli import app
+from registry_server.cli import complete
 from tests.support.engine import DockerEngine
 from tests.support.servers import PROJECT
 
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(600)]
 
 FILE = "/etc/docker/registry/config.yml"
-COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = sorted(get_command(complete()).commands)  # type: ignore[attr-defined]
 
 
 def test_the_image_names_registry_2s_port_volume_and_commands(

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry_server.upkeep.collector import Job
+from registry_server.upkeep.job import Job
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.support.documents import config_for, image_manifest

@@ -15,30 +15,15 @@ import pytest
 from tests.live.programs import COMMAND, environment, serving
 from tests.live.sockets import Connection
 from tests.live.transfers import until
+from tests.support.footprint import footprint
 from tests.support.processes import family, kill_all
 from tests.support.wire import Wire, sha256
 
 pytestmark = pytest.mark.live
 
 MIB = 1 << 20
-MOST_IDLE = 60 * MIB
+MOST_IDLE = 70 * MIB
 SMALLEST = 64 * MIB
-_LINE = re.compile(r"^(Pss_Anon):\s+([0-9]+) kB$", re.MULTILINE)
-
-
-def measured(pid: int) -> dict[str, int]:
-    """Read what the kernel knows of a process's memory, in bytes."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return {name: int(size) << 10 for name, size in _LINE.findall(text)}
-
-
-def footprint(pid: int) -> int:
-    """Return the bytes that a process and its children keep in memory, each page counted once.
-
-    Pages of programs and libraries are left out: the kernel drops and reads them as it likes, and
-    how they are shared depends on what else runs.
-    """
-    return sum(measured(member.pid)["Pss_Anon"] for member in family(pid))
 
 
 def test_an_idle_server_is_small(tmp_path: Path) -> None:
@@ -51,6 +36,29 @@ def test_an_idle_server_is_small(tmp_path: Path) -> None:
                 assert connection.ask("GET /v2/ HTTP/1.1").status == 200
         assert len(family(server.process.pid)) == 3
         assert footprint(server.process.pid) < MOST_IDLE
+
+
+def test_a_page_counts_once(tmp_path: Path) -> None:
+    """The figure of a server is at least that of its largest process, and less than their sum."""
+    with serving(["--port", "0", "--root", str(tmp_path), "--workers", "2"], tmp_path) as server:
+        members = family(server.process.pid)
+        sizes = [member.memory_info().rss for member in members]
+        assert max(sizes) < footprint(server.process.pid) < sum(sizes)
+
+
+def test_a_server_imports_no_other_command() -> None:
+    """What only commands and collectors need is not in a server's memory."""
+    program = (
+        "import sys, registry_server.cli as cli, registry_server.server\n"
+        "cli.serving()\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=True
+    )
+    imported = set(done.stdout.decode().split())
+    assert "registry_server.upkeep.schedule" in imported
+    assert not imported & {"fastapi", "registry_server.commands.others", "rich", "sqlite3"}
 
 
 @pytest.fixture

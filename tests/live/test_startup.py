@@ -208,7 +208,8 @@ def test_nothing_was_made(tmp_path: Path) -> None:
 AS_ANOTHER = """
 import os, sys
 import encodings.utf_8_sig
-import registry_server.cli, registry_server.server, registry_server.workers.supervisor
+import registry_server.cli, registry_server.commands.others
+import registry_server.server, registry_server.workers.supervisor
 user = int(sys.argv.pop(1))
 os.setgroups([])
 os.setegid(user)

@@ -13,7 +13,8 @@ from storage import paths
 from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
-from storage.maintenance.garbage.collect import carry_out, planned, seconds_since_last
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.last import seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
 from storage.names import Tag

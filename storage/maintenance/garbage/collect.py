@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -57,10 +55,3 @@ async def carry_out(
     if not stop.is_wished:
         await driver.note(paths.COLLECTED, json.dumps(asdict(sweep.swept)).encode())
     return sweep.swept
-
-
-async def seconds_since_last(driver: Driver) -> float:
-    """Return how long ago a collection came to its end here, however many servers there are."""
-    found = await driver.stat(paths.COLLECTED)
-    ago = math.inf if found is None else time.time() - found.modified
-    return ago if ago >= 0 else math.inf  # the clock was ahead

@@ -1,0 +1,24 @@
+"""What a server tells the process that collects garbage for it.
+
+A module of its own: servers need it, and keep nothing in memory of what only a collector imports.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to collect, and how: `interval` and `grace` are seconds."""
+
+    root: str
+    fsync: bool
+    interval: float
+    grace: float
+    delete_untagged: bool
+
+    def line(self) -> bytes:
+        """Return the job as a line of JSON."""
+        return json.dumps(asdict(self)).encode() + b"\n"
