@@ -15,7 +15,7 @@ from pathlib import Path
 
 MOST_WORKERS = 4
 
-# A single worker needs 40 MiB, each further one 10 MiB, and each push in flight a few more.
+# One worker alone needs 50 MiB, a supervisor and each further worker 8, each push in flight a few.
 BYTES_FOR_A_WORKER = 64 << 20
 
 _GROUPS = Path("/proc/self/cgroup")
