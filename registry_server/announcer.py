@@ -49,7 +49,7 @@ class Announcer:
         return {
             "version": __version__,
             "configuration": str(self._configuration or "none"),
-            "root": str(storage.filesystem.rootdirectory),
+            "root": str(storage.root or "none, images are in memory"),
             "tls": self._speaks_tls,
             "access": _access_control(self.settings),
             "deletion": storage.delete.enabled,

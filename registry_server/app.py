@@ -55,8 +55,12 @@ from storage.rules import IndexChildren, ManifestRules
 _CORS = "access-control-"
 
 
-def open_driver(settings: Settings) -> FilesystemDriver:
-    """Open the configured storage; its root must exist."""
+def open_driver(settings: Settings) -> Driver:
+    """Open the configured storage; its root, if it has one, must exist."""
+    if settings.storage.root is None:
+        from storage.drivers.memory import MemoryDriver
+
+        return MemoryDriver()
     filesystem = settings.storage.filesystem
     return FilesystemDriver(
         filesystem.rootdirectory, sync=filesystem.fsync, threads=filesystem.maxthreads
@@ -132,7 +136,7 @@ def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
         return
     if maintenance.uploadpurging.enabled:
         yield partial(purge_uploads_for_ever, driver, maintenance.uploadpurging)
-    if maintenance.garbagecollection.enabled:
+    if maintenance.garbagecollection.enabled and settings.storage.root is not None:
         collection = maintenance.garbagecollection
         yield partial(collect_for_ever, driver, collection, collection_job(settings))
 

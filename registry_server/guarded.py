@@ -41,6 +41,7 @@ from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.access import IssuedTokens
 from registry_server.config.auth import TokenAuth
+from registry_server.config.in_memory import NO_RULES, lacks_folder
 from registry_server.config.problems import Problem
 from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.limits import LoginLimits
@@ -93,6 +94,8 @@ def _check_others(settings: Settings) -> None:
     _rules(settings)
     if settings.auth.token is not None:
         _verifiers(settings.auth.token)
+    elif lacks_folder(settings):
+        raise ValueError(f"access {NO_RULES}")
     elif settings.access.configured:
         RobotsFile(_robots_file(settings))
         _existing_key(settings)

@@ -14,7 +14,7 @@ AnySection = TypeVar("AnySection", bound=Section)
 # The listener is bound and the workers are counted at the start. The storage, with its threads,
 # outlives a reload where there is one process, and so it does as if where there are several.
 _FIXED_OF_HTTP = ("net", "addr", "workers")
-_FIXED_OF_STORAGE = ("filesystem",)
+_FIXED_OF_STORAGE = ("filesystem", "inmemory")
 _FIXED = "was changed, which needs a restart: until then its old value stays in force"
 
 

@@ -47,7 +47,7 @@ class Rereading:
         self, settings: Settings, read: Callable[[], Loaded], announcer: Announcer
     ) -> None:
         self._settings = settings
-        self._root = settings.storage.filesystem.rootdirectory
+        self._root = settings.storage.root
         self._read = read
         self.announcer = announcer
 
@@ -84,7 +84,7 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
     SIGHUP. Raises `WorkersFailed` when workers can't be started or kept.
     """
     hold_back()
-    root = settings.storage.filesystem.rootdirectory
+    root = settings.storage.root
     with volume.removed_on_failure(root):
         startup.prepare_root(settings)
         settings = _fitted(settings, root)
@@ -105,16 +105,16 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
             listening.remove_socket(settings.http.endpoint)
 
 
-def _prepare(settings: Settings, root: Path) -> None:
+def _prepare(settings: Settings, root: Path | None) -> None:
     """Create the files that serving needs, log warnings about them, and raise process limits."""
     for problem in startup.check_access(settings, guard.prepare):
         logger.warning("%s", problem)
-    if not settings.storage.maintenance.readonly.enabled:
+    if root is not None and not settings.storage.maintenance.readonly.enabled:
         make_ready(root)
     _raise_descriptor_limit()
 
 
-def _fitted(settings: Settings, root: Path) -> Settings:
+def _fitted(settings: Settings, root: Path | None) -> Settings:
     """Return the settings for this volume, and log what that changes."""
     fitted = startup.fit_to_volume(Loaded(settings, ()), root)
     for warning in fitted.warnings:

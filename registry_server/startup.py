@@ -52,8 +52,8 @@ def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Proble
 
 def prepare_root(settings: Settings) -> None:
     """Create the root folder if it may be created, then check it; raise `StartupError`."""
-    root = settings.storage.filesystem.rootdirectory
-    if may_be_created(root):
+    root = settings.storage.root
+    if root is not None and may_be_created(root):
         try:
             root.mkdir()
         except OSError as error:
@@ -75,24 +75,26 @@ def may_be_created(root: Path) -> bool:
 
 def check_root(settings: Settings) -> None:
     """Make sure that the root folder can be used, or can be created; raise `StartupError`."""
-    fit_to_volume(Loaded(settings, ()), settings.storage.filesystem.rootdirectory)
+    fit_to_volume(Loaded(settings, ()), settings.storage.root)
 
 
-def check_served(root: Path) -> None:
+def check_served(root: Path | None) -> None:
     """Make sure that the root folder of a running server exists; raise `StartupError`."""
+    if root is None:
+        return
     try:
         volume.check_folder(root)
     except volume.VolumeUnusable as error:
         raise StartupError(str(error)) from None
 
 
-def fit_to_volume(loaded: Loaded, root: Path) -> Loaded:
+def fit_to_volume(loaded: Loaded, root: Path | None) -> Loaded:
     """Enable the read-only mode, with a warning that says why, where `root` can't be written.
 
     Raises `StartupError` when nothing could be served: the root can't be read, or can't be
-    written and holds no registry.
+    written and holds no registry. Without a root the images are in memory.
     """
-    if may_be_created(root):
+    if root is None or may_be_created(root):
         return loaded
     is_read_only = loaded.settings.storage.maintenance.readonly.enabled
     reason = _why_read_only(root, is_read_only=is_read_only)

@@ -127,13 +127,13 @@ def ownership(path: Path, root: Path) -> str:
 
 
 @contextlib.contextmanager
-def removed_on_failure(root: Path) -> Iterator[None]:
+def removed_on_failure(root: Path | None) -> Iterator[None]:
     """Remove `root` when the block raises, if the block made it and left it empty."""
-    was_there = root.exists()
+    was_there = root is None or root.exists()
     try:
         yield
     except BaseException:
-        if not was_there:
+        if root is not None and not was_there:
             with contextlib.suppress(OSError):
                 root.rmdir()
         raise

@@ -15,6 +15,7 @@ FIXED = [
     ("http.tls.key", {"http": {"tls": TLS}}),
     ("storage.filesystem.rootdirectory", {"storage": {"filesystem": {"rootdirectory": "/other"}}}),
     ("storage.filesystem.maxthreads", {"storage": {"filesystem": {"maxthreads": 77}}}),
+    ("storage.inmemory", {"storage": {"inmemory": {}}}),
     ("storage.filesystem.fsync", {"storage": {"filesystem": {"fsync": False}}}),
 ]
 READ_ONLY = {"storage": {"maintenance": {"readonly": {"enabled": True}}}}

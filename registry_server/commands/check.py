@@ -77,7 +77,7 @@ def examine(path: Path | None) -> Report:
     except ConfigError as error:
         return Report(path, error.details)
     try:
-        root = loaded.settings.storage.filesystem.rootdirectory
+        root = loaded.settings.storage.root
         loaded = startup.fit_to_volume(loaded, root)
         found = startup.check(loaded.settings, guard.check_before_start)
     except startup.StartupError as error:

@@ -35,6 +35,11 @@ FAILED = 1
 UNUSABLE = 2
 INTERRUPTED = 3
 
+_IN_MEMORY = (
+    "storage.inmemory keeps everything in the memory of the server, which no command can reach; "
+    "for a registry in a folder configure storage.filesystem"
+)
+
 # Typer does not check whether a file can be read (`readable`): our own messages name the remedy.
 ConfigFile = Annotated[
     Path | None,
@@ -98,8 +103,13 @@ def print_problems(problems: Iterable[str]) -> None:
 
 
 def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
-    """Read the configuration as `load_or_fail` does; end the program when there is no root."""
+    """Read the configuration as `load_or_fail` does; end the program when there is no root.
+
+    There is none, either, where the configuration has images kept in memory.
+    """
     settings = load_or_fail(path, Overrides(root=root)).settings
+    if settings.storage.root is None:
+        fail(_IN_MEMORY)
     try:
         volume.check_folder(settings.storage.filesystem.rootdirectory)
     except volume.VolumeUnusable as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from registry_server.config import empties, environment, scalars, support, tolerance
+from registry_server.config import empties, environment, in_memory, scalars, support, tolerance
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import ConfigError, Place, Problem
@@ -78,6 +78,7 @@ def load(
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
+    settings = in_memory.with_one_worker(settings)
     return Loaded(settings, tuple(map(str, notices)), notices, path)
 
 
@@ -147,6 +148,9 @@ def _filled(value: Value, defaults: Value) -> Value:
 
 def _override(document: Document, overrides: Overrides) -> None:
     if overrides.root is not None:
+        if document.value((STORAGE, "inmemory")) is not None:
+            said = "is set, and --root names a folder for the images: remove one of them"
+            raise ConfigError([document.located((STORAGE, "inmemory"), said)])
         _option(document, ("storage", "filesystem", "rootdirectory"), str(overrides.root), "--root")
     if overrides.workers is not None:
         _option(document, ("http", "workers"), str(overrides.workers), "--workers")

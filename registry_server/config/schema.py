@@ -153,8 +153,8 @@ class Maintenance(Section):
     readonly: ReadOnly = ReadOnly()
 
 
-# The parameters of a driver that the program refuses to start with are not needed, and
-# some are keys: they are neither read nor shown.
+# The parameters of drivers that the program refuses to start with are not needed, and some are
+# keys: they are neither read nor shown. Those of `inmemory` mean nothing.
 Unread = Annotated[dict[str, JsonValue] | None, Field(repr=False)]
 
 
@@ -174,6 +174,11 @@ class Storage(Section):
     maintenance: Maintenance = Maintenance()
     redirect: Redirect = Redirect()
     tag: TagLookup = TagLookup()
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that everything is kept in; None where it is kept in memory."""
+        return self.filesystem.rootdirectory if self.inmemory is None else None
 
 
 class Tls(Section):

@@ -6,6 +6,7 @@ people, only this cipher, that bucket), the registry refuses to start instead.
 
 from collections.abc import Iterator
 
+from registry_server.config import in_memory
 from registry_server.config.auth import Auth
 from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.durations import is_bare
@@ -24,7 +25,6 @@ REFUSED = {
     ),
     "storage.azure": _DRIVER,
     "storage.gcs": _DRIVER,
-    "storage.inmemory": _DRIVER,
     "storage.oss": _DRIVER,
     "storage.s3": _DRIVER,
     "storage.s3aws": _DRIVER,
@@ -67,6 +67,7 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
     problems.extend(_tls(settings, document))
     problems.extend(_auth(settings, document))
     problems.extend(_certificates(settings, document))
+    problems.extend(in_memory.refusals(settings, document))
     return problems
 
 
@@ -80,6 +81,7 @@ def warnings(settings: Settings, document: Document) -> list[Problem]:
         *_caches(settings, document),
         *_looks_short(document),
         *_verifies_more_than_asked(settings, document),
+        *in_memory.warnings(settings, document),
     ]
 
 

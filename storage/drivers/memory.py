@@ -1,4 +1,4 @@
-"""A dictionary of files, for tests: one process, gone when it ends. No configuration names it.
+"""A dictionary of files, for tests: one process, gone when it ends.
 
 It has no real folders, as an object store has none, so what passes on it assumes none.
 """
