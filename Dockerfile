@@ -42,7 +42,7 @@ RUN cd /opt/registry/venv \
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG DEBIAN_MIRROR=http://deb.debian.org
+ARG DEBIAN_MIRROR
 LABEL org.opencontainers.image.title="registry-server" \
     org.opencontainers.image.description="A self-hosted container registry, in place of registry:2 and registry:3" \
     org.opencontainers.image.licenses="Apache-2.0" \
@@ -55,7 +55,8 @@ COPY docker/certificates /usr/local/share/ca-certificates
 # /etc/distribution.
 RUN update-ca-certificates \
     && cp -a /etc/apt /tmp/apt \
-    && find /tmp/apt -type f -exec sed -i "s|http://deb.debian.org|${DEBIAN_MIRROR}|" '{}' + \
+    && mirror="${DEBIAN_MIRROR:+$DEBIAN_MIRROR/debian}" \
+    && find /tmp/apt -type f -exec sed -i "s|https\?://[^/ ]*/debian|${mirror:-&}|" '{}' + \
     && apt-get -qq -o Dir::Etc=/tmp/apt update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dir::Etc=/tmp/apt install -y --no-install-recommends busybox \
     && ln -s busybox /usr/bin/wget \

@@ -40,7 +40,7 @@ def import_base(docker: DockerEngine, folder: Path) -> None:
     """Make the stand-in in `folder`, import it under the base's name, and remove the folder."""
     root = folder / "base"
     bootstrap = [require_tool("debootstrap"), "--variant=minbase", f"--include={PACKAGES}"]
-    run([*bootstrap, SUITE, str(root), debian_mirror()], env=proxies(), timeout=480)
+    run([*bootstrap, SUITE, str(root), *debian_mirror()], env=proxies(), timeout=480)
     run([require_tool("chroot"), str(root), "sh", "-euc", _FINISH])
     for path in _LEFT_OUT:
         shutil.rmtree(root / path)

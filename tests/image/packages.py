@@ -14,8 +14,6 @@ from pathlib import Path
 
 from tests.support.tools import require_tool
 
-DEBIAN = "http://deb.debian.org/debian"
-
 # Docker takes these without an ARG, and keeps them out of the image.
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -44,12 +42,12 @@ def authorities() -> Path | None:
     return Path(named) if named and Path(named).is_file() else None
 
 
-def debian_mirror() -> str:
-    """Return the URL of the Debian mirror that apt uses here."""
+def debian_mirror() -> list[str]:
+    """Return the URL of the Debian mirror that apt uses here; empty for debootstrap's own."""
     form = "--format=$(ORIGIN) $(REPO_URI)"
     rows = _output([require_tool("apt-get"), "indextargets", form]).splitlines()
     uris = [uri for origin, _, uri in (row.partition(" ") for row in rows) if origin == "Debian"]
-    return next((uri.rstrip("/") for uri in uris if uri.rstrip("/").endswith("/debian")), DEBIAN)
+    return [uri.rstrip("/") for uri in uris if uri.rstrip("/").endswith("/debian")][:1]
 
 
 def _pip_settings() -> dict[str, str]:
