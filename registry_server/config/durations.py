@@ -55,18 +55,6 @@ def parse_duration_with_unit(text: str) -> timedelta:
     return parse_duration(text)
 
 
-def format_duration(duration: timedelta) -> str:
-    """Write a duration so that `parse_duration` reads the same one back."""
-    microseconds = duration // timedelta(microseconds=1)
-    sign = "-" if microseconds < 0 else ""
-    seconds, microseconds = divmod(abs(microseconds), 10**6)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"), (microseconds, "us"))
-    written = "".join(f"{number}{unit}" for number, unit in parts if number)
-    return f"{sign}{written}" if written else "0s"
-
-
 def in_go_words(duration: timedelta) -> str:
     """Write a duration that is not negative as Go prints it: `1h0m0s`, `1m30s`, `500ms`."""
     microseconds = duration // timedelta(microseconds=1)
