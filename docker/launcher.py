@@ -5,6 +5,9 @@ A command that is run beside the server (`docker exec CONTAINER registry-server 
 configuration file and the root folder that the server was started with, unless it names a file of
 its own. Without a server it uses the image's configuration file, which REGISTRY_CONFIGURATION_PATH
 names.
+
+A server keeps in memory what its process imports, so the command line is imported for other
+commands alone.
 """
 
 import os
@@ -12,11 +15,8 @@ import sys
 from collections.abc import MutableMapping
 
 from server_process import SERVE, find_server
-from typer.main import get_command
 
-from registry_server.cli import complete, main, serving
-from registry_server.commands.arguments import looks_like_a_file
-from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
+from registry_server.cli import main
 
 CONFIGURATION = "REGISTRY_CONFIGURATION_PATH"
 ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
@@ -24,6 +24,10 @@ ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
 
 def variables_of(arguments: list[str]) -> dict[str, str]:
     """Return the variables that mean what these arguments of `serve` mean to storage."""
+    from typer.main import get_command
+
+    from registry_server.commands.line import serving
+
     command = get_command(serving())
     context = command.make_context("registry-server", [SERVE], resilient_parsing=True)
     serve = command.get_command(context, SERVE)  # type: ignore[attr-defined]
@@ -35,6 +39,12 @@ def variables_of(arguments: list[str]) -> dict[str, str]:
 
 def names_a_configuration(words: list[str]) -> bool:
     """Tell whether a command line names a configuration: its root folder counts, then."""
+    from typer.main import get_command
+
+    from registry_server.commands.arguments import looks_like_a_file
+    from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
+    from registry_server.commands.line import complete
+
     command = get_command(complete())
     try:
         rest = in_typer_spelling(command, words)  # type: ignore[arg-type]

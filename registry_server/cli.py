@@ -1,113 +1,86 @@
-"""The command line.
+"""The program: it runs a command, or serves.
 
 Exit codes: 0 done; 1 something went wrong while running; 2 the call or the configuration can't
 be used, said in one line each and never as a traceback; 3 interrupted by SIGINT or SIGTERM.
+
+The command line and the configuration of a server are read in a child process. What that imports
+(Typer, pydantic, YAML) takes 13 MiB, which this process and its workers would keep.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from registry_server import logs, startup
-from registry_server.commands.arguments import ConfigOption, only_config
-from registry_server.commands.common import (
-    FAILED,
-    UNUSABLE,
-    ConfigFile,
-    RootFolder,
-    fail_in_log,
-    load_or_log,
-)
-from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
-from registry_server.commands.top import top
-from registry_server.config import Loaded, Overrides, Settings, load
+from registry_server import logs
+from registry_server.commands.invocation import Invocation
+from registry_server.workers.child import Child, ChildFailed
 
 logger = logging.getLogger(__name__)
 
+FAILED = 1
+UNUSABLE = 2
+INTERRUPTED = 3
 
-def serve(
-    argument: ConfigFile = None,
-    config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    root: RootFolder = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
-) -> None:
-    """Serve the registry until SIGTERM, then let requests in flight finish.
-
-    Without CONFIG it reads the file that REGISTRY_CONFIGURATION_PATH names, and without that it
-    serves ./data on 127.0.0.1:5000. REGISTRY_* variables apply. SIGHUP reloads the configuration.
-    """
-    overrides = Overrides(host=host, port=port, root=root, workers=workers)
-    path = only_config(argument, config)
-    logs.adopt_interpreter()
-    loaded = load_or_log(path, overrides)
-    logs.configure(loaded.settings.log)
-    for warning in loaded.warnings:
-        logger.warning(warning)
-    _serve(loaded.settings, loaded.file, lambda: load(path, os.environ, overrides))
-
-
-def _serve(settings: Settings, config: Path | None, read: Callable[[], Loaded]) -> None:
-    # A write to a closed connection must not end the server.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    # Of what is imported nothing is garbage; the server sees to the collector before it serves.
-    gc.disable()
-    from registry_server import server
-    from registry_server.workers.supervisor import WorkersFailed
-
-    gc.enable()
-    try:
-        server.serve(settings, config, read)
-    except startup.StartupError as error:
-        fail_in_log(str(error))
-    except WorkersFailed as error:
-        fail_in_log(str(error), code=FAILED)
-
-
-def serving() -> typer.Typer:
-    """Return the command line with `serve` alone.
-
-    A server keeps in memory what it imports, and other commands import much.
-    """
-    app = typer.Typer(
-        name="registry-server",
-        context_settings={"help_option_names": ["-h", "--help"]},
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    app.callback(invoke_without_command=True)(top)
-    app.command()(serve)
-    return app
-
-
-def complete() -> typer.Typer:
-    """Return the command line with all commands."""
-    from registry_server.commands.others import add_others
-
-    app = serving()
-    add_others(app)
-    return app
+_SERVE = "serve"
 
 
 def main() -> None:
     """Run the command line."""
-    is_server = sys.argv[1:2] == [serve.__name__]
-    command = typer.main.get_group(serving() if is_server else complete())
+    _serve(_invocation_from_child() if sys.argv[1:2] == [_SERVE] else _invocation())
+
+
+def _invocation() -> Invocation:
+    """Run a command; return what `serve` is to do, and end the program after any other command."""
+    from registry_server.commands import line
+
+    app = line.serving() if sys.argv[1:2] == [_SERVE] else line.complete()
+    return line.run(app, sys.argv[1:])
+
+
+def _invocation_from_child() -> Invocation:
     try:
-        words = in_typer_spelling(command, sys.argv[1:])
-    except NoBoolean as error:
-        typer.echo(f"registry-server: {error}", err=True)
-        sys.exit(UNUSABLE)
-    # A reader such as `head` that has enough ends a command, as it ends every other program.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(command(words))
+        child = Child(_invocation)
+        _import_server()  # meanwhile
+        return child.result()
+    except ChildFailed as error:
+        if error.code == -signal.SIGPIPE:  # a reader such as `head` has seen enough of the help
+            sys.exit(128 + signal.SIGPIPE)
+        sys.exit(f"registry-server: the configuration could not be read: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _import_server() -> None:
+    # Of what is imported nothing is garbage; the server sees to the collector before it serves.
+    gc.disable()
+    importlib.import_module("registry_server.server")
+    gc.enable()
+
+
+def _serve(invocation: Invocation) -> None:
+    """Serve until a signal ends it; end the program when that can't begin."""
+    from registry_server import server, startup
+    from registry_server.workers.supervisor import WorkersFailed
+
+    loaded = invocation.loaded
+    logs.adopt_interpreter()
+    logs.configure(loaded.settings.log)
+    for warning in loaded.warnings:
+        logger.warning(warning)
+    # A write to a closed connection must not end the server.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        server.serve(loaded.settings, loaded.file, invocation.load)
+    except startup.StartupError as error:
+        _fail(str(error), UNUSABLE)
+    except WorkersFailed as error:
+        _fail(str(error), FAILED)
+
+
+def _fail(reason: str, code: int) -> None:
+    logger.critical(reason)
+    sys.exit(code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -19,6 +19,7 @@ from registry_server.config import Settings
 from registry_server.config.access import Access
 from registry_server.config.auth import Auth
 from registry_server.config.limits import Limits
+from registry_server.config.schema import AccessLog
 from registry_server.guard import TOKEN_PATH, is_guarded
 from registry_server.http1.answer_heads import answer_head
 from storage.drivers.memory import MemoryDriver
@@ -123,26 +124,21 @@ def _scope(question: Question, prefix: str) -> Scope:
 
 def _quiet(settings: Settings) -> Settings:
     """Return the settings without what writes, counts, or needs a file that is not created yet."""
-    log = settings.log.model_copy(
-        update={"accesslog": settings.log.accesslog.model_copy(update={"disabled": True})}
+    return replace(
+        settings,
+        log=replace(settings.log, accesslog=AccessLog(disabled=True)),
+        audit=replace(settings.audit, enabled=False),
+        limits=Limits(),
+        auth=_without_missing_users(settings),
     )
-    audit = settings.audit.model_copy(update={"enabled": False})
-    update = {
-        "log": log,
-        "audit": audit,
-        "limits": Limits(),
-        "auth": _without_missing_users(settings),
-    }
-    return settings.model_copy(update=update)
 
 
 def _without_missing_users(settings: Settings) -> Auth:
     htpasswd = settings.auth.htpasswd
     if htpasswd is None or htpasswd.path is None or htpasswd.path.exists():
         return settings.auth
-    empty = htpasswd.model_copy(update={"path": None})
-    return settings.auth.model_copy(update={"htpasswd": empty})
+    return replace(settings.auth, htpasswd=replace(htpasswd, path=None))
 
 
 def _open(settings: Settings) -> Settings:
-    return settings.model_copy(update={"auth": Auth(), "access": Access()})
+    return replace(settings, auth=Auth(), access=Access())

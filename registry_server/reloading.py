@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from registry_server.config import Loaded, Settings
@@ -34,14 +34,14 @@ def settle(before: Settings, read: Loaded) -> Settled:
     if _speaks_tls(wanted) != _speaks_tls(before):
         http = _with(http, before.http, ("tls",))
     storage = _with(wanted.storage, before.storage, _FIXED_OF_STORAGE)
-    settled = wanted.model_copy(update={"http": http, "storage": storage})
+    settled = replace(wanted, http=http, storage=storage)
     fixed = (f"{key} {_FIXED}" for key in _differences(settled, wanted))
     changed = tuple(_differences(before, settled))
     return Settled(settled, changed, (*read.warnings, *fixed))
 
 
 def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:
-    return section.model_copy(update={key: getattr(before, key) for key in keys})
+    return replace(section, **{key: getattr(before, key) for key in keys})
 
 
 def _speaks_tls(settings: Settings) -> bool:
@@ -50,7 +50,7 @@ def _speaks_tls(settings: Settings) -> bool:
 
 def _differences(one: Section, other: Section, above: str = "") -> Iterator[str]:
     """Yield the full key of every value that differs; values may be secrets, and are not said."""
-    for name in type(one).model_fields:
+    for name in [field.name for field in fields(one)]:
         left, right = getattr(one, name), getattr(other, name)
         if isinstance(left, Section) and isinstance(right, Section):
             yield from _differences(left, right, f"{above}{name}.")

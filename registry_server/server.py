@@ -26,6 +26,7 @@ from registry_server.http1.connection import Connection
 from registry_server.reloadable import Reloadable
 from registry_server.reloading import Settled, settle
 from registry_server.workers.alone import LoneServer
+from registry_server.workers.child import Child, ChildFailed
 from registry_server.workers.signals import hold_back
 from registry_server.workers.supervisor import Supervisor, Work
 from registry_server.workers.worker import Worker
@@ -59,7 +60,7 @@ class Rereading:
             warnings = startup.check(settled.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
-        except startup.StartupError as error:
+        except (startup.StartupError, ChildFailed) as error:
             problems = (str(error),)
         else:
             return replace(settled, warnings=(*settled.warnings, *map(str, warnings)))
@@ -100,9 +101,16 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
             addresses = listening.bound(listeners, settings.http.endpoint)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, configuration, addresses)
-            _run(settings, listeners, Rereading(settings, read, announcer))
+            # With several workers no thread runs in this process, so a child can be forked, which
+            # gives the memory back. One worker has threads, and reads in one of them.
+            reading = read if settings.http.workers == 1 else _in_child(read)
+            _run(settings, listeners, Rereading(settings, reading, announcer))
         finally:
             listening.remove_socket(settings.http.endpoint)
+
+
+def _in_child(read: Callable[[], Loaded]) -> Callable[[], Loaded]:
+    return lambda: Child(read).result()
 
 
 def _prepare(settings: Settings, root: Path | None) -> None:

@@ -16,8 +16,8 @@ from typing import TypeAlias
 from registry_server import guard, tls, volume
 from registry_server.audit import open_file
 from registry_server.config import Loaded, Settings
-from registry_server.config.load import TRIAL_ROOT
 from registry_server.config.problems import Place, Problem
+from registry_server.config.schema import TRIAL_ROOT
 from storage.errors import reason_of
 
 logger = logging.getLogger(__name__)
@@ -127,11 +127,9 @@ def _why_read_only(root: Path, *, is_read_only: bool) -> str | None:
 
 def _read_only(settings: Settings) -> Settings:
     storage = settings.storage
-    readonly = storage.maintenance.readonly.model_copy(update={"enabled": True})
-    maintenance = storage.maintenance.model_copy(update={"readonly": readonly})
-    return settings.model_copy(
-        update={"storage": storage.model_copy(update={"maintenance": maintenance})}
-    )
+    readonly = replace(storage.maintenance.readonly, enabled=True)
+    maintenance = replace(storage.maintenance, readonly=readonly)
+    return replace(settings, storage=replace(storage, maintenance=maintenance))
 
 
 def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:

@@ -17,6 +17,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from storage.boot import this_boot
 from storage.hashing import best_hashers
 from tests.support.app import serve_in_process
@@ -50,9 +51,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def looked_up_once() -> None:
-    """Look for libcrypto and the boot's name, as a process does once."""
+    """Find libcrypto, the boot's name and pydantic's plugins, as a process does once."""
     best_hashers()
     this_boot()
+    validated(Settings, {})
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +139,6 @@ async def client(driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
 
     An exception the application does not turn into an answer is raised in the test.
     """
-    settings = Settings.model_validate({"storage": {"delete": {"enabled": True}}})
+    settings = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(serve_in_process(settings, driver))

@@ -26,6 +26,7 @@ from registry_server.audit.targets import Target, query_of, target_of
 from registry_server.auth.access import Action, Actor, Decision
 from registry_server.clients import client_address
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from storage.digest import Digest
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
@@ -89,7 +90,7 @@ def _asked(who: Actor, *decisions: tuple[Action, Decision]) -> Any:
 
 async def test_what_changes_the_registry_is_a_line_each(driver: AnyDriver) -> None:
     """Blobs, manifests with their tags, mounts and deletions are; uploads on their way are not."""
-    configured = Settings.model_validate({"storage": {"delete": {"enabled": True}}})
+    configured = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     manifest = json.dumps(
         {
             "schemaVersion": 2,
@@ -138,9 +139,7 @@ async def test_what_the_configuration_switched_off_is_refused(
     driver: AnyDriver, method: str, path: str, action: str
 ) -> None:
     """A registry that is read-only says so to each that would change it."""
-    configured = Settings.model_validate(
-        {"storage": {"maintenance": {"readonly": {"enabled": True}}}}
-    )
+    configured = validated(Settings, {"storage": {"maintenance": {"readonly": {"enabled": True}}}})
     body = json.dumps({"schemaVersion": 2}).encode() if method == "PUT" else b""
     found = await _lines(build(configured, driver), Request(method, path, body=body))
     for line in found:

@@ -13,6 +13,7 @@ import pytest
 
 from registry_server.certificates import Certificates, Renewal
 from registry_server.config.schema import Tls
+from registry_server.config.validation import validated
 from tests.support.certificates import Authority, certificate
 
 
@@ -42,12 +43,13 @@ def files(tmp_path: Path) -> Files:
     for folder in (tmp_path, next_one):
         certificate(folder)
         Authority.make(folder, "ca")
-    settings = Tls.model_validate(
+    settings = validated(
+        Tls,
         {
             "certificate": str(tmp_path / "cert.pem"),
             "key": str(tmp_path / "key.pem"),
             "clientcas": [str(tmp_path / "ca.pem")],
-        }
+        },
     )
     made = Certificates(settings)
     made.first()

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.cors import Cors as Configured
+from registry_server.config.validation import Invalid, validated
 from registry_server.cors import Cors
 from registry_server.middleware import Headers
 from tests.support.drivers import AnyDriver
@@ -174,7 +174,7 @@ async def test_the_registry_behind_it_answers_as_ever(driver: AnyDriver) -> None
 )
 def test_an_origin_is_kept_as_browsers_write_it(written: str, read: str) -> None:
     """Capitals and the usual port of a scheme go."""
-    assert Configured.model_validate({"origins": [written]}).origins == (read,)
+    assert validated(Configured, {"origins": [written]}).origins == (read,)
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_an_origin_is_kept_as_browsers_write_it(written: str, read: str) -> None
 )
 def test_what_no_browser_would_write_is_refused(written: str) -> None:
     """It would never match, and whoever wrote it would not know why."""
-    with pytest.raises(ValidationError, match="must be"):
-        Configured.model_validate({"origins": [written]})
+    with pytest.raises(Invalid, match="must be"):
+        validated(Configured, {"origins": [written]})
 
 
 def test_every_page_and_the_credentials_of_browsers_exclude_each_other() -> None:
     """Else any page could do what its visitor may."""
-    with pytest.raises(ValidationError, match="origins must be named"):
-        Configured.model_validate({"origins": ["*"], "credentials": True})
-    with pytest.raises(ValidationError, match="origins must be named"):
-        Configured.model_validate({"origins": [UI.decode(), "*"], "credentials": True})
-    assert Configured.model_validate({"origins": [UI.decode()], "credentials": True}).credentials
+    with pytest.raises(Invalid, match="origins must be named"):
+        validated(Configured, {"origins": ["*"], "credentials": True})
+    with pytest.raises(Invalid, match="origins must be named"):
+        validated(Configured, {"origins": [UI.decode(), "*"], "credentials": True})
+    assert validated(Configured, {"origins": [UI.decode()], "credentials": True}).credentials

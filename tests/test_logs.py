@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import JsonValue
 
 from registry_server import logs
 from registry_server.config import LogSettings
+from registry_server.config.validation import validated
 
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")
 LOGGERS = (*UVICORN, logs.ACCESS_LOGGER, "registry.test")
@@ -34,7 +34,7 @@ def _loggers_as_before() -> Iterator[None]:
 
 
 def _log(**values: Any) -> LogSettings:
-    return LogSettings.model_validate(values)
+    return validated(LogSettings, values)
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -186,7 +186,7 @@ def test_nothing_that_is_logged_can_begin_a_new_line(
     message: str,
     name: str,
     value: object,
-    fields: dict[str, JsonValue],
+    fields: dict[str, object],
 ) -> None:
     """Whatever the message and the facts hold, an event is one line of printable characters."""
     logs.configure(_log(formatter=formatter, fields=fields))

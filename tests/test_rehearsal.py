@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server import startup
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from registry_server.rehearsal import Question, fault_of, rehearse
 from tests.support.drivers import AnyDriver
 from tests.support.users import lines
@@ -26,7 +28,7 @@ def settings_of(folder: Path, **sections: Any) -> Settings:
     """Return settings with a root in `folder`."""
     (folder / "root").mkdir(exist_ok=True)
     storage = {"filesystem": {"rootdirectory": folder / "root"}, **sections.pop("storage", {})}
-    return Settings.model_validate({"storage": storage, **sections})
+    return validated(Settings, {"storage": storage, **sections})
 
 
 def users(folder: Path) -> Path:
@@ -76,10 +78,10 @@ def test_settings_that_work_are_rehearsed_and_leave_nothing(
 def test_check_and_a_reload_refuse_what_answers_cannot_be_given_by(tmp_path: Path) -> None:
     """A value that no validation found is found by the answer; it is not repeated."""
     settings = settings_of(tmp_path)
-    headers = {"X-A": ("a\r\nSet-Cookie: secret",)}
-    http = settings.http.model_copy(update={"headers": headers})
+    headers: dict[str, tuple[str, ...]] = {"X-A": ("a\r\nSet-Cookie: secret",)}
+    http = replace(settings.http, headers=headers)
     with pytest.raises(startup.StartupError) as caught:
-        startup.check(settings.model_copy(update={"http": http}))
+        startup.check(replace(settings, http=http))
     assert str(caught.value) == "GET / cannot be answered with these settings (ValueError)"
 
 

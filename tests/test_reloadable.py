@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from registry_server.reloadable import Reloadable, Serving
 
 
@@ -68,7 +69,7 @@ class World:
 
 def named(name: str) -> Settings:
     """Return settings that can be told from others."""
-    return Settings.model_validate({"http": {"prefix": f"/{name}/"}})
+    return validated(Settings, {"http": {"prefix": f"/{name}/"}})
 
 
 async def settle() -> None:

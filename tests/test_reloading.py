@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry_server.config import Loaded, Settings
+from registry_server.config.validation import validated
 from registry_server.reloading import settle
 
 TLS = {"certificate": "/cert.pem", "key": "/key.pem"}
@@ -35,7 +36,7 @@ def settings(changes: dict[str, object] | None = None) -> Settings:
     http = {"workers": 2}
     given = dict(changes or {})
     given["http"] = {**http, **given.get("http", {})}  # type: ignore[dict-item]
-    return Settings.model_validate(given)
+    return validated(Settings, given)
 
 
 @pytest.mark.parametrize(("key", "changes"), FIXED)

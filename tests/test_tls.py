@@ -11,6 +11,7 @@ import pytest
 
 from registry_server import tls
 from registry_server.config.schema import Tls
+from registry_server.config.validation import validated
 from tests.support.certificates import certificate
 
 # Flights of a handshake, and some to spare.
@@ -35,7 +36,7 @@ def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 def agreed(settings: Mapping[str, object], client: ssl.SSLContext) -> ssl.SSLObject:
     """Shake hands; return the server's side, or raise what it says against it."""
-    context = tls.context(Tls.model_validate(settings))
+    context = tls.context(validated(Tls, settings))
     assert context is not None
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = context.wrap_bio(to_server, to_client, server_side=True)
@@ -113,4 +114,4 @@ def test_with_suites_of_tls_1_3_alone_nothing_older_is_spoken(files: dict[str, s
 def test_a_suite_that_does_not_exist_is_an_error() -> None:
     """As in distribution; the message shows what a name looks like."""
     with pytest.raises(ValueError, match="must be a cipher suite, such as TLS_ECDHE"):
-        Tls.model_validate({"ciphersuites": ["AES"]})
+        validated(Tls, {"ciphersuites": ["AES"]})

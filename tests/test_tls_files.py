@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from registry_server import tls, x509
 from registry_server.config.schema import Tls
+from registry_server.config.validation import validated
 from tests.support.certificates import Authority, certificate
 from tests.support.tools import require_tool, run
 
@@ -247,4 +248,4 @@ def test_facts_are_those_of_a_whole_parser(tmp_path: Path) -> None:
 def settings(folder: Path, *authorities: str) -> Tls:
     """Return settings that name the files of a folder."""
     files = {"certificate": f"{folder}/cert.pem", "key": f"{folder}/key.pem"}
-    return Tls.model_validate(files | {"clientcas": authorities})
+    return validated(Tls, files | {"clientcas": authorities})

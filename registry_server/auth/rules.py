@@ -29,15 +29,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TypeAlias
 
-from pydantic import ValidationError
-
 from registry_server.auth.access import CATALOG, Action, Actor, Decision
 from registry_server.auth.globs import ANY_PARTS, Glob
 from registry_server.config import ConfigError, empties
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
-from registry_server.config.problems import Place, in_words
+from registry_server.config.problems import Place
 from registry_server.config.shorthand import pruned
+from registry_server.config.validation import Invalid, validated
 from storage.names import RepositoryName
 
 _ALL = "*"
@@ -186,12 +185,10 @@ def _checked(document: Document) -> sections.RulesFile:
     for empty in empties.problems(document, (empties.ACCESS,)):
         raise ValueError(str(empty))
     try:
-        return sections.RulesFile.model_validate(pruned(document.data) or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-    unknown = first["type"] == "extra_forbidden"
-    problem = "is not a known key" if unknown else in_words(first)
-    raise ValueError(str(document.located(first["loc"], problem)))
+        return validated(sections.RulesFile, pruned(document.data) or {})
+    except Invalid as error:
+        first = error.faults[0]
+    raise ValueError(str(document.located(first.path, first.text)))
 
 
 def _rule(label: str, section: sections.Rule) -> Rule:
@@ -199,11 +196,11 @@ def _rule(label: str, section: sections.Rule) -> Rule:
     return Rule(
         label,
         tuple(Glob.parse(text) for text in section.repositories),
-        frozenset(section.users),
-        frozenset(section.groups),
-        section.anonymous,
+        frozenset(section.users or ()),
+        frozenset(section.groups or ()),
+        bool(section.anonymous),
         None if section.actions is None else _words(section.actions, {CATALOG}),
-        _words(section.deny, {CATALOG} if every else set()),
+        _words(section.deny or (), {CATALOG} if every else set()),
     )
 
 

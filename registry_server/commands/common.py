@@ -13,17 +13,15 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from registry_server import logs, volume
+from registry_server import volume
 from registry_server.config import (
     CONFIGURATION_PATH,
     ConfigError,
     Loaded,
-    LogSettings,
     Overrides,
     Settings,
-    formatter_of,
-    load,
 )
+from registry_server.config.load import load
 from storage.drivers.base import Driver
 from storage.drivers.read_only import InspectionDriver
 
@@ -74,25 +72,6 @@ def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loade
         return load(path, os.environ, overrides or Overrides())
     except ConfigError as error:
         print_problems(error.problems)
-        raise typer.Exit(UNUSABLE) from None
-
-
-def load_or_log(path: Path | None, overrides: Overrides) -> Loaded:
-    """Read the configuration of a server; end the program when it can't be used, saying why.
-
-    Where the configuration asks for JSON, the problems are lines of JSON.
-    """
-    require_file(path)
-    try:
-        return load(path, os.environ, overrides)
-    except ConfigError as error:
-        formatter = formatter_of(path, os.environ)
-        if formatter == "text":
-            print_problems(error.problems)
-        else:
-            logs.configure(LogSettings(formatter=formatter))
-            for problem in error.problems:
-                logger.critical(problem)
         raise typer.Exit(UNUSABLE) from None
 
 
@@ -188,12 +167,6 @@ def _become_owner(folder: Path) -> None:
 def fail(reason: str, code: int = UNUSABLE) -> NoReturn:
     """End the program, with one line that says why."""
     typer.echo(f"registry-server: {reason}", err=True)
-    raise typer.Exit(code)
-
-
-def fail_in_log(reason: str, code: int = UNUSABLE) -> NoReturn:
-    """End a server, with one line of its log that says why."""
-    logger.critical(reason)
     raise typer.Exit(code)
 
 

@@ -1,14 +1,17 @@
 """The registry's configuration: distribution's schema, read from a file and the environment.
 
-`load` is the only way in. Everything it returns is frozen and typed; everything it refuses is
-a ConfigError with a line for each problem.
+`load.load` is the only way in. Everything it returns is frozen and typed; everything it refuses is
+a ConfigError with a line for each problem. It imports pydantic and a YAML library, which nothing
+does that is imported here: a server keeps neither in memory.
 """
 
 from registry_server.config.endpoint import Endpoint
-from registry_server.config.environment import FILE as CONFIGURATION_PATH
-from registry_server.config.load import Loaded, Overrides, formatter_of, load
 from registry_server.config.problems import ConfigError
+from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import LogSettings, Settings
+
+# The variable that names the file where the command line names none.
+CONFIGURATION_PATH = "REGISTRY_CONFIGURATION_PATH"
 
 __all__ = [
     "CONFIGURATION_PATH",
@@ -18,6 +21,4 @@ __all__ = [
     "LogSettings",
     "Overrides",
     "Settings",
-    "formatter_of",
-    "load",
 ]

@@ -6,13 +6,13 @@ would allow access.
 """
 
 import re
+from dataclasses import field
 from datetime import timedelta
-from typing import Annotated, Literal, Self
-
-from pydantic import AfterValidator, Field, model_validator
+from typing import Annotated, Literal
 
 from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
+from registry_server.config.validators import AfterValidator
 from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
 EVERYBODY = "*"
@@ -76,25 +76,23 @@ Groups = Annotated[dict[str, tuple[Name, ...]], AfterValidator(_groups)]
 class Rule(Section):
     """`access.rules[]`: what some callers may, and must not, do with some repositories.
 
-    `actions` is None when the rule does not say: such a rule only denies.
+    What is None is not written. Without `actions` a rule only denies.
     """
 
     repositories: tuple[Glob, ...] = ("**",)
-    users: tuple[User, ...] = ()
-    groups: tuple[Name, ...] = ()
-    anonymous: bool = False
+    users: tuple[User, ...] | None = None
+    groups: tuple[Name, ...] | None = None
+    anonymous: bool | None = None
     actions: tuple[Action, ...] | None = None
-    deny: tuple[Action, ...] = ()
+    deny: tuple[Action, ...] | None = None
 
     # Lists that are written and empty are no mistake: perhaps the last user was just taken out,
     # and to refuse that would leave the rules in force in which they still are.
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set & {"users", "groups", "anonymous"}:
+    def __post_init__(self) -> None:
+        if self.users is None and self.groups is None and self.anonymous is None:
             raise ValueError("needs users, groups or anonymous: true")
-        if not self.model_fields_set & {"actions", "deny"}:
+        if self.actions is None and self.deny is None:
             raise ValueError("needs actions or deny")
-        return self
 
 
 class Administrators(Section):
@@ -110,7 +108,7 @@ class Administrators(Section):
 class RulesFile(Section):
     """What stands in the file that `access.file` names."""
 
-    groups: Groups = Field(default_factory=dict)
+    groups: Groups = field(default_factory=dict, hash=False)
     rules: tuple[Rule, ...]
     administrators: Administrators = Administrators()
 
@@ -137,7 +135,7 @@ class Access(Section):
     """
 
     file: FilePath | None = None
-    groups: Groups = Field(default_factory=dict)
+    groups: Groups = field(default_factory=dict, hash=False)
     rules: tuple[Rule, ...] | None = None
     administrators: Administrators = Administrators()
     tokens: IssuedTokens = IssuedTokens()
@@ -148,8 +146,7 @@ class Access(Section):
         """Whether rules decide: what none of them grants is refused then."""
         return self.file is not None or self.rules is not None
 
-    @model_validator(mode="after")
-    def _in_one_place(self) -> Self:
+    def __post_init__(self) -> None:
         administered = self.administrators != Administrators()
         if self.file is not None and (self.groups or self.rules is not None or administered):
             raise ValueError("has a file, so groups, rules and administrators must be in there")
@@ -157,4 +154,3 @@ class Access(Section):
             raise ValueError("has groups, and no rules that could name them")
         if administered and not self.configured:
             raise ValueError("has administrators, and no rules: what they manage comes with those")
-        return self

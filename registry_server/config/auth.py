@@ -3,10 +3,9 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import AfterValidator
-
 from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
+from registry_server.config.validators import AfterValidator
 from registry_server.config.values import FilePath
 
 

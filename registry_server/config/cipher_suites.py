@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator
+from registry_server.config.validators import AfterValidator
 
 # Neither Go nor OpenSSL's list of ciphers restricts these: TLS 1.3 always offers all of them.
 _TLS_1_3 = frozenset(

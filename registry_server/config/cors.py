@@ -5,11 +5,10 @@ A browser writes an origin in one way only. What could never match that is refus
 
 import re
 from datetime import timedelta
-from typing import Annotated, Self
-
-from pydantic import AfterValidator, model_validator
+from typing import Annotated
 
 from registry_server.config.section import Section
+from registry_server.config.validators import AfterValidator
 from registry_server.config.values import Age
 
 ANY_ORIGIN = "*"
@@ -42,11 +41,9 @@ class Cors(Section):
     maxage: Age = timedelta(minutes=10)
     credentials: bool = False
 
-    @model_validator(mode="after")
-    def _not_everybodys(self) -> Self:
+    def __post_init__(self) -> None:
         if self.credentials and ANY_ORIGIN in self.origins:
             raise ValueError(
                 "has credentials: true, so origins must be named: any page could act "
                 "for its visitor"
             )
-        return self

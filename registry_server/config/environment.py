@@ -14,14 +14,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from registry_server.config import keys
+from registry_server.config import CONFIGURATION_PATH, keys
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted, shown
 from registry_server.config.shorthand import expand
 from registry_server.config.strict_sections import guarded_section, is_given
 
 PREFIX = "REGISTRY_"
-FILE = "REGISTRY_CONFIGURATION_PATH"
 _LONGEST = 100
 _LIKENESS = 0.85
 _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
@@ -32,7 +31,7 @@ _INJECTED = re.compile(
 
 def file(environ: Mapping[str, str]) -> files.Path | None:
     """Return the path of the configuration that the environment names, or None."""
-    named = environ.get(FILE, "")
+    named = environ.get(CONFIGURATION_PATH, "")
     return files.Path(named) if named else None
 
 
@@ -43,7 +42,9 @@ def apply(document: Document, environ: Mapping[str, str]) -> None:
     names no known key: ignoring it could open the registry.
     """
     problems: list[Problem] = []
-    names = sorted(name for name in environ if name.startswith(PREFIX) and name != FILE)
+    names = sorted(
+        name for name in environ if name.startswith(PREFIX) and name != CONFIGURATION_PATH
+    )
     for name in names:
         try:
             _apply(document, name, environ[name])

@@ -9,7 +9,7 @@ import re
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator
+from registry_server.config.validators import AfterValidator
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

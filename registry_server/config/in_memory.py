@@ -5,6 +5,7 @@ a warning where it lacks an amenity. The parameters of the driver are ignored, a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from registry_server.config.document import STORAGE, Document
 from registry_server.config.problems import Problem
@@ -39,7 +40,8 @@ def warnings(settings: Settings, document: Document) -> Iterator[Problem]:
         "keeps images in memory, without a limit, and they are lost when the server stops: "
         "for tests",
     )
-    if "workers" in settings.http.model_fields_set and settings.http.workers > 1:
+    is_set = document.value(("http", "workers")) is not None
+    if is_set and settings.http.workers > 1:
         said = f"counts as 1: with {KEY} one process has the images"
         yield document.located(("http", "workers"), said)
     if settings.storage.maintenance.garbagecollection.enabled:
@@ -51,4 +53,4 @@ def with_one_worker(settings: Settings) -> Settings:
     """Return the settings with one worker where images are in memory."""
     if settings.storage.root is not None:
         return settings
-    return settings.model_copy(update={"http": settings.http.model_copy(update={"workers": 1})})
+    return replace(settings, http=replace(settings.http, workers=1))

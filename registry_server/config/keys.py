@@ -2,14 +2,14 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from registry_server.config.problems import Path, dotted, listed, shown
 from registry_server.config.schema import Settings
-from registry_server.config.section import Section
+from registry_server.config.section import Section, key_of
 
 ITEM = "[]"
 
@@ -98,9 +98,9 @@ def _nearest(wrong: str, names: list[str]) -> str:
     return shown(max(names, key=likeness))
 
 
-def _section(model: type[Section]) -> Keys:
-    fields = model.model_fields.items()
-    return Keys({field.alias or name: _shape(field.annotation) for name, field in fields})
+def _section(section: type[Section]) -> Keys:
+    types = get_type_hints(section)
+    return Keys({key_of(each.name): _shape(types[each.name]) for each in fields(section)})
 
 
 def _shape(annotation: Any) -> Shape:

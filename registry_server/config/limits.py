@@ -1,12 +1,13 @@
 """`limits`: how much clients may ask of each worker, and how much a repository may hold."""
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from annotated_types import Ge, Le
 
 from registry_server.config.access import Glob
 from registry_server.config.section import Section
+from registry_server.config.validators import AfterValidator
 from registry_server.config.values import Grace, Interval, Size
 
 _MOST = 1_000_000
@@ -28,7 +29,7 @@ def _some(globs: tuple[str, ...]) -> tuple[str, ...]:
     return globs
 
 
-Count = Annotated[int, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Ge(0), Le(_MOST)]
 GlobOfEverybody = Annotated[Glob, AfterValidator(_of_everybody)]
 
 
@@ -50,21 +51,21 @@ class Uploads(Section):
 class Logins(Section):
     """`limits.logins`: how many wrong passwords an address may show within `window`."""
 
-    failures: Annotated[int, Field(ge=0, le=_MOST_FAILURES)] = 0
+    failures: Annotated[int, Ge(0), Le(_MOST_FAILURES)] = 0
     window: Interval = timedelta(minutes=5)
 
 
 class Bodies(Section):
     """`limits.bodies`: how slowly a body may come; `least` 0 for as slowly as it likes."""
 
-    least: Annotated[Size, Field(ge=0, le=_FASTEST)] = 1 << 10
+    least: Annotated[Size, Ge(0), Le(_FASTEST)] = 1 << 10
     within: Grace = timedelta(seconds=60)
 
 
 class Manifests(Section):
     """`limits.manifests`: how large a pushed manifest may be, and to how much it may refer."""
 
-    size: Annotated[Size, Field(ge=_SMALLEST_MANIFEST, le=_LARGEST_MANIFEST)] = 4 << 20
+    size: Annotated[Size, Ge(_SMALLEST_MANIFEST), Le(_LARGEST_MANIFEST)] = 4 << 20
     references: Count = 10_000
 
 
@@ -78,11 +79,9 @@ class RepositoryLimit(Section):
     bytes: Size | None = None
     uploads: Count | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def __post_init__(self) -> None:
         if self.bytes is None and self.uploads is None:
             raise ValueError("needs bytes or uploads")
-        return self
 
 
 class Limits(Section):

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,13 +11,12 @@ from registry_server.config import empties, environment, in_memory, scalars, sup
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import ConfigError, Place, Problem
-from registry_server.config.schema import Formatter, Settings
+from registry_server.config.result import Loaded, Overrides
+from registry_server.config.schema import TRIAL_ROOT, Formatter, Settings
 from registry_server.config.shorthand import expand
 
 _LARGEST_FILE = 1 << 20
-
-# The one root that is made when it is missing.
-TRIAL_ROOT = Path("data")
+_NO_OVERRIDES = Overrides()
 
 # The folder of registry:3's configuration. The file of that image enables deletion.
 REGISTRY_3 = Path("/etc/distribution")
@@ -31,31 +30,8 @@ _WITHOUT_FILE: Value = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line sets; None leaves it to the environment and the file."""
-
-    host: str | None = None
-    port: int | None = None
-    root: Path | None = None
-    workers: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The settings, and what an operator should see about them.
-
-    `warnings` are lines, and `notices` the same in parts. `file` is what was read, or None.
-    """
-
-    settings: Settings
-    warnings: tuple[str, ...]
-    notices: tuple[Problem, ...] = ()
-    file: Path | None = None
-
-
 def load(
-    path: Path | None, environ: Mapping[str, str], overrides: Overrides = Overrides()
+    path: Path | None, environ: Mapping[str, str], overrides: Overrides = _NO_OVERRIDES
 ) -> Loaded:
     """Read the configuration from `path`, or from the file that the environment names.
 
@@ -74,7 +50,7 @@ def load(
     _complete(document, path)
     _override(document, overrides)
     scalars.resolve(document)
-    settings = _with_log_level(tolerance.settings_of(document))
+    settings = _with_log_level(tolerance.settings_of(document), document)
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
@@ -189,9 +165,8 @@ def _option(document: Document, path: tuple[str, ...], value: str, origin: str) 
         raise ConfigError([document.located(path[:1], "must be a mapping")])
 
 
-def _with_log_level(settings: Settings) -> Settings:
+def _with_log_level(settings: Settings, document: Document) -> Settings:
     """Let the deprecated `loglevel` speak where `log.level` does not."""
-    if settings.loglevel is None or "level" in settings.log.model_fields_set:
+    if settings.loglevel is None or document.value(("log", "level")) is not None:
         return settings
-    log = settings.log.model_copy(update={"level": settings.loglevel})
-    return settings.model_copy(update={"log": log})
+    return replace(settings, log=replace(settings.log, level=settings.loglevel))

@@ -3,30 +3,14 @@
 No message quotes a value, because the value may be a password; it names the place instead.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 
 _LONGEST_NAME = 80
-
-_WORDS = {
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing_size": "must be a smaller number",
-    "string_type": "must be text",
-    "string_unicode": "must be text",
-    "path_type": "must be a path",
-    "tuple_type": "must be a list, such as [one, two]",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "missing": "is required",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +54,10 @@ class ConfigError(Exception):
         self.problems = tuple(str(each) for each in self.details)
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
+        # An exception is pickled with the arguments of its base class unless it says otherwise.
+        return ConfigError, (self.details,)
+
 
 def dotted(path: Path) -> str:
     """Write a key's full path: `notifications.endpoints[0].url`."""
@@ -86,20 +74,6 @@ def shown(name: str) -> str:
     """Make a name from outside safe to print on one line."""
     short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
     return short if short.isprintable() and short == short.strip() != "" else ascii(short)
-
-
-def in_words(error: ErrorDetails) -> str:
-    """Say what pydantic found wrong with a value, without the value."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"must be {str(context['expected']).replace(chr(39), '')}"
-    if kind == "greater_than_equal":
-        return f"must be at least {context['ge']}"
-    if kind == "less_than_equal":
-        return f"must be at most {context['le']}"
-    return _WORDS.get(kind, "is not a valid value")
 
 
 def listed(names: Sequence[str], conjunction: str = "and") -> str:

@@ -5,11 +5,13 @@ what differs without one is in `load.py`. Sections that are known and not implem
 `unimplemented.py`, and what happens when one of them is set is decided in `support.py`.
 """
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
+from annotated_types import Ge, Le
 
 from registry_server.config.access import Access
 from registry_server.config.audit import Audit
@@ -20,7 +22,8 @@ from registry_server.config.endpoint import Endpoint
 from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
 from registry_server.config.machine import WORKERS
-from registry_server.config.section import Section
+from registry_server.config.secret import Secret
+from registry_server.config.section import CONFIG, Section
 from registry_server.config.unimplemented import (
     Compatibility,
     Debug,
@@ -33,6 +36,11 @@ from registry_server.config.unimplemented import (
     Proxy,
     Redis,
     Reporting,
+)
+from registry_server.config.validators import (
+    AfterValidator,
+    BeforeValidator,
+    SiblingValidator,
 )
 from registry_server.config.values import (
     Age,
@@ -53,8 +61,25 @@ from registry_server.config.values import (
 
 Formatter: TypeAlias = Literal["text", "json", "logstash"]
 
+# The root of a registry without a configuration file. It is created when it is missing.
+TRIAL_ROOT = Path("data")
+
 DEFAULT_ENTRIES = 1000
 _FEWEST_THREADS = 25
+
+
+def _enough_threads(value: int) -> int:
+    return max(value, _FEWEST_THREADS)  # as in distribution
+
+
+def _entries(value: int) -> int:
+    return value if value > 0 else DEFAULT_ENTRIES  # as in distribution
+
+
+def _addr_suits_net(addr: str, before: Mapping[str, Any]) -> str:
+    if "net" in before:
+        Endpoint.parse(before["net"], addr)
+    return addr
 
 
 class AccessLog(Section):
@@ -69,7 +94,7 @@ class LogSettings(Section):
     accesslog: AccessLog = AccessLog()
     level: LogLevel = "info"
     formatter: Annotated[Formatter, BeforeValidator(lambda named: named or "text")] = "text"
-    fields: dict[str, JsonValue] = Field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict, hash=False)
     hooks: tuple[LogHook, ...] = ()
     reportcaller: bool = False
 
@@ -81,13 +106,8 @@ class Filesystem(Section):
     """
 
     rootdirectory: FilePath = Path("/var/lib/registry")
-    maxthreads: int = 100
+    maxthreads: Annotated[int, AfterValidator(_enough_threads)] = 100
     fsync: bool = True
-
-    @field_validator("maxthreads")
-    @classmethod
-    def _enough_threads(cls, value: int) -> int:
-        return max(value, _FEWEST_THREADS)  # as in distribution
 
 
 class Delete(Section):
@@ -105,14 +125,14 @@ class Redirect(Section):
 class TagLookup(Section):
     """`storage.tag`: how many tags distribution looks up at once."""
 
-    concurrencylimit: Annotated[int, Field(ge=0)] = 0
+    concurrencylimit: Annotated[int, Ge(0)] = 0
 
 
 class Cache(Section):
     """`storage.cache`: where distribution remembers facts about blobs."""
 
     blobdescriptor: str = "inmemory"
-    blobdescriptorsize: Annotated[int, Field(ge=0)] = 10_000
+    blobdescriptorsize: Annotated[int, Ge(0)] = 10_000
     layerinfo: str = ""
 
 
@@ -153,22 +173,21 @@ class Maintenance(Section):
     readonly: ReadOnly = ReadOnly()
 
 
-# The parameters of drivers that the program refuses to start with are not needed, and some are
-# keys: they are neither read nor shown. Those of `inmemory` mean nothing.
-Unread = Annotated[dict[str, JsonValue] | None, Field(repr=False)]
-
-
 class Storage(Section):
-    """`storage`: one driver, and what holds for any driver."""
+    """`storage`: one driver, and what holds for any driver.
+
+    The parameters of drivers that the program refuses to start with are not needed, and some are
+    keys: they are neither read nor shown. Those of `inmemory` mean nothing.
+    """
 
     filesystem: Filesystem = Filesystem()
-    azure: Unread = None
-    gcs: Unread = None
-    inmemory: Unread = None
-    oss: Unread = None
-    s3: Unread = None
-    s3aws: Unread = None
-    swift: Unread = None
+    azure: dict[str, object] | None = field(default=None, repr=False)
+    gcs: dict[str, object] | None = field(default=None, repr=False)
+    inmemory: dict[str, object] | None = field(default=None, repr=False)
+    oss: dict[str, object] | None = field(default=None, repr=False)
+    s3: dict[str, object] | None = field(default=None, repr=False)
+    s3aws: dict[str, object] | None = field(default=None, repr=False)
+    swift: dict[str, object] | None = field(default=None, repr=False)
     cache: Cache = Cache()
     delete: Delete = Delete()
     maintenance: Maintenance = Maintenance()
@@ -219,28 +238,24 @@ class Http(Section):
     """
 
     net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
-    addr: Annotated[str, Field(validate_default=True)] = ":5000"
+    addr: Annotated[str, SiblingValidator(_addr_suits_net)] = ":5000"
     host: BaseUrl = ""
     prefix: PathPrefix = ""
-    secret: SecretStr = SecretStr("")
+    secret: Secret = Secret()
     relativeurls: bool | None = None
     draintimeout: Wait = timedelta(seconds=8)
     tls: Tls = Tls()
-    headers: Headers = Field(default_factory=dict)
+    headers: Headers = field(default_factory=dict, hash=False)
     cors: Cors = Cors()
     debug: Debug = Debug()
     http2: Http2 = Http2()
     h2c: H2c = H2c()
     trustedproxies: tuple[NetworkText, ...] = ()
     accelredirect: ProxyLocation = ""
-    workers: Annotated[int, Field(ge=1, le=1024)] = WORKERS
+    workers: Annotated[int, Ge(1), Le(1024)] = WORKERS
 
-    @field_validator("addr")
-    @classmethod
-    def _addr_suits_net(cls, addr: str, info: ValidationInfo) -> str:
-        if "net" in info.data:
-            Endpoint.parse(info.data["net"], addr)
-        return addr
+    # The default of `addr` does not suit every `net`.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {**CONFIG, "validate_default": True}
 
     @property
     def endpoint(self) -> Endpoint:
@@ -251,12 +266,7 @@ class Http(Section):
 class Catalog(Section):
     """`catalog`: the most repositories a page of the catalog holds."""
 
-    maxentries: int = DEFAULT_ENTRIES
-
-    @field_validator("maxentries")
-    @classmethod
-    def _default_when_not_positive(cls, value: int) -> int:
-        return value if value > 0 else DEFAULT_ENTRIES  # as in distribution
+    maxentries: Annotated[int, AfterValidator(_entries)] = DEFAULT_ENTRIES
 
 
 class Tags(Section):
@@ -265,7 +275,7 @@ class Tags(Section):
     registry:3 sends at most 1000, which breaks what never followed a Link header on registry:2.
     """
 
-    maxtags: Annotated[int, Field(ge=0)] = 0
+    maxtags: Annotated[int, Ge(0)] = 0
 
 
 class Urls(Section):
@@ -316,7 +326,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     loglevel: LogLevel | None = None
     storage: Storage = Storage()
-    http: Http = Field(default_factory=Http)
+    http: Http = field(default_factory=Http)
     catalog: Catalog = Catalog()
     tags: Tags = Tags()
     validation: Validation = Validation()

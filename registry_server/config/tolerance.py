@@ -5,17 +5,16 @@ registry does not read it. It is an error where leaving it out would open the re
 or serve something else than was meant.
 """
 
+from collections.abc import Iterable
 from functools import cache
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from registry_server.config import keys
 from registry_server.config.document import DRIVERS, STORAGE, Document
-from registry_server.config.problems import ConfigError, Path, Problem, in_words
+from registry_server.config.problems import ConfigError, Path, Problem
 from registry_server.config.schema import Settings
 from registry_server.config.shorthand import pruned
 from registry_server.config.strict_sections import guarded_section, is_given, meant
+from registry_server.config.validation import Fault, Invalid, validated
 
 # Sections and keys that nothing here reads, so a wrong value has no effect.
 _UNREAD = (
@@ -62,23 +61,21 @@ def settings_of(document: Document) -> Settings:
     """
     while True:
         try:
-            return Settings.model_validate(pruned(document.data) or {})
-        except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-        details.sort(key=lambda each: document.rank(each["loc"]))
-        _leave_out(document, details)
+            return validated(Settings, pruned(document.data) or {})
+        except Invalid as error:
+            faults = sorted(error.faults, key=lambda fault: document.rank(fault.path))
+        _leave_out(document, faults)
 
 
-def _leave_out(document: Document, details: list[ErrorDetails]) -> None:
+def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
     errors, warnings = [], []
-    for each in details:
-        path = _named(each["loc"])
-        unknown = each["type"] == "extra_forbidden"
-        error = _unknown(document, path) if unknown else _wrong(document, each)
+    for fault in faults:
+        path, unknown = _named(fault.path), fault.is_unknown_key
+        error = _unknown(document, path) if unknown else _wrong(document, fault)
         if error is not None:
             errors.append(error)
         else:
-            message = _overlooked(path) if unknown else f"{in_words(each)}; it is ignored"
+            message = _overlooked(path) if unknown else f"{fault.text}; it is ignored"
             warnings.append((path, message))
     if errors:
         raise ConfigError(errors)
@@ -141,17 +138,16 @@ def _overlooked(path: Path) -> str:
     return f"is not a known key and is ignored: {keys.suggestion(path)}"
 
 
-def _wrong(document: Document, error: ErrorDetails) -> Problem | None:
+def _wrong(document: Document, fault: Fault) -> Problem | None:
     """Return the error that an unusable value is, or None."""
-    path = error["loc"]
-    names = tuple(part for part in path if isinstance(part, str))
+    names = tuple(part for part in fault.path if isinstance(part, str))
     if any(_matches(names, pattern) for pattern in (*_UNREAD, *_IGNORED)):
         return None
-    if _matches(names, _HEADER) and error["type"] != "tuple_type":
+    if _matches(names, _HEADER) and not fault.is_not_a_list:
         return None
     if _is_off(document, names):
         return None
-    return document.located(path, in_words(error))
+    return document.located(fault.path, fault.text)
 
 
 def _is_off(document: Document, names: tuple[str, ...]) -> bool:

@@ -4,15 +4,13 @@ They are here so that an old file is checked to its leaves, and so that setting 
 answered by name; `support.py` says how.
 """
 
-from typing import Annotated
+from dataclasses import field
 
-from pydantic import Field, JsonValue, SecretStr
-
+from registry_server.config.secret import Secret
 from registry_server.config.section import Section
 from registry_server.config.values import Duration, SecretHeaders
 
-Options = Annotated[dict[str, JsonValue], Field(repr=False)]  # a signing key may be among them
-NO_SECRET = SecretStr("")
+NO_SECRET = Secret()
 
 
 class Smtp(Section):
@@ -20,7 +18,7 @@ class Smtp(Section):
 
     addr: str = ""
     username: str = ""
-    password: SecretStr = NO_SECRET
+    password: Secret = NO_SECRET
     insecure: bool = False
 
 
@@ -28,7 +26,7 @@ class MailOptions(Section):
     """`log.hooks[].options`."""
 
     smtp: Smtp = Smtp()
-    from_: Annotated[str, Field(alias="from")] = ""
+    from_: str = ""
     to: tuple[str, ...] = ()
 
 
@@ -76,7 +74,7 @@ class Proxy(Section):
 
     remoteurl: str = ""
     username: str = ""
-    password: SecretStr = NO_SECRET
+    password: Secret = NO_SECRET
     exec: Exec = Exec()
     ttl: Duration | None = None
     cachewritetimeout: Duration | None = None
@@ -95,7 +93,7 @@ class NotificationEndpoint(Section):
     name: str = ""
     disabled: bool = False
     url: str = ""
-    headers: SecretHeaders = Field(default_factory=dict)
+    headers: SecretHeaders = field(default_factory=dict, hash=False)
     timeout: Duration | None = None
     threshold: int = 0
     backoff: Duration | None = None
@@ -144,9 +142,9 @@ class Redis(Section):
     db: int = 0
     protocol: int = 0
     username: str = ""
-    password: SecretStr = NO_SECRET
+    password: Secret = NO_SECRET
     sentinelusername: str = ""
-    sentinelpassword: SecretStr = NO_SECRET
+    sentinelpassword: Secret = NO_SECRET
     maxretries: int = 0
     minretrybackoff: Duration | None = None
     maxretrybackoff: Duration | None = None
@@ -184,7 +182,7 @@ class HttpCheck(Section):
     """`health.http[]`: unhealthy while a URL does not answer as expected."""
 
     uri: str = ""
-    headers: SecretHeaders = Field(default_factory=dict)
+    headers: SecretHeaders = field(default_factory=dict, hash=False)
     statuscode: int = 0
     timeout: Duration | None = None
     interval: Duration | None = None
@@ -222,7 +220,9 @@ class Middleware(Section):
 
     name: str = ""
     disabled: bool = False
-    options: Options = Field(default_factory=dict)
+    options: dict[str, object] = field(
+        default_factory=dict, repr=False, hash=False
+    )  # may have a signing key
 
 
 class Middlewares(Section):
@@ -248,7 +248,7 @@ class Policy(Section):
 class Bugsnag(Section):
     """`reporting.bugsnag`, of the 2.8 schema."""
 
-    apikey: SecretStr = NO_SECRET
+    apikey: Secret = NO_SECRET
     releasestage: str = ""
     endpoint: str = ""
 
@@ -256,7 +256,7 @@ class Bugsnag(Section):
 class NewRelic(Section):
     """`reporting.newrelic`, of the 2.8 schema."""
 
-    licensekey: SecretStr = NO_SECRET
+    licensekey: Secret = NO_SECRET
     name: str = ""
     verbose: bool = False
 

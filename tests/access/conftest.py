@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
@@ -77,7 +78,7 @@ class Files:
             # Many a password is wrong here on purpose.
             "limits": {"logins": {"failures": 0}},
         }
-        return Settings.model_validate({**base, **more, "storage": storage})
+        return validated(Settings, {**base, **more, "storage": storage})
 
 
 Guarded: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[httpx.AsyncClient]]

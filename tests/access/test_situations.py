@@ -25,7 +25,7 @@ from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import jwks, load_or_create_signing_key
 from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
-from registry_server.cli import complete
+from registry_server.commands.line import complete
 from registry_server.config import Settings
 from registry_server.limits import buckets, logins
 from storage.drivers.memory import MemoryDriver

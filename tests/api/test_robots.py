@@ -18,6 +18,7 @@ from registry_server.app import build
 from registry_server.auth.keys import jwks, load_or_create_signing_key
 from registry_server.auth.robots import Robot, RobotStore, format_robots, robots_file
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from storage.drivers.memory import MemoryDriver
 from tests.api.managed import AS_ANN, AS_BOB, ROBOTS, basic, managed
 from tests.support.app import serve_in_process
@@ -31,7 +32,7 @@ def settings_in(folder: Path, more: Mapping[str, Any]) -> Settings:
     """Return settings whose root is in `folder`."""
     (folder / "root").mkdir(exist_ok=True)
     storage = {"filesystem": {"rootdirectory": folder / "root"}, **more.get("storage", {})}
-    return Settings.model_validate(managed(folder, **{**more, "storage": storage}))
+    return validated(Settings, managed(folder, **{**more, "storage": storage}))
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.auth.scopes import parse_access, parse_scopes
 from registry_server.auth.token_server import grants_for
 from registry_server.auth.tokens import TokenIssuer, TokenVerifier
-from registry_server.config import ConfigError, load
+from registry_server.config import ConfigError
 from registry_server.config.access import Access
+from registry_server.config.load import load
+from registry_server.config.validation import validated
 
 EVERYTHING = [{"users": ["*"], "actions": ["*"]}, {"anonymous": True, "actions": ["*"]}]
 NAMES = ("ann", "bob", "robot:ci", "ops", "*", "")
@@ -28,7 +30,7 @@ def policy(**administrators: list[str]) -> RulesPolicy:
     """Return rules that let everybody do everything, and those who administer."""
     groups = {"ops": ["bob", "robot:ci"], "developers": ["ann"]}
     section = {"rules": EVERYTHING, "groups": groups, "administrators": administrators}
-    return policy_of(Access.model_validate(section))
+    return policy_of(validated(Access, section))
 
 
 def test_they_are_named_or_in_a_group() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from registry_server.startup import StartupError, check_audit
 from storage.digest import Digest
 from tests.support import users
@@ -29,7 +30,8 @@ ANN, WRONG = ("ann", PASSWORD), ("ann", "wrong horse")
 def _settings(folder: Path) -> Settings:
     file = folder / "htpasswd"
     file.write_text(users.lines({"ann": PASSWORD}))
-    return Settings.model_validate(
+    return validated(
+        Settings,
         {
             "storage": {"filesystem": {"rootdirectory": folder}},
             "auth": {"htpasswd": {"realm": "example", "path": file}},
@@ -40,7 +42,7 @@ def _settings(folder: Path) -> Settings:
             },
             "audit": {"enabled": True, "file": folder / "audit.log"},
             "http": {"prefix": "/registry/"},
-        }
+        },
     )
 
 
@@ -110,7 +112,7 @@ async def test_a_page_may_ask_before_it_shows_anything(driver: AnyDriver) -> Non
     """A page of a configured origin is allowed; without origins OPTIONS allows no page anything."""
     ui = (b"origin", b"https://ui.example.com")
     request = Request("OPTIONS", headers=[ui, (b"access-control-request-method", b"GET")])
-    named = Settings.model_validate({"http": {"cors": {"origins": [ui[1].decode()]}}})
+    named = validated(Settings, {"http": {"cors": {"origins": [ui[1].decode()]}}})
     assert (await ask(build(named, driver), request)).status == 204
     answer = await ask(build(Settings(), driver), request)
     assert answer.status == 200
@@ -123,6 +125,6 @@ def test_an_audit_log_that_cannot_be_written_keeps_the_registry_from_starting(
     """It is one line that names the file; where none is kept nobody looks."""
     audit = {"enabled": True, "file": tmp_path / "missing" / "audit.log"}
     with pytest.raises(StartupError, match=r"audit\.log can't be written"):
-        check_audit(Settings.model_validate({"audit": audit}))
-    check_audit(Settings.model_validate({"audit": audit | {"enabled": False}}))
-    check_audit(Settings.model_validate({"audit": audit | {"file": tmp_path / "audit.log"}}))
+        check_audit(validated(Settings, {"audit": audit}))
+    check_audit(validated(Settings, {"audit": audit | {"enabled": False}}))
+    check_audit(validated(Settings, {"audit": audit | {"file": tmp_path / "audit.log"}}))

@@ -8,13 +8,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from registry_server.auth.access import NOBODY, Action, Actor, Decision
 from registry_server.auth.globs import Glob
 from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.config.access import Access
+from registry_server.config.validation import Invalid, validated
 from storage.names import RepositoryName
+from tests.support.sections import written_out
 
 Written = dict[str, Any]
 
@@ -51,7 +52,7 @@ GROUPS = st.fixed_dictionaries(
 
 def policy(*rules: Written, groups: Written | None = None) -> RulesPolicy:
     """Make a policy of rules as they are written."""
-    return policy_of(Access.model_validate({"rules": rules, "groups": groups or {}}))
+    return policy_of(validated(Access, {"rules": rules, "groups": groups or {}}))
 
 
 def decision(of: RulesPolicy, actor: Actor, action: str, name: str) -> Decision:
@@ -306,7 +307,7 @@ def test_any_other_file_is_refused_in_one_line(data: bytes) -> None:
 )
 def test_no_rules_are_something_else_than_none(written: Written, configured: bool) -> None:
     """An empty list refuses everything; without one nothing is decided by rules."""
-    assert Access.model_validate(written).configured is configured
+    assert validated(Access, written).configured is configured
 
 
 @pytest.mark.parametrize(
@@ -315,8 +316,8 @@ def test_no_rules_are_something_else_than_none(written: Written, configured: boo
 )
 def test_rules_are_in_one_place(written: Written) -> None:
     """Beside a file there is nothing that it could contradict, and groups need rules."""
-    with pytest.raises(ValidationError, match="has "):
-        Access.model_validate(written)
+    with pytest.raises(Invalid, match="has "):
+        validated(Access, written)
 
 
 @given(rules=st.lists(RULES, max_size=3), groups=GROUPS)
@@ -324,8 +325,8 @@ def test_a_configuration_that_is_written_out_and_read_says_the_same(
     rules: list[Written], groups: Written
 ) -> None:
     """Nothing depends on what was left out."""
-    access = Access.model_validate({"rules": rules, "groups": groups})
-    assert Access.model_validate(access.model_dump()) == access
+    access = validated(Access, {"rules": rules, "groups": groups})
+    assert validated(Access, written_out(access)) == access
 
 
 def test_globs_are_held_against_a_name_once_for_all_its_actions(

@@ -8,7 +8,7 @@ from benchmarks import access
 from benchmarks.figures import Better, Line
 from benchmarks.stage import Plan
 from benchmarks.targets import against_peer, verdicts
-from registry_server.config import load
+from registry_server.config.load import load
 from registry_server.guard import check
 
 

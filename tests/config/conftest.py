@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import ConfigError, Loaded, Overrides, load
+from registry_server.config import ConfigError, Loaded, Overrides
+from registry_server.config.load import load
 
 Read = Callable[..., Loaded]
 Refuse = Callable[..., tuple[str, ...]]

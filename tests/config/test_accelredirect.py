@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry_server.config import load
+from registry_server.config.load import load
 from tests.config.conftest import Read, Refuse
 
 

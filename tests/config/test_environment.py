@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import ConfigError, keys, load
+from registry_server.config import ConfigError, keys
 from registry_server.config.environment import resolve
+from registry_server.config.load import load
 from tests.config.conftest import Read, Refuse
 
 KUBERNETES = {
@@ -60,7 +61,7 @@ def test_the_payload_is_yaml(read: Read) -> None:
     assert settings.http.headers == {"X-A": ("one", "two")}
     assert settings.http.workers == 4
     assert settings.log.level == "debug"
-    assert settings.http.secret.get_secret_value() == "quoted"
+    assert settings.http.secret.text == "quoted"
     assert loaded.warnings == ()
 
 

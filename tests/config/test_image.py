@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import Endpoint, load
+from registry_server.config import Endpoint
+from registry_server.config.load import load
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

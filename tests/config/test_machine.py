@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import Overrides, load
+from registry_server.config import Overrides
+from registry_server.config.load import load
 from registry_server.config.machine import MOST_WORKERS, cores, default_workers
 
 MIB = 1 << 20

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import ConfigError, Overrides, load
+from registry_server.config import ConfigError, Overrides
+from registry_server.config.load import load
 from tests.config.conftest import Read, Refuse
 
 

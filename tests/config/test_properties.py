@@ -1,5 +1,6 @@
 """Whatever the file, the environment and the options hold: settings or a ConfigError."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import ConfigError, Overrides, Settings, keys, load
+from registry_server.config import ConfigError, Overrides, Settings, keys
+from registry_server.config.load import load
+from registry_server.config.validation import validated
+from tests.support.sections import written_out
 
 KNOWN = sorted({part for key in keys.leaves() for part in key if part != keys.ITEM})
 SCALARS = st.one_of(
@@ -72,8 +76,11 @@ def _settings_or_problems(
     except ConfigError as error:
         problems = error.problems
     if not problems:
-        assert Settings.model_validate(loaded.settings.model_dump(by_alias=True)) == loaded.settings
+        assert validated(Settings, written_out(loaded.settings)) == loaded.settings
+        assert pickle.loads(pickle.dumps(loaded)) == loaded  # a child process reads it for a server
         assert str(loaded.settings.http.endpoint)
+    else:
+        assert pickle.loads(pickle.dumps(ConfigError(problems))).problems == problems
     assert all(len(problem.splitlines()) == 1 for problem in problems)
 
 

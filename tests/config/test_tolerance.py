@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import ConfigError, load
+from registry_server.config import ConfigError
+from registry_server.config.load import load
 from tests.config.conftest import Read, Refuse
 from tests.support.processes import free_port
 from tests.support.tools import require_tool

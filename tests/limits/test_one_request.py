@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from registry_server.app import build, manifest_rules
 from registry_server.config import Settings
+from registry_server.config.validation import Invalid, validated
 from registry_server.http1.pace import DEFAULT, KEEP, Pace
 from registry_server.limits import BodyPace
 from storage.manifests import LARGEST_MANIFEST, MANIFEST_LIMIT, OCI_INDEX
@@ -30,7 +30,7 @@ HEADERS = {"Content-Type": OCI_INDEX}
 async def _served(
     driver: AnyDriver, manifests: Mapping[str, Any], **sections: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings.model_validate({"limits": {"manifests": manifests}, **sections})
+    settings = validated(Settings, {"limits": {"manifests": manifests}, **sections})
     transport = httpx.ASGITransport(app=await asyncio.to_thread(build, settings, driver))
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
         yield client
@@ -100,16 +100,16 @@ def test_the_defaults_are_the_same_wherever_they_stand() -> None:
     assert Pace(limits.bodies.least, limits.bodies.within.total_seconds()) == DEFAULT
     assert limits.manifests.size == MANIFEST_LIMIT
     assert limits.manifests.references == MOST_REFERENCES
-    Settings.model_validate({"limits": {"manifests": {"size": LARGEST_MANIFEST}}})
-    with pytest.raises(ValidationError):
-        Settings.model_validate({"limits": {"manifests": {"size": LARGEST_MANIFEST + 1}}})
+    validated(Settings, {"limits": {"manifests": {"size": LARGEST_MANIFEST}}})
+    with pytest.raises(Invalid):
+        validated(Settings, {"limits": {"manifests": {"size": LARGEST_MANIFEST + 1}}})
 
 
 @pytest.mark.parametrize("validation", [{}, {"disabled": True}])
 def test_references_are_limited_whatever_is_validated(validation: dict[str, Any]) -> None:
     """The limit is no part of `validation`."""
     limits = {"manifests": {"references": 7}}
-    settings = Settings.model_validate({"limits": limits, "validation": validation})
+    settings = validated(Settings, {"limits": limits, "validation": validation})
     assert manifest_rules(settings).most_references == 7
 
 
@@ -144,5 +144,5 @@ async def test_a_server_that_can_is_told_how_slowly_a_body_may_come() -> None:
 )
 def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
     """Neither less than makes sense, nor more than is safe."""
-    with pytest.raises(ValidationError):
-        Settings.model_validate({"limits": limits})
+    with pytest.raises(Invalid):
+        validated(Settings, {"limits": limits})

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from registry_server.config.limits import Limits as Section
+from registry_server.config.validation import Invalid, validated
 from registry_server.limits.repositories import MOST_UPLOADS, RepositoryLimits
 from storage.names import RepositoryName
 from storage.quotas import Limits
 
 
 def _of(name: str, *entries: dict[str, Any]) -> Limits:
-    section = Section.model_validate({"repositories": entries})
+    section = validated(Section, {"repositories": entries})
     return RepositoryLimits(section.repositories)(RepositoryName.parse(name))
 
 
@@ -62,8 +62,8 @@ def test_where_bytes_are_limited_uploads_are() -> None:
 @pytest.mark.parametrize("value", [True, 1.5, None, ""])
 def test_what_is_no_size(value: object) -> None:
     """Nothing that might mean another limit than was meant, or none."""
-    with pytest.raises(ValidationError):
-        Section.model_validate({"repositories": [{"repositories": ["a"], "bytes": value}]})
+    with pytest.raises(Invalid):
+        validated(Section, {"repositories": [{"repositories": ["a"], "bytes": value}]})
 
 
 def test_less_than_a_byte_is_not_nothing() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import ValidationError
 
 from registry_server.config import Settings
+from registry_server.config.validation import Invalid, validated
 from tests.support import users
 from tests.support.app import lived
 from tests.support.drivers import AnyDriver
@@ -27,14 +27,15 @@ def _settings(folder: Path, **sections: Any) -> Settings:
     file = folder / "htpasswd"
     file.write_text(users.lines({"ann": PASSWORD}))
     everybody = {"anonymous": True, "actions": ["*"]}
-    return Settings.model_validate(
+    return validated(
+        Settings,
         {
             "storage": {"filesystem": {"rootdirectory": folder}},
             "auth": {"htpasswd": {"realm": "example", "path": file}},
             "access": {"rules": [everybody]},
             "limits": {"logins": {"failures": 3}},
             **sections,
-        }
+        },
     )
 
 
@@ -151,5 +152,5 @@ async def test_by_default_nobody_is_limited(driver: AnyDriver, tmp_path: Path) -
 )
 def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
     """Neither less than none, nor more than can be counted."""
-    with pytest.raises(ValidationError):
-        Settings.model_validate({"limits": limits})
+    with pytest.raises(Invalid):
+        validated(Settings, {"limits": limits})

@@ -208,8 +208,10 @@ def test_nothing_was_made(tmp_path: Path) -> None:
 AS_ANOTHER = """
 import os, sys
 import encodings.utf_8_sig
-import registry_server.cli, registry_server.commands.others
+import registry_server.cli, registry_server.commands.line, registry_server.commands.others
 import registry_server.server, registry_server.workers.supervisor
+from registry_server.config.load import load
+load(None, {})  # pydantic imports more when it compiles the schema
 user = int(sys.argv.pop(1))
 os.setgroups([])
 os.setegid(user)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
 
@@ -22,7 +23,7 @@ async def serve(driver: AnyDriver) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(settings: dict[str, Any]) -> httpx.AsyncClient:
-            made = Settings.model_validate(settings)
+            made = validated(Settings, settings)
             return await stack.enter_async_context(serve_in_process(made, driver))
 
         yield start

@@ -18,7 +18,9 @@ from registry_server.auth.access import Action, Grants
 from registry_server.auth.keys import jwks, load_or_create_signing_key
 from registry_server.auth.robots import RobotStore, robots_file
 from registry_server.auth.tokens import TokenIssuer
-from registry_server.config import Settings, load
+from registry_server.config import Settings
+from registry_server.config.load import load
+from registry_server.config.validation import validated
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from tests.support import users
@@ -301,7 +303,7 @@ async def redirecting(tmp_path: Path) -> AsyncIterator[Redirecting]:
             token = section | {"autoredirect": True} | more
             read = {"auth": {"token": token}, "http": {"trustedproxies": trusted}}
             return await stack.enter_async_context(
-                serve_in_process(Settings.model_validate(read), MemoryDriver())
+                serve_in_process(validated(Settings, read), MemoryDriver())
             )
 
         yield start

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from tests.support.drivers import AnyDriver
 from tests.support.wire import OCI_MANIFEST, path_of, sha256
 from tests.v2.asgi import Answer, Request, ask
@@ -69,7 +70,7 @@ requests = st.builds(Request, methods, targets, queries, headers, bodies)
 @pytest.fixture
 async def app(driver: AnyDriver) -> ASGIApp:
     """Serve each driver in turn, with an image in it."""
-    made = build(Settings.model_validate({"storage": {"delete": {"enabled": True}}}), driver)
+    made = build(validated(Settings, {"storage": {"delete": {"enabled": True}}}), driver)
     for blob in (LAYER, CONFIG):
         await ask(made, Request("POST", UPLOADS, f"digest={sha256(blob)}".encode(), (), blob))
     answer = await ask(made, Request("PUT", f"{BASE}/manifests/v1", body=MANIFEST))

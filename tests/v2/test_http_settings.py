@@ -10,6 +10,7 @@ import pytest
 
 from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256
 from tests.v2.asgi import Request, ask
@@ -128,7 +129,7 @@ async def test_http_1_0_is_a_sign_of_a_proxy(
     driver: AnyDriver, http: dict[str, Any], said: dict[str, str], before: str
 ) -> None:
     """nginx speaks it unless it is told otherwise, and then it says nothing of itself."""
-    app = build(Settings.model_validate({"http": http}), driver)
+    app = build(validated(Settings, {"http": http}), driver)
     headers = {"Host": "registry", **said}
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     answer = await ask(app, Request("POST", UPLOADS, headers=sent, version="1.0"))
@@ -189,7 +190,7 @@ async def test_a_peer_without_an_address_is_not_trusted(
 ) -> None:
     """Behind a unix socket there is a proxy, which cannot be trusted by its address."""
     settings = {"http": {"trustedproxies": ["0.0.0.0/0", "::/0"]}}
-    app = build(Settings.model_validate(settings), driver)
+    app = build(validated(Settings, settings), driver)
     transport = httpx.ASGITransport(app=app, client=peer)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         forwarded = await client.post(UPLOADS, headers=FORWARDED)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from storage.names import RepositoryName
 from tests.storage.limited import counted, on_disk
 from tests.support.app import lived
@@ -170,7 +171,7 @@ async def test_each_refusal_is_a_line_of_the_audit_log(driver: AnyDriver, tmp_pa
     """Which says that it was a limit of the repository."""
     log = tmp_path / "audit.log"
     made = settings(bytes="10", uploads=1) | {"audit": {"enabled": True, "file": log}}
-    async with lived(Settings.model_validate(made), driver) as client:
+    async with lived(validated(Settings, made), driver) as client:
         assert refused(await _push(client, "at once", b"x" * 11)) == DENIED
         with suppress(KeyError):
             await begin(client)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from registry_server.redirects import clean, is_clean
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
@@ -134,7 +135,7 @@ async def test_a_redirect_is_followed_to_the_answer(client: httpx.AsyncClient) -
 async def test_below_a_prefix(driver: AnyDriver, target: str, location: str) -> None:
     """The prefix stays where it was, and what leads out of it is outside."""
     http = {"prefix": "/reg/", "headers": {"X-Extra": ["a"]}}
-    app = build(Settings.model_validate({"http": http}), driver)
+    app = build(validated(Settings, {"http": http}), driver)
     answer = await ask(app, on_the_wire("GET", target))
     assert (answer.status, answer.headers[b"location"]) == (301, location.encode())
     assert answer.headers[b"x-extra"] == b"a"

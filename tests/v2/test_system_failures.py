@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from registry_server.config import Settings
+from registry_server.config.validation import validated
 from storage.digest import Digest
 from storage.manifests import OCI_INDEX
 from tests.storage.wrappers import Change, WrappedDriver
@@ -87,7 +88,7 @@ async def test_each_request_that_changes_something_says_it_alike(
     """Whatever the endpoint: the status, the envelope, and reads go on meanwhile."""
     failing = _FailingDriver(driver)
     failing.code, failing.kinds = code, frozenset()
-    settings = Settings.model_validate({"storage": {"delete": {"enabled": True}}})
+    settings = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     async with serve_in_process(settings, failing) as client:
         requests = await _prepare(client)
         failing.kinds = None

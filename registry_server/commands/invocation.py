@@ -1,0 +1,25 @@
+"""What `serve` was asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_server.config import Loaded, Overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The configuration as it was read, and how to read it again: the file and the options."""
+
+    loaded: Loaded
+    path: Path | None
+    overrides: Overrides
+
+    def load(self) -> Loaded:
+        """Read the configuration again; raise `ConfigError` when it can't be used."""
+        # Pydantic and YAML, which take 12 MiB, are imported by the process that reads.
+        from registry_server.config.load import load
+
+        return load(self.path, os.environ, self.overrides)

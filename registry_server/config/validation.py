@@ -1,0 +1,93 @@
+"""From what a file has to a section: the only module that has pydantic validate a configuration.
+
+Pydantic's own error shows values, and any of them may be a secret. It does not leave this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from registry_server.config.problems import Path, dotted
+from registry_server.config.section import Section
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+_UNKNOWN_KEY = "unexpected_keyword_argument"
+
+_WORDS = {
+    _UNKNOWN_KEY: "is not a known key",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "path_type": "must be a path",
+    "tuple_type": "must be a list, such as [one, two]",
+    "dict_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
+    "missing": "is required",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One value or key that does not fit: its path, and what it must be, without the value."""
+
+    path: Path
+    text: str
+    is_unknown_key: bool = False
+    is_not_a_list: bool = False
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)} {self.text}" if self.path else self.text
+
+
+class Invalid(ValueError):
+    """What was given does not fit a section."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = faults
+
+
+def validated(section: type[AnySection], data: object) -> AnySection:
+    """Make a section of a tree of texts, lists and mappings; raise `Invalid` with all faults."""
+    try:
+        # Mypy takes the hash of the sections for that of their class.
+        made: AnySection = _validator(section).validate_python(data)  # type: ignore[arg-type]
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    else:
+        return made
+    raise Invalid(tuple(map(_fault, details)))
+
+
+@cache
+def _validator(section: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(section)
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    kind = error["type"]
+    return Fault(error["loc"], _in_words(error), kind == _UNKNOWN_KEY, kind == "tuple_type")
+
+
+def _in_words(error: ErrorDetails) -> str:
+    kind, context = error["type"], dict[str, Any](error.get("ctx", {}))
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"must be {str(context['expected']).replace(chr(39), '')}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']}"
+    return _WORDS.get(kind, "is not a valid value")

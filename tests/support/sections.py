@@ -1,0 +1,16 @@
+"""A section of the configuration as a file would have it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from registry_server.config.section import Section, key_of
+
+
+def written_out(value: object) -> object:
+    """Return a section, and all sections in it, as a mapping of every key to its value."""
+    if isinstance(value, Section):
+        return {key_of(each.name): written_out(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple):
+        return tuple(map(written_out, value))
+    return value

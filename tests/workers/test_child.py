@@ -1,0 +1,105 @@
+"""A function that is called in a child process answers as if it had been called here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from registry_server.config import ConfigError
+from registry_server.workers.child import Child, ChildFailed
+
+
+def test_what_it_returns_is_returned() -> None:
+    """The call is made in another process."""
+    assert Child(os.getpid).result() != os.getpid()
+    assert Child(os.getppid).result() == os.getpid()
+
+
+def test_what_it_imports_is_not_imported_here() -> None:
+    """That is what the process is for: the memory of a module is its own."""
+    name = "this"
+    assert name not in sys.modules
+
+    def imports() -> bool:
+        __import__(name)
+        return name in sys.modules
+
+    assert Child(imports).result()
+    assert name not in sys.modules
+
+
+def test_a_result_may_be_larger_than_a_pipe_holds() -> None:
+    """It is read while it is written."""
+    assert Child(lambda: b"x" * 300_000).result() == b"x" * 300_000
+
+
+def test_what_it_raises_is_raised() -> None:
+    """With the traceback of the child as a note, and with all that the exception holds."""
+
+    def fails() -> None:
+        raise ConfigError(["first", "second"])
+
+    with pytest.raises(ConfigError) as caught:
+        Child(fails).result()
+    assert caught.value.problems == ("first", "second")
+
+
+def test_an_unexpected_exception_says_where_it_was_raised() -> None:
+    """The traceback of the other process is a note."""
+
+    def fails() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError) as caught:
+        Child(fails).result()
+    assert "in fails" in caught.value.__notes__[0]
+
+
+def test_an_exit_ends_this_process_with_the_same_code(capfd: pytest.CaptureFixture[str]) -> None:
+    """What was printed before it is printed once."""
+
+    def ends() -> None:
+        print("the help")
+        sys.exit(2)
+
+    with pytest.raises(SystemExit) as caught:
+        Child(ends).result()
+    assert caught.value.code == 2
+    assert capfd.readouterr().out == "the help\n"
+
+
+def test_the_child_has_the_same_standard_input() -> None:
+    """A configuration may come from there."""
+
+    def same() -> tuple[int, int]:
+        found = os.fstat(0)
+        return found.st_dev, found.st_ino
+
+    assert Child(same).result() == same()
+
+
+def test_a_child_that_is_killed_is_a_failure() -> None:
+    """The message says by which signal."""
+    with pytest.raises(ChildFailed, match="exit code -9"):
+        Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
+
+
+def test_an_answer_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    """The child prints why."""
+    with pytest.raises(ChildFailed, match="exit code 1"):
+        Child(lambda: lambda: None).result()
+    assert "pickle" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals) -> None:
+    """The parent gets them as well, and decides."""
+
+    def signalled() -> str:
+        os.kill(os.getpid(), number)
+        return "goes on"
+
+    assert Child(signalled).result() == "goes on"
