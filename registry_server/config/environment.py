@@ -23,6 +23,11 @@ from registry_server.config.strict_sections import guarded_section, is_given
 PREFIX = "REGISTRY_"
 _LONGEST = 100
 _LIKENESS = 0.85
+# Guarded sections of which no other check notices that they are empty.
+_SILENTLY_EMPTIED: tuple[Path, ...] = (("limits",), ("http", "tls"))
+_HINTS = {
+    "REGISTRY_AUTH_FILE": ": it is a variable of podman and skopeo; unset it for the registry",
+}
 _INDEX = re.compile(r"[0-9]{1,4}", re.ASCII)
 _INJECTED = re.compile(
     r"REGISTRY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP).*)?)"
@@ -69,19 +74,25 @@ def _apply(document: Document, name: str, payload: str) -> None:
     if value.warnings and guarded_section(path) is not None:
         raise ConfigError(value.warnings)
     expand(document)
+    given = [section for section in _SILENTLY_EMPTIED if document.value(section) is not None]
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):
         message = "does not fit what the file has there"
         raise ConfigError([Problem(Place(name), dotted(spelled), message)])
     document.warnings.extend(value.warnings)
     expand(document)
+    for section in given:
+        if document.value(section) is None:
+            message = "is emptied by this variable: what the file sets there has no effect"
+            document.warnings.append(Problem(Place(name), dotted(section), message))
 
 
 def _unknown(document: Document, name: str) -> None:
     path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("_"))
     section = guarded_section(path)
     if section is not None and not _INJECTED.fullmatch(name):
-        raise ConfigError([Problem(Place(), shown(name), f"names no known key of {section}")])
+        message = f"names no known key of {section}{_HINTS.get(name, '')}"
+        raise ConfigError([Problem(Place(), shown(name), message)])
     near = None if _INJECTED.fullmatch(name) else _nearest(name)
     hint = f": did you mean {near}?" if near else ""
     message = f"is ignored: it names no known key{hint}"

@@ -13,6 +13,8 @@ from registry_server.config.section import Section, key_of
 
 ITEM = "[]"
 
+_FEW = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -88,6 +90,8 @@ def suggestion(path: Path) -> str:
         written = [".".join(key).replace(f".{ITEM}", ITEM) for key in elsewhere[:3]]
         return f"did you mean {listed(written, 'or')}?"
     place = f"under {dotted(path[:-1])}" if len(path) > 1 else "at the top"
+    if 0 < len(siblings) <= _FEW:
+        return f"known {place} {'are' if len(siblings) > 1 else 'is'} {listed(siblings)}"
     return f"the nearest is {_nearest(wrong, siblings)}" if siblings else f"none is known {place}"
 
 

@@ -265,3 +265,25 @@ def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], valu
     except ConfigError as error:
         problems = error.problems
     assert all(problem.startswith((_variable(key), "http.tls.")) for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_HTTP_TLS", "REGISTRY_HTTP"])
+def test_a_variable_that_empties_tls_is_a_warning(read: Read, name: str) -> None:
+    """The originals serve without TLS then, and so does this; what removed it is said."""
+    file = "version: 0.1\nhttp: {tls: {certificate: /a.crt, key: /a.key}}\n"
+    loaded = read(file, {name: ""})
+    assert loaded.settings.http.tls.certificate is None
+    assert f"{name}: http.tls is emptied by this variable" in "\n".join(loaded.warnings)
+    assert "is emptied" not in "\n".join(read("version: 0.1\n", {name: ""}).warnings)
+
+
+def test_podmans_variable_is_named_as_what_it_is(refuse: Refuse) -> None:
+    """It has our prefix, and a section in its name in which nothing is ignored."""
+    (problem,) = refuse("version: 0.1\n", {"REGISTRY_AUTH_FILE": "/run/auth.json"})
+    assert "podman" in problem
+
+
+def test_a_wrong_key_among_few_is_answered_with_all_of_them(refuse: Refuse) -> None:
+    """The nearest one would be a guess."""
+    (problem,) = refuse("version: 0.1\nauth: false\n")
+    assert problem.endswith("known under auth are none, silly, token and htpasswd")
