@@ -16,14 +16,11 @@ import signal
 import sys
 
 from registry_server import logs
+from registry_server.commands.exit_codes import FAILED, INTERRUPTED, UNUSABLE
 from registry_server.commands.invocation import Invocation
 from registry_server.workers.child import Child, ChildFailed
 
 logger = logging.getLogger(__name__)
-
-FAILED = 1
-UNUSABLE = 2
-INTERRUPTED = 3
 
 _SERVE = "serve"
 

@@ -16,7 +16,8 @@ import typer
 
 from registry_server import guard, startup
 from registry_server.commands.arguments import ConfigOption, only_config
-from registry_server.commands.common import FAILED, UNUSABLE, ConfigFile, require_file
+from registry_server.commands.common import ConfigFile, require_file
+from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import ConfigError
 from registry_server.config.load import load
 from registry_server.config.problems import Place, Problem

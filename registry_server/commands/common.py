@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 from registry_server import volume
+from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import (
     CONFIGURATION_PATH,
     ConfigError,
@@ -28,10 +29,6 @@ from storage.drivers.read_only import InspectionDriver
 logger = logging.getLogger(__name__)
 
 Parsed = TypeVar("Parsed")
-
-FAILED = 1
-UNUSABLE = 2
-INTERRUPTED = 3
 
 _IN_MEMORY = (
     "storage.inmemory keeps everything in the memory of the server, which no command can reach; "

@@ -15,13 +15,13 @@ import typer
 
 from registry_server.commands.arguments import ConfigAndNames, ConfigOption, read_arguments
 from registry_server.commands.common import (
-    FAILED,
     RootFolder,
     fail,
     opened,
     opened_for_reading,
     settings_of_registry,
 )
+from registry_server.commands.exit_codes import FAILED
 from registry_server.config import Settings
 from storage.drivers.base import Driver
 from storage.errors import OperationDisabled, RepositoryUnknown

@@ -18,13 +18,12 @@ import typer
 from registry_server.commands import progress
 from registry_server.commands.arguments import ConfigAndNames, ConfigOption, read_arguments
 from registry_server.commands.common import (
-    FAILED,
-    INTERRUPTED,
     RootFolder,
     fail,
     opened_for_reading,
     settings_of_registry,
 )
+from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.commands.usage_report import JsonReport, Report, TextReport
 from registry_server.config import Settings
 from storage.drivers.file_census import FileCensus

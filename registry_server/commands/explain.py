@@ -30,7 +30,8 @@ from registry_server.auth.access import (
 from registry_server.auth.rules import parse_rules, policy_of
 from registry_server.auth.watched import Watched
 from registry_server.commands.arguments import ConfigOption
-from registry_server.commands.common import FAILED, fail, load_or_fail
+from registry_server.commands.common import fail, load_or_fail
+from registry_server.commands.exit_codes import FAILED
 from registry_server.config.access import Access
 from registry_server.config.problems import listed
 from storage.errors import NameInvalid

@@ -23,8 +23,6 @@ from registry_server.commands.collection_report import (
     TextReport,
 )
 from registry_server.commands.common import (
-    FAILED,
-    INTERRUPTED,
     ConfigFile,
     RootFolder,
     fail,
@@ -33,6 +31,7 @@ from registry_server.commands.common import (
     parse_option,
     settings_of_registry,
 )
+from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
 from registry_server.config.durations import parse_duration_with_unit
 from storage.errors import AlreadyRunning

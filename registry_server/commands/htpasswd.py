@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from registry_server.commands.common import FAILED, fail
+from registry_server.commands.common import fail
+from registry_server.commands.exit_codes import FAILED
 from registry_server.config.problems import Problem
 
 # Bytes of a line on standard input: more than any password that is accepted.

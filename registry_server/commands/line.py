@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from registry_server.commands.common import UNUSABLE
+from registry_server.commands.exit_codes import UNUSABLE
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 from registry_server.commands.invocation import Invocation
 from registry_server.commands.serve import Asked, serve

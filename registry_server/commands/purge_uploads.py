@@ -16,7 +16,6 @@ import typer
 
 from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
-    FAILED,
     ConfigFile,
     RootFolder,
     fail,
@@ -25,6 +24,7 @@ from registry_server.commands.common import (
     parse_option,
     settings_of_registry,
 )
+from registry_server.commands.exit_codes import FAILED
 from registry_server.config import Settings
 from registry_server.config.durations import parse_duration_with_unit
 from registry_server.upkeep.purging import purge_uploads as purge

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_server.commands.arguments import ConfigOption
-from registry_server.commands.common import FAILED, RootFolder, fail, settings_of_storage
+from registry_server.commands.common import RootFolder, fail, settings_of_storage
+from registry_server.commands.exit_codes import FAILED
 
 if TYPE_CHECKING:
     from registry_server.auth.robots import Robot, RobotStore

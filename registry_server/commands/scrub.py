@@ -18,8 +18,6 @@ import typer
 from registry_server.commands import progress
 from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import (
-    FAILED,
-    INTERRUPTED,
     ConfigFile,
     RootFolder,
     fail,
@@ -27,6 +25,7 @@ from registry_server.commands.common import (
     opened_for_reading,
     settings_of_registry,
 )
+from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
 from registry_server.config.sizes import parse_rate
 from storage.errors import AlreadyRunning

@@ -16,13 +16,8 @@ import typer
 
 from registry_server import logs
 from registry_server.commands.arguments import ConfigOption, only_config
-from registry_server.commands.common import (
-    UNUSABLE,
-    ConfigFile,
-    RootFolder,
-    print_problems,
-    require_file,
-)
+from registry_server.commands.common import ConfigFile, RootFolder, print_problems, require_file
+from registry_server.commands.exit_codes import UNUSABLE
 from registry_server.commands.invocation import Invocation
 from registry_server.config import ConfigError, Loaded, LogSettings, Overrides
 from registry_server.config.load import formatter_of, load
