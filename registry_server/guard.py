@@ -57,7 +57,7 @@ def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
         return Guard(OpenAccess())
     from registry_server import guarded
 
-    return guarded.assemble(settings, urls, guarded.existing_or_temporary_key)
+    return guarded.assemble(settings, urls, is_rehearsal=True)
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:

@@ -59,6 +59,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
     "wiring": (
         "registry_server.__main__",
         "registry_server.app",
+        "registry_server.assembly",
         "registry_server.cli",
         "registry_server.commands",
         "registry_server.guard",

@@ -7,7 +7,7 @@ mistake does not pass for anonymity.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from starlette.requests import HTTPConnection
 
@@ -16,10 +16,12 @@ from registry_server.auth.access import NOBODY, Actor
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
 from registry_server.auth.login import Login
+from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.robot_names import is_robots
-from registry_server.auth.tokens import TokenInvalid
-from registry_server.auth.verifiers import Verifiers
 from registry_server.http1.peers import CERTIFIED
+
+if TYPE_CHECKING:
+    from registry_server.auth.verifiers import Verifiers
 
 _FIELD = b"authorization"
 # Where the answer of one request is kept: several questions are asked of each.

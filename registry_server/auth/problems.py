@@ -20,5 +20,9 @@ class Unauthenticated(AccessRefused):
         self.challenges = challenges
 
 
+class TokenInvalid(Exception):
+    """A token is not good here; says why, and nothing of the token."""
+
+
 class Denied(AccessRefused):
     """The caller is known, and may not do this."""

@@ -14,13 +14,13 @@ from typing import TypeAlias
 
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import SigningKey
+from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.tokens import (
     GENERATION,
     LEEWAY,
     LONGEST,
     Clock,
     Expected,
-    TokenInvalid,
     open_token,
     registered,
     text_of,

@@ -26,9 +26,10 @@ from registry_server.auth.basic import has_controls, parse_basic
 from registry_server.auth.challenges import quoted
 from registry_server.auth.keys import jwks
 from registry_server.auth.login import Login
+from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
-from registry_server.auth.tokens import Issued, TokenInvalid, TokenIssuer
+from registry_server.auth.tokens import Issued, TokenIssuer
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 

@@ -22,6 +22,7 @@ import jwt
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import KeyUnusable, SigningKey, VerificationKey
+from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.robot_names import is_robots
 from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
 
@@ -51,10 +52,6 @@ _JWS = jwt.PyJWS()
 
 Payload: TypeAlias = Mapping[str, object]
 Clock: TypeAlias = Callable[[], float]
-
-
-class TokenInvalid(Exception):
-    """A token is not good here. Says why, and nothing of the token."""
 
 
 @dataclass(frozen=True, slots=True)

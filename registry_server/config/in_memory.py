@@ -4,12 +4,17 @@ There is no folder, so what needs one is an error where the registry would lack 
 a warning where it lacks an amenity. The parameters of the driver are ignored, as in distribution.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from registry_server.config.document import STORAGE, Document
 from registry_server.config.problems import Problem
 from registry_server.config.schema import Settings
+
+if TYPE_CHECKING:
+    from registry_server.config.document import Document
 
 KEY = "storage.inmemory"
 NO_RULES = (
@@ -36,7 +41,7 @@ def warnings(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.storage.root is not None:
         return
     yield document.located(
-        (STORAGE, "inmemory"),
+        ("storage", "inmemory"),
         "keeps images in memory, without a limit, and they are lost when the server stops: "
         "for tests",
     )
@@ -45,7 +50,7 @@ def warnings(settings: Settings, document: Document) -> Iterator[Problem]:
         said = f"counts as 1: with {KEY} one process has the images"
         yield document.located(("http", "workers"), said)
     if settings.storage.maintenance.garbagecollection.enabled:
-        path = (STORAGE, "maintenance", "garbagecollection")
+        path = ("storage", "maintenance", "garbagecollection")
         yield document.located(path, f"has no effect with {KEY}: no garbage is collected")
 
 

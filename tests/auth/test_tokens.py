@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import PrivateKey, SigningKey, VerificationKey, libtrust_id, to_jwk
+from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import TYPE, RefreshTokens
 from registry_server.auth.tokens import (
     _LONGEST_REMEMBERED,
@@ -35,7 +36,6 @@ from registry_server.auth.tokens import (
     LONGEST,
     SHORTEST_LIFETIME,
     Claims,
-    TokenInvalid,
     TokenIssuer,
     TokenVerifier,
 )

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 from registry_server.auth.access import Grants
 from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
 from registry_server.auth.keys import SigningKey, jwks
-from registry_server.auth.tokens import TokenInvalid, TokenIssuer, TokenVerifier
+from registry_server.auth.problems import TokenInvalid
+from registry_server.auth.tokens import TokenIssuer, TokenVerifier
 from registry_server.auth.verifiers import WatchedVerifier
 from registry_server.auth.watched import Watched
 

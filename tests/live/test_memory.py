@@ -16,7 +16,9 @@ from tests.live.programs import COMMAND, environment, serving
 from tests.live.sockets import Connection
 from tests.live.transfers import until
 from tests.support.footprint import footprint
+from tests.support.guarded import ANN
 from tests.support.processes import family, kill_all
+from tests.support.users import lines
 from tests.support.wire import Wire, sha256
 
 pytestmark = pytest.mark.live
@@ -58,12 +60,17 @@ def test_a_server_imports_nothing_that_only_commands_need() -> None:
     assert imported.isdisjoint(unwanted | {"registry_server.commands.line"})
 
 
-def test_reading_the_configuration_leaves_nothing_in_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_users", [False, True])
+def test_reading_the_configuration_leaves_nothing_in_memory(
+    tmp_path: Path, has_users: bool
+) -> None:
     """Neither at the start nor at a reload: a child process reads it and ends."""
-    file = tmp_path / "config.yml"
+    file, users = tmp_path / "config.yml", tmp_path / "htpasswd"
+    users.write_text(lines({"ann": ANN}))
+    auth = f"auth: {{htpasswd: {{realm: users, path: {users}}}}}\n" if has_users else ""
     file.write_text(
         "version: 0.1\nhttp: {addr: '127.0.0.1:0', workers: 2}\n"
-        f"storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n{auth}"
     )
     with serving([str(file)], tmp_path) as server:
         server.process.send_signal(signal.SIGHUP)
@@ -73,8 +80,10 @@ def test_reading_the_configuration_leaves_nothing_in_memory(tmp_path: Path) -> N
         for member in members:
             libraries = Path(f"/proc/{member.pid}/maps").read_text()
             assert "httptools" in libraries
-            assert "pydantic" not in libraries
-            assert "yaml" not in libraries
+            assert ("_bcrypt" in libraries) is has_users
+            for unwanted in ("pydantic", "yaml", "cryptography"):
+                assert unwanted not in libraries
+        assert footprint(server.process.pid) < MOST_IDLE
 
 
 @pytest.fixture

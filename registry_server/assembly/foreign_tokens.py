@@ -1,0 +1,61 @@
+"""Tokens of another issuer: `auth.token`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from starlette.requests import HTTPConnection
+
+from registry_server.assembly.policy import policy_in_force
+from registry_server.auth.authenticator import HeaderAuthenticator
+from registry_server.auth.challenges import BearerChallenges
+from registry_server.auth.controller import RuledAccess
+from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.auth.login import Login
+from registry_server.auth.tokens import ALGORITHMS, TokenVerifier
+from registry_server.auth.verifiers import WatchedVerifier
+from registry_server.auth.watched import Watched
+from registry_server.config import Settings
+from registry_server.config.auth import TokenAuth
+from registry_server.guard import TOKEN_PATH, Guard
+from registry_server.v2.urls import Urls
+
+
+def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
+    """Let in who brings a token; with rules, what both grant is allowed."""
+    challenges = BearerChallenges(_realm(token, urls), token.service)
+    authenticator = HeaderAuthenticator(Login(()), verifiers(token), challenges)
+    return Guard(RuledAccess(authenticator, policy_in_force(settings), challenges))
+
+
+def verifiers(token: TokenAuth) -> WatchedVerifier:
+    """Return what verifies tokens by the configured keys, whose files are read and watched."""
+    files = [
+        *([Watched(token.jwks, _keys_of_jwks)] if token.jwks else ()),
+        *([Watched(token.rootcertbundle, _keys_of_bundle)] if token.rootcertbundle else ()),
+    ]
+    make = partial(
+        TokenVerifier,
+        issuer=token.issuer,
+        service=token.service,
+        algorithms=token.signingalgorithms or ALGORITHMS,
+        push_overwrites=True,
+    )
+    return WatchedVerifier(files, make)
+
+
+def _realm(token: TokenAuth, urls: Urls) -> Callable[[HTTPConnection], str]:
+    """Return the URL of the token server: the realm, or with `autoredirect` the host asked for."""
+    if not token.autoredirect:
+        return lambda _: token.realm
+    path = token.autoredirectpath or TOKEN_PATH
+    return lambda connection: urls.secure(connection, path)
+
+
+def _keys_of_jwks(content: bytes) -> Keyring:
+    return Keyring.of(parse_jwks(content))
+
+
+def _keys_of_bundle(pem: bytes) -> Keyring:
+    return Keyring.of(roots=parse_certificates(pem))

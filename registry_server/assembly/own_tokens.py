@@ -1,0 +1,124 @@
+"""Rules, and what comes with them: tokens and robots of this registry, and the management API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import HTTPConnection
+from starlette.routing import Route
+
+from registry_server.api.application import Api
+from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
+from registry_server.assembly.policy import policy_in_force
+from registry_server.assembly.signing_key import existing_key
+from registry_server.assembly.users import login_limits, users_of
+from registry_server.auth.access import PolicyInForce
+from registry_server.auth.authenticator import HeaderAuthenticator
+from registry_server.auth.challenges import BearerChallenges
+from registry_server.auth.controller import RuledAccess
+from registry_server.auth.htpasswd import HtpasswdUsers
+from registry_server.auth.keyring import Keyring
+from registry_server.auth.keys import SigningKey
+from registry_server.auth.login import Login
+from registry_server.auth.refresh import RefreshTokens
+from registry_server.auth.robot_names import is_robots
+from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore, robots_file
+from registry_server.auth.token_server import TokenServer
+from registry_server.auth.tokens import TokenIssuer, TokenVerifier
+from registry_server.auth.verifiers import SameVerifier
+from registry_server.config import Settings
+from registry_server.config.access import IssuedTokens
+from registry_server.guard import TOKEN_PATH, Guard
+from registry_server.v2.urls import Urls
+
+_JWKS_PATH = "/auth/jwks"
+
+
+def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
+    """Let in users, robots and tokens that `key` signed; what rules grant is allowed."""
+    users, rules = users_of(settings), policy_in_force(settings)
+    robots = RobotKeys(RobotsFile(_robots_file(settings)))
+    # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
+    # One for header and token server, so wrong passwords are counted together.
+    login = Login([robots, *users], login_limits(settings))
+    challenges = _own_challenges(settings.access.tokens, urls)
+    authenticator = HeaderAuthenticator(
+        login,
+        _own_verifier(settings.access.tokens, key),
+        challenges,
+        certificates=settings.access.certificates,
+        is_known=_is_known(users, robots, certificates=settings.access.certificates),
+    )
+    access = RuledAccess(authenticator, rules, challenges)
+    server = _token_server(settings.access.tokens, key, users, login, rules)
+    return Guard(access, _routes(server), _api(settings, access, urls))
+
+
+def check_files(settings: Settings) -> None:
+    """Read the files of robots and of the signing key; raise for one that can't be used."""
+    RobotsFile(_robots_file(settings))
+    existing_key(settings)
+
+
+def _robots_file(settings: Settings) -> Path:
+    return robots_file(settings.storage.filesystem.rootdirectory)
+
+
+def _own_challenges(tokens: IssuedTokens, urls: Urls) -> BearerChallenges:
+    def realm(connection: HTTPConnection) -> str:
+        return tokens.realm or urls.absolute(connection, TOKEN_PATH)
+
+    return BearerChallenges(realm, tokens.service)
+
+
+def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> SameVerifier:
+    return SameVerifier(TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service))
+
+
+def _token_server(
+    tokens: IssuedTokens,
+    key: SigningKey,
+    users: list[HtpasswdUsers],
+    login: Login,
+    rules: PolicyInForce,
+) -> TokenServer:
+    issuer = TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds()))
+    refresh = RefreshTokens(key, tokens.issuer, tokens.service, _generation(users))
+    return TokenServer(issuer, refresh, login, rules, tokens.service)
+
+
+def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
+    robots: Robots = RobotStore(_robots_file(settings))
+    if settings.storage.maintenance.readonly.enabled:
+        robots = ReadOnlyRobots(robots)
+    endpoints = RobotEndpoints(robots, urls).table(access.authorize_administration)
+    return Api(endpoints, access.authorize_base, urls.prefix)
+
+
+def _routes(server: TokenServer) -> tuple[Route, ...]:
+    return (
+        Route(TOKEN_PATH, server.get, methods=["GET"]),
+        Route(TOKEN_PATH, server.post, methods=["POST"]),
+        Route(TOKEN_PATH, server.options, methods=["OPTIONS"]),
+        Route(_JWKS_PATH, server.jwks, methods=["GET"]),
+    )
+
+
+def _is_known(
+    users: list[HtpasswdUsers], robots: RobotKeys, *, certificates: bool
+) -> Callable[[str, str], Awaitable[bool]]:
+    async def is_known(name: str, generation: str) -> bool:
+        if is_robots(name):
+            return await robots.is_known(name, generation)
+        # A user with a certificate need not be in the file, and can get a token without it.
+        return certificates or any([await each.has(name) for each in users])
+
+    return is_known
+
+
+def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | None]]:
+    async def generation(name: str) -> str | None:
+        return await users[0].generation(name) if users else None
+
+    return generation

@@ -1,0 +1,30 @@
+"""What users may do: by the rules of `access`, or everything where there are none."""
+
+from __future__ import annotations
+
+from registry_server.auth.access import Policy, PolicyInForce
+from registry_server.auth.known import AnyoneKnown
+from registry_server.auth.watched import Watched
+from registry_server.config import Settings
+
+
+def policy_in_force(settings: Settings) -> PolicyInForce:
+    """Return the policy; the file of rules is read, and watched.
+
+    Raises OSError or ValueError for a file that can't be used.
+    """
+    access = settings.access
+    if not access.configured:
+        return _same(AnyoneKnown())
+    from registry_server.auth.rules import parse_rules, policy_of
+
+    if access.file is not None:
+        return Watched(access.file, parse_rules).now
+    return _same(policy_of(access))
+
+
+def _same(policy: Policy) -> PolicyInForce:
+    async def same() -> Policy:
+        return policy
+
+    return same

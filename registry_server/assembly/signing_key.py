@@ -1,0 +1,66 @@
+"""The key that signs this registry's own tokens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from registry_server.auth.keys import (
+    SigningKey,
+    load_or_create_signing_key,
+    load_signing_key,
+    temporary_signing_key,
+)
+from registry_server.config import Settings
+from storage.errors import reason_of
+from storage.paths import ACCESS
+
+_KEY = "token-key.pem"
+
+
+def signing_key(settings: Settings) -> SigningKey:
+    """Return the key; one of ours is created in the root folder if it does not exist.
+
+    Raises ValueError when it cannot be.
+    """
+    if settings.access.tokens.key is not None:
+        return load_signing_key(settings.access.tokens.key)
+    path = _own_key(settings)
+    if path.exists():
+        return load_signing_key(path)
+    try:
+        if not path.parent.is_dir():
+            os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        return load_or_create_signing_key(path)
+    except OSError as error:
+        raise _no_key(path, reason_of(error)) from None
+
+
+def existing_or_temporary_key(settings: Settings) -> SigningKey:
+    """Return the key that signs tokens, or a temporary one when it does not exist yet."""
+    return existing_key(settings) or temporary_signing_key()
+
+
+def existing_key(settings: Settings) -> SigningKey | None:
+    """Read the key that signs tokens; one of ours need not exist yet."""
+    configured = settings.access.tokens.key
+    if configured is not None:
+        return load_signing_key(configured)
+    try:
+        return load_signing_key(_own_key(settings))
+    except FileNotFoundError:
+        root = settings.storage.filesystem.rootdirectory
+        if root.exists() and not os.access(root, os.W_OK):
+            raise _no_key(_own_key(settings), "the volume can't be written") from None
+        return None
+
+
+def _own_key(settings: Settings) -> Path:
+    return settings.storage.filesystem.rootdirectory / ACCESS / _KEY
+
+
+def _no_key(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"rules need a key that signs tokens; {path} does not exist and can't be created "
+        f"({reason}): name the file of a key in access.tokens.key"
+    )

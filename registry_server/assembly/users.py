@@ -1,0 +1,31 @@
+"""Users from `auth.htpasswd`, and how often their passwords may be wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from registry_server.auth.htpasswd import HtpasswdUsers
+from registry_server.auth.htpasswd_file import watch_htpasswd
+from registry_server.clients import client_address
+from registry_server.config import Settings
+from registry_server.limits import LoginLimits
+
+
+def users_file(settings: Settings) -> Path | None:
+    """Return the path of the file, or None where none is configured."""
+    htpasswd = settings.auth.htpasswd
+    return None if htpasswd is None else htpasswd.path
+
+
+def users_of(settings: Settings) -> list[HtpasswdUsers]:
+    """Return the users of the file, which is watched; none where no file is configured."""
+    path = users_file(settings)
+    return [] if path is None else [HtpasswdUsers(watch_htpasswd(path))]
+
+
+def login_limits(settings: Settings) -> LoginLimits:
+    """Return the limits of wrong passwords, by the address of the client."""
+    logins = settings.limits.logins
+    address = partial(client_address, trusted=settings.http.trustedproxies)
+    return LoginLimits(logins.failures, logins.window.total_seconds(), address)
