@@ -12,8 +12,10 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import os
 import signal
 import sys
+from contextlib import suppress
 
 from registry_server import logs
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED, UNUSABLE
@@ -23,11 +25,31 @@ from registry_server.workers.child import Child, ChildFailed
 logger = logging.getLogger(__name__)
 
 _SERVE = "serve"
+_STDERR = 2
 
 
 def main() -> None:
     """Run the command line."""
-    _serve(_invocation_from_child() if sys.argv[1:2] == [_SERVE] else _invocation())
+    _open_standard_descriptors()
+    if sys.argv[1:2] != [_SERVE]:
+        _serve(_invocation())
+        return
+    logs.adopt_interpreter()
+    try:
+        _serve(_invocation_from_child())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _open_standard_descriptors() -> None:
+    """Open /dev/null in place of a standard stream that is closed.
+
+    Otherwise the next file gets its number: what is printed would go into a blob.
+    """
+    with suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
 
 
 def _invocation() -> Invocation:
@@ -41,14 +63,15 @@ def _invocation() -> Invocation:
 def _invocation_from_child() -> Invocation:
     try:
         child = Child(_invocation)
+    except OSError as error:
+        sys.exit(f"registry-server: no process can be started: {error.strerror}")
+    try:
         _import_server()  # meanwhile
         return child.result()
     except ChildFailed as error:
         if error.code == -signal.SIGPIPE:  # a reader such as `head` has seen enough of the help
             sys.exit(128 + signal.SIGPIPE)
         sys.exit(f"registry-server: the configuration could not be read: {error}")
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
 def _import_server() -> None:

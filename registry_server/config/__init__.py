@@ -1,8 +1,8 @@
 """The registry's configuration: distribution's schema, read from a file and the environment.
 
 `load.load` is the only way in. Everything it returns is frozen and typed; everything it refuses is
-a ConfigError with a line for each problem. It imports pydantic and a YAML library, which nothing
-does that is imported here: a server keeps neither in memory.
+a ConfigError with a line for each problem. It imports pydantic and a YAML library. Nothing that is
+imported here does, so a server without access rules has neither in memory.
 """
 
 from registry_server.config.endpoint import Endpoint

@@ -15,8 +15,8 @@ from pathlib import Path
 
 MOST_WORKERS = 4
 
-# One worker alone needs 38 MiB, and 50 after it has reloaded its configuration. A supervisor and
-# each further worker need 8, each push in flight a few.
+# Without access rules one worker alone needs 38 MiB, and 50 once it has reloaded its configuration.
+# A supervisor and each further worker need 8, each push in flight a few.
 BYTES_FOR_A_WORKER = 64 << 20
 
 _GROUPS = Path("/proc/self/cgroup")

@@ -52,11 +52,10 @@ class ConfigError(Exception):
             each if isinstance(each, Problem) else Problem(Place(), "", each) for each in problems
         )
         self.problems = tuple(str(each) for each in self.details)
-        super().__init__("\n".join(self.problems))
+        super().__init__(self.details)  # with which it is unpickled
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
-        # An exception is pickled with the arguments of its base class unless it says otherwise.
-        return ConfigError, (self.details,)
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 def dotted(path: Path) -> str:

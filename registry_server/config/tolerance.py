@@ -70,7 +70,8 @@ def settings_of(document: Document) -> Settings:
 def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
     errors, warnings = [], []
     for fault in faults:
-        path, unknown = _named(fault.path), fault.is_unknown_key
+        unknown = fault.is_unknown_key
+        path = fault.path if unknown else _named(fault.path)
         error = _unknown(document, path) if unknown else _wrong(document, fault)
         if error is not None:
             errors.append(error)

@@ -54,8 +54,11 @@ class Invalid(ValueError):
     """What was given does not fit a section."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(map(str, faults)))
+        super().__init__(faults)
         self.faults = faults
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.faults))
 
 
 def validated(section: type[AnySection], data: object) -> AnySection:

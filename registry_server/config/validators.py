@@ -1,7 +1,7 @@
 """What the type of a key is annotated with: how its text is converted, and what is refused.
 
 These do what pydantic's classes of the same names do. They import pydantic only when it compiles
-the schema, so a server, which gets settings that were validated elsewhere, never imports it.
+the schema, so a process that gets settings which were validated elsewhere does not need it.
 """
 
 from __future__ import annotations

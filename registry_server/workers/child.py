@@ -15,6 +15,8 @@ from registry_server.workers.signals import HANDLED, held_back, let_through
 
 Result = TypeVar("Result")
 
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
 
 class ChildFailed(Exception):
     """The process ended without a result; `code` is minus the signal that ended it."""
@@ -36,9 +38,10 @@ class Child(Generic[Result]):
         self._answer = os.fdopen(reader, "rb")
         with os.fdopen(writer, "wb") as channel, held_back():
             _flush()  # or the child would print it once more
+            parent = os.getpid()
             self._pid = os.fork()
             if self._pid == 0:
-                _call(function, channel)
+                _call(function, channel, parent)
 
     def result(self) -> Result:
         """Wait for the end of the call, once; return what it returned, or raise what it raised.
@@ -57,23 +60,39 @@ class Child(Generic[Result]):
         return result
 
 
-def _call(function: Callable[[], Result], channel: BinaryIO) -> NoReturn:
+def _call(function: Callable[[], Result], channel: BinaryIO, parent: int) -> NoReturn:
     """In the child: call the function, send the answer, and end, whatever the parent has open."""
     code = 1
     try:
-        # A terminal sends signals to the parent as well, which is the one to act on them.
-        signal.set_wakeup_fd(-1)
-        for each in HANDLED:
-            signal.signal(each, signal.SIG_DFL if each is signal.SIGTERM else signal.SIG_IGN)
-        let_through()
+        _leave_to(parent)
         channel.write(pickle.dumps(_answer(function)))
         channel.flush()
         code = 0
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush()
-        os._exit(code)
+        try:
+            _flush()
+        finally:
+            os._exit(code)
+
+
+def _leave_to(parent: int) -> None:
+    """Leave it to the parent when to end, and end with it.
+
+    A terminal and a process manager send signals to the parent as well.
+    """
+    signal.set_wakeup_fd(-1)
+    for each in HANDLED:
+        signal.signal(each, signal.SIG_IGN)
+    let_through()
+    # Where this is not possible, the child ends by itself once it has read.
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _answer(function: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
@@ -88,5 +107,5 @@ def _answer(function: Callable[[], Result]) -> tuple[Result | None, BaseExceptio
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # None where the descriptor is closed
             stream.flush()

@@ -41,6 +41,7 @@ SHRUGGED = [
     (f"{BOTH}\ndatabase: {{enabled: true}}", f"line 4: database {IGNORED}"),
     (f"{BOTH}\nextensions: {{search: {{enable: true}}}}", f"line 4: extensions {IGNORED}"),
     (f"{BOTH}\ngc: {{disabled: true}}", f"line 4: gc {IGNORED}"),
+    (f"{BOTH}\n'[key]': 1", f"line 4: [key] {IGNORED}"),
     (f"{BOTH}\nredis: {{addr: a, enableTLS: true}}", f"line 4: redis.enableTLS {IGNORED}"),
     (
         f"{BOTH}\nhealth:\n  storagedriver: {{enabled: true}}\n  threshold: 3",

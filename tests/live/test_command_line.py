@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from storage import paths
-from tests.live.programs import COMMAND, environment, run
+from tests.live.programs import COMMAND, environment, run, run_program
+from tests.live.transfers import until
+from tests.support.processes import family
 from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.live
@@ -190,3 +193,33 @@ def test_flags_as_registry_takes_them(
             assert done.returncode == (0 if command == [program] else 2)
         else:
             assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_nothing(tmp_path: Path, closed: str) -> None:
+    """The configuration is read by another process, and the exit code is the same."""
+    for arguments, code in (("serve missing.yml", 2), ("serve --help", 0), ("serve /dev/stdin", 2)):
+        shell = ["bash", "-c", f'exec "$@" {arguments} {closed}', "bash", *COMMAND]
+        done = run_program(shell, tmp_path)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_start_that_waits_for_its_configuration_can_be_ended(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pipe that is never written to; the process that reads it ends as well."""
+    os.mkfifo(tmp_path / "config.yml")
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "config.yml"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until(lambda: len(family(process.pid)) == 2, "the configuration is read")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)  # ends when no process has the stream open
+    assert process.returncode in (3, -number)
+    assert b"Traceback" not in said

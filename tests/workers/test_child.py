@@ -103,3 +103,17 @@ def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals
         return "goes on"
 
     assert Child(signalled).result() == "goes on"
+
+
+def test_it_ends_with_its_parent() -> None:
+    """Also where it waits for something, as for a pipe that is named as the configuration."""
+    reader, writer = os.pipe()
+
+    parent = os.fork()
+    if parent == 0:
+        Child(signal.pause)  # it has the pipe open, too
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(parent, 0)
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == b""
