@@ -6,8 +6,8 @@ configuration file and the root folder that the server was started with, unless 
 its own. Without a server it uses the image's configuration file, which REGISTRY_CONFIGURATION_PATH
 names.
 
-A server keeps in memory what its process imports, so the command line is imported for other
-commands alone.
+Functions that need Typer and the commands import them when they are called: a server needs neither,
+and would keep both in memory.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""The program: it runs a command, or serves.
+"""The program: one command, or the server.
 
 Exit codes: 0 done; 1 something went wrong while running; 2 the call or the configuration can't
 be used, said in one line each and never as a traceback; 3 interrupted by SIGINT or SIGTERM.
 
-The command line and the configuration of a server are read in a child process. What that imports
-(Typer, pydantic, YAML) takes 13 MiB, which this process and its workers would keep.
+A child process reads the command line and the configuration of a server. It imports Typer, pydantic
+and YAML. They take 13 MiB, which this process and its workers would otherwise keep.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _STDERR = 2
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command that the command line names, and end the program."""
     _open_standard_descriptors()
     if sys.argv[1:2] != [_SERVE]:
+        # Only `serve` returns an invocation: it need not be the first word, as in `-- serve`.
         _serve(_invocation())
         return
     logs.adopt_interpreter()
@@ -42,9 +43,9 @@ def main() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null in place of a standard stream that is closed.
+    """Open /dev/null in place of each standard stream that is closed.
 
-    Otherwise the next file gets its number: what is printed would go into a blob.
+    Otherwise the next file that is opened gets its descriptor: printed text could get into a blob.
     """
     with suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
@@ -53,7 +54,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _invocation() -> Invocation:
-    """Run a command; return what `serve` is to do, and end the program after any other command."""
+    """Return the invocation of `serve`; run any other command and end the program."""
     from registry_server.commands import line
 
     app = line.serving() if sys.argv[1:2] == [_SERVE] else line.complete()
@@ -61,28 +62,29 @@ def _invocation() -> Invocation:
 
 
 def _invocation_from_child() -> Invocation:
+    """Return the invocation that a child process reads; end the program when it does."""
     try:
         child = Child(_invocation)
     except OSError as error:
-        sys.exit(f"registry-server: no process can be started: {error.strerror}")
+        sys.exit(f"registry-server: a child process cannot be started: {error.strerror}")
     try:
-        _import_server()  # meanwhile
+        _import_server()  # while the child reads
         return child.result()
     except ChildFailed as error:
-        if error.code == -signal.SIGPIPE:  # a reader such as `head` has seen enough of the help
+        if error.code == -signal.SIGPIPE:  # the reader of the help, such as `head`, ended
             sys.exit(128 + signal.SIGPIPE)
         sys.exit(f"registry-server: the configuration could not be read: {error}")
 
 
 def _import_server() -> None:
-    # Of what is imported nothing is garbage; the server sees to the collector before it serves.
+    # An import makes no garbage, so the collector would only take time.
     gc.disable()
     importlib.import_module("registry_server.server")
     gc.enable()
 
 
 def _serve(invocation: Invocation) -> None:
-    """Serve until a signal ends it; end the program when that can't begin."""
+    """Serve until a signal ends the server; end the program when it can't start or fails."""
     from registry_server import server, startup
     from registry_server.workers.supervisor import WorkersFailed
 

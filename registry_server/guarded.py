@@ -1,4 +1,4 @@
-"""Access that is configured, assembled; `guard` has the table of what comes of what."""
+"""Assembly of the access control that is configured; `guard` has the table of the settings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from registry_server.v2.urls import Urls
 
 
 def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> Guard:
-    """Do as `guard.make_guard`, where something is configured.
+    """Do as `guard.make_guard`, or in a rehearsal as `guard.make_rehearsal_guard`.
 
-    In a rehearsal a temporary key stands in for one that does not exist yet.
+    The settings must configure access control.
     """
     if settings.auth.token is not None:
         from registry_server.assembly.foreign_tokens import guard_by_tokens

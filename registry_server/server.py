@@ -101,8 +101,8 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
             addresses = listening.bound(listeners, settings.http.endpoint)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, configuration, addresses)
-            # With several workers no thread runs in this process, so a child can be forked, which
-            # gives the memory back. One worker has threads, and reads in one of them.
+            # With several workers this process has no threads, so it can fork a child to read, and
+            # the memory is freed with the child. A single worker has threads; one of them reads.
             reading = read if settings.http.workers == 1 else _in_child(read)
             _run(settings, listeners, Rereading(settings, reading, announcer))
         finally:

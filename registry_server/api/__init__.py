@@ -6,6 +6,6 @@
                │        └  3. what is done, in a thread
                └► errors.py: any refusal as the registry's envelope
 
-It is there where there is something to manage: `assembly.own_tokens` makes it. No other module
-imports more of it than `paths`. Every endpoint names who may ask it; there is none without.
+It exists where access rules are configured, and `assembly.own_tokens` makes it. Other modules
+import only `paths`. Every endpoint names who may ask it; there is none without.
 """

@@ -1,5 +1,5 @@
-"""Parts of access control, each made from the settings by the module that is named after it.
+"""Parts of access control, with a module for each that makes it from the settings.
 
-`guarded` puts them together, and imports only what is configured. A registry with a file of users
-and without rules has neither FastAPI nor cryptography nor pydantic in memory.
+`guarded` imports only the modules of what is configured. So a registry with a file of users and
+without rules has neither FastAPI nor cryptography nor pydantic in memory.
 """

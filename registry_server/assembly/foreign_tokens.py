@@ -23,14 +23,21 @@ from registry_server.v2.urls import Urls
 
 
 def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
-    """Let in who brings a token; with rules, what both grant is allowed."""
+    """Return a guard that admits clients with a token of the issuer.
+
+    With rules, a client may do only what the token and the rules both grant. Files of keys and of
+    rules are read, and watched. Raises OSError or ValueError for one that can't be used.
+    """
     challenges = BearerChallenges(_realm(token, urls), token.service)
     authenticator = HeaderAuthenticator(Login(()), verifiers(token), challenges)
     return Guard(RuledAccess(authenticator, policy_in_force(settings), challenges))
 
 
 def verifiers(token: TokenAuth) -> WatchedVerifier:
-    """Return what verifies tokens by the configured keys, whose files are read and watched."""
+    """Return the source of the verifier for the configured keys; their files are read and watched.
+
+    Raises OSError or ValueError for a file that can't be used.
+    """
     files = [
         *([Watched(token.jwks, _keys_of_jwks)] if token.jwks else ()),
         *([Watched(token.rootcertbundle, _keys_of_bundle)] if token.rootcertbundle else ()),
@@ -46,7 +53,7 @@ def verifiers(token: TokenAuth) -> WatchedVerifier:
 
 
 def _realm(token: TokenAuth, urls: Urls) -> Callable[[HTTPConnection], str]:
-    """Return the URL of the token server: the realm, or with `autoredirect` the host asked for."""
+    """Return what finds the token server's URL; with `autoredirect` it has the request's host."""
     if not token.autoredirect:
         return lambda _: token.realm
     path = token.autoredirectpath or TOKEN_PATH

@@ -36,11 +36,16 @@ _JWKS_PATH = "/auth/jwks"
 
 
 def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
-    """Let in users, robots and tokens that `key` signed; what rules grant is allowed."""
+    """Return a guard that admits users, robots and clients with a token that `key` signed.
+
+    They may do what the rules grant. Files of users, robots and rules are read. Raises OSError or
+    ValueError for one that can't be used.
+    """
     users, rules = users_of(settings), policy_in_force(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
-    # Robots first: another's name costs them nothing, and a robot's costs users a whole check.
-    # One for header and token server, so wrong passwords are counted together.
+    # Robots are asked first. For a user's name that takes no time, but to look for a robot among
+    # the users takes as long as to check a password.
+    # The header and the token server share the login, so wrong passwords are counted together.
     login = Login([robots, *users], login_limits(settings))
     challenges = _own_challenges(settings.access.tokens, urls)
     authenticator = HeaderAuthenticator(
@@ -56,7 +61,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
 
 
 def check_files(settings: Settings) -> None:
-    """Read the files of robots and of the signing key; raise for one that can't be used."""
+    """Read the robots and the signing key; raise OSError or ValueError for an unusable file."""
     RobotsFile(_robots_file(settings))
     existing_key(settings)
 

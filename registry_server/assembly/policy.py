@@ -9,13 +9,14 @@ from registry_server.config import Settings
 
 
 def policy_in_force(settings: Settings) -> PolicyInForce:
-    """Return the policy; the file of rules is read, and watched.
+    """Return the source of the policy; a file of rules is read, and watched.
 
     Raises OSError or ValueError for a file that can't be used.
     """
     access = settings.access
     if not access.configured:
         return _same(AnyoneKnown())
+    # Imports pydantic and YAML.
     from registry_server.auth.rules import parse_rules, policy_of
 
     if access.file is not None:

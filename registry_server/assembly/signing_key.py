@@ -19,9 +19,10 @@ _KEY = "token-key.pem"
 
 
 def signing_key(settings: Settings) -> SigningKey:
-    """Return the key; one of ours is created in the root folder if it does not exist.
+    """Return the key that `access.tokens.key` names, or the registry's own, in the root folder.
 
-    Raises ValueError when it cannot be.
+    The registry's own key is created if it does not exist. Raises OSError or ValueError for a key
+    that can't be read, used or created.
     """
     if settings.access.tokens.key is not None:
         return load_signing_key(settings.access.tokens.key)
@@ -37,12 +38,15 @@ def signing_key(settings: Settings) -> SigningKey:
 
 
 def existing_or_temporary_key(settings: Settings) -> SigningKey:
-    """Return the key that signs tokens, or a temporary one when it does not exist yet."""
+    """Return the existing key or a temporary one; raise as `existing_key` does."""
     return existing_key(settings) or temporary_signing_key()
 
 
 def existing_key(settings: Settings) -> SigningKey | None:
-    """Read the key that signs tokens; one of ours need not exist yet."""
+    """Return the key, or None when the registry's own does not exist yet.
+
+    Raises OSError or ValueError for a key that can't be used, or that could not be created.
+    """
     configured = settings.access.tokens.key
     if configured is not None:
         return load_signing_key(configured)

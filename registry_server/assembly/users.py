@@ -1,4 +1,4 @@
-"""Users from `auth.htpasswd`, and how often their passwords may be wrong."""
+"""Users of `auth.htpasswd`, and the limits of wrong passwords."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_server.limits import LoginLimits
 
 
 def users_file(settings: Settings) -> Path | None:
-    """Return the path of the file, or None where none is configured."""
+    """Return the path of the file of users, or None where none is configured."""
     htpasswd = settings.auth.htpasswd
     return None if htpasswd is None else htpasswd.path
 
@@ -25,7 +25,7 @@ def users_of(settings: Settings) -> list[HtpasswdUsers]:
 
 
 def login_limits(settings: Settings) -> LoginLimits:
-    """Return the limits of wrong passwords, by the address of the client."""
+    """Return the limits of wrong passwords, which count for each client address."""
     logins = settings.limits.logins
     address = partial(client_address, trusted=settings.http.trustedproxies)
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)

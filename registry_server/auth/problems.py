@@ -21,7 +21,7 @@ class Unauthenticated(AccessRefused):
 
 
 class TokenInvalid(Exception):
-    """A token is not good here; says why, and nothing of the token."""
+    """A token is not accepted; the message says why, and shows nothing of the token."""
 
 
 class Denied(AccessRefused):

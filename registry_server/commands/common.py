@@ -1,4 +1,4 @@
-"""What commands share: how they are configured, how they fail, and by which exit codes."""
+"""What commands share: how they are configured, and how they fail."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""How a command ends; 0 is done."""
+"""Exit codes of the program; 0 is success."""
 
-FAILED = 1  # something went wrong while it ran
+FAILED = 1  # while the command ran
 UNUSABLE = 2  # the call or the configuration cannot be used
 INTERRUPTED = 3  # by SIGINT or SIGTERM

@@ -1,4 +1,4 @@
-"""What `serve` was asked for."""
+"""The settings that `serve` has read, and their sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_server.config import Loaded, Overrides
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The configuration as it was read, and how to read it again: the file and the options."""
+    """The configuration that was read, and what a reload reads: the file and the options."""
 
     loaded: Loaded
     path: Path | None
@@ -19,7 +19,7 @@ class Invocation:
 
     def load(self) -> Loaded:
         """Read the configuration again; raise `ConfigError` when it can't be used."""
-        # Pydantic and YAML, which take 12 MiB, are imported by the process that reads.
+        # Imports pydantic and YAML, which take 12 MiB, only into the process that reads.
         from registry_server.config.load import load
 
         return load(self.path, os.environ, self.overrides)

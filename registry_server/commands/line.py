@@ -11,12 +11,12 @@ import typer
 from registry_server.commands.exit_codes import UNUSABLE
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 from registry_server.commands.invocation import Invocation
-from registry_server.commands.serve import Asked, serve
+from registry_server.commands.serve import ContextObject, serve
 from registry_server.commands.top import top
 
 
 def serving() -> typer.Typer:
-    """Return the command line with `serve` alone: other commands take long to import."""
+    """Return the command line with `serve` alone; the other commands take long to import."""
     app = typer.Typer(
         name="registry-server",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,9 +38,9 @@ def complete() -> typer.Typer:
 
 
 def run(app: typer.Typer, words: Sequence[str]) -> Invocation:
-    """Run a command to its end, which ends the program; only for `serve`, return what it is to do.
+    """Run the command that `words` name; return the invocation of `serve`.
 
-    Raises SystemExit.
+    Raises SystemExit after any other command, and where `serve` fails or prints its help.
     """
     command = typer.main.get_group(app)
     try:
@@ -48,12 +48,12 @@ def run(app: typer.Typer, words: Sequence[str]) -> Invocation:
     except NoBoolean as error:
         typer.echo(f"registry-server: {error}", err=True)
         sys.exit(UNUSABLE)
-    # A reader such as `head` that has enough ends a command, as it ends every other program.
+    # A command ends when the reader of its output ends, such as `head`, as other programs do.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    asked = Asked()
+    stored = ContextObject()
     try:
-        sys.exit(command(spelled, obj=asked))
+        sys.exit(command(spelled, obj=stored))
     except SystemExit:
-        if asked.invocation is None:
+        if stored.invocation is None:
             raise
-    return asked.invocation
+    return stored.invocation

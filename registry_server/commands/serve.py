@@ -1,7 +1,7 @@
-"""`registry-server serve`: reads the command line and the configuration of a server.
+"""`registry-server serve`: the command line and the configuration of a server.
 
-It does not serve: a server keeps in memory what its process imports, so `cli` serves in a process
-that has not imported this.
+This module only reads them. It imports Typer, pydantic and YAML, and a server would keep those in
+memory. So it runs in a child process, and `cli` serves in the parent.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Asked:
-    """Where `serve` leaves what it was asked for."""
+class ContextObject:
+    """The object of Typer's context, in which `serve` stores its invocation.
+
+    The invocation is None after any other command.
+    """
 
     invocation: Invocation | None = None
 
@@ -49,7 +52,8 @@ def serve(
     overrides = Overrides(host=host, port=port, root=root, workers=workers)
     path = only_config(argument, config)
     logs.adopt_interpreter()
-    context.ensure_object(Asked).invocation = Invocation(_load(path, overrides), path, overrides)
+    invocation = Invocation(_load(path, overrides), path, overrides)
+    context.ensure_object(ContextObject).invocation = invocation
 
 
 def _load(path: Path | None, overrides: Overrides) -> Loaded:

@@ -1,8 +1,8 @@
 """The registry's configuration: distribution's schema, read from a file and the environment.
 
-`load.load` is the only way in. Everything it returns is frozen and typed; everything it refuses is
-a ConfigError with a line for each problem. It imports pydantic and a YAML library. Nothing that is
-imported here does, so a server without access rules has neither in memory.
+`load.load` is the only way to read it. The settings that it returns are frozen and typed. A
+configuration that it refuses is a ConfigError with a line for each problem. `load` imports pydantic
+and a YAML library. This package does not, so a server can run without them.
 """
 
 from registry_server.config.endpoint import Endpoint

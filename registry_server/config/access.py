@@ -76,7 +76,7 @@ Groups = Annotated[dict[str, tuple[Name, ...]], AfterValidator(_groups)]
 class Rule(Section):
     """`access.rules[]`: what some callers may, and must not, do with some repositories.
 
-    What is None is not written. Without `actions` a rule only denies.
+    A key that the file does not have is None. Without `actions` a rule only denies.
     """
 
     repositories: tuple[Glob, ...] = ("**",)

@@ -23,8 +23,9 @@ from registry_server.config.strict_sections import guarded_section, is_given
 PREFIX = "REGISTRY_"
 _LONGEST = 100
 _LIKENESS = 0.85
-# Guarded sections of which no other check notices that they are empty.
+# The guarded sections for which no other check reports that a variable emptied them.
 _SILENTLY_EMPTIED: tuple[Path, ...] = (("limits",), ("http", "tls"))
+# Variables of other programs, which look like keys of guarded sections.
 _HINTS = {
     "REGISTRY_AUTH_FILE": ": it is a variable of podman and skopeo; unset it for the registry",
 }
@@ -74,17 +75,21 @@ def _apply(document: Document, name: str, payload: str) -> None:
     if value.warnings and guarded_section(path) is not None:
         raise ConfigError(value.warnings)
     expand(document)
-    given = [section for section in _SILENTLY_EMPTIED if document.value(section) is not None]
+    filled = [section for section in _SILENTLY_EMPTIED if document.value(section) is not None]
+    _put(document, name, path, value)
+    expand(document)
+    for section in filled:
+        if document.value(section) is None:
+            message = "is emptied by this variable: what the file sets there has no effect"
+            document.warnings.append(Problem(Place(name), dotted(section), message))
+
+
+def _put(document: Document, name: str, path: Path, value: Document) -> None:
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):
         message = "does not fit what the file has there"
         raise ConfigError([Problem(Place(name), dotted(spelled), message)])
     document.warnings.extend(value.warnings)
-    expand(document)
-    for section in given:
-        if document.value(section) is None:
-            message = "is emptied by this variable: what the file sets there has no effect"
-            document.warnings.append(Problem(Place(name), dotted(section), message))
 
 
 def _unknown(document: Document, name: str) -> None:

@@ -13,6 +13,7 @@ from registry_server.config.section import Section, key_of
 
 ITEM = "[]"
 
+# A suggestion lists all keys of a section that has no more than these.
 _FEW = 6
 
 

@@ -52,7 +52,7 @@ class ConfigError(Exception):
             each if isinstance(each, Problem) else Problem(Place(), "", each) for each in problems
         )
         self.problems = tuple(str(each) for each in self.details)
-        super().__init__(self.details)  # with which it is unpickled
+        super().__init__(self.details)  # pickle passes these to `__init__`
 
     def __str__(self) -> str:
         return "\n".join(self.problems)

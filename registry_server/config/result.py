@@ -1,4 +1,4 @@
-"""What the command line adds to a configuration, and what comes of reading it."""
+"""What the command line adds to a configuration, and the result of reading it."""
 
 from __future__ import annotations
 

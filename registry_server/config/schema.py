@@ -72,7 +72,7 @@ def _enough_threads(value: int) -> int:
     return max(value, _FEWEST_THREADS)  # as in distribution
 
 
-def _entries(value: int) -> int:
+def _default_unless_positive(value: int) -> int:
     return value if value > 0 else DEFAULT_ENTRIES  # as in distribution
 
 
@@ -176,8 +176,9 @@ class Maintenance(Section):
 class Storage(Section):
     """`storage`: one driver, and what holds for any driver.
 
-    The parameters of drivers that the program refuses to start with are not needed, and some are
-    keys: they are neither read nor shown. Those of `inmemory` mean nothing.
+    The program refuses to start with a driver that is neither `filesystem` nor `inmemory`. The
+    parameters of such a driver are not checked, and not shown, because some are secrets. Those of
+    `inmemory` are ignored.
     """
 
     filesystem: Filesystem = Filesystem()
@@ -254,7 +255,7 @@ class Http(Section):
     accelredirect: ProxyLocation = ""
     workers: Annotated[int, Ge(1), Le(1024)] = WORKERS
 
-    # The default of `addr` does not suit every `net`.
+    # A default is validated as well: that of `addr` does not suit every `net`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {**CONFIG, "validate_default": True}
 
     @property
@@ -266,7 +267,7 @@ class Http(Section):
 class Catalog(Section):
     """`catalog`: the most repositories a page of the catalog holds."""
 
-    maxentries: Annotated[int, AfterValidator(_entries)] = DEFAULT_ENTRIES
+    maxentries: Annotated[int, AfterValidator(_default_unless_positive)] = DEFAULT_ENTRIES
 
 
 class Tags(Section):

@@ -1,4 +1,4 @@
-"""A text that is not to be shown."""
+"""Texts that no message shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A password or a key; its `repr`, and so every message and traceback, lacks the text."""
+    """A password or a key. Its `repr` lacks the text, so messages and tracebacks lack it, too."""
 
     text: str = field(default="", repr=False)
 
@@ -20,7 +20,7 @@ class Secret:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        # A union of the two would name its members in the path of an error.
+        # Not a union of `str` and `Secret`: the path of an error would name a member of it.
         from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
         return core_schema.no_info_before_validator_function(_text, from_text)
 

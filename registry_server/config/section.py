@@ -8,21 +8,23 @@ from typing import Any, ClassVar, dataclass_transform
 
 
 def key_of(name: str) -> str:
-    """Return the key of a field: a word of Python has an underscore at its end, as in `from_`."""
+    """Return the key of a field. A Python keyword has a final underscore as a field: `from_`."""
     return name.removesuffix("_")
 
 
+# Pydantic's options for a section: an unknown key is an error, and `key_of` names the keys.
 CONFIG: Mapping[str, Any] = {"extra": "forbid", "alias_generator": key_of}
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A mapping of the file: its keys are the fields, nothing else is allowed, nothing changes.
+    """A mapping in the configuration. Its fields are its keys, and no other key is allowed.
 
-    Each subclass becomes a frozen dataclass. `validation` makes one of what the file has; a section
-    that is made directly is not checked. `__post_init__` raises ValueError when keys that are
-    valid by themselves do not fit together.
+    Each subclass becomes a frozen dataclass. `validation.validated` makes an instance from the
+    content of a file. The constructor checks no types and no values. `__post_init__` raises
+    ValueError when keys that are valid by themselves do not fit together. A field that holds a
+    dict needs `hash=False`, because a dict has no hash.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = CONFIG

@@ -220,9 +220,8 @@ class Middleware(Section):
 
     name: str = ""
     disabled: bool = False
-    options: dict[str, object] = field(
-        default_factory=dict, repr=False, hash=False
-    )  # may have a signing key
+    # A signing key may be among them, so they are not shown.
+    options: dict[str, object] = field(default_factory=dict, repr=False, hash=False)
 
 
 class Middlewares(Section):

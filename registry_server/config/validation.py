@@ -1,6 +1,6 @@
-"""From what a file has to a section: the only module that has pydantic validate a configuration.
+"""Validation of sections; no other module has pydantic validate a configuration.
 
-Pydantic's own error shows values, and any of them may be a secret. It does not leave this module.
+An error of pydantic shows values, which may be secrets, so it does not leave this module.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One value or key that does not fit: its path, and what it must be, without the value."""
+    """One mistake in a section: the path of the key, and what is wrong, without the value."""
 
     path: Path
     text: str
@@ -51,7 +51,7 @@ class Fault:
 
 
 class Invalid(ValueError):
-    """What was given does not fit a section."""
+    """The data does not fit the section; `faults` says why, and has at least one."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__(faults)
@@ -62,9 +62,9 @@ class Invalid(ValueError):
 
 
 def validated(section: type[AnySection], data: object) -> AnySection:
-    """Make a section of a tree of texts, lists and mappings; raise `Invalid` with all faults."""
+    """Make a section from a tree of texts, lists and mappings; raise `Invalid` with all faults."""
     try:
-        # Mypy takes the hash of the sections for that of their class.
+        # Mypy confuses the hash of a section with the hash of its class.
         made: AnySection = _validator(section).validate_python(data)  # type: ignore[arg-type]
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
@@ -84,6 +84,7 @@ def _fault(error: ErrorDetails) -> Fault:
 
 
 def _in_words(error: ErrorDetails) -> str:
+    """Return the end of a sentence that begins with the key: what is wrong, without the value."""
     kind, context = error["type"], dict[str, Any](error.get("ctx", {}))
     if kind == "value_error":
         return str(context["error"])

@@ -1,7 +1,8 @@
-"""What the type of a key is annotated with: how its text is converted, and what is refused.
+"""Annotations of a key's type that convert or refuse its value.
 
-These do what pydantic's classes of the same names do. They import pydantic only when it compiles
-the schema, so a process that gets settings which were validated elsewhere does not need it.
+A class with the name of a pydantic class does the same as that class. Pydantic calls these classes
+when it compiles the schema. They import pydantic only then, so a process that receives validated
+settings does not need it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BeforeValidator:
-    """Converts what the file has before its type is looked at."""
+    """Converts the value of the file before its type is checked."""
 
     convert: Callable[[Any], Any]
 
@@ -31,7 +32,7 @@ class BeforeValidator:
 
 @dataclass(frozen=True, slots=True)
 class AfterValidator:
-    """Converts a value of the right type, or raises ValueError with what it should be."""
+    """Converts a value of the right type; `convert` raises ValueError with what it must be."""
 
     convert: Callable[[Any], Any]
 
@@ -45,7 +46,7 @@ class AfterValidator:
 
 @dataclass(frozen=True, slots=True)
 class PlainValidator:
-    """Converts what the file has; its type is not looked at."""
+    """Converts the value of the file; its type is not checked."""
 
     convert: Callable[[Any], Any]
 
@@ -59,7 +60,11 @@ class PlainValidator:
 
 @dataclass(frozen=True, slots=True)
 class SiblingValidator:
-    """Checks a value beside the valid ones among the keys before it, which it gets by name."""
+    """Converts a value of the right type, given the values of the preceding keys of its section.
+
+    `convert` gets the value and a mapping of those keys to their values. A key whose value is not
+    valid is not in the mapping.
+    """
 
     convert: Callable[[Any, Mapping[str, Any]], Any]
 

@@ -1,4 +1,4 @@
-"""A function that is called in a process of its own, so that the memory it takes is given back."""
+"""Child processes that call one function, so that its memory is freed when the process ends."""
 
 from __future__ import annotations
 
@@ -19,53 +19,57 @@ _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class ChildFailed(Exception):
-    """The process ended without a result; `code` is minus the signal that ended it."""
+    """The child process ended without an outcome.
+
+    `code` is its exit code, or the negative number of the signal that ended it.
+    """
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the process for it ended with exit code {code}")
+        super().__init__(f"the child process ended with exit code {code}")
         self.code = code
 
 
 class Child(Generic[Result]):
-    """A forked process that calls `function`, with the same standard input and output.
+    """A forked process that calls `function` once, with the standard streams of its parent.
 
-    The process that forks it must have no other threads. Results and exceptions have to be
-    picklable.
+    The parent must have no other threads. What the function returns or raises must be picklable.
     """
 
     def __init__(self, function: Callable[[], Result]) -> None:
+        """Fork the process; raise OSError when that is not possible."""
         reader, writer = os.pipe()
-        self._answer = os.fdopen(reader, "rb")
+        self._pipe = os.fdopen(reader, "rb")
         with os.fdopen(writer, "wb") as channel, held_back():
-            _flush()  # or the child would print it once more
+            _flush()  # or the child would print buffered text once more
             parent = os.getpid()
             self._pid = os.fork()
             if self._pid == 0:
                 _call(function, channel, parent)
 
     def result(self) -> Result:
-        """Wait for the end of the call, once; return what it returned, or raise what it raised.
+        """Wait until the process ends; return what the function returned, or raise its exception.
 
-        Raises `ChildFailed` when the process was killed, or printed why it has no answer.
+        Can be called once. Raises `ChildFailed` when a signal ended the process, or when the
+        outcome could not be sent; the process then printed the reason.
         """
-        with self._answer:
-            answer = self._answer.read()
+        with self._pipe:
+            outcome = self._pipe.read()
         _, status = os.waitpid(self._pid, 0)
-        if not answer:
+        if not outcome:
             raise ChildFailed(os.waitstatus_to_exitcode(status))
         result: Result
-        result, error = pickle.loads(answer)  # noqa: S301 (from a process of our own)
+        result, error = pickle.loads(outcome)  # noqa: S301 (from a process of our own)
         if error is not None:
             raise error
         return result
 
 
 def _call(function: Callable[[], Result], channel: BinaryIO, parent: int) -> NoReturn:
-    """In the child: call the function, send the answer, and end, whatever the parent has open."""
+    """Call the function, send its outcome, and end the child without the parent's exit handlers."""
     code = 1
     try:
-        _leave_to(parent)
-        channel.write(pickle.dumps(_answer(function)))
+        _bind_to(parent)
+        channel.write(pickle.dumps(_outcome(function)))
         channel.flush()
         code = 0
     except BaseException:
@@ -77,31 +81,32 @@ def _call(function: Callable[[], Result], channel: BinaryIO, parent: int) -> NoR
             os._exit(code)
 
 
-def _leave_to(parent: int) -> None:
-    """Leave it to the parent when to end, and end with it.
+def _bind_to(parent: int) -> None:
+    """Ignore the signals that the parent handles, and have the kernel end the child with it.
 
-    A terminal and a process manager send signals to the parent as well.
+    A terminal and a process manager send their signals to the parent as well.
     """
     signal.set_wakeup_fd(-1)
     for each in HANDLED:
         signal.signal(each, signal.SIG_IGN)
     let_through()
-    # Where this is not possible, the child ends by itself once it has read.
+    # Where the kernel cannot do that, the child ends when the function returns.
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # the parent ended before `prctl` was called
         os._exit(1)
 
 
-def _answer(function: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
+def _outcome(function: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
+    """Return what the function returns, or the exception that it raises."""
     try:
         return function(), None
     except SystemExit as error:
         return None, error
     except Exception as error:
-        error.add_note(traceback.format_exc())  # the traceback itself cannot be sent
+        error.add_note(traceback.format_exc())  # a traceback cannot be pickled
         return None, error
 
 

@@ -269,7 +269,7 @@ def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], valu
 
 @pytest.mark.parametrize("name", ["REGISTRY_HTTP_TLS", "REGISTRY_HTTP"])
 def test_a_variable_that_empties_tls_is_a_warning(read: Read, name: str) -> None:
-    """The originals serve without TLS then, and so does this; what removed it is said."""
+    """Distribution then serves without TLS, and so does this registry. The variable is named."""
     file = "version: 0.1\nhttp: {tls: {certificate: /a.crt, key: /a.key}}\n"
     loaded = read(file, {name: ""})
     assert loaded.settings.http.tls.certificate is None
@@ -277,13 +277,13 @@ def test_a_variable_that_empties_tls_is_a_warning(read: Read, name: str) -> None
     assert "is emptied" not in "\n".join(read("version: 0.1\n", {name: ""}).warnings)
 
 
-def test_podmans_variable_is_named_as_what_it_is(refuse: Refuse) -> None:
-    """It has our prefix, and a section in its name in which nothing is ignored."""
+def test_the_message_about_podmans_variable_names_podman(refuse: Refuse) -> None:
+    """Its name means an unknown key of `auth`, and in that section no unknown key is ignored."""
     (problem,) = refuse("version: 0.1\n", {"REGISTRY_AUTH_FILE": "/run/auth.json"})
     assert "podman" in problem
 
 
 def test_a_wrong_key_among_few_is_answered_with_all_of_them(refuse: Refuse) -> None:
-    """The nearest one would be a guess."""
+    """The nearest key would be a guess, and the list is short."""
     (problem,) = refuse("version: 0.1\nauth: false\n")
     assert problem.endswith("known under auth are none, silly, token and htpasswd")

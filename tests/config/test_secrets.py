@@ -79,7 +79,7 @@ def test_the_secret_itself_can_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_error_of_a_section_does_not_show_it_either() -> None:
-    """Where settings are validated without `load`, the input stays hidden."""
+    """A section that is validated without `load` hides its input as well."""
     with pytest.raises(Invalid, match=r"^http\.secret must be text$") as caught:
         validated(Settings, {"http": {"secret": [SECRET]}})
     assert SECRET not in str(caught.value)

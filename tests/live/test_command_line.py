@@ -197,7 +197,7 @@ def test_flags_as_registry_takes_them(
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_changes_nothing(tmp_path: Path, closed: str) -> None:
-    """The configuration is read by another process, and the exit code is the same."""
+    """The exit code is the same, although a child process reads the configuration."""
     for arguments, code in (("serve missing.yml", 2), ("serve --help", 0), ("serve /dev/stdin", 2)):
         shell = ["bash", "-c", f'exec "$@" {arguments} {closed}', "bash", *COMMAND]
         done = run_program(shell, tmp_path)
@@ -209,7 +209,7 @@ def test_a_closed_stream_changes_nothing(tmp_path: Path, closed: str) -> None:
 def test_a_start_that_waits_for_its_configuration_can_be_ended(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A pipe that is never written to; the process that reads it ends as well."""
+    """It is a pipe without a writer. The process that reads it ends as well."""
     os.mkfifo(tmp_path / "config.yml")
     process = subprocess.Popen(
         [*COMMAND, "serve", "config.yml"],

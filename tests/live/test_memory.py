@@ -49,7 +49,7 @@ def test_a_page_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_server_imports_nothing_that_only_commands_need() -> None:
-    """The command line, the configuration's schema, and collectors are not in its memory."""
+    """It has neither the command line nor pydantic nor the collectors in memory."""
     program = "import sys, registry_server.cli, registry_server.server; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, check=True

@@ -1,4 +1,4 @@
-"""A section of the configuration as a file would have it."""
+"""Sections of the configuration in the form that a file has."""
 
 from __future__ import annotations
 

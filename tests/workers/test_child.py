@@ -1,4 +1,4 @@
-"""A function that is called in a child process answers as if it had been called here."""
+"""A child process: its function returns and raises as if it had been called here."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from registry_server.workers.child import Child, ChildFailed
 
 
 def test_what_it_returns_is_returned() -> None:
-    """The call is made in another process."""
+    """And the call is made in another process."""
     assert Child(os.getpid).result() != os.getpid()
     assert Child(os.getppid).result() == os.getpid()
 
 
 def test_what_it_imports_is_not_imported_here() -> None:
-    """That is what the process is for: the memory of a module is its own."""
+    """Only the child has the module in memory, which is the purpose of the child."""
     name = "this"
     assert name not in sys.modules
 
@@ -32,12 +32,12 @@ def test_what_it_imports_is_not_imported_here() -> None:
 
 
 def test_a_result_may_be_larger_than_a_pipe_holds() -> None:
-    """It is read while it is written."""
+    """The parent reads while the child writes."""
     assert Child(lambda: b"x" * 300_000).result() == b"x" * 300_000
 
 
 def test_what_it_raises_is_raised() -> None:
-    """With the traceback of the child as a note, and with all that the exception holds."""
+    """With all that the exception holds."""
 
     def fails() -> None:
         raise ConfigError(["first", "second"])
@@ -48,7 +48,7 @@ def test_what_it_raises_is_raised() -> None:
 
 
 def test_an_unexpected_exception_says_where_it_was_raised() -> None:
-    """The traceback of the other process is a note."""
+    """The traceback of the child is a note of the exception."""
 
     def fails() -> None:
         raise KeyError("x")
@@ -72,7 +72,7 @@ def test_an_exit_ends_this_process_with_the_same_code(capfd: pytest.CaptureFixtu
 
 
 def test_the_child_has_the_same_standard_input() -> None:
-    """A configuration may come from there."""
+    """The configuration may be read from standard input."""
 
     def same() -> tuple[int, int]:
         found = os.fstat(0)
@@ -87,7 +87,7 @@ def test_a_child_that_is_killed_is_a_failure() -> None:
         Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
 
 
-def test_an_answer_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
     """The child prints why."""
     with pytest.raises(ChildFailed, match="exit code 1"):
         Child(lambda: lambda: None).result()
@@ -96,7 +96,7 @@ def test_an_answer_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals) -> None:
-    """The parent gets them as well, and decides."""
+    """The parent gets the signal as well, and ends or goes on."""
 
     def signalled() -> str:
         os.kill(os.getpid(), number)
@@ -106,12 +106,12 @@ def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals
 
 
 def test_it_ends_with_its_parent() -> None:
-    """Also where it waits for something, as for a pipe that is named as the configuration."""
+    """Also where the child waits, as it does when the configuration is a pipe without a writer."""
     reader, writer = os.pipe()
 
     parent = os.fork()
     if parent == 0:
-        Child(signal.pause)  # it has the pipe open, too
+        Child(signal.pause)  # the child inherits the pipe
         os._exit(0)
     os.close(writer)
     os.waitpid(parent, 0)
