@@ -70,6 +70,7 @@ def settings_of(document: Document) -> Settings:
 def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
     errors, warnings = [], []
     for fault in faults:
+        # Only a value can lie in a list: an unknown key ends the path, whatever it is called.
         unknown = fault.is_unknown_key
         path = fault.path if unknown else _named(fault.path)
         error = _unknown(document, path) if unknown else _wrong(document, fault)

@@ -42,7 +42,11 @@ class Child(Generic[Result]):
         with os.fdopen(writer, "wb") as channel, held_back():
             _flush()  # or the child would print buffered text once more
             parent = os.getpid()
-            self._pid = os.fork()
+            try:
+                self._pid = os.fork()
+            except OSError:
+                self._pipe.close()
+                raise
             if self._pid == 0:
                 _call(function, channel, parent)
 
