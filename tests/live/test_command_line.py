@@ -13,7 +13,7 @@ import pytest
 from storage import paths
 from tests.live.programs import COMMAND, environment, run, run_program
 from tests.live.transfers import until
-from tests.support.processes import family
+from tests.support.processes import family, kill_all
 from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.live
@@ -211,15 +211,19 @@ def test_a_start_that_waits_for_its_configuration_can_be_ended(
 ) -> None:
     """It is a pipe without a writer. The process that reads it ends as well."""
     os.mkfifo(tmp_path / "config.yml")
+    # Tests that run in the background of a shell pass on that SIGINT is ignored.
     process = subprocess.Popen(
-        [*COMMAND, "serve", "config.yml"],
+        ["env", "--default-signal=INT", *COMMAND, "serve", "config.yml"],
         cwd=tmp_path,
         env=environment(),
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    until(lambda: len(family(process.pid)) == 2, "the configuration is read")
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)  # ends when no process has the stream open
+    try:
+        until(lambda: len(family(process.pid)) == 2, "the configuration is read")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)  # ends when no process has the stream open
+    finally:
+        kill_all(family(process.pid))
     assert process.returncode in (3, -number)
     assert b"Traceback" not in said
