@@ -31,13 +31,8 @@ _STDERR = 2
 def main() -> None:
     """Run the command that the command line names, and end the program."""
     _open_standard_descriptors()
-    if sys.argv[1:2] != [_SERVE]:
-        # Only `serve` returns an invocation: it need not be the first word, as in `-- serve`.
-        _serve(_invocation())
-        return
-    logs.adopt_interpreter()
     try:
-        _serve(_invocation_from_child())
+        _serve(_invocation_from_child() if sys.argv[1:2] == [_SERVE] else _invocation())
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -54,17 +49,23 @@ def _open_standard_descriptors() -> None:
 
 
 def _invocation() -> Invocation:
-    """Return the invocation of `serve`; run any other command and end the program."""
+    """Run a command and end the program; return only from `serve`, as in `-- serve`."""
     from registry_server.commands import line
 
-    app = line.serving() if sys.argv[1:2] == [_SERVE] else line.complete()
-    return line.run(app, sys.argv[1:])
+    return line.run(line.complete(), sys.argv[1:])
+
+
+def _invocation_of_server() -> Invocation:
+    from registry_server.commands import line
+
+    return line.run(line.serving(), sys.argv[1:])
 
 
 def _invocation_from_child() -> Invocation:
     """Return the invocation that a child process reads; end the program when it does."""
+    logs.adopt_interpreter()
     try:
-        child = Child(_invocation)
+        child = Child(_invocation_of_server)
     except OSError as error:
         sys.exit(f"registry-server: a child process cannot be started: {error.strerror}")
     try:
@@ -89,7 +90,6 @@ def _serve(invocation: Invocation) -> None:
     from registry_server.workers.supervisor import WorkersFailed
 
     loaded = invocation.loaded
-    logs.adopt_interpreter()
     logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         logger.warning(warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from registry_server.config import Loaded, Settings
@@ -50,7 +50,7 @@ def _speaks_tls(settings: Settings) -> bool:
 
 def _differences(one: Section, other: Section, above: str = "") -> Iterator[str]:
     """Yield the full key of every value that differs; values may be secrets, and are not said."""
-    for name in [field.name for field in fields(one)]:
+    for name in one.field_names():
         left, right = getattr(one, name), getattr(other, name)
         if isinstance(left, Section) and isinstance(right, Section):
             yield from _differences(left, right, f"{above}{name}.")

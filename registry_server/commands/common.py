@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -25,8 +24,6 @@ from registry_server.config import (
 from registry_server.config.load import load
 from storage.drivers.base import Driver
 from storage.drivers.read_only import InspectionDriver
-
-logger = logging.getLogger(__name__)
 
 Parsed = TypeVar("Parsed")
 

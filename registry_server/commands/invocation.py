@@ -19,7 +19,7 @@ class Invocation:
 
     def load(self) -> Loaded:
         """Read the configuration again; raise `ConfigError` when it can't be used."""
-        # Imports pydantic and YAML, which take 12 MiB, only into the process that reads.
+        # Imports pydantic and YAML, which take 13 MiB, only into the process that reads.
         from registry_server.config.load import load
 
         return load(self.path, os.environ, self.overrides)

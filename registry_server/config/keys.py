@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -105,7 +105,7 @@ def _nearest(wrong: str, names: list[str]) -> str:
 
 def _section(section: type[Section]) -> Keys:
     types = get_type_hints(section)
-    return Keys({key_of(each.name): _shape(types[each.name]) for each in fields(section)})
+    return Keys({key_of(name): _shape(types[name]) for name in section.field_names()})
 
 
 def _shape(annotation: Any) -> Shape:

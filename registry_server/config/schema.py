@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Le
 
@@ -37,11 +37,7 @@ from registry_server.config.unimplemented import (
     Redis,
     Reporting,
 )
-from registry_server.config.validators import (
-    AfterValidator,
-    BeforeValidator,
-    SiblingValidator,
-)
+from registry_server.config.validators import AfterValidator, BeforeValidator
 from registry_server.config.values import (
     Age,
     BaseUrl,
@@ -58,6 +54,9 @@ from registry_server.config.values import (
     ProxyLocation,
     Wait,
 )
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 Formatter: TypeAlias = Literal["text", "json", "logstash"]
 
@@ -76,9 +75,9 @@ def _default_unless_positive(value: int) -> int:
     return value if value > 0 else DEFAULT_ENTRIES  # as in distribution
 
 
-def _addr_suits_net(addr: str, before: Mapping[str, Any]) -> str:
-    if "net" in before:
-        Endpoint.parse(before["net"], addr)
+def _addr_suits_net(addr: str, info: "ValidationInfo") -> str:
+    if "net" in info.data:
+        Endpoint.parse(info.data["net"], addr)
     return addr
 
 
@@ -239,7 +238,7 @@ class Http(Section):
     """
 
     net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
-    addr: Annotated[str, SiblingValidator(_addr_suits_net)] = ":5000"
+    addr: Annotated[str, AfterValidator(_addr_suits_net)] = ":5000"
     host: BaseUrl = ""
     prefix: PathPrefix = ""
     secret: Secret = Secret()

@@ -6,7 +6,6 @@ Where the document has the section itself, it is a warning: the key may be a tem
 """
 
 import difflib
-from dataclasses import fields
 
 from registry_server.config.auth import Auth
 from registry_server.config.document import Document, Value
@@ -18,8 +17,8 @@ SECTIONS: tuple[tuple[str, ...], ...] = (("auth",), ("access",), ("limits",), ("
 # Keys that only guarded sections have: one of them at the top, or in `http`, has lost its
 # indentation.
 _MISPLACED = {
-    **{each.name: f"auth.{each.name}" for each in fields(Auth) if each.name != "none"},
-    **{each.name: f"http.tls.{each.name}" for each in fields(Tls) if each.name != "key"},
+    **{name: f"auth.{name}" for name in Auth.field_names() if name != "none"},
+    **{name: f"http.tls.{name}" for name in Tls.field_names() if name != "key"},
     "tls": "http.tls",
     "rules": "access.rules",
     "administrators": "access.administrators",
@@ -85,7 +84,7 @@ def _section_by_content(path: Path, value: Value) -> str | None:
 def _siblings(parent: Path) -> list[str]:
     """Return the known keys beside or above guarded sections, below `parent`."""
     if parent == ():
-        return [field.name for field in fields(Settings)]
+        return list(Settings.field_names())
     return ["tls"] if parent == ("http",) else []
 
 

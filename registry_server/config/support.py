@@ -5,7 +5,6 @@ people, only this cipher, that bucket), the registry refuses to start instead.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from registry_server.config import in_memory
 from registry_server.config.auth import Auth
@@ -57,9 +56,8 @@ _SILENT = frozenset({"health.storagedriver", "notifications.events"})
 
 def doubts(document: Document) -> list[Problem]:
     """Sections that choose several of what there can be only one of, a line each."""
-    ways = tuple(field.name for field in fields(Auth))
     drivers = ("filesystem", *sorted(DRIVERS - {"filesystem"}))
-    return [*_several(document, STORAGE, drivers), *_several(document, "auth", ways)]
+    return [*_several(document, STORAGE, drivers), *_several(document, "auth", Auth.field_names())]
 
 
 def refusals(settings: Settings, document: Document) -> list[Problem]:
@@ -100,7 +98,7 @@ def _asks(value: object, default: object, key: str) -> bool:
     if key in _SILENT:
         return False
     if isinstance(value, Section) and isinstance(default, Section):
-        names = [field.name for field in fields(value)]
+        names = value.field_names()
         return any(_asks(getattr(value, n), getattr(default, n), f"{key}.{n}") for n in names)
     if isinstance(value, tuple) and value != default:
         return any(not getattr(item, "disabled", False) for item in value)

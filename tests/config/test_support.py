@@ -1,7 +1,5 @@
 """What is known and not implemented is a warning by name, or stops the registry where it must."""
 
-from dataclasses import fields
-
 import pytest
 
 from registry_server.config import keys, support
@@ -94,7 +92,7 @@ def test_the_tables_name_keys_of_the_schema_and_the_drivers_are_all() -> None:
     for key in (*support.REFUSED, *support.WARNED):
         assert keys.at(tuple(key.split("."))) is not None, key
     others = {"cache", "delete", "maintenance", "redirect", "tag"}
-    assert {field.name for field in fields(Storage)} == {*DRIVERS, *others}
+    assert set(Storage.field_names()) == {*DRIVERS, *others}
     refused = {key for key in support.REFUSED if key.startswith("storage.")}
     assert refused == {f"storage.{name}" for name in DRIVERS - {"filesystem", "inmemory"}}
     assert {key for key in support.REFUSED if key.startswith("auth.")} == {"auth.silly"}

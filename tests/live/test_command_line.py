@@ -211,14 +211,16 @@ def test_a_start_that_waits_for_its_configuration_can_be_ended(
 ) -> None:
     """It is a pipe without a writer. The process that reads it ends as well."""
     os.mkfifo(tmp_path / "config.yml")
-    # Tests that run in the background of a shell pass on that SIGINT is ignored.
+    # A shell starts programs in the background with SIGINT ignored, which they would pass on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        ["env", "--default-signal=INT", *COMMAND, "serve", "config.yml"],
+        [*COMMAND, "serve", "config.yml"],
         cwd=tmp_path,
         env=environment(),
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     try:
         until(lambda: len(family(process.pid)) == 2, "the configuration is read")
         process.send_signal(number)

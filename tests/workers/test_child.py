@@ -20,7 +20,7 @@ def test_what_it_returns_is_returned() -> None:
 
 def test_what_it_imports_is_not_imported_here() -> None:
     """Only the child has the module in memory, which is the purpose of the child."""
-    name = "this"
+    name = "pyclbr"
     assert name not in sys.modules
 
     def imports() -> bool:
@@ -94,7 +94,7 @@ def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[
     assert "pickle" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals) -> None:
     """The parent gets the signal as well, and ends or goes on."""
 
