@@ -127,6 +127,22 @@ async def test_what_changes_the_registry_is_a_line_each(driver: AnyDriver) -> No
     assert lines[2]["tags"] == ["x", "y"]
 
 
+async def test_a_mount_that_names_no_source_is_a_line_that_does(driver: AnyDriver) -> None:
+    """Wherever the registry found the blob, the log says; a mount that fails names nothing."""
+    lines = await _lines(
+        build(validated(Settings, {}), driver),
+        Request("POST", "/v2/a/blobs/uploads/", f"digest={DIGEST}".encode(), body=BLOB),
+        Request("POST", "/v2/b/blobs/uploads/", f"mount={DIGEST}".encode()),
+        Request("POST", "/v2/c/blobs/uploads/", f"mount={DIGEST}&from=b".encode()),
+        Request("POST", "/v2/d/blobs/uploads/", f"mount={Digest.of(b'absent')}".encode()),
+    )
+    assert [_facts(line, "action", "repository", "source") for line in lines] == [
+        ("push", "a", ""),
+        ("mount", "b", "a"),
+        ("mount", "c", "b"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "action"),
     [

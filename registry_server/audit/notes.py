@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from registry_server.auth.access import ADMINISTRATION, CATALOG, Action, Actor, Decision
+from storage.names import RepositoryName
 
 # Where a request's scope holds it. Copies of a scope share it, so it is found again outside.
 NOTES = "registry.notes"
@@ -18,13 +19,14 @@ class Notes:
 
     `robot` is the one that is managed, where the path does not say; `logged_in` is whether a
     password was shown where tokens are given, and held; `limit` is the limit that was in the way
-    of what else was allowed.
+    of what else was allowed; `source` is the repository from which a blob was mounted.
     """
 
     who: str = ""
     robot: str = ""
     logged_in: bool = False
     limit: str = ""
+    source: str = ""
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def met(self, actor: Actor) -> None:
@@ -50,6 +52,10 @@ class Notes:
     def decided_administration(self, decision: Decision) -> None:
         """Note whether managing the registry is allowed."""
         self.decisions[ADMINISTRATION] = decision
+
+    def mounted_from(self, source: RepositoryName) -> None:
+        """Note the repository that a blob was mounted from, which the request need not name."""
+        self.source = source.text
 
     def about(self, robot: str) -> None:
         """Note which robot is managed."""

@@ -94,7 +94,7 @@ class Audit:
             "repository": target.repository,
             "reference": target.reference or query.digest,
             "tags": list(query.tags),
-            "source": query.source,
+            "source": notes.source or query.source,
             "robot": target.robot or notes.robot,
             "digest": _digest(answer),
             "rule": _bounded(rule),

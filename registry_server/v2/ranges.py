@@ -71,12 +71,18 @@ def _suffix(length: str, size: int) -> ByteRange | None:
 
 
 def _joined(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
-    """Join ranges that overlap or touch with the one before: nothing is sent twice."""
+    """Join ranges that overlap or touch, in whatever order they were asked for.
+
+    RFC 9110, section 15.3.7.2, allows this. No byte is sent twice, so a short request cannot make
+    an answer longer than the blob. A joined range stands where the first of its parts stood.
+    """
     joined: list[ByteRange] = []
     for part in ranges:
-        last = joined[-1] if joined else None
-        if last is not None and last.start <= part.start <= last.stop:
-            joined[-1] = ByteRange(last.start, max(last.stop, part.stop))
-        else:
-            joined.append(part)
+        at = len(joined)
+        for index, other in reversed(list(enumerate(joined))):
+            if other.start <= part.stop and part.start <= other.stop:
+                part = ByteRange(min(part.start, other.start), max(part.stop, other.stop))
+                del joined[index]
+                at = index
+        joined.insert(at, part)
     return tuple(joined)

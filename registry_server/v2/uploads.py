@@ -11,6 +11,7 @@ from contextlib import suppress
 from starlette.requests import Request
 
 from registry_server.answers import Response
+from registry_server.audit.notes import notes_of
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2 import bodies, upload_headers
@@ -84,9 +85,11 @@ class UploadEndpoints:
         except DigestInvalid:
             return await self._begin(request, repository, CANONICAL)
         try:
-            await repository.blobs.mount(digest, await self._source(request, digest))
+            source = await self._source(request, digest)
+            await repository.blobs.mount(digest, source)
         except (BlobUnknown, NameInvalid):
             return await self._begin(request, repository, digest.algorithm)
+        notes_of(request.scope).mounted_from(source)
         return self._created(request, repository, digest)
 
     async def _source(self, request: Request, digest: Digest) -> RepositoryName:

@@ -8,7 +8,11 @@ from email.message import Message
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from registry_server.v2.problems import RangeUnsatisfiable
+from registry_server.v2.ranges import MOST_RANGES, parse
 from tests.support.wire import sha256
 from tests.v2.pushes import BASE, LAYER, push_blob, refused
 
@@ -192,3 +196,40 @@ async def test_ranges_across_chunks_of_a_large_blob(client: httpx.AsyncClient) -
         headers = {"Range": f"bytes={start}-{stop - 1}"}
         response = await client.get(f"{BASE}/blobs/{digest}", headers=headers)
         assert response.content == content[start:stop]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parts"),
+    [
+        ("bytes=5-,0-7", [(0, 10)]),
+        ("bytes=3-4,8-8,2-3", [(2, 5), (8, 9)]),
+        ("bytes=8-9,0-1,7-8", [(7, 10), (0, 2)]),
+        ("bytes=0-1,4-5,1-4", [(0, 6)]),
+        ("bytes=5-9,0-4", [(0, 10)]),
+        ("bytes=0-,1-,2-,3-,0-,1-,2-,3-", [(0, 10)]),
+    ],
+)
+def test_ranges_that_overlap_are_joined_in_any_order(
+    wanted: str, parts: Sequence[tuple[int, int]]
+) -> None:
+    """A joined range stands where the first of its parts was asked for."""
+    assert [(part.start, part.stop) for part in parse(wanted, SIZE)] == parts
+
+
+SPEC = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ends: (min(ends), max(ends)))
+
+
+@given(specs=st.lists(SPEC, min_size=1, max_size=MOST_RANGES), size=st.integers(1, 50))
+@settings(max_examples=300)
+def test_no_byte_is_sent_twice_and_each_that_is_asked_for_once(
+    specs: list[tuple[int, int]], size: int
+) -> None:
+    """Whatever ranges overlap and however they are ordered, the parts add up to what was asked."""
+    asked = {at for first, last in specs for at in range(first, last + 1) if at < size}
+    wanted = "bytes=" + ",".join(f"{first}-{last}" for first, last in specs)
+    if not asked:
+        with pytest.raises(RangeUnsatisfiable):
+            parse(wanted, size)
+        return
+    sent = [at for part in parse(wanted, size) for at in range(part.start, part.stop)]
+    assert sorted(sent) == sorted(asked)
