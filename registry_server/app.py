@@ -184,7 +184,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     headers = settings.http.headers.items()
     extra = [(name, value) for name, values in headers for value in values]
     if extra:
-        app = Headers(app, extra)
+        app = Headers(app, extra, private=paths.ABOVE)
     cors = settings.http.cors
     if cors.origins:
         age = int(cors.maxage.total_seconds())

@@ -19,24 +19,35 @@ from registry_server.logs import ACCESS_LOGGER
 
 _SAFE = "/:@+~"
 _OUTSIDE = "/outside"  # no route has such a path
+_CORS = b"access-control-"
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class Headers:
-    """Adds the configured headers to every answer."""
+    """Adds the configured headers to every answer.
 
-    def __init__(self, app: ASGIApp, extra: Iterable[tuple[str, str]]) -> None:
+    Below `private`, if that is set, it adds none that lets a web page read an answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, extra: Iterable[tuple[str, str]], private: str | None = None
+    ) -> None:
         self._app = app
         self._extra = [(name.lower().encode(), value.encode()) for name, value in extra]
+        self._private = private
+        self._unshared = [line for line in self._extra if not line[0].startswith(_CORS)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back with more headers."""
+        extra = self._extra
+        if self._private is not None and scope["path"].startswith(self._private):
+            extra = self._unshared
 
         def send_more(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._extra]
+                message["headers"] = [*message["headers"], *extra]
             return send(message)
 
         await self._app(scope, receive, send_more)

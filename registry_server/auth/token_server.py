@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
@@ -30,6 +30,7 @@ from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.auth.tokens import Issued, TokenIssuer
+from registry_server.pages import is_from_page
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
@@ -170,7 +171,9 @@ class TokenServer:
     async def _get(self, request: Request) -> dict[str, object]:
         form = _Form.parse(request.scope["query_string"])
         self._check_service(form)
-        scopes = _wanted(request, form)
+        scopes = _scopes(form)
+        if is_from_page(request.scope):
+            scopes = _without_administration(scopes)
         actor = await self._who(request)
         if not actor.is_anonymous:
             notes_of(request.scope).welcomed(actor)
@@ -179,23 +182,27 @@ class TokenServer:
         return {
             "token": issued.text,
             **_common(issued),
-            **(await self._refresh_token(actor) if wants_refresh else {}),
+            **(await self._refresh_token(request, actor) if wants_refresh else {}),
         }
 
     async def _post(self, request: Request) -> dict[str, object]:
         form = _Form.parse(await _body(request))
         self._check_service(form)
-        scopes = _wanted(request, form)
+        shows_password = form.get("grant_type") == "password"
+        scopes = _scopes(form)
+        # A refresh token is kept for weeks, in files and by tools: it is good for images alone.
+        if not shows_password or is_from_page(request.scope):
+            scopes = _without_administration(scopes)
         actor = await self._granted_by(request, form)
-        if form.get("grant_type") == "password":
+        if shows_password:
             notes_of(request.scope).welcomed(actor)
         issued, granted = await self._issue(actor, scopes)
         # A token that refreshes itself would never end: it is only had for a password.
-        first = form.get("grant_type") == "password" and form.get("access_type") == "offline"
+        wants_refresh = shows_password and form.get("access_type") == "offline"
         return {
             **_common(issued),
             "scope": " ".join(map(str, scopes_of(granted))),
-            **(await self._refresh_token(actor) if first else {}),
+            **(await self._refresh_token(request, actor) if wants_refresh else {}),
         }
 
     def _check_service(self, form: _Form) -> None:
@@ -249,8 +256,11 @@ class TokenServer:
         issued = self._issuer.sign(actor.name, granted, self._service, actor.generation)
         return issued, granted
 
-    async def _refresh_token(self, actor: Actor) -> Mapping[str, str]:
-        text = None if actor.is_anonymous else await self._refresh.issue(actor.name)
+    async def _refresh_token(self, request: Request, actor: Actor) -> Mapping[str, str]:
+        """Return the field for a refresh token; none for a page, which could keep it for weeks."""
+        if actor.is_anonymous or is_from_page(request.scope):
+            return {}
+        text = await self._refresh.issue(actor.name)
         return {} if text is None else {"refresh_token": text}
 
     def _refusal(self, refusal: _Refused) -> Response:
@@ -262,18 +272,17 @@ class TokenServer:
         return Response(body, refusal.status, headers, media_type=envelope.MEDIA_TYPE)
 
 
-def _wanted(request: Request, form: _Form) -> tuple[Scope, ...]:
-    """Return what a token is asked for.
-
-    No web page gets one to administer with, whatever passwords its visitor's browser remembers.
-    """
+def _scopes(form: _Form) -> tuple[Scope, ...]:
+    """Return what a token is asked for."""
     try:
-        scopes = parse_scopes(form.all("scope"))
+        return parse_scopes(form.all("scope"))
     except ScopeInvalid as error:
         raise _unusable(str(error)) from None
-    if "origin" in request.headers:
-        return tuple(scope for scope in scopes if not scope.is_administration)
-    return scopes
+
+
+def _without_administration(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Leave out what no page may have, whatever passwords its visitor's browser keeps."""
+    return tuple(scope for scope in scopes if not scope.is_administration)
 
 
 async def _body(request: Request) -> bytes:
