@@ -103,6 +103,10 @@ class FieldNames:
         """Return the field that Go takes a key for; the key itself if it takes it for none."""
         return key if key in self.exact else self.by_folded.get(_fold(key), key)
 
+    def has(self, key: str) -> bool:
+        """Tell whether Go takes a key for a field."""
+        return self.meant_by(key) in self.exact
+
 
 def expect_exact(document: Json, names: FieldNames, where: str) -> None:
     """Refuse a key that differs from a field's name in case only: programs in Go read it too."""

@@ -214,7 +214,7 @@ def stored_document(raw: bytes) -> Json:
         document = _object(load_strictly(raw))
         fields.expect_exact(document, _FIELDS, "the manifest")
     except ManifestInvalid:
-        document = fields.folded(_object(load_as_stored(raw)), _FIELDS)
+        document = fields.folded(_object(load_as_stored(raw, _FIELDS.has)), _FIELDS)
     return document
 
 

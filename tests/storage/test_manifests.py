@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.digest import Digest
@@ -23,6 +23,7 @@ from storage.manifests import (
     Manifest,
     parse_manifest,
     sniff_media_type,
+    stored_document,
 )
 from tests.storage.documents import (
     ARTIFACT,
@@ -312,9 +313,39 @@ def test_a_stored_document_may_have_any_number_of_values() -> None:
     """Half a million empty lists are refused in a push; stored ones have their type."""
     for document, media_type in ((OCI_IMAGE, OCI_MANIFEST), (DOCKER_INDEX, DOCKER_LIST)):
         raw = (json.dumps(document)[:-1] + ',"x":[' + "[]," * 500_000 + '"[{"]}').encode()
-        with pytest.raises(ManifestInvalid, match="too many values"):
+        with pytest.raises(ManifestInvalid, match="more than 100000 values"):
             parse_manifest(raw)
         assert sniff_media_type(raw) == media_type
+
+
+def test_an_index_of_ten_thousand_children_is_read() -> None:
+    """With a platform and two annotations each it is as large as a push may be."""
+    child = DOCKER_INDEX["manifests"][0]
+    child = {**child, "platform": {"os": "a", "architecture": "b"}, "annotations": {"a": "b"}}
+    raw = json.dumps({**OCI_LIST, "manifests": [child] * 9_990}).encode()
+    assert len(parse_manifest(raw).children) == 9_990
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+FIELDS = st.sampled_from(["mediaType", "schemaVersion", "artifactType", "config", "MEDIATYPE", "x"])
+
+
+@settings(max_examples=12)
+@given(st.lists(st.tuples(FIELDS, SCALARS | st.just([]) | st.just({})), max_size=12), st.booleans())
+def test_the_fields_of_a_stored_document_do_not_depend_on_the_rest(
+    pairs: list[tuple[str, object]], is_ascii: bool
+) -> None:
+    """A hundred thousand more fields, before and after them, change none of them."""
+    texts = [
+        f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=is_ascii)}" for key, value in pairs
+    ]
+    fields = ", ".join([*texts, '"x": 1'])
+    rest = ",".join(['"x,\\"":""'] * 50_100)
+    alone = stored_document(f"{{{fields}}}".encode())
+    among = stored_document(f" {{{rest} ,{fields}, {rest}\n}}\n".encode())
+    assert {key: alone[key] or None for key in alone if key != "x"} == {
+        key: value or None for key, value in among.items() if key != "x"
+    }
 
 
 NULL_OR_EMPTY = pytest.mark.parametrize("absent", [None, ""])
