@@ -15,7 +15,7 @@ A reload makes everything anew but the first and the last of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from starlette.applications import Starlette
@@ -29,6 +29,7 @@ from registry_server.api import paths
 from registry_server.audit import Audit, Sinks
 from registry_server.clients import client_address
 from registry_server.config import Settings
+from registry_server.config.expression import Expression
 from registry_server.cors import Cors
 from registry_server.gate import Gate
 from registry_server.guard import TOKEN_PATH, Guard, make_guard, make_rehearsal_guard
@@ -51,6 +52,7 @@ from storage.interfaces import Registry
 from storage.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.registry import StoredRegistry
 from storage.rules import IndexChildren, ManifestRules
+from storage.url_rules import Matcher, UrlRules
 
 _CORS = "access-control-"
 
@@ -238,10 +240,13 @@ def manifest_rules(settings: Settings) -> ManifestRules:
     return ManifestRules(
         children=IndexChildren(indexes.platforms),
         platforms=frozenset((one.os, one.architecture) for one in indexes.platformlist),
-        allowed_urls=urls.allow,
-        denied_urls=urls.deny,
+        urls=UrlRules(_compiled(urls.allow), _compiled(urls.deny)),
         most_references=most,
     )
+
+
+def _compiled(expressions: Iterable[Expression]) -> tuple[Matcher, ...]:
+    return tuple(expression.compiled() for expression in expressions)
 
 
 async def _alive(_: Request) -> Response:

@@ -212,7 +212,7 @@ class StoredManifests:
 
         If somebody deletes it before all tags are set, it is stored again: he was first.
         """
-        self._stores.rules.check(manifest)
+        await self._stores.rules.check(manifest)
         for _ in range(_ATTEMPTS):
             with suppress(ManifestUnknown):
                 await self._put(manifest, digest, tags)

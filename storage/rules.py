@@ -6,7 +6,7 @@ They are `validation.manifests` of the configuration, with distribution's meanin
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +20,7 @@ from storage.manifests import (
     Platform,
     is_http,
 )
+from storage.url_rules import ANY_URL, UrlRules
 
 # The layers whose URLs registry:2 and registry:3 look at, by the type of the manifest.
 _FETCHED = {
@@ -48,15 +49,14 @@ class IndexChildren(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ManifestRules:
-    """`children` with `platforms` for indexes; URL patterns for layers that have URLs.
+    """`children` with `platforms` for indexes; `urls` for layers that have URLs.
 
     A manifest refers to `most_references` blobs and manifests at most; 0 is no limit.
     """
 
     children: IndexChildren = IndexChildren.ALL
     platforms: frozenset[tuple[str, str]] = frozenset()
-    allowed_urls: tuple[re.Pattern[str], ...] = ()
-    denied_urls: tuple[re.Pattern[str], ...] = ()
+    urls: UrlRules = ANY_URL
     most_references: int = MOST_REFERENCES
 
     def required_blobs(self, manifest: Manifest) -> Iterator[Descriptor]:
@@ -67,10 +67,14 @@ class ManifestRules:
         """Yield the children that must be in the repository; a subject never needs to be."""
         return (child for child in manifest.children if self._is_required(child.platform))
 
-    def check(self, manifest: Manifest) -> None:
-        """Raise `ManifestInvalid` for what can be told without looking anything up."""
+    async def check(self, manifest: Manifest) -> None:
+        """Raise `ManifestInvalid` for what can be told without looking anything up.
+
+        URLs are checked in a thread, because expressions may take a second for all of a manifest.
+        """
         self.check_count(manifest)
-        self.check_urls(manifest)
+        if any(blob.urls for blob in manifest.blobs):
+            await asyncio.to_thread(self.check_urls, manifest)
 
     def check_count(self, manifest: Manifest) -> None:
         """Raise `ManifestInvalid` when a manifest refers to too much; a name counts each time."""
@@ -84,6 +88,7 @@ class ManifestRules:
 
     def check_urls(self, manifest: Manifest) -> None:
         """Raise `ManifestInvalid` when a layer points somewhere it must not."""
+        self.urls.check_work([url for blob in manifest.blobs for url in blob.urls])
         fetched = _FETCHED.get(manifest.media_type, frozenset())
         for blob in manifest.blobs:
             is_fetched = blob.media_type in fetched
@@ -98,13 +103,7 @@ class ManifestRules:
         """
         if not is_http(url):
             return not is_fetched
-        return not (is_fetched and "#" in url) and self.permits(url)
-
-    def permits(self, url: str) -> bool:
-        """Tell whether some rule of `allow`, if there is any, and none of `deny` fits a URL."""
-        if self.allowed_urls and not any(rule.search(url) for rule in self.allowed_urls):
-            return False
-        return not any(rule.search(url) for rule in self.denied_urls)
+        return not (is_fetched and "#" in url) and self.urls.permits(url)
 
     def _is_required(self, platform: Platform | None) -> bool:
         if self.children is IndexChildren.LISTED:

@@ -34,6 +34,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.rules",
         "storage.sizes",
         "storage.stored_manifests",
+        "storage.url_rules",
     ),
     "drivers": ("storage.paths", "storage.drivers"),
     "content": (

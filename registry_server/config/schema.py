@@ -42,7 +42,6 @@ from registry_server.config.values import (
     Age,
     BaseUrl,
     DailyWindow,
-    Expression,
     FilePath,
     FilePathOrNone,
     Grace,
@@ -52,6 +51,7 @@ from registry_server.config.values import (
     PathPrefix,
     Platforms,
     ProxyLocation,
+    UrlExpression,
     Wait,
 )
 
@@ -281,8 +281,8 @@ class Tags(Section):
 class Urls(Section):
     """`validation.manifests.urls`: which URLs the layers of a pushed manifest may name."""
 
-    allow: tuple[Expression, ...] = ()
-    deny: tuple[Expression, ...] = ()
+    allow: tuple[UrlExpression, ...] = ()
+    deny: tuple[UrlExpression, ...] = ()
 
 
 class Platform(Section):

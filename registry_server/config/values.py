@@ -6,13 +6,13 @@ means: `secret: 0123` keeps its zero and `enabled: yes` is true.
 
 import ipaddress
 import re
-import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from registry_server.config.durations import parse_duration, parse_duration_with_unit
+from registry_server.config.expression import Expression
 from registry_server.config.header_text import ascii_url
 from registry_server.config.secret import Secret
 from registry_server.config.sizes import parse_size
@@ -24,26 +24,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _A_WINDOW = "a part of the day, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
-# Character classes of POSIX, which Go knows within brackets and Python does not.
-_POSIX_CLASS = re.compile(r"\[:(\^?[a-z]+):\]")
-_CLASSES = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": r"\x00-\x7f",
-    "blank": r"\t ",
-    "cntrl": r"\x00-\x1f\x7f",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": "!-/:-@\\[-`{-~",
-    "space": r"\t\n\v\f\r ",
-    "upper": "A-Z",
-    "word": r"\w",
-    "xdigit": "0-9A-Fa-f",
-}
-# A set in brackets, which may hold classes of POSIX.
-_SET = re.compile(r"\[\^?\]?(?:[^\]\\\[]|\\.|\[:\^?[a-z]+:\]|\[)*\]")
 
 
 def _text(value: object, wanted: str) -> str:
@@ -124,26 +104,14 @@ def _network(value: object) -> Network:
         raise ValueError("must be an IP address or network, such as 10.0.0.0/8") from None
 
 
-def _expression(value: object) -> re.Pattern[str]:
-    if isinstance(value, re.Pattern):
+def _expression(value: object) -> Expression:
+    if isinstance(value, Expression):
         return value
-    text = _SET.sub(_without_classes, _text(value, "a regular expression"))
-    if _POSIX_CLASS.search(text):
-        # Python would take [[:^alpha:]] for a set of characters, and a rule that means something
-        # else than the operator wrote is worse than none.
-        raise ValueError("uses a class such as [[:^alpha:]], which is not supported")
+    text = _text(value, "a regular expression")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return re.compile(text, re.ASCII)
-    except (re.error, Warning, RecursionError, OverflowError):
-        raise ValueError("must be a regular expression in the syntax of Python's re") from None
-
-
-def _without_classes(match: re.Match[str]) -> str:
-    """Write out the POSIX classes of a set; unknown and negated ones stay as they are."""
-    inside = match[0][1:]
-    return "[" + _POSIX_CLASS.sub(lambda each: _CLASSES.get(each[1], each[0]), inside)
+        return Expression.parse(text)
+    except ValueError as error:
+        raise ValueError(f"must be a regular expression in Go's syntax: {error}") from None
 
 
 def _path(value: Path) -> Path:
@@ -199,7 +167,7 @@ TokenLifetime = Annotated[
 Size = Annotated[int, PlainValidator(_size)]
 DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
-Expression = Annotated[re.Pattern[str], PlainValidator(_expression)]
+UrlExpression = Annotated[Expression, PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
 FilePathOrNone = Annotated[FilePath | None, BeforeValidator(lambda path: path or None)]
 BaseUrl = Annotated[str, AfterValidator(_url), AfterValidator(ascii_url)]

@@ -377,4 +377,4 @@ def test_urls_are_permitted_by_allow_and_deny(
 ) -> None:
     """A URL must match an allow rule, if there are any, and no deny rule."""
     settings = read(f"version: 0.1\nvalidation: {{manifests: {{urls: {rules}}}}}\n").settings
-    assert manifest_rules(settings).permits(url) is permitted
+    assert manifest_rules(settings).urls.permits(url) is permitted

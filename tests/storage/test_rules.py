@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
+from registry_server.config.expression import Expression
 from storage.errors import ManifestInvalid
 from storage.manifests import Manifest, parse_manifest
 from storage.rules import IndexChildren, ManifestRules
+from storage.url_rules import Matcher, UrlRules
 from tests.storage.documents import DOCKER_INDEX, OCI_IMAGE, WINDOWS_IMAGE, Document
 
 
@@ -49,6 +50,10 @@ def test_a_child_without_a_platform_is_always_required_when_platforms_are_listed
     assert len(list(rules.required_manifests(_manifest(document)))) == 1
 
 
+def _compiled(text: str) -> tuple[Matcher, ...]:
+    return (Expression.parse(text).compiled(),) if text else ()
+
+
 def _with_url(url: str) -> Manifest:
     layers = [{**WINDOWS_IMAGE["layers"][0], "urls": [url]}]
     return _manifest({**WINDOWS_IMAGE, "layers": layers})
@@ -73,10 +78,7 @@ def test_urls_must_be_allowed_and_not_denied(
     url: str, allowed: str, denied: str, passes: bool
 ) -> None:
     """A URL is HTTP without a fragment, on the list when there is one, and not on the other."""
-    rules = ManifestRules(
-        allowed_urls=(re.compile(allowed),) if allowed else (),
-        denied_urls=(re.compile(denied),) if denied else (),
-    )
+    rules = ManifestRules(urls=UrlRules(_compiled(allowed), _compiled(denied)))
     if passes:
         rules.check_urls(_with_url(url))
     else:
@@ -98,7 +100,7 @@ def test_urls_must_be_allowed_and_not_denied(
         ("", False),
     ],
 )
-def test_odd_urls_are_refused_where_registry_2_looks_at_them(
+async def test_odd_urls_are_refused_where_registry_2_looks_at_them(
     media_type: str, is_fetched: bool, url: str
 ) -> None:
     """Elsewhere they are kept, but no client can fetch a layer from them: it has to be there."""
@@ -106,29 +108,29 @@ def test_odd_urls_are_refused_where_registry_2_looks_at_them(
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
     if is_fetched:
         with pytest.raises(ManifestInvalid, match="URL"):
-            ManifestRules().check(manifest)
+            await ManifestRules().check(manifest)
         return
-    ManifestRules().check(manifest)
+    await ManifestRules().check(manifest)
     required = list(ManifestRules().required_blobs(manifest))
     assert (manifest.blobs[1] in required) == ("foreign" not in media_type or "#" not in url)
 
 
-def test_rules_for_urls_hold_for_every_layer() -> None:
+async def test_rules_for_urls_hold_for_every_layer() -> None:
     """What a rule of the operator denies is denied of a layer of any type."""
     layer = {**OCI_IMAGE["layers"][1], "urls": ["", "http://example.com/x"]}
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
-    ManifestRules().check(manifest)
+    await ManifestRules().check(manifest)
     with pytest.raises(ManifestInvalid, match="URL"):
-        ManifestRules(denied_urls=(re.compile("example"),)).check(manifest)
+        await ManifestRules(urls=UrlRules(deny=_compiled("example"))).check(manifest)
 
 
 @pytest.mark.parametrize("document", [OCI_IMAGE, DOCKER_INDEX])
-def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
+async def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
     """Each that it names counts, its subject as well; zero is no limit."""
     manifest = _manifest(document)
     count = len(manifest.blobs) + len(manifest.children) + (manifest.subject is not None)
     assert count > 1
     for most in (0, count, count + 1):
-        ManifestRules(most_references=most).check(manifest)
+        await ManifestRules(most_references=most).check(manifest)
     with pytest.raises(ManifestInvalid, match=f"refers to {count} .* at most {count - 1}$"):
-        ManifestRules(most_references=count - 1).check(manifest)
+        await ManifestRules(most_references=count - 1).check(manifest)
