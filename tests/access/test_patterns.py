@@ -92,7 +92,7 @@ class Counted:
         return False
 
 
-@pytest.mark.parametrize(("count", "length"), [(1, 4_000_000), (100_000, 20), (1000, 3000)])
+@pytest.mark.parametrize(("count", "length"), [(1, 4_000_000), (40_000, 20), (1000, 3000)])
 async def test_the_steps_of_a_manifest_are_limited(count: int, length: int) -> None:
     """A few long URLs or many short ones; a refusal comes before the first step."""
     deny = (Counted(), Counted())
