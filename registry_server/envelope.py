@@ -12,6 +12,9 @@ from typing import Any, TypeAlias
 
 MEDIA_TYPE = "application/json"
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+# A browser takes no answer for a page or a script that is not declared as one: what was pushed is
+# the content of many answers.
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 # Characters. A message may quote what was sent, and a manifest's mediaType can fill its 4 MiB.
 LONGEST_MESSAGE = 1000
@@ -37,6 +40,7 @@ def last_headers(body: bytes) -> list[tuple[bytes, bytes]]:
     return [
         API_VERSION,
         (b"content-type", MEDIA_TYPE.encode()),
+        NO_SNIFF,
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]

@@ -59,6 +59,10 @@ class Gate:
         await self._access.authorize(request, name, *actions, source=source)
         return self._open(name)
 
+    async def is_public(self, request: Request, repository: Repository) -> bool:
+        """Tell whether what the caller pulls can be pulled without credentials."""
+        return await self._access.is_public(request, repository.name)
+
     async def pushed_to(self, request: Request) -> Repository:
         """Open the repository the route names for a manifest to be pushed, and tags to be set.
 

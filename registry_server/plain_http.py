@@ -10,10 +10,15 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from registry_server import envelope
+
 if TYPE_CHECKING:
     from asyncio import BaseTransport
 
-SENTENCE = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+SENTENCE = (
+    b"HTTP/1.0 400 Bad Request\r\n%b: %b\r\n\r\n" % envelope.NO_SNIFF
+    + b"Client sent an HTTP request to an HTTPS server.\n"
+)
 
 _BEGINNINGS = frozenset({b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"})
 _ENOUGH = 5

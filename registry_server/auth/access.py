@@ -136,6 +136,9 @@ class AccessController(Protocol):
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
         """Tell whether the caller may do `action` with `name`, without refusing anything."""
 
+    async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
+        """Tell whether what the caller pulls from `name` can be pulled without credentials."""
+
 
 class OpenAccess:
     """Everybody may do everything."""
@@ -161,5 +164,9 @@ class OpenAccess:
         return None
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
+        """Agree."""
+        return True
+
+    async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
         """Agree."""
         return True

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import Action, Actor, Decision, PolicyInForce
+from registry_server.auth.access import NOBODY, Action, Actor, Decision, PolicyInForce
 from registry_server.auth.authenticator import Authenticator
 from registry_server.auth.challenges import (
     ADMINISTRATION_SCOPE,
@@ -114,6 +114,12 @@ class RuledAccess:
         if action is Action.OVERWRITE:
             notes_of(connection.scope).decided(action, decision)
         return decision.allowed
+
+    async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
+        """Tell whether this caller, or every caller, may pull from `name` anonymously."""
+        if (await self._authenticator.actor(connection)).is_anonymous:
+            return True
+        return (await self._policy()).decide(NOBODY, Action.PULL, name).allowed
 
 
 def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Action) -> Decision:

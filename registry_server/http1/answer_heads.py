@@ -38,16 +38,20 @@ def answer_head(
     """Render the head of an answer, but for the blank line; raise `ValueError` if a header would
     end its line.
 
-    `headers` are those of the application, their names in lower case, as ASGI has them.
+    `headers` are those of the application, their names in lower case, as ASGI has them. The answer
+    also tells browsers not to guess its type (Fetch, "X-Content-Type-Options"), unless `headers`
+    have their own word on that.
     """
     length = 0 if bodiless or status in _BODILESS else None
     says_close = False
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    if envelope.NO_SNIFF[0] not in dict(headers):
+        lines.append(b"%b: %b\r\n" % envelope.NO_SNIFF)
     for name, value in headers:
         if name == b"content-length" and length is None:
             length = int(value)
         elif name == b"connection":
             says_close = b"close" in value.lower()
-    lines = [b"%b: %b\r\n" % header for header in headers]
     if not keep_alive and not says_close:
         lines.append(b"connection: close\r\n")
     if length is None:

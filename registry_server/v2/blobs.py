@@ -23,8 +23,8 @@ from registry_server.v2.responses import (
 from storage.digest import Digest
 from storage.interfaces import Blob
 
-# What a digest names never changes, so whoever has it may keep it for as long as HTTP can say.
-_FOR_EVER = {"Cache-Control": "max-age=31536000, immutable", "Accept-Ranges": "bytes"}
+# What a digest names never changes, so a cache may keep it for as long as HTTP can say.
+_FOR_EVER = "max-age=31536000, immutable"
 
 
 class BlobEndpoints:
@@ -38,13 +38,14 @@ class BlobEndpoints:
         """GET, HEAD: end-2"""
         repository = await self._gate.repository(request, Action.PULL)
         digest = Digest.parse(request.path_params["digest"])
+        is_public = await self._gate.is_public(request, repository)
         if not_modified(request, digest):
             await repository.blobs.size(digest)
-            return Response(status_code=304, headers=_headers(digest))
+            return Response(status_code=304, headers=_headers(digest, is_public))
         if request.method == "HEAD":
             size = await repository.blobs.size(digest)
-            return EncodedResponse(b"", _encoded_headers(digest, size))
-        headers = _headers(digest)
+            return EncodedResponse(b"", _encoded_headers(digest, size, is_public))
+        headers = _headers(digest, is_public)
         sent_for_us = await self._offload.answer(request, repository.blobs, digest, headers)
         if sent_for_us is not None:
             return sent_for_us
@@ -62,14 +63,20 @@ class BlobEndpoints:
         return Response(status_code=202, headers={"Content-Length": "0"})
 
 
-def _headers(digest: Digest) -> dict[str, str]:
-    return content_headers(digest) | _FOR_EVER
+def _headers(digest: Digest, is_public: bool) -> dict[str, str]:
+    """Describe a blob; one that takes credentials is kept by no cache that others share.
+
+    RFC 9111, 5.2.2.7: a proxy that was told to cache, or that ends TLS with client certificates,
+    need not see credentials in the request.
+    """
+    kept = _FOR_EVER if is_public else f"private, {_FOR_EVER}"
+    return content_headers(digest) | {"Cache-Control": kept, "Accept-Ranges": "bytes"}
 
 
 @lru_cache(maxsize=1024)
-def _encoded_headers(digest: Digest, size: int) -> EncodedHeaders:
+def _encoded_headers(digest: Digest, size: int, is_public: bool) -> EncodedHeaders:
     whole = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-    return encoded(_headers(digest) | whole)
+    return encoded(_headers(digest, is_public) | whole)
 
 
 def _parts(request: Request, digest: Digest, blob: Blob) -> tuple[ranges.ByteRange, ...]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_server.envelope import NO_SNIFF
 from registry_server.http1.answer_heads import answer_head, refusal
 from registry_server.http1.framing import Chunked, Counted
 from registry_server.http1.request_heads import (
@@ -61,6 +62,7 @@ def test_a_head_says_where_its_body_ends(
     assert found.pop(b"connection", None) == (None if keep_alive else b"close")
     assert found.pop(b"transfer-encoding", None) == (b"chunked" if head.length is None else None)
     assert found.pop(b"content-length", None) == (None if length is None else b"%d" % length)
+    assert found.pop(b"x-content-type-options") == b"nosniff"
     assert not found
 
 
@@ -95,7 +97,18 @@ def test_a_head_has_the_lines_of_its_headers_and_no_other(headers: Headers) -> N
         assert any(set(value) & set(b"\r\n\0") for _, value in headers)
         return
     lines = head.rendered.split(b"\r\n")
-    assert lines == [b"HTTP/1.1 200 OK", *(b"%b: %b" % header for header in given_), b""]
+    sent = (*given_, NO_SNIFF)
+    assert lines == [b"HTTP/1.1 200 OK", *(b"%b: %b" % header for header in sent), b""]
+
+
+@pytest.mark.parametrize("said", [b"nosniff", b"", b"none", b"sniff away"])
+@pytest.mark.parametrize("status", [200, 206, 301, 304, 404, 500])
+def test_the_word_of_the_operator_on_sniffing_stands_alone(status: int, said: bytes) -> None:
+    """A configured header is sent as it is, and none of ours beside it."""
+    headers = ((b"content-length", b"0"), (NO_SNIFF[0], said))
+    head = answer_head(status, headers, bodiless=False, keep_alive=True)
+    lines = [line for line in head.rendered.split(b"\r\n") if line.startswith(NO_SNIFF[0])]
+    assert lines == [b"%b: %b" % (NO_SNIFF[0], said)]
 
 
 @pytest.mark.parametrize("status", [400, 408, 431])
@@ -107,6 +120,7 @@ def test_a_refusal_is_an_answer_of_its_own(status: int) -> None:
     lines = {line.partition(b": ")[0].lower(): line for line in head.split(b"\r\n")[1:]}
     assert lines[b"content-length"].endswith(b" %d" % len(body))
     assert lines[b"connection"].endswith(b"close")
+    assert lines[NO_SNIFF[0]] == b"%b: %b" % NO_SNIFF
     assert json.loads(body)["errors"]
 
 

@@ -19,7 +19,13 @@ from tests.support.tools import require_tool
 
 pytestmark = pytest.mark.live
 
-SENTENCE = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+NO_SNIFF = b"x-content-type-options: nosniff\r\n"
+SENTENCE = (
+    b"HTTP/1.0 400 Bad Request\r\n"
+    + NO_SNIFF
+    + b"\r\nClient sent an HTTP request to an HTTPS server.\n"
+)
+THEIRS = SENTENCE.replace(NO_SNIFF, b"")
 HOST = b" /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n"
 SENT = [
     *(method + HOST for method in (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS")),
@@ -72,7 +78,7 @@ def port(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_the_sentence_is_that_of_distribution(tmp_path: Path, port: int) -> None:
-    """For the same beginnings; what is neither HTTP nor TLS gets no answer from either."""
+    """For the same beginnings, with one header more; only HTTP and TLS are answered at all."""
     other = free_port()
     peer = Daemon(
         [require_tool("docker-registry"), "serve", document(tmp_path, other)],
@@ -84,10 +90,11 @@ def test_the_sentence_is_that_of_distribution(tmp_path: Path, port: int) -> None
     finally:
         peer.stop()
     ours = [answer(port, sent) for sent in SENT]
-    assert ours[:-1] == theirs[:-1]
     assert ours.count(SENTENCE) >= 6
+    ours = [THEIRS if each == SENTENCE else each for each in ours]
+    assert ours[:-1] == theirs[:-1]
     # Of a request with a body the peer may lose the answer to a reset.
-    assert {ours[-1], theirs[-1]} <= {SENTENCE, b""}
+    assert {ours[-1], theirs[-1]} <= {THEIRS, b""}
 
 
 def test_a_beginning_in_parts(tmp_path: Path, port: int) -> None:

@@ -1,0 +1,85 @@
+"""A shared cache keeps no blob that takes credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.access.conftest import Guarded, basic, bearer
+from tests.access.test_lessons import put, token
+from tests.support.wire import sha256
+from tests.v2.pushes import CONFIG, LAYER, MANIFEST
+
+BLOB = sha256(LAYER)
+KEPT = "max-age=31536000, immutable"
+OPEN: Mapping[str, Any] = {"auth": {}, "access": {}}
+PASSWORDS_ALONE: Mapping[str, Any] = {"access": {}}
+OFFLOADED: Mapping[str, Any] = {"http": {"accelredirect": "/blobs-internal/"}}
+
+
+async def _push(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> None:
+    for content in (LAYER, CONFIG):
+        target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
+        assert (await client.post(target, content=content, headers=shown)).status_code == 201
+    await put(client, name, "v1", MANIFEST, shown)
+
+
+async def _said(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> set[str]:
+    """Return each `Cache-Control` that is sent with a blob, in every way to ask for it."""
+    ways = [
+        ("GET", {}, 200),
+        ("HEAD", {}, 200),
+        ("GET", {"Range": "bytes=1-2"}, 206),
+        ("GET", {"Range": "bytes=1-2,4-5"}, 206),
+        ("GET", {"If-None-Match": f'"{BLOB}"'}, 304),
+        ("HEAD", {"If-None-Match": f'"{BLOB}"'}, 304),
+    ]
+    found = set()
+    for method, more, status in ways:
+        headers = {**shown, **more}
+        answer = await client.request(method, f"/v2/{name}/blobs/{BLOB}", headers=headers)
+        # A part of what the proxy sends is the proxy's to cut.
+        assert answer.status_code == status or "x-accel-redirect" in answer.headers
+        found.update(answer.headers.get_list("cache-control"))
+    return found
+
+
+@pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
+async def test_a_blob_that_takes_credentials_is_private(
+    guarded: Guarded, more: Mapping[str, Any]
+) -> None:
+    """By a password and by a token, whole and in parts; HEAD and 304 say so as well."""
+    client = await guarded(more)
+    await _push(client, "team/app", basic("admin"))
+    granted = await token(client, "repository:team/app:pull", basic("reader"))
+    for shown in (basic("admin"), basic("reader"), bearer(granted["token"])):
+        assert await _said(client, "team/app", shown) == {f"private, {KEPT}"}
+
+
+@pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
+async def test_a_blob_for_everybody_may_be_kept_by_every_cache(
+    guarded: Guarded, more: Mapping[str, Any]
+) -> None:
+    """Whoever asks for it: nothing of the answer depends on the credentials."""
+    client = await guarded(more)
+    await _push(client, "public/app", basic("admin"))
+    granted = await token(client, "repository:public/app:pull", {})
+    for shown in ({}, basic("reader"), bearer(granted["token"])):
+        assert await _said(client, "public/app", shown) == {KEPT}
+
+
+async def test_without_rules_every_blob_is_private(guarded: Guarded) -> None:
+    """With users alone nothing can be pulled without a password."""
+    client = await guarded(PASSWORDS_ALONE)
+    await _push(client, "any/app", basic("writer"))
+    assert await _said(client, "any/app", basic("other")) == {f"private, {KEPT}"}
+
+
+async def test_without_access_control_every_blob_may_be_kept(guarded: Guarded) -> None:
+    """No client shows anything, so nothing is private."""
+    client = await guarded(OPEN)
+    await _push(client, "any/app", {})
+    assert await _said(client, "any/app", {}) == {KEPT}
