@@ -68,7 +68,7 @@ class Keyring:
             raise KeyUnusable("there is no certificate to verify a chain with")
         try:
             leaf, *others = _parse_chain(chain)
-            self._verifier(now).verify(leaf, others)
+            self._verifier(now).verify(leaf, _without_branches(others))
             return _certified(leaf)
         except KeyUnusable:
             raise
@@ -129,6 +129,18 @@ def _parse_chain(chain: object) -> list[x509.Certificate]:
         ]
     except (ValueError, TypeError, x509.InvalidVersion):
         raise KeyUnusable("a certificate of the chain can't be read") from None
+
+
+def _without_branches(others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """Return each certificate once; raise `KeyUnusable` if two may issue the same one.
+
+    The verifier would try both at each level: four of one name and one key are 256 signatures, for
+    which it holds the interpreter for 0.3 s and more.
+    """
+    different = list(dict.fromkeys(others))
+    if len({certificate.subject for certificate in different}) < len(different):
+        raise KeyUnusable("two certificates of the chain have the same subject")
+    return different
 
 
 def parse_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:

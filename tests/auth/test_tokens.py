@@ -27,7 +27,14 @@ from hypothesis import strategies as st
 
 from registry_server.auth.access import Action, Grants
 from registry_server.auth.keyring import Keyring
-from registry_server.auth.keys import PrivateKey, SigningKey, VerificationKey, libtrust_id, to_jwk
+from registry_server.auth.keys import (
+    KeyUnusable,
+    PrivateKey,
+    SigningKey,
+    VerificationKey,
+    libtrust_id,
+    to_jwk,
+)
 from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import TYPE, RefreshTokens
 from registry_server.auth.tokens import (
@@ -578,6 +585,17 @@ def test_a_chain_to_anybody_else_is_refused() -> None:
     ):
         refused(text, verifier(ROOTED))
     refused(chained(LEAF), verifier(Keyring.of([KEY.public])))
+
+
+def test_a_chain_has_one_way_to_its_end() -> None:
+    """Certificates of one name and one key could each be issued by each other, level by level."""
+    looping = root("loop")
+    again = _certify("loop", looping.private, looping, ca=True, days=1, certifies=True)
+    chain = [looping.issue("leaf", ca=False), looping, Authority(again, looping.private)]
+    with pytest.raises(KeyUnusable, match="same subject"):
+        ROOTED.vouched_for([each.der for each in chain], NOW)
+    twice = [LEAF.der, ROOT.der, ROOT.der]
+    assert ROOTED.vouched_for(twice, NOW) == VerificationKey.of(LEAF.private.public_key())
 
 
 def test_an_authority_without_a_key_usage_is_trusted() -> None:
