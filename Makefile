@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-installed
 TEST_STAMP := $(VENV)/.test-installed
 NPM_STAMP := $(VENV)/.npm-installed
-SOURCES := registry_server storage tests benchmarks docker
+SOURCES := registry_server storage tests benchmarks docker requirements
 
 .PHONY: run test check format bench image lock audit clean
 
@@ -53,10 +53,15 @@ lock: $(TEST_STAMP)  ## refresh the lock files to current versions
 	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.lock
 	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 -c requirements/run.lock --group pyproject.toml:test pyproject.toml -o requirements/test.lock
 
-audit: $(TEST_STAMP)  ## known vulnerabilities in what is locked
+audit: $(TEST_STAMP)  ## known vulnerabilities in what is locked; OSV="pypi.zip npm.zip" needs no network
+ifdef OSV
+	$(BIN)/python -m requirements.advisories $(OSV)
+else
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --require-hashes -r requirements/run.lock
 	$(BIN)/pip-audit --require-hashes -r requirements/test.lock
+	! command -v npm >/dev/null || (cd tests/clients/npm && npm audit --package-lock-only)
+endif
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
