@@ -15,7 +15,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, OpenFile
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.progress import Silence
-from storage.maintenance.scrub import repositories
+from storage.maintenance.scrub import contents, repositories
 from storage.maintenance.scrub.course import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.maintenance.scrub.pace import Pace
@@ -38,6 +38,12 @@ FORESEEN = {(Kind.CORRUPT_BLOB, paths.blob(one)) for one in CORRUPT} | {
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no scrub wait for others to be done with what they do."""
     monkeypatch.setattr(repositories, "SETTLE", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every blob be opened and read in parts, as large ones are."""
+    monkeypatch.setattr(contents, "_SMALL", -1)
 
 
 @pytest.fixture

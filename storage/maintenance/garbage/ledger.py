@@ -1,55 +1,61 @@
-"""What a collection knows, in a database that grows on disk and not in memory.
+"""What a collection knows, in a database that grows on disk and not in memory (`database`).
 
-A registry may hold millions of blobs. The database is a private file of SQLite's, which it writes
-only once its cache is full, and deletes when it is closed: small registries never touch the disk,
-and a disk that is full can still be collected. Where no temporary folder can be written to, as in a
-container with a read-only root filesystem, it stays in memory.
+A registry may hold millions of blobs. No query sorts what grows with their number: each follows an
+index. Digests are stored as bytes, which take half the space of text and have the same order.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from storage.digest import Digest
+from storage.digest import HEX_LENGTHS, Digest
+from storage.maintenance.garbage.database import Database
 from storage.maintenance.garbage.families import Knot, Pair
 from storage.names import RepositoryName
 
-_CACHE_KIB = 64 << 10
-
-_SCHEMA = """
+SCHEMA = """
 -- Every blob that lies on the disk; `version` is what changes when it is used.
 CREATE TABLE blob (
-    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, version INTEGER NOT NULL, old INTEGER NOT NULL
+    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, version INTEGER NOT NULL, old INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE repository (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 -- What a manifest that stays names or is, by repository; if not `sure`, it only may.
 CREATE TABLE needed (
-    digest TEXT, repository INTEGER, sure INTEGER NOT NULL DEFAULT 1,
+    digest BLOB, repository INTEGER, sure INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (digest, repository)
 ) WITHOUT ROWID;
+CREATE INDEX needed_repository ON needed (repository, digest);
 -- What the manifests of the repository that is being marked name.
-CREATE TABLE named (manifest TEXT, digest TEXT);
+CREATE TABLE named (manifest BLOB, digest BLOB);
 CREATE INDEX named_manifest ON named (manifest);
 -- Every manifest, and why it stays; those that go belong to a `family` of what hangs together,
 -- and in that to a `knot` that goes in one instant.
 CREATE TABLE manifest (
-    repository INTEGER, digest TEXT, reason TEXT, family INTEGER, rank INTEGER, knot INTEGER,
+    repository INTEGER, digest BLOB, reason TEXT, family INTEGER, rank INTEGER, knot INTEGER,
     PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX manifest_family ON manifest (family, rank) WHERE family IS NOT NULL;
 -- Within a family: if the one is used after all, the other stays as well.
-CREATE TABLE hangs_on (family INTEGER, upper TEXT, lower TEXT);
+CREATE TABLE hangs_on (family INTEGER, upper BLOB, lower BLOB);
 CREATE INDEX hangs_on_family ON hangs_on (family);
 -- Layer links that no manifest of their repository needs, and the content they lead to.
 CREATE TABLE loose (
-    repository INTEGER, digest TEXT, content TEXT, PRIMARY KEY (repository, digest)
+    repository INTEGER, digest BLOB, content BLOB, PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE VIEW unneeded AS
     SELECT * FROM blob WHERE NOT EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest);
+"""
+_MANIFESTS = """
+SELECT iif(family IS NULL, 'manifest', 'doomed'), digest, reason
+FROM manifest WHERE repository = ? ORDER BY digest
+"""
+_NEEDED_BLOBS = """
+SELECT digest FROM needed WHERE repository = ? AND NOT EXISTS (
+    SELECT 1 FROM manifest
+    WHERE manifest.repository = needed.repository AND manifest.digest = needed.digest
+) ORDER BY digest
 """
 
 
@@ -91,29 +97,23 @@ class Marked(NamedTuple):
     reason: str | None
 
 
-Row: TypeAlias = tuple[Any, ...]
+_ALGORITHMS = sorted(HEX_LENGTHS)
 
 
-def _has_temporary_folder() -> bool:
-    """Tell whether SQLite finds a folder for its file (https://sqlite.org/tempfiles.html, 5).
+def _key(digest: Digest) -> bytes:
+    """Return a digest as it is stored, and sorted as its text is."""
+    return bytes((_ALGORITHMS.index(digest.algorithm),)) + bytes.fromhex(digest.hex)
 
-    Without one it fails in the middle of a collection, once its cache is full.
-    """
-    named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
-    folders = (*named, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - only looked at
-    return any(folder and os.access(folder, os.W_OK | os.X_OK) for folder in folders)
+
+def _digest(key: bytes) -> Digest:
+    return Digest(_ALGORITHMS[key[0]], key[1:].hex())
 
 
 class Ledger:
     """One collection's database. Calls block, and come one at a time, from any thread."""
 
-    def __init__(self) -> None:
-        # An empty name is SQLite's for a file that has none.
-        name = "" if _has_temporary_folder() else ":memory:"
-        self._db = sqlite3.connect(name, check_same_thread=False, isolation_level=None)
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.executescript(_SCHEMA)
+    def __init__(self, schema: str = SCHEMA) -> None:
+        self._db = Database(schema)
         self._families = 0
 
     def close(self) -> None:
@@ -124,12 +124,12 @@ class Ledger:
 
     def add_blobs(self, blobs: Iterable[SurveyedBlob]) -> None:
         """Take note of blobs that lie on the disk."""
-        rows = ((str(one.digest), one.size, one.version, one.old) for one in blobs)
-        self._many("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", rows)
+        rows = ((_key(one.digest), one.size, one.version, one.old) for one in blobs)
+        self._db.many("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", rows)
 
     def blob(self, digest: Digest) -> SurveyedBlob | None:
         """Return what the survey found of a blob."""
-        found = self._one("SELECT size, version, old FROM blob WHERE digest = ?", str(digest))
+        found = self._db.one("SELECT size, version, old FROM blob WHERE digest = ?", _key(digest))
         return None if found is None else SurveyedBlob(digest, found[0], found[1], bool(found[2]))
 
     def version(self, digest: Digest) -> int | None:
@@ -141,28 +141,28 @@ class Ledger:
 
     def add_repository(self, name: RepositoryName) -> int:
         """Number a repository."""
-        self._db.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (name.text,))
-        return self._number("SELECT id FROM repository WHERE name = ?", name.text)
+        self._db.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", name.text)
+        return self._db.number("SELECT id FROM repository WHERE name = ?", name.text)
 
     def need(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content."""
-        rows = ((str(digest), repository) for digest in digests)
-        self._many("INSERT OR IGNORE INTO needed (digest, repository) VALUES (?, ?)", rows)
+        rows = ((_key(digest), repository) for digest in digests)
+        self._db.many("INSERT OR IGNORE INTO needed (digest, repository) VALUES (?, ?)", rows)
 
     def need_perhaps(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository may need content: nobody can tell."""
-        rows = ((str(digest), repository) for digest in digests)
-        self._many("INSERT OR IGNORE INTO needed VALUES (?, ?, 0)", rows)
+        rows = ((_key(digest), repository) for digest in digests)
+        self._db.many("INSERT OR IGNORE INTO needed VALUES (?, ?, 0)", rows)
 
     def needs(self, repository: int, digest: Digest) -> bool:
         """Tell whether a repository needs content."""
         query = "SELECT 1 FROM needed WHERE digest = ? AND repository = ?"
-        return self._one(query, str(digest), repository) is not None
+        return self._db.one(query, _key(digest), repository) is not None
 
     def note_needs(self, manifest: Digest, blobs: Iterable[Digest]) -> None:
         """Take note of what a manifest names, until its repository is marked."""
-        rows = ((str(manifest), str(blob)) for blob in blobs)
-        self._many("INSERT INTO named VALUES (?, ?)", rows)
+        rows = ((_key(manifest), _key(blob)) for blob in blobs)
+        self._db.many("INSERT INTO named VALUES (?, ?)", rows)
 
     def need_what_kept_needs(self, repository: int) -> None:
         """Have a repository need its manifests that stay, and what they name."""
@@ -173,13 +173,13 @@ class Ledger:
             "JOIN named ON named.manifest = manifest.digest "
             "WHERE repository = ? AND family IS NULL",
         ):
-            self._db.execute(query, (repository,))
+            self._db.execute(query, repository)
         self._db.execute("DELETE FROM named")
 
     def keep_manifests(self, repository: int, reasons: Iterable[tuple[Digest, str]]) -> None:
         """Take note of manifests that stay, and why."""
-        rows = ((repository, str(digest), reason) for digest, reason in reasons)
-        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL, NULL)", rows)
+        rows = ((repository, _key(digest), reason) for digest, reason in reasons)
+        self._db.many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL, NULL)", rows)
 
     def doom_family(self, repository: int, knots: Iterable[Knot], hangs_on: Iterable[Pair]) -> None:
         """Take note of manifests that hang together and go, in this order."""
@@ -187,33 +187,33 @@ class Ledger:
         number = self._families
         members = ((one, knot) for knot, some in enumerate(knots) for one in some)
         rows = (
-            (repository, str(one), number, rank, knot) for rank, (one, knot) in enumerate(members)
+            (repository, _key(one), number, rank, knot) for rank, (one, knot) in enumerate(members)
         )
-        self._many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?, ?)", rows)
-        pairs = ((number, str(upper), str(lower)) for upper, lower in hangs_on)
-        self._many("INSERT INTO hangs_on VALUES (?, ?, ?)", pairs)
+        self._db.many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?, ?)", rows)
+        pairs = ((number, _key(upper), _key(lower)) for upper, lower in hangs_on)
+        self._db.many("INSERT INTO hangs_on VALUES (?, ?, ?)", pairs)
 
     def add_loose_links(self, repository: int, links: Iterable[tuple[Digest, Digest]]) -> None:
         """Take note of layer links that nothing needs, with the content they lead to."""
-        rows = ((repository, str(digest), str(content)) for digest, content in links)
-        self._many("INSERT OR REPLACE INTO loose VALUES (?, ?, ?)", rows)
+        rows = ((repository, _key(digest), _key(content)) for digest, content in links)
+        self._db.many("INSERT OR REPLACE INTO loose VALUES (?, ?, ?)", rows)
 
     def tie(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content after all: its links are not loose."""
-        rows = [(repository, str(digest)) for digest in digests]
+        rows = [(repository, _key(digest)) for digest in digests]
         for query in (
             "INSERT OR IGNORE INTO needed (repository, digest) VALUES (?, ?)",
             "INSERT OR IGNORE INTO needed (repository, digest) "
             "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
             "DELETE FROM loose WHERE repository = ? AND digest = ?",
         ):
-            self._many(query, rows)
+            self._db.many(query, rows)
 
     def leave_alone(self, name: RepositoryName) -> None:
         """Have nothing of a repository go after all."""
         number = self.add_repository(name)
-        self._db.execute("DELETE FROM manifest WHERE repository = ? AND family > 0", (number,))
-        self._db.execute("DELETE FROM loose WHERE repository = ?", (number,))
+        self._db.execute("DELETE FROM manifest WHERE repository = ? AND family > 0", number)
+        self._db.execute("DELETE FROM loose WHERE repository = ?", number)
 
     def leave_all_alone(self) -> None:
         """Have no manifest and no link of a blob go after all, in any repository."""
@@ -225,26 +225,26 @@ class Ledger:
     def families(self, after: int, limit: int) -> list[Family]:
         """Return the next families whose numbers are greater than `after`."""
         query = "SELECT DISTINCT family FROM manifest WHERE family > ? ORDER BY family LIMIT ?"
-        return [self._family(number) for (number,) in self._db.execute(query, (after, limit))]
+        return [self._family(number) for (number,) in self._db.execute(query, after, limit)]
 
     def _family(self, number: int) -> Family:
         query = (
             "SELECT name, digest, knot FROM manifest JOIN repository ON repository.id = repository "
             "WHERE family = ? ORDER BY rank"
         )
-        found = list(self._db.execute(query, (number,)))
+        found = list(self._db.execute(query, number))
         knots = groupby(found, key=lambda row: row[2])
-        pairs = self._db.execute("SELECT upper, lower FROM hangs_on WHERE family = ?", (number,))
+        pairs = self._db.execute("SELECT upper, lower FROM hangs_on WHERE family = ?", number)
         return Family(
             number,
             RepositoryName(found[0][0]),
-            tuple(tuple(Digest.parse(row[1]) for row in some) for _, some in knots),
-            tuple((Digest.parse(upper), Digest.parse(lower)) for upper, lower in pairs),
+            tuple(tuple(_digest(row[1]) for row in some) for _, some in knots),
+            tuple((_digest(upper), _digest(lower)) for upper, lower in pairs),
         )
 
     def loose_links(self, after: LooseLink | None, limit: int) -> list[LooseLink]:
         """Return the next loose links behind `after`."""
-        start = (self.add_repository(after.repository), str(after.digest)) if after else (0, "")
+        start = (self.add_repository(after.repository), _key(after.digest)) if after else (0, b"")
         query = (
             "SELECT name, loose.digest, content FROM loose "
             "JOIN repository ON repository.id = loose.repository "
@@ -252,8 +252,8 @@ class Ledger:
             "ORDER BY loose.repository, loose.digest LIMIT ?"
         )
         return [
-            LooseLink(RepositoryName(name), Digest.parse(digest), Digest.parse(content))
-            for name, digest, content in self._db.execute(query, (*start, limit))
+            LooseLink(RepositoryName(name), _digest(digest), _digest(content))
+            for name, digest, content in self._db.execute(query, *start, limit)
         ]
 
     def unneeded(self, after: Digest | None, limit: int) -> list[SurveyedBlob]:
@@ -262,87 +262,64 @@ class Ledger:
             "SELECT digest, size, version, old FROM unneeded WHERE old AND digest > ? "
             "ORDER BY digest LIMIT ?"
         )
-        rows = self._db.execute(query, (str(after or ""), limit))
-        return [SurveyedBlob(Digest.parse(row[0]), row[1], row[2], bool(row[3])) for row in rows]
+        rows = self._db.execute(query, _key(after) if after else b"", limit)
+        return [SurveyedBlob(_digest(row[0]), row[1], row[2], bool(row[3])) for row in rows]
 
     def marked(self) -> Iterator[Marked]:
         """Yield each repository by name, then its manifests, then the blobs that they need."""
-        query = """
-            SELECT name, 0 AS place, 'repository', '', NULL FROM repository
-            UNION ALL SELECT name, 1, iif(family IS NULL, 'manifest', 'doomed'), digest, reason
-                FROM manifest JOIN repository ON repository.id = repository
-            UNION ALL SELECT name, 2, 'blob', digest, NULL
-                FROM needed JOIN repository ON repository.id = repository
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM manifest
-                    WHERE manifest.repository = needed.repository
-                    AND manifest.digest = needed.digest
-                )
-            ORDER BY name, place, 4
-        """
-        for name, _, kind, digest, reason in self._db.execute(query):
-            parsed = Digest.parse(digest) if digest else None
-            yield Marked(RepositoryName(name), kind, parsed, reason)
+        for number, name in self._db.execute("SELECT id, name FROM repository ORDER BY name"):
+            repository = RepositoryName(name)
+            yield Marked(repository, "repository", None, None)
+            for kind, digest, reason in self._db.execute(_MANIFESTS, number):
+                yield Marked(repository, kind, _digest(digest), reason)
+            for (digest,) in self._db.execute(_NEEDED_BLOBS, number):
+                yield Marked(repository, "blob", _digest(digest), None)
 
     def doomed(self) -> Iterator[tuple[RepositoryName, Digest]]:
         """Yield the manifests eligible for deletion, by repository."""
         query = (
-            "SELECT name, digest FROM manifest JOIN repository ON repository.id = repository "
+            "SELECT name, digest FROM repository CROSS JOIN manifest ON id = repository "
             "WHERE family IS NOT NULL ORDER BY name, digest"
         )
         for name, digest in self._db.execute(query):
-            yield RepositoryName(name), Digest.parse(digest)
+            yield RepositoryName(name), _digest(digest)
 
     def young(self) -> Iterator[SurveyedBlob]:
         """Yield the blobs that nothing uses and that are too young to go."""
         query = "SELECT digest, size, version, old FROM unneeded WHERE NOT old ORDER BY digest"
         for digest, size, version, old in self._db.execute(query):
-            yield SurveyedBlob(Digest.parse(digest), size, version, bool(old))
+            yield SurveyedBlob(_digest(digest), size, version, bool(old))
 
     # Sums
 
     def sum_of_blobs(self) -> tuple[int, int]:
         """Return how many blobs lie on the disk, and how many bytes they have."""
-        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM blob")
+        return self._db.count_and_size("SELECT count(*), coalesce(sum(size), 0) FROM blob")
 
     def sum_of_unneeded(self) -> tuple[int, int]:
         """Return how many old blobs nothing uses, and how many bytes they have."""
-        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE old")
+        return self._db.count_and_size(
+            "SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE old"
+        )
 
     def sum_of_young(self) -> tuple[int, int]:
         """Return how many blobs nothing uses that are too young, and how many bytes they have."""
-        return self._sum("SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE NOT old")
+        return self._db.count_and_size(
+            "SELECT count(*), coalesce(sum(size), 0) FROM unneeded WHERE NOT old"
+        )
 
     def count_of_marked(self) -> int:
         """Return how many digests are needed, counting those of missing blobs."""
-        return self._number("SELECT count(DISTINCT digest) FROM needed")
+        return self._db.number("SELECT count(*) FROM (SELECT DISTINCT digest FROM needed)")
 
     def count_of_doomed(self) -> int:
         """Return how many manifests go."""
-        return self._number("SELECT count(*) FROM manifest WHERE family IS NOT NULL")
+        return self._db.number("SELECT count(*) FROM manifest WHERE family IS NOT NULL")
 
     def count_of_kept(self) -> int:
         """Return how many manifests stay."""
-        return self._number("SELECT count(*) FROM manifest WHERE family IS NULL")
+        return self._db.number("SELECT count(*) FROM manifest WHERE family IS NULL")
 
     def count_of_loose(self) -> int:
         """Return how many links go."""
-        return self._number("SELECT count(*) FROM loose")
-
-    def _sum(self, query: str) -> tuple[int, int]:
-        ((count, size),) = self._db.execute(query)
-        return count, size
-
-    def _number(self, query: str, *given: object) -> int:
-        ((number,),) = self._db.execute(query, given)
-        assert isinstance(number, int)
-        return number
-
-    def _one(self, query: str, *given: object) -> Row | None:
-        found: Row | None = self._db.execute(query, given).fetchone()
-        return found
-
-    def _many(self, query: str, rows: Iterable[Row]) -> None:
-        self._db.execute("BEGIN")
-        self._db.executemany(query, rows)
-        self._db.execute("COMMIT")
+        return self._db.number("SELECT count(*) FROM loose")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from storage import paths
 from storage.digest import Digest
@@ -14,6 +16,8 @@ from storage.maintenance.scrub.pace import Pace
 
 # More than this many corrupt blobs are found, but not recalled when links are looked at.
 _MOST_RECALLED = 10_000
+# Bytes.
+_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,10 @@ class Examined:
 
 async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
     """Read and hash what is stored for `digest`; raise OSError when it can't be read."""
-    state = await driver.stat(paths.blob(digest))
+    state, content = await driver.batch(partial(_look, digest))
+    if content is not None:
+        await pace.spend(len(content.raw))
+        return Examined(state, content.digest)
     try:
         file = await driver.open(paths.blob(digest))
     except PathNotFound:
@@ -39,6 +46,27 @@ async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
         return Examined(state, await _hash(file, digest.algorithm, pace))
     finally:
         await file.close()
+
+
+class _Content(NamedTuple):
+    """The bytes of a small blob, and what they hash to."""
+
+    raw: bytes
+    digest: Digest
+
+
+def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]:
+    """Look at a blob, and read it if it is small: most are, and a hop to a thread costs more."""
+    path = paths.blob(digest)
+    state = view.stat(path)
+    if state is None or state.size > _SMALL:
+        return state, None
+    try:
+        raw = view.read(path, state.size + 1)
+    except PathNotFound:
+        return state, None
+    grows = len(raw) > state.size
+    return state, None if grows else _Content(raw, Digest.of(raw, digest.algorithm))
 
 
 async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from storage.maintenance.garbage.ledger import Ledger, Row
+from storage.maintenance.garbage.database import Row
+from storage.maintenance.garbage.ledger import SCHEMA as COLLECTION_SCHEMA
+from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import UNTAGGED
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.tally import Tally
 from storage.names import RepositoryName
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE tally (
     repository INTEGER PRIMARY KEY, manifests INTEGER, tags INTEGER, uploads INTEGER,
     readable INTEGER
@@ -65,13 +67,12 @@ class UsageLedger(Ledger):
     """The database of one look at a storage."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._db.executescript(_SCHEMA)
+        super().__init__(COLLECTION_SCHEMA + SCHEMA)
 
     def add_tally(self, name: RepositoryName, found: Tally, *, readable: bool) -> None:
         """Take note of what a repository has."""
         row = (self.add_repository(name), found.manifests, found.tags, found.uploads, readable)
-        self._db.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", row)
+        self._db.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", *row)
 
     def share_out(self) -> None:
         """Have the ledger know what each repository needs: call it once, when all are marked."""
@@ -85,7 +86,7 @@ class UsageLedger(Ledger):
 
     def repository(self, name: RepositoryName) -> RepositoryUsage | None:
         """Return one repository; None when there is none of that name."""
-        row = self._one(f"{_REPOSITORIES} WHERE name = ?", name.text)
+        row = self._db.one(f"{_REPOSITORIES} WHERE name = ?", name.text)
         return None if row is None else _usage(row)
 
     def amount_needed(self) -> Amount:
@@ -121,7 +122,7 @@ class UsageLedger(Ledger):
         """
         self._db.execute(
             "INSERT INTO again SELECT DISTINCT repository FROM manifest WHERE reason = ?",
-            (UNTAGGED,),
+            UNTAGGED,
         )
         for table in ("needed", "loose", "manifest"):
             self._db.execute(
@@ -131,7 +132,7 @@ class UsageLedger(Ledger):
         return [RepositoryName(name) for (name,) in names]
 
     def _amount(self, condition: str) -> Amount:
-        return Amount(*self._sum(_SUM + condition))
+        return Amount(*self._db.count_and_size(_SUM + condition))
 
 
 def _usage(row: Row) -> RepositoryUsage:

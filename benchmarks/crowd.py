@@ -1,0 +1,89 @@
+"""A registry of many small blobs, written fast and the same each time.
+
+Images of ten blobs: a manifest, a configuration, eight layers. A hundred images are a repository,
+and every tenth has a tag. A tenth more of blobs belong to nothing: what a deletion leaves.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.layout import Descriptor, describe, image_manifest
+
+BLOBS_PER_IMAGE = 10
+IMAGES_PER_REPOSITORY = 100
+REPOSITORIES_PER_TEAM = 50
+IMAGES_PER_TAG = 10
+
+
+def populate(root: Path, blobs: int) -> None:
+    """Write so many blobs that are needed, and their links, to an empty folder."""
+    v2 = _prepared(root)
+    for number in range(blobs // BLOBS_PER_IMAGE):
+        repository = f"{v2}/repositories/{_repository(number // IMAGES_PER_REPOSITORY)}"
+        if number % IMAGES_PER_REPOSITORY == 0:
+            os.makedirs(f"{repository}/_layers/sha256")
+            os.makedirs(f"{repository}/_manifests/revisions/sha256")
+        _write_image(v2, repository, number)
+
+
+def litter(root: Path, blobs: int) -> None:
+    """Write as many blobs that nothing needs as a registry of `blobs` has."""
+    v2 = _prepared(root)
+    for number in range(blobs // BLOBS_PER_IMAGE):
+        _write_blob(v2, f"left over {number}".encode())
+
+
+def _prepared(root: Path) -> str:
+    v2 = f"{root}/docker/registry/v2"
+    for number in range(256):
+        os.makedirs(f"{v2}/blobs/sha256/{number:02x}", exist_ok=True)
+    return v2
+
+
+def _repository(number: int) -> str:
+    return f"team-{number // REPOSITORIES_PER_TEAM:03d}/app-{number % REPOSITORIES_PER_TEAM:02d}"
+
+
+def _write_image(v2: str, repository: str, number: int) -> None:
+    config, *layers = (_write_blob(v2, content) for content in _contents(number))
+    for blob in (config, *layers):
+        _write_link(f"{repository}/_layers/{_below(blob)}", blob)
+    manifest = _write_blob(v2, image_manifest(config, layers))
+    _write_link(f"{repository}/_manifests/revisions/{_below(manifest)}", manifest)
+    if number % IMAGES_PER_TAG == 0:
+        tag = f"{repository}/_manifests/tags/v{number}"
+        os.makedirs(f"{tag}/index/sha256")
+        _write_link(f"{tag}/index/{_below(manifest)}", manifest)
+        _write_link(f"{tag}/current", manifest)
+
+
+def _contents(number: int) -> Iterator[bytes]:
+    return (f"image {number}, part {part}".encode() for part in range(BLOBS_PER_IMAGE - 1))
+
+
+def _write_blob(v2: str, content: bytes) -> Descriptor:
+    blob = describe(content)
+    digits = blob.digest.partition(":")[2]
+    folder = f"{v2}/blobs/sha256/{digits[:2]}/{digits}"
+    os.mkdir(folder)
+    _write(f"{folder}/data", content)
+    return blob
+
+
+def _write_link(folder: str, blob: Descriptor) -> None:
+    os.mkdir(folder)
+    _write(f"{folder}/link", blob.digest.encode())
+
+
+def _write(path: str, content: bytes) -> None:
+    # Several times as fast as a file object, and there are millions.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)
+
+
+def _below(blob: Descriptor) -> str:
+    return blob.digest.replace(":", "/")

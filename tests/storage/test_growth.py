@@ -1,0 +1,262 @@
+"""What collecting, scrubbing and du cost a blob does not grow with the number of blobs.
+
+Counted, not timed: statements and steps of SQLite, looks at the tree, memory of Python's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import re
+import sqlite3
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+import storage.digest
+from benchmarks import crowd
+from storage.digest import Digest
+from storage.drivers.base import SMALL, Driver, FileInfo, Lead, OpenFile, View
+from storage.drivers.file_census import FileCensus
+from storage.drivers.filesystem import FilesystemDriver
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.ledger import SCHEMA, Ledger, SurveyedBlob
+from storage.maintenance.garbage.plan import Options
+from storage.maintenance.garbage.report import described
+from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
+from tests.storage.scratch import scratch_folder
+from tests.storage.scrubbing import Around, scrub
+from tests.storage.wrappers import T
+
+FEW, MANY = 400, 4_000
+KIB = 1 << 10
+_STEPS = 100
+_QUERIES = ("SELECT", "INSERT", "DELETE")
+_VALUE = re.compile(r"[xX]?'[^']*'|\b\d+\b")
+
+Work: TypeAlias = Callable[[Driver, Path], Awaitable[None]]
+
+
+async def collect(driver: Driver, _: Path) -> None:
+    """Plan, print and sweep."""
+    async with planned(driver, Options(grace=0)) as plan:
+        assert await driver.batch(lambda _: sum(1 for _ in described(plan)))
+        await driver.batch(lambda _: list(plan.ledger.doomed()))
+        swept = await carry_out(driver, plan)
+    assert swept.blobs
+    assert not swept.failed
+
+
+async def look(driver: Driver, _: Path) -> None:
+    """Scrub, without a repair."""
+    findings, summary = await scrub(driver)
+    assert summary.blobs
+    assert findings == []
+
+
+async def explain(driver: Driver, root: Path) -> None:
+    """Say what takes up the disk."""
+    async with explained(driver, FileCensus(root), 0) as usage:
+        assert usage.blobs.idle.count
+        assert await driver.batch(lambda _: list(usage.ledger.repositories(by_size=False)))
+
+
+@dataclass(slots=True)
+class Cost:
+    """What was counted."""
+
+    commits: int = 0
+    statements: int = 0
+    steps: int = 0
+    looks: int = 0
+    hops: int = 0
+    peak: int = 0
+    queries: dict[str, str] = field(default_factory=dict)
+
+    def add_statement(self, statement: str) -> None:
+        """Count a statement of SQLite, and keep the first of those that differ in values only."""
+        self.statements += 1
+        self.commits += statement.startswith("COMMIT")
+        if statement.lstrip().startswith(_QUERIES):
+            self.queries.setdefault(_VALUE.sub("?", statement), statement)
+
+    def add_steps(self) -> None:
+        """Count steps of SQLite."""
+        self.steps += _STEPS
+
+
+class Counting(Around):
+    """Counts looks at the tree, and hops to a thread."""
+
+    def __init__(self, inner: Driver, cost: Cost) -> None:
+        super().__init__(inner)
+        self._cost = cost
+
+    async def stat(self, path: str) -> FileInfo | None:
+        """Count."""
+        self._cost.hops += 1
+        return await super().stat(path)
+
+    async def open(self, path: str) -> OpenFile:
+        """Count; there will be more."""
+        self._cost.hops += 1
+        return await super().open(path)
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Count."""
+        self._cost.hops += 1
+        return await super().batch(lambda view: job(_CountingView(view, self._cost)))
+
+
+class _CountingView:
+    def __init__(self, inner: View, cost: Cost) -> None:
+        self._inner = inner
+        self._cost = cost
+
+    def names(self, path: str) -> list[str]:
+        self._cost.looks += 1
+        return self._inner.names(path)
+
+    def folders(self, path: str) -> list[str]:
+        self._cost.looks += 1
+        return self._inner.folders(path)
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        self._cost.looks += 1
+        return self._inner.read(path, limit)
+
+    def stat(self, path: str) -> FileInfo | None:
+        self._cost.looks += 1
+        return self._inner.stat(path)
+
+    def modified(self, path: str) -> int | None:
+        self._cost.looks += 1
+        return self._inner.modified(path)
+
+    def leads(self, path: str) -> Lead:
+        self._cost.looks += 1
+        return self._inner.leads(path)
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Have Python tell how much memory it holds."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+@contextmanager
+def metered(cost: Cost) -> Iterator[None]:
+    """Count what SQLite does, and how much memory Python holds at most."""
+    connect = sqlite3.connect
+
+    def watched(*args: Any, **options: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(*args, **options)
+        db.set_trace_callback(cost.add_statement)
+        db.set_progress_handler(cost.add_steps, _STEPS)
+        return db
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sqlite3.connect", watched)
+        # What these two remember has a bound, and is more than all there is here.
+        patched.setattr("storage.drivers.folders._MANY", 1 << 30)
+        patched.setattr("storage.digest._parse", storage.digest._parse.__wrapped__)
+        gc.collect()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        yield
+        cost.peak = tracemalloc.get_traced_memory()[1] - before
+
+
+def cost_of(work: Work, blobs: int) -> Cost:
+    """Do work over a registry of so many blobs."""
+    with scratch_folder() as root:
+        crowd.populate(root, blobs)
+        crowd.litter(root, blobs)
+        _make_old(root)
+        cost, driver = Cost(), FilesystemDriver(root, threads=2)
+
+        async def run() -> None:
+            try:
+                await work(Counting(driver, cost), root)
+            finally:
+                await driver.close()
+
+        with metered(cost):
+            asyncio.run(run())
+        return cost
+
+
+def _make_old(root: Path) -> None:
+    """Have no blob be younger than the shortest grace period."""
+    for folder, _, files in os.walk(root / "docker/registry/v2/blobs"):
+        for file in files:
+            os.utime(f"{folder}/{file}", (1e9, 1e9))
+
+
+@pytest.mark.parametrize("work", [collect, look, explain])
+def test_ten_times_as_many_blobs_cost_ten_times_as_much_in_the_same_memory(work: Work) -> None:
+    """Looks, statements and steps of SQLite per blob stay; commits do not come per blob.
+
+    Nor do hops to a thread, but for a scrub, which reads a blob in one.
+    """
+    with traced():
+        few, many = cost_of(work, FEW), cost_of(work, MANY)
+    times = MANY / FEW
+    assert few.looks * times / 2 < many.looks < few.looks * times * 1.1
+    assert many.statements <= few.statements * times * 1.1
+    # A tree of ten times the size may be a level deeper.
+    assert many.steps <= few.steps * times * 1.3
+    assert many.commits - few.commits < 10
+    more = (MANY - FEW) * (1 + 1 / crowd.BLOBS_PER_IMAGE)
+    assert many.hops - few.hops < (more * 1.1 if work is look else 100)
+    # Less than a digest for each blob.
+    assert many.peak - few.peak < 256 * KIB
+
+
+def test_no_query_sorts_what_grows_with_the_blobs() -> None:
+    """Each list comes in the order of an index: a sort would hold it in memory, or fill a disk."""
+    collecting, explaining = cost_of(collect, FEW), cost_of(explain, FEW)
+    queries = collecting.queries | explaining.queries
+    assert len(queries) > 20
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA + USAGE_SCHEMA)
+    for query in queries.values():
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+        assert not any("TEMP B-TREE" in step for step in plan), (query, plan)
+
+
+@pytest.mark.parametrize(("free", "spills"), [(1 << 40, True), (0, False)])
+def test_a_full_disk_is_not_written_to(
+    free: int, spills: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection's database stays in memory while the temporary folder's disk is full."""
+    monkeypatch.setattr("storage.maintenance.garbage.database._CACHE_KIB", 64)
+    found = os.statvfs(tmp_path)
+
+    class Disk:
+        f_bavail, f_frsize = free // found.f_frsize, found.f_frsize
+
+    monkeypatch.setattr("os.statvfs", lambda _: Disk)
+    ledger = Ledger()
+    for number in range(100):
+        digests = (Digest.of(f"{number} {one}".encode()) for one in range(100))
+        ledger.add_blobs(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+    assert any("/etilqs_" in one for one in _open_files()) is spills  # as SQLite names them
+    assert ledger.sum_of_blobs() == (10_000, 10_000)
+    ledger.close()
+
+
+def _open_files() -> list[str]:
+    folder = Path("/proc/self/fd")
+    return [os.readlink(one) for one in folder.iterdir() if one.is_symlink()]
