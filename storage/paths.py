@@ -59,6 +59,7 @@ CURRENT, HISTORY = "current", "index"
 TRASH = ".trash"
 OURS = ".registry"
 ACCESS = "access"  # keys, which are nowhere else; so it is not hidden
+COLLECTION, SCRUB = "collection", "scrub"  # what is claimed
 GATE = f"{OURS}/gate"
 TREE = f"{OURS}/tree"
 CLOCK = f"{OURS}/clock"

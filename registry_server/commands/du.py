@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum
@@ -63,7 +64,7 @@ def du(
         code = asyncio.run(_run(settings, names, report, by_size=sort is Order.SIZE))
     except Stopped:
         fail("interrupted", INTERRUPTED)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         fail(f"the storage can't be read: {error}", FAILED)
     raise typer.Exit(code)
 

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 
+from storage.drivers import modes
 from storage.drivers.posix import discard, sync_folder, unlink, write_new
 from storage.drivers.prepared import Prepared, PreparedFile
 from storage.drivers.trash import empty_out, hide
@@ -80,7 +81,7 @@ class Disk:
             made: list[str] = []
             file = PreparedFile(path, content)
             try:
-                _make_missing(os.path.dirname(path), made)
+                self._make_missing(os.path.dirname(path), made)
                 file.write()
                 file.show()
                 break
@@ -107,7 +108,7 @@ class Disk:
         written: list[str] = []
         try:
             for folder in dict.fromkeys(map(os.path.dirname, (*notes, path))):
-                _make_missing(folder, made)
+                self._make_missing(folder, made)
             for new, content in (*notes.items(), (path, b"")):
                 os.close(write_new(new, content))
                 written.append(new)
@@ -197,9 +198,24 @@ class Disk:
         doubtful = list(takewhile(lambda one: one not in self._known, self._upwards(folder)))
         for path in reversed(doubtful):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o755)
+                os.mkdir(path, self._mode(path))
                 made.append(path)
         return doubtful
+
+    def _make_missing(self, folder: str, made: list[str]) -> None:
+        """Create `folder` and its missing parents, and add those that were created to `made`."""
+        try:
+            os.mkdir(folder, self._mode(folder))
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            self._make_missing(os.path.dirname(folder), made)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, self._mode(folder))
+        made.append(folder)
+
+    def _mode(self, folder: str) -> int:
+        return modes.of_folder(folder.removeprefix(f"{self._root}/"))
 
     def _learn(self, folders: Iterable[str]) -> None:
         if len(self._known) >= _MOST_KNOWN:
@@ -224,19 +240,6 @@ def _is_lasting(change: Prepared) -> bool:
 def _drop(changes: Iterable[Prepared]) -> None:
     for change in changes:
         change.drop()
-
-
-def _make_missing(folder: str, made: list[str]) -> None:
-    """Create `folder` and its missing parents, and add those that were created to `made`."""
-    try:
-        os.mkdir(folder, 0o755)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_missing(os.path.dirname(folder), made)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o755)
-    made.append(folder)
 
 
 def _remove_empty(folders: list[str]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 
+from storage.drivers import modes
 from storage.drivers.file_view import FileView
 from storage.drivers.posix import discard, is_there, sync_folder
 from storage.drivers.trash import NO_WAY_THERE, move_aside
@@ -86,7 +87,7 @@ class FileEditor(FileView):
         """Create a folder and its missing parents; all of them change."""
         if not os.path.isdir(folder):
             self._make_folders(os.path.dirname(folder))
-            os.mkdir(folder, 0o755)
+            os.mkdir(folder, modes.of_folder(folder.removeprefix(f"{self._root}/")))
         self._changed[folder] = None
 
     def _move_aside(self, at: str) -> None:

@@ -24,7 +24,7 @@ from typing import TypeVar
 import aiofiles
 
 from storage.concurrency import or_undone, to_completion
-from storage.drivers import durable
+from storage.drivers import durable, modes
 from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Held, Mark, Uses, View
 from storage.drivers.changes import Put, Step
 from storage.drivers.editor import FileEditor
@@ -218,7 +218,8 @@ def make_ready(root: Path) -> None:
     """
     try:
         TreeLock(str(root)).prepare()
-        (root / TRASH).mkdir(exist_ok=True)
+        (root / TRASH).mkdir(modes.PRIVATE_FOLDER, exist_ok=True)
+        modes.close_to_others(str(root / TRASH))
     except OSError as error:
         logger.warning("what locks and removals need was not made: %s", error)
     empty_trash(root)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from storage.drivers import modes
 from storage.drivers.changes import Change, Note, Put, Step
 from storage.drivers.posix import sync_folder, write_new
 from storage.paths import TRASH, temporary
@@ -99,6 +100,7 @@ class PreparedFolder:
     def write(self) -> None:
         """Put the folder together in the scratch folder, which is on the same filesystem."""
         self._source = f"{self._scratch}/{uuid.uuid4().hex}"
+        os.makedirs(self._scratch, modes.PRIVATE_FOLDER, exist_ok=True)
         os.makedirs(self._source)
         for name, content in self._files.items():
             path = f"{self._source}/{name}"

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 
+from storage.drivers import modes
 from storage.drivers.posix import is_there
 from storage.paths import temporary
 
@@ -36,7 +37,7 @@ def move_aside(path: str, trash: str) -> str | None:
                 return None
             if attempt == _ATTEMPTS - 1:
                 raise
-            os.makedirs(trash, exist_ok=True)
+            os.makedirs(trash, modes.PRIVATE_FOLDER, exist_ok=True)
         else:
             break
     return aside

@@ -7,9 +7,9 @@
 queue at a gate, which a publisher passes in no time, and which stays shut behind the one who
 waits to be alone until the last publisher has left.
 
-The locks are on files rather than folders because NFS passes those on to its server. They can be
-deleted while nothing serves. `tree` holds a random number that changes when folders go: what a
-process remembers of folders it has seen it forgets when the number is another.
+The files can be deleted while nothing serves; `lock_files` says what is locked when none can be
+made. `tree` holds a random number that changes when folders go: what a process remembers of folders
+it has seen it forgets when the number is another.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
 from storage.errors import AlreadyRunning, NotOurs
-from storage.paths import GATE, OURS, TREE, claim
+from storage.paths import GATE, TREE, claim
 
 # Seconds. Who publishes does a few fsyncs; who is alone looks at some files and removes them.
 _PATIENCE = 30.0
 # Less than that: who waits to be alone keeps everybody else waiting.
 _PATIENCE_ALONE = 10.0
-_PAUSE = 0.001
-_NUMBER_BYTES = 16
 
 
 class Hold:
@@ -41,8 +40,14 @@ class Hold:
 
     @property
     def number(self) -> bytes:
-        """What says that folders went when it differs from what it was before."""
-        return os.pread(self._fd, _NUMBER_BYTES, 0)
+        """What says that folders went when it differs from what it was before.
+
+        A folder that stands in for the file holds none, so that all is forgotten each time.
+        """
+        try:
+            return os.pread(self._fd, NUMBER_BYTES, 0)
+        except IsADirectoryError:
+            return os.urandom(NUMBER_BYTES)
 
     def folders_went(self) -> None:
         """Have all others know that folders went, before the tree is let go of.
@@ -50,10 +55,12 @@ class Hold:
         Raises `NotOurs` when the number is another user's, and so none may go.
         """
         try:
-            os.pwrite(self._fd, os.urandom(_NUMBER_BYTES), 0)
+            os.pwrite(self._fd, os.urandom(NUMBER_BYTES), 0)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
+            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+                return
             raise NotOurs(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
 
 
@@ -62,12 +69,13 @@ class TreeLock:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._files = LockFiles(root)
 
     @contextmanager
     def shared(self) -> Iterator[Hold]:
         """Hold the tree among others; raise TimeoutError when someone is alone for too long."""
         with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
-            tree = self._lock(TREE, fcntl.LOCK_SH, _PATIENCE)
+            tree = self._files.lock(TREE, fcntl.LOCK_SH, _PATIENCE)
         try:
             yield Hold(tree, self._root)
         finally:
@@ -83,62 +91,20 @@ class TreeLock:
             yield Hold(tree, self._root)
 
     def prepare(self) -> None:
-        """Make the files of the lock, unless they are there."""
-        for name in (GATE, TREE):
-            os.close(self._open(f"{self._root}/{name}"))
+        """Make the files of all locks that removals need, unless they are there."""
+        self._files.prepare()
 
     def claim(self, what: str) -> int:
         """Return a descriptor that holds the lock named `what`; raise `AlreadyRunning`."""
         try:
-            return self._lock(claim(what), fcntl.LOCK_EX, patience=0.0)
+            return self._files.lock(claim(what), fcntl.LOCK_EX, patience=0.0)
         except TimeoutError:
             raise AlreadyRunning(what) from None
 
     @contextmanager
     def _locked(self, name: str, kind: int, patience: float) -> Iterator[int]:
-        fd = self._lock(name, kind, patience)
+        fd = self._files.lock(name, kind, patience)
         try:
             yield fd
         finally:
             os.close(fd)
-
-    def _lock(self, name: str, kind: int, patience: float) -> int:
-        path = f"{self._root}/{name}"
-        fd = self._open(path)
-        try:
-            _wait_for(fd, kind, path, patience)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-
-    def _open(self, path: str) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC
-        try:
-            return os.open(path, flags)
-        except PermissionError:
-            # Another user made it: it can be locked, and the number be read, all the same.
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(f"{self._root}/{OURS}", 0o755)
-            fd = os.open(path, flags | os.O_CREAT, 0o644)
-        try:
-            # On a disk that is full later, what is there can be written over.
-            Hold(fd, self._root).folders_went()
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-
-
-def _wait_for(fd: int, kind: int, path: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise TimeoutError(f"{path} is held by another process") from None
-        time.sleep(_PAUSE)

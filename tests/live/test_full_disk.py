@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.live.conftest import CONFIG
+from tests.live.small_disks import MIB, SIZE, fill, fill_with_files, free, small_disk
 from tests.live.transfers import begin, finish, held
 from tests.support.servers import RegistryServer
-from tests.support.tools import REQUIRE_VARIABLE, require_root, require_tool, run
 from tests.support.wire import OCI_INDEX, Answer, sha256, with_query
 
 pytestmark = pytest.mark.live
 
-MIB = 1 << 20
-SIZE = 8 * MIB
 TOO_MUCH = os.urandom(SIZE + MIB)
 FITS = os.urandom(2 * MIB)
 INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
@@ -30,28 +25,11 @@ NAME = "full/disk"
 SMALL_CHANGE = 64 << 10
 
 
-@contextmanager
-def _small_disk(folder: Path, more: str = "") -> Iterator[Path]:
-    """Mount a filesystem of SIZE bytes, with `more` options; skip where that is not permitted."""
-    require_root()
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={SIZE}{more}", "tmpfs"]
-    command = [require_tool("mount"), *options, str(folder)]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    if refused.returncode and os.environ.get(REQUIRE_VARIABLE) != "1":
-        pytest.skip(f"needs to mount: {refused.stderr}")
-    assert refused.returncode == 0, refused.stderr
-    try:
-        yield folder
-    finally:
-        run([require_tool("umount"), str(folder)])
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RegistryServer]:
     """Give a server on a small disk, with something on it that must be served throughout."""
     with (
-        _small_disk(tmp_path / "disk") as root,
+        small_disk(tmp_path / "disk") as root,
         RegistryServer(tmp_path / "server", root, config=CONFIG) as made,
     ):
         made.wire.push_blob(NAME, b"there before")
@@ -77,24 +55,11 @@ def _assert_says_full(answer: Answer) -> None:
 
 
 def _free(server: RegistryServer) -> int:
-    """Return how many bytes the disk has room for."""
-    found = os.statvfs(server.root)
-    return found.f_bfree * found.f_bsize
+    return free(server.root)
 
 
 def _fill(server: RegistryServer, leave: int = 0) -> Path:
-    """Take all room but `leave` bytes with a file that is none of the registry's."""
-    filler = server.root / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _free(server) - leave)
-    return filler
-
-
-def _fill_with_files(folder: Path) -> None:
-    """Make empty files until there is room for none."""
-    with suppress(OSError):
-        for number in count():
-            (folder / f"filler-{number}").touch()
+    return fill(server.root, leave)
 
 
 def test_a_chunk_that_does_not_fit_can_be_sent_when_there_is_room(server: RegistryServer) -> None:
@@ -167,11 +132,11 @@ def test_without_room_for_a_byte_tags_and_blobs_can_be_deleted(server: RegistryS
 
 def test_a_disk_without_room_for_a_file_is_served_after_a_start(tmp_path: Path) -> None:
     """The start makes a file to see if the volume can be written; a full one is no reason."""
-    with _small_disk(tmp_path / "disk", ",nr_inodes=80") as root:
+    with small_disk(tmp_path / "disk", ",nr_inodes=80") as root:
         with RegistryServer(tmp_path / "first", root, config=CONFIG) as server:
             server.wire.push_blob(NAME, b"there before")
             server.wire.push_manifest(NAME, "before", INDEX, OCI_INDEX)
-        _fill_with_files(root)
+        fill_with_files(root)
         with RegistryServer(tmp_path / "second", root, config=CONFIG) as server:
             _assert_serves(server)
             server.wire.expect(202, "DELETE", f"/v2/{NAME}/manifests/before")

@@ -18,6 +18,7 @@ import pytest
 
 from storage import paths
 from storage.digest import Digest
+from storage.drivers import modes
 from storage.drivers.base import CHUNK
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.renewing import renew
@@ -59,8 +60,13 @@ async def _push(driver: FilesystemDriver) -> None:
 
 
 def _open_folders(root: Path, *kept: str) -> None:
-    """Let everybody write into folders, but for those whose paths begin so; files stay as is."""
+    """Let everybody write into folders, but for those whose paths begin so; files stay as is.
+
+    The locks can be read, as those of older versions could.
+    """
     root.chmod(0o777)
+    for name in (paths.GATE, paths.TREE):
+        (root / name).chmod(0o644)
     for path in root.rglob("*"):
         if path.is_dir() and not str(path.relative_to(root)).startswith(kept):
             path.chmod(0o777)
@@ -124,6 +130,20 @@ def test_locks_of_another_user_lock(root: Path) -> None:
         assert said.startswith(f"NotOurs: {root}/{paths.TREE}"), said
     assert (root / paths.tag_current_link(APP, Tag("v1"))).exists()
     assert (root / paths.layer_link(APP, Digest.of(LAYER))).exists()
+
+
+@as_root
+@pytest.mark.parametrize("closed", [paths.OURS, paths.GATE, paths.TREE])
+def test_locks_that_are_closed_to_a_user_refuse_what_needs_them(root: Path, closed: str) -> None:
+    """Nothing is changed without the lock, and the error says how to get it."""
+    _open_folders(root)
+    modes.close_to_others(str(root / closed))
+    before = sorted(root.rglob("*"))
+    for work in ("push", "untag", "delete"):
+        said = _as_another(root, work)
+        assert said.startswith(f"NotOurs: {root}/{paths.OURS}/"), said
+        assert said.endswith(f"chown -R {USER} {root}")
+    assert sorted(root.rglob("*")) == before
 
 
 CONTENT = random.Random(1).randbytes(2 * CHUNK + 100)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +22,7 @@ from storage.drivers import file_locks, tree_lock
 from storage.drivers.base import Driver, Editor, Uses
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import FilesystemDriver
+from storage.errors import AlreadyRunning
 from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.pace import Pace
@@ -323,6 +326,67 @@ async def test_a_process_that_dies_lets_go(
         await asyncio.to_thread(process.communicate)
     await drivers[0].exclusively(lambda _: None)
     await _publish(drivers[0])
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no file or folder be made any more."""
+    real = os.open
+
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def open_or_refuse(path: str, flags: int, *more: int) -> int:
+        if flags & os.O_CREAT:
+            refuse(path)
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(os, "open", open_or_refuse)
+
+
+async def test_locks_that_can_t_be_made_lock_all_the_same(
+    drivers: list[FilesystemDriver], turnstile: Turnstile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk another process waits; one that can make them by then waits as well."""
+    await drivers[0].write(f"{paths.BLOBS}/file", b"x")
+    await asyncio.to_thread(shutil.rmtree, f"{drivers[0].root}/{OURS}")
+    held, order = Held(), list[str]()
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+        await held.entered(alone)
+        other = asyncio.ensure_future(drivers[1].exclusively(lambda _: order.append("other")))
+        assert await turnstile.waits(other, "docker", fcntl.LOCK_EX)
+    turnstile.away.clear()
+    publishing = asyncio.ensure_future(stay_in_check(drivers[2], later := Held()))
+    later.release()
+    assert await turnstile.waits(publishing, "docker", fcntl.LOCK_EX)
+    assert (order, later.is_inside) == ([], False)
+    held.release()
+    await asyncio.gather(alone, other, publishing)
+    assert order == ["other"]
+    assert sorted(os.listdir(f"{drivers[0].root}/{OURS}")) == ["gate", "tree"]
+
+
+async def test_claims_that_can_t_be_made_keep_others_out(
+    drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One collection and one scrub at a time, on a full disk and while room comes back."""
+    await drivers[0].write(f"{paths.BLOBS}/file", b"x")
+    await drivers[0].write(f"{paths.REPOSITORIES}/file", b"x")
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        async with drivers[0].claim(paths.COLLECTION), drivers[0].claim(paths.SCRUB):
+            for what in (paths.COLLECTION, paths.SCRUB):
+                with pytest.raises(AlreadyRunning):
+                    await drivers[1].claim(what).__aenter__()
+            full.undo()
+            for what in (paths.COLLECTION, paths.SCRUB):
+                with pytest.raises(AlreadyRunning):
+                    await drivers[1].claim(what).__aenter__()
+    for what in (paths.COLLECTION, paths.SCRUB):
+        async with drivers[1].claim(what):
+            assert os.path.exists(f"{drivers[0].root}/{paths.claim(what)}")
 
 
 async def _move(driver: FilesystemDriver) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from storage.drivers import tree_lock
+from storage.drivers import lock_files
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Turnstile:
 
     def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have all drivers pass here from now on."""
-        monkeypatch.setattr(tree_lock, "fcntl", self)
+        monkeypatch.setattr(lock_files, "fcntl", self)
 
     async def waits(self, task: asyncio.Future[Any], name: str, kind: int) -> bool:
         """Wait until a task was turned away from a lock; False if it came to its end instead."""

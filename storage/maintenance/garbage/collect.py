@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from storage.maintenance.garbage.rubbish import Rubbish
 from storage.maintenance.garbage.sweep import Sweep, Swept
 from storage.maintenance.progress import Progress, Silence, Stop
 
-CLAIM = "collection"
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def planned(
 
     The plan may be printed, and carried out once, until the context ends.
     """
-    async with driver.claim(CLAIM):
+    async with driver.claim(paths.COLLECTION):
         ledger = await driver.batch(lambda _: Ledger())
         try:
             yield await make_plan(driver, ledger, options, progress or Silence(), stop or Stop())
@@ -53,5 +54,14 @@ async def carry_out(
     await rubbish.rest()
     sweep.swept.was_stopped = stop.is_wished
     if not stop.is_wished:
-        await driver.note(paths.COLLECTED, json.dumps(asdict(sweep.swept)).encode())
+        await _note(driver, sweep.swept)
     return sweep.swept
+
+
+async def _note(driver: Driver, swept: Swept) -> None:
+    """Write down what was done and when; a disk that is full still has the room to say when."""
+    try:
+        await driver.note(paths.COLLECTED, json.dumps(asdict(swept)).encode())
+    except OSError as error:
+        logger.warning("what the collection did was not written down: %s", error)
+        await driver.use(paths.COLLECTED)

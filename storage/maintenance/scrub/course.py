@@ -90,7 +90,7 @@ async def recall(driver: Driver, *, repairs: bool) -> Course | None:
         document = json.loads(await driver.read(SCRUBBED, _LONGEST))
         course = _course(document)
         is_recent = abs(time.time() - float(document["noted"])) < OLDEST
-    except (StorageError, ValueError, KeyError, TypeError):
+    except (StorageError, OSError, ValueError, KeyError, TypeError):
         return None
     return course if is_recent and (course.repairs or not repairs) else None
 

@@ -145,7 +145,7 @@ class Scrub:
         """Be alone; where nothing can be written, nobody else repairs and none need be kept out."""
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._driver.claim("scrub"))
+                await stack.enter_async_context(self._driver.claim(paths.SCRUB))
             except OSError as error:
                 if self._options.repair:
                     raise
