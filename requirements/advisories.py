@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 from zipfile import ZipFile
@@ -40,6 +42,10 @@ class Package:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.ecosystem})"
+
+
+# Packages by ecosystem and name.
+Subjects: TypeAlias = Mapping[tuple[str, str], Sequence[Package]]
 
 
 def pip_packages(lock: str) -> Iterator[Package]:
@@ -74,18 +80,22 @@ def records(export: Path) -> Iterator[Record]:
                 yield json.loads(archive.read(name))
 
 
-def findings(packages: Iterable[Package], advisories: Iterable[Record]) -> Iterator[str]:
-    """Yield a line for each locked version that an advisory affects; withdrawn ones count not."""
-    named: dict[tuple[str, str], list[Package]] = {}
+def by_subject(packages: Iterable[Package]) -> Subjects:
+    """Arrange packages by what an advisory calls them."""
+    found: dict[tuple[str, str], list[Package]] = {}
     for package in packages:
-        named.setdefault((package.ecosystem, package.name), []).append(package)
-    for record in advisories:
-        if record.get("withdrawn"):
-            continue
-        for affected in record.get("affected", ()):
-            for package in named.get(_subject(affected), ()):
-                if affects(affected, package.version):
-                    yield f"{package}: {_title(record)}"
+        found.setdefault((package.ecosystem, package.name), []).append(package)
+    return found
+
+
+def findings(packages: Subjects, record: Record) -> Iterator[str]:
+    """Yield a line for each locked version that an advisory affects, none if it was withdrawn."""
+    if record.get("withdrawn"):
+        return
+    for affected in record.get("affected", ()):
+        for package in packages.get(_subject(affected), ()):
+            if affects(affected, package.version):
+                yield f"{package}: {_title(record)}"
 
 
 def affects(affected: Record, version: str) -> bool:
@@ -131,16 +141,19 @@ def _title(record: Record) -> str:
     return f"{record['id']}{f' ({aliases})' if aliases else ''} {summary}".rstrip()
 
 
-def audit(exports: Sequence[Path], packages: frozenset[Package]) -> int:
+def audit(exports: Iterable[Path], packages: frozenset[Package]) -> int:
     """Print what is found; return the exit code."""
-    advisories = [record for export in exports for record in records(export)]
-    about = {_subject(entry)[0] for record in advisories for entry in record.get("affected", ())}
-    missing = {package.ecosystem for package in packages} - about
+    subjects = by_subject(packages)
+    found: set[str] = set()
+    about: Counter[str] = Counter()
+    for record in chain.from_iterable(map(records, exports)):
+        about.update({_subject(affected)[0] for affected in record.get("affected", ())})
+        found.update(findings(subjects, record))
+    missing = {package.ecosystem for package in packages} - about.keys()
     if missing:
         print(f"no advisories for {', '.join(sorted(missing))} in what was given", file=sys.stderr)
         return 2
-    found = sorted(set(findings(packages, advisories)))
-    print(*found, f"{len(packages)} versions, {len(advisories)} advisories", sep="\n")
+    print(*sorted(found), f"{len(packages)} versions, {about.total()} advisories", sep="\n")
     return 1 if found else 0
 
 

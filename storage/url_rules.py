@@ -10,7 +10,7 @@ from typing import Protocol
 from storage.errors import ManifestInvalid
 
 # One manifest may take so many steps of the expressions: the instructions of all of them, times the
-# bytes of its URLs. RE2 takes 8 ns for a step at worst, so 2 s a manifest, and mostly less than 1 ns.
+# bytes of its URLs. RE2 takes 8 ns for a step at worst, 2 s for a manifest, and mostly under 1 ns.
 # Twenty expressions like distribution's example may be held against 390 kB of URLs.
 MOST_STEPS = 250_000_000
 # A call of the expression takes as long as so many bytes.

@@ -19,13 +19,14 @@ from requirements.advisories import (
     PYPI,
     Package,
     affects,
+    by_subject,
     findings,
     locked,
     npm_packages,
     pip_packages,
 )
 
-LOCKED = frozenset({Package(PYPI, "some-package", "2.3.1"), Package(NPM, "@a/b", "1.0.0")})
+LOCKED = by_subject([Package(PYPI, "some-package", "2.3.1"), Package(NPM, "@a/b", "1.0.0")])
 
 
 def advisory(name: str, ecosystem: str = PYPI, **more: Any) -> dict[str, Any]:
@@ -68,11 +69,12 @@ def test_a_range_has_the_versions_that_its_events_say(
 def test_the_package_is_found_under_each_of_its_spellings() -> None:
     """Python's names ignore case and separators, those of npm do not."""
     line = "some-package 2.3.1 (PyPI): X-1 (CVE-1) bad"
-    assert list(findings(LOCKED, [advisory("Some_Package")])) == [line]
-    assert list(findings(LOCKED, [advisory("@a/b", NPM)])) == ["@a/b 1.0.0 (npm): X-1 (CVE-1) bad"]
+    assert list(findings(LOCKED, advisory("Some_Package"))) == [line]
+    assert list(findings(LOCKED, advisory("@a/b", NPM))) == ["@a/b 1.0.0 (npm): X-1 (CVE-1) bad"]
     others = [advisory("@A/B", NPM), advisory("@a/b"), advisory("some-package", NPM)]
     withdrawn = advisory("some-package", withdrawn="2026-01-01T00:00:00Z")
-    assert list(findings(LOCKED, [*others, withdrawn])) == []
+    for each in (*others, withdrawn):
+        assert list(findings(LOCKED, each)) == []
 
 
 def test_every_pin_of_the_locks_is_read() -> None:
