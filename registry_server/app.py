@@ -1,10 +1,10 @@
 """Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
 
-Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ Cors ─ Headers ─ Audit ┐
-  ┌────────────────────────────────────────────────────────────────────────────────┘
-  └ RequestLimits ─ UploadLimits ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────────────────┐
-                 OneLine ─ Starlette ─┘                                                     │
-                              └ Api ─ endpoints of /api/v1 ─ RobotStore                     │
+Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
+  ┌────────────────────────────────────────────────────────────────────────────────────────┘
+  └ Audit ─ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ┐
+                                  OneLine ─ Starlette ─┘                                    │
+                                               └ Api ─ endpoints of /api/v1 ─ RobotStore    │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
                                                                           │
@@ -25,14 +25,22 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
 from registry_server import errors
+from registry_server.allowed_hosts import AllowedHosts
 from registry_server.api import paths
 from registry_server.audit import Audit, Sinks
 from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.expression import Expression
 from registry_server.cors import Cors
+from registry_server.cross_site import CrossSite
 from registry_server.gate import Gate
-from registry_server.guard import TOKEN_PATH, Guard, make_guard, make_rehearsal_guard
+from registry_server.guard import (
+    TOKEN_PATH,
+    Guard,
+    is_guarded,
+    make_guard,
+    make_rehearsal_guard,
+)
 from registry_server.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.http1.pace import Pace
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
@@ -179,6 +187,9 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     address = partial(client_address, trusted=settings.http.trustedproxies)
+    # One that only this machine reaches is open to the pages that its users visit.
+    if is_guarded(settings) or settings.http.allowedhosts:
+        app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
     # It sees bare paths, and what the limits refuse.
     if settings.audit.enabled:
@@ -191,6 +202,8 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     if cors.origins:
         age = int(cors.maxage.total_seconds())
         app = Cors(app, cors.origins, age, credentials=cors.credentials, not_below=paths.ABOVE)
+    if settings.http.allowedhosts:
+        app = AllowedHosts(app, settings.http.allowedhosts)
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)
@@ -199,6 +212,14 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     # Outermost, since whoever answers early has the connection throw the rest of the body away.
     pace = _pace(settings)
     return app if pace == DEFAULT_PACE else BodyPace(app, pace)
+
+
+def _origins(settings: Settings) -> Iterator[str]:
+    """Yield the origins of pages that may read answers, as either section of `http` names them."""
+    yield from settings.http.cors.origins
+    for name, values in settings.http.headers.items():
+        if name.lower() == f"{_CORS}allow-origin":
+            yield from values
 
 
 def _pace(settings: Settings) -> Pace:

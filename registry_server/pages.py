@@ -1,8 +1,9 @@
 """What a browser says about the web page that sends a request: `Origin` and `Sec-Fetch-Site`.
 
 A page can neither set nor remove these headers (Fetch, "forbidden request-header"). A browser sends
-`Origin` with every request whose answer a page of another origin may read, and `Sec-Fetch-Site`
-with every request to an https URL or to this machine (W3C, "Fetch Metadata Request Headers").
+`Origin` with every request whose answer a page of another origin may read, and with every POST. It
+sends `Sec-Fetch-Site` with every request to an https URL or to this machine (W3C, "Fetch Metadata
+Request Headers").
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from starlette.types import Scope
 
 _ORIGIN = b"origin"
 _SITE = b"sec-fetch-site"
-_NO_PAGE = b"none"  # the user typed the URL, or chose a bookmark
+_NO_PAGE = "none"  # the user typed the URL, or chose a bookmark
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 def is_from_page(scope: Scope) -> bool:
@@ -19,6 +21,26 @@ def is_from_page(scope: Scope) -> bool:
 
     `Sec-Fetch-Mode` is not asked: the `fetch` of Node.js sends it as well.
     """
-    return any(
-        name == _ORIGIN or (name == _SITE and value != _NO_PAGE) for name, value in scope["headers"]
-    )
+    return bool(origins(scope)) or any(site != _NO_PAGE for site in sites(scope))
+
+
+def origins(scope: Scope) -> list[str]:
+    """Return each `Origin`, normalized; a browser sends one at most."""
+    return [normalized(value) for value in _values(scope, _ORIGIN)]
+
+
+def sites(scope: Scope) -> list[str]:
+    """Return each `Sec-Fetch-Site`; a browser sends one at most."""
+    return _values(scope, _SITE)
+
+
+def normalized(origin: str) -> str:
+    """Write an origin as browsers do: small letters, without the usual port (RFC 6454, 6.2)."""
+    scheme, separator, authority = origin.lower().partition("://")
+    return f"{scheme}{separator}{authority.removesuffix(_USUAL_PORTS.get(scheme, ' '))}"
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    # Some proxies clear a header by an empty value, which no browser sends.
+    lines = scope["headers"]
+    return [value.decode("latin-1") for key, value in lines if key == name and value]

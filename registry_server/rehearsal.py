@@ -129,6 +129,7 @@ def _quiet(settings: Settings) -> Settings:
         log=replace(settings.log, accesslog=AccessLog(disabled=True)),
         audit=replace(settings.audit, enabled=False),
         limits=Limits(),
+        http=replace(settings.http, allowedhosts=()),
         auth=_without_missing_users(settings),
     )
 

@@ -38,6 +38,16 @@ class Endpoint:
             )
         return cls(host=_host(match["bracketed"], match["plain"]), port=_port(match["port"]))
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect, as far as the text tells; a socket is none."""
+        if self.path is not None:
+            return False
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
     def __str__(self) -> str:
         if self.path is not None:
             return str(self.path)

@@ -28,6 +28,7 @@ _WITHOUT_FILE: Value = {
     "storage": {"filesystem": {"rootdirectory": str(TRIAL_ROOT)}, "delete": {"enabled": "true"}},
     "http": {"addr": "127.0.0.1:5000"},
 }
+_THIS_MACHINE = ("localhost",)
 
 
 def load(
@@ -51,6 +52,8 @@ def load(
     _override(document, overrides)
     scalars.resolve(document)
     settings = _with_log_level(tolerance.settings_of(document), document)
+    if path is None and document.value(("http", "allowedhosts")) is None:
+        settings = _for_this_machine(settings)
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
@@ -170,3 +173,16 @@ def _with_log_level(settings: Settings, document: Document) -> Settings:
     if settings.loglevel is None or document.value(("log", "level")) is not None:
         return settings
     return replace(settings, log=replace(settings.log, level=settings.loglevel))
+
+
+def _for_this_machine(settings: Settings) -> Settings:
+    """Have a trial answer to the names of this machine alone, where only that can connect.
+
+    It is no trial where variables configure a proxy, a URL, TLS or access control.
+    """
+    http, auth = settings.http, settings.auth
+    is_set_up = bool(http.host or http.trustedproxies or http.tls.certificate)
+    is_guarded = bool(auth.htpasswd or auth.token or settings.access.configured)
+    if not http.endpoint.is_loopback or is_set_up or is_guarded:
+        return settings
+    return replace(settings, http=replace(http, allowedhosts=_THIS_MACHINE))

@@ -45,6 +45,7 @@ from registry_server.config.values import (
     FilePath,
     FilePathOrNone,
     Grace,
+    HostName,
     Interval,
     LogLevel,
     NetworkText,
@@ -234,7 +235,7 @@ class Http(Section):
 
     `host` is the base of absolute URLs, without a slash at its end, or empty. `prefix` begins and
     ends with a slash, or is empty, and so does `accelredirect`. `relativeurls` is None when the
-    file does not say.
+    file does not say. Without `allowedhosts` a request may name any host.
     """
 
     net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
@@ -250,6 +251,7 @@ class Http(Section):
     debug: Debug = Debug()
     http2: Http2 = Http2()
     h2c: H2c = H2c()
+    allowedhosts: tuple[HostName, ...] = ()
     trustedproxies: tuple[NetworkText, ...] = ()
     accelredirect: ProxyLocation = ""
     workers: Annotated[int, Ge(1), Le(1024)] = WORKERS

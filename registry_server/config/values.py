@@ -23,6 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _A_WINDOW = "a part of the day, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
 
 
@@ -156,6 +157,19 @@ def _location(value: str) -> str:
     return value.rstrip("/") + "/"
 
 
+def _host_name(value: object) -> str:
+    """Accept a host as clients send it, but for the port: in small letters, IPv6 in brackets."""
+    text = _text(value, "a host").lower().removesuffix(".")
+    bare = text.removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        if _HOST_NAME.fullmatch(text) is None:
+            raise ValueError("must be a host without a port, such as registry.lan") from None
+        return text
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 Wait = Annotated[timedelta, PlainValidator(_duration), AfterValidator(_at_least_zero)]
 Age = Annotated[timedelta, PlainValidator(_duration_with_unit), AfterValidator(_not_negative)]
@@ -166,6 +180,7 @@ TokenLifetime = Annotated[
 ]
 Size = Annotated[int, PlainValidator(_size)]
 DailyWindow = Annotated[Window | None, PlainValidator(_window)]
+HostName = Annotated[str, PlainValidator(_host_name)]
 NetworkText = Annotated[Network, PlainValidator(_network)]
 UrlExpression = Annotated[Expression, PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]

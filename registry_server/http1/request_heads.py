@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
@@ -23,6 +24,8 @@ HEAD_LIMIT = 64 << 10
 
 # Handlers go over all of them several times. Clients send a dozen, a chain of proxies some more.
 MOST_LINES = 200
+
+Header: TypeAlias = tuple[bytes, bytes]
 
 _VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -134,7 +137,7 @@ class HeadReader:
         method = self._parser.get_method().decode("ascii")
         if method == "CONNECT" or version not in _VERSIONS:
             raise ValueError("this is no proxy, and speaks HTTP/1 alone")
-        raw_path, query = _target(self._url)
+        raw_path, query, host = _target(self._url)
         path = raw_path.decode("ascii")
         # HTTP/1.0 has neither: a connection that is kept, nor a client that waits to be asked.
         is_current = version != "1.0"
@@ -144,17 +147,18 @@ class HeadReader:
             path=unquote(path) if "%" in path else path,
             raw_path=raw_path,
             query=query,
-            headers=tuple(self._headers),
+            headers=tuple(_asking(host, self._headers) if host else self._headers),
             length=_length(self._headers, version),
             keep_alive=is_current and self._keep_alive,
             awaits_continue=is_current and _awaits_continue(self._headers),
         )
 
 
-def _target(url: bytes) -> tuple[bytes, bytes]:
-    """Split what is asked for into path and query; raise `ValueError` if it has no path.
+def _target(url: bytes) -> tuple[bytes, bytes, bytes]:
+    """Split what is asked for into path, query and host; raise `ValueError` if it has no path.
 
-    Clients ask for a path; a proxy's client may send a whole URL (RFC 9112 section 3.2).
+    Clients ask for a path, and the host is empty; a proxy's client may send a whole URL (RFC 9112
+    section 3.2).
     """
     try:
         parsed = parse_url(url)
@@ -162,7 +166,17 @@ def _target(url: bytes) -> tuple[bytes, bytes]:
         parsed = None
     if parsed is None or parsed.path is None:
         raise ValueError("the target has no path")
-    return parsed.path, parsed.query or b""
+    host = parsed.host or b""
+    if b":" in host:
+        host = b"[%b]" % host
+    if parsed.port is not None:
+        host = b"%b:%d" % (host, parsed.port)
+    return parsed.path, parsed.query or b"", host
+
+
+def _asking(host: bytes, headers: list[Header]) -> list[Header]:
+    """Have `host`, that of the whole URL in a head, stand for Host (RFC 9112 section 3.2.2)."""
+    return [(b"host", host), *(header for header in headers if header[0] != b"host")]
 
 
 def _length(headers: list[tuple[bytes, bytes]], version: str) -> int | None:

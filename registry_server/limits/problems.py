@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Send
 
-from registry_server import envelope
+from registry_server import refusals
 
 STATUS = 429
 CODE = "TOOMANYREQUESTS"
@@ -20,15 +20,8 @@ class TooManyRequests(Exception):
 
 async def refuse(send: Send, problem: TooManyRequests) -> None:
     """Answer a request that no handler sees (spec, "Error Codes", code-14)."""
-    body = envelope.body([envelope.entry(CODE, str(problem))])
-    headers = [
-        envelope.API_VERSION,
-        (b"content-type", envelope.MEDIA_TYPE.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"%d" % problem.retry_after),
-    ]
-    await send({"type": "http.response.start", "status": STATUS, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    more = [(b"retry-after", b"%d" % problem.retry_after)]
+    await refusals.refuse(send, STATUS, CODE, str(problem), more)
 
 
 def whole_seconds(nanoseconds: int) -> int:

@@ -20,7 +20,7 @@ PASSWORDS_ALONE: Mapping[str, Any] = {"access": {}}
 OFFLOADED: Mapping[str, Any] = {"http": {"accelredirect": "/blobs-internal/"}}
 
 
-async def _push(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> None:
+async def push(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> None:
     for content in (LAYER, CONFIG):
         target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
         assert (await client.post(target, content=content, headers=shown)).status_code == 201
@@ -53,7 +53,7 @@ async def test_a_blob_that_takes_credentials_is_private(
 ) -> None:
     """By a password and by a token, whole and in parts; HEAD and 304 say so as well."""
     client = await guarded(more)
-    await _push(client, "team/app", basic("admin"))
+    await push(client, "team/app", basic("admin"))
     granted = await token(client, "repository:team/app:pull", basic("reader"))
     for shown in (basic("admin"), basic("reader"), bearer(granted["token"])):
         assert await _said(client, "team/app", shown) == {f"private, {KEPT}"}
@@ -65,7 +65,7 @@ async def test_a_blob_for_everybody_may_be_kept_by_every_cache(
 ) -> None:
     """Whoever asks for it: nothing of the answer depends on the credentials."""
     client = await guarded(more)
-    await _push(client, "public/app", basic("admin"))
+    await push(client, "public/app", basic("admin"))
     granted = await token(client, "repository:public/app:pull", {})
     for shown in ({}, basic("reader"), bearer(granted["token"])):
         assert await _said(client, "public/app", shown) == {KEPT}
@@ -74,12 +74,12 @@ async def test_a_blob_for_everybody_may_be_kept_by_every_cache(
 async def test_without_rules_every_blob_is_private(guarded: Guarded) -> None:
     """With users alone nothing can be pulled without a password."""
     client = await guarded(PASSWORDS_ALONE)
-    await _push(client, "any/app", basic("writer"))
+    await push(client, "any/app", basic("writer"))
     assert await _said(client, "any/app", basic("other")) == {f"private, {KEPT}"}
 
 
 async def test_without_access_control_every_blob_may_be_kept(guarded: Guarded) -> None:
     """No client shows anything, so nothing is private."""
     client = await guarded(OPEN)
-    await _push(client, "any/app", {})
+    await push(client, "any/app", {})
     assert await _said(client, "any/app", {}) == {KEPT}

@@ -27,14 +27,18 @@ BY_HEADERS = {
 PAGES: tuple[Mapping[str, str], ...] = (
     {"Origin": UI},
     {"Origin": "null"},
-    {"Origin": ""},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "same-origin"},
     {"Origin": UI, "Sec-Fetch-Site": "none"},
 )
-# The last two are what a browser sends for a URL that was typed, and the `fetch` of Node.js.
-OTHERS: tuple[Mapping[str, str], ...] = ({}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Mode": "cors"})
+# What a browser sends for a URL that was typed, the `fetch` of Node.js, and a proxy that clears.
+OTHERS: tuple[Mapping[str, str], ...] = (
+    {},
+    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Mode": "cors"},
+    {"Origin": "", "Sec-Fetch-Site": ""},
+)
 
 
 async def _by_get(client: httpx.AsyncClient, shown: Mapping[str, str]) -> dict[str, Any]:

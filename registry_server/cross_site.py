@@ -1,0 +1,143 @@
+"""Refuses what a web page of a foreign origin would change with its visitor's credentials.
+
+A browser adds the password that it keeps, or a client certificate, to a simple POST of any page,
+without asking the server first (Fetch, "CORS protocol"). The page cannot read the answer, but a
+mount would have published a blob. No browser adds a bearer token by itself, so a request with one
+is what its sender means.
+
+| a request that would change something   | is admitted                                           |
+|-----------------------------------------|-------------------------------------------------------|
+| neither `Origin` nor `Sec-Fetch-Site`   | always: no browser sent it                            |
+| `Sec-Fetch-Site: same-origin` or `none` | always: the browser compared the URLs that it knows   |
+| another `Sec-Fetch-Site`                | if the origin is configured                           |
+| `Origin` alone                          | if the origin is configured, or is our own            |
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Iterable, Iterator
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from registry_server import pages, proxies
+from registry_server.audit import notes_of
+from registry_server.refusals import refuse
+
+logger = logging.getLogger(__name__)
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOT_FOREIGN = (["same-origin"], ["none"])
+_ANY = "*"
+# What a configuration may name, and is no origin that one page alone has.
+_SHARED = frozenset({_ANY, "null"})
+
+# What a browser sends for a page without asking first (Fetch, "CORS-safelisted request-header").
+_SIMPLE_TYPES = frozenset(
+    {b"", b"text/plain", b"multipart/form-data", b"application/x-www-form-urlencoded"}
+)
+
+_KEY = "http.cors"
+_REFUSED = (
+    "a web page of another origin may not change anything; http.cors.origins can name its origin"
+)
+# Any client can send an origin, so the number of warnings is limited.
+_MOST_WARNINGS = 16
+_OF_WEB = re.compile(r"https?://[a-z0-9._:\[\]-]{1,260}", re.ASCII)
+_WARNING = (
+    "a request of a web page of %s would change something and was refused; if the page is yours, "
+    'add to the configuration: http: {cors: {origins: ["%s"]}}'
+)
+
+
+class CrossSite:
+    """Passes on what is from no page, or from a page of an origin that may change something.
+
+    Such origins are the one that is asked; that of `host`, the URL that clients know, unless it is
+    empty; and those in `named`, except below the path `private`.
+    """
+
+    def __init__(self, app: ASGIApp, named: Iterable[str], host: str, private: str) -> None:
+        self._app = app
+        self._named = frozenset(map(pages.normalized, named))
+        self._host = pages.normalized("/".join(host.split("/", 3)[:3])) if host else ""
+        self._private = private
+        self._warned: set[str] = set()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass a request on, or refuse it with 403."""
+        if scope["type"] != "http" or scope["method"] in _READING or self._is_admitted(scope):
+            return self._app(scope, receive, send)
+        notes_of(scope).limited(_KEY)
+        self._warn(scope)
+        return refuse(send, 403, "DENIED", _REFUSED)
+
+    def _is_admitted(self, scope: Scope) -> bool:
+        origins, sites = pages.origins(scope), pages.sites(scope)
+        if not origins and not sites:
+            return True
+        if sites in _NOT_FOREIGN or _shows_token(scope):
+            return True
+        if len(origins) != 1:
+            return False
+        return self._is_configured(scope, origins[0]) or (not sites and _is_own(scope, origins[0]))
+
+    def _is_configured(self, scope: Scope, origin: str) -> bool:
+        if origin == self._host:
+            return True
+        if scope["path"].startswith(self._private):
+            return False
+        if origin in self._named and origin not in _SHARED:
+            return True
+        # Every page has such an origin or can take it, so a browser adds no credentials to what it
+        # asks permission for. It does add them to what it sends without asking.
+        return not self._named.isdisjoint((_ANY, origin)) and not _is_simple(scope)
+
+    def _warn(self, scope: Scope) -> None:
+        """Tell the operator of each origin once, where naming it would help."""
+        origin = next(iter(pages.origins(scope)), "")
+        is_private = scope["path"].startswith(self._private)
+        if is_private or _OF_WEB.fullmatch(origin) is None or origin in self._warned:
+            return
+        if len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(origin)
+            logger.warning(_WARNING, origin, origin)
+
+
+def _shows_token(scope: Scope) -> bool:
+    shown = [value for name, value in scope["headers"] if name == b"authorization"]
+    return len(shown) == 1 and shown[0][:7].lower() == b"bearer "
+
+
+def _is_simple(scope: Scope) -> bool:
+    """Tell whether a browser sends such a request without asking first."""
+    types = [value for name, value in scope["headers"] if name == b"content-type"]
+    essences = {value.partition(b";")[0].strip().lower() for value in types}
+    return scope["method"] == "POST" and essences <= _SIMPLE_TYPES
+
+
+def _is_own(scope: Scope, origin: str) -> bool:
+    """Tell whether the page is of the origin that was asked.
+
+    Where a proxy ends TLS the request does not tell, so https and http count as one. Where TLS is
+    certain they do not: an attacker on the network can write a page that comes by plain HTTP.
+    """
+    scheme, _, _ = origin.partition("://")
+    if scheme not in (("https",) if _is_secure(scope) else ("https", "http")):
+        return False
+    return origin in {pages.normalized(f"{scheme}://{host}") for host in _hosts(scope)}
+
+
+def _is_secure(scope: Scope) -> bool:
+    return scope["scheme"] == "https" or _asked(scope).proto.lower() == "https"
+
+
+def _hosts(scope: Scope) -> Iterator[str]:
+    yield from filter(None, (proxies.host(scope), _asked(scope).host))
+
+
+def _asked(scope: Scope) -> proxies.Hop:
+    # The nearest proxy is believed whether it is trusted or not: a browser sends such headers for a
+    # page of another origin only after the server has allowed it.
+    return proxies.asked(scope, ())

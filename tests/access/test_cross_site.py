@@ -1,0 +1,323 @@
+"""A web page of a foreign origin changes nothing with what its visitor's browser remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from registry_server.cross_site import CrossSite
+from tests.access.conftest import PASSWORDS, Files, Guarded, basic, bearer
+from tests.access.test_caches import push
+from tests.access.test_lessons import token
+from tests.support.app import lived
+from tests.support.drivers import AnyDriver
+from tests.support.wire import sha256
+from tests.v2.asgi import Request, ask
+from tests.v2.pushes import LAYER, refused
+
+UI, EVIL = "https://ui.example.com", "https://evil.example.com"
+OWN = {"Origin": "http://registry"}  # of the URL that the tests' client asks
+BLOB = sha256(LAYER)
+MOUNT = f"/v2/public/app/blobs/uploads/?mount={BLOB}&from=team/secret"
+UPLOADS = "/v2/team/app/blobs/uploads/"
+DENIED = (403, "DENIED")
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+CHANGES: Sequence[tuple[str, str]] = (
+    ("POST", UPLOADS),
+    ("PATCH", f"{UPLOADS}01234567-89ab-4def-8123-456789abcdef"),
+    ("PUT", "/v2/team/app/manifests/v1"),
+    ("DELETE", "/v2/team/app/manifests/v1"),
+    ("DELETE", f"/v2/team/app/blobs/{BLOB}"),
+    ("POST", "/auth/token"),
+    ("POST", "/api/v1/robots"),
+    ("DELETE", "/api/v1/robots/ci"),
+)
+# From nowhere that anybody named.
+FOREIGN: Sequence[tuple[tuple[str, str], ...]] = (
+    (("Origin", EVIL),),
+    (("Origin", "null"),),
+    (("Origin", "http://registry.evil.example.com"),),
+    (("Origin", "http://registry:5000"),),
+    (("Origin", "http://registry/"),),
+    (("Origin", "http://user@registry"),),
+    (("Origin", "registry"),),
+    (("Origin", "http://"),),
+    (("Origin", "chrome-extension://registry"),),
+    (("Origin", "http://registry"), ("Origin", EVIL)),
+    (("Origin", EVIL), ("Origin", "http://registry")),
+    (("Origin", f"http://registry, {EVIL}"),),
+    (("Sec-Fetch-Site", "cross-site"),),
+    (("Sec-Fetch-Site", "same-site"),),
+    (("Sec-Fetch-Site", "SAME-ORIGIN"),),
+    (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")),
+    (("Sec-Fetch-Site", "cross-site"), ("Origin", EVIL)),
+    (("Sec-Fetch-Site", "same-site"), ("Origin", "http://registry")),
+)
+
+
+def by_cors(*origins: str) -> dict[str, Any]:
+    """Name origins as ours does."""
+    return {"http": {"cors": {"origins": list(origins)}}}
+
+
+def by_headers(*origins: str) -> dict[str, Any]:
+    """Name origins as configurations of registry:2 do."""
+    return {"http": {"headers": {"access-control-Allow-Origin": list(origins)}}}
+
+
+async def _statuses(
+    client: httpx.AsyncClient, page: Sequence[tuple[str, str]], shown: Mapping[str, str]
+) -> set[tuple[int, str]]:
+    """Return how changes are answered that a page sends."""
+    found = set()
+    for method, path in CHANGES:
+        headers = [*shown.items(), *page]
+        answer = await client.request(method, path, headers=headers)
+        found.add(refused(answer) if answer.status_code >= 400 else (answer.status_code, ""))
+    return found
+
+
+async def test_a_page_publishes_no_private_blob(guarded: Guarded) -> None:
+    """The mount that a form or a script of any page sends with a remembered password."""
+    client = await guarded({})
+    await push(client, "team/secret", basic("admin"))
+    for page in ({"Origin": EVIL, **FORM}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = await client.post(MOUNT, headers={**basic("admin"), **page})
+        assert refused(answer) == DENIED
+    assert (await client.get(f"/v2/public/app/blobs/{BLOB}")).status_code == 404
+    assert (await client.post(MOUNT, headers=basic("admin"))).status_code == 201
+
+
+async def test_a_page_of_a_foreign_origin_changes_nothing(guarded: Guarded) -> None:
+    """Neither images, nor robots, nor by a password that it guesses; whatever the browser shows."""
+    client = await guarded(by_cors(UI))
+    for page in FOREIGN:
+        for shown in ({}, basic("admin"), {"Authorization": "Bearer"}, basic("admin", "wrong")):
+            assert await _statuses(client, page, shown) == {DENIED}, page
+
+
+@pytest.mark.parametrize("more", [{"access": {}}, {"auth": {}, "access": {"rules": []}}])
+async def test_it_holds_with_every_kind_of_access_control(
+    guarded: Guarded, more: Mapping[str, Any]
+) -> None:
+    """With users alone as with rules."""
+    client = await guarded(more)
+    answer = await client.post(UPLOADS, headers={"Origin": EVIL})
+    assert refused(answer) == DENIED
+
+
+async def test_without_access_control_pages_do_what_all_may(guarded: Guarded) -> None:
+    """As with registry:2: there is nothing that a browser could add."""
+    client = await guarded({"auth": {}, "access": {}})
+    answer = await client.post(UPLOADS, headers={"Origin": EVIL, "Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 202
+
+
+async def test_reading_needs_no_origin(guarded: Guarded) -> None:
+    """What a page asks for and may not read is answered as ever."""
+    client = await guarded({})
+    page = {**basic("admin"), "Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
+    for method in ("GET", "HEAD", "OPTIONS"):
+        for path in ("/v2/", "/auth/token", "/"):
+            assert (await client.request(method, path, headers=page)).status_code == 200
+
+
+OURS: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "": (
+        {},
+        {"Origin": ""},
+        OWN,
+        {"Origin": "http://REGISTRY"},
+        {"Origin": "http://registry:80"},
+        {"Origin": "https://registry"},
+        {"Origin": "https://registry:443"},
+        {"Origin": EVIL, "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": ""},
+        {"Host": "Registry:5000", "Origin": "http://registry:5000"},
+        {"Host": "registry:443", "Origin": "https://registry"},
+        {"Host": "[::1]:5000", "Origin": "http://[::1]:5000"},
+        {"Host": "registry:80", "Origin": "http://registry"},
+        {"Origin": UI, "X-Forwarded-Host": "ui.example.com"},
+        {"Origin": UI, "Forwarded": "for=10.0.0.1;proto=https;host=ui.example.com"},
+    ),
+    "https://Hub.example.com/below": (
+        {"Origin": "https://hub.example.com"},
+        {"Origin": "https://hub.example.com", "Sec-Fetch-Site": "same-site"},
+        OWN,
+    ),
+    "https://hub.example.com:443": ({"Origin": "https://hub.example.com"},),
+    "http://hub.example.com:8080": ({"Origin": "http://hub.example.com:8080"},),
+}
+
+
+@pytest.mark.parametrize("host", OURS)
+async def test_a_page_of_our_own_origin_may(guarded: Guarded, host: str) -> None:
+    """By each name that clients have for the registry, also to manage it."""
+    client = await guarded({"http": {"host": host}})
+    for page in OURS[host]:
+        begun = await client.post(UPLOADS, headers={**basic("admin"), **page})
+        assert begun.status_code == 202, page
+        robot = await client.post("/api/v1/robots", json={}, headers={**basic("admin"), **page})
+        assert robot.status_code == 400, page
+
+
+@pytest.mark.parametrize(
+    ("host", "page"),
+    [
+        ("https://hub.example.com", {"Origin": "http://hub.example.com"}),
+        ("https://hub.example.com", {"Origin": "https://hub.example.com:8443"}),
+        ("", {"Origin": "http://registry", "X-Forwarded-Proto": "https"}),
+        ("", {"Host": "registry:5000", "Origin": "http://registry"}),
+    ],
+)
+async def test_another_scheme_or_port_is_another_origin(
+    guarded: Guarded, host: str, page: Mapping[str, str]
+) -> None:
+    """A page that came by plain HTTP is none of a registry that is known to speak TLS."""
+    client = await guarded({"http": {"host": host}})
+    assert refused(await client.post(UPLOADS, headers={**basic("admin"), **page})) == DENIED
+
+
+async def test_over_tls_a_page_of_plain_http_is_foreign() -> None:
+    """The registry ends TLS itself, so there is no doubt about the scheme."""
+    passed = await _passes({"scheme": "https"}, [(b"origin", b"https://registry")])
+    assert passed
+    assert not await _passes({"scheme": "https"}, [(b"origin", b"http://registry")])
+
+
+@pytest.mark.parametrize("more", [by_cors(UI), by_headers(UI), by_headers(UI.upper() + ":443")])
+async def test_a_page_of_a_named_origin_may(guarded: Guarded, more: Mapping[str, Any]) -> None:
+    """To change images, not to manage the registry."""
+    client = await guarded(more)
+    for site in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+        page = {**basic("admin"), "Origin": UI, **site}
+        assert (await client.post(UPLOADS, headers=page)).status_code == 202
+        assert refused(await client.post("/api/v1/robots", headers=page)) == DENIED
+        other = {**page, "Origin": EVIL}
+        assert refused(await client.post(UPLOADS, headers=other)) == DENIED
+
+
+@pytest.mark.parametrize("more", [by_cors("*"), by_headers("*"), by_headers("null")])
+async def test_an_origin_that_every_page_has_lets_in_what_was_asked_for(
+    guarded: Guarded, more: Mapping[str, Any]
+) -> None:
+    """With `*` a browser adds no credentials, but for a simple POST, of which it asks nothing."""
+    client = await guarded(more)
+    origins = ("null",) if more == by_headers("null") else ("null", EVIL)
+    for origin in origins:
+        page = {**basic("admin"), "Origin": origin}
+        gone = await client.delete("/v2/team/app/manifests/v1", headers=page)
+        assert refused(gone) == (404, "NAME_UNKNOWN") or gone.status_code == 405
+        asked = {**page, "Content-Type": "application/octet-stream"}
+        assert (await client.post(UPLOADS, headers=asked)).status_code == 202
+        for simple in ("", "text/plain", "Text/Plain; charset=utf-8", *FORM.values(),
+                       "multipart/form-data; boundary=x"):  # fmt: skip
+            headers = {**page, "Content-Type": simple} if simple else page
+            assert refused(await client.post(UPLOADS, headers=headers)) == DENIED
+        assert refused(await client.delete("/api/v1/robots/ci", headers=page)) == DENIED
+    if more == by_headers("null"):
+        page = {**basic("admin"), "Origin": EVIL}
+        assert refused(await client.delete("/v2/team/app/manifests/v1", headers=page)) == DENIED
+
+
+async def test_a_bearer_token_is_no_browsers_own(guarded: Guarded) -> None:
+    """A page that has one got it from its user; two fields are refused as ever."""
+    client = await guarded({})
+    had = (await token(client, "repository:team/app:pull,push", basic("writer")))["token"]
+    page = {"Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
+    begun = await client.post(UPLOADS, headers={**page, **bearer(had)})
+    assert begun.status_code == 202
+    both = [*page.items(), *bearer(had).items(), *basic("admin").items()]
+    assert refused(await client.post(UPLOADS, headers=both)) == DENIED
+
+
+async def test_a_refusal_is_a_line_of_the_audit_log(
+    tmp_path: Path, files: Files, driver: AnyDriver
+) -> None:
+    """It says what was refused and by which key; credentials were not looked at."""
+    log = tmp_path / "audit.log"
+    more = {"audit": {"enabled": True, "file": log}}
+    settings = await asyncio.to_thread(files.settings, more)
+    async with lived(settings, driver) as client:
+        await client.post(MOUNT, headers={**basic("admin"), "Origin": EVIL})
+    (line,) = map(json.loads, (await asyncio.to_thread(log.read_text)).splitlines())
+    names = ("who", "action", "repository", "rule", "outcome", "status")
+    assert [line[name] for name in names] == [
+        "", "push", "public/app", "http.cors", "refused", 403,
+    ]  # fmt: skip
+
+
+async def test_guessing_by_visitors_counts_for_none(guarded: Guarded) -> None:
+    """A page cannot have its visitor's address locked out by forms with wrong passwords."""
+    client = await guarded({"limits": {"logins": {"failures": 2}}})
+    form = {"grant_type": "password", "username": "admin", "password": "wrong"}
+    for _ in range(5):
+        answer = await client.post("/auth/token", data=form, headers={"Origin": EVIL})
+        assert refused(answer) == DENIED
+    right = {**form, "password": PASSWORDS["admin"]}
+    assert (await client.post("/auth/token", data=right)).status_code == 200
+
+
+async def test_the_operator_is_told_of_each_origin_once(
+    guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the line to add, of what is an origin of the web, and not without end."""
+    client = await guarded({})
+    odd = ("null", "x", f"{EVIL}/", f"{EVIL} x", f"{EVIL}\tx", f'{EVIL}"')
+    for origin in (*odd, EVIL, EVIL, *(f"https://{at}.example.com" for at in range(40))):
+        await client.post(UPLOADS, headers={"Origin": origin})
+    told = [each.getMessage() for each in caplog.records if "web page" in each.getMessage()]
+    assert len(told) == 16
+    assert f'http: {{cors: {{origins: ["{EVIL}"]}}}}' in told[0]
+    assert EVIL not in told[1]
+
+
+async def _passes(more: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a POST with such headers gets through."""
+    passed = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def changed(scope: Scope, receive: Receive, send: Send) -> None:
+        await CrossSite(inner, [UI, "*"], "", "/api/")({**scope, **more}, receive, send)
+
+    request = Request("POST", "/v2/", b"", [(b"host", b"registry"), *headers])
+    answer = await ask(changed, request)
+    assert answer.status == (200 if passed else 403)
+    return bool(passed)
+
+
+TEXTS = st.sampled_from(
+    [b"null", b"*", b"", b"http://", b"https://", b"registry", b"ui.example.com", b":80", b":443",
+     b"evil.example", b"/", b"@", b".", b",", b" ", b"\xff", b"\t", b"[::1]", b"HTTPS://"]
+)  # fmt: skip
+
+
+@given(st.lists(TEXTS, max_size=5).map(b"".join), st.lists(TEXTS, max_size=3).map(b"".join))
+async def test_no_other_writing_of_an_origin_passes(origin: bytes, host: bytes) -> None:
+    """A simple POST passes for the named origin and for what is asked, and for no other text."""
+    headers = [(b"origin", origin), (b"x-forwarded-host", host)]
+    found = await _passes({}, headers)
+    text = origin.decode("latin-1").lower()
+    named = text in (UI, f"{UI}:443")
+    asked = {"registry", host.decode("latin-1").partition(",")[0].strip().lower()} - {""}
+    own = any(
+        text.removesuffix(port) == f"{scheme}://{each.removesuffix(port)}"
+        for each in asked
+        for scheme, port in (("http", ":80"), ("https", ":443"))
+    )
+    assert found == (not origin or named or own)
