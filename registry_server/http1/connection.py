@@ -9,15 +9,18 @@ The parser reads heads alone, and each has a parser of its own. Where a head end
 well, and where the two disagree the request is refused: a proxy in front might disagree too. So an
 offer to upgrade (RFC 9110 section 7.8), which Java's and curl's clients make on every request, is
 ignored as a server may, and its body is read although the parser thinks it is another protocol's.
+
+A client may send many requests before it reads an answer. They stay bytes until their turn: a
+connection reads one request in a turn of the event loop, and only when the one before is answered.
+While bytes wait nothing more is received. So a connection that pipelines gets no more turns than
+any other, and holds no more than the transport delivers at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -68,6 +71,10 @@ class Connection(HttpToolsProtocol):
         self.is_plain = True
         self._certified = ""  # whom the client's certificate names, if it showed one
         self._is_retired = False
+        self._is_ending = False
+        self._waiting = b""  # what arrived, from `_at` on not read yet
+        self._at = 0
+        self._turn: asyncio.Handle | None = None  # in which it is read
         self._fed = 0  # bytes of an unfinished head
         self._tail = b""  # the last of them, in which a blank line may have begun
         self._reader: HeadReader | None = None  # of that head
@@ -75,13 +82,12 @@ class Connection(HttpToolsProtocol):
         self._receiver: Receiver | None = None  # who receives it, when it is received directly
         self._newest: Exchange | None = None  # whose body it is
         self._watch = BodyWatch(self.loop, self._refuse_slow_body)
-        self._unanswered: deque[Exchange] = deque()  # the first is being answered
+        self._current: Exchange | None = None  # the one that is not answered yet
         self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         # One timer that looks, now and then, is cheaper than one for each request.
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._last_words = b""  # to be sent when everything before was answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time."""
@@ -104,40 +110,95 @@ class Connection(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._turns.end()
+        self._drop_waiting()
         self._receiver = None
         self.connections.discard(self)
-        for exchange in self._unanswered:
-            exchange.lose()
+        if self._current is not None:
+            self._current.lose()
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Read heads and bodies, one after another."""
+        if self._waiting:
+            # The transport held this already when it was told to pause.
+            self._waiting, self._at = self._waiting[self._at :] + data, 0
+            return
+        self._waiting = data
+        self._read()
+
+    def _read(self) -> None:
+        """Read what may be read in one turn; what lies behind has to wait."""
+        if self.transport.is_closing():
+            self._drop_waiting()
+            return
         try:
-            while data and not self.transport.is_closing() and not self._last_words:
-                framing = self._framing
-                data = self._take_head(data) if framing is None else self._take_body(data, framing)
+            self._read_request()
         except HeadTooLong:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except HeadInvalid:
             self._refuse(HTTPStatus.BAD_REQUEST)
         except FramingError:
             self.refuse_body()
+        if self._waiting:
+            self._have_rest_wait()
 
-    def _take_head(self, data: bytes) -> bytes:
-        """Read a head, or a part of one; return what lies behind it."""
-        end = _end_of_head(self._tail, data)
-        if 0 < end <= HEAD_LIMIT and self._reader is None and data[0] > _SPACE:
-            self._begin_exchange(request_heads.read(data[:end]), alone=end == len(data))
-            return data[end:]
-        part = data[:end] if end else data
+    def _read_request(self) -> None:
+        """Read the rest of a body, then one request, if it may be answered, and of its body."""
+        if self._framing is not None and not self._take_body(self._framing):
+            return
+        if self._waiting and self._current is None:
+            self._take_head()
+        if self._waiting and self._framing is not None:
+            self._take_body(self._framing)
+
+    def _have_rest_wait(self) -> None:
+        """Receive nothing until the rest was read; that goes on when it may be answered."""
+        if self.transport.is_closing():
+            self._drop_waiting()
+            return
+        self.flow.pause_reading()
+        if self._turn is None and (self._framing is not None or self._current is None):
+            self._turn = self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Read on in what waits."""
+        self._turn = None
+        self._read()
+        if self._waiting or self.transport.is_closing():
+            return
+        if self._is_ending and self._current is None:
+            self.transport.close()
+        elif self._newest is None or len(self._newest.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def _drop_waiting(self) -> None:
+        self._waiting, self._at = b"", 0
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def _advance(self, end: int) -> None:
+        """Have read what waits up to `end`."""
+        if end == len(self._waiting):
+            self._waiting, self._at = b"", 0
+        else:
+            self._at = end
+
+    def _take_head(self) -> None:
+        """Read a head, or a part of one."""
+        data, at = self._waiting, self._at
+        end = _end_of_head(self._tail, data, at)
+        self._advance(end or len(data))
+        part = data[at : end or len(data)]
+        if end and len(part) <= HEAD_LIMIT and self._reader is None and part[0] > _SPACE:
+            self._begin_exchange(request_heads.read(part))
+            return
         self._fed += len(part)
         if self._fed > HEAD_LIMIT:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            return b""
+            raise HeadTooLong
         self._take_part(part, is_end=bool(end))
-        return data[end:] if end else b""
 
     def _take_part(self, part: bytes, *, is_end: bool) -> None:
         """Read on in a head that comes in parts, or has empty lines before it."""
@@ -147,30 +208,26 @@ class Connection(HttpToolsProtocol):
         if self._reader.is_whole:
             if not is_end:
                 raise HeadInvalid
-            self._begin_exchange(self._reader.result(), alone=False)
+            self._begin_exchange(self._reader.result())
             return
         self._tail = (self._tail + part)[-3:]
         if self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
-    def _begin_exchange(self, head: RequestHead, *, alone: bool) -> None:
-        """Answer a request, or put it behind those before it."""
+    def _begin_exchange(self, head: RequestHead) -> None:
+        """Answer a request: at once, unless some of its body is to be read before."""
         if self._deadline is not None:
             self._end_deadline()
         self._fed, self._tail, self._reader = 0, b"", None
         self._framing = head.framing()
-        exchange = self._newest = Exchange(self, head)
+        exchange = self._current = self._newest = Exchange(self, head)
         if self._framing is None:
             exchange.end_of_body()
         else:
             self.wait_for_body(exchange)
         if self._is_retired:
             exchange.keep_alive = False
-        self._unanswered.append(exchange)
-        if len(self._unanswered) == 1:
-            self._turns.arrive(alone=alone)
-        else:
-            self.flow.pause_reading()
+        self._turns.arrive(alone=self._framing is None or not self._waiting)
 
     def _scope(self, head: RequestHead) -> Scope:
         """Describe a request as ASGI wants it."""
@@ -192,17 +249,22 @@ class Connection(HttpToolsProtocol):
         }
 
     def _next_answer(self) -> Work | None:
-        """Begin with the oldest request that has no answer yet."""
-        if not self._unanswered or self.transport.is_closing():
+        """Begin with the request that has no answer yet."""
+        exchange = self._current
+        if exchange is None or self.transport.is_closing():
             return None
-        exchange = self._unanswered[0]
         return exchange.run(self.app, self._scope(exchange.head))
 
-    def _take_body(self, data: bytes, framing: Framing) -> bytes:
-        """Pass content on, or throw it away when the answer is out; return what lies behind."""
+    def _take_body(self, framing: Framing) -> bool:
+        """Pass content on, or throw it away when the answer is out.
+
+        Returns False when it has been enough for one turn, though more of the body waits.
+        """
+        waiting = memoryview(self._waiting)[self._at :]
         # Closing the gaps between chunks needs bytes that can be moved.
-        arrived = memoryview(data if framing.ahead is not None else bytearray(data))
+        arrived = waiting if framing.ahead is not None else memoryview(bytearray(waiting))
         kept, used = framing.take(arrived)
+        self._advance(self._at + used)
         exchange = self._newest
         assert exchange is not None
         if not exchange.response_complete:
@@ -211,26 +273,33 @@ class Connection(HttpToolsProtocol):
                 self.flow.pause_reading()
             exchange.news()
         if framing.done:
-            self.take_back(b"")
-        return data[used:]
+            self._end_body()
+        return framing.done
+
+    def _end_body(self) -> None:
+        assert self._newest is not None
+        self._framing = None
+        self._newest.end_of_body()
 
     async def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
         """Receive the rest of a body directly, from the moment the first batch is asked for."""
         framing, is_newest = self._framing, exchange is self._newest
-        if framing is None or not is_newest or exchange.disconnected:
-            batches: AsyncIterator[Buffer] = _arrived(exchange)
-        else:
-            self._receiver = Receiver(self, self.transport, framing, exchange.take_body())
-            self._receiver.begin()
-            batches = self._receiver
-        async for batch in batches:
-            yield batch
+        receiver = None
+        if framing is not None and is_newest and not exchange.disconnected and not self._waiting:
+            receiver = Receiver(self, self.transport, framing, exchange.take_body())
+            self._receiver = receiver
+            receiver.begin()
+            async for batch in receiver:
+                yield batch
+        if receiver is None or receiver.gave_up:
+            async for event in _arrived(exchange):
+                yield event
 
     def take_back(self, rest: bytes) -> None:
-        """Go on behind a body, with `rest`."""
-        assert self._newest is not None
-        self._framing = self._receiver = None
-        self._newest.end_of_body()
+        """Go on behind a body or, where that has not ended, within it, with `rest`."""
+        self._receiver = None
+        if self._framing is not None and self._framing.done:
+            self._end_body()
         if rest:
             self.data_received(rest)
 
@@ -242,15 +311,14 @@ class Connection(HttpToolsProtocol):
         if exchange.has_begun:
             self.transport.close()
             return
-        with suppress(ValueError):
-            self._unanswered.remove(exchange)
+        self._current = None
         self._refuse(status)
 
     def _refuse_slow_body(self) -> None:
         """Give up a body that drips; what arrived of it counts, as if its client had left."""
         exchange = self._newest
         assert exchange is not None
-        if self.transport.is_closing() or self._last_words:
+        if self.transport.is_closing():
             return
         # The path as it was sent has no line breaks.
         path = exchange.head.raw_path.decode("ascii")
@@ -260,40 +328,39 @@ class Connection(HttpToolsProtocol):
         self.refuse_body(HTTPStatus.REQUEST_TIMEOUT)
 
     def on_response_complete(self) -> None:
-        """Begin with the next request, or wait for one."""
+        """Have the next request read, or wait for one."""
         self.server_state.total_requests += 1
-        self._unanswered.popleft()
+        self._current = None
         if self.transport.is_closing():
             return
         if self._receiver is not None:
             self._receiver.hand_back()
             self._receiver = None
-        if self._unanswered:
-            return  # what waits comes first, or a flood of requests would fill the memory
-        self.flow.resume_reading()
-        if self._last_words:
-            self._say_last_words()
+        if self._waiting:
+            self._have_rest_wait()
         else:
-            self._idle_since = self.loop.time()
-            if self._idle_timer is None:
-                self._wait_for_request(self.timeout_keep_alive)
+            self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._wait_for_request(self.timeout_keep_alive)
 
     def shutdown(self) -> None:
         """Close the connection, once its last answer is out."""
-        if self._unanswered:
-            self._unanswered[-1].keep_alive = False
-        else:
+        if self._current is None and not self._waiting:
             self.transport.close()
+            return
+        self._is_ending = True
+        self.retire()
 
     def retire(self) -> None:
         """Have the next answer be the last: what the client proved may hold no longer."""
         self._is_retired = True
-        if self._unanswered:
-            self._unanswered[-1].keep_alive = False
+        if self._current is not None:
+            self._current.keep_alive = False
 
     def let_come(self, exchange: Exchange) -> None:
         """Read on for the body of `exchange`, if that is what comes next."""
-        if exchange is self._newest:
+        if exchange is self._newest and not self._waiting:
             self.flow.resume_reading()
 
     def wait_for_body(self, exchange: Exchange) -> None:
@@ -307,25 +374,14 @@ class Connection(HttpToolsProtocol):
         return b"".join([b"%b: %b\r\n" % line for line in self.server_state.default_headers])
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Take nothing more, and end with a refusal when all that came before was answered."""
-        if self.transport.is_closing() or self._last_words:
-            return
-        self._last_words = answer_heads.refusal(status)
-        if self._unanswered:
-            self.flow.pause_reading()
-        else:
-            self._say_last_words()
-
-    def _say_last_words(self) -> None:
-        self.transport.write(self._last_words)
-        self.transport.close()
+        """Take nothing more, and end with a refusal."""
+        if not self.transport.is_closing():
+            self.transport.write(answer_heads.refusal(status))
+            self.transport.close()
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._unanswered:
-            # Nothing more is read meanwhile: it is not the client that is slow.
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-        elif self._fed:
+        if self._fed:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
             self.transport.close()
@@ -336,7 +392,7 @@ class Connection(HttpToolsProtocol):
     def _look_whether_idle(self) -> None:
         """End a connection that nobody has used for long."""
         self._idle_timer = None
-        if self._unanswered or self._fed or self.transport.is_closing():
+        if self._current or self._waiting or self._fed or self.transport.is_closing():
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -350,12 +406,15 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
 
-def _end_of_head(tail: bytes, data: bytes) -> int:
-    """Return where in `data` the first blank line ends that may begin in `tail`; 0 for nowhere."""
-    seam = (tail + data[:3]).find(_BLANK) if tail else -1
+def _end_of_head(tail: bytes, data: bytes, at: int) -> int:
+    """Return where in `data`, from `at` on, the first blank line ends that may begin in `tail`.
+
+    It is 0 when there is none.
+    """
+    seam = (tail + data[at : at + 3]).find(_BLANK) if tail else -1
     if seam >= 0:
-        return seam + len(_BLANK) - len(tail)
-    start = data.find(_BLANK)
+        return at + seam + len(_BLANK) - len(tail)
+    start = data.find(_BLANK, at)
     return start + len(_BLANK) if start >= 0 else 0
 
 

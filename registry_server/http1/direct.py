@@ -44,7 +44,7 @@ class Owner(Protocol):
     flow: FlowControl
 
     def take_back(self, rest: bytes) -> None:
-        """Go on behind the body, with what arrived of that already."""
+        """Go on where the framing is, with what arrived already: behind the body, or within it."""
 
     def refuse_body(self) -> None:
         """Give up: where the body ends can't be known."""
@@ -73,6 +73,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._filling[: len(arrived)] = arrived
         self._held = len(arrived)
         self._is_over = False
+        self.gave_up = False  # the rest of the body comes to the owner
         self._waiter: asyncio.Future[None] | None = None
         self._cancelled: asyncio.CancelledError | None = None
 
@@ -106,7 +107,9 @@ class Receiver(asyncio.BufferedProtocol):
             return
         rest = window[used:].tobytes()
         self._held += kept
-        if self._framing.done:
+        if self._framing.done or rest:
+            # Chunks that take several turns to read are not worth large buffers.
+            self.gave_up = not self._framing.done
             self.hand_back()
             self._owner.take_back(rest)
         elif len(self._filling) - self._held < self._little_room():
@@ -138,8 +141,10 @@ class Receiver(asyncio.BufferedProtocol):
         while not self._full:
             if self._is_over:
                 self._lent.clear()
+                if self._framing.done or self.gave_up:
+                    raise StopAsyncIteration
                 # Whatever ended it before its end, it is not the whole body.
-                raise StopAsyncIteration if self._framing.done else ClientDisconnect
+                raise ClientDisconnect
             if self._cancelled is not None:
                 raise self._cancelled
             await self._news()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -129,19 +130,24 @@ class Served:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, send_buffer: int | None = None) -> AsyncIterator[Served]:
+async def served(
+    app: ASGIApp, *, send_buffer: int | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Served]:
     """Serve `app` until the block ends; fail if a connection or a request outlives its client.
 
     With a small `send_buffer` (bytes) the kernel soon takes no more than the client does.
     """
     config = Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
     config.load()
+    config.ssl = tls
     loop, state = asyncio.get_running_loop(), ServerState()
     listener = socket.create_server(("127.0.0.1", 0))
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     server = await loop.create_server(
-        lambda: Connection(config=config, server_state=state, app_state={}), sock=listener
+        lambda: Connection(config=config, server_state=state, app_state={}),
+        sock=listener,
+        ssl=tls,
     )
     made = Served(listener.getsockname()[1], state)
     loop.set_exception_handler(lambda _, context: made.failures.append(context))
