@@ -9,7 +9,7 @@ change that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,12 +41,11 @@ class AllowedHosts:
         self._names = frozenset(names)
         self._is_allowed = lru_cache(maxsize=_MOST_REMEMBERED)(self._decide)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and not self._is_allowed(proxies.host(scope)):
-            await refuse(send, 421, "DENIED", _REFUSED)
-            return
-        await self._app(scope, receive, send)
+            return refuse(send, 421, "DENIED", _REFUSED)
+        return self._app(scope, receive, send)
 
     def _decide(self, host: str) -> bool:
         name = _PORT.sub("", host).lower().removesuffix(".")

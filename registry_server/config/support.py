@@ -80,6 +80,7 @@ def warnings(settings: Settings, document: Document) -> list[Problem]:
         *_caches(settings, document),
         *_looks_short(document),
         *_verifies_more_than_asked(settings, document),
+        *_lets_every_page_in(settings, document),
         *in_memory.warnings(settings, document),
     ]
 
@@ -203,3 +204,13 @@ def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterato
             "request-client-cert verifies a certificate that is shown, "
             "as verify-client-cert-if-given does",
         )
+
+
+def _lets_every_page_in(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Warn of an origin that each page can take, in a frame that is sandboxed."""
+    for name, values in settings.http.headers.items():
+        if name.lower() == "access-control-allow-origin" and "null" in values:
+            yield document.located(
+                ("http", "headers", name),
+                "is null, an origin that every web page can take: name the origins of your pages",
+            )

@@ -79,6 +79,10 @@ def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> No
             "clientauth: request-client-cert}}",
             "http.tls.clientauth request-client-cert verifies a certificate that is shown",
         ),
+        (
+            "http: {headers: {access-control-Allow-Origin: ['null']}}",
+            "http.headers.access-control-Allow-Origin is null, an origin that every web page",
+        ),
     ],
 )
 def test_what_is_done_differently_is_a_warning(read: Read, text: str, warning: str) -> None:

@@ -96,4 +96,4 @@ class Connection:
 def head_of(lines: str) -> bytes:
     """Return the head of a request with a Host, from its lines."""
     first, *rest = lines.split("\n")
-    return "\r\n".join([first, "Host: registry", *rest, "", ""]).encode("latin-1")
+    return "\r\n".join([first, "Host: localhost", *rest, "", ""]).encode("latin-1")

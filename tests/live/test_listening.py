@@ -92,7 +92,7 @@ def test_tls(tmp_path: Path, certificate: Path) -> None:
             target = f"/v2/a/blobs/uploads/?digest={sha256(content)}"
             pushed = connection.ask(f"POST {target} HTTP/1.1", content)
             blob = f"/v2/a/blobs/{sha256(content)}"
-            assert (pushed.status, pushed.header("Location")) == (201, f"https://registry{blob}")
+            assert (pushed.status, pushed.header("Location")) == (201, f"https://localhost{blob}")
             assert connection.ask(f"GET {blob} HTTP/1.1").body == content
         with Connection.to(port) as plain:
             plain.send(b"DELETE /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
