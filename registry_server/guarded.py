@@ -42,9 +42,15 @@ def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> G
 def check(settings: Settings) -> tuple[Problem, ...]:
     """Do as `guard.check`."""
     path = users_file(settings)
-    warnings = read_htpasswd(path).warnings(path) if path is not None else ()
+    file = None if path is None else read_htpasswd(path)
     _check_others(settings)
-    return warnings
+    warnings = () if path is None or file is None else file.warnings(path)
+    if not settings.access.configured:
+        return warnings
+    # Imports pydantic and YAML.
+    from registry_server.assembly.unknown_callers import unknown_callers
+
+    return (*warnings, *unknown_callers(settings, () if file is None else file.users))
 
 
 def check_before_start(settings: Settings) -> tuple[Problem, ...]:

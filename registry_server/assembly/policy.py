@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from registry_server.auth.access import Policy, PolicyInForce
 from registry_server.auth.known import AnyoneKnown
 from registry_server.auth.watched import Watched
@@ -20,8 +23,15 @@ def policy_in_force(settings: Settings) -> PolicyInForce:
     from registry_server.auth.rules import parse_rules, policy_of
 
     if access.file is not None:
-        return Watched(access.file, parse_rules).now
+        return _watched(access.file, parse_rules).now
     return _same(policy_of(access))
+
+
+def _watched(path: Path, parse: Callable[[bytes], Policy]) -> Watched[Policy]:
+    try:
+        return Watched(path, parse)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _same(policy: Policy) -> PolicyInForce:

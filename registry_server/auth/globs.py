@@ -5,7 +5,7 @@ A glob is held against a whole name, part by part, parts being what slashes sepa
     ?        one character of a part
     *        any characters of a part, also none
     **       any number of parts: at the end at least one, elsewhere also none
-    {user}   the name of who asks, if that may be a part of a repository's name
+    {user}   the caller's name, if that may be a part of a repository's name
 
 So `team/**` is all that lies below `team` and not `team` itself, and `**/app` is `app` as well as
 `a/b/app`. A caller whose name can't be a part (`robot:ci`, `..`, `*`) is matched by no glob with
@@ -17,7 +17,7 @@ A match never takes more steps than the length of the glob times that of the nam
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
@@ -31,16 +31,19 @@ USER = "{user}"
 _TWICE = (ANY_PARTS, ANY_PARTS)
 
 # Compared from the left, the larger is the more specific.
-Rank: TypeAlias = tuple[int, int, int, int]
+Rank: TypeAlias = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
     """A glob: as the operator wrote it, as it is matched, and how specific that is.
 
-    `rank` counts literal characters, and where these are as many prefers fewer `**`, then fewer
-    `*`, then fewer `?`. A slash is literal unless it is next to `**`, which may swallow it. Thus
-    the name itself is more specific than every other glob that matches it.
+    `rank` counts literal characters, and where these are as many prefers more `{user}`, then fewer
+    `**`, then fewer `*`, then fewer `?`. A slash is literal unless it is next to `**`, which may
+    swallow it. Thus the name itself is more specific than every other glob that matches it.
+
+    `{user}` is no literal, and a bound glob keeps its rank: otherwise a long user name would make a
+    glob more specific than a restriction that holds for a short one.
     """
 
     text: str
@@ -50,7 +53,11 @@ class Glob:
     @staticmethod
     def parse(text: str) -> Glob:
         """Read a glob; every text is one, though not every one can match a name."""
-        return _glob(text, text.split("/"))
+        # `**/**` says no more than `**`, and is not to be more specific.
+        parts = text.split("/")
+        pairs = zip(parts, ["", *parts], strict=False)
+        kept = tuple(part for part, left in pairs if (part, left) != _TWICE)
+        return Glob(text, kept, _rank(kept))
 
     def bound(self, user: str) -> Glob | None:
         """Return the glob with `{user}` replaced; None if there is no such part for `user`."""
@@ -58,7 +65,8 @@ class Glob:
             return self
         if not is_component(user):
             return None
-        return _glob(self.text, [user if part == USER else part for part in self.parts])
+        parts = tuple(user if part == USER else part for part in self.parts)
+        return replace(self, parts=parts)
 
     def matches(self, name: Sequence[str]) -> bool:
         """Tell whether the whole of a name, given in its parts, is matched.
@@ -70,19 +78,12 @@ class Glob:
         return _fits((*self.parts[:-1], "*", ANY_PARTS), name, ANY_PARTS, _part_fits)
 
 
-def _glob(text: str, parts: Sequence[str]) -> Glob:
-    # `**/**` says no more than `**`, and is not to be more specific.
-    before = ["", *parts]
-    kept = [part for part, left in zip(parts, before, strict=False) if (part, left) != _TWICE]
-    return Glob(text, tuple(kept), _rank(kept))
-
-
-def _rank(parts: Sequence[str]) -> Rank:
-    written = "".join(part for part in parts if part != ANY_PARTS)
+def _rank(parts: tuple[str, ...]) -> Rank:
+    written = "".join(part for part in parts if part not in (ANY_PARTS, USER))
     slashes = sum(ANY_PARTS not in pair for pair in pairwise(parts))
     stars, marks = written.count("*"), written.count("?")
     literal = len(written) - stars - marks + slashes
-    return literal, -list(parts).count(ANY_PARTS), -stars, -marks
+    return literal, parts.count(USER), -parts.count(ANY_PARTS), -stars, -marks
 
 
 def _part_fits(pattern: str, part: str) -> bool:

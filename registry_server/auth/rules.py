@@ -36,6 +36,7 @@ from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import Place
 from registry_server.config.shorthand import pruned
+from registry_server.config.unmatched import unmatched
 from registry_server.config.validation import Invalid, validated
 from storage.names import RepositoryName
 
@@ -110,6 +111,7 @@ class RulesPolicy:
         administrators: Administrators = _NO_ADMINISTRATORS,
     ) -> None:
         self._administrators = administrators
+        self.groups = frozenset(members or ())
         self._groups = _by_member(members or {})
         applicable = lru_cache(_MOST_CALLERS)(partial(_applicable, tuple(rules)))
         self._applicable = applicable
@@ -162,6 +164,11 @@ def policy_of(section: sections.Access | sections.RulesFile, where: str = "acces
 
 
 def parse_rules(data: bytes) -> RulesPolicy:
+    """Make the policy of a file of rules; raise as `read_rules`."""
+    return policy_of(read_rules(data), where="")
+
+
+def read_rules(data: bytes) -> sections.RulesFile:
     """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`
     and `administrators`.
 
@@ -178,17 +185,20 @@ def parse_rules(data: bytes) -> RulesPolicy:
         raise ValueError(error.problems[0]) from None
     if document.warnings:
         raise ValueError(str(document.warnings[0]))
-    return policy_of(_checked(document), where="")
+    return _checked(document)
 
 
 def _checked(document: Document) -> sections.RulesFile:
     for empty in empties.problems(document, (empties.ACCESS,)):
         raise ValueError(str(empty))
     try:
-        return validated(sections.RulesFile, pruned(document.data) or {})
+        rules = validated(sections.RulesFile, pruned(document.data) or {})
     except Invalid as error:
         first = error.faults[0]
-    raise ValueError(str(document.located(first.path, first.text)))
+        raise ValueError(str(document.located(first.path, first.text))) from None
+    for path, text in unmatched(rules):
+        raise ValueError(str(document.located(path, text)))
+    return rules
 
 
 def _rule(label: str, section: sections.Rule) -> Rule:

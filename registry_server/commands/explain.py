@@ -27,12 +27,13 @@ from registry_server.auth.access import (
     Decision,
     Policy,
 )
-from registry_server.auth.rules import parse_rules, policy_of
+from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.auth.watched import Watched
 from registry_server.commands.arguments import ConfigOption
 from registry_server.commands.common import fail, load_or_fail
 from registry_server.commands.exit_codes import FAILED
 from registry_server.config.access import Access
+from registry_server.config.callers import caller_name, robot_of_login
 from registry_server.config.problems import listed
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
@@ -54,9 +55,9 @@ class Question:
     @staticmethod
     def parse(user: str, action: str, repository: str | None, groups: Iterable[str]) -> Question:
         """Read a question; raise ValueError, or `NameInvalid`, when it can't be one."""
-        actor = NOBODY if user in _NOBODY else Actor(user, frozenset(groups))
         if not user:
-            raise ValueError("USER is empty; who is not known is called anonymous")
+            raise ValueError("USER is empty; a client without a login is called anonymous")
+        actor = NOBODY if user in _NOBODY else Actor(_caller(user), frozenset(groups))
         if action in _WHOLE:
             return Question(actor, action)
         if action not in _ACTIONS:
@@ -78,6 +79,14 @@ class Question:
         verdict, may = ("allowed", "may") if decision.allowed else ("denied", "may not")
         asked = _WHOLE.get(self.action) or f"{self.action} {self.name}"
         return f"{verdict}: {self.actor.name or 'anonymous'} {may} {asked}: {decision.rule}"
+
+
+def _caller(user: str) -> str:
+    """Return the name by which rules know a user or a robot; raise ValueError if there is none."""
+    try:
+        return caller_name(robot_of_login(user))
+    except ValueError as error:
+        raise ValueError(f"USER {error}") from None
 
 
 def explain(
@@ -106,12 +115,15 @@ def explain(
     except (ValueError, NameInvalid) as error:
         fail(str(error))
     # The one place that reads the configured rules.
-    decision = question.put_to(read_policy(load_or_fail(config).settings.access))
+    policy = read_policy(load_or_fail(config).settings.access)
+    if unknown := question.actor.groups - policy.groups:
+        fail(f"--group {min(unknown)}: the rules define no such group")
+    decision = question.put_to(policy)
     typer.echo(question.answered(decision))
     raise typer.Exit(0 if decision.allowed else FAILED)
 
 
-def read_policy(access: Access) -> Policy:
+def read_policy(access: Access) -> RulesPolicy:
     """Return the configured rules, as they are now; end the program when there are none."""
     if not access.configured:
         fail("no rules are configured: access has neither rules nor a file")

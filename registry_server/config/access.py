@@ -1,8 +1,8 @@
 """`access`: the rules that say who may do what with which repositories.
 
-What rules mean together is decided in `registry_server.auth.rules`; here is what each may say. A
-rule that could never match what it was written for is refused: if it denies, a typing mistake
-would allow access.
+What rules mean together is decided in `registry_server.auth.rules`; here is what each may say, and
+in `unmatched` what they may not say together. A rule that could never match what it was written for
+is refused: if it denies, a typing mistake would allow access.
 """
 
 import re
@@ -10,23 +10,25 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Annotated, Literal
 
+from registry_server.config.callers import EVERYBODY, caller_name, plain_name
 from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
 from registry_server.config.validators import AfterValidator
 from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
-EVERYBODY = "*"
-_LONGEST = 255
+LONGEST_NAME = 255
+_FOR_EVERYBODY = 'for every user who is logged in, a rule has users: ["*"]'
+_NOT_EVERYBODY = "otherwise every user who is logged in could make keys of any name"
 
-# Nothing that no repository's name could have, and no wildcard that only looks like one.
-_PART = re.compile(r"[a-z0-9*?](?:[a-z0-9._*?-]*[a-z0-9*?])?", re.ASCII)
+# The grammar of `storage.names`: a configuration is a value and imports nothing of storage.
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 Action = Literal["pull", "push", "overwrite", "delete", "catalog", "*"]
 
 
 def _glob(text: str) -> str:
-    if len(text) > _LONGEST:
-        raise ValueError(f"must be a glob of at most {_LONGEST} characters")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"must be a glob of at most {LONGEST_NAME} characters")
     for part in text.split("/"):
         if part not in ("**", "{user}"):
             _check_part(part)
@@ -38,39 +40,65 @@ def _check_part(part: str) -> None:
         raise ValueError("must have ** alone between slashes, as in team/**")
     if "{" in part or "}" in part:
         raise ValueError("must have {user} alone between slashes, as in home/{user}/**")
-    if _PART.fullmatch(part) is None:
+    if not is_component(sample(part)):
         raise ValueError("must be a glob of names of repositories, such as team/** or library/*")
 
 
+def is_component(text: str) -> bool:
+    """Tell whether `text` may stand between two slashes of a repository name."""
+    return _COMPONENT.fullmatch(text) is not None
+
+
+def sample(part: str) -> str:
+    """Return a component that a part of a glob matches, if it matches any.
+
+    A letter or digit may stand wherever another character does: it only splits a separator, and
+    what is left of that on each side is a separator too.
+    """
+    return part.replace("*", "a").replace("?", "a")
+
+
 def _user(text: str) -> str:
-    if not text or len(text) > _LONGEST or not text.isprintable() or text != text.strip():
-        raise ValueError("must be a name: printable, without spaces around it, and not empty")
-    return text
+    return text if text == EVERYBODY else caller_name(text)
 
 
-def _name(text: str) -> str:
+def _member(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError('must be a name: for everybody who is known, a rule has users: ["*"]')
-    return _user(text)
+        raise ValueError(f"must be a name: {_FOR_EVERYBODY}")
+    return caller_name(text)
+
+
+def _group(text: str) -> str:
+    if text == EVERYBODY:
+        raise ValueError(f"must be a name: {_FOR_EVERYBODY}")
+    return plain_name(text)
 
 
 def _groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for group in groups:
-        _name(group)
+        _group(group)
     return groups
 
 
 def _administrator(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError("must be a name: whoever is known would make keys of any name")
-    return _user(text)
+        raise ValueError(f"must be a name: {_NOT_EVERYBODY}")
+    return caller_name(text)
+
+
+def _administrators(text: str) -> str:
+    if text == EVERYBODY:
+        raise ValueError(f"must be a name: {_NOT_EVERYBODY}")
+    return plain_name(text)
 
 
 Glob = Annotated[str, AfterValidator(_glob)]
 User = Annotated[str, AfterValidator(_user)]
-Name = Annotated[str, AfterValidator(_name)]
+Member = Annotated[str, AfterValidator(_member)]
+Group = Annotated[str, AfterValidator(_group)]
 Administrator = Annotated[str, AfterValidator(_administrator)]
-Groups = Annotated[dict[str, tuple[Name, ...]], AfterValidator(_groups)]
+AdministratorGroup = Annotated[str, AfterValidator(_administrators)]
+Groups = Annotated[dict[str, tuple[Member, ...]], AfterValidator(_groups)]
 
 
 class Rule(Section):
@@ -81,7 +109,7 @@ class Rule(Section):
 
     repositories: tuple[Glob, ...] = ("**",)
     users: tuple[User, ...] | None = None
-    groups: tuple[Name, ...] | None = None
+    groups: tuple[Group, ...] | None = None
     anonymous: bool | None = None
     actions: tuple[Action, ...] | None = None
     deny: tuple[Action, ...] | None = None
@@ -89,7 +117,8 @@ class Rule(Section):
     # Lists that are written and empty are no mistake: perhaps the last user was just taken out,
     # and to refuse that would leave the rules in force in which they still are.
     def __post_init__(self) -> None:
-        if self.users is None and self.groups is None and self.anonymous is None:
+        # `anonymous: false` alone reads like "all who are logged in", and is nobody.
+        if self.users is None and self.groups is None and not self.anonymous:
             raise ValueError("needs users, groups or anonymous: true")
         if self.actions is None and self.deny is None:
             raise ValueError("needs actions or deny")
@@ -102,7 +131,7 @@ class Administrators(Section):
     """
 
     users: tuple[Administrator, ...] = ()
-    groups: tuple[Administrator, ...] = ()
+    groups: tuple[AdministratorGroup, ...] = ()
 
 
 class RulesFile(Section):

@@ -13,6 +13,7 @@ from registry_server.config.durations import is_bare
 from registry_server.config.problems import Problem, listed
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section
+from registry_server.config.unmatched import unmatched
 
 _OPEN = "is not implemented, because it accepts any credentials: not starting"
 _DRIVER = "is not implemented yet, and the images are in another store: not starting"
@@ -66,6 +67,7 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
     problems.extend(_tls(settings, document))
     problems.extend(_auth(settings, document))
     problems.extend(_certificates(settings, document))
+    problems.extend(_rules(settings, document))
     problems.extend(in_memory.refusals(settings, document))
     return problems
 
@@ -155,6 +157,12 @@ def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
         yield document.located(
             ("access", "certificates"), "needs http.tls.clientcas, which verifies them"
         )
+
+
+def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield what stands in rules and can never match."""
+    for path, text in unmatched(settings.access):
+        yield document.located(("access", *path), text)
 
 
 def _deprecated(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -73,8 +73,14 @@ def test_a_file_of_rules_names_them_too() -> None:
 @pytest.mark.parametrize(
     ("access", "says"),
     [
-        ('{rules: [], administrators: {users: ["*"]}}', "whoever is known would make keys"),
-        ('{rules: [], administrators: {groups: ["*"]}}', "whoever is known would make keys"),
+        (
+            '{rules: [], administrators: {users: ["*"]}}',
+            "every user who is logged in could make keys",
+        ),
+        (
+            '{rules: [], administrators: {groups: ["*"]}}',
+            "every user who is logged in could make keys",
+        ),
         ('{rules: [], administrators: {users: [""]}}', "must be a name"),
         ("{rules: [], administrators: [ann]}", "must be a mapping"),
         ("{rules: [], administrators: {users: }}", "is empty"),

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from registry_server.auth.access import NOBODY
 from registry_server.commands.explain import Question, read_policy
+from registry_server.commands.line import complete
 from registry_server.config.access import Access
 from storage.errors import NameInvalid
 
@@ -20,6 +22,7 @@ rules:
   - {repositories: [team/**], users: [ann], groups: [developers], actions: [push, catalog]}
   - {anonymous: true, actions: [pull]}
   - {repositories: [team/**], users: ["*"], deny: [overwrite]}
+  - {repositories: [ci/**], users: ["robot:ci"], actions: [push]}
 """
 
 
@@ -49,6 +52,8 @@ def rules(tmp_path: Path) -> Access:
             "ann administration",
             "denied: ann may not administer the registry: administrators does not name them",
         ),
+        ("robot:ci push ci/a", "allowed: robot:ci may push ci/a: rules[3] (ci/**)"),
+        ("robot$ci push ci/a", "allowed: robot:ci may push ci/a: rules[3] (ci/**)"),
         ("- catalog", "denied: anonymous may not list repositories: no rule grants catalog"),
     ],
 )
@@ -75,6 +80,10 @@ def test_groups_may_be_given(rules: Access) -> None:
         ("ann", "*", "team/app", "'*' is not an action"),
         ("ann", "pull", None, "only catalog and administration need none"),
         ("", "pull", "team/app", "USER is empty"),
+        ("*", "pull", "team/app", "USER must be a name, not a pattern"),
+        ("robot$CI", "pull", "team/app", "USER must be robot:ci"),
+        ("robot$", "pull", "team/app", "USER must be robot:NAME"),
+        ("ann ", "pull", "team/app", "USER must be a name: printable"),
     ],
 )
 def test_what_is_no_question_is_refused(
@@ -83,6 +92,17 @@ def test_what_is_no_question_is_refused(
     """One line says what is wrong with the call."""
     with pytest.raises(ValueError, match=re.escape(reason)):
         Question.parse(user, action, repository, [])
+
+
+def test_a_group_that_is_not_defined_is_refused(tmp_path: Path) -> None:
+    """No rule is about it, so an answer would only hide a typing mistake; the exit code is 2."""
+    (tmp_path / "rules.yml").write_text(RULES)
+    config = tmp_path / "config.yml"
+    config.write_text(f"version: 0.1\naccess: {{file: {tmp_path / 'rules.yml'}}}\n")
+    words = ["explain", "eve", "pull", "a", "--config", str(config), "--group", "developer"]
+    done = CliRunner().invoke(complete(), words)
+    assert done.exit_code == 2
+    assert "--group developer: the rules define no such group" in done.stderr
 
 
 def test_a_repository_must_have_a_name() -> None:

@@ -139,12 +139,28 @@ def test_no_user_reaches_the_place_of_another(user: str, other: str, rest: str) 
     assert matches("home/{user}", f"home/{other}", user) == (user == other)
 
 
-def test_what_was_filled_in_counts_and_is_shown_as_written() -> None:
-    """Filled in it is as specific as if the name had been written, and its text stays."""
-    bound = Glob.parse("home/{user}/**").bound("ann")
+@given(user=COMPONENTS | st.from_regex(r"[a-z]{1,80}", fullmatch=True))
+def test_a_name_that_is_filled_in_changes_neither_rank_nor_text(user: str) -> None:
+    """A long name makes a glob no more specific than a short one, and `{user}` is shown."""
+    glob = Glob.parse("home/{user}/**")
+    bound = glob.bound(user)
     assert bound is not None
-    assert bound.rank == Glob.parse("home/ann/**").rank
-    assert bound.text == "home/{user}/**"
+    assert (bound.rank, bound.text) == (glob.rank, glob.text)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "** {user}/**",
+        "** **/{user}/**",
+        "home/** home/*/** home/?/** home/{user}/** home/a*/** home/a/**",
+        "* ? {user} a",
+    ],
+)
+def test_a_place_for_users_ranks_between_wildcards_and_literals(order: str) -> None:
+    """It is narrower than each wildcard and wider than each name, also one of a single letter."""
+    ranks = [Glob.parse(glob).rank for glob in order.split()]
+    assert ranks == sorted(set(ranks))
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,21 @@ def test_the_most_specific_grant_replaces_the_others() -> None:
 def test_equally_specific_grants_add_up() -> None:
     """Rules of one rank decide together, for the callers each is about."""
     rules = policy(
-        {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["push"]},
-        {"repositories": ["home/ann/**"], "anonymous": "true", "actions": ["pull"]},
+        {"repositories": ["team/a*"], "users": ["ann"], "actions": ["push"]},
+        {"repositories": ["team/*p"], "anonymous": "true", "actions": ["pull"]},
     )
-    assert allowed(rules, ANN, "home/ann/x") == "pull push"
-    assert allowed(rules, BOB, "home/ann/x") == "pull"
+    assert allowed(rules, ANN, "team/app") == "pull push"
+    assert allowed(rules, BOB, "team/app") == "pull"
+
+
+def test_a_rule_for_one_home_replaces_the_rule_for_all_homes() -> None:
+    """A name that is written out is more specific than `{user}`, however short it is."""
+    rules = policy(
+        {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["*"]},
+        {"repositories": ["home/ann/**"], "users": ["ann"], "actions": ["pull"]},
+    )
+    assert allowed(rules, ANN, "home/ann/x") == "pull"
+    assert allowed(rules, BOB, "home/bob/x") == " ".join(ACTIONS)
 
 
 def test_a_rule_that_only_denies_replaces_nothing() -> None:
@@ -265,7 +275,7 @@ def _file(**rule: Any) -> bytes:
         (_file(anonymous="maybe"), "rules[0].anonymous must be true or false"),
         (_file(users=["a", ""]), "rules[0].users[1] must be a name"),
         (_file(users=["a "]), "rules[0].users[0] must be a name"),
-        (_file(groups=["*"]), "rules[0].groups[0] must be a name: for everybody"),
+        (_file(groups=["*"]), "rules[0].groups[0] must be a name: for every user"),
         (_file(repositories=["team**"]), "rules[0].repositories[0] must have ** alone"),
         (_file(repositories=["x", "***"]), "rules[0].repositories[1] must have ** alone"),
         (_file(repositories=["a-{user}"]), "rules[0].repositories[0] must have {user} alone"),
@@ -282,8 +292,10 @@ def test_a_file_that_can_not_be_used_is_refused(data: bytes, reason: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "glob", ["", "/a", "a/", "a//b", "Team/**", "[a-z]", "a b", "../**", ".*", "_x", "a\n", "é"]
-)
+    "glob",
+    ["", "/a", "a/", "a//b", "Team/**", "[a-z]", "a b", "../**", ".*", "_x", "a\n", "é",
+     "a..b", "a/b___c", "a._?", "a*.-b", "?_."],
+)  # fmt: skip
 def test_a_glob_that_matches_no_name_is_refused(glob: str) -> None:
     """A rule would be without effect, and be it one that denies, nobody would notice."""
     with pytest.raises(ValueError, match="must be a glob of names"):

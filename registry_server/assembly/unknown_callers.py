@@ -1,0 +1,72 @@
+"""Warnings about names in rules that no caller has yet.
+
+They are no errors: a user may be added at any time, and rules may come first. But a denial for a
+misspelt name has no effect, and only a look at the users can tell. Robots are not looked at: the
+grammar of their names is checked with the rules, and they come and go while the registry serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from registry_server.assembly.users import users_file
+from registry_server.auth.robot_names import is_robots
+from registry_server.auth.rules import read_rules
+from registry_server.auth.watched import read_small
+from registry_server.config import Settings
+from registry_server.config.access import Access, RulesFile
+from registry_server.config.callers import EVERYBODY
+from registry_server.config.problems import Path, Place, Problem, dotted
+
+_MOST_WARNINGS = 20
+
+
+def unknown_callers(settings: Settings, users: Collection[str]) -> tuple[Problem, ...]:
+    """Return a warning for each name in rules that no caller has, at most 20.
+
+    `users` are those of `auth.htpasswd`. Raises OSError or ValueError for unusable rules.
+    """
+    access = settings.access
+    if not access.configured:
+        return ()
+    rules = access if access.file is None else read_rules(read_small(access.file))
+    above, source = ((), str(access.file)) if access.file is not None else (("access",), "")
+    named = _without_caller(settings, rules, users)
+    found = (Problem(Place(source), dotted((*above, *path)), why) for path, why in named)
+    return tuple(islice(found, _MOST_WARNINGS))
+
+
+def _without_caller(
+    settings: Settings, rules: Access | RulesFile, users: Collection[str]
+) -> Iterator[tuple[Path, str]]:
+    """Yield where a name without a caller is first written, and why no caller has it."""
+    written: dict[str, Path] = {}
+    for path, name in _names(rules):
+        written.setdefault(name, path)
+    for name, path in written.items():
+        is_robot = is_robots(name)
+        if settings.auth.token is not None:
+            if is_robot:
+                yield path, "has no effect: with auth.token there are no robots"
+        elif not is_robot and name not in users and not settings.access.certificates:
+            yield path, _why_unknown(settings)
+
+
+def _why_unknown(settings: Settings) -> str:
+    file = users_file(settings)
+    if file is None:
+        return "has no effect: without auth.htpasswd and access.certificates only robots log in"
+    return f"has no effect until {file} has a user of that name"
+
+
+def _names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of each name of a user or a robot."""
+    for group, members in rules.groups.items():
+        yield from ((("groups", group, at), name) for at, name in enumerate(members))
+    for number, rule in enumerate(rules.rules or ()):
+        for at, name in enumerate(rule.users or ()):
+            if name != EVERYBODY:
+                yield ("rules", number, "users", at), name
+    for at, name in enumerate(rules.administrators.users):
+        yield ("administrators", "users", at), name

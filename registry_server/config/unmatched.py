@@ -1,0 +1,73 @@
+"""Entries of rules that no caller or no repository can match, found by what rules say together.
+
+An empty list is not such an entry: its last name was taken out, and it says so itself.
+"""
+
+import difflib
+from collections.abc import Collection, Iterator
+
+from registry_server.config.access import (
+    LONGEST_NAME,
+    Access,
+    Rule,
+    RulesFile,
+    is_component,
+    sample,
+)
+from registry_server.config.callers import EVERYBODY
+from registry_server.config.problems import Path, shown
+
+_USER = "{user}"
+_ANY_PARTS = "**"
+
+
+def unmatched(access: Access | RulesFile) -> Iterator[tuple[Path, str]]:
+    """Yield the path of each such entry and what is wrong; paths begin below `access`."""
+    groups = access.groups
+    for at, rule in enumerate(access.rules or ()):
+        for path, text in (*_unknown(rule.groups or (), groups), *_unbound(rule, groups)):
+            yield ("rules", at, *path), text
+    for path, text in _unknown(access.administrators.groups, groups):
+        yield ("administrators", *path), text
+
+
+def _unknown(named: Collection[str], groups: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the groups that are not defined: credentials never name one."""
+    for at, name in enumerate(named):
+        if name not in groups:
+            near = difflib.get_close_matches(name, groups, n=1)
+            hint = (
+                f"did you mean {shown(near[0])}?" if near else "define it, with [] if it is empty"
+            )
+            yield ("groups", at), f"is a group that groups does not define: {hint}"
+
+
+def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[Path, str]]:
+    """Yield the users that match no glob of a rule, and the globs that match for no caller."""
+    globs, users = rule.repositories, rule.users or ()
+    for at, user in enumerate(users):
+        if globs and not any(is_matchable(glob, user) for glob in globs):
+            yield ("users", at), f"can't stand for {_USER}: no repository name has such a part"
+    if EVERYBODY in users or rule.anonymous:
+        return
+    callers = {*users, *(name for group in rule.groups or () for name in groups.get(group, ()))}
+    for at, glob in enumerate(globs):
+        if callers and not any(is_matchable(glob, caller) for caller in callers):
+            text = f"matches nothing: the name of none of these callers can stand for {_USER}"
+            yield ("repositories", at), text
+
+
+def is_matchable(glob: str, user: str) -> bool:
+    """Tell whether a glob matches any repository name when it is bound to `user`."""
+    if _USER not in glob.split("/") or user == EVERYBODY:
+        return True
+    return is_component(user) and len(sample_name(glob, user)) <= LONGEST_NAME
+
+
+def sample_name(glob: str, user: str) -> str:
+    """Return a name that a glob matches when it is bound to `user`; it may be too long."""
+    parts = glob.split("/")
+    kept = [user if part == _USER else part for part in parts if part != _ANY_PARTS]
+    if parts[-1] == _ANY_PARTS:
+        kept.append("a")
+    return "/".join(sample(part) for part in kept)

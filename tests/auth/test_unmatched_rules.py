@@ -1,0 +1,305 @@
+"""A rule that can never match is refused; a user's name decides nothing but who the user is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from registry_server.auth.access import Actor
+from registry_server.auth.globs import Glob
+from registry_server.auth.robot_names import is_robot_name, is_robots
+from registry_server.auth.rules import parse_rules
+from registry_server.commands.check import examine
+from registry_server.config import access
+from storage.errors import NameInvalid
+from storage.names import RepositoryName, is_component
+from tests.auth.test_rules import ACTIONS, Written, decision, policy
+from tests.support.users import lines
+
+COMPONENTS = st.from_regex(r"[a-z0-9]{1,60}([._-][a-z0-9]{1,3})?", fullmatch=True)
+
+# A configuration up to its rules, which begin on line 5.
+HEAD = (
+    "version: 0.1\nstorage: inmemory\nauth: {token: {realm: r, service: s, issuer: i, jwks: j}}\n"
+)
+
+UNMATCHED = [
+    ("rules: [{users: ['robot$ci'], deny: [pull]}]", "rules[0].users[0] must be robot:ci,"),
+    ("rules: [{users: ['Robot:CI'], deny: [pull]}]", "rules[0].users[0] must be robot:ci,"),
+    ("rules: [{users: ['robot:'], deny: [pull]}]", "rules[0].users[0] must be robot:NAME,"),
+    ("rules: [{users: ['robot:*'], deny: [pull]}]", "rules[0].users[0] must be a name, not a"),
+    ("rules: [{users: [ann, 'dev-*'], deny: [pull]}]", "rules[0].users[1] must be a name, not a"),
+    ("rules: [{users: [anonymous], deny: [pull]}]", "has anonymous: true"),
+    ("rules: [{anonymous: false, deny: [pull]}]", "rules[0] needs users, groups or anonymous"),
+    ("{groups: {a: ['robot$ci']}, rules: []}", "groups.a[0] must be robot:ci,"),
+    (
+        "{groups: {developers: []}, rules: [{groups: [developer], deny: [pull]}]}",
+        "rules[0].groups[0] is a group that groups does not define: did you mean developers?",
+    ),
+    ("rules: [{groups: [x], deny: [pull]}]", "rules[0].groups[0] is a group that groups does not"),
+    (
+        "{administrators: {groups: [x]}, rules: []}",
+        "administrators.groups[0] is a group that groups does not define",
+    ),
+    (
+        "{administrators: {users: ['robot$x']}, rules: []}",
+        "administrators.users[0] must be robot:x",
+    ),
+    (
+        "rules: [{repositories: ['home/{user}/**'], users: [ann, Bob], deny: [pull]}]",
+        "rules[0].users[1] can't stand for {user}",
+    ),
+    (
+        "{groups: {g: ['robot:ci']}, rules: [{repositories: [a, '{user}'], groups: [g], "
+        "deny: [pull]}]}",
+        "rules[0].repositories[1] matches nothing",
+    ),
+    (
+        "rules: [{repositories: ['{user}'], users: ['robot:ci'], anonymous: true, deny: [pull]}]",
+        "rules[0].users[0] can't stand for {user}",
+    ),
+    ("rules: [{repositories: ['team/a..b'], users: [ann], deny: [pull]}]", "must be a glob of"),
+]
+
+
+@pytest.mark.parametrize(("rules", "reason"), UNMATCHED)
+def test_check_names_file_line_and_key_of_a_rule_that_never_matches(
+    tmp_path: Path, rules: str, reason: str
+) -> None:
+    """So do a start and a reload, which read the configuration in the same way."""
+    config = tmp_path / "config.yml"
+    config.write_text(f"{HEAD}access:\n  {rules}\n")
+    (error,) = examine(config).errors
+    assert str(error).startswith(f"{config}, line 5: access.")
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize(("rules", "reason"), UNMATCHED)
+def test_a_file_of_rules_is_refused_alike(tmp_path: Path, rules: str, reason: str) -> None:
+    """The line names the file of rules, the line in it and the key."""
+    file, config = tmp_path / "rules.yml", tmp_path / "config.yml"
+    file.write_text(f"# rules\n{rules}\n")
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+        f"access: {{file: {file}}}\n"
+    )
+    (error,) = examine(config).errors
+    assert f"{file}: line 2: " in str(error)
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "rules: [{users: [], deny: [pull]}]",
+        "rules: [{repositories: [], users: [ann], deny: [pull]}]",
+        "{groups: {none: []}, rules: [{repositories: ['{user}'], groups: [none], deny: [pull]}]}",
+        "rules: [{repositories: ['{user}'], users: ['*'], actions: [pull]}]",
+        "rules: [{repositories: ['{user}', x], users: ['robot:ci', ann], actions: [pull]}]",
+        "rules: [{users: [robot, robots, Ann, 'a:b', 'ann@example.com', 'ü'], actions: [pull]}]",
+    ],
+)
+def test_what_says_itself_that_it_is_empty_and_odd_names_are_accepted(rules: str) -> None:
+    """To refuse a list that was emptied would leave the rules in force in which its name stands."""
+    parse_rules(rules.encode())
+
+
+_USERS = st.sampled_from(
+    ["ann", "Bob", "robot:ci", "robot$ci", "robot:C", "robot:", "*", "a*", "a/b", "..", "anonymous",
+     "x" * 200, "ann@example.com", "a__b", "a___b", "-"]
+)  # fmt: skip
+_PARTS = st.sampled_from(["**", "*", "a", "{user}", "?", "a*"]) | st.from_regex(
+    r"[ab*?._-]{1,5}", fullmatch=True
+)
+_GLOBS = st.lists(_PARTS, min_size=1, max_size=4).map("/".join)
+_GROUPS = st.sampled_from(["dev", "ops", "dve"])
+_RULE = st.fixed_dictionaries(
+    {"deny": st.just(["pull"])},
+    optional={
+        "repositories": st.lists(_GLOBS, max_size=3),
+        "users": st.lists(_USERS, max_size=2),
+        "groups": st.lists(_GROUPS, max_size=2),
+        "anonymous": st.booleans(),
+    },
+)
+_MEMBERS = st.fixed_dictionaries(
+    {}, optional={"dev": st.lists(_USERS, max_size=2), "ops": st.lists(_USERS, max_size=1)}
+)
+
+
+def callers(entry: str) -> list[str]:
+    """Return names of callers that a user of a rule is about; none for a name no caller has."""
+    if entry == "*":
+        return ["ann", "robot:ci"]
+    named = entry.removeprefix("robot:")
+    is_caller = is_robot_name(named) if is_robots(entry) else entry != "anonymous"
+    return [entry] if is_caller and not set("*?") & set(entry) else []
+
+
+def witness(glob: str, user: str) -> bool:
+    """Tell whether a name can be found that a glob, bound to a user, matches."""
+    bound = Glob.parse(glob).bound(user)
+    if bound is None:
+        return False
+    parts = [part for part in bound.parts[:-1] if part != "**"]
+    last = "0" if bound.parts[-1] == "**" else bound.parts[-1]
+    written = "/".join([*parts, last]).replace("*", "0").replace("?", "0")
+    try:
+        name = RepositoryName.parse(written)
+    except NameInvalid:
+        return False
+    return bound.matches(name.text.split("/"))
+
+
+def entries(rule: Written, groups: Mapping[str, list[str]]) -> Iterator[tuple[str, bool]]:
+    """Yield each entry of a rule, and whether it matches some caller and some repository."""
+    users, globs = rule.get("users", []), rule.get("repositories", ["**"])
+    for user in users:
+        found = any(witness(glob, each) for glob in globs for each in callers(user))
+        yield f"user {user}", found or not globs
+    for group in rule.get("groups", []):
+        yield f"group {group}", group in groups
+    every = [each for user in users for each in callers(user)]
+    every += [each for group in rule.get("groups", []) for each in groups.get(group, ())]
+    every += ["", "ann"] if rule.get("anonymous") else []
+    for glob in globs:
+        yield f"glob {glob}", not every or any(witness(glob, each) for each in every)
+
+
+@given(rules=st.lists(_RULE, min_size=1, max_size=2), groups=_MEMBERS)
+@example(rules=[{"users": ["robot$ci"], "deny": ["pull"]}], groups={})
+@example(rules=[{"groups": ["dve"], "deny": ["pull"]}], groups={"dev": ["ann"]})
+@example(rules=[{"users": ["Bob"], "repositories": ["{user}"], "deny": ["pull"]}], groups={})
+@example(rules=[{"users": ["ann"], "repositories": ["a.._b"], "deny": ["pull"]}], groups={})
+@example(
+    rules=[{"users": ["x" * 200], "repositories": ["{user}/{user}"], "deny": ["pull"]}], groups={}
+)
+def test_every_rule_that_is_accepted_can_match(rules: list[Written], groups: Any) -> None:
+    """For each user, group and glob there is a caller and a repository that it matches."""
+    try:
+        parse_rules(yaml.safe_dump({"rules": rules, "groups": groups}).encode())
+    except ValueError:
+        return
+    for rule in rules:
+        assert [entry for entry, matches in entries(rule, groups) if not matches] == []
+
+
+@given(component=COMPONENTS, holes=st.lists(st.tuples(st.integers(0, 63), st.sampled_from("*?"))))
+def test_a_part_that_matches_a_component_is_accepted(
+    component: str, holes: list[tuple[int, str]]
+) -> None:
+    """Nothing is refused that could match: wildcards may stand for any of its characters."""
+    part = list(component)
+    for at, wildcard in holes:
+        part[at % len(part)] = wildcard
+    written = "".join(part)
+    assume("**" not in written)
+    parse_rules(yaml.safe_dump({"rules": [_rule(written)]}).encode())
+
+
+def _rule(glob: str) -> Written:
+    return {"repositories": [glob], "users": ["ann"], "actions": ["pull"]}
+
+
+@given(st.text(st.sampled_from("ab0._-/A\né"), max_size=8))
+def test_the_configuration_and_the_storage_agree_on_names(text: str) -> None:
+    """A configuration imports nothing of storage, so it has the grammar of a component as well."""
+    assert access.is_component(text) == is_component(text)
+
+
+_RENAMED = ["**", "home/**", "home/{user}/**", "**/private-data", "home/*/private-data", "home/{user}/*"]
+_PLACES = ["home/{}/private-data", "home/{}/x", "home/{}/x/private", "other"]
+_ABOUT = st.fixed_dictionaries(
+    {"repositories": st.lists(st.sampled_from(_RENAMED), min_size=1, max_size=2)},
+    optional={
+        "users": st.lists(st.sampled_from(["ann", "bob", "*"]), min_size=1, max_size=2),
+        "groups": st.just(["dev"]),
+    },
+).filter(lambda rule: len(rule) > 1)
+_GRANTS = st.lists(st.sampled_from([*ACTIONS, "catalog"]), max_size=3)
+_SAYS = st.fixed_dictionaries({"actions": _GRANTS}) | st.fixed_dictionaries({"deny": _GRANTS})
+
+
+@given(
+    rules=st.lists(st.builds(lambda about, says: about | says, _ABOUT, _SAYS), max_size=4),
+    members=st.lists(st.sampled_from(["ann", "bob"]), max_size=2),
+    name=COMPONENTS,
+)
+@example(
+    rules=[
+        {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["pull"]},
+        {"repositories": ["**/private-data"], "users": ["*"], "actions": []},
+    ],
+    members=[],
+    name="alexandra-the-great",
+)
+def test_renaming_a_user_changes_no_decision(
+    rules: list[Written], members: list[str], name: str
+) -> None:
+    """However long the new name is, in rules, in groups and in the names of repositories."""
+    assume(name != "bob")
+    before = _decisions(rules, members, "ann")
+    renamed = [
+        {key: [name if each == "ann" else each for each in values] for key, values in rule.items()}
+        for rule in rules
+    ]
+    after = _decisions(renamed, [name if each == "ann" else each for each in members], name)
+    assert after == before
+
+
+def _decisions(rules: list[Written], members: list[str], name: str) -> list[bool]:
+    """Return all that a user of a name may do, in a fixed order."""
+    of = policy(*rules, groups={"dev": members})
+    asked = [(action, place.format(name)) for action in ACTIONS for place in _PLACES]
+    return [decision(of, Actor(name), *each).allowed for each in [*asked, ("catalog", "")]]
+
+
+def _checked(folder: Path, more: str) -> list[str]:
+    """Return the warnings about names in rules for a configuration with two users."""
+    users, config = folder / "users", folder / "config.yml"
+    users.write_text(lines(dict.fromkeys(("ann", "Bob"), "the password of both")))
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
+        + more.replace("USERS", str(users))
+    )
+    report = examine(config)
+    assert report.errors == ()
+    return [str(each) for each in report.warnings if "no effect" in each.text]
+
+
+NAMES = """access:
+  groups: {dev: [ann, jonh], all: [dev, Bob]}
+  administrators: {users: [admin]}
+  rules:
+    - {users: ["*", ann, jonh, "robot:ci"], groups: [dev], actions: [pull]}
+"""
+
+
+def test_names_of_no_user_are_warnings(tmp_path: Path) -> None:
+    """Each once, by its key; a user may be added later, and robots come and go."""
+    said = _checked(tmp_path, "auth: {htpasswd: {realm: r, path: USERS}}\n" + NAMES)
+    why = f"has no effect until {tmp_path / 'users'} has a user of that name"
+    keys = ("groups.dev[1]", "groups.all[0]", "administrators.users[0]")
+    assert said == [f"access.{key} {why}" for key in keys]
+
+
+def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None:
+    """Robots can, so a name of one is none."""
+    said = _checked(tmp_path, NAMES)
+    assert len(said) == 5
+    assert all("only robots log in" in line for line in said)
+
+
+def test_names_in_a_file_of_rules_are_warnings_with_its_path(tmp_path: Path) -> None:
+    """The keys are those of that file."""
+    file = tmp_path / "rules.yml"
+    file.write_text("rules: [{users: [ann, eve], deny: [pull]}]\n")
+    more = f"auth: {{htpasswd: {{realm: r, path: USERS}}}}\naccess: {{file: {file}}}\n"
+    (said,) = _checked(tmp_path, more)
+    assert said.startswith(f"{file}: rules[0].users[1] has no effect until ")
