@@ -186,7 +186,7 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
-    address = partial(client_address, trusted=settings.http.trustedproxies)
+    address = partial(client_address, trusted=settings.http.believed)
     # One that only this machine reaches is open to the pages that its users visit.
     if is_guarded(settings) or settings.http.allowedhosts:
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
@@ -248,7 +248,7 @@ def _urls(settings: Settings) -> Urls:
         host=http.host,
         prefix=http.prefix.rstrip("/"),
         relative=http.relativeurls,
-        trusted=http.trustedproxies,
+        trusted=http.believed,
     )
 
 

@@ -8,25 +8,25 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from registry_server import proxies
-from registry_server.proxies import Network
+from registry_server.proxies import TrustedProxy
 
 _MOST_COUNTED = 4096
 _PREFIX_OF_A_CLIENT = 64
 
 
-def client_address(scope: Scope, trusted: tuple[Network, ...] = ()) -> str:
-    """Return the address a request came from; nothing where it has none, as on a unix socket.
+def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
+    """Return the address a request came from; "" for none, as on a unix socket.
 
     It is the peer's, unless that is a proxy of `trusted`: then it is the last address that its
     headers have and that is no such proxy's. Lists that can't be read are as none.
     """
-    peer = proxies.peer(scope)
-    if peer is None:
+    found = proxies.peer(scope)
+    if proxies.has_trusted_peer(scope, trusted):
+        found = proxies.origin(scope, trusted) or found
+    if found is None:
         client = scope.get("client")
         return str(client[0]) if client else ""
-    if proxies.is_trusted(peer, trusted):
-        peer = proxies.origin(scope, trusted) or peer
-    return str(peer)
+    return str(found)
 
 
 @lru_cache(maxsize=_MOST_COUNTED)

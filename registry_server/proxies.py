@@ -5,6 +5,9 @@ beside it, and Forwarded, which has all three (RFC 7239). What a proxy adds stan
 what its client sent (section 4 there), so lists are read from there, and no further than to the
 first address that nobody trusted has added. A client can send the headers that its proxy does not
 write: Forwarded counts only where those are not, which nearly all proxies write.
+
+The peer of a unix socket has no address. The word `unix` trusts each process that may open the
+socket, and no node that a header names.
 """
 
 from __future__ import annotations
@@ -14,12 +17,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from starlette.types import Scope
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Which proxies are trusted: those with an address of the network, or the peers of a unix socket.
+TrustedProxy: TypeAlias = Network | Literal["unix"]
+
+UNIX: Final = "unix"
 
 _FOR = b"x-forwarded-for"
 _PROTO = b"x-forwarded-proto"
@@ -81,12 +88,20 @@ def has_signs(scope: Scope) -> bool:
     return any(name in _SIGNS or name.startswith(_SIGN) for name, _ in scope["headers"])
 
 
-def is_trusted(address: Address | None, trusted: tuple[Network, ...]) -> bool:
+def is_trusted(address: Address | None, trusted: tuple[TrustedProxy, ...]) -> bool:
     """Tell whether an address is a proxy's that is believed."""
-    return address is not None and any(address in network for network in trusted)
+    networks = (each for each in trusted if each != UNIX)
+    return address is not None and any(address in network for network in networks)
 
 
-def origin(scope: Scope, trusted: tuple[Network, ...]) -> Address | None:
+def has_trusted_peer(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> bool:
+    """Tell whether a request comes by a proxy that is believed."""
+    if scope.get("client") is None:
+        return UNIX in trusted
+    return is_trusted(peer(scope), trusted)
+
+
+def origin(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Address | None:
     """Return where a request came from, as the trusted proxy that it comes by says.
 
     It is the last address that is no trusted proxy's, or the first where all are; None when the
@@ -102,7 +117,7 @@ def origin(scope: Scope, trusted: tuple[Network, ...]) -> Address | None:
     return found
 
 
-def asked(scope: Scope, trusted: tuple[Network, ...]) -> Hop:
+def asked(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Hop:
     """Return the scheme and host that a client asked for, as the trusted proxy it comes by says."""
     proto, host = _first(scope, _PROTO), _first(scope, _HOST)
     if not proto and not host and not _lines(scope, _FOR):
@@ -110,7 +125,7 @@ def asked(scope: Scope, trusted: tuple[Network, ...]) -> Hop:
     return Hop(proto=proto, host=host)
 
 
-def _asked_of(hops: Iterable[Hop], trusted: tuple[Network, ...]) -> Hop:
+def _asked_of(hops: Iterable[Hop], trusted: tuple[TrustedProxy, ...]) -> Hop:
     """Return what the outermost of trusted proxies say, which is the nearest to the client."""
     found = Hop()
     for at, hop in enumerate(hops):

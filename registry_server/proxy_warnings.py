@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from starlette.types import Scope
 
 from registry_server import proxies
-from registry_server.proxies import Address, Network
+from registry_server.proxies import UNIX, Address, TrustedProxy
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class ProxyWarnings:
     def __init__(self) -> None:
         self._warned: set[Address | None] = set()
 
-    def notice(self, scope: Scope, trusted: tuple[Network, ...], origin: str) -> None:
+    def notice(self, scope: Scope, trusted: tuple[TrustedProxy, ...], origin: str) -> None:
         """Warn about the peer of a request if it says that clients ask for another `origin`."""
         peer = proxies.peer(scope)
         if peer in self._warned or len(self._warned) >= MOST_ADDRESSES:
@@ -42,10 +42,10 @@ class ProxyWarnings:
             "add to the configuration: %s",
             origin,
             "the process at the unix socket" if peer is None else peer,
-            "http: {host: URL}, the URL that clients use" if peer is None else _line(trusted, peer),
+            _line(trusted, UNIX if peer is None else peer),
         )
 
 
-def _line(trusted: Iterable[Network], peer: Address) -> str:
+def _line(trusted: Iterable[TrustedProxy], peer: Address | str) -> str:
     """Write the line of YAML that trusts `peer` as well."""
     return f"http: {{trustedproxies: {json.dumps([str(each) for each in (*trusted, peer)])}}}"

@@ -77,12 +77,15 @@ def test_what_makes_none_is_not(
     assert caplog.records == []
 
 
-def test_behind_a_unix_socket_a_host_is_to_be_configured(
+def test_behind_a_unix_socket_the_line_has_the_word_for_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It has no address that could be trusted."""
-    realm(Urls(), HTTPS, peer="")
-    assert "http: {host: URL}" in caplog.text
+    """It has no address that could be trusted; with the word there is no warning."""
+    realm(Urls(trusted=TRUSTED), HTTPS, peer="")
+    assert 'http: {trustedproxies: ["10.0.0.0/8", "unix"]}' in caplog.text
+    caplog.clear()
+    assert realm(Urls(trusted=("unix",)), HTTPS, peer="") == "https://r.example/auth/token"
+    assert caplog.records == []
 
 
 def test_a_client_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:

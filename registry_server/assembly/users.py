@@ -27,5 +27,5 @@ def users_of(settings: Settings) -> list[HtpasswdUsers]:
 def login_limits(settings: Settings) -> LoginLimits:
     """Return the limits of wrong passwords, which count for each client address."""
     logins = settings.limits.logins
-    address = partial(client_address, trusted=settings.http.trustedproxies)
+    address = partial(client_address, trusted=settings.http.believed)
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)

@@ -48,10 +48,11 @@ from registry_server.config.values import (
     HostName,
     Interval,
     LogLevel,
-    NetworkText,
     PathPrefix,
     Platforms,
     ProxyLocation,
+    ProxyText,
+    TrustedProxy,
     UrlExpression,
     Wait,
 )
@@ -252,7 +253,7 @@ class Http(Section):
     http2: Http2 = Http2()
     h2c: H2c = H2c()
     allowedhosts: tuple[HostName, ...] = ()
-    trustedproxies: tuple[NetworkText, ...] = ()
+    trustedproxies: tuple[ProxyText, ...] = ()
     accelredirect: ProxyLocation = ""
     workers: Annotated[int, Ge(1), Le(1024)] = WORKERS
 
@@ -263,6 +264,11 @@ class Http(Section):
     def endpoint(self) -> Endpoint:
         """The address to listen on."""
         return Endpoint.parse(self.net, self.addr)
+
+    @property
+    def believed(self) -> tuple[TrustedProxy, ...]:
+        """The trusted proxies there can be; over TCP `unix` is none, also if an address is lost."""
+        return tuple(each for each in self.trustedproxies if self.net == "unix" or each != "unix")
 
 
 class Catalog(Section):

@@ -68,6 +68,7 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
     problems.extend(_auth(settings, document))
     problems.extend(_certificates(settings, document))
     problems.extend(_rules(settings, document))
+    problems.extend(_realm(settings, document))
     problems.extend(in_memory.refusals(settings, document))
     return problems
 
@@ -79,6 +80,7 @@ def warnings(settings: Settings, document: Document) -> list[Problem]:
         *_deprecated(settings, document),
         *_asks_nobody(settings, document),
         *_manages_nothing(settings, document),
+        *_trusts_no_socket(settings, document),
         *_caches(settings, document),
         *_looks_short(document),
         *_verifies_more_than_asked(settings, document),
@@ -165,6 +167,21 @@ def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
         yield document.located(("access", *path), text)
 
 
+def _realm(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield that the URL for tokens is not known over a unix socket, which only a proxy opens."""
+    http, access = settings.http, settings.access
+    own_tokens = access.configured and settings.auth.token is None
+    is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
+    if http.net == "unix" and own_tokens and not is_known:
+        yield document.located(
+            ("http", "net"),
+            "is unix, and clients would be sent to http:// for tokens, with their passwords: set "
+            "http.host to the URL that they use, such as https://registry.example.com, or "
+            "access.tokens.realm, or http.trustedproxies: [unix] if the proxy sets "
+            "X-Forwarded-Proto and X-Forwarded-Host",
+        )
+
+
 def _deprecated(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.loglevel is not None:
         yield document.located(("loglevel",), "is deprecated: use log.level")
@@ -183,6 +200,12 @@ def _manages_nothing(settings: Settings, document: Document) -> Iterator[Problem
     if settings.auth.token is not None and (named.users or named.groups):
         path = ("access", "administrators")
         yield document.located(path, "has no effect: with auth.token there are no robots")
+
+
+def _trusts_no_socket(settings: Settings, document: Document) -> Iterator[Problem]:
+    if settings.http.net != "unix" and "unix" in settings.http.trustedproxies:
+        path = ("http", "trustedproxies", settings.http.trustedproxies.index("unix"))
+        yield document.located(path, "unix has no effect: http.net is not unix")
 
 
 def _caches(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from registry_server.config.validators import AfterValidator, BeforeValidator, P
 from registry_server.config.window import Window
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+TrustedProxy = Network | Literal["unix"]
 
 _A_WINDOW = "a part of the day, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
@@ -96,13 +97,13 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _network(value: object) -> Network:
-    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+def _proxy(value: object) -> TrustedProxy:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network) or value == "unix":
         return value
     try:
         return ipaddress.ip_network(_text(value, "an IP network"), strict=False)
     except ValueError:
-        raise ValueError("must be an IP address or network, such as 10.0.0.0/8") from None
+        raise ValueError("must be an IP address or network, such as 10.0.0.0/8, or unix") from None
 
 
 def _expression(value: object) -> Expression:
@@ -181,7 +182,7 @@ TokenLifetime = Annotated[
 Size = Annotated[int, PlainValidator(_size)]
 DailyWindow = Annotated[Window | None, PlainValidator(_window)]
 HostName = Annotated[str, PlainValidator(_host_name)]
-NetworkText = Annotated[Network, PlainValidator(_network)]
+ProxyText = Annotated[TrustedProxy, PlainValidator(_proxy)]
 UrlExpression = Annotated[Expression, PlainValidator(_expression)]
 FilePath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_path)]
 FilePathOrNone = Annotated[FilePath | None, BeforeValidator(lambda path: path or None)]

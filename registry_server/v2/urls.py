@@ -12,13 +12,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
 from registry_server import proxies
-from registry_server.proxies import Hop, Network
+from registry_server.proxies import Hop, Network, TrustedProxy
 from registry_server.proxy_warnings import ProxyWarnings
 from registry_server.v2 import upload_state
 from storage.digest import Digest
@@ -49,7 +49,7 @@ class Urls:
     host: str = ""
     prefix: str = ""
     relative: bool | None = None
-    trusted: tuple[Network, ...] = ()
+    trusted: tuple[TrustedProxy, ...] = ()
     warnings: ProxyWarnings = field(default_factory=ProxyWarnings, compare=False)
 
     def blob(self, request: Request, name: RepositoryName, digest: Digest) -> str:
@@ -81,7 +81,7 @@ class Urls:
         if self.host:
             return f"{self.host}{self.prefix}{path}"
         scope = connection.scope
-        if proxies.is_trusted(proxies.peer(scope), self.trusted):
+        if proxies.has_trusted_peer(scope, self.trusted):
             origin = _origin(scope, proxies.asked(scope, self.trusted))
         else:
             origin = _origin(scope)
@@ -91,12 +91,16 @@ class Urls:
     def secure(self, connection: HTTPConnection, path: str) -> str:
         """Return the https URL of `path`, without the prefix, at the host the client asked for.
 
-        A trusted proxy may give another scheme and host.
+        A trusted proxy may give another scheme and host. The host of `http.host`, where it is
+        set, is the only one: the client sends its password to this URL.
         """
         scope = connection.scope
-        is_trusted = proxies.is_trusted(proxies.peer(scope), self.trusted)
+        is_trusted = proxies.has_trusted_peer(scope, self.trusted)
         claimed = proxies.asked(scope, self.trusted) if is_trusted else _NO_CLAIMS
-        return f"{_origin(scope, replace(claimed, proto=claimed.proto or 'https'))}{path}"
+        claimed = replace(claimed, proto=claimed.proto or "https")
+        if self.host:
+            claimed = replace(claimed, host=urlsplit(self.host).netloc.rpartition("@")[2])
+        return f"{_origin(scope, claimed)}{path}"
 
     def next_page(self, path: str, **query: str) -> str:
         """Render the Link header of a listing that has another page."""
@@ -114,7 +118,7 @@ class Urls:
             return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERY_ADDRESS))
         if not proxies.has_signs(scope):
             return _origin(scope)
-        if not proxies.is_trusted(proxies.peer(scope), self.trusted):
+        if not proxies.has_trusted_peer(scope, self.trusted):
             return ""
         claimed = proxies.asked(scope, self.trusted)
         return _origin(scope, claimed) if claimed.proto.lower() in _SCHEMES else ""

@@ -213,7 +213,14 @@ def test_the_configuration_and_the_storage_agree_on_names(text: str) -> None:
     assert access.is_component(text) == is_component(text)
 
 
-_RENAMED = ["**", "home/**", "home/{user}/**", "**/private-data", "home/*/private-data", "home/{user}/*"]
+_RENAMED = [
+    "**",
+    "home/**",
+    "home/{user}/**",
+    "**/private-data",
+    "home/*/private-data",
+    "home/{user}/*",
+]
 _PLACES = ["home/{}/private-data", "home/{}/x", "home/{}/x/private", "other"]
 _ABOUT = st.fixed_dictionaries(
     {"repositories": st.lists(st.sampled_from(_RENAMED), min_size=1, max_size=2)},

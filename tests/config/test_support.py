@@ -100,3 +100,46 @@ def test_the_tables_name_keys_of_the_schema_and_the_drivers_are_all() -> None:
     refused = {key for key in support.REFUSED if key.startswith("storage.")}
     assert refused == {f"storage.{name}" for name in DRIVERS - {"filesystem", "inmemory"}}
     assert {key for key in support.REFUSED if key.startswith("auth.")} == {"auth.silly"}
+
+
+ON_SOCKET = "version: 0.1\nhttp: {net: unix, addr: /run/registry.sock%s}\naccess: {rules: []%s}\n"
+
+
+def test_rules_on_a_unix_socket_need_the_url_for_tokens(refuse: Refuse) -> None:
+    """Otherwise passwords would be sent to http://; the line names each key that helps."""
+    (problem,) = refuse(ON_SOCKET % ("", ""))
+    assert problem.startswith("config.yml, line 2: http.net is unix, and clients would be sent to")
+    for key in ("http.host", "access.tokens.realm", "http.trustedproxies: [unix]"):
+        assert key in problem
+    (problem,) = refuse(ON_SOCKET % (", trustedproxies: [10.0.0.0/8]", ""))
+    assert "http.net" in problem
+
+
+@pytest.mark.parametrize(
+    ("http", "access"),
+    [
+        (", host: https://registry.example.com", ""),
+        (", trustedproxies: [10.0.0.0/8, unix]", ""),
+        ("", ", tokens: {realm: https://registry.example.com/auth/token}"),
+    ],
+)
+def test_rules_on_a_unix_socket_are_served_once_it_is_known(
+    read: Read, http: str, access: str
+) -> None:
+    """By the host, by the realm, or by a proxy that is trusted to tell."""
+    assert read(ON_SOCKET % (http, access)).warnings == ()
+
+
+def test_other_access_on_a_unix_socket_is_served(read: Read) -> None:
+    """Clients are sent nowhere for a token, or to a realm that is configured."""
+    socket = "http: {net: unix, addr: /run/registry.sock}\n"
+    users = "auth: {htpasswd: {realm: r, path: /users}}\n"
+    foreign = "auth: {token: {realm: https://r, service: s, issuer: i, jwks: /j}}\n"
+    for auth in (users, foreign, f"{foreign}access: {{rules: []}}\n"):
+        assert read(f"version: 0.1\n{socket}{auth}").warnings == ()
+
+
+def test_the_word_unix_without_a_socket_is_a_warning(read: Read) -> None:
+    """No peer has it then, so nothing is believed because of it."""
+    (warning,) = read("version: 0.1\nhttp: {trustedproxies: [10.0.0.0/8, unix]}\n").warnings
+    assert "line 2: http.trustedproxies[1] unix has no effect: http.net is not unix" in warning

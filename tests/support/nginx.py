@@ -7,19 +7,20 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psutil
 import yaml
 
 from tests.support.machine import Machine
 from tests.support.processes import Daemon, free_port
-from tests.support.servers import PROJECT, LiveServer
+from tests.support.servers import PROJECT
 from tests.support.tools import require_tool, run
 from tests.support.wire import OnLoopback
 
 MANUAL = PROJECT / "docs/nginx.md"
-# Files that the manual's block names.
+# What the manual's block names: a host, and files.
+NAME = "registry.example.com"
 CERTIFICATE, KEY = "/etc/ssl/registry.pem", "/etc/ssl/registry.key"
 _BLOCK = re.compile(r"^```nginx\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,10 +61,10 @@ http {{
 
 
 def server_block(names: Mapping[str, str]) -> str:
-    """Return the block of the manual with its names replaced; each must be there once."""
+    """Return the block of the manual with its names replaced; each must be there."""
     (block,) = _BLOCK.findall(MANUAL.read_text())
     for shown, real in names.items():
-        assert block.count(shown) == 1, f"{shown} is in the manual's block {block.count(shown)}x"
+        assert shown in block, f"{shown} is not in the manual's block"
         block = block.replace(shown, real)
     return str(block)
 
@@ -87,6 +88,16 @@ def nginx_daemon(folder: Path, block: str, machine: Machine | None = None) -> Da
     return Daemon(command, folder / "nginx.log", _SAYS_IT_SERVES)
 
 
+class Upstream(Protocol):
+    """A registry: where nginx connects to it, and its root folder."""
+
+    root: Path
+
+    @property
+    def address(self) -> str:
+        """Return what stands behind `server` in the block."""
+
+
 class Nginx(OnLoopback):
     """One nginx before one registry; stopped when the context ends, with its workers.
 
@@ -97,7 +108,7 @@ class Nginx(OnLoopback):
     def __init__(
         self,
         folder: Path,
-        server: LiveServer,
+        server: Upstream,
         *,
         certificate: Path | None = None,
         prefix: str = "/",
@@ -109,6 +120,7 @@ class Nginx(OnLoopback):
         block = server_block(
             {
                 **self._listen(certificate),
+                f"server_name {NAME};": f"server_name {NAME} 127.0.0.1 localhost;",
                 "location / {": f"location {prefix} {{",
                 "server 127.0.0.1:5000;": f"server {server.address};",
                 "alias /var/lib/registry/": f"alias {server.root}/",
@@ -119,12 +131,12 @@ class Nginx(OnLoopback):
 
     def _listen(self, certificate: Path | None) -> dict[str, str]:
         """Return what stands in place of the manual's ports and files."""
-        redirecting = {"listen 80;": f"listen 127.0.0.1:{free_port()};"}
+        redirecting = {"listen 80": f"listen 127.0.0.1:{free_port()}"}
         here = f"listen 127.0.0.1:{self.port}"
         if certificate is None:
             return {
                 **redirecting,
-                "listen 443 ssl http2;": f"{here};",
+                "listen 443 ssl http2": here,
                 f"ssl_certificate     {CERTIFICATE};": "",
                 f"ssl_certificate_key {KEY};": "",
             }
