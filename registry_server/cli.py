@@ -91,7 +91,7 @@ def _serve(invocation: Invocation) -> None:
 
     loaded = invocation.loaded
     logs.configure(loaded.settings.log)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *map(str, loaded.exposure)):
         logger.warning(warning)
     # A write to a closed connection must not end the server.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -37,7 +37,7 @@ def settle(before: Settings, read: Loaded) -> Settled:
     settled = replace(wanted, http=http, storage=storage)
     fixed = (f"{key} {_FIXED}" for key in _differences(settled, wanted))
     changed = tuple(_differences(before, settled))
-    return Settled(settled, changed, (*read.warnings, *fixed))
+    return Settled(settled, changed, (*read.warnings, *map(str, read.exposure), *fixed))
 
 
 def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:

@@ -85,7 +85,7 @@ def examine(path: Path | None) -> Report:
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
     more = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))
-    return Report(loaded.file, (), (*loaded.notices, *found, *more))
+    return Report(loaded.file, (), (*loaded.notices, *loaded.exposure, *found, *more))
 
 
 def _print(report: Report) -> None:

@@ -40,13 +40,18 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect, as far as the text tells; a socket is none."""
+        """Whether only this machine can connect, as far as the text tells; a socket is none.
+
+        No name but `localhost` is looked up: each other one may be an address of any kind.
+        """
         if self.path is not None:
             return False
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            address = ipaddress.ip_address(self.host)
         except ValueError:
             return self.host.lower() == "localhost"
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address).is_loopback
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -10,6 +10,7 @@ from typing import get_args
 from registry_server.config import empties, environment, in_memory, scalars, support, tolerance
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.endpoint import Endpoint
+from registry_server.config.exposure import exposure
 from registry_server.config.problems import ConfigError, Place, Problem
 from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import TRIAL_ROOT, Formatter, Settings
@@ -57,8 +58,9 @@ def load(
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
+    shown = tuple(exposure(settings, document))
     settings = in_memory.with_one_worker(settings)
-    return Loaded(settings, tuple(map(str, notices)), notices, path)
+    return Loaded(settings, tuple(map(str, notices)), notices, path, shown)
 
 
 def _complete(document: Document, path: Path | None) -> None:

@@ -23,10 +23,12 @@ class Overrides:
 class Loaded:
     """The settings, and what an operator should see about them.
 
-    `warnings` are lines, and `notices` the same in parts. `file` is what was read, or None.
+    `warnings` are lines, and `notices` the same in parts. `exposure` has warnings for a server
+    alone. `file` is what was read, or None.
     """
 
     settings: Settings
     warnings: tuple[str, ...]
     notices: tuple[Problem, ...] = ()
     file: Path | None = None
+    exposure: tuple[Problem, ...] = ()

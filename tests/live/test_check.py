@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.live.programs import run, run_program
+from tests.live.programs import run, run_program, serving
+from tests.live.transfers import until
 from tests.support.servers import PROJECT
 
 NAMED = "REGISTRY_CONFIGURATION_PATH"
@@ -19,6 +21,8 @@ def write(folder: Path, more: str = "", root: str = "root") -> Path:
     """Write a configuration whose root is `root` below `folder`."""
     path = folder / "config.yml"
     text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder / root}}}}}\n{more}"
+    if "http" not in more:
+        text += "http: {addr: '127.0.0.1:5000'}\n"
     path.write_text(text)
     return path
 
@@ -113,3 +117,17 @@ def test_by_the_name_registry_a_configuration_is_required(
     assert (done.returncode, done.stdout) == (2, "")
     assert f"no configuration: name the file, or set {NAMED}" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["registry"]
+
+
+def test_check_start_and_reload_warn_about_an_open_registry(tmp_path: Path) -> None:
+    """With the same line; commands that serve nothing do not."""
+    path = write(tmp_path, "http: {addr: '0.0.0.0:0', workers: 1}\n")
+    line = f"{path}, line 3: http.addr is not on loopback, and every client may pull and push: "
+    done = run(["check", str(path)], tmp_path)
+    assert (done.returncode, done.stderr.count(line)) == (0, 1)
+    assert run(["check", "--strict", str(path)], tmp_path).returncode == 1
+    with serving([str(path)], tmp_path) as server:
+        assert server.said.count(line) == 1
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.said.count(line) == 2, "it warns again")
+        assert line not in run(["du", "--config", str(path)], tmp_path).stderr
