@@ -91,12 +91,12 @@ def _serve(invocation: Invocation) -> None:
 
     loaded = invocation.loaded
     logs.configure(loaded.settings.log)
-    for warning in (*loaded.warnings, *map(str, loaded.exposure)):
+    for warning in loaded.warnings:
         logger.warning(warning)
     # A write to a closed connection must not end the server.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        server.serve(loaded.settings, loaded.file, invocation.load)
+        server.serve(loaded, invocation.load)
     except startup.StartupError as error:
         _fail(str(error), UNUSABLE)
     except WorkersFailed as error:

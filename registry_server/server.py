@@ -78,13 +78,14 @@ class Rereading:
         logger.info("the configuration was read anew; %s changed", keys or "nothing")
 
 
-def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loaded]) -> None:
+def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; raise `StartupError` if that can't begin.
 
-    `configuration` is the file that `settings` are from, for the log. `read` reads it again, at
-    SIGHUP. Raises `WorkersFailed` when workers can't be started or kept.
+    `read` reads the configuration again, at SIGHUP. Raises `WorkersFailed` when workers can't be
+    started or kept.
     """
     hold_back()
+    settings = loaded.settings
     root = settings.storage.root
     with volume.removed_on_failure(root):
         startup.prepare_root(settings)
@@ -98,9 +99,11 @@ def serve(settings: Settings, configuration: Path | None, read: Callable[[], Loa
         try:
             # After binding the address: if that fails, no signing key is left behind.
             _prepare(settings, root)
+            for problem in loaded.exposure:
+                logger.warning("%s", problem)
             addresses = listening.bound(listeners, settings.http.endpoint)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
-            announcer = Announcer(settings, configuration, addresses)
+            announcer = Announcer(settings, loaded.file, addresses)
             # With several workers this process has no threads, so it can fork a child to read, and
             # the memory is freed with the child. A single worker has threads; one of them reads.
             reading = read if settings.http.workers == 1 else _in_child(read)

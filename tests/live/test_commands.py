@@ -103,7 +103,7 @@ def test_purge_of_a_root_that_is_not_there(tmp_path: Path) -> None:
 def test_check_of_a_file_that_can_be_used(tmp_path: Path) -> None:
     """Exit code 0, and nothing is made."""
     text = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
-    (tmp_path / "config.yml").write_text(text)
+    (tmp_path / "config.yml").write_text(text + "http: {addr: '127.0.0.1:5000'}\n")
     done = run(["check", "config.yml"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "config.yml" in done.stdout

@@ -76,7 +76,8 @@ def check(folder: Path, config: Mapping[str, object]) -> tuple[int, str]:
     """Run `check` on a configuration; return its exit code and what it said on standard error."""
     (folder / "root").mkdir(exist_ok=True)
     storage = {"storage": {"filesystem": {"rootdirectory": str(folder / "root")}}}
-    (folder / "checked.yml").write_text(json.dumps({"version": "0.1", **storage, **config}))
+    http = {"http": {"addr": "127.0.0.1:5000"}}
+    (folder / "checked.yml").write_text(json.dumps({"version": "0.1", **storage, **http, **config}))
     done = run(["check", "checked.yml"], folder)
     return done.returncode, done.stderr
 

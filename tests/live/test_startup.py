@@ -252,7 +252,8 @@ def test_a_tree_of_another_user(open_to_all: Path, path: str) -> None:
         (open_to_all / file).touch()
     for own in open_to_all.rglob("*"):
         os.chown(own, NOBODY, NOBODY)
-    storage = f"storage:\n  filesystem: {{rootdirectory: {open_to_all}}}\n"
+    http = "http: {addr: '127.0.0.1:5000'}\n"
+    storage = f"{http}storage:\n  filesystem: {{rootdirectory: {open_to_all}}}\n"
     config = open_to_all / "config.yml"
     config.write_text(HEADER + storage)
     done = as_another(["check", str(config)])
