@@ -123,7 +123,7 @@ def test_a_proxy_that_is_not_trusted_decides_nothing(tmp_path: Path) -> None:
 NO_HEADERS = {
     "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;": "",
     "proxy_set_header X-Forwarded-Proto $scheme;": "",
-    "proxy_set_header X-Forwarded-Host $http_host;": "",
+    "proxy_set_header X-Forwarded-Host $host:$server_port;": "",
 }
 HTTP_1_0 = {"proxy_http_version 1.1;": "", 'proxy_set_header Connection "";': ""}
 TRUSTED = {"trustedproxies": ["127.0.0.1"]}

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.live.programs import serving
+from tests.live.sockets import Connection
 from tests.support.certificates import certificate
 from tests.support.guarded import ANN, guarded_config
 from tests.support.nginx import NAME, Nginx
@@ -44,12 +45,24 @@ class OnSocket:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with the certificate of the site."""
+    made = tmp_path_factory.mktemp("unix")
+    certificate(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def trusting(folder: Path) -> ssl.SSLContext:
+    """Give what trusts that certificate."""
+    return ssl.create_default_context(cafile=str(folder / "cert.pem"))
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, trusting: ssl.SSLContext) -> Iterator[httpx.Client]:
     """Serve rules behind nginx, which has nothing of the tree but a copy of its `blobs`."""
-    folder = tmp_path_factory.mktemp("unix")
     registry, mounted = OnSocket(folder / "root", folder / "socket"), folder / "blobs"
     registry.root.mkdir()
-    made = certificate(folder)
     http = {
         "net": "unix",
         "addr": str(registry.path),
@@ -62,11 +75,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     alias = {"docker/registry/v2/blobs/;": "/;", f"alias {registry.root}/": f"alias {mounted}"}
     with (
         serving([str(config), "--root", str(registry.root)], folder),
-        Nginx(folder / "nginx", registry, certificate=made, changes=alias) as nginx,
+        Nginx(folder / "nginx", registry, certificate=folder / "cert.pem", changes=alias) as nginx,
     ):
         base = f"https://{nginx.address}"
-        context = ssl.create_default_context(cafile=str(made))
-        with httpx.Client(base_url=base, verify=context, auth=("ann", ANN)) as client:
+        with httpx.Client(base_url=base, verify=trusting, auth=("ann", ANN)) as client:
             pushed = client.post(f"/v2/public/a/blobs/uploads/?digest={sha256(BLOB)}", content=BLOB)
             assert pushed.status_code == 201
             shutil.copytree(registry.root / LAYOUT / "blobs", mounted)
@@ -91,6 +103,20 @@ def test_another_name_is_refused_by_nginx(site: httpx.Client) -> None:
     """The registry is not asked; the names of the site are served."""
     assert site.get("/v2/", headers={"Host": "evil.example"}).status_code == 421
     assert site.get("/v2/", headers={"Host": NAME}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", "127.0.0.1:1@evil.example"])
+def test_the_name_that_nginx_chose_the_site_by_is_the_one_that_counts(
+    site: httpx.Client, trusting: ssl.SSLContext, host: str
+) -> None:
+    """A URL in the first line chooses it, and Host says no other one (RFC 9112, 3.2.2)."""
+    assert site.base_url.port is not None
+    with Connection.secure(site.base_url.port, trusting) as connection:
+        head = f"GET {site.base_url.join('/v2/')} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        connection.send(head.encode())
+        answer = connection.answer("GET")
+    assert answer.status == 401
+    assert f'realm="{site.base_url.join("/auth/token")}"' in answer.header("WWW-Authenticate")
 
 
 def test_nginx_needs_the_folder_of_blobs_alone(site: httpx.Client) -> None:

@@ -120,7 +120,8 @@ class Nginx(OnLoopback):
         block = server_block(
             {
                 **self._listen(certificate),
-                f"server_name {NAME};": f"server_name {NAME} 127.0.0.1 localhost;",
+                f"server_name {NAME};": f"server_name {NAME} registry 127.0.0.1 localhost;",
+                "$host;": "$host:$server_port;",
                 "location / {": f"location {prefix} {{",
                 "server 127.0.0.1:5000;": f"server {server.address};",
                 "alias /var/lib/registry/": f"alias {server.root}/",
