@@ -42,7 +42,7 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """Whether only this machine can connect, as far as the text tells; a socket is none.
 
-        No name but `localhost` is looked up: each other one may be an address of any kind.
+        A name other than `localhost` is not looked up, and other machines may reach it.
         """
         if self.path is not None:
             return False
