@@ -9,7 +9,7 @@ measures what access control costs. How to read them is in
  __main__ compare access                  the command lines
  report                                   what is printed and written
  rounds                                   who is started when, interleaved; what a failure becomes
- scenarios growth                         everything that is measured, in the order of the table
+ scenarios growth maintenance             everything that is measured, in the order of the table
  chunks listings memory flat              how each of it is measured
  small_requests downloads pushes tiny
  measures floor seeds wrk headload load   kinds of measures, roots to start from, load generators

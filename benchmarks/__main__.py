@@ -7,13 +7,24 @@ Exit codes: 0 everything was measured, 1 some figures failed, 2 nothing could be
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import flat, interruption, machine, report, saved, servers, wrk
+from benchmarks import (
+    flat,
+    growth,
+    interruption,
+    machine,
+    maintenance,
+    report,
+    saved,
+    servers,
+    wrk,
+)
 from benchmarks.errors import BenchmarkError, NotReady
-from benchmarks.rounds import Bench
+from benchmarks.rounds import Bench, say
 from benchmarks.scenarios import FLAT, default_names, names, scenarios
 from benchmarks.stage import QUICK, Plan
 from benchmarks.targets import targets
@@ -40,6 +51,7 @@ def _measure(options: argparse.Namespace) -> int:
         raise NotReady(f"{wrk.PROGRAM} is not installed (Debian: apt-get install {wrk.PROGRAM})")
     theirs, floor = servers.peer(), servers.nginx()
     ours = servers.peer(f"{servers.PEER} (again)") if options.calibrate else servers.ours()
+    collector = maintenance.peer(options.registry)
     started = datetime.now(UTC)
     with interruption.temporary_folder(options.folder) as folder:
         plan = _plan(options, folder)
@@ -48,16 +60,31 @@ def _measure(options: argparse.Namespace) -> int:
         bench = Bench(ours, theirs, floor, folder)
         bench.start_once()
         results = bench.run(chosen, options.rounds)
+        runs = list(_maintenance(options, collector, folder))
     if floor is None and any(scenario.has_floor for scenario in chosen):
         package = servers.NGINX_PACKAGE
         results.notes.append(f"no floor for blobs: nginx is not installed (Debian: {package})")
     goals = [] if options.calibrate else targets(plan.streams, plan.clients)
     setting = report.Setting(ours, theirs, floor, facts, plan, options.rounds, goals)
     print(report.text(results, setting))
+    if runs:
+        print(f"\n{maintenance.text(runs)}")
     file = options.json or saved.default_file(started, servers.commit(), is_quick=options.quick)
-    saved.write(file, report.document(results, setting))
+    document = {**report.document(results, setting), "maintenance": [asdict(one) for one in runs]}
+    saved.write(file, document)
     print(f"\nevery value: {file}")
     return 0 if all(line.is_reported for line in results.lines.values()) else 1
+
+
+def _maintenance(
+    options: argparse.Namespace, theirs: maintenance.Program, folder: Path
+) -> Iterator[maintenance.Run]:
+    if {growth.NAME, maintenance.NAME}.isdisjoint(options.only):
+        return
+    sizes = options.blobs or (maintenance.QUICK_SIZES if options.quick else maintenance.SIZES)
+    for run in maintenance.measure(theirs, folder, sizes):
+        say(f"  {run.program}: {run.task}, {run.blobs:,} blobs: {run.seconds:,.1f} s")
+        yield run
 
 
 def _plan(options: argparse.Namespace, folder: Path) -> Plan:
@@ -68,7 +95,7 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", type=_selection, default=default_names(), help=f"of: {','.join(names())}"
+        "--only", type=_selection, default=default_names(), help=f"of: {','.join(_names())}"
     )
     parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="small and short, to try things out")
@@ -84,6 +111,19 @@ def _parser() -> argparse.ArgumentParser:
         help="where to write (about 40 GB with flat, 5 GB without); default: the temporary folder",
     )
     parser.add_argument(
+        "--blobs",
+        type=_sizes,
+        metavar="COUNTS",
+        help="how many blobs growth and maintenance collect, scrub and explain; default: "
+        f"{','.join(map(str, maintenance.SIZES))}; a million takes 4.5 million inodes, 18 GB",
+    )
+    parser.add_argument(
+        "--registry",
+        default=servers.PEER,
+        metavar="PROGRAM",
+        help="the registry whose collection ours runs beside; default: %(default)s",
+    )
+    parser.add_argument(
         "--calibrate", action="store_true", help="measure docker-registry twice; expect 1.0 x"
     )
     return parser
@@ -92,9 +132,17 @@ def _parser() -> argparse.ArgumentParser:
 def _selection(text: str) -> list[str]:
     chosen = text.split(",")
     for one in chosen:
-        if one not in names():
-            raise argparse.ArgumentTypeError(f"{one!r} is not one of {','.join(names())}")
+        if one not in _names():
+            raise argparse.ArgumentTypeError(f"{one!r} is not one of {','.join(_names())}")
     return chosen
+
+
+def _names() -> list[str]:
+    return [*names(), maintenance.NAME]
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(one) for one in text.split(",")]
 
 
 def _positive(text: str) -> int:

@@ -30,8 +30,14 @@ def populate(root: Path, blobs: int) -> None:
 def litter(root: Path, blobs: int) -> None:
     """Write as many blobs that nothing needs as a registry of `blobs` has."""
     v2 = _prepared(root)
-    for number in range(blobs // BLOBS_PER_IMAGE):
-        _write_blob(v2, f"left over {number}".encode())
+    for content in _left_over(blobs):
+        _write_blob(v2, content)
+
+
+def is_littered(root: Path, blobs: int) -> bool:
+    """Tell whether anything is left of what `litter` wrote."""
+    v2 = _prepared(root)
+    return any(os.path.exists(f"{_folder(v2, describe(one))}/data") for one in _left_over(blobs))
 
 
 def _prepared(root: Path) -> str:
@@ -62,13 +68,21 @@ def _contents(number: int) -> Iterator[bytes]:
     return (f"image {number}, part {part}".encode() for part in range(BLOBS_PER_IMAGE - 1))
 
 
+def _left_over(blobs: int) -> Iterator[bytes]:
+    return (f"left over {number}".encode() for number in range(blobs // BLOBS_PER_IMAGE))
+
+
 def _write_blob(v2: str, content: bytes) -> Descriptor:
     blob = describe(content)
-    digits = blob.digest.partition(":")[2]
-    folder = f"{v2}/blobs/sha256/{digits[:2]}/{digits}"
+    folder = _folder(v2, blob)
     os.mkdir(folder)
     _write(f"{folder}/data", content)
     return blob
+
+
+def _folder(v2: str, blob: Descriptor) -> str:
+    digits = blob.digest.partition(":")[2]
+    return f"{v2}/blobs/sha256/{digits[:2]}/{digits}"
 
 
 def _write_link(folder: str, blob: Descriptor) -> None:

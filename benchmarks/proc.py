@@ -110,3 +110,8 @@ def held(pid: int, proc: Path = PROC) -> Held:
     """Return what one process holds now; cheap enough to ask for ten times a second."""
     status = parse_sizes((proc / str(pid) / "status").read_text())
     return Held(status["VmRSS"], status["RssAnon"])
+
+
+def peak(pid: int, proc: Path = PROC) -> int:
+    """Return the most bytes that one process ever held; raise KeyError once it has ended."""
+    return parse_sizes((proc / str(pid) / "status").read_text())["VmHWM"]

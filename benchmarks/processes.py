@@ -91,14 +91,17 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
             cwd=PROJECT,
-            env={
-                key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")
-            },
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches us alone; we stop the server
         )
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without what configures a registry."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
 
 
 def _free_port() -> int:

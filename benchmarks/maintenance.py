@@ -1,0 +1,165 @@
+"""How collecting, scrubbing and `du` grow with the number of blobs: time, CPU and memory.
+
+Each runs as its command over a tree that `crowd` writes. A collection has a tenth more blobs to
+remove, and runs beside that of another `registry`, which comes first.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import crowd, proc, servers
+from benchmarks.errors import NotReady, expect
+from benchmarks.interruption import held_back
+from benchmarks.processes import PROJECT, environment
+from benchmarks.stage import MB
+from benchmarks.table import aligned, number
+
+NAME = "maintenance"
+SIZES = (10_000, 100_000)
+QUICK_SIZES = (1_000,)
+INODES_PER_BLOB = 5
+SAMPLE_SECONDS = 0.05
+# Ours spares what is younger than a second, whatever the grace period.
+OLD_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A registry's command line, without a subcommand, and what its `garbage-collect` needs."""
+
+    name: str
+    command: Sequence[str]
+    collecting: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command over a tree of `blobs`: seconds, CPU seconds, and peak memory in bytes."""
+
+    task: str
+    program: str
+    blobs: int
+    seconds: float
+    cpu: float
+    peak: int
+
+
+def ours() -> Program:
+    """Return this project's command."""
+    command = (sys.executable, "-m", "registry_server")
+    return Program("registry-server", command, ("--grace", "0s"))
+
+
+def peer(file: str) -> Program:
+    """Return a `registry` binary, by its path or name; raise `NotReady` where there is none."""
+    found = shutil.which(file)
+    if found is None:
+        raise NotReady(f"there is no program {file}")
+    said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+    return Program(f"{Path(found).name} {said.split()[-1]}", (found,))
+
+
+def measure(theirs: Program, folder: Path, sizes: Sequence[int]) -> Iterator[Run]:
+    """Yield what each command takes, the smallest tree first.
+
+    Raises `NotReady` where the folder has no room for the largest, `WrongAnswer` when a command
+    fails or a collection leaves something.
+    """
+    free = os.statvfs(folder).f_favail
+    if free < max(sizes) * INODES_PER_BLOB:
+        raise NotReady(f"{folder} has {free:,} inodes left, too few for {max(sizes):,} blobs")
+    for blobs in sorted(sizes):
+        with _tree(folder, blobs) as root:
+            for program in (theirs, ours()):
+                yield _collection(program, root, blobs)
+            for task in ("scrub", "du"):
+                yield _run(ours(), task, (), root, blobs)
+
+
+def text(runs: Sequence[Run]) -> str:
+    """Return a table; the CPU per blob tells whether the cost grows with their number alone."""
+    rows = [["command", "program", "blobs", "s", "CPU, s", "CPU per blob, us", "peak memory, MB"]]
+    rows += [
+        [
+            run.task,
+            run.program,
+            f"{run.blobs:,}",
+            number(run.seconds),
+            number(run.cpu),
+            number(run.cpu / run.blobs * 1e6),
+            number(run.peak / MB),
+        ]
+        for run in runs
+    ]
+    return aligned(rows)
+
+
+@contextmanager
+def _tree(folder: Path, blobs: int) -> Iterator[Path]:
+    root = folder / f"root-{NAME}"
+    crowd.populate(root, blobs)
+    try:
+        yield root
+    finally:
+        with held_back():
+            shutil.rmtree(root)
+
+
+def _collection(program: Program, root: Path, blobs: int) -> Run:
+    crowd.litter(root, blobs)
+    time.sleep(OLD_SECONDS)
+    run = _run(program, "garbage-collect", program.collecting, root, blobs)
+    expect(not crowd.is_littered(root, blobs), f"{program.name} left blobs that nothing needs")
+    return run
+
+
+def _run(program: Program, task: str, flags: Sequence[str], root: Path, blobs: int) -> Run:
+    config, log = root.parent / "maintenance.yml", root.parent / "maintenance.log"
+    config.write_text(servers.CONFIG.format(root=root, port=0))
+    command = [*program.command, task, str(config), *flags]
+    start = time.perf_counter()
+    with log.open("wb") as output, _running(command, output.fileno()) as process:
+        peak, usage = _watched(process)
+    seconds = time.perf_counter() - start
+    said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    expect(not process.returncode, f"{program.name} {task} failed: {said}")
+    return Run(task, program.name, blobs, seconds, usage, peak)
+
+
+@contextmanager
+def _running(command: Sequence[str], errors: int) -> Iterator[subprocess.Popen[bytes]]:
+    with held_back():
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _watched(process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """Wait for a process; return its peak memory in bytes, and the CPU seconds it used."""
+    peak = 0
+    before = os.times()
+    while process.poll() is None:
+        with suppress(OSError, KeyError):  # it has ended
+            peak = proc.peak(process.pid)
+        time.sleep(SAMPLE_SECONDS)
+    after = os.times()
+    used = after.children_user - before.children_user
+    return peak, used + after.children_system - before.children_system
