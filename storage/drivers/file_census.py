@@ -36,27 +36,40 @@ class FileCensus:
         A symbolic link is no file, and is not followed, for it may lead to what was counted
         already; `path` itself may be one. What goes away meanwhile is left out.
         """
-        waiting = [path]
+        # Of a folder with a million others in it, names alone are held, and no entries or paths.
+        waiting = [("", [path])]
         while waiting:
-            folder = waiting.pop()
-            for entry in self._entries(folder, complain):
-                at = f"{folder}/{entry.name}" if folder else entry.name
-                if at in apart:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(at)
-                elif entry.is_file(follow_symlinks=False):
-                    yield from _counted(at, entry, complain)
+            parent, names = waiting[-1]
+            if not names:
+                waiting.pop()
+                continue
+            folder = _join(parent, names.pop())
+            below: list[str] = []
+            yield from self._files_in(folder, below, complain, apart)
+            waiting.append((folder, below))
 
-    def _entries(self, folder: str, complain: Complain) -> list[os.DirEntry[str]]:
+    def _files_in(
+        self, folder: str, below: list[str], complain: Complain, apart: Collection[str]
+    ) -> Iterator[CountedFile]:
+        """Yield the files in one folder, and add the names of the folders in it to `below`."""
         try:
             with os.scandir(f"{self._root}/{folder}") as entries:
-                return list(entries)
+                for entry in entries:
+                    at = _join(folder, entry.name)
+                    if at in apart:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield from _counted(at, entry, complain)
         except _ABSENT:
-            return []
+            pass
         except OSError as error:
             complain(folder, error)
-            return []
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _counted(path: str, entry: os.DirEntry[str], complain: Complain) -> Iterator[CountedFile]:

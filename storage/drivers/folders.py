@@ -85,16 +85,29 @@ def _read(path: str, fd: int) -> tuple[list[str], bool]:
 
     A symbolic link to a folder counts, unless that is one it lies in: who walks would never end.
     """
-    with os.scandir(fd) as entries:
-        found = list(entries)
     try:
-        names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
-        if len(names) == len(found):
-            return names, True
-        links = [entry for entry in found if entry.is_symlink()]
+        names, others = _split(fd)
+        links = [entry for entry in others if entry.is_symlink()]
         return names + [entry.name for entry in links if _leads_on(path, entry)], not links
     except OSError:
-        return [entry.name for entry in found if _is_folder(path, entry)], False
+        with os.scandir(fd) as entries:
+            return [entry.name for entry in entries if _is_folder(path, entry)], False
+
+
+def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
+    """Return the names of what is certainly a folder, and all other entries.
+
+    An entry takes almost as much memory again as its name, and there may be a million.
+    """
+    names: list[str] = []
+    others: list[os.DirEntry[str]] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                names.append(entry.name)
+            else:
+                others.append(entry)
+    return names, others
 
 
 def _is_folder(path: str, entry: os.DirEntry[str]) -> bool:

@@ -72,8 +72,13 @@ class Listing:
     ) -> tuple[list[str], set[tuple[str, str]]]:
         """Return the folders that are ours, and all strays with what they are."""
         names, folders = self.view.names(path), frozenset(self.view.folders(path))
-        ours = [name for name in sorted(names) if name in folders and is_ours(name)]
-        others = set(names).difference(ours, files)
+        ours: list[str] = []
+        others: list[str] = []
+        for name in sorted(names):
+            if name in folders and is_ours(name):
+                ours.append(name)
+            elif name not in files:
+                others.append(name)
         return ours, {(one, _described(one, one in folders, is_ours(one))) for one in others}
 
     def _stray(self, path: str, name: str, what: str) -> Finding | None:
