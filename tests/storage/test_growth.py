@@ -25,6 +25,7 @@ from storage.digest import Digest
 from storage.drivers.base import SMALL, Driver, FileInfo, Lead, OpenFile, View
 from storage.drivers.file_census import FileCensus
 from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.folders import Folders
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.ledger import SCHEMA, Ledger, SurveyedBlob
 from storage.maintenance.garbage.plan import Options
@@ -234,6 +235,25 @@ def test_no_query_sorts_what_grows_with_the_blobs() -> None:
     for query in queries.values():
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]
         assert not any("TEMP B-TREE" in step for step in plan), (query, plan)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda root: Folders().names(str(root)),
+        lambda root: list(FileCensus(root).files("", lambda *_: None)),
+    ],
+    ids=["folders", "census"],
+)
+def test_of_a_large_folder_only_names_are_held(work: Callable[[Path], object]) -> None:
+    """One repository may have a million layers: a name takes 113 bytes, an entry 73 more."""
+    with scratch_folder() as root:
+        for number in range(MANY):
+            (root / f"{number:064x}").mkdir()
+        with traced():
+            work(root)
+            peak = tracemalloc.get_traced_memory()[1]
+    assert peak / MANY < 160
 
 
 @pytest.mark.parametrize(("free", "spills"), [(1 << 40, True), (0, False)])
