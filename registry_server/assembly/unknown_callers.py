@@ -45,15 +45,23 @@ def _without_caller(
     for path, name in _names(rules):
         written.setdefault(name, path)
     for name, path in written.items():
-        is_robot = is_robots(name)
-        if settings.auth.token is not None:
-            if is_robot:
-                yield path, "has no effect: with auth.token there are no robots"
-        elif not is_robot and name not in users and not settings.access.certificates:
-            yield path, _why_unknown(settings)
+        reason = _why_unknown(settings, name, rules.groups, users)
+        if reason:
+            yield path, reason
 
 
-def _why_unknown(settings: Settings) -> str:
+def _why_unknown(
+    settings: Settings, name: str, groups: Collection[str], users: Collection[str]
+) -> str:
+    """Return why no caller has a name; "" if one may have it."""
+    if name in users:
+        return ""
+    if name in groups:
+        return "has the name of a group, and here it is a user: groups do not nest"
+    if settings.auth.token is not None:
+        return "has no effect: with auth.token there are no robots" if is_robots(name) else ""
+    if is_robots(name) or settings.access.certificates:
+        return ""
     file = users_file(settings)
     if file is None:
         return "has no effect: without auth.htpasswd and access.certificates only robots log in"

@@ -9,7 +9,7 @@ from registry_server.auth.robot_names import PREFIX, SEPARATORS, check_robot_nam
 EVERYBODY = "*"
 ANONYMOUS = "anonymous"
 _LONGEST = 255
-_WILDCARDS = frozenset("*?")
+_WILDCARDS = frozenset("*?{}")
 _ROBOTS = tuple(f"{PREFIX}{separator}" for separator in SEPARATORS)
 
 
@@ -25,7 +25,7 @@ def caller_name(text: str) -> str:
     plain_name(text)
     if not _WILDCARDS.isdisjoint(text):
         raise ValueError("must be a name, not a pattern: list users in a group instead")
-    if text == ANONYMOUS:
+    if text.lower() == ANONYMOUS:
         raise ValueError("must be a name: for clients without a login a rule has anonymous: true")
     if text.lower().startswith(_ROBOTS):
         _check_robot(text)

@@ -11,12 +11,14 @@ import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from registry_server.assembly.unknown_callers import unknown_callers
 from registry_server.auth.access import Actor
 from registry_server.auth.globs import Glob
 from registry_server.auth.robot_names import is_robot_name, is_robots
 from registry_server.auth.rules import parse_rules
 from registry_server.commands.check import examine
-from registry_server.config import access
+from registry_server.config import Settings, access
+from registry_server.config.validation import validated
 from storage.errors import NameInvalid
 from storage.names import RepositoryName, is_component
 from tests.auth.test_rules import ACTIONS, Written, decision, policy
@@ -36,6 +38,8 @@ UNMATCHED = [
     ("rules: [{users: ['robot:*'], deny: [pull]}]", "rules[0].users[0] must be a name, not a"),
     ("rules: [{users: [ann, 'dev-*'], deny: [pull]}]", "rules[0].users[1] must be a name, not a"),
     ("rules: [{users: [anonymous], deny: [pull]}]", "has anonymous: true"),
+    ("rules: [{users: [Anonymous], deny: [pull]}]", "has anonymous: true"),
+    ("rules: [{users: ['{user}'], deny: [pull]}]", "rules[0].users[0] must be a name, not a"),
     ("rules: [{anonymous: false, deny: [pull]}]", "rules[0] needs users, groups or anonymous"),
     ("{groups: {a: ['robot$ci']}, rules: []}", "groups.a[0] must be robot:ci,"),
     (
@@ -277,7 +281,7 @@ def _checked(folder: Path, more: str) -> list[str]:
     )
     report = examine(config)
     assert report.errors == ()
-    return [str(each) for each in report.warnings if "no effect" in each.text]
+    return [str(each) for each in report.warnings if each.key.startswith(("access", "rules"))]
 
 
 NAMES = """access:
@@ -292,15 +296,28 @@ def test_names_of_no_user_are_warnings(tmp_path: Path) -> None:
     """Each once, by its key; a user may be added later, and robots come and go."""
     said = _checked(tmp_path, "auth: {htpasswd: {realm: r, path: USERS}}\n" + NAMES)
     why = f"has no effect until {tmp_path / 'users'} has a user of that name"
-    keys = ("groups.dev[1]", "groups.all[0]", "administrators.users[0]")
-    assert said == [f"access.{key} {why}" for key in keys]
+    nested = "has the name of a group, and here it is a user: groups do not nest"
+    assert said == [
+        f"access.groups.dev[1] {why}",
+        f"access.groups.all[0] {nested}",
+        f"access.administrators.users[0] {why}",
+    ]
+
+
+def test_a_group_among_users_is_a_warning_where_users_are_not_known() -> None:
+    """Certificates and tokens bring any user, but a group in the place of one is a mistake."""
+    rules = {"groups": {"dev": ["eve"]}, "rules": [{"users": ["dev", "eve"], "deny": ["pull"]}]}
+    settings = validated(Settings, {"access": {**rules, "certificates": True}})
+    (warning,) = unknown_callers(settings, ())
+    assert warning.key == "access.rules[0].users[0]"
+    assert "has the name of a group" in warning.text
 
 
 def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None:
     """Robots can, so a name of one is none."""
     said = _checked(tmp_path, NAMES)
     assert len(said) == 5
-    assert all("only robots log in" in line for line in said)
+    assert sum("only robots log in" in line for line in said) == 4
 
 
 def test_names_in_a_file_of_rules_are_warnings_with_its_path(tmp_path: Path) -> None:
