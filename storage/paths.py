@@ -5,6 +5,7 @@
     └── repositories/<name>
         ├── _layers/<alg>/<hex>/link                    a blob is a member of this repository
         ├── _manifests
+        │   ├── deletions/<32 hex>                      ours: a manifest that is being deleted
         │   ├── revisions/<alg>/<hex>/link              a manifest is a member of this repository
         │   └── tags/<tag>
         │       ├── current/link                        what the tag points to now
@@ -53,6 +54,7 @@ LINK = "link"
 
 # The parts of a repository.
 LAYERS, MANIFESTS, REFERRERS, UPLOADS = "_layers", "_manifests", "_referrers", "_uploads"
+DELETIONS = "deletions"
 # The parts of a tag.
 CURRENT, HISTORY = "current", "index"
 
@@ -133,6 +135,11 @@ def revisions(name: RepositoryName) -> str:
 def revision_link(name: RepositoryName, digest: Digest) -> str:
     """Return the link that makes a manifest a member of a repository."""
     return f"{revisions(name)}/{digest.algorithm}/{digest.hex}/{LINK}"
+
+
+def deletions(name: RepositoryName) -> str:
+    """Return the folder with a note for each manifest of many tags that is being deleted."""
+    return f"{manifests(name)}/{DELETIONS}"
 
 
 def tags(name: RepositoryName) -> str:

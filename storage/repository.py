@@ -1,12 +1,11 @@
 """A stored repository: membership checks, and the order of writes that survives any crash.
 
     push      blob data → revision link → referrer link → tag history → tag
-    delete    revision link → tags → referrer link
+    delete    tags and revision link → referrer link
 
 A new tag appears together with its history; `storage.tags` says why. Each arrow is a point where
 the power may go. On the way up what is written later points at what is durable already. On the way
-down the revision link goes first: from that instant neither the digest nor any tag that still
-points to it answers, and what is left behind is rubbish.
+down tags go with the revision link, as `storage.deletions` says; what is left behind is rubbish.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 from storage import paths
 from storage.blobs import BlobStore, content_of, use
 from storage.cache import Lru
+from storage.deletions import ManifestDeletion, is_left_undone
 from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, Mark, OpenFile, Uses
 from storage.drivers.changes import Step
@@ -210,7 +210,8 @@ class StoredManifests:
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order drawn above.
 
-        If somebody deletes it before all tags are set, it is stored again: he was first.
+        If somebody deletes it before all tags are set, it is stored again: he was first. What a
+        deletion has left undone is done first, or old tags would come back with the manifest.
         """
         await self._stores.rules.check(manifest)
         for _ in range(_ATTEMPTS):
@@ -218,6 +219,7 @@ class StoredManifests:
                 await self._put(manifest, digest, tags)
                 self._stores.manifests.remember(digest, manifest)
                 return
+            await ManifestDeletion(self._stores.driver, self._name, digest).finish()
         raise TimeoutError(f"manifest {digest} is pushed and deleted all the time")
 
     async def _put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
@@ -238,23 +240,14 @@ class StoredManifests:
                 await self._tags.point(tag, digest, lambda view: self._check_is_there(view, digest))
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a manifest's link, which is the instant it is gone, then what is left over.
+        """Remove a manifest with its tags (`storage.deletions`), then its referrer entry.
 
-        That instant lies between pushes, never within one. Repeated after a crash it finds the
-        link gone and the tags not, and goes on; what went before need not have been synced. An
-        entry that stays in the referrers index does no harm: a listing passes over what is no
-        member.
+        That lies between pushes, never within one. After a failure it may be repeated, and does
+        the rest. An entry that stays in the referrers index does no harm: a listing passes over
+        what is no member.
         """
-        driver, link = self._stores.driver, paths.revision_link(self._name, digest)
-        existed = await driver.exclusively(lambda editor: editor.remove(link))
-        if not existed:
-            await driver.settle(link)
-            await driver.settle(paths.tags(self._name))
-        tags = await self._tags.pointing_to(digest)
-        if not existed and not tags:
+        if not await ManifestDeletion(self._stores.driver, self._name, digest).run():
             raise ManifestUnknown(digest)
-        for tag in tags:
-            await self._tags.remove_dead(tag, digest)
         stored = await self._stores.manifests.get(digest)
         if stored is not None:
             await self._forget_subject(stored)
@@ -283,7 +276,12 @@ class StoredManifests:
             raise ManifestUnknown(digest)
 
     def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
-        """Look for what a manifest needs; all that it names, and what refers to it, is used."""
+        """Look for what a manifest needs; all that it names, and what refers to it, is used.
+
+        Raises `ManifestUnknown` while tags may lead to it that are to be removed.
+        """
+        if is_left_undone(view, self._name, digest):
+            raise ManifestUnknown(digest)
         for tag in tags:
             self._tags.check_may_point(view, tag, digest)
         missing = self._missing(view, manifest)

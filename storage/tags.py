@@ -1,19 +1,21 @@
 """Tags of one repository: a link each, and a history that is kept as distribution keeps it.
 
 A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them,
-so no folder of ours is ever without one.
+so no folder of ours is ever without one. Only while a manifest of many tags is being deleted, it
+looks where tags lead (`storage.deletions`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
 
 from storage import paths
 from storage.concurrency import to_completion
+from storage.deletions import being_deleted, gone
 from storage.digest import Digest
 from storage.drivers.base import Driver, Uses, View
 from storage.drivers.changes import Appear, Step
@@ -26,10 +28,6 @@ Check: TypeAlias = Callable[[Uses], None]
 
 # Appearing and moving fail only when others do the opposite in between.
 _ATTEMPTS = 16
-
-
-class _Stays(Exception):
-    """A tag that is not to be removed."""
 
 
 class TagStore:
@@ -117,36 +115,19 @@ class TagStore:
 
         When there was none, that is durable too: who removed it may have failed to sync that.
         """
-        if await self._remove(tag, lambda _: None):
+        if await self._remove(tag):
             return True
         await self._driver.settle(paths.tags(self._name))
         return False
 
-    async def remove_dead(self, tag: Tag, digest: Digest) -> None:
-        """Remove a tag if it points to `digest`, and that is no manifest here.
-
-        One that was moved meanwhile stays, and so does one whose manifest was pushed again.
-        """
-
-        def check(view: View) -> None:
-            if self._target(view, tag) != digest or self._is_member(view, digest):
-                raise _Stays
-
-        with suppress(_Stays):
-            await self._remove(tag, check)
-
-    async def _remove(self, tag: Tag, check: Callable[[View], None]) -> bool:
-        """Remove a tag under its lock, if it is there and `check` raises nothing."""
+    async def _remove(self, tag: Tag) -> bool:
+        """Remove a tag under its lock, if it is there."""
         folder = paths.tag(self._name, tag)
         for _ in range(_ATTEMPTS):
             with suppress(PathNotFound):
                 async with self._driver.lock(folder) as held:
-
-                    def check_held(view: View) -> None:
-                        held.check()
-                        check(view)
-
-                    return await to_completion(self._driver.delete(folder, check_held))
+                    removing = self._driver.delete(folder, lambda _: held.check())
+                    return await to_completion(removing)
             if not await self._driver.batch(lambda view: view.names(folder)):
                 return False
         raise TimeoutError(f"tag {tag} is set and removed all the time")
@@ -158,20 +139,21 @@ class TagStore:
         """
 
         def job(view: View) -> Page[Tag]:
+            # A deletion may end, or begin, while the names are read.
+            doubtful = being_deleted(view, self._name)
             names = sorted(view.folders(paths.tags(self._name)))
-            behind = islice(names, bisect_right(names, after), None)
-            return cut(map(Tag, only_tags(behind)), limit)
+            behind = map(Tag, only_tags(islice(names, bisect_right(names, after), None)))
+            doubtful |= being_deleted(view, self._name)
+            return cut(self._answering(view, behind, doubtful), limit)
 
         return await self._driver.batch(job)
 
-    async def pointing_to(self, digest: Digest) -> list[Tag]:
-        """Find every tag that points to `digest` now."""
-
-        def job(view: View) -> list[Tag]:
-            tags = map(Tag, only_tags(view.folders(paths.tags(self._name))))
-            return [tag for tag in tags if self._target(view, tag) == digest]
-
-        return await self._driver.batch(job)
+    def _answering(
+        self, view: View, tags: Iterable[Tag], doubtful: Collection[Digest]
+    ) -> Iterable[Tag]:
+        """Leave out tags of manifests that are `doubtful` and gone; others are not looked at."""
+        dead = gone(view, self._name, doubtful)
+        return (tag for tag in tags if self._target(view, tag) not in dead) if dead else tags
 
     def _leads_on(self, view: View, digest: Digest) -> bool:
         """Tell whether a tag that points to `digest` answers, as far as a look tells."""

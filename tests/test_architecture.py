@@ -39,6 +39,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
     "drivers": ("storage.paths", "storage.drivers"),
     "content": (
         "storage.blobs",
+        "storage.deletions",
         "storage.hash_states",
         "storage.links",
         "storage.manifest_store",

@@ -397,10 +397,6 @@ async def _remove(driver: FilesystemDriver) -> None:
     await TagStore(driver, APP).remove(TAG)
 
 
-async def _remove_dead(driver: FilesystemDriver) -> None:
-    await TagStore(driver, APP).remove_dead(TAG, OLD)
-
-
 def _tag(folder: str, text: str) -> int:
     """Make a tag, as another program does, and hold it."""
     os.makedirs(f"{folder}/current")
@@ -433,7 +429,7 @@ async def _replace_while_it_is_held(
     return await replacing, working
 
 
-@pytest.mark.parametrize("work", [_move, _remove, _remove_dead])
+@pytest.mark.parametrize("work", [_move, _remove])
 async def test_a_tag_whose_folder_was_replaced_is_locked_anew(
     drivers: list[FilesystemDriver],
     turnstile: Turnstile,

@@ -173,8 +173,8 @@ async def test_a_tag_goes_in_one_step(recording: RecordingDriver) -> None:
     assert recording.changes == [Change("delete", paths.tag(APP, Tag("v1")))]
 
 
-async def test_a_manifest_comes_down_revision_first(recording: RecordingDriver) -> None:
-    """Its link, then the tags that point to it, then its referrer entry; the bytes stay."""
+async def test_a_manifest_comes_down_after_its_tags(recording: RecordingDriver) -> None:
+    """The tags that point to it, its link, then its referrer entry; the bytes stay."""
     repository = StoredRegistry(recording).repository(APP)
     subject = await push_image(repository, "other")
     digest = await push_image(
@@ -182,8 +182,8 @@ async def test_a_manifest_comes_down_revision_first(recording: RecordingDriver) 
     )
     recording.changes.clear()
     await repository.manifests.delete(digest)
-    first, *tag_folders, last = recording.changes
-    assert first == Change("delete", paths.revision_link(APP, digest))
+    *tag_folders, link, last = recording.changes
+    assert link == Change("delete", paths.revision_link(APP, digest))
     assert set(tag_folders) == {Change("delete", paths.tag(APP, tag)) for tag in tags("v1", "v2")}
     assert last == Change("delete", paths.referrer_link(APP, subject, digest))
 

@@ -45,6 +45,7 @@ async def carry_out(
     progress, stop = progress or Silence(), stop or Stop()
     sweep = Sweep(driver, plan, progress, stop)
     rubbish = Rubbish(driver, plan, sweep.swept, progress, stop)
+    await rubbish.deletions()
     await sweep.manifests()
     await sweep.links()
     if not plan.is_hidden:

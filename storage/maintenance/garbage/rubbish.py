@@ -14,7 +14,8 @@ from functools import partial
 from typing import NamedTuple
 
 from storage import paths
-from storage.digest import HEX_LENGTHS
+from storage.deletions import ManifestDeletion, noted
+from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.links import digests
 from storage.maintenance.garbage.plan import Plan
@@ -47,6 +48,19 @@ class Rubbish:
         self._swept = swept
         self._progress = progress
         self._stop = stop
+
+    async def deletions(self) -> None:
+        """Do the rest of deletions of manifests that were cut off."""
+        for name in self._plan.repositories:
+            for digest in await self._driver.batch(partial(self._undone, name)):
+                with contextlib.suppress(TimeoutError):
+                    await ManifestDeletion(self._driver, name, digest).finish()
+
+    def _undone(self, name: RepositoryName, view: View) -> list[Digest]:
+        tolerant = TolerantView(view, [])
+        notes = ((digest, tolerant.stat(note)) for note, digest in noted(tolerant, name))
+        young_after = self._plan.young_after
+        return [one for one, found in notes if found and _is_old(found.modified_ns, young_after)]
 
     async def histories(self) -> None:
         """Have tags and subjects forget manifests that are gone, before the bytes go."""

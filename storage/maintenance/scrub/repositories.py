@@ -34,7 +34,7 @@ _AT_ONCE = 256
 
 _LINK = frozenset({paths.LINK})
 _PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
-_MANIFESTS = frozenset({"revisions", "tags"})
+_MANIFESTS = frozenset({"revisions", "tags", paths.DELETIONS})
 _TAG = frozenset({paths.CURRENT, paths.HISTORY})
 _SESSION_FILES = frozenset({"data", "reserved", "startedat"})
 

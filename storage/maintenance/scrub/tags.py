@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import paths
+from storage.deletions import is_left_undone
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.links import digests
@@ -34,12 +35,15 @@ class CurrentLink:
 
         It is dead when its manifest is gone, or when nothing says which it was. A damaged link
         whose history names manifests that are there is a question for people, unless it names one.
+        A tag whose manifest is being deleted is no finding: it goes as well.
         """
         text = read_text(view, self.path) or LinkText(None, "is missing")
         digest = text.digest
         if digest is None:
             kind = Kind.DAMAGED_LINK if self.candidates(view) else Kind.DEAD_TAG
             return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
+        if is_left_undone(view, self.name, digest):
+            return None
         if not is_member(view, self.name, digest):
             return self._found(Kind.DEAD_TAG, f"tag {self.tag} points to no manifest", digest)
         if text.wrong:
@@ -80,6 +84,8 @@ class HistoryLink:
         """Find it stale, damaged, or untidy."""
         text = read_text(view, self.path)
         if text is None:
+            return None
+        if is_left_undone(view, self.name, self.digest):
             return None
         if not is_member(view, self.name, self.digest):
             gone = f"the history of tag {self.tag} names a manifest that is gone"
