@@ -17,8 +17,6 @@ from registry_server.config.validators import AfterValidator
 from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
 LONGEST_NAME = 255
-_FOR_EVERYBODY = 'for every user who is logged in, a rule has users: ["*"]'
-_NOT_EVERYBODY = "otherwise every user who is logged in could make keys of any name"
 
 # The grammar of `storage.names`: a configuration is a value and imports nothing of storage.
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
@@ -62,42 +60,32 @@ def _user(text: str) -> str:
     return text if text == EVERYBODY else caller_name(text)
 
 
-def _member(text: str) -> str:
+def _no_star(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError(f"must be a name: {_FOR_EVERYBODY}")
-    return caller_name(text)
+        raise ValueError('must be a name: for every user who is logged in, a rule has users: ["*"]')
+    return text
 
 
-def _group(text: str) -> str:
+def _no_star_administers(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError(f"must be a name: {_FOR_EVERYBODY}")
-    return plain_name(text)
+        raise ValueError("must be a name: otherwise every user could make keys of any name")
+    return text
 
 
 def _groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for group in groups:
-        _group(group)
+        plain_name(_no_star(group))
     return groups
-
-
-def _administrator(text: str) -> str:
-    if text == EVERYBODY:
-        raise ValueError(f"must be a name: {_NOT_EVERYBODY}")
-    return caller_name(text)
-
-
-def _administrators(text: str) -> str:
-    if text == EVERYBODY:
-        raise ValueError(f"must be a name: {_NOT_EVERYBODY}")
-    return plain_name(text)
 
 
 Glob = Annotated[str, AfterValidator(_glob)]
 User = Annotated[str, AfterValidator(_user)]
-Member = Annotated[str, AfterValidator(_member)]
-Group = Annotated[str, AfterValidator(_group)]
-Administrator = Annotated[str, AfterValidator(_administrator)]
-AdministratorGroup = Annotated[str, AfterValidator(_administrators)]
+Member = Annotated[str, AfterValidator(_no_star), AfterValidator(caller_name)]
+Group = Annotated[str, AfterValidator(_no_star), AfterValidator(plain_name)]
+Administrator = Annotated[str, AfterValidator(_no_star_administers), AfterValidator(caller_name)]
+AdministratorGroup = Annotated[
+    str, AfterValidator(_no_star_administers), AfterValidator(plain_name)
+]
 Groups = Annotated[dict[str, tuple[Member, ...]], AfterValidator(_groups)]
 
 

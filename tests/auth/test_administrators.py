@@ -75,11 +75,11 @@ def test_a_file_of_rules_names_them_too() -> None:
     [
         (
             '{rules: [], administrators: {users: ["*"]}}',
-            "every user who is logged in could make keys",
+            "every user could make keys",
         ),
         (
             '{rules: [], administrators: {groups: ["*"]}}',
-            "every user who is logged in could make keys",
+            "every user could make keys",
         ),
         ('{rules: [], administrators: {users: [""]}}', "must be a name"),
         ("{rules: [], administrators: [ann]}", "must be a mapping"),
