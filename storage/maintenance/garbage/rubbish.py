@@ -156,7 +156,8 @@ def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterat
         found = view.stat(f"{folder}/{name}")
         if found is not None and _is_old(found.modified_ns, young_after):
             yield Item(f"{folder}/{name}")
-    if levels and names:
+    # Nearly all folders of a repository hold a link, and reading each of them twice takes its time.
+    if levels and names and names != [paths.LINK]:
         for name in view.folders(folder):
             yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)
 
