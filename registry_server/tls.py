@@ -60,6 +60,9 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
             context.load_verify_locations(authority)
         except OSError as error:
             raise TlsError(tls_files.why_no_authority(index, authority, error)) from None
+    # A certificate is not verified again when a session is resumed, and in TLS 1.3 each resumption
+    # brings the ticket for the next. In TLS 1.2 one handshake is good for two hours.
+    context.num_tickets = 0
     optional = tls.clientauth in _OPTIONAL
     context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
 

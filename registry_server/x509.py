@@ -35,7 +35,15 @@ def blocks(pem: bytes) -> list[bytes]:
 def facts(pem: bytes) -> Facts | None:
     """Read one certificate; None if it is not encoded as one."""
     try:
-        return _facts(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
+        return der_facts(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
+    except ValueError:
+        return None
+
+
+def der_facts(der: bytes) -> Facts | None:
+    """Do as `facts`, for the encoding itself."""
+    try:
+        return _facts(der)
     except (ValueError, IndexError):
         return None
 

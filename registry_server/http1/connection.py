@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
@@ -69,7 +70,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.is_plain = True
-        self._certified = ""  # whom the client's certificate names, if it showed one
+        self._proof: peers.Proof | None = None  # by the client's certificate, if it showed one
         self._is_retired = False
         self._is_ending = False
         self._waiting = b""  # what arrived, from `_at` on not read yet
@@ -95,9 +96,10 @@ class Connection(HttpToolsProtocol):
         self.flow = self._watch.flow(transport)
         self.is_plain = self.scheme == "http"
         if not self.is_plain:
-            self._certified = peers.certified_name(transport)
+            self._proof = peers.proof(transport)
             # A handshake may have begun under certificates that are no longer in force.
-            self._is_retired = transport.get_extra_info("sslcontext") is not self.config.ssl
+            if transport.get_extra_info("sslcontext") is not self.config.ssl:
+                self.retire()
         peers.give_up_after(transport, STALLED_SECONDS)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
         if not self.is_plain and is_plain_http(transport):
@@ -245,7 +247,7 @@ class Connection(HttpToolsProtocol):
             "query_string": head.query,
             "headers": head.headers,
             "state": self.app_state.copy(),
-            peers.CERTIFIED: self._certified,
+            peers.CERTIFIED: "" if self._proof is None else self._proof.name,
         }
 
     def _next_answer(self) -> Work | None:
@@ -253,7 +255,8 @@ class Connection(HttpToolsProtocol):
         exchange = self._current
         if exchange is None or self.transport.is_closing():
             return None
-        return exchange.run(self.app, self._scope(exchange.head))
+        is_valid = self._proof is None or self._proof.holds(time.time())
+        return exchange.run(self.app if is_valid else peers.refuse, self._scope(exchange.head))
 
     def _take_body(self, framing: Framing) -> bool:
         """Pass content on, or throw it away when the answer is out.
@@ -350,10 +353,15 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._is_ending = True
-        self.retire()
+        self._answer_once_more()
 
     def retire(self) -> None:
-        """Have the next answer be the last: what the client proved may hold no longer."""
+        """Have the next answer be the last, by another TLS context; a refusal if it says so."""
+        if self.config.ssl is not None and not peers.still_accepted(self._proof, self.config.ssl):
+            self._proof = peers.NO_PROOF
+        self._answer_once_more()
+
+    def _answer_once_more(self) -> None:
         self._is_retired = True
         if self._current is not None:
             self._current.keep_alive = False

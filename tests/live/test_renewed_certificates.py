@@ -199,7 +199,7 @@ def test_a_certificate_without_its_key_waits_for_it(site: Site) -> None:
 
 
 def test_an_authority_that_was_replaced_is_believed_no_more(site: Site) -> None:
-    """Nor by connections that were opened, or had begun to be, while it was: they answer once."""
+    """Nor by connections that were opened, or had begun to be, while it was: they are refused."""
     other = Authority.make(site.folder, "other")
     ann = site.authority.issue("ann")
     plain = socket.create_connection(("127.0.0.1", site.port), timeout=TIMEOUT)
@@ -212,7 +212,7 @@ def test_an_authority_that_was_replaced_is_believed_no_more(site: Site) -> None:
         with began:
             for connection in (opened, began):
                 answer = connection.ask("GET /v2/ HTTP/1.1")
-                assert (answer.status, answer.header("Connection")) == (200, "close")
+                assert (answer.status, answer.header("Connection")) == (403, "close")
                 assert connection.is_closed()
     with site.connect(other.issue("ann")) as trusted:
         assert trusted.ask("GET /v2/ HTTP/1.1").status == 200

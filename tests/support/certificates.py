@@ -14,6 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.tools import require_tool, run
 
+_DAY = timedelta(days=1)
+
 
 def certificate(folder: Path) -> Path:
     """Make a certificate for 127.0.0.1 that signs itself; its key lies beside it."""
@@ -39,21 +41,27 @@ class Authority:
     def make(folder: Path, name: str) -> Authority:
         """Make one whose certificate is `name`.pem in the folder."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)
-        authority = Authority(folder, key, made.sign(key, hashes.SHA256()))
-        pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
-        (folder / f"{name}.pem").write_bytes(pem)
-        return authority
+        return _authority(folder, key, _builder(name, name, key), key)
 
-    def issue(self, name: str, address: str = "127.0.0.1") -> Path:
+    @property
+    def name(self) -> str:
+        """Return its common name."""
+        return self.certificate.subject.rfc4514_string().removeprefix("CN=")
+
+    def make_below(self, name: str, lasts: timedelta = _DAY) -> Authority:
+        """Make another one, which this one certifies."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _authority(self.folder, key, _builder(name, self.name, key, lasts), self.key)
+
+    def issue(self, name: str, address: str = "127.0.0.1", lasts: timedelta = _DAY) -> Path:
         """Make a certificate for a user, or for the server at an address, with its key behind.
 
         The address may be a name of a host.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
+        issuer = self.name
         served = x509.SubjectAlternativeName([_served_at(address)])
-        made = _builder(name, issuer, key).add_extension(served, False)
+        made = _builder(name, issuer, key, lasts).add_extension(served, False)
         pem = made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
             serialization.Encoding.PEM,
@@ -72,7 +80,22 @@ def _served_at(address: str) -> x509.GeneralName:
         return x509.DNSName(address)
 
 
-def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _authority(
+    folder: Path,
+    key: ec.EllipticCurvePrivateKey,
+    builder: x509.CertificateBuilder,
+    signing: ec.EllipticCurvePrivateKey,
+) -> Authority:
+    made = builder.add_extension(x509.BasicConstraints(True, None), True)
+    authority = Authority(folder, key, made.sign(signing, hashes.SHA256()))
+    pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
+    (folder / f"{authority.name}.pem").write_bytes(pem)
+    return authority
+
+
+def _builder(
+    name: str, issuer: str, key: ec.EllipticCurvePrivateKey, lasts: timedelta = _DAY
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -80,6 +103,6 @@ def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.Ce
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + lasts)
     )
