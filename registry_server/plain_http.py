@@ -11,6 +11,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from registry_server import envelope
+from registry_server.tls_records import TurnReader
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -42,7 +43,7 @@ class Context(ssl.SSLContext):
         return made
 
 
-class _TlsOrPlainHttp(ssl.SSLObject):
+class _TlsOrPlainHttp(TurnReader):
     """The server's side of a connection; for plain HTTP it only writes the sentence."""
 
     incoming: ssl.MemoryBIO

@@ -32,6 +32,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from registry_server import tls_records
 from registry_server.http1 import answer_heads, peers, request_heads
 from registry_server.http1.direct import Receiver
 from registry_server.http1.exchange import Exchange
@@ -70,6 +71,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.is_plain = True
+        self._tls: object = None
         self._proof: peers.Proof | None = None  # by the client's certificate, if it showed one
         self._is_retired = False
         self._is_ending = False
@@ -96,6 +98,7 @@ class Connection(HttpToolsProtocol):
         self.flow = self._watch.flow(transport)
         self.is_plain = self.scheme == "http"
         if not self.is_plain:
+            self._tls = transport.get_extra_info("ssl_object")
             self._proof = peers.proof(transport)
             # A handshake may have begun under certificates that are no longer in force.
             if transport.get_extra_info("sslcontext") is not self.config.ssl:
@@ -123,12 +126,17 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read heads and bodies, one after another."""
+        is_behind = not self.is_plain and tls_records.begin_turn(self._tls)
         if self._waiting:
             # The transport held this already when it was told to pause.
             self._waiting, self._at = self._waiting[self._at :] + data, 0
             return
         self._waiting = data
         self._read()
+        if is_behind and not self.transport.is_closing():
+            # Records that wait are decrypted in another turn.
+            self.flow.pause_reading()
+            self._take_turn_soon()
 
     def _read(self) -> None:
         """Read what may be read in one turn; what lies behind has to wait."""
@@ -161,13 +169,18 @@ class Connection(HttpToolsProtocol):
             self._drop_waiting()
             return
         self.flow.pause_reading()
-        if self._turn is None and (self._framing is not None or self._current is None):
+        if self._framing is not None or self._current is None:
+            self._take_turn_soon()
+
+    def _take_turn_soon(self) -> None:
+        if self._turn is None:
             self._turn = self.loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
         """Read on in what waits."""
         self._turn = None
-        self._read()
+        if self._waiting:
+            self._read()
         if self._waiting or self.transport.is_closing():
             return
         if self._is_ending and self._current is None:

@@ -1,0 +1,102 @@
+"""TLS in records that are as small as can be: they are read in turns, and all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from registry_server import plain_http
+from registry_server.tls_records import begin_turn
+from tests.http1.serving import answer, events, served
+from tests.http1.test_connection import head
+from tests.support.certificates import certificate
+
+MOST = 256
+BODY = b"one record for each byte " * 200
+
+
+def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Make what a server and its client shake hands with."""
+    file = certificate(folder)
+    ours = plain_http.Context(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(file, file.with_name("key.pem"))
+    return ours, ssl.create_default_context(cafile=str(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Give contexts for all tests of the module."""
+    return contexts(tmp_path_factory.mktemp("tls"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.sampled_from([1, 2, 100, 16384]), min_size=1, max_size=700))
+def test_so_many_records_are_read_in_a_turn(
+    made: tuple[ssl.SSLContext, ssl.SSLContext], sizes: list[int]
+) -> None:
+    """Whatever is in them, and those that are left come in the turns that follow, in order."""
+    ours, theirs = made
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = theirs.wrap_bio(down, up, server_hostname="127.0.0.1")
+    server = ours.wrap_bio(up, down, server_side=True)
+    for each in (client, server, client, server):
+        try:
+            each.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    sent = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    for record in sent:
+        client.write(record)
+    read: list[bytes] = []
+    for _ in range(len(sent) // MOST + 2):
+        begin_turn(server)
+        read += (turn := _turn(server))
+        assert len(turn) <= MOST
+    assert b"".join(read) == b"".join(sent)
+
+
+def _turn(server: ssl.SSLObject) -> list[bytes]:
+    """Read as an event loop does: until there is nothing more."""
+    read = []
+    try:
+        while True:
+            read.append(server.read(256 << 10))
+    except ssl.SSLWantReadError:
+        return read
+
+
+@pytest.mark.parametrize("path", ["/events", "/ignored"])
+@pytest.mark.parametrize("framing", [f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"])
+async def test_a_body_of_tiny_records_arrives(path: str, framing: str, tmp_path: Path) -> None:
+    """No record is left behind when a turn ends, and the next request is answered."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        read = [each async for each in events(receive)] if scope["path"] == "/events" else []
+        await answer(send, b"".join(read))
+
+    body = BODY if "Length" in framing else b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    ours, theirs = await asyncio.to_thread(contexts, tmp_path)
+    async with served(app, tls=ours) as server:
+        sent = head(path, framing) + body + head("/last", "Connection: close")
+        said = await asyncio.to_thread(_dripped, server.port, theirs, sent)
+    assert said.count(b"HTTP/1.1 200") == 2
+    assert (BODY in said) is (path == "/events")
+
+
+def _dripped(port: int, context: ssl.SSLContext, sent: bytes) -> bytes:
+    """Send each byte in a record of its own; return what is answered."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+        for byte in sent:
+            secure.send(bytes([byte]))
+        said = b""
+        while more := secure.recv(1 << 16):
+            said += more
+        return said
