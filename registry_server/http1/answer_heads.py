@@ -30,8 +30,6 @@ class AnswerHead(NamedTuple):
     keep_alive: bool
 
 
-# Heads differ in little: a cluster's nodes all ask the same few questions.
-@lru_cache(maxsize=1024)
 def answer_head(
     status: int, headers: tuple[Header, ...], *, bodiless: bool, keep_alive: bool
 ) -> AnswerHead:
@@ -61,6 +59,12 @@ def answer_head(
     if rendered.count(b"\n") != breaks or rendered.count(b"\r") != breaks or b"\0" in rendered:
         raise ValueError("a header has a line break in it")
     return AnswerHead(rendered, length, keep_alive and not says_close)
+
+
+# Heads differ in little: a cluster's nodes all ask the same few questions. This is for answers to
+# short requests. A header may repeat what was asked, such as the target of a redirect, and heads of
+# 180 KiB would fill the memory.
+remembered_answer_head = lru_cache(maxsize=1024)(answer_head)
 
 
 def refusal(status: HTTPStatus) -> bytes:

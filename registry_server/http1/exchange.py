@@ -17,7 +17,12 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry_server import envelope
 from registry_server.http1 import direct, pace, zerocopy
-from registry_server.http1.answer_heads import Header, answer_head, last_answer
+from registry_server.http1.answer_heads import (
+    Header,
+    answer_head,
+    last_answer,
+    remembered_answer_head,
+)
 from registry_server.http1.request_heads import RequestHead
 from storage.buffers import Buffer
 
@@ -152,7 +157,8 @@ class Exchange:
             raise RuntimeError(f"the application sent {kind}, which is not known here")
 
     def _begin(self, status: int, headers: Iterable[Header]) -> None:
-        rendered, self._left, self.keep_alive = answer_head(
+        render = remembered_answer_head if self.head.is_short else answer_head
+        rendered, self._left, self.keep_alive = render(
             status, tuple(headers), bodiless=self._is_head, keep_alive=self.keep_alive
         )
         self._head = b"%b%b\r\n" % (rendered, self._owner.standing_lines)

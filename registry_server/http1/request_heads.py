@@ -43,7 +43,8 @@ class RequestHead:
     """What a client asks for; names of headers are in lower case.
 
     `length` is that of the body in bytes, None when it comes in chunks. The client
-    `awaits_continue` before it sends the body (RFC 9110 section 10.1.1).
+    `awaits_continue` before it sends the body (RFC 9110 section 10.1.1). Of a head that `is_short`
+    the answer's head may be remembered.
     """
 
     method: str
@@ -55,6 +56,7 @@ class RequestHead:
     length: int | None
     keep_alive: bool
     awaits_continue: bool
+    is_short: bool
 
     def framing(self) -> Framing | None:
         """Begin to read the body; None when there is none."""
@@ -85,10 +87,12 @@ class HeadReader:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._keep_alive = False
+        self._size = 0
         self.is_whole = False
 
     def feed(self, part: bytes) -> None:
         """Read on; raise `HeadInvalid`."""
+        self._size += len(part)
         try:
             self._parser.feed_data(part)
         except HttpParserUpgrade:
@@ -151,6 +155,7 @@ class HeadReader:
             length=_length(self._headers, version),
             keep_alive=is_current and self._keep_alive,
             awaits_continue=is_current and _awaits_continue(self._headers),
+            is_short=self._size <= _SHORT,
         )
 
 

@@ -13,6 +13,7 @@ from typing import IO
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from registry_server.http1.answer_heads import remembered_answer_head
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 
 MIB = 1 << 20
@@ -166,6 +167,23 @@ async def test_an_answer_that_is_complete_is_not_added_to() -> None:
         await client.send(GET + GET)
         for _ in range(2):
             assert (await client.answer()).body == b"ok"
+
+
+async def test_the_answer_to_a_long_request_is_not_remembered() -> None:
+    """A redirect repeats what was asked: a thousand of them would be a hundred megabytes."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        target = (b"location", scope["raw_path"])
+        await send({"type": "http.response.start", "status": 301, "headers": [target]})
+        await send({"type": "http.response.body"})
+
+    remembered_answer_head.cache_clear()
+    async with served(app) as server:
+        for size in (100, 60_000):
+            client = await server.connect()
+            await client.send(GET.replace(b"/ ", b"/%b " % (b"a" * size), 1))
+            assert (await client.head()).header("Location") == "/" + "a" * size
+            assert remembered_answer_head.cache_info().currsize == 1
 
 
 async def test_who_waits_for_the_client_learns_that_it_left() -> None:
