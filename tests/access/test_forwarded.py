@@ -136,6 +136,14 @@ def test_the_word_unix_trusts_no_node_of_a_list(lines: list[Line]) -> None:
     assert not found or ipaddress.ip_address(found)
 
 
+@pytest.mark.parametrize("node", ["unix", '"unix:"', "unknown", "_hidden"])
+def test_what_stands_left_of_a_node_without_an_address_is_the_clients(node: str) -> None:
+    """The proxy on the socket added the last element; the word does not reach beyond it."""
+    line = f"for=192.0.2.7;host={EVIL};proto=http, for={node};host={PUBLIC};proto=https"
+    asked = connection(OVER_UNIX, [(b"forwarded", line.encode())])
+    assert Urls(trusted=("unix",)).absolute(asked, TOKEN) == f"https://{PUBLIC}{TOKEN}"
+
+
 @pytest.mark.parametrize(
     ("net", "addr", "believed"), [("unix", "/s", (NETWORK, "unix")), ("tcp", ":1", (NETWORK,))]
 )
