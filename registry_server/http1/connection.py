@@ -185,7 +185,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._is_ending and self._current is None:
             self.transport.close()
-        elif self._newest is None or len(self._newest.body) <= HIGH_WATER_LIMIT:
+        elif self._current is None or len(self._current.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
 
     def _drop_waiting(self) -> None:
@@ -413,7 +413,7 @@ class Connection(HttpToolsProtocol):
     def _look_whether_idle(self) -> None:
         """End a connection that nobody has used for long."""
         self._idle_timer = None
-        if self._current or self._waiting or self._fed or self.transport.is_closing():
+        if self._current or self._fed or self.transport.is_closing():
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

@@ -163,6 +163,29 @@ async def test_another_client_is_answered_while_tiny_chunks_are_read(path: str) 
     assert at_probe[0] <= 16 * CHUNKS // 4
 
 
+@pytest.mark.parametrize("path", ["/events", "/ignored"])
+async def test_reading_goes_on_behind_an_early_answer(path: str) -> None:
+    """What arrived of the body was more than is held; the rest is skipped as it comes."""
+    chunk = b"9\r\nsome body\r\n"
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/events":
+            (found,) = connections(server)
+            assert found._newest is not None
+            # Each turn is looked at.
+            while len(found._newest.body) <= 65_536 or not found._waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        await answer(send, b"no", 413)
+
+    async with served(app) as server:
+        client = await server.connect()
+        await client.send(head(path, "Transfer-Encoding: chunked") + chunk * 15_000)
+        assert (await client.answer()).status == 413
+        async with asyncio.timeout(10):
+            await client.send(chunk * 40_000 + b"0\r\n\r\n" + head("/last"))
+            assert (await client.answer()).status == 413
+
+
 async def test_answers_come_in_the_order_of_the_requests() -> None:
     """However many are sent at once, with bodies or without, and whichever takes longest."""
 
