@@ -70,17 +70,19 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
 }
 # What a repository may hold, whoever asks.
 _OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
-_FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError)
+_FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError, MemoryError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
 _FAILED = "the registry failed; its log says why"
 _FULL = (507, "the registry's disk is full")
 _BUSY = (503, "the registry has as many files open as it may")
+_NO_MEMORY = (503, "the registry has no memory left")
 _SYSTEM = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EMFILE: _BUSY,
     errno.ENFILE: _BUSY,
+    errno.ENOMEM: _NO_MEMORY,
     errno.EROFS: (503, "the registry's disk is read-only"),
 }
 # Seconds. Nobody knows when it is over: long enough that asking again does not make it worse.
@@ -119,7 +121,7 @@ async def render(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         logger.info("the client left during %s %s", request.method, request.scope["path"])
         return Response(status_code=400)
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, MemoryError)):
         return _system_failure(request, error)
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None:
@@ -136,14 +138,16 @@ def _answer(
     return Response(envelope.body(entries), status, headers, media_type=envelope.MEDIA_TYPE)
 
 
-def _system_failure(request: Request, error: OSError) -> Response:
+def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
     """Say what an operator can mend in one line of the log; anything else with its traceback."""
-    status, message = _SYSTEM.get(error.errno or 0, (500, _FAILED))
+    number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno
+    status, message = _SYSTEM.get(number or 0, (500, _FAILED))
     if isinstance(error, TimeoutError):
         status, message = 503, "somebody else has held what this needs for too long"
     trace = error if status == 500 else None
     path = request.scope["path"]
-    logger.error("%s %s failed: %s", request.method, path, error, exc_info=trace)
+    reason = str(error) or "out of memory"
+    logger.error("%s %s failed: %s", request.method, path, reason, exc_info=trace)
     headers = {"Retry-After": _RETRY_AFTER} if status == 503 else None
     return _answer(status, [entry("UNKNOWN", message)], headers)
 

@@ -30,7 +30,7 @@ from registry_server.workers.child import Child, ChildFailed
 from registry_server.workers.signals import hold_back
 from registry_server.workers.supervisor import Supervisor, Work
 from registry_server.workers.worker import Worker
-from storage.drivers.filesystem import make_ready
+from storage.drivers.filesystem import FilesystemDriver, make_ready
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,10 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
 
 def _build(settings: Settings) -> Reloadable:
     """Build the application, in the process that serves it."""
-    app = build(settings, open_driver(settings))
+    driver = open_driver(settings)
+    if isinstance(driver, FilesystemDriver):
+        driver.start()
+    app = build(settings, driver)
     _settle_memory()
     return app
 

@@ -25,6 +25,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.concurrency",
         "storage.digest",
         "storage.errors",
+        "storage.exhaustion",
         "storage.hashing",
         "storage.json_text",
         "storage.listing",

@@ -25,11 +25,21 @@ from registry_server.http1.answer_heads import (
 )
 from registry_server.http1.request_heads import RequestHead
 from storage.buffers import Buffer
+from storage.exhaustion import leave
 
 logger = logging.getLogger(__name__)
 
 # Bytes; copying a larger body behind its head costs more than a second write.
 _JOINED = 64 << 10
+# Made beforehand: there may be no memory to make them in.
+_FAILED = last_answer(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    envelope.body([envelope.entry("UNKNOWN", "the registry failed")]),
+)
+_NO_MEMORY = last_answer(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    envelope.body([envelope.entry("UNKNOWN", "the registry has no memory left")]),
+)
 _EXTENSIONS: Scope = {"http.response.zerocopysend": {}} if zerocopy.SUPPORTED else {}
 
 
@@ -86,13 +96,16 @@ class Exchange:
             scope["extensions"] = {direct.EXTENSION: self._batches, **_EXTENSIONS}
         if self.more_body:
             scope[pace.KEEP] = self._keep_pace
+        answer = _FAILED
         try:
             await app(scope, self.receive, self.send)
+        except MemoryError:
+            answer = _NO_MEMORY
         except Exception:
             logger.exception("a request failed outside its handler")
         finally:
             if not self.response_complete and not self.disconnected:
-                self._give_up()
+                self._give_up(answer)
 
     def news(self) -> None:
         """Wake `receive`: something of the body arrived, or its end, or the client left."""
@@ -250,13 +263,15 @@ class Exchange:
         self._owner.transport.abort()
         self.lose()
 
-    def _give_up(self) -> None:
-        """Answer 500 where nothing was answered yet, and end the connection."""
-        if not self.has_begun:
-            body = envelope.body([envelope.entry("UNKNOWN", "the registry failed")])
-            self._owner.transport.write(last_answer(HTTPStatus.INTERNAL_SERVER_ERROR, body))
-        self.has_begun = self.response_complete = True
-        self._owner.transport.close()
+    def _give_up(self, answer: bytes) -> None:
+        """Send `answer` where nothing was answered yet, and end the connection."""
+        try:
+            if not self.has_begun:
+                self._owner.transport.write(answer)
+            self.has_begun = self.response_complete = True
+            self._owner.transport.close()
+        except MemoryError:
+            leave()  # or this client would wait for ever
 
     def _keep_pace(self, wanted: pace.Pace) -> None:
         self.pace = wanted

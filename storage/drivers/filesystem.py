@@ -15,7 +15,6 @@ import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -47,9 +46,9 @@ T = TypeVar("T")
 class OpenedFile:
     """A file open for reading."""
 
-    def __init__(self, fd: int, size: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, fd: int, size: int, threads: Threads) -> None:
         self._fd = fd
-        self._pool = pool
+        self._threads = threads
         self.size = size
 
     @property
@@ -64,7 +63,7 @@ class OpenedFile:
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `stop`; short only if the file was cut meanwhile."""
         async with aiofiles.open(
-            self._fd, "rb", buffering=0, closefd=False, executor=self._pool
+            self._fd, "rb", buffering=0, closefd=False, executor=self._threads
         ) as file:
             await file.seek(start)
             while start < stop and (data := await file.read(min(CHUNK, stop - start))):
@@ -87,14 +86,17 @@ class FilesystemDriver:
         self.root = os.path.abspath(root).rstrip("/")
         self._view = FileView(self.root)
         self._small = SmallFiles(self.root)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage-files")
-        self._threads = Threads(threads, "storage")
+        self._threads = Threads(threads)
         self._run = self._threads.run
         self._sync = sync
         self._tree = TreeLock(self.root)
         self._disk = durable.Disk(self.root, self._tree, sync=sync)
         self._locks = FileLocks(self._run)
         self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
+
+    def start(self) -> None:
+        """Make the first worker threads, so that requests need not; raise RuntimeError."""
+        self._threads.start()
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the whole file, inline when it is known to be small."""
@@ -131,7 +133,7 @@ class FilesystemDriver:
             state = os.fstat(fd)
             if not stat.S_ISREG(state.st_mode):
                 raise PathNotFound(path)
-            return OpenedFile(fd, state.st_size, self._pool)
+            return OpenedFile(fd, state.st_size, self._threads)
         except BaseException:
             os.close(fd)
             raise
@@ -203,7 +205,6 @@ class FilesystemDriver:
 
     async def close(self) -> None:
         """End the worker threads; what they are doing is finished first."""
-        await asyncio.to_thread(self._pool.shutdown)
         await asyncio.to_thread(self._threads.shutdown)
 
     def _at(self, path: str) -> str:

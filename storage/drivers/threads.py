@@ -2,32 +2,64 @@
 
 `concurrent.futures` serves any thread; a driver is asked by one event loop. So there is one future
 to a call instead of two chained ones, and the loop alone counts who is busy.
+
+`threading.Thread.start` waits until the new thread runs. If there is no memory for that thread's
+first frame, it waits for ever, and the event loop with it. So threads are started without waiting,
+and `start` makes the first of them before there are requests.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from concurrent.futures import Executor, Future
+from queue import Empty, SimpleQueue
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+from storage.drivers.address_space import room_for_threads
+from storage.exhaustion import leave
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _Future: TypeAlias = "asyncio.Future[Any]"
 _Call: TypeAlias = tuple[asyncio.AbstractEventLoop, _Future, Callable[..., Any], tuple[Any, ...]]
 
+# How many threads are made beforehand. Each takes 16 KiB of memory.
+_FIRST = 16
+_START_SECONDS = 30.0
 
-class Threads:
-    """At most `most` threads, each started when all others are busy."""
 
-    def __init__(self, most: int, name: str) -> None:
+class Threads(Executor):
+    """At most `most` threads, each made when all others are busy, unless `start` has made it."""
+
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._name = name
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._made = 0
         self._busy = 0
+        # A lock for each thread that runs; the thread holds it until it ends.
+        self._running: list[_thread.LockType] = []
+        self._began: SimpleQueue[None] = SimpleQueue()
+
+    def start(self) -> None:
+        """Make the first threads, and wait until they run.
+
+        Raises RuntimeError if not even one can be made. Fewer than intended are enough: each does
+        one call after another.
+        """
+        self._most = room_for_threads(self._most)
+        wanted = min(_FIRST, self._most)
+        while self._made < wanted and self._make_another():
+            pass
+        # A thread for whose first frame there is no memory never says that it began.
+        with contextlib.suppress(Empty):
+            for _ in range(self._made):
+                self._began.get(timeout=_START_SECONDS)
+        if not self._running:
+            raise RuntimeError("the system grants no thread")
 
     def run(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `work` on a thread; call this on the event loop.
@@ -36,31 +68,58 @@ class Threads:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._busy += 1
-        if self._busy > len(self._threads) < self._most:
-            try:
-                self._start()
-            except RuntimeError:
-                # The system grants no more threads; those there are do it, if there are any.
-                if not self._threads:
-                    self._busy -= 1
-                    raise
+        if self._busy >= self._made < self._most and not self._make_another() and not self._made:
+            raise RuntimeError("the system grants no thread")
         self._calls.put((loop, future, work, args))
+        self._busy += 1
         return future
 
-    def shutdown(self) -> None:
-        """End the threads; what was asked for is done first. Blocks; calling it twice is fine."""
-        threads, self._threads = self._threads, []
-        for _ in threads:
-            self._calls.put(None)
-        for thread in threads:
-            thread.join()
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do as `run`, for callers that need an executor; call this on the event loop."""
+        outcome: Future[T] = Future()
 
-    def _start(self) -> None:
-        name = f"{self._name}_{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        def carry_out() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
+            try:
+                result = work(*args, **kwargs)
+            except BaseException as error:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(result)
+
+        self.run(carry_out)
+        return outcome
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads; what was asked for is done first. Blocks; calling it twice is fine."""
+        self._calls.put(None)
+        if not wait:
+            return
+        for lock in self._running:
+            with lock:
+                pass
+        self._made, self._running = 0, []
+        with contextlib.suppress(Empty):
+            self._calls.get_nowait()  # the last thread has put it back
+
+    def _make_another(self) -> bool:
+        """Begin a thread; False if the system grants none: those there are do what it would."""
+        try:
+            _thread.start_new_thread(self._live, (_thread.allocate_lock(),))
+        except (RuntimeError, MemoryError):
+            return False
+        self._made += 1
+        return True
+
+    def _live(self, lock: _thread.LockType) -> None:
+        try:
+            with lock:
+                self._running.append(lock)
+                self._began.put(None)
+                self._work()
+        except MemoryError:
+            leave()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -77,6 +136,7 @@ class Threads:
                 loop.call_soon_threadsafe(self._finish, future, result, error)
             # Nothing of a call is kept while waiting for the next one.
             del call, future, work, args, result, error
+        self._calls.put(None)  # for the other threads
 
     def _finish(self, future: _Future, result: object, error: BaseException | None) -> None:
         self._busy -= 1
