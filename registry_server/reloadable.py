@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 # Begins a task that goes on beside the requests, until it is cancelled.
 Chore: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
-# Seconds; long enough for an fsync of what a slow disk still has in its cache.
-_LAST_WORDS = 30.0
+# Seconds for an fsync of what a slow disk still has in its cache. The supervisor kills a worker
+# that takes longer; then an upload is hashed again when it is resumed.
+_LAST_WORDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,11 @@ from registry_server.http1.connection import Connection
 from registry_server.reloadable import Reloadable
 from registry_server.reloading import Settled, settle
 from registry_server.workers.alone import LoneServer
-from registry_server.workers.child import Child, ChildFailed
+from registry_server.workers.pulse import Pulse
+from registry_server.workers.renewal import Renewal
 from registry_server.workers.signals import hold_back
-from registry_server.workers.supervisor import Supervisor, Work
+from registry_server.workers.supervisor import Supervisor
+from registry_server.workers.work import Work
 from registry_server.workers.worker import Worker
 from storage.drivers.filesystem import FilesystemDriver, make_ready
 
@@ -60,10 +62,11 @@ class Rereading:
             warnings = startup.check(settled.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
-        except (startup.StartupError, ChildFailed) as error:
+        except startup.StartupError as error:
             problems = (str(error),)
         else:
-            return replace(settled, warnings=(*settled.warnings, *map(str, warnings)))
+            more = (*map(str, warnings), *startup.warnings(settled.settings))
+            return replace(settled, warnings=(*settled.warnings, *more))
         for problem in problems:
             logger.error("the configuration can't be used, the old one stays: %s", problem)
         return None
@@ -72,7 +75,7 @@ class Rereading:
         """Have these settings be those in force; log by them, and log what changed."""
         self._settings = self.announcer.settings = settled.settings
         logs.configure(settled.settings.log)
-        for warning in (*settled.warnings, *startup.warnings(settled.settings)):
+        for warning in settled.warnings:
             logger.warning(warning)
         keys = ", ".join(settled.changed)
         logger.info("the configuration was read anew; %s changed", keys or "nothing")
@@ -104,16 +107,9 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
             addresses = listening.bound(listeners, settings.http.endpoint)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, loaded.file, addresses)
-            # With several workers this process has no threads, so it can fork a child to read, and
-            # the memory is freed with the child. A single worker has threads; one of them reads.
-            reading = read if settings.http.workers == 1 else _in_child(read)
-            _run(settings, listeners, Rereading(settings, reading, announcer))
+            _run(settings, listeners, Rereading(settings, read, announcer))
         finally:
             listening.remove_socket(settings.http.endpoint)
-
-
-def _in_child(read: Callable[[], Loaded]) -> Callable[[], Loaded]:
-    return lambda: Child(read).result()
 
 
 def _prepare(settings: Settings, root: Path | None) -> None:
@@ -147,18 +143,21 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
     config.get_loop_factory()  # imports uvloop, which each worker would otherwise do for itself
     _settle_memory()
 
-    def work(config: Config, channel: socket.socket) -> None:
-        Worker(config, channel).run(sockets=[*listeners])
+    def work(config: Config) -> Work:
+        def serve(channel: socket.socket, pulse: Pulse) -> None:
+            Worker(config, channel, pulse).run(sockets=[*listeners])
 
-    def renewed() -> Work | None:
-        settled = rereading.read()
+        return Work(serve, config.timeout_graceful_shutdown or 0)
+
+    def take(settled: Settled | None) -> Work | None:
         if settled is None:
             return None
         rereading.take(settled)
-        return partial(work, _config(settled.settings))
+        return work(_config(settled.settings))
 
-    first = partial(work, config)
-    Supervisor(first, listeners, config.workers, renewed, rereading.announcer).run()
+    # This process has no threads, so a child can be forked to read; its memory is freed with it.
+    renewal = Renewal(rereading.read, take)
+    Supervisor(work(config), listeners, config.workers, renewal, rereading.announcer).run()
 
 
 async def _reload(rereading: Rereading, server: LoneServer) -> None:

@@ -14,14 +14,14 @@ from collections.abc import Awaitable, Callable
 
 from uvicorn import Config
 
+from registry_server.workers.bounded import BoundedServer
 from registry_server.workers.milestones import Milestones
-from registry_server.workers.renewing import RenewingServer
 from registry_server.workers.signals import hold_hangups_back, let_through
 
 logger = logging.getLogger(__name__)
 
 
-class LoneServer(RenewingServer):
+class LoneServer(BoundedServer):
     """A server that has `reload` change it at SIGHUP, while it serves.
 
     `reload` is called again only when it has returned; signals that came meanwhile are one. What

@@ -15,6 +15,7 @@ from registry_server.workers.signals import HANDLED, held_back, let_through
 
 Result = TypeVar("Result")
 
+_PART = 64 << 10  # bytes read at once
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
@@ -38,7 +39,8 @@ class Child(Generic[Result]):
     def __init__(self, function: Callable[[], Result]) -> None:
         """Fork the process; raise OSError when that is not possible."""
         reader, writer = os.pipe()
-        self._pipe = os.fdopen(reader, "rb")
+        self._pipe = os.fdopen(reader, "rb", buffering=0)
+        self._outcome = bytearray()
         with os.fdopen(writer, "wb") as channel, held_back():
             _flush()  # or the child would print buffered text once more
             parent = os.getpid()
@@ -50,6 +52,29 @@ class Child(Generic[Result]):
             if self._pid == 0:
                 _call(function, channel, parent)
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when `has_ended` has something to take."""
+        return self._pipe.fileno()
+
+    def has_ended(self) -> bool:
+        """Take what the process has sent, and wait until it sends something; True at its end."""
+        part = self._pipe.read(_PART)
+        self._outcome += part
+        return not part
+
+    def kill(self) -> None:
+        """End the process, and do not wait for its end; its outcome is lost."""
+        os.kill(self._pid, signal.SIGKILL)
+        self._pipe.close()
+
+    def let_go(self) -> None:
+        """Close the pipe, in another process that was forked meanwhile."""
+        self._pipe.close()
+
+    def reap(self) -> bool:
+        """Collect the process after `kill`; False when it has not ended yet."""
+        return os.waitpid(self._pid, os.WNOHANG)[0] != 0
+
     def result(self) -> Result:
         """Wait until the process ends; return what the function returned, or raise its exception.
 
@@ -57,12 +82,13 @@ class Child(Generic[Result]):
         outcome could not be sent; the process then printed the reason.
         """
         with self._pipe:
-            outcome = self._pipe.read()
+            while not self.has_ended():
+                pass
         _, status = os.waitpid(self._pid, 0)
-        if not outcome:
+        if status != 0 or not self._outcome:
             raise ChildFailed(os.waitstatus_to_exitcode(status))
         result: Result
-        result, error = pickle.loads(outcome)  # noqa: S301 (from a process of our own)
+        result, error = pickle.loads(self._outcome)  # noqa: S301 (from a process of our own)
         if error is not None:
             raise error
         return result

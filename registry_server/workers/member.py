@@ -1,31 +1,40 @@
-"""A worker as its supervisor sees it: a process, and a channel to it."""
+"""A worker as its supervisor sees it: a process, a channel to it, and its pulse."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
 import time
-from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+from registry_server.workers import pulse
+from registry_server.workers.pulse import Pulse
 
 
 class Member:
-    """One worker, from its fork to its end; news of it can be read from `channel`."""
+    """One worker, from its fork to its end; news of it can be read from `channel`.
 
-    def __init__(self, process: ForkProcess, channel: socket.socket) -> None:
+    `now` is the supervisor's running time, in seconds.
+    """
+
+    def __init__(
+        self, pid: int, channel: socket.socket, beats: Pulse, drain_seconds: float, now: float
+    ) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.drain_seconds = drain_seconds
         self.is_ready = False
         self.is_leaving = False
+        self.is_killed = False
         self.has_failed = False
-        self._process = process
-        self.channel = channel
+        self.deadline = math.inf
+        self._beats = beats
+        self._seen = beats.count
+        self._alive_at = now
         self._forked = time.monotonic()
-
-    @property
-    def pid(self) -> int:
-        """Return the process's id."""
-        assert self._process.pid is not None, "not started"
-        return self._process.pid
 
     @property
     def age(self) -> float:
@@ -41,32 +50,57 @@ class Member:
         self.is_ready |= lives
         return lives
 
+    def is_hung(self, now: float) -> bool:
+        """Look at its pulse; tell whether it has not changed for too long."""
+        if self._beats.count != self._seen:
+            self._seen, self._alive_at = self._beats.count, now
+        if now - self._alive_at < pulse.HUNG_SECONDS:
+            return False
+        if self._is_traced():
+            self._alive_at = now
+            return False
+        return True
+
     def go(self) -> None:
         """Let it accept connections, now that it is ready."""
         with contextlib.suppress(ConnectionError):
             self.channel.sendall(b"!")
 
-    def leave(self) -> None:
-        """Have it drain, and end."""
+    def leave(self, deadline: float) -> None:
+        """Have it drain, and end by `deadline`."""
         self.is_leaving = True
+        self.deadline = min(self.deadline, deadline)
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
 
-    def hurry(self) -> None:
+    def hurry(self, deadline: float) -> None:
         """Have it end without waiting for requests in flight, once it was told to leave."""
+        self.deadline = min(self.deadline, deadline)
         os.kill(self.pid, signal.SIGINT)
+
+    def kill(self, deadline: float) -> None:
+        """End it at once; the kernel does so by `deadline`, unless a disk does not answer."""
+        self.is_killed = True
+        self.deadline = deadline
+        os.kill(self.pid, signal.SIGKILL)
 
     def let_go(self) -> None:
         """Close the channel; in the supervisor, which holds this end alone, the worker notices."""
         self.channel.close()
+        self._beats.close()
 
     def reap(self) -> str:
         """Collect the process, which has ended; return how it did."""
         self.let_go()
-        self._process.join()
-        code = self._process.exitcode or 0
-        name = self._process.pid
-        self._process.close()
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
         self.has_failed = code != 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"worker {name} ended: {how}"
+        return f"worker {self.pid} ended: {how}"
+
+    def _is_traced(self) -> bool:
+        """Tell whether a debugger holds it."""
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            return any(each.startswith("TracerPid:") and each[10:].strip() != "0" for each in lines)
+        return False

@@ -9,46 +9,61 @@ supervisor, however that ends.
 At the start all are told to go at the same moment: one that was first would get the connections
 that clients open then, and keep them. A worker that is forked later goes when it is ready.
 
-At a renewal as many again are forked, to do other work. When all of them are ready they go, and
-those before them leave: never does one part of the clients see other settings than the rest. If
-one of them fails, all of them leave, and it was as if nothing had been asked for.
+At a renewal a child process reads the configuration, and as many workers again are forked, to do
+other work. When all of them are ready they go, and those before them leave: never does one part of
+the clients see other settings than the rest. If one of them fails, all of them leave, and it was as
+if nothing had been asked for.
+
+A worker may hang or be stopped, and a thread of it may wait for a disk. So each that leaves has a
+deadline, after which it is killed, as is one whose pulse stops. A process that waits for a disk
+cannot even be killed: at the end the supervisor waits for it no longer than `LAST_SECONDS`; until
+then it is not replaced, because its successor would wait for that disk too.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
+import math
 import signal
 import socket
-import sys
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
-from typing import TypeAlias
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+from registry_server.workers import pulse, readable
+from registry_server.workers.child import ChildFailed
+from registry_server.workers.fork import fork
 from registry_server.workers.member import Member
 from registry_server.workers.milestones import Milestones
+from registry_server.workers.pulse import Pulse
+from registry_server.workers.renewal import Renewal
 from registry_server.workers.restarts import Restarts
-from registry_server.workers.signals import Signals, held_back, let_through
+from registry_server.workers.running_time import RunningTime
+from registry_server.workers.signals import Signals, let_through
+from registry_server.workers.work import Work
 
 logger = logging.getLogger(__name__)
 
-_FORK = multiprocessing.get_context("fork")
-
-# What a worker does with its end of the channel.
-Work: TypeAlias = Callable[[socket.socket], None]
+# Seconds beyond its drain in which a worker notes how far cut uploads came, and ends.
+MARGIN_SECONDS = 10.0
+# Seconds for the same after a second SIGINT.
+HURRY_SECONDS = 5.0
+# Seconds in which a process that was killed ends, unless it waits for a disk.
+LAST_SECONDS = 5.0
+# Looks at the pulses in the time after which a worker counts as hung.
+_LOOKS = 6
 
 
 class WorkersFailed(Exception):
-    """No worker can start; the message says what became of the last."""
+    """Workers cannot start, or did not end by themselves; the message says which and why."""
 
 
 class Supervisor:
-    """Keeps `count` workers going, each of which does `work` with its end of a channel.
+    """Keeps `count` workers going, each of which does `work`.
 
-    `work` sends a byte when it is ready, receives one when it may begin, and drains and returns
-    when the channel ends. `listeners` is what they accept connections on; it is closed when they
-    drain. `renewed` returns what workers are to do from now on, or None if they are to go on.
-    `milestones` is told when all workers accept connections, and when the drain begins.
+    `listeners` is what they accept connections on; it is closed when they drain. `renewal` says
+    after a SIGHUP what workers are to do from now on. `milestones` is told when all workers accept
+    connections, and when the drain begins.
     """
 
     def __init__(
@@ -56,20 +71,22 @@ class Supervisor:
         work: Work,
         listeners: Sequence[socket.socket],
         count: int,
-        renewed: Callable[[], Work | None],
+        renewal: Renewal[Any],
         milestones: Milestones,
     ) -> None:
         self._work = work
         self._listeners = listeners
         self._milestones = milestones
         self._count = count
-        self._renewed = renewed
+        self._renewal = renewal
         self._members: list[Member] = []
         self._successors: list[Member] = []  # those of a renewal, until they take over
         self._their_work = work
         self._replaced: list[Member] = []  # those that leave for successors
         self._restarts = Restarts()
         self._signals = Signals()
+        self._time = RunningTime()
+        self._hurry_seconds = HURRY_SECONDS
         self._is_open = False
         self._is_draining = False
         self._is_renewal_due = False
@@ -78,65 +95,114 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until SIGTERM or SIGINT and the drain after it; raise `WorkersFailed`.
 
-        A second SIGINT ends the drain. SIGHUP replaces the workers, if `renewed` says by what;
-        those that come before all have been replaced are one, and are obeyed then.
+        A second SIGINT ends the drain, a third one kills. SIGHUP replaces the workers, if the
+        renewal says by what; those that come before all have been replaced are one, and are obeyed
+        then.
         """
-        while self._members or not self._is_draining:
+        while (self._members or not self._is_draining) and not self._has_given_up():
             self._fill_up()
             self._renew()
-            channels = [each.channel for each in self._members]
-            told = wait([self._signals.inbox, *channels], self._patience())
-            if self._signals.inbox in told:
-                self._obey(self._signals.take())
-            for member in [each for each in self._members if each.channel in told]:
-                self._hear(member)
+            self._wait()
+            self._enforce()
         if self._failure:
             raise WorkersFailed(self._failure)
+
+    def _wait(self) -> None:
+        """Wait until something happens or is due, and act on it."""
+        sources: list[readable.Source] = [
+            self._signals.inbox,
+            *(each.channel for each in self._members),
+            *self._renewal.readings,
+        ]
+        patience = self._patience()
+        told = readable.wait(sources, patience)
+        self._time.advance(patience)
+        if self._signals.inbox in told:
+            self._obey(self._signals.take())
+        for member in [each for each in self._members if each.channel in told]:
+            self._hear(member)
+        if any(each in told for each in self._renewal.readings):
+            self._finish_reading()
 
     def _staying(self) -> list[Member]:
         members = [each for each in self._members if not each.is_leaving]
         return [each for each in members if each not in self._successors]
 
-    def _patience(self) -> float | None:
+    def _is_short(self) -> bool:
+        return not self._is_draining and len(self._staying()) < self._count
+
+    def _patience(self) -> float:
         """Return for how many seconds there is nothing to do unless something happens."""
-        is_short = not self._is_draining and len(self._staying()) < self._count
-        return self._restarts.pause if is_short else None
+        due = [each.deadline for each in self._members]
+        if self._renewal.readings:
+            due.append(self._renewal.deadline)
+        patience = min([pulse.HUNG_SECONDS / _LOOKS, *(each - self._time.now for each in due)])
+        if self._is_short():
+            patience = min(patience, self._restarts.pause)
+        return max(patience, 0.0)
 
     def _fill_up(self) -> None:
-        while self._patience() == 0.0:
+        while self._is_short() and self._restarts.pause == 0.0:
             try:
                 self._fork(self._work)
-            except OSError as error:
-                self._miss(f"no worker can be forked: {error.strerror}", age=0.0)
+            except (OSError, MemoryError) as error:
+                self._miss(_why_not_forked(error), age=0.0)
 
     def _fork(self, work: Work) -> Member:
         ours, theirs = socket.socketpair()
-        arguments = (work, ours, theirs)
-        process = _FORK.Process(target=self._become_worker, args=arguments, daemon=True)
         try:
-            with held_back():
-                process.start()
-        except OSError:
+            beats = Pulse()
+            pid = fork(partial(self._become_worker, work, ours, theirs, beats))
+        except (OSError, MemoryError):
             ours.close()
             raise
         finally:
             theirs.close()
-        self._members.append(Member(process, ours))
+        self._members.append(Member(pid, ours, beats, work.drain_seconds, self._time.now))
         return self._members[-1]
 
-    def _become_worker(self, work: Work, ours: socket.socket, theirs: socket.socket) -> None:
+    def _become_worker(
+        self, work: Work, ours: socket.socket, theirs: socket.socket, beats: Pulse
+    ) -> None:
         """In the new process: let go of what is the supervisor's, or its end went unnoticed."""
         self._signals.forget()
         let_through()
+        self._renewal.let_go()
         ours.close()
         for elder in self._members:
             elder.let_go()
-        try:
-            work(theirs)
-        except Exception:
-            # multiprocessing would print the traceback, not in the format of the log.
-            logger.critical("a worker failed", exc_info=True)
-            sys.exit(1)
+        work.serve(theirs, beats)
+
+    def _enforce(self) -> None:
+        """Kill the workers that are past their deadline or hung; end a reading that hangs."""
+        now = self._time.now
+        for each in self._members:
+            if each.is_killed:
+                continue
+            if each.deadline <= now:
+                self._kill(each, "did not end in time")
+            elif each.is_hung(now):
+                self._kill(each, f"shows no sign of life for {pulse.HUNG_SECONDS:g}s")
+        if self._renewal.readings and self._renewal.deadline <= now:
+            self._renewal.abandon()
+            logger.error("the reload failed; reading the configuration took too long")
+
+    def _kill(self, member: Member, reason: str) -> None:
+        logger.error("worker %d %s: it is killed", member.pid, reason)
+        member.kill(self._time.now + LAST_SECONDS if self._is_draining else math.inf)
+        if self._is_draining and not self._failure:
+            self._failure = "not every worker ended by itself"
+
+    def _has_given_up(self) -> bool:
+        """Tell whether only processes are left that a SIGKILL did not end."""
+        left = self._members if self._is_draining else []
+        if not left or not all(each.is_killed for each in left):
+            return False
+        if any(each.deadline > self._time.now for each in left):
+            return False
+        pids = ", ".join(str(each.pid) for each in left)
+        self._failure = f"SIGKILL did not end worker {pids}, which probably waits for a disk"
+        return True
 
     def _hear(self, member: Member) -> None:
         if not member.lives():
@@ -183,17 +249,32 @@ class Supervisor:
                 self._milestones.stopping(each)
                 self._drain()
             elif each is signal.SIGINT:
-                for member in self._members:
-                    member.hurry()
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """Have all end without waiting for requests; the next time, kill them."""
+        wait, self._hurry_seconds = self._hurry_seconds, 0.0
+        for each in self._members:
+            each.hurry(self._time.now + wait)
 
     def _renew(self) -> None:
-        """Fork as many again, if that was asked for and nothing speaks against it now."""
-        is_busy = not self._is_open or self._successors or self._is_draining
-        if is_busy or not self._is_renewal_due:
+        """Begin to read the configuration, if that was asked for and nothing is under way."""
+        is_busy = self._successors or self._renewal.readings
+        if is_busy or not self._is_open or self._is_draining or not self._is_renewal_due:
             return
         self._is_renewal_due = False
         try:
-            work = self._renewed()
+            self._renewal.begin(self._time.now)
+        except (OSError, MemoryError) as error:
+            logger.error("the reload failed; %s", _why_not_forked(error))
+
+    def _finish_reading(self) -> None:
+        """Fork as many workers again, once the child process has read what they are to do."""
+        try:
+            work = self._renewal.work()
+        except ChildFailed as error:
+            logger.error("the reload failed; %s", error)
+            return
         except Exception:
             logger.exception("the reload failed; the registry goes on")
             return
@@ -203,8 +284,8 @@ class Supervisor:
         try:
             for _ in range(self._count):
                 self._successors.append(self._fork(work))
-        except OSError as error:
-            self._call_off(f"no worker can be forked: {error.strerror}")
+        except (OSError, MemoryError) as error:
+            self._call_off(_why_not_forked(error))
 
     def _take_over(self) -> None:
         """Let those that are new begin, once all of them are ready, and all others leave."""
@@ -214,7 +295,7 @@ class Supervisor:
         for each in self._successors:
             each.go()
         for each in elders:
-            each.leave()
+            self._dismiss(each)
         self._replaced += elders
         self._successors, self._work = [], self._their_work
 
@@ -222,8 +303,12 @@ class Supervisor:
         """Have those that were to take over leave, because one of them can't."""
         logger.error("%s; the workers it was to replace go on as before", reason)
         for each in self._successors:
-            each.leave()
+            self._dismiss(each)
         self._successors = []
+
+    def _dismiss(self, member: Member) -> None:
+        """Have a worker drain and end, within its time."""
+        member.leave(self._time.now + member.drain_seconds + MARGIN_SECONDS)
 
     def _drain(self) -> None:
         """Have all leave; the kernel refuses connections once the last has closed the socket too.
@@ -232,7 +317,15 @@ class Supervisor:
         """
         self._is_draining = True
         self._successors = []
+        self._renewal.abandon()
         for listener in self._listeners:
             listener.close()
         for member in self._members:
-            member.leave()
+            if member.is_killed:
+                member.kill(self._time.now + LAST_SECONDS)
+            self._dismiss(member)
+
+
+def _why_not_forked(error: OSError | MemoryError) -> str:
+    reason = error.strerror if isinstance(error, OSError) else "out of memory"
+    return f"no process can be forked: {reason}"

@@ -8,29 +8,37 @@ import socket
 
 from uvicorn import Config
 
-from registry_server.workers.renewing import RenewingServer
+from registry_server.workers.bounded import BoundedServer
+from registry_server.workers.pulse import BEAT_SECONDS, Pulse
 
 
-class Worker(RenewingServer):
+class Worker(BoundedServer):
     """A server that says when it could serve and accepts connections when it is told to.
 
     `channel` is the supervisor's other end. What is sent on it says "ready", what is received says
-    "go", and its end, at any time, means: drain. The supervisor has hung up, or is gone.
+    "go", and its end, at any time, means: drain. The supervisor has hung up, or is gone. `pulse`
+    beats from the start of the event loop to its end.
     """
 
-    def __init__(self, config: Config, channel: socket.socket) -> None:
+    def __init__(self, config: Config, channel: socket.socket, pulse: Pulse) -> None:
         super().__init__(config)
         self._channel = channel
         self._channel.setblocking(False)
+        self._pulse = pulse
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, wait for the word, and accept connections on `sockets`."""
+        self._beat(asyncio.get_running_loop())
         await super().startup()
         if await self._is_told_to_go():
             await self.accept(sockets or [])
             asyncio.get_running_loop().add_reader(self._channel, self._drain)
         else:
             self._drain()
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pulse.beat()
+        loop.call_later(BEAT_SECONDS, self._beat, loop)
 
     async def _is_told_to_go(self) -> bool:
         loop = asyncio.get_running_loop()

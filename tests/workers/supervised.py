@@ -10,10 +10,16 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from registry_server.workers.supervisor import Supervisor, Work, WorkersFailed
+from registry_server.workers import pulse, supervisor
+from registry_server.workers.pulse import Pulse
+from registry_server.workers.renewal import Renewal
+from registry_server.workers.supervisor import Supervisor, WorkersFailed
+from registry_server.workers.work import Work
 
 
 def _is_first() -> bool:
@@ -79,11 +85,13 @@ def unlucky(channel: socket.socket) -> None:
     sys.exit(4)
 
 
-def renewed() -> Work | None:
-    """Say what workers are to do after SIGHUP, which is nothing new if a file says so."""
+def read() -> str | None:
+    """Read what workers are to do after SIGHUP, which is nothing new if a file says so."""
     if Path("mistaken").exists():
         raise RuntimeError("a mistake of ours")
-    return None if Path("refused").exists() else WORK[sys.argv[1]]
+    while Path("hanging").exists():
+        time.sleep(0.02)
+    return None if Path("refused").exists() else sys.argv[1]
 
 
 class Told:
@@ -98,7 +106,7 @@ class Told:
         Path(f"told-stopping-{received.name}").touch(exist_ok=False)
 
 
-WORK: dict[str, Work] = {
+WORK: dict[str, Callable[[socket.socket], None]] = {
     "uneven": uneven,
     "broken": broken,
     "half": half,
@@ -107,12 +115,43 @@ WORK: dict[str, Work] = {
 }
 
 
+def work(how: str | None) -> Work | None:
+    """Return work by its name; it drains for a second and beats as long as no file says otherwise.
+
+    A thread beats: what hangs in these tests is not an event loop.
+    """
+    if how is None:
+        return None
+
+    def serve(channel: socket.socket, beats: Pulse) -> None:
+        threading.Thread(target=_beat, args=(beats,), daemon=True).start()
+        WORK[how](channel)
+
+    return Work(serve, drain_seconds=1)
+
+
+def _beat(beats: Pulse) -> None:
+    while not Path(f"silent-{os.getpid()}").exists():
+        beats.beat()
+        time.sleep(0.05)
+
+
+def _shorten() -> None:
+    """Take the limits from the environment."""
+    pulse.HUNG_SECONDS = float(os.environ.get("HUNG_SECONDS", "60"))
+    for name in ("MARGIN_SECONDS", "HURRY_SECONDS", "LAST_SECONDS"):
+        setattr(supervisor, name, float(os.environ.get(name, "5")))
+
+
 def main() -> int:
     """Supervise; exit code 1 when the supervisor gave up."""
     logging.basicConfig(level=logging.INFO)
+    _shorten()
+    first = work(sys.argv[1])
+    assert first is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            Supervisor(WORK[sys.argv[1]], [listener], 2, renewed, Told()).run()
+            Supervisor(first, [listener], 2, Renewal(read, work), Told()).run()
         except WorkersFailed as error:
             print(error)
             return 1

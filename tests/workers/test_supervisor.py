@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,14 @@ pytestmark = pytest.mark.live
 
 
 @contextmanager
-def supervised(how: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def supervised(
+    how: str, folder: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run `supervised.py` in a folder; nobody of it outlives the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.workers.supervised", how],
         cwd=folder,
-        env=environment(),
+        env=environment(env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,0 +1,40 @@
+"""A server whose process ends even when a part of it has stopped working."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import FrameType
+
+from registry_server.workers.renewing import RenewingServer
+
+# Seconds beyond the drain in which cut uploads note how far they came. A supervisor has less
+# patience with its workers.
+MARGIN_SECONDS = 15.0
+# Seconds for the same after a second SIGINT.
+_HURRY_SECONDS = 10.0
+
+
+class BoundedServer(RenewingServer):
+    """A server that the kernel ends, by SIGALRM, when it takes too long to end.
+
+    A thread that waits for a disk, or a reload that waits for a pipe, would otherwise keep it.
+    Nothing that has stopped working in this process can prevent the signal, whose default action
+    must be in force.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGTERM or SIGINT; a second SIGINT leaves little time."""
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            _end_after(_HURRY_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain within its time."""
+        if not self.force_exit:
+            _end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)
+        await super().shutdown(sockets)
+
+
+def _end_after(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
