@@ -91,7 +91,9 @@ def read() -> str | None:
         raise RuntimeError("a mistake of ours")
     while Path("hanging").exists():
         time.sleep(0.02)
-    return None if Path("refused").exists() else sys.argv[1]
+    refused = Path("refused").exists()
+    Path(f"read-{os.getpid()}").touch()
+    return None if refused else sys.argv[1]
 
 
 class Told:

@@ -75,6 +75,8 @@ def test_who_is_told_of_nothing_new_goes_on(tmp_path: Path, file: str, words: st
         process.send_signal(signal.SIGHUP)
         if words:
             hear(process, words)
+        else:
+            until(lambda: list(tmp_path.glob("read-*")), "it was read")
         (tmp_path / file).unlink()
         process.send_signal(signal.SIGHUP)
         hear(process, "go on as before")
