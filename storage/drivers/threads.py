@@ -29,7 +29,8 @@ _Call: TypeAlias = tuple[asyncio.AbstractEventLoop, _Future, Callable[..., Any],
 
 # How many threads are made beforehand. Each takes 16 KiB of memory.
 _FIRST = 16
-_START_SECONDS = 30.0
+# Seconds after which a thread that has not begun never will.
+_START_SECONDS = 10.0
 
 
 class Threads(Executor):
@@ -38,11 +39,8 @@ class Threads(Executor):
     def __init__(self, most: int) -> None:
         self._most = most
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._made = 0
+        self._threads: list[_Thread] = []
         self._busy = 0
-        # A lock for each thread that runs; the thread holds it until it ends.
-        self._running: list[_thread.LockType] = []
-        self._began: SimpleQueue[None] = SimpleQueue()
 
     def start(self) -> None:
         """Make the first threads, and wait until they run.
@@ -52,13 +50,10 @@ class Threads(Executor):
         """
         self._most = room_for_threads(self._most)
         wanted = min(_FIRST, self._most)
-        while self._made < wanted and self._make_another():
+        while len(self._threads) < wanted and self._make_another():
             pass
-        # A thread for whose first frame there is no memory never says that it began.
-        with contextlib.suppress(Empty):
-            for _ in range(self._made):
-                self._began.get(timeout=_START_SECONDS)
-        if not self._running:
+        begun = [each.has_begun() for each in self._threads]
+        if not any(begun):
             raise RuntimeError("the system grants no thread")
 
     def run(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
@@ -68,8 +63,10 @@ class Threads(Executor):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if self._busy >= self._made < self._most and not self._make_another() and not self._made:
-            raise RuntimeError("the system grants no thread")
+        if self._busy >= len(self._threads) < self._most:
+            is_made = self._make_another()
+            if not is_made and not self._threads:
+                raise RuntimeError("the system grants no thread")
         self._calls.put((loop, future, work, args))
         self._busy += 1
         return future
@@ -96,30 +93,19 @@ class Threads(Executor):
         self._calls.put(None)
         if not wait:
             return
-        for lock in self._running:
-            with lock:
-                pass
-        self._made, self._running = 0, []
+        for each in self._threads:
+            each.join()
+        self._threads = []
         with contextlib.suppress(Empty):
             self._calls.get_nowait()  # the last thread has put it back
 
     def _make_another(self) -> bool:
         """Begin a thread; False if the system grants none: those there are do what it would."""
         try:
-            _thread.start_new_thread(self._live, (_thread.allocate_lock(),))
+            self._threads.append(_Thread(self._work))
         except (RuntimeError, MemoryError):
             return False
-        self._made += 1
         return True
-
-    def _live(self, lock: _thread.LockType) -> None:
-        try:
-            with lock:
-                self._running.append(lock)
-                self._began.put(None)
-                self._work()
-        except MemoryError:
-            leave()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -146,3 +132,36 @@ class Threads(Executor):
             future.set_exception(error)
         else:
             future.set_result(result)
+
+
+class _Thread:
+    """A thread that begins soon, unless there is no memory for its first frame."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        """Have the system make it; raise RuntimeError or MemoryError if it does not."""
+        self._work = work
+        self._begins = _thread.allocate_lock()
+        self._ends = _thread.allocate_lock()
+        self._begins.acquire(blocking=False)
+        self._ends.acquire(blocking=False)
+        _thread.start_new_thread(self._live, ())
+
+    def has_begun(self) -> bool:
+        """Wait until it runs; False when it does not."""
+        if not self._begins.acquire(timeout=_START_SECONDS):
+            return False
+        self._begins.release()
+        return True
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        if self.has_begun():
+            self._ends.acquire()
+
+    def _live(self) -> None:
+        try:
+            self._begins.release()
+            self._work()
+            self._ends.release()
+        except MemoryError:
+            leave()

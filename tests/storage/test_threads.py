@@ -14,11 +14,11 @@ from storage.drivers.threads import Threads
 async def test_what_is_asked_for_after_the_start_needs_no_new_thread() -> None:
     """The first threads run before anything is asked of them."""
     threads = Threads(4)
-    threads.start()
+    await asyncio.to_thread(threads.start)
     before = _thread._count()
     assert await threads.run(threading.get_ident) != threading.get_ident()
     assert _thread._count() == before
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
     assert _thread._count() == before - 4
 
 
@@ -27,7 +27,7 @@ async def test_another_thread_is_made_when_all_are_busy() -> None:
     threads, meet = Threads(3), threading.Barrier(3)
     places = await asyncio.gather(*(threads.run(meet.wait, 20) for _ in range(6)))
     assert sorted(places) == [0, 0, 1, 1, 2, 2]
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
 
 
 async def test_where_no_more_threads_are_granted_those_there_are_do_everything(
@@ -44,7 +44,8 @@ async def test_where_no_more_threads_are_granted_those_there_are_do_everything(
     assert await asyncio.gather(*(threads.run(lambda n=n: n) for n in range(5))) == [0, 1, 2, 3, 4]
     with pytest.raises(RuntimeError, match="grants no thread"):
         Threads(3).start()
-    threads.shutdown()
+    monkeypatch.undo()
+    await asyncio.to_thread(threads.shutdown)
 
 
 async def test_it_is_an_executor() -> None:
@@ -54,15 +55,15 @@ async def test_it_is_an_executor() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         await loop.run_in_executor(threads, int, "x")
     assert await asyncio.wrap_future(threads.submit(int, "11", base=2)) == 3
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
 
 
 async def test_it_can_be_used_after_a_shutdown() -> None:
     """What was asked for before the end is done; new threads are made for what comes later."""
     threads = Threads(2)
     asked = [threads.run(lambda n=n: n) for n in range(5)]
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
     assert await asyncio.gather(*asked) == [0, 1, 2, 3, 4]
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
     assert await asyncio.wait_for(threads.run(lambda: 1), 20) == 1
-    threads.shutdown()
+    await asyncio.to_thread(threads.shutdown)
