@@ -1,11 +1,14 @@
-"""A server whose process ends even when a part of it has stopped working."""
+"""A server whose process works or ends, even when a part of it has stopped working."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from types import FrameType
 
+from registry_server.workers import exhaustion
+from registry_server.workers.executor import PreparedExecutor
 from registry_server.workers.renewing import RenewingServer
 
 # Seconds beyond the drain in which cut uploads note how far they came. A supervisor has less
@@ -19,9 +22,16 @@ class BoundedServer(RenewingServer):
     """A server that the kernel ends, by SIGALRM, when it takes too long to end.
 
     A thread that waits for a disk, or a reload that waits for a pipe, would otherwise keep it.
-    Nothing that has stopped working in this process can prevent the signal, whose default action
-    must be in force.
+    Nothing that has stopped working in this process can prevent the signal. Threads are made at the
+    start: a request may find no memory to make them in.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Make the threads, start the application, and accept connections on `sockets`."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(PreparedExecutor())
+        exhaustion.watch(loop)
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take SIGTERM or SIGINT; a second SIGINT leaves little time."""
@@ -37,4 +47,5 @@ class BoundedServer(RenewingServer):
 
 
 def _end_after(seconds: float) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it may be inherited as ignored
     signal.setitimer(signal.ITIMER_REAL, seconds)

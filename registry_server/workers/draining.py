@@ -9,9 +9,6 @@ from collections.abc import Iterable
 
 from uvicorn import Server
 
-from registry_server.workers import exhaustion
-from registry_server.workers.executor import PreparedExecutor
-
 # Seconds for all of a handshake; a connection is not known before it.
 HANDSHAKE_SECONDS = 60.0
 # Seconds in which a client that has just connected, or comes back to its connection, is heard.
@@ -23,9 +20,6 @@ class DrainingServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections on `sockets`."""
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(PreparedExecutor())
-        exhaustion.watch(loop)
         await super().startup(sockets=[])
         await self.accept(sockets or [])
 
