@@ -42,6 +42,8 @@ _MOST_HOPS = 32
 _LONGEST_NODE = 64  # characters of an address with its port
 _LONGEST_LINE = 8192
 _MOST_PARSED = 4096
+# Characters: the longest address of IPv6, and the name of its zone.
+_LONGEST_ADDRESS = 64
 
 # RFC 7239, 6, without the names that stand for no address. Load balancers add ports here and there.
 _NODE = re.compile(
@@ -137,12 +139,16 @@ def _asked_of(hops: Iterable[Hop], trusted: tuple[TrustedProxy, ...]) -> Hop:
     return found
 
 
-@lru_cache(maxsize=_MOST_PARSED)
 def parsed(text: str) -> Address | None:
     """Parse an address; None for what is none.
 
     One of IPv4 is of IPv4, also where a socket for both families calls it otherwise.
     """
+    return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=_MOST_PARSED)
+def _parsed(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -19,9 +19,10 @@ from typing import Protocol, TypeAlias
 from storage.buffers import Buffer, HasDescriptor
 from storage.digest import Digest
 from storage.listing import Page
-from storage.manifests import Descriptor, Manifest, StoredManifest
+from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag, UploadId
 from storage.pipeline import Chunk
+from storage.referrers import ReferrerPage
 
 
 class Blob(Protocol):
@@ -163,8 +164,12 @@ class Referrers(Protocol):
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
-    ) -> Page[Descriptor]:
-        """List referrers behind `after` in the order of their digests, of one type or of all."""
+    ) -> ReferrerPage:
+        """List referrers behind `after` in the order of their digests, of one type or of all.
+
+        A page has at most `limit` entries, and is bounded in bytes: it may be empty and have a next
+        one. When the caller is cancelled the work ends, unless others wait for the same.
+        """
 
 
 class Repository(Protocol):

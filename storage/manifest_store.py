@@ -36,7 +36,7 @@ class ManifestStore:
 
     def __init__(self, driver: Driver, cache_bytes: int = CACHE_BYTES) -> None:
         self._driver = driver
-        self._known: Lru[Digest, StoredManifest] = Lru(cache_bytes, lambda one: len(one.raw))
+        self._known: Lru[Digest, StoredManifest] = Lru(cache_bytes, lambda one: one.memory)
 
     async def get(self, digest: Digest) -> StoredManifest | None:
         """Return a manifest; None when its bytes are absent, damaged, or no manifest."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 from storage import manifest_fields as fields
+from storage.cache import DIGEST_BYTES
 from storage.digest import Digest
 from storage.errors import DigestInvalid, ManifestInvalid
 from storage.json_text import load_as_stored, load_strictly
@@ -76,6 +78,9 @@ _FIELDS = fields.FieldNames.of(
 DESCRIPTOR_FIELDS = fields.FieldNames.of(
     "mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations"
 )
+
+# Bytes of an object with three fields, without these.
+_OBJECT_BYTES = 64
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
 
@@ -140,16 +145,6 @@ class Manifest:
             kinds[child.digest] = kinds.get(child.digest, True) and not child.is_manifest
         return kinds
 
-    def describe(self, digest: Digest) -> Descriptor:
-        """Describe this manifest as an entry of a referrers list (spec, "Listing Referrers")."""
-        return Descriptor(
-            media_type=self.media_type,
-            digest=digest,
-            size=len(self.raw),
-            artifact_type=self.artifact_type,
-            annotations=self.annotations,
-        )
-
 
 def is_http(url: str) -> bool:
     """Tell whether clients can fetch a layer from a URL."""
@@ -163,6 +158,11 @@ class StoredManifest:
     digest: Digest
     media_type: str
     raw: bytes
+
+    @property
+    def memory(self) -> int:
+        """How many bytes of memory it takes."""
+        return getsizeof(self.raw) + getsizeof(self.media_type) + DIGEST_BYTES + _OBJECT_BYTES
 
 
 def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:

@@ -12,7 +12,9 @@
         │       └── index/<alg>/<hex>/link              everything the tag ever pointed to
         ├── _referrers                                  ours; distribution skips every `_` folder
         │   ├── scanned                                 what the index was last rebuilt from
-        │   └── <subject alg>/<subject hex>/<alg>/<hex>/link
+        │   └── <subject alg>/<subject hex>/<alg>/<hex>
+        │       ├── link                                it has that subject
+        │       └── descriptor                          what a list of referrers says of it, as JSON
         └── _uploads/<uuid>                             a push in progress
             ├── data                                    the bytes held
             ├── startedat                               RFC 3339, UTC
@@ -51,6 +53,7 @@ ROOT = "docker/registry/v2"
 BLOBS = f"{ROOT}/blobs"
 REPOSITORIES = f"{ROOT}/repositories"
 LINK = "link"
+DESCRIPTOR = "descriptor"
 
 # The parts of a repository.
 LAYERS, MANIFESTS, REFERRERS, UPLOADS = "_layers", "_manifests", "_referrers", "_uploads"
@@ -185,6 +188,11 @@ def referrers(name: RepositoryName, subject: Digest) -> str:
 def referrer_link(name: RepositoryName, subject: Digest, referrer: Digest) -> str:
     """Return the link that makes `referrer` a referrer of `subject`."""
     return f"{referrers(name, subject)}/{referrer.algorithm}/{referrer.hex}/{LINK}"
+
+
+def referrer_descriptor(name: RepositoryName, subject: Digest, referrer: Digest) -> str:
+    """Return the note that describes a referrer, so that a list need not read the manifest."""
+    return f"{referrers(name, subject)}/{referrer.algorithm}/{referrer.hex}/{DESCRIPTOR}"
 
 
 def uploads(name: RepositoryName) -> str:

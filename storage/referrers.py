@@ -1,80 +1,88 @@
-"""Which manifests of a repository have a given subject: an index of links that can be rebuilt.
+"""Which manifests of a repository have a given subject: an index that can be rebuilt.
 
-Our own pushes keep it complete. Content that came by another way (an older registry on the same
-volume, a copied folder) is found by comparing when the folders of revisions last changed with
-what was noted after the last scan. A scan reads each manifest once per process; what its subject
-is never changes. Manifests listed under the spec's referrers tag schema are revisions of the
-repository like any other, so the scan finds them too (spec, "Enabling the Referrers API").
-
-Nothing of the index waits for the disk, neither what a push adds nor what a scan finds: after a
-power cut the note is of another boot, and the scan is repeated. Where nothing can be written what
-is found is still listed.
+Our own pushes keep it complete; `storage.referrer_scan` finds what came by another way. Beside each
+link lies the entry that a list has for it, so a list reads no manifest. An older version of this
+registry writes the link alone: then the manifest is read, once, and the entry written. Where
+nothing can be written what is found is still listed.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import time
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from heapq import merge
+from typing import NamedTuple
 
-from storage import paths
-from storage.boot import this_boot
+from storage import paths, referrer_entries, referrer_index
 from storage.cache import Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
-from storage.errors import ManifestInvalid, OperationDisabled, PathNotFound
-from storage.links import digests, read_link
-from storage.listing import Page
+from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
 from storage.manifest_store import load
-from storage.manifests import Descriptor, Manifest, StoredManifest
+from storage.manifests import Manifest
 from storage.names import RepositoryName
-from storage.stored_manifests import read_stored
+from storage.referrer_entries import LONGEST_ENTRY, Referrer
+from storage.referrer_index import is_member
+from storage.referrer_scan import ReferrerScan, Subjects, Unlisted, parsed
+from storage.sharing import Run, SharedRuns
 
 logger = logging.getLogger(__name__)
 
-# A page must fit what clients accept for an index; a descriptor is smaller than its manifest.
+# Bytes of the answer; clients accept an index of 4 MiB.
 PAGE_BYTES = 3 << 20
-# A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
-_SETTLED_NS = 2_000_000_000
+# Bytes that a page reads, and what opening a file counts for. So a page looks at some ten thousand
+# entries of the usual length, which takes a fifth of a second.
+READ_BYTES = 8 << 20
+_OPENING = 256
+# Entries that are written beside their links for one page, in one hop.
+_MOST_WRITTEN = 256
+_ENTRIES_BYTES = 16 << 20
 
-Scanned: TypeAlias = dict[str, int | str]
-# Roughly what a descriptor without annotations takes.
-_DESCRIPTOR_COST = 512
+
+@dataclass(frozen=True, slots=True)
+class ReferrerPage:
+    """Some referrers; `next` is the digest behind which the next page begins, "" for the last.
+
+    A page may be empty and have a next one, because what one page reads is bounded.
+    """
+
+    entries: tuple[Referrer, ...]
+    next: str = ""
+
+    @property
+    def more(self) -> bool:
+        """Whether there is a next page."""
+        return bool(self.next)
+
+
+class Question(NamedTuple):
+    """What is to be listed: referrers behind `after`, at most `limit`, of one type or of all.
+
+    `extra` are referrers that a scan found and that could not be written to the index.
+    """
+
+    repository: str
+    subject: Digest
+    artifact_type: str | None
+    after: str
+    limit: int
+    extra: frozenset[Digest]
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one process remembers of manifests: facts about content, shared by all repositories.
+    """What the referrers of all repositories share: facts about content, and work under way."""
 
-    A subject is in a tuple so that "none" can be remembered as well.
-    """
-
-    subjects: Lru[Digest, tuple[Digest | None]] = field(
-        default_factory=lambda: Lru(limit=200_000, cost=lambda _: 1)
+    subjects: Subjects = field(default_factory=Subjects)
+    entries: Lru[Digest, Referrer] = field(
+        default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
-    descriptors: Lru[Digest, Descriptor] = field(
-        default_factory=lambda: Lru(limit=32 << 20, cost=_cost)
-    )
-
-
-def _cost(descriptor: Descriptor) -> int:
-    texts = descriptor.annotations.items()
-    return _DESCRIPTOR_COST + sum(len(key) + len(value) for key, value in texts)
-
-
-@dataclass(slots=True)
-class _Scan:
-    """What a scan found.
-
-    It is not `complete` if it met a revision that may yet become a referrer without any folder's
-    timestamp changing, such as one whose bytes can't be read now: then the next one looks again.
-    """
-
-    unlisted: list[tuple[Digest, Digest]] = field(default_factory=list)
-    complete: bool = True
+    scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
+    pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
 
 
 class ReferrerStore:
@@ -84,121 +92,129 @@ class ReferrerStore:
         self._driver = driver
         self._memory = memory
         self._name = name
+        self._scan = ReferrerScan(driver, memory.subjects, name)
 
-    def add(self, subject: Digest, referrer: Digest) -> Note:
-        """Return the change that records that `referrer`, which is durable, has `subject`."""
-        return Note(paths.referrer_link(self._name, subject, referrer), str(referrer).encode())
+    def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[Note, ...]:
+        """Return the changes that record that a manifest, which is durable, has `subject`."""
+        link = Note(paths.referrer_link(self._name, subject, digest), str(digest).encode())
+        entry = referrer_entries.describe(manifest, digest)
+        return (link,) if entry is None else (link, self._note(subject, entry))
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
-    ) -> Page[Descriptor]:
-        """List referrers in the order of their digests, those behind `after`, of one type."""
-        unlisted = await self._catch_up()
-        extra = {referrer for referrer, of in unlisted if of == subject}
-        return await self._driver.batch(
-            lambda view: self._page(
-                view, self._ordered(view, subject, after, extra), artifact_type, limit
-            )
-        )
+    ) -> ReferrerPage:
+        """List referrers in the order of their digests, those behind `after`, of one type.
 
-    def _ordered(self, view: View, subject: Digest, after: str, extra: set[Digest]) -> list[Digest]:
-        listed = extra.union(digests(view, paths.referrers(self._name, subject)))
-        return sorted((one for one in listed if str(one) > after), key=str)
+        Callers that ask the same at the same time share the work; it ends when all have left.
+        """
+        unlisted: Unlisted = []
+        if await self._scan.is_needed():
+            unlisted = await self._memory.scans.result(self._name.text, self._scan.run)
+        extra = frozenset(referrer for referrer, of in unlisted if of == subject)
+        question = Question(self._name.text, subject, artifact_type, after, limit, extra)
+        return await self._memory.pages.result(question, partial(self._answer, question))
 
-    def _page(
-        self, view: View, referrers: list[Digest], artifact_type: str | None, limit: int
-    ) -> Page[Descriptor]:
-        found: list[Descriptor] = []
-        budget = PAGE_BYTES
-        for referrer in referrers:
-            descriptor = self._descriptor(view, referrer)
-            if descriptor is None or artifact_type not in (None, descriptor.artifact_type):
-                continue
-            if not self._is_member(view, referrer):
-                continue
-            budget -= _cost(descriptor)
-            if found and (budget < 0 or len(found) == limit):
-                return Page(tuple(found), more=True)
-            found.append(descriptor)
-        return Page(tuple(found))
+    async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
+        reading = _Reading(self._name, question, self._memory.entries, run)
+        page = await self._driver.batch(reading.page)
+        notes = {one.digest: self._note(question.subject, one) for one in reading.unwritten}
+        if notes:
+            try:
+                await referrer_index.write(self._driver, self._name, notes)
+            except OperationDisabled:
+                pass  # a volume that is only read
+            except OSError as error:
+                logger.warning("the referrers index of %s was not written: %s", self._name, error)
+        return page
 
-    def _is_member(self, view: View, digest: Digest) -> bool:
-        return read_link(view, paths.revision_link(self._name, digest)) == digest
+    def _note(self, subject: Digest, entry: Referrer) -> Note:
+        path = paths.referrer_descriptor(self._name, subject, entry.digest)
+        return Note(path, entry.document)
 
-    def _descriptor(self, view: View, digest: Digest) -> Descriptor | None:
-        known = self._memory.descriptors.get(digest)
-        if known is None:
-            manifest = _parse(load(view, digest))
-            if manifest is not None:
-                known = manifest.describe(digest)
-                self._memory.descriptors.put(digest, known)
-        return known
 
-    async def _catch_up(self) -> list[tuple[Digest, Digest]]:
-        """Return referrers, with their subjects, that were not in the index; put them there."""
-        changed, noted = await self._driver.batch(self._changes)
-        if len(changed) > 1 and changed == noted:
-            return []
-        scan = await self._driver.batch(self._scan)
+class _Reading:
+    """The reading of one page; `unwritten` are entries that were not found beside their links."""
+
+    def __init__(
+        self,
+        name: RepositoryName,
+        question: Question,
+        known: Lru[Digest, Referrer],
+        run: Run[ReferrerPage],
+    ) -> None:
+        self.unwritten: list[Referrer] = []
+        self._name = name
+        self._question = question
+        self._known = known
+        self._run = run
+        self._budget = READ_BYTES
+
+    def page(self, view: View) -> ReferrerPage:
+        """Read until the page is full or the budget is spent; at least one entry is looked at."""
+        entries: list[Referrer] = []
+        size, last = 0, ""
+        for digest in self._listed(view):
+            self._run.check()
+            if self._budget <= 0:
+                return ReferrerPage(tuple(entries), last)
+            entry = self._fitting(view, digest)
+            if entry is not None:
+                size += len(entry.document) + 1
+                if entries and (size > PAGE_BYTES or len(entries) == self._question.limit):
+                    return ReferrerPage(tuple(entries), last)
+                entries.append(entry)
+            last = str(digest)
+        return ReferrerPage(tuple(entries))
+
+    def _listed(self, view: View) -> Iterator[Digest]:
+        """Yield the digests behind `after` in order: of the index, and those not written to it."""
+        folder = paths.referrers(self._name, self._question.subject)
+        extra = sorted(str(one) for one in self._question.extra if str(one) > self._question.after)
+        last = ""
+        for text in merge(self._texts(view, folder), extra):
+            if text != last:
+                last = text
+                try:
+                    yield Digest.parse(text)
+                except DigestInvalid:
+                    continue  # a stray folder
+
+    def _texts(self, view: View, folder: str) -> Iterator[str]:
+        for algorithm in HEX_LENGTHS:  # in the order of their names
+            names = view.folders(f"{folder}/{algorithm}")
+            names.sort()
+            start = bisect_right(names, self._question.after, key=f"{algorithm}:{{}}".format)
+            for at in range(start, len(names)):
+                yield f"{algorithm}:{names[at]}"
+
+    def _fitting(self, view: View, digest: Digest) -> Referrer | None:
+        """Return the entry of a referrer if it is of the type asked for, and a member."""
+        entry = self._known.get(digest) or self._read(view, digest)
+        if entry is None or self._question.artifact_type not in (None, entry.artifact_type):
+            return None
+        self._budget -= _OPENING
+        return entry if is_member(view, self._name, digest) else None
+
+    def _read(self, view: View, digest: Digest) -> Referrer | None:
+        """Read an entry beside its link, else from its manifest, and remember it."""
+        path = paths.referrer_descriptor(self._name, self._question.subject, digest)
         try:
-            await self._heal(scan, changed)
-        except (OSError, OperationDisabled) as error:
-            logger.warning("the referrers index of %s was not written: %s", self._name, error)
-        return scan.unlisted
+            document = view.read(path, LONGEST_ENTRY + 1)
+        except PathNotFound:
+            document = b""
+        self._budget -= _OPENING + len(document)
+        entry = referrer_entries.parse(document, digest) or self._described(view, digest)
+        if entry is not None:
+            self._known.put(digest, entry)
+        return entry
 
-    async def _heal(self, scan: _Scan, changed: Scanned) -> None:
-        for referrer, subject in scan.unlisted:
-            link = paths.referrer_link(self._name, subject, referrer)
-            await self._driver.note(link, str(referrer).encode())
-        times = [at for at in changed.values() if isinstance(at, int)]
-        settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
-        if times and settled and scan.complete:
-            note = json.dumps(changed).encode()
-            await self._driver.note(paths.referrers_scanned(self._name), note)
-
-    def _changes(self, view: View) -> tuple[Scanned, object]:
-        folder = paths.revisions(self._name)
-        times = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
-        changed: Scanned = {alg: at for alg, at in times.items() if at is not None}
-        try:
-            noted = json.loads(view.read(paths.referrers_scanned(self._name)))
-        except (PathNotFound, ValueError):
-            noted = None
-        return {"boot": this_boot(), **changed}, noted
-
-    def _scan(self, view: View) -> _Scan:
-        """Find manifests with a subject that the index does not have yet."""
-        scan = _Scan()
-        for referrer in digests(view, paths.revisions(self._name)):
-            known = self._subject(view, referrer)
-            if known is None:
-                scan.complete = False
-            elif known[0] is not None:
-                self._compare(view, scan, referrer, known[0])
-        return scan
-
-    def _compare(self, view: View, scan: _Scan, referrer: Digest, subject: Digest) -> None:
-        if not self._is_member(view, referrer):
-            # If it comes back its folder is there already, and no timestamp will tell.
-            scan.complete = False
-        elif read_link(view, paths.referrer_link(self._name, subject, referrer)) != referrer:
-            scan.unlisted.append((referrer, subject))
-
-    def _subject(self, view: View, digest: Digest) -> tuple[Digest | None] | None:
-        """Return a manifest's subject, in a tuple; None when the manifest can't be read (yet)."""
-        known = self._memory.subjects.get(digest)
-        if known is None:
-            stored = load(view, digest)
-            if stored is None:
-                return None
-            manifest = _parse(stored)
-            known = (manifest.subject.digest if manifest and manifest.subject else None,)
-            self._memory.subjects.put(digest, known)
-        return known
-
-
-def _parse(stored: StoredManifest | None) -> Manifest | None:
-    try:
-        return None if stored is None else read_stored(stored.raw).manifest
-    except ManifestInvalid:
-        return None
+    def _described(self, view: View, digest: Digest) -> Referrer | None:
+        content = view.stat(paths.blob(digest))
+        self._budget -= _OPENING + (content.size if content else 0)
+        stored = load(view, digest)
+        manifest = None if stored is None else parsed(stored)
+        entry = None if manifest is None else referrer_entries.describe(manifest, digest)
+        has_room = len(self.unwritten) < _MOST_WRITTEN
+        if entry is not None and has_room and is_member(view, self._name, digest):
+            self.unwritten.append(entry)
+        return entry

@@ -14,6 +14,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
 from storage import paths
@@ -46,6 +47,10 @@ from storage.uploads import UploadStore
 # Storing and deleting the same manifest in turns is done by nobody for long.
 _ATTEMPTS = 16
 
+# Bytes of a question and the answer's own objects; of a mark without its texts.
+_QUESTION_BYTES = 1024
+_MARK_BYTES = 384
+
 
 class Answer(NamedTuple):
     """What a reference led to, and the links that led there.
@@ -60,8 +65,9 @@ class Answer(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """About how many bytes it takes to remember this."""
-        return 1024 + len(self.manifest.raw)
+        """How many bytes of memory this takes, with the question."""
+        links = sum(getsizeof(link.path) + getsizeof(link.content) for link in self.links)
+        return _QUESTION_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
 
 
 # By repository and reference.
@@ -229,7 +235,7 @@ class StoredManifests:
             (link_to(paths.revision_link(self._name, digest), digest),),
         ]
         if manifest.subject is not None:
-            steps.append((self._referrers.add(manifest.subject.digest, digest),))
+            steps.append(self._referrers.add(manifest.subject.digest, digest, manifest))
         new = await self._tags.appearing(tags, digest)
         in_the_way = await self._stores.driver.publish(
             *steps, new, check=lambda view: self._check(view, manifest, digest, tags)
@@ -325,11 +331,16 @@ class StoredManifests:
         if subject is None:
             return
         revision = paths.revision_link(self._name, stored.digest)
-        entry = paths.referrer_link(self._name, subject, stored.digest)
+        # The link is the last: an entry without its description does no harm.
+        entry = (
+            paths.referrer_descriptor(self._name, subject, stored.digest),
+            paths.referrer_link(self._name, subject, stored.digest),
+        )
 
         def forget(editor: Editor) -> None:
             if editor.stat(revision) is None:  # else it was pushed again
-                editor.remove(entry)
+                for path in entry:
+                    editor.remove(path)
 
         await self._stores.driver.exclusively(forget)
 

@@ -401,6 +401,17 @@ async def test_a_disk_that_stays_full_loses_lines_and_the_log_says_how_many(
     assert caplog.text.count("can't be written") == 1
 
 
+async def test_lines_that_wait_are_bounded_in_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    """Long ones are fewer; all that are lost are counted."""
+    sink = FileSink(Path("/dev/full"))
+    for number in range(200):
+        sink.put({**_entry(number), "tags": "x" * 100_000})
+    assert sum(map(len, sink._waiting)) <= 8 << 20
+    assert len(sink._waiting) > 80
+    await sink.close()
+    assert "200 lines" in caplog.text
+
+
 @contextmanager
 def _no_file_longer_than(size: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from sys import getsizeof
 from typing import Protocol, TypeAlias
 
 from storage.errors import reason_of
@@ -19,7 +20,7 @@ AUDIT_LOGGER = "registry.audit"
 # What a line says, by the names of its fields: text, numbers, lists of text.
 Entry: TypeAlias = Mapping[str, object]
 
-_MOST_WAITING = 10_000  # lines
+_MOST_WAITING = 8 << 20  # bytes of memory; a line that names many tags has 15,000
 _BURST = 500  # lines for each time the file is opened
 _MODE = 0o640  # of a file that is made: who does what is not for everybody to read
 
@@ -57,6 +58,8 @@ class FileSink:
         """Open nothing yet."""
         self._path = path
         self._waiting: deque[bytes] = deque()
+        # Bytes of all lines so far. Each number has one writer: the loop, and the writing thread.
+        self._taken = self._written = 0
         self._writing: asyncio.Future[OSError | None] | None = None
         self._fails = False
         self._is_torn = False
@@ -64,8 +67,10 @@ class FileSink:
 
     def put(self, entry: Entry) -> None:
         """Have a line written soon; one too many is lost, and counted."""
-        if len(self._waiting) < _MOST_WAITING:
-            self._waiting.append(json.dumps(entry).encode() + b"\n")
+        line = json.dumps(entry).encode() + b"\n"
+        if self._taken - self._written + getsizeof(line) <= _MOST_WAITING:
+            self._taken += getsizeof(line)
+            self._waiting.append(line)
         else:
             self._lost += 1
         self._begin()
@@ -82,6 +87,7 @@ class FileSink:
         await self.settled()
         self._lost += len(self._waiting)
         self._waiting.clear()
+        self._written = self._taken
         self._tell_lost()
 
     def _begin(self) -> None:
@@ -120,7 +126,7 @@ class FileSink:
             try:
                 for _ in range(min(_BURST, len(self._waiting))):
                     self._append(descriptor, self._waiting[0])
-                    self._waiting.popleft()
+                    self._written += getsizeof(self._waiting.popleft())
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from storage.cache import Lru
+from storage.cache import DIGEST_BYTES, Lru
 from storage.digest import Digest
 from storage.errors import ManifestInvalid, ManifestUnknown
 from storage.interfaces import Manifests
@@ -28,8 +28,10 @@ from storage.names import Reference, Tag
 from storage.stored_manifests import read
 
 DEFAULT_PLATFORM = ("linux", "amd64")
-_SHORT = 2048
-_default_children: Lru[Digest, tuple[Digest | None]] = Lru(limit=100_000, cost=lambda _: 1)
+# Characters. What is remembered of a longer header may take fifty bytes for each of them.
+_SHORT = 1024
+_CHILD_BYTES = 2 * DIGEST_BYTES + 64
+_default_children: Lru[Digest, tuple[Digest | None]] = Lru(8 << 20, cost=lambda _: _CHILD_BYTES)
 _ALWAYS_SERVED = frozenset({DOCKER_MANIFEST, DOCKER_SCHEMA1})
 
 

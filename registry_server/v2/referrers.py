@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from starlette.requests import Request
 
 from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2.pagination import window
+from registry_server.v2.presence import while_connected
 from registry_server.v2.urls import Urls
 from storage.digest import Digest
-from storage.manifests import OCI_INDEX, Descriptor
+from storage.manifests import OCI_INDEX
+from storage.referrer_entries import Referrer
 
 _MOST = 1000
+_INDEX = b'{"schemaVersion":2,"mediaType":"%b","manifests":[%%b]}' % OCI_INDEX.encode()
 
 
 class ReferrerEndpoints:
@@ -32,13 +32,16 @@ class ReferrerEndpoints:
         artifact_type = _artifact_type(request)
         wanted = window(request)
         limit = max(wanted.limit(_MOST, _MOST) or 0, 1)
-        page = await repository.referrers.page(subject, artifact_type, wanted.last, limit)
+        page = await while_connected(
+            request.receive,
+            repository.referrers.page(subject, artifact_type, wanted.last, limit),
+        )
         headers = {}
         if artifact_type is not None:
             headers["OCI-Filters-Applied"] = "artifactType"
         if page.more:
             query = {"artifactType": artifact_type} if artifact_type else {}
-            query |= {"n": str(limit), "last": str(page.entries[-1].digest)}
+            query |= {"n": str(limit), "last": page.next}
             path = f"/v2/{repository.name}/referrers/{subject}"
             headers["Link"] = self._urls.next_page(path, **query)
         return Response(_index(page.entries), headers=headers, media_type=OCI_INDEX)
@@ -53,26 +56,5 @@ def _artifact_type(request: Request) -> str | None:
     return request.query_params.get("artifactType", "").replace(" ", "+") or None
 
 
-def _index(referrers: tuple[Descriptor, ...]) -> bytes:
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [_entry(referrer) for referrer in referrers],
-    }
-    # Escapes would make it three times the size its pages are cut to. What is no character (half
-    # of a surrogate pair) becomes the escape it was pushed as.
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _entry(referrer: Descriptor) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "mediaType": referrer.media_type,
-        "digest": str(referrer.digest),
-        "size": referrer.size,
-    }
-    if referrer.artifact_type:
-        entry["artifactType"] = referrer.artifact_type
-    if referrer.annotations:
-        entry["annotations"] = dict(referrer.annotations)
-    return entry
+def _index(referrers: tuple[Referrer, ...]) -> bytes:
+    return _INDEX % b",".join(referrer.document for referrer in referrers)

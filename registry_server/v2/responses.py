@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from registry_server import envelope
 from registry_server.answers import Response
 from registry_server.v2 import fields
+from registry_server.v2.presence import disconnected
 from registry_server.v2.ranges import ByteRange
 from storage.buffers import HasDescriptor
 from storage.digest import Digest
@@ -131,7 +132,7 @@ class BlobResponse(Response):
 
     async def _send_stream(self, receive: Receive, send: Send) -> None:
         """Send what the blob yields; stop reading it when the client is gone."""
-        watch = asyncio.create_task(_disconnected(receive))
+        watch = asyncio.create_task(disconnected(receive))
         try:
             for frame in self._frames:
                 if frame.head:
@@ -175,8 +176,3 @@ def _head(size: int, part: ByteRange, boundary: str) -> bytes:
         "",
     )
     return "\r\n".join(lines).encode()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -17,6 +17,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
+from sys import getsizeof
 
 from storage.drivers import modes
 from storage.drivers.posix import discard, sync_folder, unlink, write_new
@@ -26,8 +27,10 @@ from storage.drivers.tree_lock import Hold, TreeLock
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
 _ATTEMPTS = 16
-# Plenty for a busy registry; past it what is known is learned again.
-_MOST_KNOWN = 100_000
+# Bytes: some 100,000 folders. Past it what is known is learned again.
+_KNOWN_BYTES = 24 << 20
+# Bytes of a text's place in a set.
+_PLACE_BYTES = 64
 
 
 class Disk:
@@ -40,6 +43,7 @@ class Disk:
         # Folders whose entries in their parents this process has seen to be durable. A folder
         # found on disk may be younger than that: an upload's first note makes parents in passing.
         self._known: set[str] = set()
+        self._known_bytes = 0
         self._known_since = b""
 
     def publish(
@@ -60,7 +64,7 @@ class Disk:
         """Forget what was known of folders if any went since: they may be others by now."""
         number = held.number
         if number != self._known_since:
-            self._known.clear()
+            self._forget_all()
             self._known_since = number
 
     def _publish(self, steps: Sequence[Sequence[Prepared]]) -> list[str]:
@@ -218,13 +222,22 @@ class Disk:
         return modes.of_folder(folder.removeprefix(f"{self._root}/"))
 
     def _learn(self, folders: Iterable[str]) -> None:
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known.update(folders)
+        if self._known_bytes >= _KNOWN_BYTES:
+            self._forget_all()
+        for folder in folders:
+            if folder not in self._known:
+                self._known.add(folder)
+                self._known_bytes += getsizeof(folder) + _PLACE_BYTES
+
+    def _forget_all(self) -> None:
+        self._known.clear()
+        self._known_bytes = 0
 
     def _forget(self, folder: str) -> None:
         for above in self._upwards(folder):
-            self._known.discard(above)
+            if above in self._known:
+                self._known.discard(above)
+                self._known_bytes -= getsizeof(above) + _PLACE_BYTES
 
     def _upwards(self, folder: str) -> Iterator[str]:
         """Yield `folder` and those above it, up to and without the root."""

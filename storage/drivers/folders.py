@@ -19,6 +19,7 @@ what a folder in that very state holds. Why no two states have the same identity
 from __future__ import annotations
 
 import os
+from sys import getsizeof
 from typing import TypeAlias
 
 from storage.cache import Lru
@@ -29,8 +30,9 @@ from storage.drivers.mounts import is_local
 _MANY = 256
 # Bytes in all; a single folder may have an eighth of it, which is some 50,000 names.
 _LIMIT = 32 << 20
-# Bytes of a string beside its characters, and of its place in a tuple.
-_OVERHEAD = 64
+# Bytes of a stamp, and of a name's place in a tuple.
+_STAMP_BYTES = 256
+_PLACE_BYTES = 8
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -126,4 +128,4 @@ def _leads_on(path: str, entry: os.DirEntry[str]) -> bool:
 
 
 def _cost(names: tuple[str, ...]) -> int:
-    return sum(map(len, names)) + len(names) * _OVERHEAD
+    return _STAMP_BYTES + sum(map(getsizeof, names)) + len(names) * _PLACE_BYTES

@@ -125,7 +125,8 @@ def _files_of(top: str, manifest: Manifest) -> Iterator[str]:
     yield f"{top}/_manifests/revisions/{_below(manifest.digest)}/link"
     if manifest.subject is not None:
         subject = _below(manifest.subject.digest)
-        yield f"{top}/_referrers/{subject}/{_below(manifest.digest)}/link"
+        for name in ("link", "descriptor"):
+            yield f"{top}/_referrers/{subject}/{_below(manifest.digest)}/{name}"
     for blob in manifest.blobs:
         yield f"{top}/_layers/{_below(blob.digest)}/link"
     for digest in (manifest.digest, *(blob.digest for blob in manifest.blobs)):

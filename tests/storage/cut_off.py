@@ -232,7 +232,7 @@ def _is_rubbish(path: str, found: dict[str, bytes]) -> bool:
         return True
     if "_referrers" in parts:
         repository = path.partition("/_referrers/")[0]
-        revision = "/".join(parts[-3:])
+        revision = "/".join([*parts[-3:-1], paths.LINK])
         return f"{repository}/_manifests/revisions/{revision}" not in found
     return not path.startswith(f"{paths.ROOT}/")
 

@@ -252,6 +252,10 @@ def _referrers(tree: DamagedTree) -> None:
     for of, referrer in ((subject, GONE), (GONE, unlisted), (subject, subject)):
         stale = tree.put(paths.referrer_link(names, of, referrer), _link(referrer))
         tree.expect(Kind.STALE_REFERRER, stale)
+        note = tree.put(paths.referrer_descriptor(names, of, referrer), b"not even JSON")
+        tree.expect(Kind.STALE_REFERRER, note)
+    wrong = tree.put(paths.referrer_descriptor(names, subject, damaged), b"{}")
+    tree.expect(Kind.STALE_REFERRER, wrong)
     tree.put(paths.referrers_scanned(names), b"not even JSON")
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from sys import getsizeof
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.cache import Lru
-from tests.storage.examples import MANY
+from storage.cache import ENTRY_BYTES, Lru
+from tests.storage.examples import FEW, MANY
+
+# Bytes; eight entries of a value of 8 fit.
+LIMIT = 8 * (800 + ENTRY_BYTES)
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["put", "get"]), st.integers(0, 5), st.integers(0, 20)), max_size=60
@@ -20,8 +25,12 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
     """What a plain ordered dictionary with the same rules would hold, it holds."""
-    cache: Lru[int, int] = Lru(limit=80, cost=lambda value: value)
+    cache: Lru[int, int] = Lru(limit=LIMIT, cost=lambda value: value * 100)
     model: OrderedDict[int, int] = OrderedDict()
+
+    def size() -> int:
+        return sum(value * 100 + ENTRY_BYTES for value in model.values())
+
     for step, key, value in steps:
         if step == "get":
             assert cache.get(key) == model.get(key)
@@ -29,17 +38,17 @@ def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
                 model.move_to_end(key)
         else:
             cache.put(key, value)
-            if value <= 10:
+            if value * 100 + ENTRY_BYTES <= LIMIT // 8:
                 model.pop(key, None)
                 model[key] = value
-            while sum(model.values()) > 80:
+            while size() > LIMIT:
                 model.popitem(last=False)
-        assert cache.size == sum(model.values()) <= 80
+        assert cache.size == size() <= LIMIT
 
 
 def test_threads_may_use_it_together() -> None:
     """Its size stays what it holds, whoever puts and gets at once."""
-    cache: Lru[int, int] = Lru(limit=800, cost=lambda value: value)
+    cache: Lru[int, int] = Lru(limit=80 * (10 + ENTRY_BYTES), cost=lambda value: value)
 
     def use(seed: int) -> None:
         for step in range(2000):
@@ -48,4 +57,37 @@ def test_threads_may_use_it_together() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(use, range(4)))
-    assert cache.size == sum(10 for key in range(97) if cache.get(key) is not None) == 800
+    held = sum(cache.get(key) is not None for key in range(97))
+    assert held == 80
+    assert cache.size == held * (10 + ENTRY_BYTES)
+
+
+COSTS = st.tuples(st.integers(0, 3), st.integers(0, 2000))
+
+
+@FEW
+@given(lengths=st.lists(COSTS, min_size=1, max_size=20))
+def test_it_takes_no_more_memory_than_its_limit(lengths: list[tuple[int, int]]) -> None:
+    """However many entries there are and however long they are, by the interpreter's own count."""
+    limit = 200_000
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    cache: Lru[bytes, bytes] = Lru(limit, cost=lambda value: 2 * getsizeof(value))
+    for number in range(1000):
+        times, length = lengths[number % len(lengths)]
+        cache.put(b"%d" % number * (1 + times + length), b"%d" % number * (1 + times + length))
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert cache.size <= limit
+    assert taken <= cache.size * 1.1 + 20_000
+    assert cache.size <= taken * 2
+
+
+def test_a_cost_that_changes_is_given_back_as_it_was_taken() -> None:
+    """A text takes more once it was encoded, and its size is what was counted when it was put."""
+    cache: Lru[int, list[int]] = Lru(10_000, cost=lambda value: value[0])
+    grows = [10]
+    cache.put(1, grows)
+    grows[0] = 1000
+    cache.put(1, [10])
+    assert cache.size == 10 + ENTRY_BYTES

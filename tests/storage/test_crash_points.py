@@ -221,7 +221,7 @@ async def test_a_manifest_push_can_be_repeated(ground: Ground) -> None:
         referrers = await repository.referrers.page(Digest.of(raw(BASE)), None, "", 10)
         assert [one.digest for one in referrers.entries] == [Digest.of(raw(DERIVED))]
 
-    assert await crash_everywhere(ground, _prepare_blobs, put, put_again) == 6
+    assert await crash_everywhere(ground, _prepare_blobs, put, put_again) == 7
 
 
 async def test_an_index_push_can_be_repeated(ground: Ground) -> None:
@@ -237,7 +237,7 @@ async def test_an_index_push_can_be_repeated(ground: Ground) -> None:
         await put(registry)
         await _assert_served(registry.repository(APP), document, "all")
 
-    assert await crash_everywhere(ground, _prepare_blobs, put, put_again) == 6
+    assert await crash_everywhere(ground, _prepare_blobs, put, put_again) == 7
 
 
 async def _prepare_tags(registry: StoredRegistry) -> None:

@@ -25,6 +25,7 @@ from storage.manifests import (
     sniff_media_type,
     stored_document,
 )
+from storage.referrer_entries import describe
 from tests.storage.documents import (
     ARTIFACT,
     DOCKER_IMAGE,
@@ -456,7 +457,7 @@ def _read(raw: bytes) -> Manifest | None:
         str(error).encode()
         return None
     assert manifest.raw == raw
-    assert manifest.describe(Digest.of(raw)).size == len(raw)
+    assert describe(manifest, Digest.of(raw)) is not None
     return manifest
 
 

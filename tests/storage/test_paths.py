@@ -45,6 +45,10 @@ GOLDEN = [
         paths.referrer_link(NAME, A, B),
         f"{HERE}/_referrers/sha256/{'a' * 64}/sha512/{'b0' * 64}/link",
     ),
+    (
+        paths.referrer_descriptor(NAME, A, B),
+        f"{HERE}/_referrers/sha256/{'a' * 64}/sha512/{'b0' * 64}/descriptor",
+    ),
     (paths.tag_history(NAME, Tag("v1")), f"{HERE}/_manifests/tags/v1/index"),
     (paths.uploads(NAME), f"{HERE}/_uploads"),
     (paths.upload(NAME, ID), f"{HERE}/_uploads/{ID}"),

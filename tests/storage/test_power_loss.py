@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import referrers
+from storage import referrer_scan
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import StorageError
 from storage.registry import StoredRegistry
@@ -85,7 +85,7 @@ class Lab:
 
     def reboot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have the machine be another boot from now on."""
-        monkeypatch.setattr(referrers, "this_boot", lambda: "the second")
+        monkeypatch.setattr(referrer_scan, "this_boot", lambda: "the second")
 
     async def first_fault(self, scenario: Scenario, log: Sequence[Event]) -> Exception | None:
         """Return what the oracle says of the first state that it rejects."""
@@ -142,7 +142,7 @@ def nothing_blocks() -> None:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager_states: None) -> Lab:
     """Give a place for many storages; an index of referrers is trusted at once."""
-    monkeypatch.setattr(referrers, "_SETTLED_NS", 0)
+    monkeypatch.setattr(referrer_scan, "_SETTLED_NS", 0)
     return Lab(tmp_path)
 
 

@@ -16,8 +16,8 @@ from storage import paths, referrers
 from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
-from storage.listing import Page
-from storage.manifests import OCI_INDEX, OCI_MANIFEST, Descriptor
+from storage.manifests import OCI_INDEX, OCI_MANIFEST
+from storage.referrer_entries import Referrer
 from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
 from tests.storage.content import (
@@ -48,7 +48,7 @@ def referring(**more: object) -> dict[str, object]:
 
 async def _listed(
     repository: StoredRepository, artifact_type: str | None = None, subject: Digest = SUBJECT
-) -> list[Descriptor]:
+) -> list[Referrer]:
     page = await repository.referrers.page(subject, artifact_type, "", 1000)
     assert not page.more
     return list(page.entries)
@@ -76,15 +76,15 @@ async def test_a_referrer_is_described(repository: StoredRepository) -> None:
     notes = {"org.example.key": "é"}
     document = referring(artifactType="application/x", annotations=notes)
     digest = await push_manifest(repository, document)
-    assert await _listed(repository) == [
-        Descriptor(
-            OCI_MANIFEST,
-            digest,
-            len(raw(document)),
-            artifact_type="application/x",
-            annotations=notes,
-        )
-    ]
+    (found,) = await _listed(repository)
+    assert (found.digest, found.artifact_type) == (digest, "application/x")
+    assert json.loads(found.document) == {
+        "mediaType": OCI_MANIFEST,
+        "digest": str(digest),
+        "size": len(raw(document)),
+        "artifactType": "application/x",
+        "annotations": notes,
+    }
 
 
 async def test_artifact_types_follow_the_spec(repository: StoredRepository) -> None:
@@ -95,7 +95,10 @@ async def test_artifact_types_follow_the_spec(repository: StoredRepository) -> N
     typed = await push_manifest(
         repository, index([], subject=SUBJECT_ENTRY, artifactType="application/x")
     )
-    types = {one.digest: (one.media_type, one.artifact_type) for one in await _listed(repository)}
+    listed = {one.digest: json.loads(one.document) for one in await _listed(repository)}
+    types = {
+        digest: (one["mediaType"], one.get("artifactType", "")) for digest, one in listed.items()
+    }
     assert types == {
         with_field: (OCI_MANIFEST, "application/x"),
         with_config: (OCI_MANIFEST, CONFIG_TYPE),
@@ -182,14 +185,16 @@ async def test_a_page_is_bounded_in_bytes(
     """A page ends before its manifests are too many bytes, and has one at least."""
     documents = [referring(annotations={"n": str(at), "x": "x" * 1000}) for at in range(7)]
     digests = sorted([str(await push_manifest(repository, one)) for one in documents])
-    for budget, expected in ((4 * len(raw(documents[0])), 4), (10, 1)):
+    length = len((await _listed(repository))[0].document) + 1
+    for budget, expected in ((4 * length, 4), (10, 1)):
         monkeypatch.setattr(referrers, "PAGE_BYTES", budget)
         found: list[str] = []
-        page: Page[Descriptor] = Page((), more=True)
-        while page.more:
-            page = await repository.referrers.page(SUBJECT, None, found[-1] if found else "", 100)
+        after, more = "", True
+        while more:
+            page = await repository.referrers.page(SUBJECT, None, after, 100)
             assert 1 <= len(page.entries) <= expected
             found += [str(one.digest) for one in page.entries]
+            after, more = page.next, page.more
         assert found == digests
 
 

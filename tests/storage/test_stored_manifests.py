@@ -124,7 +124,8 @@ async def test_it_is_listed_as_a_referrer_until_it_is_deleted(
     page = await app.referrers.page(subject, None, "", 10)
     assert [one.digest for one in page.entries] == [odd.digest] * odd.has_subject
     if page.entries:
-        assert (page.entries[0].media_type, page.entries[0].size) == (odd.media_type, len(odd.raw))
+        listed = json.loads(page.entries[0].document)
+        assert (listed["mediaType"], listed["size"]) == (odd.media_type, len(odd.raw))
         assert await files.exists(paths.referrer_link(APP, subject, odd.digest))
     await app.manifests.delete(odd.digest)
     assert not await files.exists(paths.referrer_link(APP, subject, odd.digest))

@@ -418,6 +418,7 @@ async def test_a_wish_to_stop_is_heeded(
         (paths.tag_current_link(APP, Tag("-no-tag")), Category.FOREIGN),
         (paths.tag_index_link(APP, Tag("v1"), Digest.of(LAYER)), Category.LINK),
         (paths.referrer_link(APP, Digest.of(LAYER), Digest.of(LAYER)), Category.LINK),
+        (paths.referrer_descriptor(APP, Digest.of(LAYER), Digest.of(LAYER)), Category.LINK),
         (paths.referrers_scanned(APP), Category.LINK),
         (f"{paths.layers(APP)}/sha256/{HEX}/{TEMPORARY}", Category.TEMPORARY),
         (f"{paths.layers(APP)}/sha256/{HEX}/link.bak", Category.FOREIGN),

@@ -145,12 +145,17 @@ async def test_a_manifest_goes_up_in_order(recording: RecordingDriver) -> None:
         ("write", paths.blob(digest)),
         ("write", paths.revision_link(APP, digest)),
         ("note", paths.referrer_link(APP, subject, digest)),
+        ("note", paths.referrer_descriptor(APP, subject, digest)),
         *_tag_links("v1", digest, new=True),
         *_tag_links("latest", digest, new=False),
     ]
     assert recording.changes[0].content == raw(document)
-    contents = [one.content for one in recording.changes[1:]]
+    contents = [one.content for one in recording.changes[1:] if not _is_description(one)]
     assert contents == [str(digest).encode() * times for times in (1, 1, 2, 1, 1)]
+
+
+def _is_description(change: Change) -> bool:
+    return change.path.endswith(f"/{paths.DESCRIPTOR}")
 
 
 async def test_a_refused_manifest_changes_nothing(recording: RecordingDriver) -> None:
@@ -182,9 +187,10 @@ async def test_a_manifest_comes_down_after_its_tags(recording: RecordingDriver) 
     )
     recording.changes.clear()
     await repository.manifests.delete(digest)
-    *tag_folders, link, last = recording.changes
+    *tag_folders, link, description, last = recording.changes
     assert link == Change("delete", paths.revision_link(APP, digest))
     assert set(tag_folders) == {Change("delete", paths.tag(APP, tag)) for tag in tags("v1", "v2")}
+    assert description == Change("delete", paths.referrer_descriptor(APP, subject, digest))
     assert last == Change("delete", paths.referrer_link(APP, subject, digest))
 
 

@@ -116,6 +116,9 @@ def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
         for referrer in digests(view, paths.referrers(name, subject)):
             revision = paths.revision_link(name, referrer)
             if view.stat(revision) is None:
+                descriptor = paths.referrer_descriptor(name, subject, referrer)
+                if view.stat(descriptor) is not None:
+                    yield Item(descriptor, unless=revision)
                 yield Item(paths.referrer_link(name, subject, referrer), unless=revision)
 
 

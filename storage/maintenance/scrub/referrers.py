@@ -1,4 +1,4 @@
-"""An entry of the referrers index, looked at; it may be one that should be there and is not."""
+"""The referrers index, looked at: a link, which may be missing, and the description beside it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from storage import paths
 from storage.blobs import read_verified
 from storage.digest import Digest
 from storage.drivers.base import View
-from storage.errors import ManifestInvalid
+from storage.errors import ManifestInvalid, PathNotFound
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import is_member, read_text
 from storage.manifests import LARGEST_MANIFEST
 from storage.names import RepositoryName
+from storage.referrer_entries import LONGEST_ENTRY, Referrer, describe
 from storage.stored_manifests import read_stored
 
 
@@ -48,6 +49,46 @@ class ReferrerLink:
 
     def _found(self, kind: Kind, what: str) -> Finding:
         return Finding(kind, self.path, what, self.name, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrerDescription:
+    """What a list says of `digest`; a repair removes it, and the next list writes it anew."""
+
+    name: RepositoryName
+    subject: Digest
+    digest: Digest
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return paths.referrer_descriptor(self.name, self.subject, self.digest)
+
+    def look(self, view: View, contents: Contents) -> Finding | None:
+        """Find it stale; None also when there is none, or the manifest can't be read."""
+        try:
+            document = view.read(self.path, LONGEST_ENTRY + 1)
+        except PathNotFound:
+            return None
+        if not is_member(view, self.name, self.digest):
+            return self._found("a referrer that is gone")
+        raw = read_verified(view, self.digest, LARGEST_MANIFEST)
+        if raw is None:
+            return None
+        entry = _described(raw, self.digest)
+        if entry is None or entry.document != document:
+            return self._found("not what the manifest says")
+        return None
+
+    def _found(self, what: str) -> Finding:
+        return Finding(Kind.STALE_REFERRER, self.path, what, self.name, self.digest)
+
+
+def _described(raw: bytes, digest: Digest) -> Referrer | None:
+    try:
+        return describe(read_stored(raw).manifest, digest)
+    except ManifestInvalid:
+        return None
 
 
 def _subject(raw: bytes) -> Digest | None:

@@ -17,7 +17,7 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
 from storage.maintenance.scrub.listing import Listing, is_digest, listed
 from storage.maintenance.scrub.manifests import Checked, check
-from storage.maintenance.scrub.referrers import ReferrerLink
+from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
 from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
@@ -33,6 +33,7 @@ SETTLE = 0.5
 _AT_ONCE = 256
 
 _LINK = frozenset({paths.LINK})
+_REFERRER_FILES = frozenset({paths.LINK, paths.DESCRIPTOR})
 _PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
 _MANIFESTS = frozenset({"revisions", "tags", paths.DELETIONS})
 _TAG = frozenset({paths.CURRENT, paths.HISTORY})
@@ -64,6 +65,7 @@ class RepositoryCheck:
         subjects = await self._check_manifests(name, revisions)
         await self._check_tags(name)
         listed = await self._list(name, _referrers)
+        await self._look(_description(link) for link in listed)
         await self._look(dict.fromkeys([*listed, *subjects]))
         return True
 
@@ -194,8 +196,12 @@ def _referrers(listing: Listing, name: RepositoryName) -> list[ReferrerLink]:
         ReferrerLink(name, Digest(algorithm, hex), referrer)
         for algorithm in listing.folders(top, HEX_LENGTHS.__contains__, {note})
         for hex in listing.folders(f"{top}/{algorithm}", partial(is_digest, algorithm))
-        for referrer in listing.digests(f"{top}/{algorithm}/{hex}", _LINK)
+        for referrer in listing.digests(f"{top}/{algorithm}/{hex}", _REFERRER_FILES)
     ]
+
+
+def _description(link: ReferrerLink) -> ReferrerDescription:
+    return ReferrerDescription(link.name, link.subject, link.digest)
 
 
 def _is_upload(name: str) -> bool:

@@ -44,6 +44,7 @@ _EXPLANATIONS = {
 _DIGEST = "|".join(f"{alg}/[0-9a-f]{{{length}}}" for alg, length in HEX_LENGTHS.items())
 _LINK = re.compile(
     rf"(?:_layers|_manifests/revisions|_referrers/(?:{_DIGEST}))/(?:{_DIGEST})/{paths.LINK}"
+    rf"|_referrers/(?:{_DIGEST})/(?:{_DIGEST})/{paths.DESCRIPTOR}"
     rf"|_manifests/tags/(?P<tag>[^/]+)/(?:current|index/(?:{_DIGEST}))/{paths.LINK}"
     r"|_referrers/scanned"
 )

@@ -1,0 +1,105 @@
+"""An entry of a list of referrers: a manifest's descriptor as JSON (image-spec, descriptor.md).
+
+It is what clients get, what lies beside the link in `_referrers`, and what is kept in memory. So
+its length in bytes is all that a page, a file and a cache have to count.
+
+The spec has entries carry the manifest's annotations. They are left out, all of them, where they
+are too many or too long: a client that sees some of them would take the others for absent. They
+can be read from the manifest. A page of entries with the longest annotations has 48 entries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import getsizeof
+
+from storage.cache import DIGEST_BYTES
+from storage.digest import Digest
+from storage.manifests import Manifest
+
+MOST_ANNOTATIONS = 256
+# Bytes of the annotations as JSON.
+LONGEST_ANNOTATIONS = 64 << 10
+# Characters. RFC 6838, section 4.2, allows 255, without parameters.
+LONGEST_TYPE = 1024
+# Bytes of an entry; each of two types may be escapes of six bytes.
+LONGEST_ENTRY = LONGEST_ANNOTATIONS + 2 * 6 * LONGEST_TYPE + 1024
+
+# Bytes of the object, beside its digest and what it holds.
+_OBJECT_BYTES = 64
+_TEXTS = frozenset({"mediaType", "artifactType"})
+_REQUIRED = frozenset({"mediaType", "digest", "size"})
+_FIELDS = _REQUIRED | {"artifactType", "annotations"}
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that has a subject; `document` is its descriptor as JSON."""
+
+    digest: Digest
+    artifact_type: str
+    document: bytes
+
+    @property
+    def memory(self) -> int:
+        """How many bytes of memory it takes."""
+        held = getsizeof(self.document) + getsizeof(self.artifact_type)
+        return held + DIGEST_BYTES + _OBJECT_BYTES
+
+
+def describe(manifest: Manifest, digest: Digest) -> Referrer | None:
+    """Describe a manifest (spec, "Listing Referrers"); None if its media type is none.
+
+    What another registry stored may have a media type of any length.
+    """
+    if len(manifest.media_type) > LONGEST_TYPE:
+        return None
+    size = len(manifest.raw)
+    return _entry(digest, manifest.media_type, size, manifest.artifact_type, manifest.annotations)
+
+
+def parse(document: bytes, digest: Digest) -> Referrer | None:
+    """Read the entry of `digest`; None for anything else, which a power cut may leave."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not _is_entry(found, digest):
+        return None
+    kind, annotations = found.get("artifactType", ""), found.get("annotations", {})
+    return _entry(digest, found["mediaType"], found["size"], kind, annotations)
+
+
+def _is_entry(found: Mapping[str, object], digest: Digest) -> bool:
+    if not _REQUIRED <= found.keys() <= _FIELDS or found["digest"] != str(digest):
+        return False
+    annotations = found.get("annotations", {})
+    return (
+        all(isinstance(found.get(key, ""), str) for key in _TEXTS)
+        and type(found["size"]) is int
+        and isinstance(annotations, dict)
+        and all(isinstance(value, str) for value in annotations.values())
+    )
+
+
+def _entry(
+    digest: Digest, media_type: str, size: int, artifact_type: str, annotations: Mapping[str, str]
+) -> Referrer:
+    fields: dict[str, object] = {"mediaType": media_type, "digest": str(digest), "size": size}
+    kind = artifact_type if len(artifact_type) <= LONGEST_TYPE else ""
+    if kind:
+        fields["artifactType"] = kind
+    document = _encoded(fields)
+    listed = _encoded(annotations) if 0 < len(annotations) <= MOST_ANNOTATIONS else b""
+    if 0 < len(listed) <= LONGEST_ANNOTATIONS:
+        document = b'%b,"annotations":%b}' % (document[:-1], listed)
+    return Referrer(digest, kind, document)
+
+
+def _encoded(value: object) -> bytes:
+    # Escapes would make a text of other scripts three times as long. What is no character (half
+    # of a surrogate pair) becomes the escape it was pushed as.
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,184 @@
+"""Finds manifests with a subject that the index of referrers does not have yet.
+
+Content that came by another way than our pushes (an older registry on the same volume, a copied
+folder) is found by comparing when the folders of revisions last changed with what was noted after
+the last scan. What the subject of a manifest is never changes, so a scan reads a manifest only if
+this process has not done so before. Manifests listed under the spec's referrers tag schema are
+revisions of the repository like any other, so the scan finds them too (spec, "Enabling the
+Referrers API").
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+from storage import paths, referrer_index
+from storage.boot import this_boot
+from storage.cache import DIGEST_BYTES, Lru
+from storage.digest import HEX_LENGTHS, Digest
+from storage.drivers.base import Driver, View
+from storage.drivers.changes import Note
+from storage.errors import DigestInvalid, ManifestInvalid, OperationDisabled, PathNotFound
+from storage.manifest_store import load
+from storage.manifests import Manifest, StoredManifest
+from storage.names import RepositoryName
+from storage.referrer_index import is_member
+from storage.sharing import Run
+from storage.stored_manifests import read_stored
+
+logger = logging.getLogger(__name__)
+
+# A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
+_SETTLED_NS = 2_000_000_000
+# Links that are written in one hop to a thread, while no collection may remove anything.
+_AT_ONCE = 256
+_SUBJECTS_BYTES = 24 << 20
+
+# A subject, in a tuple so that "none" can be remembered as well.
+Subject: TypeAlias = tuple[Digest | None]
+Scanned: TypeAlias = dict[str, int | str]
+Unlisted: TypeAlias = list[tuple[Digest, Digest]]
+
+_NONE: Subject = (None,)
+# Bytes of the longest hex, and of a tuple.
+_HEX_BYTES = 177
+_TUPLE_BYTES = 64
+
+
+def _cost(subject: Subject) -> int:
+    return _HEX_BYTES + (0 if subject is _NONE else DIGEST_BYTES + _TUPLE_BYTES)
+
+
+class Subjects:
+    """The subjects of manifests, by the hex of their digests; threads may share one.
+
+    Two algorithms have no hex in common. A folder of revisions names a hex, and to make a digest
+    of each of a hundred thousand would take longer than all the rest of a scan.
+    """
+
+    def __init__(self, limit: int = _SUBJECTS_BYTES) -> None:
+        self._known: Lru[str, Subject] = Lru(limit, _cost)
+
+    def of(self, view: View, algorithm: str, hex: str) -> Subject | None:
+        """Return a manifest's subject; None when the manifest can't be read (yet)."""
+        known = self._known.get(hex)
+        if known is None:
+            known = _read_subject(view, algorithm, hex)
+            if known is not None:
+                self._known.put(hex, known)
+        return known
+
+
+def _read_subject(view: View, algorithm: str, hex: str) -> Subject | None:
+    try:
+        stored = load(view, Digest.parse(f"{algorithm}:{hex}"))
+    except DigestInvalid:
+        return _NONE  # a stray folder
+    if stored is None:
+        return None
+    manifest = parsed(stored)
+    return _NONE if manifest is None or manifest.subject is None else (manifest.subject.digest,)
+
+
+def parsed(stored: StoredManifest) -> Manifest | None:
+    """Read a stored manifest as far as possible; None if it is no manifest."""
+    try:
+        return read_stored(stored.raw).manifest
+    except ManifestInvalid:
+        return None
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a scan found.
+
+    It is not `complete` if it met a revision that may yet become a referrer without any folder's
+    timestamp changing, such as one whose bytes can't be read now: then the next one looks again.
+    """
+
+    unlisted: Unlisted = field(default_factory=list)
+    complete: bool = True
+
+
+class ReferrerScan:
+    """Scans repository `name`."""
+
+    def __init__(self, driver: Driver, subjects: Subjects, name: RepositoryName) -> None:
+        self._driver = driver
+        self._subjects = subjects
+        self._name = name
+
+    async def is_needed(self) -> bool:
+        """Tell whether the revisions have changed since the last scan that was noted."""
+        changed, noted = await self._driver.batch(self._changes)
+        return len(changed) <= 1 or changed != noted
+
+    async def run(self, run: Run[Unlisted]) -> Unlisted:
+        """Return referrers, with their subjects, that were not in the index; put them there."""
+        changed, noted = await self._driver.batch(self._changes)
+        if len(changed) > 1 and changed == noted:
+            return []
+        found = await self._driver.batch(lambda view: self._scan(view, run))
+        try:
+            await self._heal(found, changed, run)
+        except (OSError, OperationDisabled) as error:
+            logger.warning("the referrers index of %s was not written: %s", self._name, error)
+        return found.unlisted
+
+    async def _heal(self, found: _Found, changed: Scanned, run: Run[Unlisted]) -> None:
+        """Write what is missing; if that is cut off, the next scan finds the same again."""
+        unlisted = iter(found.unlisted)
+        while some := list(islice(unlisted, _AT_ONCE)):
+            run.check()
+            if not await referrer_index.write(self._driver, self._name, dict(self._links(some))):
+                return
+        times = [at for at in changed.values() if isinstance(at, int)]
+        settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
+        if times and settled and found.complete:
+            note = json.dumps(changed).encode()
+            await self._driver.note(paths.referrers_scanned(self._name), note)
+
+    def _links(self, unlisted: Unlisted) -> Iterator[tuple[Digest, Note]]:
+        for referrer, subject in unlisted:
+            link = paths.referrer_link(self._name, subject, referrer)
+            yield referrer, Note(link, str(referrer).encode())
+
+    def _changes(self, view: View) -> tuple[Scanned, object]:
+        folder = paths.revisions(self._name)
+        times = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        changed: Scanned = {alg: at for alg, at in times.items() if at is not None}
+        try:
+            noted = json.loads(view.read(paths.referrers_scanned(self._name)))
+        except (PathNotFound, ValueError):
+            noted = None
+        return {"boot": this_boot(), **changed}, noted
+
+    def _scan(self, view: View, run: Run[Unlisted]) -> _Found:
+        found = _Found()
+        folder = paths.revisions(self._name)
+        for algorithm in HEX_LENGTHS:
+            for hex in view.folders(f"{folder}/{algorithm}"):
+                run.check()
+                known = self._subjects.of(view, algorithm, hex)
+                if known is None:
+                    found.complete = False
+                elif known[0] is not None:
+                    self._compare(view, found, Digest(algorithm, hex), known[0])
+        return found
+
+    def _compare(self, view: View, found: _Found, referrer: Digest, subject: Digest) -> None:
+        """Look for an entry; what it says does not matter, if it says something."""
+        entry = view.stat(paths.referrer_link(self._name, subject, referrer))
+        if entry is not None and entry.size:
+            return
+        if is_member(view, self._name, referrer):
+            found.unlisted.append((referrer, subject))
+        else:
+            # If it comes back its folder is there already, and no timestamp will tell.
+            found.complete = False

@@ -1,0 +1,73 @@
+"""Work that callers share: those that ask for the same while it waits to begin get one result.
+
+A caller joins only a run that has not begun. So all that a run reads, it reads after each of its
+callers asked: a client that pushed something and then lists it finds it in the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """No caller waits for the result any more."""
+
+
+class Run(Generic[T]):
+    """One execution of the work."""
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self.task: asyncio.Task[T]
+
+    def check(self) -> None:
+        """Raise `Abandoned` if no caller waits; the work calls this often, on any thread."""
+        if not self.callers:
+            raise Abandoned
+
+
+class SharedRuns(Generic[K, T]):
+    """At most one run of a key is under way, and one more waits for its end."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[K, Run[T]] = {}
+        self._begun: dict[K, Run[T]] = {}
+
+    async def result(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> T:
+        """Return what `work` returns, or raise what it raises, to all callers of the run."""
+        run = self._waiting.get(key)
+        if run is None:
+            run = self._waiting[key] = Run()
+            run.task = asyncio.create_task(self._carry_out(key, run, work))
+            run.task.add_done_callback(_retrieve)
+        run.callers += 1
+        try:
+            await asyncio.wait([run.task])
+        finally:
+            run.callers -= 1
+        return run.task.result()
+
+    async def _carry_out(self, key: K, run: Run[T], work: Callable[[Run[T]], Awaitable[T]]) -> T:
+        before = self._begun.get(key)
+        try:
+            if before is not None:
+                await asyncio.wait([before.task])
+        finally:
+            del self._waiting[key]
+        self._begun[key] = run
+        try:
+            run.check()
+            return await work(run)
+        finally:
+            del self._begun[key]
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Mark the exception of an abandoned run as seen; asyncio would log it otherwise."""
+    if not task.cancelled():
+        task.exception()
