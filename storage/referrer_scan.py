@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from sys import getsizeof
 from typing import TypeAlias
 
 from storage import paths, referrer_index
 from storage.boot import this_boot
-from storage.cache import DIGEST_BYTES, Lru
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
@@ -40,50 +41,64 @@ _SETTLED_NS = 2_000_000_000
 _AT_ONCE = 256
 _SUBJECTS_BYTES = 24 << 20
 
-# A subject, in a tuple so that "none" can be remembered as well.
+# A subject, in a tuple so that "none" can be told from what is not known.
 Subject: TypeAlias = tuple[Digest | None]
 Scanned: TypeAlias = dict[str, int | str]
 Unlisted: TypeAlias = list[tuple[Digest, Digest]]
 
-_NONE: Subject = (None,)
-# Bytes of the longest hex, and of a tuple.
-_HEX_BYTES = 177
-_TUPLE_BYTES = 64
-
-
-def _cost(subject: Subject) -> int:
-    return _HEX_BYTES + (0 if subject is _NONE else DIGEST_BYTES + _TUPLE_BYTES)
+# Characters of a digest's hex that are kept. To find two digests that begin with as many alike
+# takes 2^60 attempts, and would hide from scans the one manifest that was made for it.
+_HEX_KEPT = 30
+# Bytes of such a number, and of its place in a dictionary that has just grown.
+_PLACE_BYTES = 44 + 84
 
 
 class Subjects:
     """The subjects of manifests, by the hex of their digests; threads may share one.
 
     Two algorithms have no hex in common. A folder of revisions names a hex, and to make a digest
-    of each of a hundred thousand would take longer than all the rest of a scan.
+    of each of a hundred thousand would take longer than all the rest of a scan. Past its `limit`,
+    in bytes, it is learned again.
     """
 
     def __init__(self, limit: int = _SUBJECTS_BYTES) -> None:
-        self._known: Lru[str, Subject] = Lru(limit, _cost)
+        self._limit = limit
+        self._known: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+        self.size = 0
 
     def of(self, view: View, algorithm: str, hex: str) -> Subject | None:
         """Return a manifest's subject; None when the manifest can't be read (yet)."""
-        known = self._known.get(hex)
-        if known is None:
-            known = _read_subject(view, algorithm, hex)
-            if known is not None:
-                self._known.put(hex, known)
-        return known
+        try:
+            key = int(hex[:_HEX_KEPT], 16)
+        except ValueError:
+            return (None,)  # a stray folder
+        known = self._known.get(key)
+        if known is not None:
+            return (Digest.parse(known.decode()) if known else None,)
+        found = _read_subject(view, algorithm, hex)
+        if found is not None:
+            self._note(key, str(found[0]).encode() if found[0] else b"")
+        return found
+
+    def _note(self, key: int, subject: bytes) -> None:
+        taken = _PLACE_BYTES + (getsizeof(subject) if subject else 0)
+        with self._lock:
+            if self.size + taken > self._limit:
+                self._known, self.size = {}, 0  # other threads may be reading what was there
+            self.size += 0 if key in self._known else taken
+            self._known[key] = subject
 
 
 def _read_subject(view: View, algorithm: str, hex: str) -> Subject | None:
     try:
         stored = load(view, Digest.parse(f"{algorithm}:{hex}"))
     except DigestInvalid:
-        return _NONE  # a stray folder
+        return (None,)
     if stored is None:
         return None
     manifest = parsed(stored)
-    return _NONE if manifest is None or manifest.subject is None else (manifest.subject.digest,)
+    return (manifest.subject.digest if manifest and manifest.subject else None,)
 
 
 def parsed(stored: StoredManifest) -> Manifest | None:

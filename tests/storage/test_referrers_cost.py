@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import tracemalloc
 
 import pytest
 
 from storage import paths, referrers
 from storage.digest import Digest
-from storage.drivers.base import Driver
+from storage.drivers.base import Driver, View
 from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.memory import MemoryDriver
 from storage.errors import OperationDisabled
 from storage.manifests import OCI_MANIFEST
+from storage.referrer_scan import Subjects
 from storage.referrers import ReferrerPage
 from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
@@ -276,3 +279,32 @@ async def test_a_deleted_referrer_leaves_no_description(files: FilesystemDriver)
     assert await files.exists(paths.referrer_descriptor(APP, SUBJECT, second))
     await collect(files, delete_untagged=False)
     assert not await files.exists(folder)
+
+
+@pytest.mark.parametrize("more", [{}, {"subject": SUBJECT_ENTRY}])
+async def test_what_is_known_of_subjects_is_counted_for_the_memory_it_takes(
+    more: dict[str, object],
+) -> None:
+    """In bytes, of those that have one and those that have none; past its limit it begins anew."""
+    driver, digests, limit = MemoryDriver(), list[Digest](), 256 << 10
+    for number in range(2500):
+        content = raw(image(layers=[], annotations={"n": str(number)}, **more))
+        digests.append(Digest.parse(str(Digest.of(content))))  # which is remembered elsewhere
+        await driver.note(paths.blob(digests[-1]), content)
+
+    def learn(view: View) -> None:
+        tracemalloc.start()
+        before, taken = tracemalloc.get_traced_memory()[0], 0
+        subjects = Subjects(limit)
+        for number, digest in enumerate(digests):
+            known = subjects.of(view, digest.algorithm, digest.hex)
+            assert known == subjects.of(view, digest.algorithm, digest.hex)
+            assert known == (SUBJECT if more else None,)
+            if number % 250 == 249:
+                taken = tracemalloc.get_traced_memory()[0] - before
+                assert subjects.size <= limit
+                assert taken <= subjects.size + 20_000
+                assert subjects.size <= 2.5 * taken
+        tracemalloc.stop()
+
+    await driver.batch(learn)
