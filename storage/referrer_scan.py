@@ -136,6 +136,7 @@ class ReferrerScan:
 
     async def run(self, run: Run[Unlisted]) -> Unlisted:
         """Return referrers, with their subjects, that were not in the index; put them there."""
+        run.check()
         changed, noted = await self._driver.batch(self._changes)
         if len(changed) > 1 and changed == noted:
             return []

@@ -8,6 +8,7 @@ nothing can be written what is found is still listed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ _OPENING = 256
 # Entries that are written beside their links for one page, in one hop.
 _MOST_WRITTEN = 256
 _ENTRIES_BYTES = 16 << 20
+# Threads that read for lists at once. Those that push and pull share the others.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Memory:
     entries: Lru[Digest, Referrer] = field(
         default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
     scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
     pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
 
@@ -109,14 +113,19 @@ class ReferrerStore:
         """
         unlisted: Unlisted = []
         if await self._scan.is_needed():
-            unlisted = await self._memory.scans.result(self._name.text, self._scan.run)
+            unlisted = await self._memory.scans.result(self._name.text, self._scanned)
         extra = frozenset(referrer for referrer, of in unlisted if of == subject)
         question = Question(self._name.text, subject, artifact_type, after, limit, extra)
         return await self._memory.pages.result(question, partial(self._answer, question))
 
+    async def _scanned(self, run: Run[Unlisted]) -> Unlisted:
+        async with self._memory.turns:
+            return await self._scan.run(run)
+
     async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
         reading = _Reading(self._name, question, self._memory.entries, run)
-        page = await self._driver.batch(reading.page)
+        async with self._memory.turns:
+            page = await self._driver.batch(reading.page)
         notes = {one.digest: self._note(question.subject, one) for one in reading.unwritten}
         if notes:
             try:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -198,6 +199,41 @@ async def test_a_scan_is_made_once_for_all_who_ask(
     pages = await asyncio.gather(*(_page(repository, kind) for kind in "abcde" * 10))
     assert [len(page.entries) for page in pages] == [1] * 50
     assert counting.blobs == len(digests)
+
+
+@pytest.fixture
+def many_threads(tmp_path: Path) -> FilesystemDriver:
+    """Make a driver that could read for many at once."""
+    return FilesystemDriver(tmp_path, threads=16)
+
+
+async def test_lists_leave_threads_to_others(many_threads: FilesystemDriver) -> None:
+    """However many are asked for at once, few of them read at the same time."""
+    driver = many_threads
+    await _age(driver, await _prepare(driver, *"abcd"))
+    counting = ReadCounter(driver)
+    repository = await _scanned(counting)
+    reading, most, free = 0, 0, threading.Event()
+
+    def wait() -> None:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        free.wait(10)
+        reading -= 1
+
+    counting.before_blob = wait
+    pages = [asyncio.ensure_future(_page(repository, f"type/{at}")) for at in range(12)]
+    assert not await driver.batch(lambda view: view.names("nowhere"))
+    for _ in range(100):
+        if reading >= 4:
+            break
+        await asyncio.sleep(0.01)
+    assert not await driver.batch(lambda view: view.names("nowhere"))
+    free.set()
+    await asyncio.gather(*pages)
+    assert 1 < most <= 4
+    await driver.close()
 
 
 async def test_a_scan_ends_when_the_last_caller_leaves(new_files: FilesystemDriver) -> None:
