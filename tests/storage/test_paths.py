@@ -31,6 +31,7 @@ GOLDEN = [
     (paths.manifests(NAME), f"{HERE}/_manifests"),
     (paths.revisions(NAME), f"{HERE}/_manifests/revisions"),
     (paths.revision_link(NAME, B), f"{HERE}/_manifests/revisions/sha512/{'b0' * 64}/link"),
+    (paths.deletions(NAME), f"{HERE}/_manifests/deletions"),
     (paths.tags(NAME), f"{HERE}/_manifests/tags"),
     (paths.tag(NAME, Tag("v1")), f"{HERE}/_manifests/tags/v1"),
     (paths.tag_current_link(NAME, Tag("v1")), f"{HERE}/_manifests/tags/v1/current/link"),
