@@ -28,6 +28,8 @@ _AT_ONCE = 100
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
 # `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`
 _LEVELS = 5
+# All that is in a folder of nearly every link.
+_LEAVES = frozenset({paths.LINK, paths.DESCRIPTOR})
 
 
 class Item(NamedTuple):
@@ -160,7 +162,7 @@ def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterat
         if found is not None and _is_old(found.modified_ns, young_after):
             yield Item(f"{folder}/{name}")
     # Nearly all folders of a repository hold a link, and reading each of them twice takes its time.
-    if levels and names and names != [paths.LINK]:
+    if levels and names and not _LEAVES.issuperset(names):
         for name in view.folders(folder):
             yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)
 
