@@ -149,7 +149,7 @@ def _layers(tree: DamagedTree) -> None:
     ):
         tree.expect(Kind.DAMAGED_LINK, tree.layer(layers, digest, content))
     tree.expect(Kind.UNTIDY_LINK, tree.layer(layers, there[4], _link(there[4]) + b"\n"))
-    tree.expect(Kind.DEAD_LINK, tree.layer(layers, GONE))
+    tree.expect(Kind.ORPHANED_LINK, tree.layer(layers, GONE))
     folder = paths.layer_link(layers, there[5])
     tree.put(f"{folder}/somebody's", b"file")
     tree.expect(Kind.DAMAGED_LINK, folder)

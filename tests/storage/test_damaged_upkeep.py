@@ -25,7 +25,6 @@ from storage.maintenance import stale_uploads
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
-from storage.maintenance.scrub import repositories
 from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.usage.explain import explained
 from storage.names import Tag
@@ -125,7 +124,6 @@ async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
     """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
     yield new_files
     await new_files.close()
 

@@ -16,7 +16,6 @@ from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import warnings
 from storage.maintenance.garbage.sweep import Swept
-from storage.maintenance.scrub import repositories
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.explain import explained
 from storage.names import RepositoryName, Tag
@@ -168,7 +167,6 @@ async def test_what_comes_back_finds_all_it_needs(
     files: FilesystemDriver, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a collection nor a repair costs an image a thing while a disk is not mounted."""
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
     folder = folder_of(files, APP) / where
     shutil.move(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "nowhere")

@@ -30,7 +30,6 @@ from storage.errors import BlobUnknown, ManifestUnknown, PathNotFound, Reference
 from storage.maintenance.garbage import plan as planning
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.scrub import repositories
 from storage.names import Tag
 from storage.registry import StoredRegistry
 from tests.storage.content import (
@@ -124,7 +123,6 @@ async def test_a_repaired_link_keeps_its_bytes(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrub that writes a link anew uses what it leads to: no collection takes it meanwhile."""
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
     repository = StoredRegistry(files).repository(APP)
     await push_blob(repository, LAYER)
     await files.write(paths.layer_link(APP, BLOB), b"")

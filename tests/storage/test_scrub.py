@@ -6,15 +6,17 @@ import errno
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import cast
 
 import pytest
 
 from storage import paths
 from storage.digest import Digest
-from storage.drivers.base import SMALL, Driver, OpenFile, View
-from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
-from storage.maintenance.scrub import repositories
-from storage.maintenance.scrub.findings import Kind
+from storage.drivers.base import SMALL, Driver, Editor, OpenFile, View
+from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNotFound
+from storage.maintenance.progress import Silence
+from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.run import Options, Scrub
 from storage.maintenance.tolerant import TolerantView
 from storage.names import Tag
 from storage.paths import SCRUBBED, quarantined
@@ -33,7 +35,7 @@ from tests.storage.content import (
     push_manifest,
     raw,
 )
-from tests.storage.scrubbing import Around, scrub
+from tests.storage.scrubbing import Around, Findings, scrub
 from tests.storage.wrappers import Change, T
 from tests.support.drivers import AnyDriver
 
@@ -41,24 +43,22 @@ BLOB = Digest.of(LAYER)
 OTHER_BYTES = bytes(len(LAYER))
 
 
-@pytest.fixture(autouse=True)
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no scrub wait for others to be done with what they do."""
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
-
-
 class BesideOthers(Around):
-    """Lets somebody do something right before the first change of a kind."""
+    """Lets somebody do something right before the second look at a finding, or the repair."""
 
-    def __init__(self, inner: Driver, kind: str, others: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, inner: Driver, others: Callable[[], Awaitable[object]], *, at_repair: bool = True
+    ) -> None:
         super().__init__(inner)
-        self._kind = kind
+        self._looks = 1 if at_repair else 0
         self._others = [others]
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         """Let the others go first, once."""
-        if change.kind == self._kind and self._others:
-            await self._others.pop()()
+        if change.kind == "exclusive":
+            self._looks -= 1
+            if self._looks < 0 and self._others:
+                await self._others.pop()()
         return await carry_out()
 
 
@@ -78,6 +78,11 @@ class FailingReads(Around):
     async def batch(self, job: Callable[[View], T]) -> T:
         """Let the job fail where it reads these."""
         return await super().batch(lambda view: job(_FailingView(view, self._paths)))
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Let the job fail where it reads these; nothing is removed."""
+        failing = cast("Callable[[View], T]", job)
+        return await super().exclusively(lambda editor: failing(_FailingView(editor, self._paths)))
 
 
 class _FailingView(TolerantView):
@@ -156,7 +161,7 @@ async def test_a_corrupt_blob_is_replaced_by_the_next_push_after_a_repair(
     findings, _ = await scrub(driver, repair=True)
     assert [(one.kind, one.repaired) for one in findings] == [
         (Kind.CORRUPT_BLOB, True),
-        (Kind.DEAD_LINK, True),
+        (Kind.ORPHANED_LINK, True),
         (Kind.MISSING_BLOB, False),
     ]
     with pytest.raises(BlobUnknown):
@@ -205,7 +210,7 @@ async def test_a_blob_that_is_pushed_again_meanwhile_stays(
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
-    beside = BesideOthers(driver, "exclusive", lambda: push_blob(repository, LAYER))
+    beside = BesideOthers(driver, lambda: push_blob(repository, LAYER))
     findings, _ = await scrub(beside, repair=True)
     assert findings == []
     assert await pull_blob(repository, BLOB) == LAYER
@@ -229,11 +234,87 @@ async def test_what_comes_back_meanwhile_stays(
         # Who pushes the tag as well would have to wait for the scrub to let go of it.
         await push_image(StoredRegistry(driver).repository(APP))
 
-    findings, _ = await scrub(BesideOthers(driver, "exclusive", again), repair=True)
+    findings, _ = await scrub(BesideOthers(driver, again), repair=True)
     assert [one for one in findings if one.repaired] == []
     fresh = StoredRegistry(driver).repository(APP)
     assert await pull_blob(fresh, BLOB) == LAYER
     assert (await fresh.manifests.get(Tag("v1"))).digest == digest
+
+
+async def test_a_blob_that_is_pushed_or_collected_meanwhile_is_no_finding(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Whether its bytes came between two looks, were replaced, or went with their link."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    await corrupt(driver)
+    beside = BesideOthers(driver, lambda: push_blob(repository, LAYER), at_repair=False)
+    assert (await scrub(beside))[0] == []
+    link = paths.layer_link(OTHER, Digest.of(b"unneeded"))
+    await driver.write(link, str(Digest.of(b"unneeded")).encode())
+    beside = BesideOthers(driver, lambda: driver.delete(link), at_repair=False)
+    assert (await scrub(beside))[0] == []
+
+
+class PublishedLate(Around):
+    """Publishes a blob right after a look for it that found none."""
+
+    def __init__(self, inner: Driver, publish: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self._others = [publish]
+
+    async def open(self, path: str) -> OpenFile:
+        """Look, and let the other go on."""
+        try:
+            return await super().open(path)
+        except PathNotFound:
+            await self._others.pop()()
+            raise
+
+
+async def test_a_blob_that_is_published_between_two_looks_is_no_finding(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Its folder is made before its bytes are there, and what is there by then is sound."""
+    repository = registry.repository(APP)
+    folder = paths.blob(BLOB).rpartition("/")[0]
+    await driver.write(f"{folder}/{paths.temporary()}", b"")
+    findings, _ = await scrub(PublishedLate(driver, lambda: push_blob(repository, LAYER)))
+    assert findings == []
+
+
+async def test_a_blob_is_corrupt_no_longer_once_it_was_pushed_again(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """What leads to it is looked at later, and is sound by then."""
+    repository = registry.repository(APP)
+    await push_image(repository, "v1")
+    await corrupt(driver)
+    beside, looks = BesideOthers(driver, lambda: push_blob(repository, LAYER)), list[str]()
+
+    class Told(Findings):
+        def found(self, finding: Finding) -> None:
+            super().found(finding)
+            looks.append(finding.kind.value)
+
+    await Scrub(beside, Options(), Told(), Silence()).run()
+    assert looks == ["corrupt-blob"]
+
+
+async def test_links_that_another_registry_s_collection_leaves_are_a_note(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """registry:2 removes bytes and keeps links; what a manifest needs is damage all the same."""
+    await push_image(registry.repository(APP), "v1")
+    await push_blob(registry.repository(APP), b"unneeded")
+    await driver.delete(paths.blob(Digest.of(b"unneeded")))
+    findings, summary = await scrub(driver)
+    assert [one.kind for one in findings] == [Kind.ORPHANED_LINK]
+    assert (summary.errors, summary.notes) == (0, 1)
+    await driver.delete(paths.blob(BLOB))
+    findings, summary = await scrub(driver)
+    assert Kind.MISSING_BLOB in [one.kind for one in findings]
+    assert summary.errors == 1
 
 
 async def test_a_link_that_is_deleted_meanwhile_is_not_written_anew(
@@ -244,7 +325,7 @@ async def test_a_link_that_is_deleted_meanwhile_is_not_written_anew(
     await push_image(repository, "v1")
     link = paths.layer_link(APP, BLOB)
     await driver.write(link, b"")
-    beside = BesideOthers(driver, "exclusive", lambda: driver.delete(link))
+    beside = BesideOthers(driver, lambda: driver.delete(link))
     findings, _ = await scrub(beside, repair=True)
     assert Kind.DAMAGED_LINK not in [one.kind for one in findings]
     assert not await driver.exists(link)
@@ -260,7 +341,7 @@ async def test_nothing_is_removed_while_there_is_no_blob_at_all(
     await driver.exclusively(lambda editor: editor.move(paths.BLOBS, "elsewhere"))
     findings, summary = await scrub(driver, repair=True)
     assert summary.repaired == 0
-    assert len(findings) == summary.errors == 5
+    assert (len(findings), summary.errors, summary.notes) == (5, 2, 3)
     assert all("mounted" in one.how for one in findings)
     await driver.exclusively(lambda editor: editor.move("elsewhere", paths.BLOBS))
     assert await pull_blob(StoredRegistry(driver).repository(APP), BLOB) == LAYER

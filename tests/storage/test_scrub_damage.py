@@ -11,7 +11,6 @@ import pytest
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
-from storage.maintenance.scrub import repositories
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.names import RepositoryName, Tag
 from storage.paths import quarantined, set_aside
@@ -47,7 +46,6 @@ async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
     """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
     yield new_files
     await new_files.close()
 

@@ -24,7 +24,6 @@ from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
 from storage.maintenance import stale_uploads
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.scrub import repositories
 from storage.maintenance.usage.explain import explained
 from storage.names import Tag, UploadId
 from storage.registry import StoredRegistry
@@ -93,7 +92,6 @@ async def files(
     link = paths.layer_link(APP, Digest.of(BLOB))
     await new_files.note(link, str(Digest.of(BLOB)).encode())
     monkeypatch.setattr(os, "open", _never_waiting(os.open))
-    monkeypatch.setattr(repositories, "SETTLE", 0.0)
     yield new_files
     await new_files.close()
 

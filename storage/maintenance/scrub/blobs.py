@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
+from typing import NamedTuple
 
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.errors import reason_of
-from storage.maintenance.scrub.contents import Examined, examine
+from storage.maintenance.scrub.contents import Contents, Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Listing, is_digest, listed
 from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.second_look import undisturbed
 
 # Blobs are replaced while they are read by nobody for long.
 _ATTEMPTS = 3
@@ -24,8 +26,11 @@ _DATA = "data"
 class BlobCheck:
     """Reads blobs, at most `parallel` at once, and moves corrupt ones away if it `repairs`."""
 
-    def __init__(self, driver: Driver, pace: Pace, *, parallel: int, repairs: bool) -> None:
+    def __init__(
+        self, driver: Driver, contents: Contents, pace: Pace, *, parallel: int, repairs: bool
+    ) -> None:
         self._driver = driver
+        self._contents = contents
         self._pace = pace
         self._free = asyncio.Semaphore(parallel)
         self._repairs = repairs
@@ -83,45 +88,65 @@ class BlobCheck:
         """Return a blob's size, and what is wrong with it."""
         path = paths.blob(digest)
         try:
-            examined = await examine(self._driver, digest, self._pace)
-            size = examined.state.size if examined.state else 0
-            what = await self._wrong(digest, examined)
+            for _ in range(_ATTEMPTS):
+                examined = await examine(self._driver, digest, self._pace)
+                size = examined.state.size if examined.state else 0
+                if examined.actual == digest:
+                    return size, None
+                seen = await undisturbed(self._driver, partial(_seen, digest, examined))
+                if not seen.changed:
+                    break
         except OSError as error:
             what = f"it can't be read: {reason_of(error)}"
             return 0, Finding(Kind.UNREADABLE, path, what, digest=digest)
-        if what is None:
+        if not seen.wrong:
             return size, None
-        finding = Finding(Kind.CORRUPT_BLOB, path, what, digest=digest)
-        return size, await self._quarantine(digest, finding) if self._repairs else finding
-
-    async def _wrong(self, digest: Digest, examined: Examined) -> str | None:
-        if examined.actual == digest:
-            return None
-        if examined.actual is None:
-            there = await self._driver.batch(lambda view: _has_data(view, digest))
-            return "its bytes are no file" if there else None
-        is_cut = examined.state is not None and not examined.state.size
-        return "it was cut to nothing" if is_cut else f"its bytes hash to {examined.actual}"
+        finding = Finding(Kind.CORRUPT_BLOB, path, seen.wrong, digest=digest)
+        if self._repairs:
+            return size, await self._quarantine(digest, finding)
+        self._contents.recall(digest, examined.state)
+        return size, finding
 
     async def _quarantine(self, digest: Digest, finding: Finding) -> Finding | None:
         """Move a blob away, unless it is sound when it is read once more."""
         try:
             for _ in range(_ATTEMPTS):
                 again = await examine(self._driver, digest, self._pace)
-                if await self._wrong(digest, again) is None:
+                if again.actual == digest:
                     return None
-                state = again.state
-                if await self._driver.exclusively(lambda one: _move(one, digest, state)):  # noqa: B023
-                    return finding.mended(f"moved to {paths.quarantined(digest)}")
+                seen = await self._driver.exclusively(partial(_move, digest, again))
+                if not seen.changed:
+                    moved = finding.mended(f"moved to {paths.quarantined(digest)}")
+                    return moved if seen.wrong else None
         except OSError as error:
             return finding.left(f"it could not be moved away: {reason_of(error)}")
         return finding.left("it changes all the time")
 
 
-def _move(editor: Editor, digest: Digest, state: object) -> bool:
-    """Move a blob to quarantine if its file is still the one that was read."""
-    path = paths.blob(digest)
-    return editor.stat(path) == state and editor.move(path, paths.quarantined(digest))
+class _Seen(NamedTuple):
+    """What a second look at a blob found: whether it `changed` since, else what is `wrong`."""
+
+    changed: bool
+    wrong: str = ""
+
+
+def _seen(digest: Digest, examined: Examined, view: View) -> _Seen:
+    """Look whether a blob is what it was when its bytes were found to be wrong."""
+    state = view.stat(paths.blob(digest))
+    if state != examined.state or (state is None) != (examined.actual is None):
+        return _Seen(changed=True)
+    if state is None:
+        return _Seen(changed=False, wrong="its bytes are no file" * _has_data(view, digest))
+    was_cut = "it was cut to nothing" if not state.size else ""
+    return _Seen(changed=False, wrong=was_cut or f"its bytes hash to {examined.actual}")
+
+
+def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:
+    """Move a blob to quarantine if it is still the one that was read."""
+    seen = _seen(digest, examined, editor)
+    if seen.wrong:
+        editor.move(paths.blob(digest), paths.quarantined(digest))
+    return seen
 
 
 def _algorithms(listing: Listing) -> list[str]:

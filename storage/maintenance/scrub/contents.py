@@ -18,6 +18,7 @@ from storage.maintenance.scrub.pace import Pace
 _MOST_RECALLED = 10_000
 # Bytes.
 _SMALL = 1 << 20
+ABSENT = "is not there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +82,23 @@ async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
 class Contents:
     """Answers for links whether what they lead to is there.
 
-    `corrupt` are blobs known to be so and still in their places: whoever leads there should know.
+    `corrupt` are blobs known to be so and still in their places, as they were when they were read;
+    those of an earlier run have no state. What leads there is damaged as well.
     """
 
-    corrupt: set[Digest] = field(default_factory=set)
+    corrupt: dict[Digest, FileInfo | None] = field(default_factory=dict)
 
-    def recall(self, digest: Digest) -> None:
+    def recall(self, digest: Digest, state: FileInfo | None = None) -> None:
         """Remember that a blob is corrupt, unless there are very many."""
         if len(self.corrupt) < _MOST_RECALLED:
-            self.corrupt.add(digest)
+            self.corrupt[digest] = state
 
     def lacks(self, view: View, digest: Digest) -> str | None:
         """Return what is wrong with the bytes of `digest`, as far as a look tells; None if fine."""
         found = view.stat(paths.blob(digest))
         if found is None:
-            return "is not there"
+            return ABSENT
         if not found.size and not digest.is_empty:
             return "was cut to nothing"
-        return "is corrupt" if digest in self.corrupt else None
+        is_corrupt = digest in self.corrupt and self.corrupt[digest] in (None, found)
+        return "is corrupt" if is_corrupt else None

@@ -24,6 +24,7 @@ class Kind(Enum):
     # Notes from here on: nothing is lost, and this registry works with it as it is.
     MISSING_CHILD = "missing-child"
     UNCHECKED_MANIFEST = "unchecked-manifest"
+    ORPHANED_LINK = "orphaned-link"
     UNTIDY_LINK = "untidy-link"
     STALE_HISTORY = "stale-history"
     STALE_REFERRER = "stale-referrer"
@@ -41,6 +42,7 @@ _NOTES = frozenset(
     {
         Kind.MISSING_CHILD,
         Kind.UNCHECKED_MANIFEST,
+        Kind.ORPHANED_LINK,
         Kind.UNTIDY_LINK,
         Kind.STALE_HISTORY,
         Kind.STALE_REFERRER,

@@ -14,7 +14,7 @@ from storage.blobs import content_of
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.errors import DigestInvalid, PathNotFound
-from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.contents import ABSENT, Contents
 from storage.maintenance.scrub.findings import Finding, Kind, shown
 from storage.names import RepositoryName
 
@@ -130,6 +130,9 @@ def judge(
     if content is None:
         named = f"names {text.digest}" if text.digest else text.wrong
         return found(Kind.DAMAGED_LINK, f"the link {named}")
+    if lacking == ABSENT and isinstance(link, LayerLink):
+        # What a manifest needs is missed where that is looked at.
+        return found(Kind.ORPHANED_LINK, f"the blob that it links {lacking}")
     if lacking is not None:
         return found(Kind.DEAD_LINK, f"what it links {lacking}")
     return found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None

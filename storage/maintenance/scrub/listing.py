@@ -7,14 +7,15 @@ somebody's, and do no harm.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid
 from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.second_look import undisturbed
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.names import RepositoryName
 from storage.paths import is_temporary
@@ -23,6 +24,17 @@ T = TypeVar("T")
 
 # Seconds; a younger temporary file is under way, an older one was left by a machine that stopped.
 _UNDER_WAY = 3600.0
+# Folders that are looked at again while the tree is held.
+_AT_ONCE = 100
+
+
+class _Doubtful(NamedTuple):
+    """What seems to be stray in the folder `path`: a file or folder may come and go meanwhile."""
+
+    path: str
+    is_ours: Callable[[str], bool]
+    files: Collection[str]
+    strays: frozenset[tuple[str, str]]
 
 
 class Listing:
@@ -31,14 +43,14 @@ class Listing:
     def __init__(self, view: View, name: RepositoryName | None = None) -> None:
         self._trouble: list[Trouble] = []
         self._name = name
-        self._strays: list[Finding] = []
+        self.doubtful: list[_Doubtful] = []
         self.view = TolerantView(view, self._trouble)
 
     @property
-    def findings(self) -> list[Finding]:
-        """What was found so far."""
+    def unreadable(self) -> list[Finding]:
+        """What could not be read so far."""
         unread = dict.fromkeys(self._trouble)
-        return self._strays + [
+        return [
             Finding(Kind.UNREADABLE, one.path, f"it can't be read: {one.reason}", self._name)
             for one in unread
         ]
@@ -47,12 +59,19 @@ class Listing:
         self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
     ) -> list[str]:
         """Name the folders in `path` that are ours, in order; other than `files` are strays."""
-        folders, strays = self._sorted(path, is_ours, files)
+        folders, others = self._sorted(path, is_ours, files)
+        strays = frozenset(one for one in others if self._stray(path, *one))
         if strays:
-            # A file may have gone, and a folder may have come, between the two looks.
-            strays = strays & self._sorted(path, is_ours, files)[1]
-            self._strays += filter(None, [self._stray(path, *stray) for stray in sorted(strays)])
+            self.doubtful.append(_Doubtful(path, is_ours, files, strays))
         return folders
+
+    def strays(self, doubtful: Iterable[_Doubtful]) -> list[Finding]:
+        """Find those strays that are what they were when they were listed."""
+        found = []
+        for one in doubtful:
+            strays = one.strays & self._sorted(one.path, one.is_ours, one.files)[1]
+            found += [self._stray(one.path, *stray) for stray in sorted(strays)]
+        return [finding for finding in found if finding is not None]
 
     def digests(
         self, path: str, files: Collection[str] = (), skip: Collection[str] = ()
@@ -99,14 +118,23 @@ async def listed(
 ) -> T:
     """Run `job` with a listing, off the event loop, and report what it found in passing."""
 
-    def run(view: View) -> tuple[T, list[Finding]]:
+    def run(view: View) -> tuple[T, Listing]:
         listing = Listing(view, name)
-        return job(listing), listing.findings
+        return job(listing), listing
 
-    result, findings = await driver.batch(run)
+    result, listing = await driver.batch(run)
+    findings = listing.unreadable
+    for start in range(0, len(listing.doubtful), _AT_ONCE):
+        some = listing.doubtful[start : start + _AT_ONCE]
+        look = partial(_strays, name, some)
+        findings += await undisturbed(driver, look)
     for finding in findings:
         found(finding)
     return result
+
+
+def _strays(name: RepositoryName | None, some: Iterable[_Doubtful], view: View) -> list[Finding]:
+    return Listing(view, name).strays(some)
 
 
 def _described(name: str, is_folder: bool, should_be_folder: bool) -> str:

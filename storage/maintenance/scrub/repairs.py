@@ -26,7 +26,7 @@ _DOUBTFUL = "push the tag again or delete it; its history names more than one ma
 _NOTHING_STORED = "not removed: there is no blob at all, is the whole volume mounted?"
 _NOT_ALONE = "not removed: something else is in its folder"
 
-_DEAD = frozenset({Kind.DEAD_LINK, Kind.STALE_HISTORY, Kind.STALE_REFERRER})
+_DEAD = frozenset({Kind.DEAD_LINK, Kind.ORPHANED_LINK, Kind.STALE_HISTORY, Kind.STALE_REFERRER})
 _TAG_FOLDERS = frozenset({paths.CURRENT, paths.HISTORY})
 
 

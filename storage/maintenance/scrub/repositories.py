@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -19,6 +18,7 @@ from storage.maintenance.scrub.listing import Listing, is_digest, listed
 from storage.maintenance.scrub.manifests import Checked, check
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
+from storage.maintenance.scrub.second_look import undisturbed
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
 from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
 
@@ -26,9 +26,6 @@ T = TypeVar("T")
 Found: TypeAlias = Callable[[Finding], None]
 Pair: TypeAlias = tuple[Entry, Finding]
 
-# Seconds until what was found is looked at again when nothing is repaired: a manifest that is
-# being deleted leaves its tags dead for as long as it takes to find them.
-SETTLE = 0.5
 # Entries looked at in one hop to a thread; between hops a scrub can be interrupted.
 _AT_ONCE = 256
 
@@ -91,9 +88,9 @@ class RepositoryCheck:
             return {digest: self._check(view, name, digest) for digest in digests}
 
         read = await self._driver.batch(lambda view: job(view, some))
-        again = [digest for digest, checked in read.items() if checked.findings]
-        if again:
-            read |= await self._driver.batch(lambda view: job(view, again))
+        for digest in [digest for digest, checked in read.items() if checked.findings]:
+            look = partial(self._check, name=name, digest=digest)
+            read[digest] = await undisturbed(self._driver, look)
         return list(read.items())
 
     def _check(self, view: View, name: RepositoryName, digest: Digest) -> Checked:
@@ -122,7 +119,7 @@ class RepositoryCheck:
         reported: list[Finding] = []
         for some in _cut(entries):
             found = await self._driver.batch(lambda view: self._look_at(view, some))  # noqa: B023
-            if found and self._mender is None:
+            if found:
                 found = await self._confirmed(found)
             for entry, finding in found:
                 mended = await self._mender.mend(entry, finding) if self._mender else finding
@@ -132,10 +129,9 @@ class RepositoryCheck:
         return reported
 
     async def _confirmed(self, found: list[Pair]) -> list[Pair]:
-        """Return what is still so a moment later."""
-        await asyncio.sleep(SETTLE)
+        """Return what is so when no process changes anything."""
         entries = [entry for entry, _ in found]
-        again = dict(await self._driver.batch(lambda view: self._look_at(view, entries)))
+        again = dict(await undisturbed(self._driver, partial(self._look_at, entries=entries)))
         return [(entry, finding) for entry, finding in found if again.get(entry) == finding]
 
     def _look_at(self, view: View, entries: Iterable[Entry]) -> list[Pair]:

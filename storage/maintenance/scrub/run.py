@@ -42,6 +42,7 @@ _HELP = {
     Kind.UNREADABLE: "look at the disk",
     Kind.DAMAGED_LINK: "--repair writes it anew where that is certain, or removes it",
     Kind.DEAD_LINK: "--repair removes it",
+    Kind.ORPHANED_LINK: "a collection by registry:2 or registry:3 leaves such; --repair removes it",
     Kind.DEAD_TAG: "--repair removes the tag; pushing it again heals it",
     Kind.UNTIDY_LINK: "--repair writes it anew",
     Kind.STALE_HISTORY: "--repair removes it",
@@ -180,6 +181,7 @@ class Scrub:
         after = Digest.parse(self._course.after) if self._course.after else None
         check = BlobCheck(
             self._driver,
+            self._contents,
             self._pace,
             parallel=self._options.parallel,
             repairs=self._options.repair,
@@ -208,6 +210,7 @@ class Scrub:
             for name in names:
                 self._course.repositories += await check.run(name)
                 self._course.after = name.text
+                await asyncio.sleep(0)  # a scrub can be interrupted here, whatever the driver
                 self._progress.step("checking repositories", self._course.repositories, None)
                 if time.monotonic() - self._noted_at > _NOTE_EVERY:
                     await self._note()
@@ -225,8 +228,6 @@ class Scrub:
         """Tell of a finding, with what would help."""
         if not finding.how and not finding.repaired:
             finding = finding.left(_HELP.get(finding.kind, ""))
-        if finding.kind is Kind.CORRUPT_BLOB and finding.digest and not self._options.repair:
-            self._contents.recall(finding.digest)
         if self._course.add(finding):
             self._listener.found(finding)
 

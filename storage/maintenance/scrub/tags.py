@@ -37,7 +37,11 @@ class CurrentLink:
         whose history names manifests that are there is a question for people, unless it names one.
         A tag whose manifest is being deleted is no finding: it goes as well.
         """
-        text = read_text(view, self.path) or LinkText(None, "is missing")
+        text = read_text(view, self.path)
+        if text is None:
+            if self.tag.text not in view.folders(paths.tags(self.name)):
+                return None  # it was deleted
+            text = LinkText(None, "is missing")
         digest = text.digest
         if digest is None:
             kind = Kind.DAMAGED_LINK if self.candidates(view) else Kind.DEAD_TAG
