@@ -29,7 +29,7 @@ def of_folder(below: str) -> int:
 
 def close_to_others(path: str) -> None:
     """Take all permissions of other users from what an older version made, if it is ours."""
-    mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
+    mode = stat.S_IMODE(os.stat(path).st_mode)  # a folder may be a link to another disk
     if mode & stat.S_IRWXO:
-        with contextlib.suppress(PermissionError, NotImplementedError):
+        with contextlib.suppress(PermissionError):
             os.chmod(path, mode & ~stat.S_IRWXO)

@@ -105,6 +105,18 @@ def test_a_start_closes_what_an_older_version_left_open(tmp_path: Path) -> None:
     assert (found[paths.TRASH], found[paths.OURS]) == (0o750, 0o750)
 
 
+def test_a_folder_that_is_a_link_keeps_what_it_has_of_its_own(tmp_path: Path) -> None:
+    """An operator may have put the trash elsewhere: it is closed, and never opened wider."""
+    for mode, wanted in ((0o700, 0o700), (0o755, 0o750)):
+        root, elsewhere = tmp_path / f"{mode}", tmp_path / f"{mode}-elsewhere"
+        root.mkdir()
+        elsewhere.mkdir()
+        elsewhere.chmod(mode)
+        (root / paths.TRASH).symlink_to(elsewhere)
+        make_ready(root)
+        assert stat.S_IMODE(elsewhere.stat().st_mode) == wanted
+
+
 def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
     """A number is not written over what another user's symbolic link names."""
     (tmp_path / "victim").write_bytes(b"all of it")
