@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from contextlib import suppress
 
@@ -59,37 +58,38 @@ class LockFiles:
         Raises OSError, and TimeoutError while a process holds what stands in for a file.
         """
         for name in (*_STAND_INS, CLOCK):
-            fd = self._opened(name, patience=0.0)
-            try:
-                if _is_folder(fd):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._at(name))
-            finally:
-                os.close(fd)
+            fd, is_stand_in = self._opened(name, patience=0.0)
+            os.close(fd)
+            if is_stand_in:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._at(name))
             modes.close_to_others(self._at(name))
         modes.close_to_others(self._at(OURS))
 
     def lock(self, name: str, kind: int, patience: float) -> int:
         """Return a descriptor that holds a lock; raise TimeoutError after `patience` seconds."""
-        fd = self._opened(name, patience)
-        return fd if _is_folder(fd) else _locked(fd, kind, self._at(name), patience)
+        fd, is_stand_in = self._opened(name, patience)
+        return fd if is_stand_in else _locked(fd, kind, self._at(name), patience)
 
-    def _opened(self, name: str, patience: float) -> int:
-        """Open a lock file, made if it is missing; its stand-in, locked, where it can't be made."""
+    def _opened(self, name: str, patience: float) -> tuple[int, bool]:
+        """Open a lock file, made if it is missing; its stand-in, locked, where it can't be made.
+
+        Returns whether it is the stand-in.
+        """
         fd = _open(self._at(name), self._root)
         if fd is not None:
-            return fd
+            return fd, False
         folder = self._hold_stand_in(name, patience)
         if folder is None:
-            return self._open_or_make(name)
+            return self._open_or_make(name), False
         try:
             fd = self._open_or_make(name)
         except OSError as error:
             if error.errno in FULL:
-                return folder
+                return folder, True
             os.close(folder)
             raise
         os.close(folder)
-        return fd
+        return fd, False
 
     def _hold_stand_in(self, name: str, patience: float) -> int | None:
         """Hold what stands in for a lock file; None where there is no such folder."""
@@ -146,10 +146,6 @@ def _write_number(fd: int, path: str) -> None:
         os.close(fd)
         os.unlink(path)
         raise
-
-
-def _is_folder(fd: int) -> bool:
-    return stat.S_ISDIR(os.fstat(fd).st_mode)
 
 
 def _locked(fd: int, kind: int, path: str, patience: float) -> int:
