@@ -146,6 +146,15 @@ def test_damage_is_told_and_keeps_more_than_necessary(tmp_path: Path) -> None:
         assert garbage.exists()
 
 
+def _is_held(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_an_interrupted_collection_is_done_by_the_next(tmp_path: Path) -> None:
     """SIGTERM ends it with a code of its own, and leaves nothing that the next does not find."""
     with serving(tmp_path, {}) as server:
@@ -156,7 +165,7 @@ def test_an_interrupted_collection_is_done_by_the_next(tmp_path: Path) -> None:
         with (server.root / ".registry/tree").open() as tree:
             fcntl.flock(tree, fcntl.LOCK_SH)  # as somebody who pushes: it has to wait
             process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
-            until(lambda: (server.root / ".registry/clock").exists(), "it began")
+            until(lambda: _is_held(server.root / ".registry/collection"), "it began")
             process.terminate()
             time.sleep(0.5)  # for the signal to be heard while it waits
         assert process.wait(30) == 3
