@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,6 +22,7 @@ from storage.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
 from tests.support.secrets import Heard, nothing_told, private_lines, without_told_once, written
+from tests.support.thread_census import make_lasting_threads, running_threads, threads_beyond
 
 # Before anything imports them: helpers that assert, and are used by several folders of tests.
 pytest.register_assert_rewrite(
@@ -86,17 +86,23 @@ def own_temporary_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lasting_threads() -> None:
+    """Have the threads made that outlive a test."""
+    make_lasting_threads()
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind(own_temporary_folder: Path) -> Iterator[None]:
+def nothing_left_behind(own_temporary_folder: Path, lasting_threads: None) -> Iterator[None]:
     """Fail a test that leaves a thread, a process or a temporary file behind.
 
     Fixtures of a session are set up before this one and are not counted.
     """
-    threads = set(threading.enumerate())
+    threads = running_threads()
     processes = set(psutil.Process().children(recursive=True))
     files = set(own_temporary_folder.iterdir())
     yield
-    left = {thread.name for thread in set(threading.enumerate()) - threads}
+    left = threads_beyond(threads)
     assert not left, f"threads left behind: {left}"
     running = set(psutil.Process().children(recursive=True)) - processes
     assert not running, f"processes left behind: {running}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -36,7 +37,9 @@ async def ask(app: ASGIApp, request: Request) -> Answer:
     received = [{"type": "http.request", "body": request.body, "more_body": False}]
 
     async def receive() -> Message:
-        return received.pop() if received else {"type": "http.disconnect"}
+        if not received:
+            await asyncio.Event().wait()  # the client stays
+        return received.pop()
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -41,4 +41,5 @@ def test_the_last_headers_close_the_connection_and_count_bytes() -> None:
         b"content-type": b"application/json",
         b"content-length": b"5",
         b"connection": b"close",
+        b"x-content-type-options": b"nosniff",
     }
