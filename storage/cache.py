@@ -4,8 +4,8 @@ Never put membership here alone. Whether a repository holds something is asked o
 time; a registry that cached it served deleted content to strangers (CVE-2026-35172). What a link
 said may stand here beside its `Mark`, by which the disk is asked.
 
-A limit is a number of bytes, and a cost is what the interpreter allocates. Clients choose the
-number of entries and their lengths, so a limit on either of them alone does not bound the memory.
+A limit is a number of bytes, and a cost is what the interpreter allocates. Clients choose both the
+number of entries and their lengths, so a limit on one of the two does not bound the memory.
 """
 
 from __future__ import annotations
@@ -47,16 +47,19 @@ class Lru(Generic[K, V]):
             return held[0]
 
     def put(self, key: K, value: V) -> None:
-        """Hold `value` and evict the least recently used; a value over an eighth is not held."""
+        """Hold `value` and evict the least recently used.
+
+        A value that takes more than an eighth of the limit is not held.
+        """
         cost = self._cost(value) + ENTRY_BYTES
         with self._lock:
             if cost > self._limit // 8:
                 return
-            before = self._held.pop(key, None)
-            if before is not None:
-                self.size -= before[1]
+            former = self._held.pop(key, None)
+            if former is not None:
+                self.size -= former[1]
             self._held[key] = (value, cost)
             self.size += cost
             while self.size > self._limit:
-                _, (_, evicted) = self._held.popitem(last=False)
-                self.size -= evicted
+                _, (_, evicted_cost) = self._held.popitem(last=False)
+                self.size -= evicted_cost

@@ -1,22 +1,24 @@
 """Deleting a manifest with all of its tags, of which there may be ten thousand.
 
-    up to a hundred tags    the tags and the revision link, while nobody publishes
-    more                    a note; a hundred tags and the revision link; the other tags; no note
+    up to a hundred tags    one step removes the tags and the revision link
+    more                    a note is written; one step removes a hundred tags and the revision
+                            link; further steps remove the other tags, then the note
 
-Pushes wait while the tree is held alone, so at most a hundred tags are removed in one go. The note
-says which manifest is being deleted: once its revision link is gone a listing leaves out the tags
-that lead to it. So readers lose the manifest and all of its tags in one instant, however long the
-rest takes. A deletion that is cut off leaves tags that neither answer nor are listed. The same
-deletion again removes them, and so do the next collection, and a push of the same manifest before
-it brings that back.
+Each step holds the exclusive tree lock. Pushes wait for that lock, so a step removes at most a
+hundred tags. The note says which manifest is being deleted: once its revision link is removed, a
+listing leaves out the tags that lead to it. So readers lose the manifest and all of its tags in one
+instant, however long the other steps take.
 
-What is pushed meanwhile stays: a tag is removed only if it still leads to the manifest, and after
-the revision link only while that is gone.
+A deletion that is cut off leaves tags that neither answer nor are listed. They are removed by the
+same deletion when it is repeated, by the next collection, or by a push of the same manifest, before
+that stores the manifest again.
+
+What is pushed meanwhile stays. A tag is removed only if it still leads to the manifest; after the
+revision link was removed, only while that link is missing.
 """
 
 from __future__ import annotations
 
-import errno
 import uuid
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -24,13 +26,12 @@ from functools import partial
 from storage import paths
 from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, View
-from storage.links import link_to, read_link
+from storage.errors import DISK_FULL
+from storage.links import is_member, link_to, read_link
 from storage.names import RepositoryName, Tag, only_tags
 
-# Each takes some 0.1 ms, for which pushes wait.
+# Tags that one step removes. Each takes some 0.1 ms, for which pushes wait.
 AT_ONCE = 100
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class ManifestDeletion:
@@ -43,27 +44,27 @@ class ManifestDeletion:
         self._link = paths.revision_link(name, digest)
 
     async def run(self) -> bool:
-        """Remove the manifest's link and its tags; return whether there was anything of it."""
+        """Remove the manifest's link and its tags; return whether a link, tag or note existed."""
         notes = await self._driver.batch(self._notes)
         tags = await self._driver.batch(self._tags)
         if len(tags) > AT_ONCE and not notes:
             notes = await self._write_note()
         existed = await self._driver.exclusively(partial(self._remove, tags[:AT_ONCE]))
-        if not existed:  # an earlier deletion may have failed to sync what it removed
+        if not existed:  # the fsync of an earlier deletion may have failed
             await self._driver.settle(self._link)
             await self._driver.settle(paths.tags(self._name))
         await self._finish(notes)
         return existed or bool(tags or notes)
 
     async def finish(self) -> None:
-        """Do the rest of deletions that were cut off, or are under way."""
+        """Complete deletions of the manifest that were cut off or are under way."""
         await self._finish(await self._driver.batch(self._notes))
 
     async def _finish(self, notes: Iterable[str]) -> None:
-        """Remove the tags that lead to the manifest, if that is gone, and then `notes`."""
-        dead = await self._driver.batch(self._tags)
-        for start in range(0, len(dead), AT_ONCE):
-            some = dead[start : start + AT_ONCE]
+        """Remove the tags that lead to the manifest, if that is deleted, and then `notes`."""
+        tags = await self._driver.batch(self._tags)
+        for start in range(0, len(tags), AT_ONCE):
+            some = tags[start : start + AT_ONCE]
             await self._driver.exclusively(partial(self._remove_dead, some))
         for note in notes:
             await self._driver.exclusively(partial(_remove_file, note))
@@ -73,7 +74,7 @@ class ManifestDeletion:
         return editor.remove(self._link)
 
     def _remove_dead(self, tags: Sequence[Tag], editor: Editor) -> None:
-        if not _is_member(editor, self._name, self._digest):  # else it was pushed again
+        if not is_member(editor, self._name, self._digest):  # else it was pushed again
             self._remove_tags(tags, editor)
 
     def _remove_tags(self, tags: Iterable[Tag], editor: Editor) -> None:
@@ -90,45 +91,42 @@ class ManifestDeletion:
         return read_link(view, paths.tag_current_link(self._name, tag)) == self._digest
 
     def _notes(self, view: View) -> list[str]:
-        """Find the notes of deletions of the manifest that were cut off, or are under way."""
+        """Find the notes of deletions of the manifest that were cut off or are under way."""
         return [note for note, digest in noted(view, self._name) if digest == self._digest]
 
     async def _write_note(self) -> list[str]:
-        """Note that the manifest is being deleted; a disk without room for that has none."""
+        """Note that the manifest is being deleted; on a full disk it is deleted without a note."""
         note = f"{paths.deletions(self._name)}/{uuid.uuid4().hex}"
         try:
             await self._driver.publish((link_to(note, self._digest),))
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in DISK_FULL:
                 raise
             return []
         return [note]
 
 
 def is_left_undone(view: View, name: RepositoryName, digest: Digest) -> bool:
-    """Tell whether a manifest is gone, and tags that lead to it may be there."""
-    return digest in being_deleted(view, name) and not _is_member(view, name, digest)
+    """Tell whether a manifest is deleted, and some of its tags may not be removed yet."""
+    return digest in being_deleted(view, name) and not is_member(view, name, digest)
 
 
 def noted(view: View, name: RepositoryName) -> list[tuple[str, Digest]]:
-    """Return the note of each deletion that has one, and the manifest it is about."""
+    """Return the path of each note about a deletion, and the manifest that it names."""
     folder = paths.deletions(name)
-    found = [(f"{folder}/{one}", read_link(view, f"{folder}/{one}")) for one in view.names(folder)]
-    return [(note, digest) for note, digest in found if digest is not None]
+    notes = [f"{folder}/{file}" for file in view.names(folder)]
+    named = [(note, read_link(view, note)) for note in notes]
+    return [(note, digest) for note, digest in named if digest is not None]
 
 
 def being_deleted(view: View, name: RepositoryName) -> set[Digest]:
-    """Return the manifests whose deletion has a note; some may not be gone yet, or be back."""
+    """Return the manifests that notes name; some may still be members, or be members again."""
     return {digest for _, digest in noted(view, name)}
 
 
 def gone(view: View, name: RepositoryName, digests: Iterable[Digest]) -> frozenset[Digest]:
-    """Return those that are no members of a repository."""
-    return frozenset(digest for digest in digests if not _is_member(view, name, digest))
-
-
-def _is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
-    return read_link(view, paths.revision_link(name, digest)) == digest
+    """Return those of `digests` that are not members of a repository."""
+    return frozenset(digest for digest in digests if not is_member(view, name, digest))
 
 
 def _remove_file(path: str, editor: Editor) -> None:

@@ -28,6 +28,7 @@ StorageError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,6 +37,9 @@ from storage.sizes import format_size
 if TYPE_CHECKING:
     from storage.digest import Digest
     from storage.names import Tag
+
+# The system's errors for a disk, or a user's quota, that has no room for more.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StorageError(Exception):

@@ -167,8 +167,8 @@ class Referrers(Protocol):
     ) -> ReferrerPage:
         """List referrers behind `after` in the order of their digests, of one type or of all.
 
-        A page has at most `limit` entries, and is bounded in bytes: it may be empty and have a next
-        one. When the caller is cancelled the work ends, unless others wait for the same.
+        A page has at most `limit` entries and is bounded in bytes, so it may be empty and not be
+        the last one. When the caller is cancelled the work ends, unless other callers wait for it.
         """
 
 

@@ -4,10 +4,10 @@ A pushed document must mean the same to every reader, so a key twice in one obje
 stored document was accepted by another registry, which reads JSON as Go does: the last value of a
 repeated key counts. This registry answers as that one does.
 
-Both readers replace bytes that are not UTF-8 by U+FFFD, as Go does. Both limit the number of
-values that are parsed at once, because the parser holds the interpreter's lock: of the 60 ms that
-the worst document of `_MOST_VALUES` takes, 20 without a break. An index of 10,000 children with
-platforms and two annotations each has as many.
+Both readers replace bytes that are not UTF-8 by U+FFFD, as Go does. Both limit the number of values
+that one call of the parser reads, because it holds the interpreter's lock: the worst document of
+`_MOST_VALUES` takes 60 ms, 20 of them without a break. An index of 10,000 children, each with a
+platform and two annotations, is within the limit.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _MOST_DIGITS = 40
 _MOST_LEVELS = 10_000
 # The parser recurses. A document deeper than Python's limit is cut into pieces of so many levels.
 _LEVELS_OF_A_PIECE = 200
-# Of a stored document with too many values, only the outermost level is read, so many fields at
-# once.
+# Of a stored document with too many values, only the outermost level is read, in parts of so many
+# fields.
 _LEVELS_OF_AN_OUTLINE = 2
 _FIELDS_AT_ONCE = 1000
 
 # A string, a quote that begins no string, or a bracket.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
 
-# A field of an object without inner levels.
+# A field of an object whose inner levels are empty.
 _FIELD = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+")++', re.DOTALL)
 _SPACES = " \t\r\n"
 
@@ -54,7 +54,7 @@ def load_as_stored(raw: bytes, is_field: Callable[[str], bool]) -> object:
     """Read a document that another registry stored; raise `ManifestInvalid` if it is not JSON.
 
     Levels beyond the limit are read as empty. Of a document with too many values, only the fields
-    that `is_field` knows are read, and the inner levels as empty.
+    that `is_field` knows are kept, and their inner levels are read as empty.
     """
     if _has_too_many_values(raw):
         return _translated(lambda: _fields(_decoded(raw), is_field))
@@ -134,14 +134,14 @@ def _outermost(text: str, levels: int) -> str:
 
 
 def _fields(text: str, is_field: Callable[[str], bool]) -> dict[str, Any]:
-    """Read the fields of the outermost object, a few at once, so that other threads have turns."""
+    """Read the fields of the outermost object in parts, so that other threads run in between."""
     outermost = _outermost(text, _LEVELS_OF_AN_OUTLINE).strip(_SPACES)
     if not (outermost.startswith("{") and outermost.endswith("}")):
         raise ManifestInvalid("the manifest is not an object")
-    found = (match[0] for match in _FIELD.finditer(outermost, 1, len(outermost) - 1))
+    fields = (match[0] for match in _FIELD.finditer(outermost, 1, len(outermost) - 1))
     return merged(
         pair
-        for some in iter(lambda: list(islice(found, _FIELDS_AT_ONCE)), [])
+        for some in iter(lambda: list(islice(fields, _FIELDS_AT_ONCE)), [])
         for pair in _parsed(f"{{{','.join(some)}}}", list)
         if is_field(pair[0])
     )

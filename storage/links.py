@@ -10,10 +10,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 
+from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Put
 from storage.errors import DigestInvalid, PathNotFound
+from storage.names import RepositoryName
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,11 @@ def read_link(view: View, path: str) -> Digest | None:
         return _parse(path, view.read(path))
     except PathNotFound:
         return None
+
+
+def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
+    """Tell whether a repository has a manifest."""
+    return read_link(view, paths.revision_link(name, digest)) == digest
 
 
 def digests(view: View, folder: str) -> Iterator[Digest]:

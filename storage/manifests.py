@@ -79,7 +79,7 @@ DESCRIPTOR_FIELDS = fields.FieldNames.of(
     "mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations"
 )
 
-# Bytes of an object with three fields, without these.
+# Bytes of an object with three fields, without what they hold.
 _OBJECT_BYTES = 64
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)

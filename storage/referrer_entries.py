@@ -1,11 +1,11 @@
 """An entry of a list of referrers: a manifest's descriptor as JSON (image-spec, descriptor.md).
 
-It is what clients get, what lies beside the link in `_referrers`, and what is kept in memory. So
-its length in bytes is all that a page, a file and a cache have to count.
+The same bytes are sent to clients, lie beside the link in `_referrers`, and are kept in memory. So
+pages, files and caches are bounded by the length of entries.
 
-The spec has entries carry the manifest's annotations. They are left out, all of them, where they
-are too many or too long: a client that sees some of them would take the others for absent. They
-can be read from the manifest. A page of entries with the longest annotations has 48 entries.
+The spec has entries carry the manifest's annotations. Too many or too long ones are left out, all
+of them: a client that sees some would take the others for absent. They can be read from the
+manifest. A page of entries with the longest annotations has 48 entries.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_ANNOTATIONS = 256
 LONGEST_ANNOTATIONS = 64 << 10
 # Characters. RFC 6838, section 4.2, allows 255, without parameters.
 LONGEST_TYPE = 1024
-# Bytes of an entry; each of two types may be escapes of six bytes.
+# Bytes of an entry; a character of its two types may be an escape of six bytes.
 LONGEST_ENTRY = LONGEST_ANNOTATIONS + 2 * 6 * LONGEST_TYPE + 1024
 
 # Bytes of the object, beside its digest and what it holds.
@@ -50,9 +50,9 @@ class Referrer:
 
 
 def describe(manifest: Manifest, digest: Digest) -> Referrer | None:
-    """Describe a manifest (spec, "Listing Referrers"); None if its media type is none.
+    """Describe a manifest (spec, "Listing Referrers"); None if its media type is too long.
 
-    What another registry stored may have a media type of any length.
+    A manifest that another registry stored may have a media type of any length.
     """
     if len(manifest.media_type) > LONGEST_TYPE:
         return None
@@ -61,7 +61,7 @@ def describe(manifest: Manifest, digest: Digest) -> Referrer | None:
 
 
 def parse(document: bytes, digest: Digest) -> Referrer | None:
-    """Read the entry of `digest`; None for anything else, which a power cut may leave."""
+    """Read the entry of `digest`; None for anything else: a power cut may leave that."""
     try:
         found = json.loads(document)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def _entry(
 
 
 def _encoded(value: object) -> bytes:
-    # Escapes would make a text of other scripts three times as long. What is no character (half
-    # of a surrogate pair) becomes the escape it was pushed as.
+    # Without escapes a text in Cyrillic is a third as long. Half of a surrogate pair, which is no
+    # character, becomes the escape that it was pushed as.
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")

@@ -1,11 +1,10 @@
 """Finds manifests with a subject that the index of referrers does not have yet.
 
-Content that came by another way than our pushes (an older registry on the same volume, a copied
-folder) is found by comparing when the folders of revisions last changed with what was noted after
-the last scan. What the subject of a manifest is never changes, so a scan reads a manifest only if
-this process has not done so before. Manifests listed under the spec's referrers tag schema are
-revisions of the repository like any other, so the scan finds them too (spec, "Enabling the
-Referrers API").
+They came by another way than our pushes: an older registry on the same volume, a copied folder. A
+scan is needed if the folders of revisions changed since the last scan, which noted their mtimes.
+The subject of a manifest never changes, so a scan reads only manifests that this process has not
+read before. Manifests under the spec's referrers tag schema are revisions of the repository like
+any other, so the scan finds them too (spec, "Enabling the Referrers API").
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
 from storage.errors import DigestInvalid, ManifestInvalid, OperationDisabled, PathNotFound
+from storage.links import is_member
 from storage.manifest_store import load
 from storage.manifests import Manifest, StoredManifest
 from storage.names import RepositoryName
-from storage.referrer_index import is_member
 from storage.sharing import Run
 from storage.stored_manifests import read_stored
 
@@ -37,28 +36,30 @@ logger = logging.getLogger(__name__)
 
 # A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
 _SETTLED_NS = 2_000_000_000
-# Links that are written in one hop to a thread, while no collection may remove anything.
+# Links that are written in one hop to a thread, under the shared tree lock.
 _AT_ONCE = 256
 _SUBJECTS_BYTES = 24 << 20
 
-# A subject, in a tuple so that "none" can be told from what is not known.
+# A subject, in a tuple so that "has none" differs from "is not known".
 Subject: TypeAlias = tuple[Digest | None]
+# The boot, and the mtime of each algorithm's folder of revisions.
 Scanned: TypeAlias = dict[str, int | str]
+# Referrers, each with its subject.
 Unlisted: TypeAlias = list[tuple[Digest, Digest]]
 
-# Characters of a digest's hex that are kept. To find two digests that begin with as many alike
-# takes 2^60 attempts, and would hide from scans the one manifest that was made for it.
+# Characters of a digest's hex that are kept. To find two digests that begin with the same thirty
+# takes 2^60 attempts, and would only hide from scans a manifest that was made for this.
 _HEX_KEPT = 30
-# Bytes of such a number, and of its place in a dictionary that has just grown.
+# Bytes of the number that is kept, and of its place in a dictionary that has just grown.
 _PLACE_BYTES = 44 + 84
 
 
 class Subjects:
     """The subjects of manifests, by the hex of their digests; threads may share one.
 
-    Two algorithms have no hex in common. A folder of revisions names a hex, and to make a digest
-    of each of a hundred thousand would take longer than all the rest of a scan. Past its `limit`,
-    in bytes, it is learned again.
+    The hex alone tells manifests apart, whatever their algorithm (`_HEX_KEPT`). A folder of
+    revisions is named by it, and to make a `Digest` of each of a hundred thousand would take longer
+    than the rest of a scan. Over `limit` bytes all of them are dropped and read again.
     """
 
     def __init__(self, limit: int = _SUBJECTS_BYTES) -> None:
@@ -68,7 +69,7 @@ class Subjects:
         self.size = 0
 
     def of(self, view: View, algorithm: str, hex: str) -> Subject | None:
-        """Return a manifest's subject; None when the manifest can't be read (yet)."""
+        """Return a manifest's subject; None when the manifest can't be read now."""
         try:
             key = int(hex[:_HEX_KEPT], 16)
         except ValueError:
@@ -85,7 +86,7 @@ class Subjects:
         taken = _PLACE_BYTES + (getsizeof(subject) if subject else 0)
         with self._lock:
             if self.size + taken > self._limit:
-                self._known, self.size = {}, 0  # other threads may be reading what was there
+                self._known, self.size = {}, 0  # a new one: other threads may read the old one
             self.size += 0 if key in self._known else taken
             self._known[key] = subject
 
@@ -113,8 +114,8 @@ def parsed(stored: StoredManifest) -> Manifest | None:
 class _Found:
     """What a scan found.
 
-    It is not `complete` if it met a revision that may yet become a referrer without any folder's
-    timestamp changing, such as one whose bytes can't be read now: then the next one looks again.
+    It is not `complete` if a revision may become a referrer without a change of any folder's
+    mtime, such as one whose bytes can't be read now. Then the next scan reads it again.
     """
 
     unlisted: Unlisted = field(default_factory=list)
@@ -148,7 +149,7 @@ class ReferrerScan:
         return found.unlisted
 
     async def _heal(self, found: _Found, changed: Scanned, run: Run[Unlisted]) -> None:
-        """Write what is missing; if that is cut off, the next scan finds the same again."""
+        """Write what is missing; if that is interrupted, the next scan finds it again."""
         unlisted = iter(found.unlisted)
         while some := list(islice(unlisted, _AT_ONCE)):
             run.check()
@@ -189,12 +190,12 @@ class ReferrerScan:
         return found
 
     def _compare(self, view: View, found: _Found, referrer: Digest, subject: Digest) -> None:
-        """Look for an entry; what it says does not matter, if it says something."""
-        entry = view.stat(paths.referrer_link(self._name, subject, referrer))
-        if entry is not None and entry.size:
+        """Look for a referrer's link; an empty one counts as missing."""
+        link = view.stat(paths.referrer_link(self._name, subject, referrer))
+        if link is not None and link.size:
             return
         if is_member(view, self._name, referrer):
             found.unlisted.append((referrer, subject))
         else:
-            # If it comes back its folder is there already, and no timestamp will tell.
+            # If it is pushed again, its folder exists already, and no mtime changes.
             found.complete = False

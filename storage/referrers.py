@@ -2,8 +2,8 @@
 
 Our own pushes keep it complete; `storage.referrer_scan` finds what came by another way. Beside each
 link lies the entry that a list has for it, so a list reads no manifest. An older version of this
-registry writes the link alone: then the manifest is read, once, and the entry written. Where
-nothing can be written what is found is still listed.
+registry wrote only the link: then a list reads the manifest, once, and writes the entry. Where
+nothing can be written, referrers are listed all the same.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
+from storage.links import is_member
 from storage.manifest_store import load
 from storage.manifests import Manifest
 from storage.names import RepositoryName
 from storage.referrer_entries import LONGEST_ENTRY, Referrer
-from storage.referrer_index import is_member
 from storage.referrer_scan import ReferrerScan, Subjects, Unlisted, parsed
 from storage.sharing import Run, SharedRuns
 
@@ -35,22 +35,22 @@ logger = logging.getLogger(__name__)
 
 # Bytes of the answer; clients accept an index of 4 MiB.
 PAGE_BYTES = 3 << 20
-# Bytes that a page reads, and what opening a file counts for. So a page looks at some ten thousand
-# entries of the usual length, which takes a fifth of a second.
+# Bytes that a page reads; opening a file counts as `_OPENING` of them. So a page reads some ten
+# thousand entries of the usual length, which takes a fifth of a second.
 READ_BYTES = 8 << 20
 _OPENING = 256
-# Entries that are written beside their links for one page, in one hop.
+# Missing entries that one page writes beside their links, in one hop.
 _MOST_WRITTEN = 256
 _ENTRIES_BYTES = 16 << 20
-# Threads that read for lists at once. Those that push and pull share the others.
+# Threads that may read for lists at the same time. The others are left to pushes and pulls.
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ReferrerPage:
-    """Some referrers; `next` is the digest behind which the next page begins, "" for the last.
+    """Some referrers; the next page begins behind the digest `next`, which is "" on the last page.
 
-    A page may be empty and have a next one, because what one page reads is bounded.
+    A page may be empty and not be the last one, because the bytes that it reads are bounded.
     """
 
     entries: tuple[Referrer, ...]
@@ -65,7 +65,8 @@ class ReferrerPage:
 class Question(NamedTuple):
     """What is to be listed: referrers behind `after`, at most `limit`, of one type or of all.
 
-    `extra` are referrers that a scan found and that could not be written to the index.
+    `extra` are referrers that the scan before it found. The index may lack them where it can't be
+    written.
     """
 
     repository: str
@@ -109,7 +110,7 @@ class ReferrerStore:
     ) -> ReferrerPage:
         """List referrers in the order of their digests, those behind `after`, of one type.
 
-        Callers that ask the same at the same time share the work; it ends when all have left.
+        Callers that ask the same at the same time share the work. It ends when all of them left.
         """
         unlisted: Unlisted = []
         if await self._scan.is_needed():
@@ -159,7 +160,7 @@ class _Reading:
         self._budget = READ_BYTES
 
     def page(self, view: View) -> ReferrerPage:
-        """Read until the page is full or the budget is spent; at least one entry is looked at."""
+        """Read until the page is full or the budget is spent; at least one entry is read."""
         entries: list[Referrer] = []
         size, last = 0, ""
         for digest in self._listed(view):
@@ -176,7 +177,7 @@ class _Reading:
         return ReferrerPage(tuple(entries))
 
     def _listed(self, view: View) -> Iterator[Digest]:
-        """Yield the digests behind `after` in order: of the index, and those not written to it."""
+        """Yield the digests behind `after` in order: those of the index and `extra`."""
         folder = paths.referrers(self._name, self._question.subject)
         extra = sorted(str(one) for one in self._question.extra if str(one) > self._question.after)
         last = ""
@@ -197,7 +198,7 @@ class _Reading:
                 yield f"{algorithm}:{names[at]}"
 
     def _fitting(self, view: View, digest: Digest) -> Referrer | None:
-        """Return the entry of a referrer if it is of the type asked for, and a member."""
+        """Return the entry of a referrer if it has the requested type and is a member."""
         entry = self._known.get(digest) or self._read(view, digest)
         if entry is None or self._question.artifact_type not in (None, entry.artifact_type):
             return None
@@ -205,7 +206,7 @@ class _Reading:
         return entry if is_member(view, self._name, digest) else None
 
     def _read(self, view: View, digest: Digest) -> Referrer | None:
-        """Read an entry beside its link, else from its manifest, and remember it."""
+        """Read the entry beside the link, else make it from the manifest; remember it."""
         path = paths.referrer_descriptor(self._name, self._question.subject, digest)
         try:
             document = view.read(path, LONGEST_ENTRY + 1)
@@ -218,6 +219,7 @@ class _Reading:
         return entry
 
     def _described(self, view: View, digest: Digest) -> Referrer | None:
+        """Make an entry from the manifest, and have it written if there is room for one more."""
         content = view.stat(paths.blob(digest))
         self._budget -= _OPENING + (content.size if content else 0)
         stored = load(view, digest)

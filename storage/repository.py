@@ -5,7 +5,8 @@
 
 A new tag appears together with its history; `storage.tags` says why. Each arrow is a point where
 the power may go. On the way up what is written later points at what is durable already. On the way
-down tags go with the revision link, as `storage.deletions` says; what is left behind is rubbish.
+down the tags are removed with the revision link, as `storage.deletions` says; what is left behind
+is rubbish.
 """
 
 from __future__ import annotations
@@ -216,8 +217,9 @@ class StoredManifests:
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order drawn above.
 
-        If somebody deletes it before all tags are set, it is stored again: he was first. What a
-        deletion has left undone is done first, or old tags would come back with the manifest.
+        If another request deletes it before all tags are set, the deletion came first, and the
+        manifest is stored again. A deletion that was cut off is completed before that: otherwise
+        old tags would come back with the manifest.
         """
         await self._stores.rules.check(manifest)
         for _ in range(_ATTEMPTS):
@@ -248,9 +250,9 @@ class StoredManifests:
     async def delete(self, digest: Digest) -> None:
         """Remove a manifest with its tags (`storage.deletions`), then its referrer entry.
 
-        That lies between pushes, never within one. After a failure it may be repeated, and does
-        the rest. An entry that stays in the referrers index does no harm: a listing passes over
-        what is no member.
+        The manifest is deleted between two pushes, never within one. After a failure the deletion
+        can be repeated and does the rest. An entry that stays in the referrers index does no harm:
+        a listing passes over what is no member.
         """
         if not await ManifestDeletion(self._stores.driver, self._name, digest).run():
             raise ManifestUnknown(digest)
@@ -284,7 +286,7 @@ class StoredManifests:
     def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Look for what a manifest needs; all that it names, and what refers to it, is used.
 
-        Raises `ManifestUnknown` while tags may lead to it that are to be removed.
+        Raises `ManifestUnknown` while a deletion of it may have tags left to remove.
         """
         if is_left_undone(view, self._name, digest):
             raise ManifestUnknown(digest)
@@ -331,7 +333,7 @@ class StoredManifests:
         if subject is None:
             return
         revision = paths.revision_link(self._name, stored.digest)
-        # The link is the last: an entry without its description does no harm.
+        # The link comes last: one without a descriptor does no harm.
         entry = (
             paths.referrer_descriptor(self._name, subject, stored.digest),
             paths.referrer_link(self._name, subject, stored.digest),

@@ -70,7 +70,7 @@ class ManifestRules:
     async def check(self, manifest: Manifest) -> None:
         """Raise `ManifestInvalid` for what can be told without looking anything up.
 
-        URLs are checked in a thread, because expressions may take two seconds for a manifest.
+        URLs are checked in a thread: expressions may take two seconds for one manifest.
         """
         self.check_count(manifest)
         if any(blob.urls for blob in manifest.blobs):

@@ -1,7 +1,7 @@
-"""Work that callers share: those that ask for the same while it waits to begin get one result.
+"""Work that callers share: all that ask for the same before it begins get one result.
 
-A caller joins only a run that has not begun. So all that a run reads, it reads after each of its
-callers asked: a client that pushed something and then lists it finds it in the list.
+A caller joins only a run that has not begun. So a run reads everything after its callers asked: a
+client that pushed something and then asks for the list finds it there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Run(Generic[T]):
 
 
 class SharedRuns(Generic[K, T]):
-    """At most one run of a key is under way, and one more waits for its end."""
+    """For each key, at most one run is under way, and one more waits for its end."""
 
     def __init__(self) -> None:
         self._waiting: dict[K, Run[T]] = {}

@@ -1,8 +1,8 @@
 """Tags of one repository: a link each, and a history that is kept as distribution keeps it.
 
 A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them,
-so no folder of ours is ever without one. Only while a manifest of many tags is being deleted, it
-looks where tags lead (`storage.deletions`).
+so no folder of ours is ever without one. Only while a manifest of many tags is being deleted does
+it read links (`storage.deletions`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, Uses, View
 from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound, TagImmutable
-from storage.links import Links, link_to, read_link
+from storage.links import Links, is_member, link_to, read_link
 from storage.listing import Page, cut
 from storage.names import RepositoryName, Tag, only_tags
 
@@ -139,7 +139,7 @@ class TagStore:
         """
 
         def job(view: View) -> Page[Tag]:
-            # A deletion may end, or begin, while the names are read.
+            # A deletion may begin or end while the names are read.
             doubtful = being_deleted(view, self._name)
             names = sorted(view.folders(paths.tags(self._name)))
             behind = map(Tag, only_tags(islice(names, bisect_right(names, after), None)))
@@ -151,17 +151,14 @@ class TagStore:
     def _answering(
         self, view: View, tags: Iterable[Tag], doubtful: Collection[Digest]
     ) -> Iterable[Tag]:
-        """Leave out tags of manifests that are `doubtful` and gone; others are not looked at."""
+        """Leave out tags of `doubtful` manifests that are deleted; without one, read no link."""
         dead = gone(view, self._name, doubtful)
         return (tag for tag in tags if self._target(view, tag) not in dead) if dead else tags
 
     def _leads_on(self, view: View, digest: Digest) -> bool:
         """Tell whether a tag that points to `digest` answers, as far as a look tells."""
         found = view.stat(paths.blob(digest))
-        return found is not None and found.size > 0 and self._is_member(view, digest)
-
-    def _is_member(self, view: View, digest: Digest) -> bool:
-        return read_link(view, paths.revision_link(self._name, digest)) == digest
+        return found is not None and found.size > 0 and is_member(view, self._name, digest)
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from storage.errors import ManifestInvalid
 
-# One manifest may take so many steps of the expressions: the instructions of all of them, times the
-# bytes of its URLs. RE2 takes 8 ns for a step at worst, 2 s for a manifest, and mostly under 1 ns.
-# Twenty expressions like distribution's example may be held against 390 kB of URLs.
+# The most steps for one manifest: the instructions of all expressions, times the bytes of its URLs.
+# A step takes RE2 8 ns at worst (so a manifest takes 2 s), and usually less than 1 ns. Twenty
+# expressions like distribution's example can check 390 kB of URLs.
 MOST_STEPS = 250_000_000
-# A call of the expression takes as long as so many bytes.
+# A call of an expression costs as much as so many bytes.
 _BYTES_OF_A_CALL = 64
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -45,7 +45,7 @@ class UrlRules:
         return not any(rule.matches(text) for rule in self.deny)
 
     def check_work(self, urls: Sequence[str]) -> None:
-        """Raise `ManifestInvalid` when it would take too many steps to decide about `urls`."""
+        """Raise `ManifestInvalid` if `urls` would take too many steps."""
         size = sum(rule.size for rule in (*self.allow, *self.deny))
         if size and size * sum(_BYTES_OF_A_CALL + len(_in_utf8(url)) for url in urls) > MOST_STEPS:
             raise ManifestInvalid("the manifest has too many URLs, or too long ones, to check")

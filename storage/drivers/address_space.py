@@ -1,7 +1,7 @@
 """How many threads an address space has room for, where the system limits it (`ulimit -v`).
 
-Each thread reserves a stack, and the C library a heap for each of the first threads. Without a
-limit that costs nothing. With one, no room would be left for what requests allocate.
+Each thread reserves a stack, and the C library reserves a heap for each of the first threads.
+Without a limit that costs nothing. With one, nothing would be left for what requests allocate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def room_for_threads(wanted: int) -> int:
-    """Return how many threads of those wanted there is room for; at least one."""
+    """Return how many of the wanted threads fit into the address space; at least one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return wanted
@@ -33,6 +33,6 @@ def _used() -> int:
 
 
 def _share_heap() -> None:
-    """Have the threads made from now on use the main heap, where the C library lets us."""
+    """Have the threads that are made from now on share the main heap, if the C library can."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -27,9 +27,9 @@ from storage.drivers.tree_lock import Hold, TreeLock
 
 # Another process may remove a folder (a tag being deleted) at any point of a recipe.
 _ATTEMPTS = 16
-# Bytes: some 100,000 folders. Past it what is known is learned again.
+# Bytes: some 100,000 folders. Over it all of them are forgotten and learned again.
 _KNOWN_BYTES = 24 << 20
-# Bytes of a text's place in a set.
+# Bytes of an element's place in a set.
 _PLACE_BYTES = 64
 
 

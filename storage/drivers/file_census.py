@@ -36,7 +36,7 @@ class FileCensus:
         A symbolic link is no file, and is not followed, for it may lead to what was counted
         already; `path` itself may be one. What goes away meanwhile is left out.
         """
-        # Of a folder with a million others in it, names alone are held, and no entries or paths.
+        # A folder may hold a million others: keep their names, not their entries or whole paths.
         waiting = [("", [path])]
         while waiting:
             parent, names = waiting[-1]

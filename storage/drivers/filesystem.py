@@ -95,7 +95,7 @@ class FilesystemDriver:
         self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
 
     def start(self) -> None:
-        """Make the first worker threads, so that requests need not; raise RuntimeError."""
+        """Make the first worker threads before there are requests; may raise RuntimeError."""
         self._threads.start()
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:

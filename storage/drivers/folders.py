@@ -97,9 +97,9 @@ def _read(path: str, fd: int) -> tuple[list[str], bool]:
 
 
 def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
-    """Return the names of what is certainly a folder, and all other entries.
+    """Return the names of the entries that certainly are folders, and all other entries.
 
-    An entry takes almost as much memory again as its name, and there may be a million.
+    A folder may hold a million others. An entry takes as much memory again as its name.
     """
     names: list[str] = []
     others: list[os.DirEntry[str]] = []

@@ -1,12 +1,13 @@
 """The files that processes lock, and the folders that stand in for them on a full disk.
 
-A server makes the files when it starts. On a disk without room for a file they can't be made any
-more, and that is when collecting and deleting matter most. Then a folder that is there already is
-locked in place of the file. Whoever makes the file holds that folder meanwhile, and whoever holds
-the folder looks first that the file is missing. So a file and its stand-in never count at once.
+A server makes the files when it starts. A disk without room for a new file is where collecting and
+deleting matter most. There a process locks an existing folder, the stand-in, in place of the file.
 
-The locks are on files rather than folders where that is possible, because NFS passes those on to
-its server.
+A file and its stand-in are never locked by two processes at the same time: a process holds the
+stand-in while it makes the file, and one that has locked the stand-in uses it only if the file is
+still missing and can't be made.
+
+Files are preferred because NFS passes their locks on to its server.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from contextlib import suppress
 
 from storage.drivers import modes
-from storage.errors import NotOurs
+from storage.errors import DISK_FULL, NotOurs
 from storage.paths import (
     BLOBS,
     CLOCK,
@@ -33,8 +34,6 @@ from storage.paths import (
 )
 
 NUMBER_BYTES = 16
-# The disk, or what this user may have of it, has no room for a file.
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _PAUSE = 0.001
 _MODE = modes.PRIVATE_FILE
@@ -53,9 +52,9 @@ class LockFiles:
         self._root = root
 
     def prepare(self) -> None:
-        """Make what collections, scrubs and deletions need, and close all of it to others.
+        """Make the files that collections, scrubs and deletions need, closed to other users.
 
-        Raises OSError, and TimeoutError while a process holds what stands in for a file.
+        Raises OSError, and TimeoutError while another process holds a stand-in.
         """
         for name in (*_STAND_INS, CLOCK):
             fd, is_stand_in = self._opened(name, patience=0.0)
@@ -71,9 +70,9 @@ class LockFiles:
         return fd if is_stand_in else _locked(fd, kind, self._at(name), patience)
 
     def _opened(self, name: str, patience: float) -> tuple[int, bool]:
-        """Open a lock file, made if it is missing; its stand-in, locked, where it can't be made.
+        """Open a lock file, and make it if it is missing; if it can't be made, lock its stand-in.
 
-        Returns whether it is the stand-in.
+        Returns a descriptor, and whether it is that of the stand-in.
         """
         fd = _open(self._at(name), self._root)
         if fd is not None:
@@ -84,7 +83,7 @@ class LockFiles:
         try:
             fd = self._open_or_make(name)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 return folder, True
             os.close(folder)
             raise
@@ -92,7 +91,7 @@ class LockFiles:
         return fd, False
 
     def _hold_stand_in(self, name: str, patience: float) -> int | None:
-        """Hold what stands in for a lock file; None where there is no such folder."""
+        """Lock the stand-in of a lock file; None if it has none, or that folder is missing."""
         folder = _STAND_INS.get(name)
         if folder is None:
             return None
@@ -103,7 +102,7 @@ class LockFiles:
         return _locked(fd, fcntl.LOCK_EX, self._at(name), patience)
 
     def _open_or_make(self, name: str) -> int:
-        """Make a lock file, closed to other users, unless it is there by now."""
+        """Make a lock file, closed to other users, unless it exists by now; open it."""
         path = self._at(name)
         fd = _open(path, self._root)
         if fd is not None:
@@ -123,7 +122,7 @@ class LockFiles:
 
 
 def _open(path: str, root: str) -> int | None:
-    """Open a lock file; None when there is none. Raises `NotOurs`."""
+    """Open a lock file; None if it is missing. Raises `NotOurs`."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, os.O_RDWR | flags)
@@ -132,14 +131,14 @@ def _open(path: str, root: str) -> int | None:
     except PermissionError:
         pass
     try:
-        # Another user made it. Where it can be read it can be locked, and the number be read.
+        # Another user made it. A file that can be read can be locked, and its number can be read.
         return os.open(path, os.O_RDONLY | flags)
     except PermissionError:
         raise NotOurs(path, os.geteuid(), root) from None
 
 
 def _write_number(fd: int, path: str) -> None:
-    """Have a new file hold a number: on a disk that is full later it can be written over."""
+    """Write a number to a new file, which can be overwritten even when the disk is full later."""
     try:
         os.pwrite(fd, os.urandom(NUMBER_BYTES), 0)
     except BaseException:
@@ -149,7 +148,7 @@ def _write_number(fd: int, path: str) -> None:
 
 
 def _locked(fd: int, kind: int, path: str, patience: float) -> int:
-    """Lock what is open; close it on failure."""
+    """Lock a descriptor and return it; close it on failure."""
     try:
         _wait_for(fd, kind, path, patience)
     except BaseException:

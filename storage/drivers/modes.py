@@ -1,11 +1,11 @@
 """Which files other users of the machine may open.
 
 Images have the modes that distribution gives them, because other programs read them: nginx sends
-blobs, a backup copies the tree. Work in progress is closed to others: locks, upload sessions, what
-was removed, what a scrub found. That is not for secrecy alone. Whoever can open a file for reading
-can lock it, and who locks the tree stops every push. The umask decides about the group.
+blobs, a backup copies the tree. Work in progress is closed to other users: locks, upload sessions,
+the trash, the quarantine. Secrecy is not the only reason: a user that can open a file for reading
+can lock it, and a lock on the tree stops every push. The umask decides about the group.
 
-A file that is written beside the one it will replace has the mode of that one.
+A temporary file has the mode of the file that it will replace.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def of_folder(below: str) -> int:
 
 
 def close_to_others(path: str) -> None:
-    """Take all permissions of other users from what an older version made, if it is ours."""
-    mode = stat.S_IMODE(os.stat(path).st_mode)  # a folder may be a link to another disk
+    """Remove the permissions of other users from what an older version made, if we own it."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)  # a folder may be a symbolic link to another disk
     if mode & stat.S_IRWXO:
         with contextlib.suppress(PermissionError):
             os.chmod(path, mode & ~stat.S_IRWXO)

@@ -3,9 +3,9 @@
 `concurrent.futures` serves any thread; a driver is asked by one event loop. So there is one future
 to a call instead of two chained ones, and the loop alone counts who is busy.
 
-`threading.Thread.start` waits until the new thread runs. If there is no memory for that thread's
-first frame, it waits for ever, and the event loop with it. So threads are started without waiting,
-and `start` makes the first of them before there are requests.
+`threading.Thread.start` waits until the new thread runs. Without memory for that thread's first
+frame it waits for ever, and so does the event loop. So threads are started without waiting, and
+`start` makes the first of them before there are requests.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ T = TypeVar("T")
 _Future: TypeAlias = "asyncio.Future[Any]"
 _Call: TypeAlias = tuple[asyncio.AbstractEventLoop, _Future, Callable[..., Any], tuple[Any, ...]]
 
-# How many threads are made beforehand. Each takes 16 KiB of memory.
+# How many threads `start` makes. Each takes 16 KiB of memory.
 _FIRST = 16
 # Seconds after which a thread that has not begun never will.
 _START_SECONDS = 10.0
+_NO_THREAD = "the system grants no thread"
 
 
 class Threads(Executor):
-    """At most `most` threads, each made when all others are busy, unless `start` has made it."""
+    """At most `most` threads; those that `start` did not make are made when all are busy."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,16 +46,15 @@ class Threads(Executor):
     def start(self) -> None:
         """Make the first threads, and wait until they run.
 
-        Raises RuntimeError if not even one can be made. Fewer than intended are enough: each does
-        one call after another.
+        Fewer than intended are enough. Raises RuntimeError if not even one can be made.
         """
         self._most = room_for_threads(self._most)
         wanted = min(_FIRST, self._most)
         while len(self._threads) < wanted and self._make_another():
             pass
-        begun = [each.has_begun() for each in self._threads]
+        begun = [thread.has_begun() for thread in self._threads]  # a list: wait for each of them
         if not any(begun):
-            raise RuntimeError("the system grants no thread")
+            raise RuntimeError(_NO_THREAD)
 
     def run(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `work` on a thread; call this on the event loop.
@@ -66,13 +66,13 @@ class Threads(Executor):
         if self._busy >= len(self._threads) < self._most:
             is_made = self._make_another()
             if not is_made and not self._threads:
-                raise RuntimeError("the system grants no thread")
+                raise RuntimeError(_NO_THREAD)
         self._calls.put((loop, future, work, args))
         self._busy += 1
         return future
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Do as `run`, for callers that need an executor; call this on the event loop."""
+        """Do what `run` does, for callers that need an executor; call this on the event loop."""
         outcome: Future[T] = Future()
 
         def carry_out() -> None:
@@ -93,14 +93,14 @@ class Threads(Executor):
         self._calls.put(None)
         if not wait:
             return
-        for each in self._threads:
-            each.join()
+        for thread in self._threads:
+            thread.join()
         self._threads = []
         with contextlib.suppress(Empty):
-            self._calls.get_nowait()  # the last thread has put it back
+            self._calls.get_nowait()  # the None that the last thread put back
 
     def _make_another(self) -> bool:
-        """Begin a thread; False if the system grants none: those there are do what it would."""
+        """Begin a thread; False if the system grants none, and the existing ones do its work."""
         try:
             self._threads.append(_Thread(self._work))
         except (RuntimeError, MemoryError):
@@ -135,10 +135,10 @@ class Threads(Executor):
 
 
 class _Thread:
-    """A thread that begins soon, unless there is no memory for its first frame."""
+    """A thread that begins without being waited for; without memory it may never begin."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        """Have the system make it; raise RuntimeError or MemoryError if it does not."""
+        """Ask the system for a thread; raise RuntimeError or MemoryError if it grants none."""
         self._work = work
         self._begins = _thread.allocate_lock()
         self._ends = _thread.allocate_lock()
@@ -147,7 +147,7 @@ class _Thread:
         _thread.start_new_thread(self._live, ())
 
     def has_begun(self) -> bool:
-        """Wait until it runs; False when it does not."""
+        """Wait until it runs; False if it does not within the time."""
         if not self._begins.acquire(timeout=_START_SECONDS):
             return False
         self._begins.release()

@@ -8,8 +8,8 @@ queue at a gate, which a publisher passes in no time, and which stays shut behin
 waits to be alone until the last publisher has left.
 
 The files can be deleted while nothing serves; `lock_files` says what is locked when none can be
-made. `tree` holds a random number that changes when folders go: what a process remembers of folders
-it has seen it forgets when the number is another.
+made. `tree` holds a random number that changes when folders are removed: then each process forgets
+what it remembers of folders.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Hold:
 
     @property
     def number(self) -> bytes:
-        """What says that folders went when it differs from what it was before.
+        """A number that differs from the one before if folders were removed since.
 
-        A folder that stands in for the file holds none, so that all is forgotten each time.
+        A folder that stands in for the file holds none, so each call returns another number.
         """
         try:
             return os.pread(self._fd, NUMBER_BYTES, 0)

@@ -60,9 +60,9 @@ async def carry_out(
 
 
 async def _note(driver: Driver, swept: Swept) -> None:
-    """Write down what was done and when; a disk that is full still has the room to say when."""
+    """Note what was done; its mtime says when, and can be refreshed on a full disk as well."""
     try:
         await driver.note(paths.COLLECTED, json.dumps(asdict(swept)).encode())
     except OSError as error:
-        logger.warning("what the collection did was not written down: %s", error)
+        logger.warning("could not write the summary of the collection: %s", error)
         await driver.use(paths.COLLECTED)

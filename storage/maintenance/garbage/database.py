@@ -1,13 +1,13 @@
-"""The private database of a collection or a `du`: on disk what does not fit in memory.
+"""The private database of a collection or a `du`, which spills to disk what exceeds its cache.
 
-An empty name is SQLite's for a file that has none. It writes that file only once its cache is full,
-and deletes it when it is closed: small registries never touch the disk. Where no temporary folder
-can be written to, as in a container with a read-only root filesystem, the database stays in memory.
-While the folder's disk is full it does too, so that a disk that is full can be collected: a million
+With an empty name SQLite uses a temporary file. It writes that file only once its cache is full,
+and deletes it when it is closed: small registries never touch the disk. The database stays in
+memory where no temporary folder can be written to, as in a container with a read-only root
+filesystem, and while the folder's disk is full, so that a full disk can be collected. A million
 blobs take about 150 MB.
 
-All is one transaction, never rolled back: the cost of a commit grows with the cache, not with what
-was changed, and there would be several for each manifest.
+All changes are one transaction, never rolled back. The cost of a commit grows with the cache, not
+with what was changed, and there would be several commits for each manifest.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any, TypeAlias
 Row: TypeAlias = tuple[Any, ...]
 
 _CACHE_KIB = 32 << 10
-# Bytes to be free in the temporary folder; more than is written between two looks at it.
+# Bytes that must be free in the temporary folder; more than is written between two checks.
 _SPARE = 256 << 20
 
 
 def temporary_folder() -> str | None:
-    """Return where SQLite puts its file (https://sqlite.org/tempfiles.html, 5); None for nowhere.
+    """Return where SQLite puts its file (https://sqlite.org/tempfiles.html, 5); None if it can't.
 
-    Without a folder it fails in the middle of a collection, once its cache is full.
+    Without a folder SQLite fails in the middle of a collection, once its cache is full.
     """
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
     folders = (*named, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - only looked at
@@ -57,7 +57,7 @@ class Database:
 
     def many(self, query: str, rows: Iterable[Row]) -> None:
         """Run one statement for each row."""
-        self._heed_disk()
+        self._adapt_to_disk()
         self._db.executemany(query, rows)
 
     def one(self, query: str, *given: object) -> Row | None:
@@ -76,12 +76,12 @@ class Database:
         ((count, size),) = self._db.execute(query)
         return count, size
 
-    def _heed_disk(self) -> None:
-        """Keep in memory what is new while the disk is full: SQLite cannot recover from that."""
+    def _adapt_to_disk(self) -> None:
+        """Keep new rows in memory while the disk is full: SQLite can't recover from a full disk."""
         if self._folder is None or self._spills is self._has_room(self._folder):
             return
         self._spills = not self._spills
-        self._db.execute("COMMIT")  # in a transaction neither of the two has an effect
+        self._db.execute("COMMIT")  # these pragmas have no effect within a transaction
         self._db.execute(f"PRAGMA cache_spill = {'ON' if self._spills else 'OFF'}")
         self._db.execute(f"PRAGMA temp_store = {'FILE' if self._spills else 'MEMORY'}")
         self._db.execute("BEGIN")
@@ -89,7 +89,7 @@ class Database:
     @staticmethod
     def _has_room(folder: str) -> bool:
         try:
-            found = os.statvfs(folder)
+            filesystem = os.statvfs(folder)
         except OSError:
             return False
-        return found.f_bavail * found.f_frsize > _SPARE
+        return filesystem.f_bavail * filesystem.f_frsize > _SPARE

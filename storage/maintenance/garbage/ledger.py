@@ -1,7 +1,8 @@
 """What a collection knows, in a database that grows on disk and not in memory (`database`).
 
-A registry may hold millions of blobs. No query sorts what grows with their number: each follows an
-index. Digests are stored as bytes, which take half the space of text and have the same order.
+A registry may hold millions of blobs. No query sorts rows whose number grows with the blobs: each
+follows an index. Digests are stored as bytes, which take half the space of text and have the same
+order.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ _ALGORITHMS = sorted(HEX_LENGTHS)
 
 
 def _key(digest: Digest) -> bytes:
-    """Return a digest as it is stored, and sorted as its text is."""
+    """Return the bytes that stand for a digest; they sort as its text does."""
     return bytes((_ALGORITHMS.index(digest.algorithm),)) + bytes.fromhex(digest.hex)
 
 

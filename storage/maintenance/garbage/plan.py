@@ -84,7 +84,7 @@ async def _young_after(driver: Driver, options: Options) -> int:
     """Return the instant of the storage's own clock, in ns, from which on a change is recent."""
     now = await driver.use(CLOCK)  # a disk without room has room for that
     if now is None:
-        with suppress(OSError):  # a full disk, on which no server ever made it
+        with suppress(OSError):  # the disk is full, and no server has made the file before
             await driver.note(CLOCK, b"")
         now = await driver.stat(CLOCK)
     # A read-only driver writes no clock file.

@@ -28,7 +28,7 @@ _AT_ONCE = 100
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
 # `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`
 _LEVELS = 5
-# All that is in a folder of nearly every link.
+# A folder that holds nothing else has no folder in it.
 _LEAVES = frozenset({paths.LINK, paths.DESCRIPTOR})
 
 
@@ -52,7 +52,7 @@ class Rubbish:
         self._stop = stop
 
     async def deletions(self) -> None:
-        """Do the rest of deletions of manifests that were cut off."""
+        """Complete deletions of manifests that were cut off."""
         for name in self._plan.repositories:
             for digest in await self._driver.batch(partial(self._undone, name)):
                 with contextlib.suppress(TimeoutError):
@@ -161,7 +161,7 @@ def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterat
         found = view.stat(f"{folder}/{name}")
         if found is not None and _is_old(found.modified_ns, young_after):
             yield Item(f"{folder}/{name}")
-    # Nearly all folders of a repository hold a link, and reading each of them twice takes its time.
+    # Nearly all folders of a repository hold a link. Reading each of them twice would be slow.
     if levels and names and not _LEAVES.issuperset(names):
         for name in view.folders(folder):
             yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)

@@ -8,7 +8,7 @@ Two stages, in an order that one position can tell how far a scrub came:
    the referrers index. It comes second because what leads to bytes in quarantine leads nowhere.
 
 What is found is a `Finding` (`findings`), a value. Each comes from an entry of the tree that looks
-at itself (`links`, `tags`, `referrers`), reading only, and looks again while nobody publishes
-(`second_look`) before anything is told. A repair (`repairs`) has the entry look
-again while nobody publishes, and does nothing unless it finds the same.
+at itself (`links`, `tags`, `referrers`), reading only. Before a finding is reported the entry looks
+again under the exclusive tree lock (`second_look`). A repair (`repairs`) has it look once more
+under that lock, and does nothing unless it finds the same.
 """

@@ -124,21 +124,24 @@ class BlobCheck:
 
 
 class _Seen(NamedTuple):
-    """What a second look at a blob found: whether it `changed` since, else what is `wrong`."""
+    """What a second look at a blob found: whether it `changed` since the first, else its fault."""
 
     changed: bool
     wrong: str = ""
 
 
 def _seen(digest: Digest, examined: Examined, view: View) -> _Seen:
-    """Look whether a blob is what it was when its bytes were found to be wrong."""
+    """Tell whether a blob changed since its bytes were read; if not, what is wrong with it."""
     state = view.stat(paths.blob(digest))
     if state != examined.state or (state is None) != (examined.actual is None):
         return _Seen(changed=True)
     if state is None:
-        return _Seen(changed=False, wrong="its bytes are no file" * _has_data(view, digest))
-    was_cut = "it was cut to nothing" if not state.size else ""
-    return _Seen(changed=False, wrong=was_cut or f"its bytes hash to {examined.actual}")
+        wrong = "its bytes are no file" if _has_data(view, digest) else ""
+    elif not state.size:
+        wrong = "it was cut to nothing"
+    else:
+        wrong = f"its bytes hash to {examined.actual}"
+    return _Seen(changed=False, wrong=wrong)
 
 
 def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:

@@ -57,7 +57,7 @@ class _Content(NamedTuple):
 
 
 def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]:
-    """Look at a blob, and read it if it is small: most are, and a hop to a thread costs more."""
+    """Look at a blob, and read it if it is small: then another hop to a thread would cost more."""
     path = paths.blob(digest)
     state = view.stat(path)
     if state is None or state.size > _SMALL:
@@ -66,8 +66,9 @@ def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]
         raw = view.read(path, state.size + 1)
     except PathNotFound:
         return state, None
-    grows = len(raw) > state.size
-    return state, None if grows else _Content(raw, Digest.of(raw, digest.algorithm))
+    if len(raw) > state.size:  # it was replaced by a longer one
+        return state, None
+    return state, _Content(raw, Digest.of(raw, digest.algorithm))
 
 
 async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
@@ -82,8 +83,8 @@ async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
 class Contents:
     """Answers for links whether what they lead to is there.
 
-    `corrupt` are blobs known to be so and still in their places, as they were when they were read;
-    those of an earlier run have no state. What leads there is damaged as well.
+    `corrupt` are the corrupt blobs that are still in their places, each with the state in which it
+    was read; those of an earlier run have none. A link to one is damaged as well.
     """
 
     corrupt: dict[Digest, FileInfo | None] = field(default_factory=dict)

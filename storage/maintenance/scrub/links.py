@@ -131,7 +131,7 @@ def judge(
         named = f"names {text.digest}" if text.digest else text.wrong
         return found(Kind.DAMAGED_LINK, f"the link {named}")
     if lacking == ABSENT and isinstance(link, LayerLink):
-        # What a manifest needs is missed where that is looked at.
+        # If a manifest needs the blob, the check of that manifest reports it.
         return found(Kind.ORPHANED_LINK, f"the blob that it links {lacking}")
     if lacking is not None:
         return found(Kind.DEAD_LINK, f"what it links {lacking}")

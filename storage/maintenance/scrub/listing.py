@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 # Seconds; a younger temporary file is under way, an older one was left by a machine that stopped.
 _UNDER_WAY = 3600.0
-# Folders that are looked at again while the tree is held.
+# Folders that are listed again under one exclusive tree lock.
 _AT_ONCE = 100
 
 
 class _Doubtful(NamedTuple):
-    """What seems to be stray in the folder `path`: a file or folder may come and go meanwhile."""
+    """What seems to be stray in the folder `path`; another process may be changing it."""
 
     path: str
     is_ours: Callable[[str], bool]
@@ -48,7 +48,7 @@ class Listing:
 
     @property
     def unreadable(self) -> list[Finding]:
-        """What could not be read so far."""
+        """A finding for each path that could not be read so far."""
         unread = dict.fromkeys(self._trouble)
         return [
             Finding(Kind.UNREADABLE, one.path, f"it can't be read: {one.reason}", self._name)
@@ -66,7 +66,7 @@ class Listing:
         return folders
 
     def strays(self, doubtful: Iterable[_Doubtful]) -> list[Finding]:
-        """Find those strays that are what they were when they were listed."""
+        """Report those strays that still are what they were when they were listed."""
         found = []
         for one in doubtful:
             strays = one.strays & self._sorted(one.path, one.is_ours, one.files)[1]

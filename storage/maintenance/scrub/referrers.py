@@ -1,4 +1,4 @@
-"""The referrers index, looked at: a link, which may be missing, and the description beside it."""
+"""Checks of the referrers index: a link, which may be missing, and the descriptor beside it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ReferrerLink:
 
 @dataclass(frozen=True, slots=True)
 class ReferrerDescription:
-    """What a list says of `digest`; a repair removes it, and the next list writes it anew."""
+    """What a list says of `digest`; a repair removes it, and the next list writes it again."""
 
     name: RepositoryName
     subject: Digest

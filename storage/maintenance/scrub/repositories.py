@@ -129,7 +129,7 @@ class RepositoryCheck:
         return reported
 
     async def _confirmed(self, found: list[Pair]) -> list[Pair]:
-        """Return what is so when no process changes anything."""
+        """Return those findings that a second look under the exclusive tree lock makes as well."""
         entries = [entry for entry, _ in found]
         again = dict(await undisturbed(self._driver, partial(self._look_at, entries=entries)))
         return [(entry, finding) for entry, finding in found if again.get(entry) == finding]

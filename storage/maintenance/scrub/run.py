@@ -210,7 +210,7 @@ class Scrub:
             for name in names:
                 self._course.repositories += await check.run(name)
                 self._course.after = name.text
-                await asyncio.sleep(0)  # a scrub can be interrupted here, whatever the driver
+                await asyncio.sleep(0)  # so that a scrub can be interrupted with any driver
                 self._progress.step("checking repositories", self._course.repositories, None)
                 if time.monotonic() - self._noted_at > _NOTE_EVERY:
                     await self._note()

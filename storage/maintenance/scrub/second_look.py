@@ -1,8 +1,8 @@
-"""The look that a finding needs: at a tree that no process changes meanwhile.
+"""The second look that a finding needs, at a tree that no process changes meanwhile.
 
-A scrub reads while others push, delete and collect, so what it found may be half of a change: a
-folder that was there already, without the file that was not. It looks again while it holds the tree
-alone, and tells of nothing that is not so then. That must be brief, since pushes wait.
+A scrub reads while clients push and delete and a collection runs. So what it found may be half of a
+change, such as a new folder without its file. It looks again under the exclusive tree lock, and
+reports only what it finds then. That look must be brief, because pushes wait for the lock.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ T = TypeVar("T")
 async def undisturbed(driver: Driver, look: Callable[[View], T]) -> T:
     """Return what `look` finds while no process publishes or removes anything.
 
-    On a volume that can't be written there is no lock to be had, and where others hold the tree for
-    too long there is none either. Then it just looks.
+    Where the lock can't be had, it looks without: on a volume that can't be written, and after the
+    wait for the lock timed out.
     """
     try:
         return await driver.exclusively(look)

@@ -35,7 +35,7 @@ class CurrentLink:
 
         It is dead when its manifest is gone, or when nothing says which it was. A damaged link
         whose history names manifests that are there is a question for people, unless it names one.
-        A tag whose manifest is being deleted is no finding: it goes as well.
+        A tag whose manifest is being deleted is no finding: the deletion removes it.
         """
         text = read_text(view, self.path)
         if text is None:
