@@ -1,9 +1,9 @@
-"""Refuses what a web page of a foreign origin would change with its visitor's credentials.
+"""Refuses changes that a web page of another origin requests with its visitor's credentials.
 
 A browser adds the password that it keeps, or a client certificate, to a simple POST of any page,
 without asking the server first (Fetch, "CORS protocol"). The page cannot read the answer, but a
 mount would have published a blob. No browser adds a bearer token by itself, so a request with one
-is what its sender means.
+is intended.
 
 | a request that would change something   | is admitted                                           |
 |-----------------------------------------|-------------------------------------------------------|
@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_FOREIGN = (["same-origin"], ["none"])
 _ANY = "*"
-# What a configuration may name, and is no origin that one page alone has.
+# Values that a configuration may name, and that stand for pages of many origins.
 _SHARED = frozenset({_ANY, "null"})
 
 # What a browser sends for a page without asking first (Fetch, "CORS-safelisted request-header").
@@ -52,16 +53,16 @@ _WARNING = (
 
 
 class CrossSite:
-    """Passes on what is from no page, or from a page of an origin that may change something.
+    """Refuses changes that a page requests, unless its origin is allowed.
 
-    Such origins are the one that is asked; that of `host`, the URL that clients know, unless it is
-    empty; and those in `named`, except below the path `private`.
+    Allowed are the origin that the request is sent to; that of `host`, the URL that clients use,
+    unless it is empty; and those in `named`, except below the path `private`.
     """
 
     def __init__(self, app: ASGIApp, named: Iterable[str], host: str, private: str) -> None:
         self._app = app
         self._named = frozenset(map(pages.normalized, named))
-        self._host = pages.normalized("/".join(host.split("/", 3)[:3])) if host else ""
+        self._host = _origin_of(host) if host else ""
         self._private = private
         self._warned: set[str] = set()
 
@@ -105,6 +106,12 @@ class CrossSite:
             logger.warning(_WARNING, origin, origin)
 
 
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    authority = parts.netloc.rpartition("@")[2]
+    return pages.normalized(f"{parts.scheme}://{authority}")
+
+
 def _shows_token(scope: Scope) -> bool:
     shown = [value for name, value in scope["headers"] if name == b"authorization"]
     return len(shown) == 1 and shown[0][:7].lower() == b"bearer "
@@ -118,10 +125,10 @@ def _is_simple(scope: Scope) -> bool:
 
 
 def _is_own(scope: Scope, origin: str) -> bool:
-    """Tell whether the page is of the origin that was asked.
+    """Tell whether an origin is the one that the request was sent to.
 
-    Where a proxy ends TLS the request does not tell, so https and http count as one. Where TLS is
-    certain they do not: an attacker on the network can write a page that comes by plain HTTP.
+    If a proxy may end TLS, the scheme is unknown, and both https and http are accepted. If TLS is
+    certain, only https is: an attacker on the network can forge a page that comes by plain HTTP.
     """
     scheme, _, _ = origin.partition("://")
     if scheme not in (("https",) if _is_secure(scope) else ("https", "http")):
