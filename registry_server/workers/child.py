@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import BinaryIO, Generic, NoReturn, TypeVar
+from functools import partial
+from typing import BinaryIO, Generic, TypeVar
 
-from registry_server.workers.signals import HANDLED, held_back, let_through
+from registry_server.workers.fork import fork
+from registry_server.workers.signals import HANDLED, let_through
 
 Result = TypeVar("Result")
 
@@ -41,29 +42,27 @@ class Child(Generic[Result]):
         reader, writer = os.pipe()
         self._pipe = os.fdopen(reader, "rb", buffering=0)
         self._outcome = bytearray()
-        with os.fdopen(writer, "wb") as channel, held_back():
-            _flush()  # or the child would print buffered text once more
-            parent = os.getpid()
+        with os.fdopen(writer, "wb") as channel:
+            work = partial(_send_outcome, function, channel, os.getpid())
             try:
-                self._pid = os.fork()
-            except OSError:
+                # The log may not be configured yet.
+                self._pid = fork(work, report=traceback.print_exc)
+            except (OSError, MemoryError):
                 self._pipe.close()
                 raise
-            if self._pid == 0:
-                _call(function, channel, parent)
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when `has_ended` has something to take."""
+        """Return the descriptor that is readable when `has_ended` need not wait."""
         return self._pipe.fileno()
 
     def has_ended(self) -> bool:
-        """Take what the process has sent, and wait until it sends something; True at its end."""
+        """Read what the process has sent, or wait for that; return True when it has ended."""
         part = self._pipe.read(_PART)
         self._outcome += part
         return not part
 
     def kill(self) -> None:
-        """End the process, and do not wait for its end; its outcome is lost."""
+        """Send SIGKILL, and do not wait for the end; the outcome is lost."""
         os.kill(self._pid, signal.SIGKILL)
         self._pipe.close()
 
@@ -94,21 +93,11 @@ class Child(Generic[Result]):
         return result
 
 
-def _call(function: Callable[[], Result], channel: BinaryIO, parent: int) -> NoReturn:
-    """Call the function, send its outcome, and end the child without the parent's exit handlers."""
-    code = 1
-    try:
-        _bind_to(parent)
-        channel.write(pickle.dumps(_outcome(function)))
-        channel.flush()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        try:
-            _flush()
-        finally:
-            os._exit(code)
+def _send_outcome(function: Callable[[], Result], channel: BinaryIO, parent: int) -> None:
+    """In the child: call the function, and send its outcome."""
+    _bind_to(parent)
+    channel.write(pickle.dumps(_outcome(function)))
+    channel.flush()
 
 
 def _bind_to(parent: int) -> None:
@@ -138,9 +127,3 @@ def _outcome(function: Callable[[], Result]) -> tuple[Result | None, BaseExcepti
     except Exception as error:
         error.add_note(traceback.format_exc())  # a traceback cannot be pickled
         return None, error
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # None where the descriptor is closed
-            stream.flush()
