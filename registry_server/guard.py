@@ -92,5 +92,4 @@ def prepare(settings: Settings) -> tuple[Problem, ...]:
 
 def is_guarded(settings: Settings) -> bool:
     """Tell whether access control is configured."""
-    auth = settings.auth
-    return auth.token is not None or auth.htpasswd is not None or settings.access.configured
+    return settings.is_guarded

@@ -36,11 +36,10 @@ def exposure(settings: Settings, document: Document) -> Iterator[Problem]:
 
 
 def _is_open(settings: Settings) -> bool:
-    """Tell whether every client may do everything and the configuration does not say so itself."""
-    auth, tls = settings.auth, settings.http.tls
-    is_decided = auth.token is not None or auth.htpasswd is not None or settings.access.configured
+    """Tell whether every client may do everything, although nothing says that this is intended."""
+    tls = settings.http.tls
     needs_certificate = bool(tls.clientcas) and tls.clientauth == "require-and-verify-client-cert"
-    return not (is_decided or needs_certificate or auth.none is not None)
+    return not (settings.is_guarded or needs_certificate or settings.auth.none is not None)
 
 
 def _actions(settings: Settings) -> str:

@@ -178,13 +178,12 @@ def _with_log_level(settings: Settings, document: Document) -> Settings:
 
 
 def _for_this_machine(settings: Settings) -> Settings:
-    """Have a trial answer to the names of this machine alone, where only that can connect.
+    """Allow the names of this machine alone, if it starts on loopback without a file.
 
-    It is no trial where variables configure a proxy, a URL, TLS or access control.
+    Variables that configure a proxy, a URL, TLS or access control say that clients may use others.
     """
-    http, auth = settings.http, settings.auth
-    is_set_up = bool(http.host or http.trustedproxies or http.tls.certificate)
-    is_guarded = bool(auth.htpasswd or auth.token or settings.access.configured)
-    if not http.endpoint.is_loopback or is_set_up or is_guarded:
+    http = settings.http
+    is_set_up = http.host or http.trustedproxies or http.tls.certificate or settings.is_guarded
+    if is_set_up or not http.endpoint.is_loopback:
         return settings
     return replace(settings, http=replace(http, allowedhosts=_THIS_MACHINE))

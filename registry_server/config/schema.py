@@ -267,7 +267,10 @@ class Http(Section):
 
     @property
     def believed(self) -> tuple[TrustedProxy, ...]:
-        """The trusted proxies there can be; over TCP `unix` is none, also if an address is lost."""
+        """The trusted proxies, without `unix` over TCP.
+
+        A TCP connection that was reset can lose its address and then looks like a unix socket.
+        """
         return tuple(each for each in self.trustedproxies if self.net == "unix" or each != "unix")
 
 
@@ -350,3 +353,9 @@ class Settings(Section):
     policy: Policy = Policy()
     reporting: Reporting = Reporting()
     compatibility: Compatibility = Compatibility()
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether access control is configured: users, tokens of another issuer, or rules."""
+        auth = self.auth
+        return auth.token is not None or auth.htpasswd is not None or self.access.configured
