@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from registry_server.http1.connection import Connection
 from storage.drivers.memory import MemoryDriver
 from tests.http1.serving import Client, Served, answer, events, served, until
 from tests.http1.test_connection import counted, head
-from tests.support.certificates import certificate
+from tests.http1.test_records import contexts
 
 CONNECTIONS = 64
 AT_ONCE = 256 << 10  # bytes, which a loop receives in one go
@@ -110,10 +109,7 @@ async def test_another_client_is_answered_among_the_next_thousand(
 
 async def test_another_client_is_answered_soon_over_tls(tmp_path: Path) -> None:
     """What was decrypted in one go waits as well."""
-    file = await asyncio.to_thread(certificate, tmp_path)
-    ours, theirs = (ssl.SSLContext(each) for each in _SIDES)
-    await asyncio.to_thread(ours.load_cert_chain, file, file.with_name("key.pem"))
-    await asyncio.to_thread(theirs.load_verify_locations, file)
+    ours, theirs = await asyncio.to_thread(contexts, tmp_path)
     app = Answering(await asyncio.to_thread(registry, {}))
     async with served(app, tls=ours) as server:
         opened = [
@@ -128,9 +124,6 @@ async def test_another_client_is_answered_soon_over_tls(tmp_path: Path) -> None:
         assert app.at_probe <= THOUSAND
         for _, writer in opened:
             writer.transport.abort()
-
-
-_SIDES = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.mark.parametrize("path", ["/ignored", "/events", "/direct"])
