@@ -1,4 +1,4 @@
-"""Refuses requests for a host by which this registry is not called.
+"""Refuses requests with a `Host` header that names another host than this registry.
 
 The owner of a domain can have its name resolve to the address of this machine (DNS rebinding). A
 browser that visits the domain then takes the registry for a part of it: pages of the domain may
@@ -32,8 +32,8 @@ _REFUSED = (
 class AllowedHosts:
     """Answers 421 to requests for other hosts than `names` (RFC 9110, 15.5.20).
 
-    `localhost` stands for the names below it and for the loopback addresses as well. The port does
-    not count. A request without a host, which HTTP/1.0 allows, is from no browser.
+    `localhost` also allows the names below it and the loopback addresses. Ports are ignored. A
+    request without a host, which HTTP/1.0 allows, passes: no browser sends one.
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:

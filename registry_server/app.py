@@ -187,7 +187,7 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     address = partial(client_address, trusted=settings.http.believed)
-    # One that only this machine reaches is open to the pages that its users visit.
+    # A registry for this machine alone needs it too: web pages that a local user visits reach it.
     if is_guarded(settings) or settings.http.allowedhosts:
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
@@ -215,7 +215,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
 
 
 def _origins(settings: Settings) -> Iterator[str]:
-    """Yield the origins of pages that may read answers, as either section of `http` names them."""
+    """Yield the origins that `http.cors` names, and `Access-Control-Allow-Origin` in headers."""
     yield from settings.http.cors.origins
     for name, values in settings.http.headers.items():
         if name.lower() == f"{_CORS}allow-origin":

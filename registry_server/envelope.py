@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 MEDIA_TYPE = "application/json"
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
-# A browser takes no answer for a page or a script that is not declared as one: what was pushed is
-# the content of many answers.
+# Keeps browsers from guessing a type: many answers carry pushed content, which could look like a
+# page or a script.
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 # Characters. A message may quote what was sent, and a manifest's mediaType can fill its 4 MiB.

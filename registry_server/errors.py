@@ -76,7 +76,7 @@ _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 _FAILED = "the registry failed; its log says why"
 _FULL = (507, "the registry's disk is full")
 _BUSY = (503, "the registry has as many files open as it may")
-_NO_MEMORY = (503, "the registry has no memory left")
+_NO_MEMORY = (503, "the registry is out of memory")
 _SYSTEM = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,

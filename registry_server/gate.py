@@ -60,7 +60,7 @@ class Gate:
         return self._open(name)
 
     async def is_public(self, request: Request, repository: Repository) -> bool:
-        """Tell whether what the caller pulls can be pulled without credentials."""
+        """Tell whether anonymous clients may pull what the caller may pull."""
         return await self._access.is_public(request, repository.name)
 
     async def pushed_to(self, request: Request) -> Repository:

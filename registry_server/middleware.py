@@ -28,7 +28,7 @@ access_logger = logging.getLogger(ACCESS_LOGGER)
 class Headers:
     """Adds the configured headers to every answer.
 
-    Below `private`, if that is set, it adds none that lets a web page read an answer.
+    Below the path `private`, if that is set, it adds none of CORS: no web page may read answers.
     """
 
     def __init__(

@@ -144,10 +144,10 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
     _settle_memory()
 
     def work(config: Config) -> Work:
-        def serve(channel: socket.socket, pulse: Pulse) -> None:
+        def run_worker(channel: socket.socket, pulse: Pulse) -> None:
             Worker(config, channel, pulse).run(sockets=[*listeners])
 
-        return Work(serve, config.timeout_graceful_shutdown or 0)
+        return Work(run_worker, config.timeout_graceful_shutdown or 0)
 
     def take(settled: Settled | None) -> Work | None:
         if settled is None:
@@ -155,7 +155,7 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
         rereading.take(settled)
         return work(_config(settled.settings))
 
-    # This process has no threads, so a child can be forked to read; its memory is freed with it.
+    # This process has no threads, so it can fork a child that reads. Its memory ends with it.
     renewal = Renewal(rereading.read, take)
     Supervisor(work(config), listeners, config.workers, renewal, rereading.announcer).run()
 

@@ -17,10 +17,10 @@ _A_TURN = 256
 
 
 class TurnReader(ssl.SSLObject):
-    """One side of a connection, of which so many records are read in a turn.
+    """One side of a connection, of which at most `_A_TURN` records are read in a turn.
 
-    Behind the last of a turn it says that there is nothing to read. The loop's user begins the
-    next turn, and has the loop read again if something was left.
+    After them `read` reports that there is nothing to read. The protocol begins the next turn, and
+    has the event loop read again if records may be left.
     """
 
     _left = _A_TURN
@@ -38,6 +38,6 @@ class TurnReader(ssl.SSLObject):
         return was_used_up
 
 
-def begin_turn(found: object) -> bool:
+def begin_turn(tls: object) -> bool:
     """Begin a turn of a connection's TLS, if it has turns; return whether something may be left."""
-    return isinstance(found, TurnReader) and found.begin_turn()
+    return isinstance(tls, TurnReader) and tls.begin_turn()

@@ -41,7 +41,7 @@ def facts(pem: bytes) -> Facts | None:
 
 
 def der_facts(der: bytes) -> Facts | None:
-    """Do as `facts`, for the encoding itself."""
+    """Read one certificate in DER; None if it is not encoded as one."""
     try:
         return _facts(der)
     except (ValueError, IndexError):

@@ -1,8 +1,8 @@
 """Warnings about names in rules that no caller has yet.
 
-They are no errors: a user may be added at any time, and rules may come first. But a denial for a
-misspelt name has no effect, and only a look at the users can tell. Robots are not looked at: the
-grammar of their names is checked with the rules, and they come and go while the registry serves.
+They are warnings, not errors: a user may be added after the rules. But a denial for a misspelt name
+has no effect, and only a comparison with the file of users shows it. Robots are not compared: the
+grammar of their names is checked with the rules, and they are created while the registry serves.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def unknown_callers(settings: Settings, users: Collection[str]) -> tuple[Problem
         return ()
     rules = access if access.file is None else read_rules(read_small(access.file))
     above, source = ((), str(access.file)) if access.file is not None else (("access",), "")
-    named = _without_caller(settings, rules, users)
-    found = (Problem(Place(source), dotted((*above, *path)), why) for path, why in named)
-    return tuple(islice(found, _MOST_WARNINGS))
+    unknown = _without_caller(settings, rules, users)
+    warnings = (Problem(Place(source), dotted((*above, *path)), why) for path, why in unknown)
+    return tuple(islice(warnings, _MOST_WARNINGS))
 
 
 def _without_caller(
@@ -57,7 +57,7 @@ def _why_unknown(
     if name in users:
         return ""
     if name in groups:
-        return "has the name of a group, and here it is a user: groups do not nest"
+        return "is the name of a group, but a user is expected here: groups do not nest"
     if settings.auth.token is not None:
         return "has no effect: with auth.token there are no robots" if is_robots(name) else ""
     if is_robots(name) or settings.access.certificates:

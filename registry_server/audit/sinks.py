@@ -20,7 +20,7 @@ AUDIT_LOGGER = "registry.audit"
 # What a line says, by the names of its fields: text, numbers, lists of text.
 Entry: TypeAlias = Mapping[str, object]
 
-_MOST_WAITING = 8 << 20  # bytes of memory; a line that names many tags has 15,000
+_MOST_WAITING = 8 << 20  # bytes of memory; a line with many tags takes 15,000
 _BURST = 500  # lines for each time the file is opened
 _MODE = 0o640  # of a file that is made: who does what is not for everybody to read
 
@@ -58,7 +58,8 @@ class FileSink:
         """Open nothing yet."""
         self._path = path
         self._waiting: deque[bytes] = deque()
-        # Bytes of all lines so far. Each number has one writer: the loop, and the writing thread.
+        # Bytes of all lines accepted and of all written. Only the event loop changes the first and
+        # only the writing thread the second while it runs, so neither needs a lock.
         self._taken = self._written = 0
         self._writing: asyncio.Future[OSError | None] | None = None
         self._fails = False

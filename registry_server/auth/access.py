@@ -137,7 +137,7 @@ class AccessController(Protocol):
         """Tell whether the caller may do `action` with `name`, without refusing anything."""
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether what the caller pulls from `name` can be pulled without credentials."""
+        """Tell whether anonymous clients may pull from `name`, from which the caller may pull."""
 
 
 class OpenAccess:

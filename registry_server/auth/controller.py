@@ -116,7 +116,7 @@ class RuledAccess:
         return decision.allowed
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether this caller, or every caller, may pull from `name` anonymously."""
+        """Tell whether anonymous clients may pull; an anonymous caller that may is the proof."""
         if (await self._authenticator.actor(connection)).is_anonymous:
             return True
         return (await self._policy()).decide(NOBODY, Action.PULL, name).allowed

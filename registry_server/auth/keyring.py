@@ -132,10 +132,10 @@ def _parse_chain(chain: object) -> list[x509.Certificate]:
 
 
 def _without_branches(others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """Return each certificate once; raise `KeyUnusable` if two may issue the same one.
+    """Return each certificate once; raise `KeyUnusable` if two have the same subject.
 
-    The verifier would try both at each level: four of one name and one key are 256 signatures, for
-    which it holds the interpreter for 0.3 s and more.
+    The verifier would try both as issuers at each level: four certificates with one name and one
+    key cost 256 signature checks, during which it holds the interpreter lock for 0.3 s or more.
     """
     different = list(dict.fromkeys(others))
     if len({certificate.subject for certificate in different}) < len(different):

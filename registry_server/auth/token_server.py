@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
@@ -171,9 +171,7 @@ class TokenServer:
     async def _get(self, request: Request) -> dict[str, object]:
         form = _Form.parse(request.scope["query_string"])
         self._check_service(form)
-        scopes = _scopes(form)
-        if is_from_page(request.scope):
-            scopes = _without_administration(scopes)
+        scopes = _scopes(form, with_administration=not is_from_page(request.scope))
         actor = await self._who(request)
         if not actor.is_anonymous:
             notes_of(request.scope).welcomed(actor)
@@ -189,10 +187,9 @@ class TokenServer:
         form = _Form.parse(await _body(request))
         self._check_service(form)
         shows_password = form.get("grant_type") == "password"
-        scopes = _scopes(form)
         # A refresh token is kept for weeks, in files and by tools: it is good for images alone.
-        if not shows_password or is_from_page(request.scope):
-            scopes = _without_administration(scopes)
+        may_administer = shows_password and not is_from_page(request.scope)
+        scopes = _scopes(form, with_administration=may_administer)
         actor = await self._granted_by(request, form)
         if shows_password:
             notes_of(request.scope).welcomed(actor)
@@ -257,7 +254,7 @@ class TokenServer:
         return issued, granted
 
     async def _refresh_token(self, request: Request, actor: Actor) -> Mapping[str, str]:
-        """Return the field for a refresh token; none for a page, which could keep it for weeks."""
+        """Return the field with a refresh token; a web page gets none: it lasts for weeks."""
         if actor.is_anonymous or is_from_page(request.scope):
             return {}
         text = await self._refresh.issue(actor.name)
@@ -272,17 +269,16 @@ class TokenServer:
         return Response(body, refusal.status, headers, media_type=envelope.MEDIA_TYPE)
 
 
-def _scopes(form: _Form) -> tuple[Scope, ...]:
-    """Return what a token is asked for."""
+def _scopes(form: _Form, *, with_administration: bool) -> tuple[Scope, ...]:
+    """Return what a token is asked for, perhaps without the administration of the registry.
+
+    No web page may have that, whatever passwords its visitor's browser keeps.
+    """
     try:
-        return parse_scopes(form.all("scope"))
+        scopes = parse_scopes(form.all("scope"))
     except ScopeInvalid as error:
         raise _unusable(str(error)) from None
-
-
-def _without_administration(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Leave out what no page may have, whatever passwords its visitor's browser keeps."""
-    return tuple(scope for scope in scopes if not scope.is_administration)
+    return tuple(each for each in scopes if with_administration or not each.is_administration)
 
 
 async def _body(request: Request) -> bytes:

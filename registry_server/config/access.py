@@ -16,9 +16,9 @@ from registry_server.config.section import Section
 from registry_server.config.validators import AfterValidator
 from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
-LONGEST_NAME = 255
+LONGEST_NAME = 255  # of a repository
 
-# The grammar of `storage.names`: a configuration is a value and imports nothing of storage.
+# The grammar of `storage.names`, again: a configuration is a value and imports nothing of storage.
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 Action = Literal["pull", "push", "overwrite", "delete", "catalog", "*"]
@@ -50,8 +50,8 @@ def is_component(text: str) -> bool:
 def sample(part: str) -> str:
     """Return a component that a part of a glob matches, if it matches any.
 
-    A letter or digit may stand wherever another character does: it only splits a separator, and
-    what is left of that on each side is a separator too.
+    Each wildcard becomes a letter, which is valid wherever another character is: inside a
+    separator it leaves a shorter separator on each side.
     """
     return part.replace("*", "a").replace("?", "a")
 
@@ -105,7 +105,7 @@ class Rule(Section):
     # Lists that are written and empty are no mistake: perhaps the last user was just taken out,
     # and to refuse that would leave the rules in force in which they still are.
     def __post_init__(self) -> None:
-        # `anonymous: false` alone reads like "all who are logged in", and is nobody.
+        # `anonymous: false` alone reads like "every user who is logged in", but matches no caller.
         if self.users is None and self.groups is None and not self.anonymous:
             raise ValueError("needs users, groups or anonymous: true")
         if self.actions is None and self.deny is None:

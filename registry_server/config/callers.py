@@ -8,7 +8,7 @@ from registry_server.auth.robot_names import PREFIX, SEPARATORS, check_robot_nam
 
 EVERYBODY = "*"
 ANONYMOUS = "anonymous"
-_LONGEST = 255
+_LONGEST = 255  # of a user, a group or a robot
 _WILDCARDS = frozenset("*?{}")
 _ROBOTS = tuple(f"{PREFIX}{separator}" for separator in SEPARATORS)
 

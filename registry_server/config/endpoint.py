@@ -40,9 +40,9 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect, as far as the text tells; a socket is none.
+        """Whether only this machine can connect, over TCP; False for a unix socket.
 
-        A name other than `localhost` is not looked up, and other machines may reach it.
+        Names other than `localhost` are not looked up and count as reachable from other machines.
         """
         if self.path is not None:
             return False

@@ -23,8 +23,8 @@ class Overrides:
 class Loaded:
     """The settings, and what an operator should see about them.
 
-    `warnings` are lines, and `notices` the same in parts. `exposure` has warnings for a server
-    alone. `file` is what was read, or None.
+    `warnings` are lines, and `notices` the same in parts. `exposure` has further warnings, which
+    only a server and `check` show. `file` is what was read, or None.
     """
 
     settings: Settings

@@ -162,13 +162,13 @@ def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
 
 
 def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Yield what stands in rules and can never match."""
+    """Refuse entries of rules that can never match."""
     for path, text in unmatched(settings.access):
         yield document.located(("access", *path), text)
 
 
 def _realm(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Yield that the URL for tokens is not known over a unix socket, which only a proxy opens."""
+    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens."""
     http, access = settings.http, settings.access
     own_tokens = access.configured and settings.auth.token is None
     is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
@@ -238,7 +238,7 @@ def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterato
 
 
 def _lets_every_page_in(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Warn of an origin that each page can take, in a frame that is sandboxed."""
+    """Warn of the origin `null`, which every page can take by a sandboxed frame."""
     for name, values in settings.http.headers.items():
         if name.lower() == "access-control-allow-origin" and "null" in values:
             yield document.located(

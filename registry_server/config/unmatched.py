@@ -1,6 +1,6 @@
-"""Entries of rules that no caller or no repository can match, found by what rules say together.
+"""Finds entries of rules that can match no caller or no repository, given the groups.
 
-An empty list is not such an entry: its last name was taken out, and it says so itself.
+An empty list is no such entry: its last name was removed on purpose, and it shows that itself.
 """
 
 import difflib
@@ -32,7 +32,7 @@ def unmatched(access: Access | RulesFile) -> Iterator[tuple[Path, str]]:
 
 
 def _unknown(named: Collection[str], groups: Collection[str]) -> Iterator[tuple[Path, str]]:
-    """Yield the groups that are not defined: credentials never name one."""
+    """Yield the groups that are not defined; no caller is in one, because credentials name none."""
     for at, name in enumerate(named):
         if name not in groups:
             near = difflib.get_close_matches(name, groups, n=1)
@@ -43,7 +43,7 @@ def _unknown(named: Collection[str], groups: Collection[str]) -> Iterator[tuple[
 
 
 def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[Path, str]]:
-    """Yield the users that match no glob of a rule, and the globs that match for no caller."""
+    """Yield users for which no glob of the rule matches, and globs that match for no caller."""
     globs, users = rule.repositories, rule.users or ()
     for at, user in enumerate(users):
         if globs and not any(is_matchable(glob, user) for glob in globs):

@@ -159,7 +159,7 @@ def _location(value: str) -> str:
 
 
 def _host_name(value: object) -> str:
-    """Accept a host as clients send it, but for the port: in small letters, IPv6 in brackets."""
+    """Return a host as clients send it, without a port: in lower case, IPv6 in brackets."""
     text = _text(value, "a host").lower().removesuffix(".")
     bare = text.removeprefix("[").removesuffix("]")
     try:

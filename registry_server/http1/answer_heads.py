@@ -38,7 +38,7 @@ def answer_head(
 
     `headers` are those of the application, their names in lower case, as ASGI has them. The answer
     also tells browsers not to guess its type (Fetch, "X-Content-Type-Options"), unless `headers`
-    have their own word on that.
+    already have that header.
     """
     length = 0 if bodiless or status in _BODILESS else None
     says_close = False
@@ -61,9 +61,9 @@ def answer_head(
     return AnswerHead(rendered, length, keep_alive and not says_close)
 
 
-# Heads differ in little: a cluster's nodes all ask the same few questions. This is for answers to
-# short requests. A header may repeat what was asked, such as the target of a redirect, and heads of
-# 180 KiB would fill the memory.
+# Heads differ in little: a cluster's nodes all ask the same few questions. Only for answers to
+# short requests: a header may repeat the request's target, as that of a redirect does, and a
+# thousand heads of 180 KiB would fill the memory.
 remembered_answer_head = lru_cache(maxsize=1024)(answer_head)
 
 

@@ -75,9 +75,9 @@ class Connection(HttpToolsProtocol):
         self._proof: peers.Proof | None = None  # by the client's certificate, if it showed one
         self._is_retired = False
         self._is_ending = False
-        self._waiting = b""  # what arrived, from `_at` on not read yet
+        self._waiting = b""  # received; what lies before `_at` is read
         self._at = 0
-        self._turn: asyncio.Handle | None = None  # in which it is read
+        self._turn: asyncio.Handle | None = None  # in which the rest is read
         self._fed = 0  # bytes of an unfinished head
         self._tail = b""  # the last of them, in which a blank line may have begun
         self._reader: HeadReader | None = None  # of that head
@@ -85,7 +85,7 @@ class Connection(HttpToolsProtocol):
         self._receiver: Receiver | None = None  # who receives it, when it is received directly
         self._newest: Exchange | None = None  # whose body it is
         self._watch = BodyWatch(self.loop, self._refuse_slow_body)
-        self._current: Exchange | None = None  # the one that is not answered yet
+        self._current: Exchange | None = None  # the request that is being answered
         self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
@@ -164,7 +164,7 @@ class Connection(HttpToolsProtocol):
             self._take_body(self._framing)
 
     def _have_rest_wait(self) -> None:
-        """Receive nothing until the rest was read; that goes on when it may be answered."""
+        """Stop receiving until the rest is read; read on, unless an answer has to end first."""
         if self.transport.is_closing():
             self._drop_waiting()
             return
@@ -195,7 +195,7 @@ class Connection(HttpToolsProtocol):
             self._turn = None
 
     def _advance(self, end: int) -> None:
-        """Have read what waits up to `end`."""
+        """Mark what waits before `end` as read."""
         if end == len(self._waiting):
             self._waiting, self._at = b"", 0
         else:
@@ -272,9 +272,9 @@ class Connection(HttpToolsProtocol):
         return exchange.run(self.app if is_valid else peers.refuse, self._scope(exchange.head))
 
     def _take_body(self, framing: Framing) -> bool:
-        """Pass content on, or throw it away when the answer is out.
+        """Pass content on, or discard it when the answer is out; return whether the body has ended.
 
-        Returns False when it has been enough for one turn, though more of the body waits.
+        If not, either more has to arrive, or the rest is left for another turn.
         """
         waiting = memoryview(self._waiting)[self._at :]
         # Closing the gaps between chunks needs bytes that can be moved.
@@ -312,7 +312,7 @@ class Connection(HttpToolsProtocol):
                 yield event
 
     def take_back(self, rest: bytes) -> None:
-        """Go on behind a body or, where that has not ended, within it, with `rest`."""
+        """Continue with `rest`, which follows the body or, if that has not ended, continues it."""
         self._receiver = None
         if self._framing is not None and self._framing.done:
             self._end_body()
@@ -369,7 +369,10 @@ class Connection(HttpToolsProtocol):
         self._answer_once_more()
 
     def retire(self) -> None:
-        """Have the next answer be the last, by another TLS context; a refusal if it says so."""
+        """Make the next answer the last, because the TLS context was replaced.
+
+        It is a refusal if the new context would not accept what the client proved.
+        """
         if self.config.ssl is not None and not peers.still_accepted(self._proof, self.config.ssl):
             self._proof = peers.NO_PROOF
         self._answer_once_more()
@@ -428,9 +431,9 @@ class Connection(HttpToolsProtocol):
 
 
 def _end_of_head(tail: bytes, data: bytes, at: int) -> int:
-    """Return where in `data`, from `at` on, the first blank line ends that may begin in `tail`.
+    """Return the position behind the first blank line of `data` from `at` on; 0 without one.
 
-    It is 0 when there is none.
+    The line may begin in `tail`, which came before.
     """
     seam = (tail + data[at : at + 3]).find(_BLANK) if tail else -1
     if seam >= 0:

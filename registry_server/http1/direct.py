@@ -44,7 +44,7 @@ class Owner(Protocol):
     flow: FlowControl
 
     def take_back(self, rest: bytes) -> None:
-        """Go on where the framing is, with what arrived already: behind the body, or within it."""
+        """Continue with `rest`, which follows the body or, if that has not ended, continues it."""
 
     def refuse_body(self) -> None:
         """Give up: where the body ends can't be known."""
@@ -73,7 +73,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._filling[: len(arrived)] = arrived
         self._held = len(arrived)
         self._is_over = False
-        self.gave_up = False  # the rest of the body comes to the owner
+        self.gave_up = False  # the owner reads the rest of the body
         self._waiter: asyncio.Future[None] | None = None
         self._cancelled: asyncio.CancelledError | None = None
 

@@ -38,7 +38,7 @@ _FAILED = last_answer(
 )
 _NO_MEMORY = last_answer(
     HTTPStatus.SERVICE_UNAVAILABLE,
-    envelope.body([envelope.entry("UNKNOWN", "the registry has no memory left")]),
+    envelope.body([envelope.entry("UNKNOWN", "the registry is out of memory")]),
 )
 _EXTENSIONS: Scope = {"http.response.zerocopysend": {}} if zerocopy.SUPPORTED else {}
 

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 _LINE_LIMIT = 4096
 # Bytes of all trailers, which are thrown away.
 _TRAILER_LIMIT = 16 << 10
-# Lines of chunks and trailers that are read in one go; each takes about a microsecond, in which
-# other connections wait.
+# Lines of chunks and trailers that are read in one turn of the event loop. Each takes about a
+# microsecond, in which other connections wait.
 _LINES_A_TURN = 512
 # Long enough for the line that most chunks begin with.
 _PIECE = 32
@@ -34,8 +34,8 @@ class FramingError(Exception):
 class Taken(NamedTuple):
     """Of what arrived: `kept` bytes of content, now at the beginning; `used` bytes were read.
 
-    What lies behind `used` belongs to the next request; where the body has not ended, it is to be
-    taken in another turn.
+    What lies behind `used` belongs to the next request or, if the body has not ended, is left for
+    another turn.
     """
 
     kept: int
@@ -102,7 +102,7 @@ class Chunked:
         self._next = _Line.SIZE
 
     def take(self, arrived: memoryview) -> Taken:
-        """Close the gaps between chunks, as far as that takes a moment."""
+        """Close the gaps between chunks, of at most `_LINES_A_TURN` lines."""
         kept = used = lines = 0
         end = len(arrived)
         while used < end and not self.done:

@@ -11,11 +11,10 @@ import socket
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
 
 from starlette.types import Receive, Scope, Send
 
-from registry_server import envelope, x509
+from registry_server import refusals, x509
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class Proof:
         return self.begins <= now < self.ends
 
 
-# For a connection that would not be accepted any more.
+# Never holds: for a connection that would not be accepted any more.
 NO_PROOF = Proof("", math.inf, -math.inf, b"")
 
 
@@ -72,7 +71,7 @@ def proof(transport: asyncio.BaseTransport) -> Proof | None:
 
 @lru_cache(maxsize=1)
 def roots(context: ssl.SSLContext) -> frozenset[bytes]:
-    """Return the digests of all authorities that a context, which changes no more, trusts."""
+    """Return the digests of all authorities that a context trusts; it must not change any more."""
     return frozenset(map(_digest, context.get_ca_certs(binary_form=True)))
 
 
@@ -84,12 +83,11 @@ def still_accepted(proof: Proof | None, context: ssl.SSLContext) -> bool:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what comes on a connection whose certificate is no longer valid; it is the last."""
-    logger.info("refused a request of %r: its certificate is no longer valid", scope[CERTIFIED])
-    body = envelope.body([envelope.entry("DENIED", _NO_LONGER_VALID)])
-    headers = envelope.last_headers(body)
-    await send({"type": "http.response.start", "status": HTTPStatus.FORBIDDEN, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    """Refuse a request because the client certificate is no longer valid; end the connection."""
+    logger.info(
+        "refused a request of %r: the client certificate is no longer valid", scope[CERTIFIED]
+    )
+    await refusals.refuse(send, 403, "DENIED", _NO_LONGER_VALID, [(b"connection", b"close")])
 
 
 def _chain(tls: ssl.SSLObject) -> list[bytes]:

@@ -43,8 +43,8 @@ class RequestHead:
     """What a client asks for; names of headers are in lower case.
 
     `length` is that of the body in bytes, None when it comes in chunks. The client
-    `awaits_continue` before it sends the body (RFC 9110 section 10.1.1). Of a head that `is_short`
-    the answer's head may be remembered.
+    `awaits_continue` before it sends the body (RFC 9110 section 10.1.1). If the head `is_short`,
+    that of its answer may be cached.
     """
 
     method: str
@@ -151,7 +151,7 @@ class HeadReader:
             path=unquote(path) if "%" in path else path,
             raw_path=raw_path,
             query=query,
-            headers=tuple(_asking(host, self._headers) if host else self._headers),
+            headers=tuple(_with_host(host, self._headers) if host else self._headers),
             length=_length(self._headers, version),
             keep_alive=is_current and self._keep_alive,
             awaits_continue=is_current and _awaits_continue(self._headers),
@@ -179,8 +179,8 @@ def _target(url: bytes) -> tuple[bytes, bytes, bytes]:
     return parsed.path, parsed.query or b"", host
 
 
-def _asking(host: bytes, headers: list[Header]) -> list[Header]:
-    """Have `host`, that of the whole URL in a head, stand for Host (RFC 9112 section 3.2.2)."""
+def _with_host(host: bytes, headers: list[Header]) -> list[Header]:
+    """Replace `Host` by the host of the URL that is asked for (RFC 9112 section 3.2.2)."""
     return [(b"host", host), *(header for header in headers if header[0] != b"host")]
 
 

@@ -64,10 +64,10 @@ class BlobEndpoints:
 
 
 def _headers(digest: Digest, is_public: bool) -> dict[str, str]:
-    """Describe a blob; one that takes credentials is kept by no cache that others share.
+    """Describe a blob; shared caches may not keep one that needs credentials.
 
-    RFC 9111, 5.2.2.7: a proxy that was told to cache, or that ends TLS with client certificates,
-    need not see credentials in the request.
+    The answer has to say so (RFC 9111, 5.2.2.7): a proxy that ends TLS with client certificates, or
+    is told to cache everything, need not see credentials in the request.
     """
     kept = _FOR_EVER if is_public else f"private, {_FOR_EVER}"
     return content_headers(digest) | {"Cache-Control": kept, "Accept-Ranges": "bytes"}

@@ -28,7 +28,7 @@ from storage.names import Reference, Tag
 from storage.stored_manifests import read
 
 DEFAULT_PLATFORM = ("linux", "amd64")
-# Characters. What is remembered of a longer header may take fifty bytes for each of them.
+# Characters of the headers that are remembered. Parsed, each can take fifty bytes of memory.
 _SHORT = 1024
 _CHILD_BYTES = 2 * DIGEST_BYTES + 64
 _default_children: Lru[Digest, tuple[Digest | None]] = Lru(8 << 20, cost=lambda _: _CHILD_BYTES)

@@ -1,4 +1,4 @@
-"""Work that is worth doing only while the client is there."""
+"""Work that ends when its client disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client is gone; what comes of a body meanwhile is dropped."""
+    """Return when the client has disconnected; what arrives of a body meanwhile is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""A server whose process works or ends, even when a part of it has stopped working."""
+"""A server that ends in time, even when a part of it has stopped working."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from registry_server.workers import exhaustion
 from registry_server.workers.executor import PreparedExecutor
 from registry_server.workers.renewing import RenewingServer
 
-# Seconds beyond the drain in which cut uploads note how far they came. A supervisor has less
-# patience with its workers.
+# Seconds beyond the drain in which cut uploads note how far they came. A supervisor gives its
+# workers less, so that it is the one to tell of them.
 MARGIN_SECONDS = 15.0
 # Seconds for the same after a second SIGINT.
 _HURRY_SECONDS = 10.0
@@ -21,9 +21,9 @@ _HURRY_SECONDS = 10.0
 class BoundedServer(RenewingServer):
     """A server that the kernel ends, by SIGALRM, when it takes too long to end.
 
-    A thread that waits for a disk, or a reload that waits for a pipe, would otherwise keep it.
-    Nothing that has stopped working in this process can prevent the signal. Threads are made at the
-    start: a request may find no memory to make them in.
+    A thread that waits for a disk, or a reload that waits for a pipe, would otherwise keep the
+    process. Nothing in it can prevent the signal. Threads are made at the start, because there may
+    be no memory for them when a request comes.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -79,13 +79,13 @@ class Member:
         os.kill(self.pid, signal.SIGINT)
 
     def kill(self, deadline: float) -> None:
-        """End it at once; the kernel does so by `deadline`, unless a disk does not answer."""
+        """Send SIGKILL; the kernel ends it by `deadline`, unless it waits for a disk."""
         self.is_killed = True
         self.deadline = deadline
         os.kill(self.pid, signal.SIGKILL)
 
     def let_go(self) -> None:
-        """Close the channel; in the supervisor, which holds this end alone, the worker notices."""
+        """Close the channel; the worker notices when the supervisor does, which alone holds it."""
         self.channel.close()
         self._beats.close()
 

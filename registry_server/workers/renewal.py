@@ -15,9 +15,9 @@ READ_SECONDS = 60.0
 
 
 class Renewal(Generic[T]):
-    """Reads in a child process by `read`; `take` makes work of the outcome, or None to go on.
+    """Calls `read` in a child process, so that the supervisor handles signals meanwhile.
 
-    So the supervisor obeys signals while a configuration is read.
+    `take` makes new work of what `read` returns, or None to keep the workers.
     """
 
     def __init__(self, read: Callable[[], T], take: Callable[[T], Work | None]) -> None:
@@ -29,7 +29,7 @@ class Renewal(Generic[T]):
 
     @property
     def readings(self) -> list[Child[T]]:
-        """Return the child that is under way, if there is one; it is readable when it has news."""
+        """Return the child that reads, if one does; it is readable when `work` need not wait."""
         return [self._child] if self._child is not None else []
 
     def begin(self, now: float) -> None:
@@ -39,7 +39,7 @@ class Renewal(Generic[T]):
         self.deadline = now + READ_SECONDS
 
     def work(self) -> Work | None:
-        """Return the new work, once the child has news; None when there is none, or not yet.
+        """Return the new work once the child has ended; None before that, or to keep the workers.
 
         Raises what `read` or `take` raise, and `ChildFailed`.
         """
@@ -55,7 +55,7 @@ class Renewal(Generic[T]):
             child.let_go()
 
     def abandon(self) -> None:
-        """End the child, whatever it reads."""
+        """Kill the child, if one reads; do not wait for its end."""
         if self._child is not None:
             self._child.kill()
             self._abandoned.append(self._child)

@@ -22,9 +22,9 @@ class RunningTime:
         self.now = 0.0
 
     def advance(self, waited: float) -> None:
-        """Count the time since the last call, in which this process waited `waited` s at most.
+        """Add the time since the last call, in which the process waited at most `waited` seconds.
 
-        When it was longer, the process was stopped, and only what was to be waited counts.
+        If more has passed, the process was stopped meanwhile, and only `waited` is added.
         """
         before, self._last = self._last, self._clock()
         passed = self._last - before

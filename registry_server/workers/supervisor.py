@@ -14,10 +14,10 @@ other work. When all of them are ready they go, and those before them leave: nev
 the clients see other settings than the rest. If one of them fails, all of them leave, and it was as
 if nothing had been asked for.
 
-A worker may hang or be stopped, and a thread of it may wait for a disk. So each that leaves has a
-deadline, after which it is killed, as is one whose pulse stops. A process that waits for a disk
-cannot even be killed: at the end the supervisor waits for it no longer than `LAST_SECONDS`; until
-then it is not replaced, because its successor would wait for that disk too.
+A worker may hang or be stopped, and a thread of it may wait for a disk. So a worker that leaves has
+a deadline, after which it is killed; one without a pulse is killed too. SIGKILL does not end a
+process that waits for a disk. During a drain the supervisor waits `LAST_SECONDS` for such a worker.
+Otherwise the worker is replaced only when it has ended: its successor would wait for that disk too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MARGIN_SECONDS = 10.0
 HURRY_SECONDS = 5.0
 # Seconds in which a process that was killed ends, unless it waits for a disk.
 LAST_SECONDS = 5.0
-# Looks at the pulses in the time after which a worker counts as hung.
+# How often the supervisor looks at the pulses in `HUNG_SECONDS`.
 _LOOKS = 6
 
 
@@ -164,7 +164,10 @@ class Supervisor:
     def _become_worker(
         self, work: Work, ours: socket.socket, theirs: socket.socket, beats: Pulse
     ) -> None:
-        """In the new process: let go of what is the supervisor's, or its end went unnoticed."""
+        """In the new process: close what is the supervisor's, and serve.
+
+        With a copy of the other ends of the channels open, no worker would notice its end.
+        """
         self._signals.forget()
         let_through()
         self._renewal.let_go()
@@ -174,27 +177,27 @@ class Supervisor:
         work.serve(theirs, beats)
 
     def _enforce(self) -> None:
-        """Kill the workers that are past their deadline or hung; end a reading that hangs."""
+        """Kill workers that are past their deadline or hung, and a child that reads too long."""
         now = self._time.now
         for each in self._members:
             if each.is_killed:
                 continue
             if each.deadline <= now:
-                self._kill(each, "did not end in time")
+                self._kill(each, "timed out while it drained")
             elif each.is_hung(now):
-                self._kill(each, f"shows no sign of life for {pulse.HUNG_SECONDS:g}s")
+                self._kill(each, f"has not responded for {pulse.HUNG_SECONDS:g}s")
         if self._renewal.readings and self._renewal.deadline <= now:
             self._renewal.abandon()
-            logger.error("the reload failed; reading the configuration took too long")
+            logger.error("the reload failed; reading the configuration timed out")
 
     def _kill(self, member: Member, reason: str) -> None:
-        logger.error("worker %d %s: it is killed", member.pid, reason)
+        logger.error("worker %d %s: sending SIGKILL", member.pid, reason)
         member.kill(self._time.now + LAST_SECONDS if self._is_draining else math.inf)
         if self._is_draining and not self._failure:
-            self._failure = "not every worker ended by itself"
+            self._failure = "a worker had to be killed during the drain"
 
     def _has_given_up(self) -> bool:
-        """Tell whether only processes are left that a SIGKILL did not end."""
+        """Tell whether a drain waits only for processes that SIGKILL did not end in time."""
         left = self._members if self._is_draining else []
         if not left or not all(each.is_killed for each in left):
             return False

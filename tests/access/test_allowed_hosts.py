@@ -79,8 +79,8 @@ def test_a_whole_url_says_which_host_is_asked(trial: RegistryServer) -> None:
 
 
 @pytest.mark.live
-def test_a_request_without_a_host_is_of_no_browser(trial: RegistryServer) -> None:
-    """HTTP/1.0 allows it, which load balancers speak; HTTP/1.1 does not."""
+def test_a_request_without_a_host_is_answered(trial: RegistryServer) -> None:
+    """HTTP/1.0 allows it, which load balancers speak; HTTP/1.1 requires a host."""
     assert _asked(trial, "GET /v2/ HTTP/1.0")[0] == 200
     assert _asked(trial, "GET /v2/ HTTP/1.1\nHost:")[0] == 200
     assert _asked(trial, "GET /v2/ HTTP/1.1")[0] == 400
@@ -121,7 +121,7 @@ def _allowed(
 def test_a_trial_on_loopback_is_for_this_machine(
     environ: Mapping[str, str], options: Mapping[str, object]
 ) -> None:
-    """Whichever loopback address it is, and whoever names it."""
+    """On each loopback address, by default, by a variable or by an option."""
     assert _allowed(None, environ, **options) == ("localhost",)
 
 
@@ -184,15 +184,15 @@ async def _status(host: str, *names: str) -> int:
 
 
 @pytest.mark.parametrize("host", OF_THIS_MACHINE)
-async def test_each_name_of_this_machine_is_known(host: str) -> None:
-    """But where only another host is allowed."""
+async def test_localhost_allows_each_name_of_this_machine(host: str) -> None:
+    """A list without it allows none of them."""
     assert await _status(host, "localhost") == 200
     assert await _status(host, "registry.lan") == 421
 
 
 @pytest.mark.parametrize("host", OF_OTHERS)
-async def test_no_name_of_others_looks_like_one(host: str) -> None:
-    """Whatever it begins or ends with."""
+async def test_localhost_allows_no_other_host(host: str) -> None:
+    """Not by what it begins or ends with either."""
     assert await _status(host, "localhost") == 421
 
 

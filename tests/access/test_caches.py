@@ -60,10 +60,10 @@ async def test_a_blob_that_takes_credentials_is_private(
 
 
 @pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
-async def test_a_blob_for_everybody_may_be_kept_by_every_cache(
+async def test_a_blob_for_anonymous_clients_may_be_kept_by_every_cache(
     guarded: Guarded, more: Mapping[str, Any]
 ) -> None:
-    """Whoever asks for it: nothing of the answer depends on the credentials."""
+    """Also if credentials are shown: nothing of the answer depends on them."""
     client = await guarded(more)
     await push(client, "public/app", basic("admin"))
     granted = await token(client, "repository:public/app:pull", {})

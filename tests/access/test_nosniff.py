@@ -64,7 +64,7 @@ def said(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, said: str) -> Iterator[RegistryServer]:
-    """Serve an image that everybody may pull."""
+    """Serve an image that anonymous clients may pull."""
     folder = tmp_path_factory.mktemp("nosniff")
     config = guarded_config(folder, {"headers": {HEADER.lower(): [said]}} if said else {})
     with RegistryServer(folder / "server", config=config, workers=1) as made:

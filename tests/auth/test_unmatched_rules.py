@@ -1,4 +1,4 @@
-"""A rule that can never match is refused; a user's name decides nothing but who the user is."""
+"""A rule that can never match is refused; the length of a user name changes no decision."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def test_a_file_of_rules_is_refused_alike(tmp_path: Path, rules: str, reason: st
         "rules: [{users: [robot, robots, Ann, 'a:b', 'ann@example.com', 'ü'], actions: [pull]}]",
     ],
 )
-def test_what_says_itself_that_it_is_empty_and_odd_names_are_accepted(rules: str) -> None:
-    """To refuse a list that was emptied would leave the rules in force in which its name stands."""
+def test_empty_lists_and_odd_names_are_accepted(rules: str) -> None:
+    """If an emptied list were refused, the old rules with the removed name would stay in force."""
     parse_rules(rules.encode())
 
 
@@ -296,7 +296,7 @@ def test_names_of_no_user_are_warnings(tmp_path: Path) -> None:
     """Each once, by its key; a user may be added later, and robots come and go."""
     said = _checked(tmp_path, "auth: {htpasswd: {realm: r, path: USERS}}\n" + NAMES)
     why = f"has no effect until {tmp_path / 'users'} has a user of that name"
-    nested = "has the name of a group, and here it is a user: groups do not nest"
+    nested = "is the name of a group, but a user is expected here: groups do not nest"
     assert said == [
         f"access.groups.dev[1] {why}",
         f"access.groups.all[0] {nested}",
@@ -310,7 +310,7 @@ def test_a_group_among_users_is_a_warning_where_users_are_not_known() -> None:
     settings = validated(Settings, {"access": {**rules, "certificates": True}})
     (warning,) = unknown_callers(settings, ())
     assert warning.key == "access.rules[0].users[0]"
-    assert "has the name of a group" in warning.text
+    assert "is the name of a group" in warning.text
 
 
 def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None:

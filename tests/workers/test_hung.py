@@ -54,7 +54,7 @@ def test_a_stopped_worker_does_not_keep_the_supervisor(tmp_path: Path) -> None:
         stopped, other = serving(tmp_path)
         os.kill(stopped, signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
-        hear(process, f"worker {stopped} did not end in time: it is killed")
+        hear(process, f"worker {stopped} timed out while it drained: sending SIGKILL")
         assert process.wait(20) == 1
     assert (tmp_path / f"drained-{other}").exists()
 
@@ -85,7 +85,7 @@ def test_a_process_that_cannot_be_killed_is_not_waited_for(tmp_path: Path, freez
         (freezer / "cgroup.procs").write_text(str(frozen))
         (freezer / "freezer.state").write_text("FROZEN")
         process.send_signal(signal.SIGTERM)
-        hear(process, "it is killed")
+        hear(process, "sending SIGKILL")
         assert process.wait(20) == 1
         assert psutil.pid_exists(frozen)
         (freezer / "freezer.state").write_text("THAWED")
@@ -103,7 +103,7 @@ def test_a_worker_without_a_pulse_is_replaced(tmp_path: Path, *, is_stopped: boo
             os.kill(hung, signal.SIGSTOP)
         else:
             (tmp_path / f"silent-{hung}").touch()
-        hear(process, f"worker {hung} shows no sign of life for 1.2s: it is killed")
+        hear(process, f"worker {hung} has not responded for 1.2s: sending SIGKILL")
         hear(process, f"worker {hung} ended: killed by SIGKILL")
         until(lambda: len(serving(tmp_path)) == 3, "it was replaced")
         assert alive(process) == serving(tmp_path) - {hung}
@@ -112,7 +112,7 @@ def test_a_worker_without_a_pulse_is_replaced(tmp_path: Path, *, is_stopped: boo
         assert process.wait(20) == 0
 
 
-def test_nobody_is_killed_after_a_stop_of_all(tmp_path: Path) -> None:
+def test_no_worker_is_killed_after_a_stop_of_all(tmp_path: Path) -> None:
     """The time in which the supervisor itself was stopped counts for no worker."""
     with supervised("fragile", tmp_path, QUICK | {"HUNG_SECONDS": "2"}) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
@@ -128,7 +128,7 @@ def test_nobody_is_killed_after_a_stop_of_all(tmp_path: Path) -> None:
 
 
 def test_a_worker_in_a_debugger_is_left_alone(tmp_path: Path) -> None:
-    """Whoever debugs it has stopped it on purpose."""
+    """A debugger stops a process on purpose."""
     with supervised("fragile", tmp_path, QUICK) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         silent, other = serving(tmp_path)
@@ -157,7 +157,7 @@ def test_the_end_does_not_wait_for_a_reload_that_hangs(tmp_path: Path) -> None:
         until(lambda: len(family(process.pid)) == 4, "a child process reads")
         process.terminate()
         assert process.wait(20) == 0
-        until(lambda: not family(process.pid), "nobody is left")
+        until(lambda: not family(process.pid), "no process is left")
 
 
 def test_a_worker_that_dies_during_a_reload_that_hangs_is_replaced(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.live
 def supervised(
     how: str, folder: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run `supervised.py` in a folder; nobody of it outlives the block."""
+    """Run `supervised.py` in a folder; no process of it outlives the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.workers.supervised", how],
         cwd=folder,
