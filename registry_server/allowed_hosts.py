@@ -23,6 +23,8 @@ _PORT = re.compile(r":[0-9]*\Z")
 # Short forms such as 127.1 as well: no domain has a name whose last part is a number.
 _IPV4_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,10}){1,3}", re.ASCII)
 _MOST_REMEMBERED = 256
+# Characters: the longest name (RFC 1035, 2.3.4, in text) with a port. No longer one is remembered.
+_LONGEST_HOST = 260
 _REFUSED = (
     "this registry does not serve that host: it was started without a configuration, or "
     "http.allowedhosts does not name the host"
@@ -43,8 +45,10 @@ class AllowedHosts:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and not self._is_allowed(proxies.host(scope)):
-            return refuse(send, 421, "DENIED", _REFUSED)
+        if scope["type"] == "http":
+            host = proxies.host(scope)
+            if len(host) > _LONGEST_HOST or not self._is_allowed(host):
+                return refuse(send, 421, "DENIED", _REFUSED)
         return self._app(scope, receive, send)
 
     def _decide(self, host: str) -> bool:

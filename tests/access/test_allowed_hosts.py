@@ -196,6 +196,13 @@ async def test_localhost_allows_no_other_host(host: str) -> None:
     assert await _status(host, "localhost") == 421
 
 
+async def test_a_host_that_is_too_long_for_a_name_is_refused() -> None:
+    """It is not remembered either: 256 hosts of 64 KiB would be."""
+    labels = "a." * 122
+    assert await _status(f"{labels}localhost:65535", "localhost") == 200
+    assert await _status(f"{labels}a.a.localhost:65535", "localhost") == 421
+
+
 async def test_a_named_host_is_allowed() -> None:
     """With any port, and no name below it."""
     for host in ("registry.lan", "Registry.lan:5000", "registry.lan."):
