@@ -84,7 +84,7 @@ def prepare(settings: Settings) -> tuple[Problem, ...]:
     if path is not None:
         default_user.create_if_missing(path)
     warnings = check(settings)
-    if settings.access.configured and settings.auth.token is None:
+    if settings.gives_tokens:
         from registry_server.assembly.signing_key import signing_key
 
         signing_key(settings)

@@ -32,8 +32,7 @@ def refusals(settings: Settings, document: Document) -> Iterator[Problem]:
 
 def lacks_folder(settings: Settings) -> bool:
     """Tell whether rules ask for robots and a signing key, and no folder can have them."""
-    own_tokens = settings.access.configured and settings.auth.token is None
-    return own_tokens and settings.storage.root is None
+    return settings.gives_tokens and settings.storage.root is None
 
 
 def warnings(settings: Settings, document: Document) -> Iterator[Problem]:

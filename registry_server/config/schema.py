@@ -359,3 +359,8 @@ class Settings(Section):
         """Whether access control is configured: users, tokens of another issuer, or rules."""
         auth = self.auth
         return auth.token is not None or auth.htpasswd is not None or self.access.configured
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether clients get tokens from this registry: it has rules, and trusts no issuer."""
+        return self.access.configured and self.auth.token is None

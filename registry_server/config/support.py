@@ -170,9 +170,8 @@ def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
 def _realm(settings: Settings, document: Document) -> Iterator[Problem]:
     """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens."""
     http, access = settings.http, settings.access
-    own_tokens = access.configured and settings.auth.token is None
     is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
-    if http.net == "unix" and own_tokens and not is_known:
+    if http.net == "unix" and settings.gives_tokens and not is_known:
         yield document.located(
             ("http", "net"),
             "is unix, and clients would be sent to http:// for tokens, with their passwords: set "
