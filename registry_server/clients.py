@@ -20,13 +20,13 @@ def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
     It is the peer's, unless that is a proxy of `trusted`: then it is the last address that its
     headers have and that is no such proxy's. Lists that can't be read are as none.
     """
-    found = proxies.peer(scope)
+    address = proxies.peer(scope)
     if proxies.has_trusted_peer(scope, trusted):
-        found = proxies.origin(scope, trusted) or found
-    if found is None:
+        address = proxies.origin(scope, trusted) or address
+    if address is None:
         client = scope.get("client")
         return str(client[0]) if client else ""
-    return str(found)
+    return str(address)
 
 
 @lru_cache(maxsize=_MOST_COUNTED)

@@ -54,8 +54,8 @@ def proof(transport: asyncio.BaseTransport) -> Proof | None:
 
     The context has verified it against `http.tls.clientcas`: else there is no connection.
     """
-    found = transport.get_extra_info("peercert")
-    if not found:
+    certificate = transport.get_extra_info("peercert")
+    if not certificate:
         return None
     tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
     chain = _chain(tls)
@@ -66,7 +66,7 @@ def proof(transport: asyncio.BaseTransport) -> Proof | None:
         return NO_PROOF
     begins = max(each.begins for each in known).timestamp()
     ends = min(each.ends for each in known).timestamp()
-    return Proof(_common_name(found), begins, ends, root)
+    return Proof(_common_name(certificate), begins, ends, root)
 
 
 @lru_cache(maxsize=1)
@@ -101,9 +101,12 @@ def _digest(certificate: bytes) -> bytes:
     return hashlib.sha256(certificate).digest()
 
 
-def _common_name(found: dict[str, tuple[tuple[tuple[str, str], ...], ...]]) -> str:
+def _common_name(certificate: dict[str, tuple[tuple[tuple[str, str], ...], ...]]) -> str:
     names = [
-        value for part in found.get("subject", ()) for key, value in part if key == "commonName"
+        value
+        for part in certificate.get("subject", ())
+        for key, value in part
+        if key == "commonName"
     ]
     return names[0] if len(names) == 1 and names[0].isprintable() else ""
 

@@ -57,8 +57,9 @@ def test_so_many_records_are_read_in_a_turn(
     read: list[bytes] = []
     for _ in range(len(sent) // MOST + 2):
         begin_turn(server)
-        read += (turn := _turn(server))
+        turn = _turn(server)
         assert len(turn) <= MOST
+        read += turn
     assert b"".join(read) == b"".join(sent)
 
 
