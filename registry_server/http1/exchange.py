@@ -271,7 +271,7 @@ class Exchange:
             self.has_begun = self.response_complete = True
             self._owner.transport.close()
         except MemoryError:
-            leave()  # or this client would wait for ever
+            leave()  # otherwise this client would wait without end
 
     def _keep_pace(self, wanted: pace.Pace) -> None:
         self.pace = wanted

@@ -588,7 +588,7 @@ def test_a_chain_to_anybody_else_is_refused() -> None:
 
 
 def test_a_chain_has_one_way_to_its_end() -> None:
-    """Certificates of one name and one key could each be issued by each other, level by level."""
+    """The verifier would try certificates of one name and key as issuers of each other."""
     looping = root("loop")
     again = _certify("loop", looping.private, looping, ca=True, days=1, certifies=True)
     chain = [looping.issue("leaf", ca=False), looping, Authority(again, looping.private)]

@@ -94,6 +94,23 @@ def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[
     assert "pickle" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("error", [OSError("no process"), MemoryError()])
+def test_a_child_that_cannot_be_forked_leaves_no_pipe_open(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The supervisor goes on without it, and forks workers that would have the pipe as well."""
+
+    def refuse() -> int:
+        raise error
+
+    monkeypatch.setattr(os, "fork", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(type(error)) as caught:
+        Child(os.getpid)
+    assert os.listdir("/proc/self/fd") == before
+    assert caught.value is error
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals) -> None:
     """The parent gets the signal as well, and ends or goes on."""
