@@ -114,14 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         "--blobs",
         type=_sizes,
         metavar="COUNTS",
-        help="how many blobs growth and maintenance collect, scrub and explain; default: "
+        help="sizes of the trees of growth and maintenance; default: "
         f"{','.join(map(str, maintenance.SIZES))}; a million takes 4.5 million inodes, 18 GB",
     )
     parser.add_argument(
         "--registry",
         default=servers.PEER,
         metavar="PROGRAM",
-        help="the registry whose collection ours runs beside; default: %(default)s",
+        help="the registry whose collection is measured beside ours; default: %(default)s",
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="measure docker-registry twice; expect 1.0 x"

@@ -1,7 +1,7 @@
 """A registry of many small blobs, written fast and the same each time.
 
-Images of ten blobs: a manifest, a configuration, eight layers. A hundred images are a repository,
-and every tenth has a tag. A tenth more of blobs belong to nothing: what a deletion leaves.
+An image has ten blobs: a manifest, a configuration, eight layers. A repository has a hundred
+images, and every tenth has a tag. A tenth more blobs are unreferenced, as after a deletion.
 """
 
 import os
@@ -17,7 +17,7 @@ IMAGES_PER_TAG = 10
 
 
 def populate(root: Path, blobs: int) -> None:
-    """Write so many blobs that are needed, and their links, to an empty folder."""
+    """Write `blobs` referenced blobs, and their links, to an empty folder."""
     v2 = _prepared(root)
     for number in range(blobs // BLOBS_PER_IMAGE):
         repository = f"{v2}/repositories/{_repository(number // IMAGES_PER_REPOSITORY)}"
@@ -28,7 +28,7 @@ def populate(root: Path, blobs: int) -> None:
 
 
 def litter(root: Path, blobs: int) -> None:
-    """Write as many blobs that nothing needs as a registry of `blobs` has."""
+    """Write the unreferenced blobs that belong to a registry of `blobs`: a tenth as many."""
     v2 = _prepared(root)
     for content in _left_over(blobs):
         _write_blob(v2, content)
@@ -91,7 +91,7 @@ def _write_link(folder: str, blob: Descriptor) -> None:
 
 
 def _write(path: str, content: bytes) -> None:
-    # Several times as fast as a file object, and there are millions.
+    # Several times as fast as a file object, and there are millions of files.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         os.write(fd, content)

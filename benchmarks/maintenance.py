@@ -1,7 +1,7 @@
 """How collecting, scrubbing and `du` grow with the number of blobs: time, CPU and memory.
 
-Each runs as its command over a tree that `crowd` writes. A collection has a tenth more blobs to
-remove, and runs beside that of another `registry`, which comes first.
+Each runs as its command over a tree that `crowd` writes. A collection has to remove a tenth more
+blobs. That of another `registry` is measured first, over the same tree.
 """
 
 import os
@@ -26,7 +26,7 @@ SIZES = (10_000, 100_000)
 QUICK_SIZES = (1_000,)
 INODES_PER_BLOB = 5
 SAMPLE_SECONDS = 0.05
-# Ours spares what is younger than a second, whatever the grace period.
+# Ours keeps what is younger than a second, whatever the grace period.
 OLD_SECONDS = 1.5
 
 
@@ -69,8 +69,8 @@ def peer(file: str) -> Program:
 def measure(theirs: Program, folder: Path, sizes: Sequence[int]) -> Iterator[Run]:
     """Yield what each command takes, the smallest tree first.
 
-    Raises `NotReady` where the folder has no room for the largest, `WrongAnswer` when a command
-    fails or a collection leaves something.
+    Raises `NotReady` if the folder has no room for the largest tree, and `WrongAnswer` if a command
+    fails or a collection leaves unreferenced blobs.
     """
     free = os.statvfs(folder).f_favail
     if free < max(sizes) * INODES_PER_BLOB:
@@ -84,7 +84,7 @@ def measure(theirs: Program, folder: Path, sizes: Sequence[int]) -> Iterator[Run
 
 
 def text(runs: Sequence[Run]) -> str:
-    """Return a table; the CPU per blob tells whether the cost grows with their number alone."""
+    """Return a table; a constant CPU per blob means that the cost grows as the blobs do."""
     rows = [["command", "program", "blobs", "s", "CPU, s", "CPU per blob, us", "peak memory, MB"]]
     rows += [
         [
@@ -116,7 +116,7 @@ def _collection(program: Program, root: Path, blobs: int) -> Run:
     crowd.litter(root, blobs)
     time.sleep(OLD_SECONDS)
     run = _run(program, "garbage-collect", program.collecting, root, blobs)
-    expect(not crowd.is_littered(root, blobs), f"{program.name} left blobs that nothing needs")
+    expect(not crowd.is_littered(root, blobs), f"{program.name} left unreferenced blobs")
     return run
 
 

@@ -81,7 +81,7 @@ def records(export: Path) -> Iterator[Record]:
 
 
 def by_subject(packages: Iterable[Package]) -> Subjects:
-    """Arrange packages by what an advisory calls them."""
+    """Arrange packages by the ecosystem and name that an advisory has for them."""
     found: dict[tuple[str, str], list[Package]] = {}
     for package in packages:
         found.setdefault((package.ecosystem, package.name), []).append(package)
@@ -111,7 +111,7 @@ def _is_within(events: Sequence[Mapping[str, str]], text: str) -> bool:
         version = Version(text)
         moments = sorted(_moment(event) for event in events if "limit" not in event)
     except InvalidVersion:
-        return True  # a person has to compare them
+        return True  # it can't be compared: a person has to
     within = False
     for bound, kind in moments:
         if version > bound or (version == bound and kind != "last_affected"):

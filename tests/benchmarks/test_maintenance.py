@@ -19,7 +19,7 @@ FEW = 100
 
 
 def test_a_collection_that_leaves_something_has_no_figure(tmp_path: Path) -> None:
-    with pytest.raises(WrongAnswer, match="true left blobs that nothing needs"):
+    with pytest.raises(WrongAnswer, match="true left unreferenced blobs"):
         list(maintenance.measure(Program("true", ("true",)), tmp_path, [FEW]))
     assert not list(tmp_path.glob("root*"))
 

@@ -61,7 +61,7 @@ async def _populate(driver: FilesystemDriver) -> None:
 
 @contextmanager
 def _volume(folder: Path, how: str, *, served: bool) -> Iterator[Path]:
-    """Mount a full disk with a registry on it, on which a server of ours once started or not."""
+    """Mount a full disk with a registry on it; `served`: a server of ours has started there."""
     with small_disk(folder, FULL[how].options) as root:
         asyncio.run(_populate(FilesystemDriver(root, threads=1)))
         for path in (root / paths.BLOBS).rglob("data"):
@@ -95,7 +95,7 @@ def test_the_first_collection_ever_gives_space_back(tmp_path: Path, how: str, se
 
 @pytest.mark.parametrize("how", FULL)
 def test_looking_repairing_and_purging_need_no_space(tmp_path: Path, how: str) -> None:
-    """Sizes are told, a tag that leads nowhere is removed, and so are an upload and the rest."""
+    """`du`, a repair of a tag that leads nowhere, `purge-uploads`, and `delete` do."""
     with _volume(tmp_path / "disk", how, served=False) as root:
         assert NAME in _command(root, "du")
         (root / paths.blob(Digest.of(raw(GONE)))).unlink()

@@ -53,7 +53,7 @@ def test_a_stopped_worker_is_replaced_and_the_other_is_not(tmp_path: Path) -> No
 def test_a_reload_that_hangs_does_not_keep_the_server(
     tmp_path: Path, workers: int, code: int
 ) -> None:
-    """The configuration is a pipe that brings nothing: SIGTERM ends the server nonetheless.
+    """The configuration is a pipe without a writer: SIGTERM ends the server nonetheless.
 
     Without a supervisor the kernel ends the process, since a thread of it still waits.
     """

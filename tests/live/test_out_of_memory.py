@@ -36,7 +36,7 @@ def limit(server: RegistryServer, more: int) -> None:
 def push_and_pull(server: RegistryServer, name: str) -> set[int]:
     """Push a blob and pull it, as far as that goes; return the statuses (0: the connection ended).
 
-    Fails when there is neither an answer nor an end.
+    Raises TimeoutError when there is neither an answer nor an end.
     """
     seen: set[int] = set()
     wire = Wire("127.0.0.1", server.port, timeout=15)
@@ -59,7 +59,7 @@ def push_and_pull(server: RegistryServer, name: str) -> set[int]:
 def test_no_request_hangs_and_the_server_ends_when_told(
     tmp_path: Path, name: str, workers: int, more: int
 ) -> None:
-    """With so much more address space than it has, 16 clients at once: 503 where there is none."""
+    """16 concurrent clients, and room for `more` bytes: 503, or the end of the connection."""
     server = RegistryServer(tmp_path / "server", config=CONFIG, workers=workers).start()
     members = family(server.pids()[0])
     try:

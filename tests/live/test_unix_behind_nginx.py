@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trusting(folder: Path) -> ssl.SSLContext:
-    """Give what trusts that certificate."""
+    """Give the settings of a client that trusts that certificate."""
     return ssl.create_default_context(cafile=str(folder / "cert.pem"))
 
 

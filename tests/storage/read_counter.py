@@ -6,48 +6,28 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from storage import paths
-from storage.drivers.base import SMALL, Driver, FileInfo, Lead, View
-from tests.storage.wrappers import WrappedDriver
+from storage.drivers.base import SMALL, Driver, View
+from tests.storage.wrappers import WrappedDriver, WrappedView
 
 T = TypeVar("T")
 
 
-class _Reads:
+class _Reads(WrappedView):
     """A view that counts: files opened for reading, those of them that are blobs, and bytes."""
 
     def __init__(self, inner: View, driver: ReadCounter) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._driver = driver
-
-    def names(self, path: str) -> list[str]:
-        """Pass on."""
-        return self._inner.names(path)
-
-    def folders(self, path: str) -> list[str]:
-        """Pass on."""
-        return self._inner.folders(path)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Count."""
         if path.startswith(paths.BLOBS):
             self._driver.blobs += 1
             self._driver.before_blob()
-        content = self._inner.read(path, limit)
+        content = super().read(path, limit)
         self._driver.opened += 1
         self._driver.bytes += len(content)
         return content
-
-    def stat(self, path: str) -> FileInfo | None:
-        """Pass on."""
-        return self._inner.stat(path)
-
-    def modified(self, path: str) -> int | None:
-        """Pass on."""
-        return self._inner.modified(path)
-
-    def leads(self, path: str) -> Lead:
-        """Pass on."""
-        return self._inner.leads(path)
 
 
 class ReadCounter(WrappedDriver):

@@ -1,6 +1,6 @@
 """What other users of the machine can open: images as distribution leaves them, and nothing else.
 
-A user who can open a lock can hold it, and who holds the tree's stops every push.
+A user that can open a lock file can lock it, and a lock on the tree stops every push.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _ours(root: Path) -> list[Path]:
 def test_what_is_in_progress_is_closed_to_others_whatever_the_umask(
     tmp_path: Path, umask: int
 ) -> None:
-    """The group may what the umask lets it; a lock of a closed folder is closed itself."""
+    """The umask decides about the group; a lock file in a closed folder is closed itself."""
     _use(tmp_path)
     locks = {str(tmp_path / name) for name in (paths.GATE, paths.TREE, paths.claim("quota-1"))}
     assert locks < set(map(str, _ours(tmp_path)))
@@ -93,7 +93,7 @@ def test_images_have_the_modes_that_distribution_gives_them(tmp_path: Path) -> N
 
 
 def test_a_start_closes_what_an_older_version_left_open(tmp_path: Path) -> None:
-    """Locks and folders that are there lose what others may, and nothing more."""
+    """Existing locks and folders lose the permissions of others, and nothing more."""
     (tmp_path / paths.TRASH).mkdir(0o755)
     (tmp_path / paths.OURS).mkdir(0o755)
     for name in (paths.GATE, paths.TREE):
@@ -129,7 +129,7 @@ def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
 
 @as_root
 def test_another_user_can_open_images_and_hold_no_lock(folder: Path) -> None:
-    """Nothing opens but what was published: no lock, no session, nothing that was removed."""
+    """Only what was published opens: no lock, no session, nothing that was removed."""
     _use(folder)
     command = [sys.executable, "-c", OPENER, str(USER), str(folder)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")

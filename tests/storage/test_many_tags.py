@@ -1,4 +1,4 @@
-"""Deleting a manifest of many tags: in parts, and in one instant for whoever reads."""
+"""Deleting a manifest of many tags: in several steps, and in one instant for readers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REFERRING = Digest.of(raw(REFERRER))
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have two tags be many."""
+    """Have one step remove two tags, so that three are many."""
     monkeypatch.setattr(deletions, "AT_ONCE", 2)
 
 
@@ -79,7 +79,7 @@ class Watched(Around):
 
 
 async def test_readers_lose_a_manifest_and_all_its_tags_in_one_instant(driver: AnyDriver) -> None:
-    """However many parts the removal takes: listed, answered by tag, by digest, or none of it."""
+    """It is listed and answers by tag and digest, or none of it, whatever the number of steps."""
     reader = await _prepare(driver)
     states: list[bool] = []
 
@@ -124,7 +124,7 @@ async def test_a_scrub_beside_a_deletion_finds_nothing(driver: AnyDriver) -> Non
 
 
 async def test_a_push_of_the_same_manifest_brings_no_old_tag_back(driver: AnyDriver) -> None:
-    """Whenever it comes: after the deletion has begun it does what is left of that first."""
+    """Whenever it comes: once the deletion has begun, the push completes it first."""
     reader, pushed = StoredRegistry(driver).repository(APP), list[int]()
     for at in (1, 2, 3, 5, 6):
         await _prepare(driver)
@@ -173,7 +173,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, at: int, root: Path) -> Iterator[l
 async def test_a_deletion_without_descriptors_is_mended_by_its_repetition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, nothing_blocks: None
 ) -> None:
-    """At whichever call they run out: no tag is listed that answers nothing, then all is gone."""
+    """At whichever call they run out, each tag that is listed answers; the repetition ends it."""
     failures = 0
     for at in range(0, 400, 3):
         root = tmp_path / str(at)
@@ -200,13 +200,13 @@ async def test_a_deletion_without_descriptors_is_mended_by_its_repetition(
         if len(calls) <= at:
             break
     assert failures > 3, "nothing failed"
-    assert len(calls) <= at, "it never came to its end"
+    assert len(calls) <= at, "no deletion ran to its end"
 
 
-async def test_a_collection_does_the_rest_of_a_deletion_that_was_cut_off(
+async def test_a_collection_completes_a_deletion_that_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_blocks: None
 ) -> None:
-    """Nobody need repeat it: its tags go, and the note with them."""
+    """No client has to repeat it: its tags and its note are removed."""
     driver = FilesystemDriver(tmp_path, sync=False, threads=1)
     repository = await _prepare(driver)
     parts: list[int] = []

@@ -60,7 +60,7 @@ async def _push(driver: FilesystemDriver) -> None:
 
 
 def _open_folders(root: Path, *kept: str) -> None:
-    """Let everybody write into folders, but for those whose paths begin so; files stay as is.
+    """Let all users write into folders, but for those whose paths begin so; files stay as is.
 
     The locks can be read, as those of older versions could.
     """

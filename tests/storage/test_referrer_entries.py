@@ -51,7 +51,7 @@ def test_what_was_written_is_read(artifact_type: str, annotations: dict[str, str
 @MANY
 @given(value=JSON)
 def test_what_is_no_entry_is_none(value: object) -> None:
-    """A description may hold anything after a power cut."""
+    """A descriptor may hold anything after a power cut."""
     entry = json.loads(_described().document)
     for damaged in (json.dumps(value), json.dumps({**entry, "annotations": value or 1})):
         found = parse(damaged.encode(), DIGEST)
@@ -66,7 +66,7 @@ def test_damage_is_none(content: bytes) -> None:
 
 
 def test_an_entry_of_another_manifest_is_none() -> None:
-    """A description names the manifest it describes."""
+    """A descriptor names the manifest that it describes."""
     assert parse(_described().document, Digest.of(b"another")) is None
 
 

@@ -1,4 +1,4 @@
-"""What a list of referrers reads: no manifest, within a budget, and once for all who ask."""
+"""What a list of referrers reads: no manifest, within a budget, and once for all callers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def _page(
 
 
 async def _all(repository: StoredRepository, kind: str | None) -> list[str]:
-    """Follow the pages; each goes on behind the one before."""
+    """Follow the pages; each begins behind the end of the one before."""
     found: list[str] = []
     after, more = "", True
     while more:
@@ -120,7 +120,7 @@ async def test_a_list_opens_no_manifest(
 async def test_an_index_of_an_older_version_is_filled_by_the_first_list(
     driver: AnyDriver, counting: ReadCounter
 ) -> None:
-    """Links without descriptions are listed by the manifests, which are described for the next."""
+    """Links without descriptors are listed from the manifests, and the descriptors are written."""
     digests = await _prepare(driver, *"aab")
     expected = await _all(_anew(driver), "a")
     assert len(expected) == 2
@@ -132,8 +132,8 @@ async def test_an_index_of_an_older_version_is_filled_by_the_first_list(
     assert counting.blobs == 0
 
 
-async def test_a_damaged_description_is_made_anew(driver: AnyDriver) -> None:
-    """An empty one, zeros, one of another manifest: the manifest decides."""
+async def test_a_damaged_descriptor_is_written_again(driver: AnyDriver) -> None:
+    """If it is empty, zeros, or that of another manifest, the manifest decides."""
     digests = await _prepare(driver, *"abc")
     expected = [one.document for one in (await _page(_anew(driver), None)).entries]
     other = expected[0].replace(b"sha256:", b"sha512:")
@@ -145,8 +145,8 @@ async def test_a_damaged_description_is_made_anew(driver: AnyDriver) -> None:
         assert await driver.read(path, 1 << 20) in expected
 
 
-async def test_a_volume_that_is_only_read_is_listed(driver: AnyDriver) -> None:
-    """What can't be described beside its link is listed all the same, each time."""
+async def test_a_read_only_volume_is_listed(driver: AnyDriver) -> None:
+    """A referrer whose descriptor can't be written is listed all the same, each time."""
     digests = await _prepare(driver, *"aab")
     await _age(driver, digests)
     for _ in range(2):
@@ -190,10 +190,10 @@ async def test_manifests_that_must_be_read_count_for_the_budget(
     assert 1 <= counting.blobs <= 4
 
 
-async def test_a_scan_is_made_once_for_all_who_ask(
+async def test_a_scan_is_made_once_for_all_callers(
     driver: AnyDriver, counting: ReadCounter
 ) -> None:
-    """Fifty requests at once read each manifest once."""
+    """Fifty concurrent requests read each manifest once."""
     digests = await _prepare(driver, *"abcdefgh")
     repository = _anew(counting)
     pages = await asyncio.gather(*(_page(repository, kind) for kind in "abcde" * 10))
@@ -203,12 +203,12 @@ async def test_a_scan_is_made_once_for_all_who_ask(
 
 @pytest.fixture
 def many_threads(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver that could read for many at once."""
+    """Make a driver that could read for many requests at the same time."""
     return FilesystemDriver(tmp_path, threads=16)
 
 
 async def test_lists_leave_threads_to_others(many_threads: FilesystemDriver) -> None:
-    """However many are asked for at once, few of them read at the same time."""
+    """However many lists are requested, at most four of them read at the same time."""
     driver = many_threads
     await _age(driver, await _prepare(driver, *"abcd"))
     counting = ReadCounter(driver)
@@ -256,7 +256,7 @@ async def test_a_scan_ends_when_the_last_caller_leaves(new_files: FilesystemDriv
     left.set()
     await new_files.batch(lambda _: None)
     assert len((await _page(repository, None)).entries) == len(digests)
-    # One that was being read when all had left; each of them once in all.
+    # One was being read when all callers left. In all, each was read once.
     assert counting.blobs == len(digests)
     await new_files.close()
 
@@ -303,8 +303,8 @@ async def test_what_a_process_remembers_of_referrers_is_bounded_in_bytes(
     assert fresh.referrers._memory.entries.size == sum(one.memory + 224 for one in found) < 6000
 
 
-async def test_a_deleted_referrer_leaves_no_description(files: FilesystemDriver) -> None:
-    """Neither does one that is gone behind our back, once it is collected."""
+async def test_a_deleted_referrer_leaves_no_descriptor(files: FilesystemDriver) -> None:
+    """Neither does one that other software removed, once a collection has run."""
     first, second = await _prepare(files, *"ab")
     await _anew(files).manifests.delete(first)
     folder = paths.referrers_of_all(APP)
@@ -321,7 +321,7 @@ async def test_a_deleted_referrer_leaves_no_description(files: FilesystemDriver)
 async def test_what_is_known_of_subjects_is_counted_for_the_memory_it_takes(
     more: dict[str, object],
 ) -> None:
-    """In bytes, of those that have one and those that have none; past its limit it begins anew."""
+    """Whether they have a subject or not, in bytes; over the limit all of them are dropped."""
     driver, digests, limit = MemoryDriver(), list[Digest](), 256 << 10
     for number in range(2500):
         content = raw(image(layers=[], annotations={"n": str(number)}, **more))

@@ -44,7 +44,7 @@ OTHER_BYTES = bytes(len(LAYER))
 
 
 class BesideOthers(Around):
-    """Lets somebody do something right before the second look at a finding, or the repair."""
+    """Lets another process act right before the second look at a finding, or before its repair."""
 
     def __init__(
         self, inner: Driver, others: Callable[[], Awaitable[object]], *, at_repair: bool = True
@@ -80,7 +80,7 @@ class FailingReads(Around):
         return await super().batch(lambda view: job(_FailingView(view, self._paths)))
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Let the job fail where it reads these; nothing is removed."""
+        """Let the job fail where it reads these paths; nothing is removed."""
         failing = cast("Callable[[View], T]", job)
         return await super().exclusively(lambda editor: failing(_FailingView(editor, self._paths)))
 
@@ -244,7 +244,7 @@ async def test_what_comes_back_meanwhile_stays(
 async def test_a_blob_that_is_pushed_or_collected_meanwhile_is_no_finding(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Whether its bytes came between two looks, were replaced, or went with their link."""
+    """Its bytes are pushed again before the second look, or a link to missing bytes is removed."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
@@ -275,7 +275,7 @@ class PublishedLate(Around):
 async def test_a_blob_that_is_published_between_two_looks_is_no_finding(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its folder is made before its bytes are there, and what is there by then is sound."""
+    """Its folder is made before its bytes are published, which are sound."""
     repository = registry.repository(APP)
     folder = paths.blob(BLOB).rpartition("/")[0]
     await driver.write(f"{folder}/{paths.temporary()}", b"")
@@ -283,10 +283,10 @@ async def test_a_blob_that_is_published_between_two_looks_is_no_finding(
     assert findings == []
 
 
-async def test_a_blob_is_corrupt_no_longer_once_it_was_pushed_again(
+async def test_a_blob_is_no_longer_corrupt_once_it_was_pushed_again(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """What leads to it is looked at later, and is sound by then."""
+    """The links to it are looked at later, when it is sound."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)

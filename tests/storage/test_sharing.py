@@ -88,7 +88,7 @@ async def test_other_keys_wait_for_nothing(keys: list[object]) -> None:
 
 
 async def test_work_ends_when_the_last_caller_leaves() -> None:
-    """While one of three waits it goes on; the next caller after all have left begins anew."""
+    """While one of three callers waits it goes on; after all have left, the next begins again."""
     runs, work = SharedRuns[str, int](), Work()
     tasks = [_task(runs.result("a", work)) for _ in range(3)]
     await _turns()

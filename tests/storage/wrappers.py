@@ -15,6 +15,7 @@ from storage.drivers.base import (
     Editor,
     FileInfo,
     Held,
+    Lead,
     Mark,
     OpenFile,
     StagedFile,
@@ -148,6 +149,44 @@ class WrappedDriver:
     async def close(self) -> None:
         """Pass on."""
         await self.inner.close()
+
+
+class WrappedView:
+    """A view that calls `before` and then passes on, for each look at the tree."""
+
+    def __init__(self, inner: View, before: Callable[[], object] = lambda: None) -> None:
+        self.inner = inner
+        self._before = before
+
+    def names(self, path: str) -> list[str]:
+        """Pass on."""
+        self._before()
+        return self.inner.names(path)
+
+    def folders(self, path: str) -> list[str]:
+        """Pass on."""
+        self._before()
+        return self.inner.folders(path)
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+        """Pass on."""
+        self._before()
+        return self.inner.read(path, limit)
+
+    def stat(self, path: str) -> FileInfo | None:
+        """Pass on."""
+        self._before()
+        return self.inner.stat(path)
+
+    def modified(self, path: str) -> int | None:
+        """Pass on."""
+        self._before()
+        return self.inner.modified(path)
+
+    def leads(self, path: str) -> Lead:
+        """Pass on."""
+        self._before()
+        return self.inner.leads(path)
 
 
 class _WrappedEditor:
