@@ -18,7 +18,8 @@ _MEMBER = "|".join(
         rf"_manifests/revisions/{_ALG}/link",
         rf"_manifests/tags/{_TAG}/current/link",
         rf"_manifests/tags/{_TAG}/index/{_ALG}/link",
-        rf"_referrers/(?:scanned|{_ALG}/{_ALG}/link)",
+        r"_manifests/deletions/[0-9a-f]{32}",
+        rf"_referrers/(?:scanned|{_ALG}/{_ALG}/(?:link|descriptor))",
         rf"_uploads/{_UUID}/(?:data|startedat|hashstates/sha(?:256|512)/[0-9]+)",
     )
 )
@@ -27,8 +28,8 @@ _FILE = re.compile(
 )
 _REPOSITORY = re.compile(rf"docker/registry/v2/repositories/({_PART}(?:/{_PART})*)")
 
-
-_LOCKS = frozenset({".registry/gate", ".registry/tree"})
+# What a server makes when it starts.
+_STATE = frozenset(f".registry/{name}" for name in ("clock", "collection", "gate", "scrub", "tree"))
 
 
 def strangers(root: Path) -> list[str]:
@@ -40,7 +41,7 @@ def _strange_files(root: Path) -> Iterator[str]:
     for folder, _, files in os.walk(root):
         for file in files:
             path = Path(folder, file).relative_to(root).as_posix()
-            is_ours = path.startswith(".trash/") or path in _LOCKS
+            is_ours = path.startswith(".trash/") or path in _STATE
             if not is_ours and _FILE.fullmatch(path) is None:
                 yield path
 
