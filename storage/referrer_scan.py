@@ -145,7 +145,7 @@ class ReferrerScan:
         try:
             await self._heal(found, changed, run)
         except (OSError, OperationDisabled) as error:
-            logger.warning("the referrers index of %s was not written: %s", self._name, error)
+            logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return found.unlisted
 
     async def _heal(self, found: _Found, changed: Scanned, run: Run[Unlisted]) -> None:

@@ -134,7 +134,7 @@ class ReferrerStore:
             except OperationDisabled:
                 pass  # a volume that is only read
             except OSError as error:
-                logger.warning("the referrers index of %s was not written: %s", self._name, error)
+                logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return page
 
     def _note(self, subject: Digest, entry: Referrer) -> Note:
