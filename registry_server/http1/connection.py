@@ -185,8 +185,16 @@ class Connection(HttpToolsProtocol):
             return
         if self._is_ending and self._current is None:
             self.transport.close()
-        elif self._current is None or len(self._current.body) <= HIGH_WATER_LIMIT:
+        elif self._current is None or self._is_wanted(self._current):
             self.flow.resume_reading()
+
+    def _is_wanted(self, exchange: Exchange) -> bool:
+        """Tell whether more is to be received while a request is being answered.
+
+        Behind a whole request the next thing may be that the client sends no more, which would end
+        the connection before the answer.
+        """
+        return self._framing is not None and len(exchange.body) <= HIGH_WATER_LIMIT
 
     def _drop_waiting(self) -> None:
         self._waiting, self._at = b"", 0

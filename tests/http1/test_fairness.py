@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -214,6 +215,28 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
         assert found.transport.get_write_buffer_size() <= 200_000
         assert made <= 20
         assert len(found._waiting) <= MOST_WAITING
+
+
+async def test_all_that_was_sent_is_answered_to_a_client_that_sends_no_more() -> None:
+    """The end of what it sends is behind its last request, however long that one takes."""
+    go_on, begun = asyncio.Event(), 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            await go_on.wait()
+        await answer(send, b"ok")
+
+    async with served(app) as server:
+        client = await server.connect()
+        await client.send(PROBE * 3)
+        client.socket.shutdown(socket.SHUT_WR)
+        await until(lambda: begun == 3, "the last is being answered")
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        go_on.set()
+        assert (await client.rest()).count(b"HTTP/1.1 200") == 3
 
 
 async def test_a_drain_answers_what_waits_with_the_end() -> None:
