@@ -9,14 +9,15 @@ from typing import NamedTuple, TypeAlias
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from registry_server import envelope
-from registry_server.http1.request_heads import HEAD_LIMIT, MOST_LINES
+from registry_server.http1.request_heads import HEAD_LIMIT, MOST_FIELDS, MOST_LINES
 
 Header: TypeAlias = tuple[bytes, bytes]
 
 _REASONS = {
     HTTPStatus.REQUEST_TIMEOUT: "it came too slowly",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
-        f"a request has at most {HEAD_LIMIT} bytes before its body, and {MOST_LINES} header lines"
+        f"a request has at most {HEAD_LIMIT} bytes before its body, {MOST_LINES} header lines "
+        f"and {MOST_FIELDS} fields in its query"
     ),
 }
 _BODILESS = frozenset({204, 304})

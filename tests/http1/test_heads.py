@@ -14,6 +14,7 @@ from registry_server.envelope import NO_SNIFF
 from registry_server.http1.answer_heads import answer_head, refusal
 from registry_server.http1.framing import Chunked, Counted
 from registry_server.http1.request_heads import (
+    MOST_FIELDS,
     MOST_LINES,
     HeadInvalid,
     HeadReader,
@@ -199,6 +200,14 @@ def test_a_head_has_so_many_lines_at_most() -> None:
     assert len(ask(HOST, *[(b"x", b"")] * (MOST_LINES - 1)).headers) == MOST_LINES
     with pytest.raises(HeadTooLong):
         ask(HOST, *[(b"x", b"")] * MOST_LINES)
+
+
+def test_a_query_has_so_many_fields_at_most() -> None:
+    """Each takes time to read, so 32,000 of them would keep others waiting."""
+    target = b"GET /?%b HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert read(target % b"&".join([b"a=b"] * MOST_FIELDS)).query.count(b"a=b") == MOST_FIELDS
+    with pytest.raises(HeadTooLong):
+        read(target % b"&".join([b"a=b"] * (MOST_FIELDS + 1)))
 
 
 @pytest.mark.parametrize("size", [0, 2000])

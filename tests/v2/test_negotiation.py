@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from registry_server.v2.negotiation import parse_accept
 from tests.support.documents import image_index, image_manifest
 from tests.support.wire import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, sha256
 from tests.v2.pushes import (
@@ -202,6 +203,15 @@ async def test_a_missing_child_is_not_served(client: httpx.AsyncClient) -> None:
     assert refused(response) == (404, "MANIFEST_UNKNOWN")
     response = await client.get(f"{BASE}/manifests/list")
     assert response.content == LIST
+
+
+@pytest.mark.parametrize("filler", ["a/b,", ";,", f"a/b{';q=1' * 100},"])
+def test_so_much_of_a_list_is_read(filler: str) -> None:
+    """Clients accept a few types; 32,000 would take as long to read as a thousand answers."""
+    before = parse_accept((filler * 100 + OCI_INDEX,))
+    behind = parse_accept((filler * 20_000 + OCI_INDEX,))
+    assert before.allows(OCI_INDEX)
+    assert not behind.ranges.get(OCI_INDEX)
 
 
 async def test_caches_are_told_that_accept_matters(client: httpx.AsyncClient) -> None:
