@@ -47,11 +47,9 @@ class Endpoint:
         if self.path is not None:
             return False
         try:
-            address = ipaddress.ip_address(self.host)
+            return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host.lower() == "localhost"
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (mapped or address).is_loopback
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -69,9 +67,11 @@ def _socket_path(addr: str) -> Path:
 def _host(bracketed: str | None, plain: str | None) -> str:
     if bracketed is not None:
         try:
-            return str(ipaddress.IPv6Address(bracketed))
+            address = ipaddress.IPv6Address(bracketed)
         except ValueError:
             raise ValueError("has brackets that do not hold an IPv6 address") from None
+        # No socket of IPv6 alone can listen on a mapped address; Go listens on that of IPv4.
+        return str(address.ipv4_mapped or address)
     host = plain or ""
     if host and _HOST_NAME.fullmatch(host) is None:
         raise ValueError("has a host that is neither a name nor an IP address")

@@ -13,7 +13,7 @@ HOSTS = st.one_of(
     st.just(""),
     st.sampled_from(["localhost", "registry.example.com", "my_host", "a"]),
     st.ip_addresses(v=4).map(str),
-    st.ip_addresses(v=6).map(lambda address: str(IPv6Address(address))),
+    st.ip_addresses(v=6).map(lambda address: str(IPv6Address(address).ipv4_mapped or address)),
 )
 
 
@@ -26,6 +26,7 @@ HOSTS = st.one_of(
         ("127.0.0.1:0", Endpoint("127.0.0.1", 0)),
         ("[::1]:5000", Endpoint("::1", 5000)),
         ("[::]:65535", Endpoint("::", 65535)),
+        ("[::ffff:127.0.0.1]:5000", Endpoint("127.0.0.1", 5000)),
     ],
 )
 def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: Endpoint) -> None:
