@@ -3,7 +3,8 @@
 The advisories are records of OSV (https://ossf.github.io/osv-schema), in zip archives or folders as
 OSV exports them for each ecosystem.
 
-Exit codes: 0 no locked version has an advisory; 1 one has; 2 there are no advisories for a lock.
+Exit codes: 0 no locked version has an advisory; 1 one has; 2 there are no advisories for a lock, or
+an export can't be read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from packaging.version import InvalidVersion, Version
 
@@ -146,9 +147,13 @@ def audit(exports: Iterable[Path], packages: frozenset[Package]) -> int:
     subjects = by_subject(packages)
     found: set[str] = set()
     about: Counter[str] = Counter()
-    for record in chain.from_iterable(map(records, exports)):
-        about.update({_subject(affected)[0] for affected in record.get("affected", ())})
-        found.update(findings(subjects, record))
+    try:
+        for record in chain.from_iterable(map(records, exports)):
+            about.update({_subject(affected)[0] for affected in record.get("affected", ())})
+            found.update(findings(subjects, record))
+    except (OSError, BadZipFile, ValueError) as error:
+        print(f"an export can't be read: {error}", file=sys.stderr)
+        return 2
     missing = {package.ecosystem for package in packages} - about.keys()
     if missing:
         print(f"no advisories for {', '.join(sorted(missing))} in what was given", file=sys.stderr)

@@ -19,6 +19,7 @@ from requirements.advisories import (
     PYPI,
     Package,
     affects,
+    audit,
     by_subject,
     findings,
     locked,
@@ -118,3 +119,15 @@ def test_the_exit_code_says_what_was_found(
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert ("X-1 (CVE-1) bad" in done.stdout) == (code == 1)
+
+
+@pytest.mark.parametrize("content", [None, "no archive"])
+def test_an_export_that_can_not_be_read_is_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    """It ends with 2 and one line, because 1 would say that an advisory was found."""
+    export = tmp_path / "pypi.zip"
+    if content is not None:
+        export.write_text(content)
+    assert audit([export], locked()) == 2
+    assert capsys.readouterr().err.startswith("an export can't be read: ")

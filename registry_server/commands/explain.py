@@ -42,6 +42,8 @@ _NOBODY = ("-", "anonymous")
 # What is no matter of one repository, in words.
 _WHOLE = {CATALOG: "list repositories", ADMINISTRATION: "administer the registry"}
 _ACTIONS = (*(action.value for action in Action), *_WHOLE)
+# What else the registry requires of a request for an action.
+_REQUIRED = {Action.PUSH: (Action.PULL,), Action.OVERWRITE: (Action.PULL, Action.PUSH)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,26 @@ class Question:
             return policy.decide_administration(self.actor)
         if self.name is None:
             return policy.decide_catalog(self.actor)
-        return policy.decide(self.actor, Action(self.action), self.name)
+        return _decided(policy, self.actor, Action(self.action), self.name)
 
     def answered(self, decision: Decision) -> str:
         """Write the decision as a line."""
         verdict, may = ("allowed", "may") if decision.allowed else ("denied", "may not")
         asked = _WHOLE.get(self.action) or f"{self.action} {self.name}"
         return f"{verdict}: {self.actor.name or 'anonymous'} {may} {asked}: {decision.rule}"
+
+
+def _decided(policy: Policy, actor: Actor, action: Action, name: RepositoryName) -> Decision:
+    """Decide as the registry does, which refuses a push to a caller that may not pull."""
+    decision = policy.decide(actor, action, name)
+    if not decision.allowed:
+        return decision
+    for required in _REQUIRED.get(action, ()):
+        other = policy.decide(actor, required, name)
+        if not other.allowed:
+            also = f"{action.value} also needs {required.value}: {other.rule}"
+            return Decision(allowed=False, rule=also)
+    return decision
 
 
 def _caller(user: str) -> str:

@@ -19,10 +19,12 @@ RULES = """
 groups: {developers: [bob]}
 administrators: {groups: [developers]}
 rules:
-  - {repositories: [team/**], users: [ann], groups: [developers], actions: [push, catalog]}
+  - {repositories: [team/**], users: [ann], groups: [developers], actions: [pull, push, catalog]}
   - {anonymous: true, actions: [pull]}
   - {repositories: [team/**], users: ["*"], deny: [overwrite]}
-  - {repositories: [ci/**], users: ["robot:ci"], actions: [push]}
+  - {repositories: [ci/**], users: ["robot:ci"], actions: [pull, push]}
+  - {repositories: [drop/**], users: [ann], actions: [push, overwrite]}
+  - {repositories: [move/**], users: [ann], actions: [pull, overwrite]}
 """
 
 
@@ -54,6 +56,12 @@ def rules(tmp_path: Path) -> Access:
         ),
         ("robot:ci push ci/a", "allowed: robot:ci may push ci/a: rules[3] (ci/**)"),
         ("robot$ci push ci/a", "allowed: robot:ci may push ci/a: rules[3] (ci/**)"),
+        (
+            "ann push drop/a",
+            "denied: ann may not push drop/a: push also needs pull: rules[4] (drop/**) does not",
+        ),
+        ("ann overwrite drop/a", "denied: ann may not overwrite drop/a: overwrite also needs pull"),
+        ("ann overwrite move/a", "denied: ann may not overwrite move/a: overwrite also needs push"),
         ("- catalog", "denied: anonymous may not list repositories: no rule grants catalog"),
     ],
 )
