@@ -76,7 +76,7 @@ class Registry:
         files.users.write_text(LINES)
         made = RobotStore(robots_file(files.root)).create("ci")
         self._passwords = {**PASSWORDS, ROBOT: made.secret}
-        self._moved = 0
+        self._moved: set[str] = set()  # where the tag is not at its first manifest
         self._app = build(files.settings({"auth": {"none": {}}, "access": {}}), self._driver)
         for name in PLACES:
             self._fill(name)
@@ -97,9 +97,11 @@ class Registry:
 
     def may_move(self, caller: str, name: str) -> bool:
         """Tell whether a caller may move a tag; it is moved to and fro."""
-        self._moved += 1
-        other = MANIFEST if self._moved % 2 else MOVED
-        return self._put(name, other, self._credentials(caller)) == 201
+        other = MANIFEST if name in self._moved else MOVED
+        is_moved = self._put(name, other, self._credentials(caller)) == 201
+        if is_moved:
+            self._moved ^= {name}
+        return is_moved
 
     def token(self, caller: str, name: str) -> list[dict[str, Any]]:
         """Return what a token is good for that asks for everything."""
