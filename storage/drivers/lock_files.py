@@ -114,7 +114,7 @@ class LockFiles:
         except FileExistsError:
             return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         if name == TREE:
-            _write_number(fd, path)
+            _write_number(fd)
         return fd
 
     def _at(self, name: str) -> str:
@@ -137,14 +137,17 @@ def _open(path: str, root: str) -> int | None:
         raise NotOurs(path, os.geteuid(), root) from None
 
 
-def _write_number(fd: int, path: str) -> None:
-    """Write a number to a new file, which can be overwritten even when the disk is full later."""
+def _write_number(fd: int) -> None:
+    """Write a number to a new file, which can be overwritten even when the disk is full later.
+
+    A file without room for it stays, and has none: another process may have locked it by now.
+    """
     try:
         os.pwrite(fd, os.urandom(NUMBER_BYTES), 0)
-    except BaseException:
-        os.close(fd)
-        os.unlink(path)
-        raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            os.close(fd)
+            raise
 
 
 def _locked(fd: int, kind: int, path: str, patience: float) -> int:

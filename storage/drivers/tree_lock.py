@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
-from storage.errors import AlreadyRunning, NotOurs
+from storage.errors import DISK_FULL, AlreadyRunning, NotOurs
 from storage.paths import GATE, TREE, claim
 
 # Seconds. Who publishes does a few fsyncs; who is alone looks at some files and removes them.
@@ -42,12 +42,14 @@ class Hold:
     def number(self) -> bytes:
         """A number that differs from the one before if folders were removed since.
 
-        A folder that stands in for the file holds none, so each call returns another number.
+        A folder that stands in for the file holds none, nor does a file that was made without room
+        for it. Then each call returns another number.
         """
         try:
-            return os.pread(self._fd, NUMBER_BYTES, 0)
+            number = os.pread(self._fd, NUMBER_BYTES, 0)
         except IsADirectoryError:
-            return os.urandom(NUMBER_BYTES)
+            number = b""
+        return number if len(number) == NUMBER_BYTES else os.urandom(NUMBER_BYTES)
 
     def folders_went(self) -> None:
         """Have all others know that folders went, before the tree is let go of.
@@ -57,11 +59,15 @@ class Hold:
         try:
             os.pwrite(self._fd, os.urandom(NUMBER_BYTES), 0)
         except OSError as error:
+            if self._has_no_number() and error.errno in (errno.EBADF, *DISK_FULL):
+                return
             if error.errno != errno.EBADF:
                 raise
-            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
-                return
             raise NotOurs(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
+
+    def _has_no_number(self) -> bool:
+        state = os.fstat(self._fd)
+        return stat.S_ISDIR(state.st_mode) or state.st_size < NUMBER_BYTES
 
 
 class TreeLock:

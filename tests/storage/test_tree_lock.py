@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from storage.drivers import file_locks, tree_lock
 from storage.drivers.base import Driver, Editor, Uses
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
 from storage.errors import AlreadyRunning
 from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents
@@ -366,6 +368,41 @@ async def test_locks_that_can_t_be_made_lock_all_the_same(
     await asyncio.gather(alone, other, publishing)
     assert order == ["other"]
     assert sorted(os.listdir(f"{drivers[0].root}/{OURS}")) == ["gate", "tree"]
+
+
+async def test_a_lock_without_room_for_its_number_is_held_by_one_alone(
+    drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may find the file that was just made: there is never a second lock to hold.
+
+    Folders can be removed all the same, and each process sees that they went.
+    """
+    await asyncio.to_thread(shutil.rmtree, f"{drivers[0].root}/{OURS}")
+    os.makedirs(f"{drivers[0].root}/docker/registry")
+    others, real = list[int](), os.pwrite
+
+    def find_no_room(fd: int, content: bytes, at: int) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}") != f"{drivers[0].root}/{paths.TREE}":
+            return real(fd, content, at)
+        if not others:
+            with suppress(TimeoutError):
+                others.append(LockFiles(drivers[1].root).lock(paths.TREE, fcntl.LOCK_EX, 0.0))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", find_no_room)
+    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.1)
+    alone = drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
+    with pytest.raises(TimeoutError):
+        await alone
+    os.close(others[0])
+    assert await drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
+    for _ in range(2):
+        await _publish(drivers[1])
+        await drivers[0].exclusively(lambda editor: editor.remove("docker"))
+    monkeypatch.setattr(os, "pwrite", real)
+    await _publish(drivers[1])
+    await drivers[0].exclusively(lambda editor: editor.remove("docker"))
+    assert os.stat(f"{drivers[0].root}/{paths.TREE}").st_size == NUMBER_BYTES
 
 
 async def test_claims_that_can_t_be_made_keep_others_out(
