@@ -301,6 +301,28 @@ async def test_a_blob_is_no_longer_corrupt_once_it_was_pushed_again(
     assert looks == ["corrupt-blob"]
 
 
+class Refreshing(Around):
+    """Pushes that refer to a blob refresh its time, before each second look."""
+
+    async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
+        """Refresh it first."""
+        if change.kind == "exclusive":
+            await self.inner.use(paths.blob(BLOB))
+        return await carry_out()
+
+
+async def test_a_corrupt_blob_that_is_in_use_all_the_time_is_found(
+    driver: AnyDriver, registry: StoredRegistry
+) -> None:
+    """Its bytes were wrong at every reading, although its time was another after each."""
+    await push_image(registry.repository(APP), "v1")
+    await corrupt(driver)
+    findings, summary = await scrub(Refreshing(driver))
+    assert findings[0].kind is Kind.CORRUPT_BLOB
+    assert str(Digest.of(OTHER_BYTES)) in findings[0].what
+    assert summary.errors
+
+
 async def test_links_that_another_registry_s_collection_leaves_are_a_note(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:

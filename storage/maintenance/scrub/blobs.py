@@ -99,9 +99,10 @@ class BlobCheck:
         except OSError as error:
             what = f"it can't be read: {reason_of(error)}"
             return 0, Finding(Kind.UNREADABLE, path, what, digest=digest)
-        if not seen.wrong:
+        wrong = seen.wrong or _wrong_each_time(examined, changed=seen.changed)
+        if not wrong:
             return size, None
-        finding = Finding(Kind.CORRUPT_BLOB, path, seen.wrong, digest=digest)
+        finding = Finding(Kind.CORRUPT_BLOB, path, wrong, digest=digest)
         if self._repairs:
             return size, await self._quarantine(digest, finding)
         self._contents.recall(digest, examined.state)
@@ -142,6 +143,17 @@ def _seen(digest: Digest, examined: Examined, view: View) -> _Seen:
     else:
         wrong = f"its bytes hash to {examined.actual}"
     return _Seen(changed=False, wrong=wrong)
+
+
+def _wrong_each_time(examined: Examined, *, changed: bool) -> str:
+    """Tell what is wrong with bytes that were wrong at every reading, and `changed` after each.
+
+    A push that refers to a blob refreshes its modification time. A corrupt one that is pushed all
+    the time would never hold still, and would never be found.
+    """
+    if not changed or examined.actual is None:
+        return ""
+    return f"its bytes hash to {examined.actual}"
 
 
 def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:
