@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,12 +18,15 @@ from storage.drivers.base import Driver
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import ManifestUnknown
 from storage.interfaces import Repository
+from storage.links import link_to
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.names import Tag
 from storage.registry import StoredRegistry
 from tests.storage.content import APP, entry, image, push_image, push_manifest, raw
 from tests.storage.scrubbing import Around, scrub
+from tests.storage.test_hidden import unmount_its_revisions
+from tests.storage.test_scrub import FailingReads
 from tests.storage.wrappers import Change, T
 from tests.support.drivers import AnyDriver
 
@@ -227,3 +231,42 @@ async def test_a_collection_completes_a_deletion_that_was_cut_off(
     assert os.listdir(tmp_path / paths.tags(APP)) == ["other"]
     assert not (tmp_path / paths.deletions(APP)).exists()
     await driver.close()
+
+
+async def test_a_collection_goes_on_where_a_deletion_can_t_be_finished(
+    tmp_path: Path, nothing_blocks: None
+) -> None:
+    """A link that can't be read is a failure among others, and all else is collected."""
+    driver = FilesystemDriver(tmp_path, sync=False, threads=1)
+    await _prepare(driver)
+    await _leave_a_note(driver)
+    failing = FailingReads(driver, {paths.revision_link(APP, DIGEST)})
+    async with planned(failing, Options(60.0)) as plan:
+        swept = await carry_out(failing, plan)
+    assert any(paths.tags(APP) in failure for failure in swept.failed)
+    assert sorted(os.listdir(tmp_path / paths.tags(APP))) == sorted(["other", *TAGS])
+    await driver.close()
+
+
+async def test_a_collection_leaves_deletions_alone_while_manifests_are_hidden(
+    tmp_path: Path, nothing_blocks: None
+) -> None:
+    """A deletion was cut off before it began: its tags lead to what is on a disk not mounted."""
+    (tmp_path / "root").mkdir()
+    driver = FilesystemDriver(tmp_path / "root", sync=False, threads=1)
+    await _prepare(driver)
+    await _leave_a_note(driver)
+    unmount_its_revisions(Path(driver.root) / paths.REPOSITORIES)
+    async with planned(driver, Options(60.0)) as plan:
+        assert plan.is_hidden
+        await carry_out(driver, plan)
+    tags = Path(driver.root) / paths.tags(APP)
+    assert sorted(os.listdir(tags)) == sorted(["other", *TAGS])
+    await driver.close()
+
+
+async def _leave_a_note(driver: FilesystemDriver) -> None:
+    """Leave what a deletion leaves that is cut off before it removed anything, long ago."""
+    note = f"{paths.deletions(APP)}/{uuid.uuid4().hex}"
+    await driver.publish((link_to(note, DIGEST),))
+    os.utime(Path(driver.root) / note, (0, 0))

@@ -45,7 +45,8 @@ async def carry_out(
     progress, stop = progress or Silence(), stop or Stop()
     sweep = Sweep(driver, plan, progress, stop)
     rubbish = Rubbish(driver, plan, sweep.swept, progress, stop)
-    await rubbish.deletions()
+    if not plan.is_hidden:  # else a manifest that seems to be gone may be there again tomorrow
+        await rubbish.deletions()
     await sweep.manifests()
     await sweep.links()
     if not plan.is_hidden:

@@ -55,8 +55,12 @@ class Rubbish:
         """Complete deletions of manifests that were cut off."""
         for name in self._plan.repositories:
             for digest in await self._driver.batch(partial(self._undone, name)):
-                with contextlib.suppress(TimeoutError):
+                try:
                     await ManifestDeletion(self._driver, name, digest).finish()
+                except TimeoutError:
+                    continue
+                except OSError as error:
+                    self._swept.note_failure(paths.tags(name), error)
 
     def _undone(self, name: RepositoryName, view: View) -> list[Digest]:
         tolerant = TolerantView(view, [])
