@@ -11,10 +11,11 @@ import os
 import re
 import sqlite3
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -38,6 +39,7 @@ from tests.storage.wrappers import T, WrappedView
 
 FEW, MANY = 400, 4_000
 KIB = 1 << 10
+MIB = 1 << 20
 _STEPS = 100
 _QUERIES = ("SELECT", "INSERT", "DELETE")
 _VALUE = re.compile(r"[xX]?'[^']*'|\b\d+\b")
@@ -248,6 +250,30 @@ def test_a_full_disk_is_not_written_to(
         ledger.add_blobs(SurveyedBlob(digest, 1, 1, True) for digest in digests)
     assert any("/etilqs_" in one for one in _open_files()) is spills  # as SQLite names them
     assert ledger.sum_of_blobs() == (10_000, 10_000)
+    ledger.close()
+
+
+def test_what_was_kept_in_memory_is_written_only_where_all_of_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has a little room again does not fill up at once, and fail the collection."""
+    database = "storage.maintenance.garbage.database"
+    monkeypatch.setattr(f"{database}._CACHE_KIB", 64)
+    monkeypatch.setattr(f"{database}._SPARE", MIB)
+    free = 0
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    ledger = Ledger()
+
+    def add(numbers: Iterable[int]) -> None:
+        digests = (Digest.of(str(number).encode()) for number in numbers)
+        ledger.add_blobs(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+
+    add(range(60_000))
+    for number, room, spills in ((3_000, 2 * MIB, False), (6_000, 64 * MIB, True)):
+        free = room
+        add(range(-number, 0))
+        assert any("/etilqs_" in one for one in _open_files()) is spills
+    assert ledger.sum_of_blobs() == (66_000, 66_000)
     ledger.close()
 
 

@@ -86,10 +86,14 @@ class Database:
         self._db.execute(f"PRAGMA temp_store = {'FILE' if self._spills else 'MEMORY'}")
         self._db.execute("BEGIN")
 
-    @staticmethod
-    def _has_room(folder: str) -> bool:
+    def _has_room(self, folder: str) -> bool:
+        """Tell whether the disk takes what comes next, and all that was kept in memory so far."""
         try:
             filesystem = os.statvfs(folder)
         except OSError:
             return False
-        return filesystem.f_bavail * filesystem.f_frsize > _SPARE
+        kept = 0 if self._spills else self._size()
+        return filesystem.f_bavail * filesystem.f_frsize > _SPARE + kept
+
+    def _size(self) -> int:
+        return self.number("PRAGMA page_count") * self.number("PRAGMA page_size")
