@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - asyncio imports it late, maybe as another user
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
