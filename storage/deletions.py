@@ -114,7 +114,8 @@ def is_left_undone(view: View, name: RepositoryName, digest: Digest) -> bool:
 def noted(view: View, name: RepositoryName) -> list[tuple[str, Digest]]:
     """Return the path of each note about a deletion, and the manifest that it names."""
     folder = paths.deletions(name)
-    notes = [f"{folder}/{file}" for file in view.names(folder)]
+    # A note that is being written is none yet.
+    notes = [f"{folder}/{file}" for file in view.names(folder) if not paths.is_temporary(file)]
     named = [(note, read_link(view, note)) for note in notes]
     return [(note, digest) for note, digest in named if digest is not None]
 

@@ -116,6 +116,17 @@ async def test_a_page_of_tags_is_full_beside_a_deletion(driver: AnyDriver) -> No
     await StoredRegistry(Watched(driver, look)).repository(APP).manifests.delete(DIGEST)
 
 
+async def test_a_note_that_is_being_written_is_not_called_damaged(
+    driver: AnyDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever lists tags or pushes at that instant logs nothing about it."""
+    reader = await _prepare(driver)
+    await driver.write(f"{paths.deletions(APP)}/{paths.temporary()}", b"")
+    assert await _listed(reader) == ["other", *TAGS]
+    await push_manifest(reader, image(), "new")
+    assert caplog.messages == []
+
+
 async def test_a_scrub_beside_a_deletion_finds_nothing(driver: AnyDriver) -> None:
     """Tags that are about to be removed are no damage."""
     await _prepare(driver)
