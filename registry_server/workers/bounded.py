@@ -34,16 +34,25 @@ class BoundedServer(RenewingServer):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT; a second SIGINT leaves little time."""
+        """Take SIGTERM or SIGINT; a second SIGINT leaves little time.
+
+        The time counts from here, because an event loop that hangs never comes to the drain.
+        """
+        is_first = not self._captured_signals
         super().handle_exit(sig, frame)
         if self.force_exit:
             _end_after(_HURRY_SECONDS)
+        elif is_first:
+            self._end_in_time()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain within its time."""
         if not self.force_exit:
-            _end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)
+            self._end_in_time()
         await super().shutdown(sockets)
+
+    def _end_in_time(self) -> None:
+        _end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)
 
 
 def _end_after(seconds: float) -> None:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
     """Those of HANDLED that came and were not taken yet; `inbox` is readable when there are any.
 
-    Those that were held back until now come too.
+    Those that were held back until now come too. `ending` is called at once for SIGTERM and SIGINT,
+    whatever the process waits for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ending: Callable[[], None]) -> None:
         self.inbox, self._outbox = socket.socketpair()
         for end in (self.inbox, self._outbox):
             end.setblocking(False)
         signal.set_wakeup_fd(self._outbox.fileno(), warn_on_full_buffer=False)
-        for each in HANDLED:
-            # Python writes to the outbox only for a signal that has a handler.
-            signal.signal(each, lambda *_: None)
+        # Python writes to the outbox only for a signal that has a handler.
+        signal.signal(signal.SIGHUP, lambda *_: None)
+        for each in _ENDING:
+            signal.signal(each, lambda *_: ending())
         let_through()
 
     def take(self) -> list[signal.Signals]:
@@ -37,6 +40,8 @@ class Signals:
         """
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for each in _ENDING:
+            signal.signal(each, lambda *_: None)
         self.inbox.close()
         self._outbox.close()
 

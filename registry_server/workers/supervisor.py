@@ -18,12 +18,14 @@ A worker may hang or be stopped, and a thread of it may wait for a disk. So a wo
 a deadline, after which it is killed; one without a pulse is killed too. SIGKILL does not end a
 process that waits for a disk. During a drain the supervisor waits `LAST_SECONDS` for such a worker.
 Otherwise the worker is replaced only when it has ended: its successor would wait for that disk too.
+The supervisor may block itself, where nothing reads its log; `last_resort` ends it then.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ from typing import Any
 from registry_server.workers import pulse, readable
 from registry_server.workers.child import ChildFailed
 from registry_server.workers.fork import fork
+from registry_server.workers.last_resort import LastResort
 from registry_server.workers.member import Member
 from registry_server.workers.milestones import Milestones
 from registry_server.workers.pulse import Pulse
@@ -84,7 +87,8 @@ class Supervisor:
         self._their_work = work
         self._replaced: list[Member] = []  # those that leave for successors
         self._restarts = Restarts()
-        self._signals = Signals()
+        self._last_resort = LastResort(self._kill_all)
+        self._signals = Signals(self._last_resort.arm)
         self._time = RunningTime()
         self._hurry_seconds = HURRY_SECONDS
         self._is_open = False
@@ -104,6 +108,7 @@ class Supervisor:
             self._renew()
             self._wait()
             self._enforce()
+            self._last_resort.wait()
         if self._failure:
             raise WorkersFailed(self._failure)
 
@@ -195,6 +200,10 @@ class Supervisor:
         member.kill(self._time.now + LAST_SECONDS if self._is_draining else math.inf)
         if self._is_draining and not self._failure:
             self._failure = "a worker had to be killed during the drain"
+
+    def _kill_all(self) -> None:
+        for each in self._members:
+            os.kill(each.pid, signal.SIGKILL)
 
     def _has_given_up(self) -> bool:
         """Tell whether a drain waits only for processes that SIGKILL did not end in time."""

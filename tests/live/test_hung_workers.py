@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
 
 from tests.live.conftest import CONFIG
+from tests.live.full_pipes import fill_log, wait_until_it_blocks
+from tests.live.sockets import Connection
 from tests.live.transfers import until
 from tests.support.processes import family, kill_all
 from tests.support.servers import RegistryServer
@@ -33,6 +37,23 @@ class ShortServer(RegistryServer):
         """Set the limits before the program begins."""
         python, _, _, *arguments = super().command()
         return [python, "-c", SHORT, *arguments]
+
+
+class PipedServer(ShortServer):
+    """A server whose standard error is `pipe`."""
+
+    pipe: int
+
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(),
+            cwd=self.folder,
+            env=dict(self.environment()),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=self.pipe,
+            start_new_session=True,
+        )
 
 
 def test_a_stopped_worker_is_replaced_and_the_other_is_not(tmp_path: Path) -> None:
@@ -74,3 +95,23 @@ def test_a_reload_that_hangs_does_not_keep_the_server(
     finally:
         kill_all(members)
         server.kill()
+
+
+def test_a_log_that_is_not_read_does_not_keep_a_single_worker(tmp_path: Path) -> None:
+    """It blocks in a line of its log; at SIGTERM the kernel ends it after its time."""
+    server = PipedServer(tmp_path / "server", config=HASTY, workers=1)
+    reader, server.pipe = os.pipe()
+    server.start()
+    os.close(server.pipe)
+    (process,) = family(server.pids()[0])
+    try:
+        fill_log(process.pid)
+        with Connection.to(server.port) as client:
+            client.send(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_until_it_blocks(process.pid)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == -signal.SIGALRM
+    finally:
+        kill_all([process])
+        server.kill()
+        os.close(reader)

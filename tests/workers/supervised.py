@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from registry_server.workers import pulse, supervisor
+from registry_server.workers import last_resort, pulse, supervisor
 from registry_server.workers.pulse import Pulse
 from registry_server.workers.renewal import Renewal
 from registry_server.workers.supervisor import Supervisor, WorkersFailed
@@ -141,6 +141,7 @@ def _beat(beats: Pulse) -> None:
 def _shorten() -> None:
     """Take the limits from the environment."""
     pulse.HUNG_SECONDS = float(os.environ.get("HUNG_SECONDS", "60"))
+    last_resort.SECONDS = float(os.environ.get("LAST_RESORT_SECONDS", "30"))
     for name in ("MARGIN_SECONDS", "HURRY_SECONDS", "LAST_SECONDS"):
         setattr(supervisor, name, float(os.environ.get(name, "5")))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.live.full_pipes import fill_log, wait_until_it_blocks
 from tests.live.programs import environment
 from tests.live.transfers import until
 from tests.support.processes import family
@@ -171,3 +172,32 @@ def test_a_worker_that_dies_during_a_reload_that_hangs_is_replaced(tmp_path: Pat
         until(lambda: len(serving(tmp_path)) == 3, "it was replaced")
         (tmp_path / "hanging").unlink()
         until(lambda: len(serving(tmp_path)) == 5, "then all are")
+
+
+def test_a_log_that_is_not_read_does_not_keep_the_supervisor(tmp_path: Path) -> None:
+    """It blocks in a line of its log: at SIGTERM it ends in time, and so do the workers."""
+    with supervised("fragile", tmp_path, ENDLESS | {"LAST_RESORT_SECONDS": "1"}) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        os.kill(serving(tmp_path).pop(), signal.SIGSTOP)
+        fill_log(process.pid)
+        process.send_signal(signal.SIGHUP)
+        wait_until_it_blocks(process.pid)
+        process.terminate()
+        assert process.wait(30) == 1
+        until(lambda: not family(process.pid), "no process is left")
+
+
+def test_a_supervisor_that_was_stopped_while_it_drained_goes_on(tmp_path: Path) -> None:
+    """The time in which it was stopped is no reason to end at once: the worker gets its own."""
+    env = QUICK | {"HUNG_SECONDS": "60", "MARGIN_SECONDS": "1", "LAST_RESORT_SECONDS": "3"}
+    with supervised("fragile", tmp_path, env) as process:
+        until(lambda: len(serving(tmp_path)) == 2, "both serve")
+        stopped = serving(tmp_path).pop()
+        os.kill(stopped, signal.SIGSTOP)
+        process.terminate()
+        until((tmp_path / "told-stopping-SIGTERM").exists, "it drains")
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(3.5)
+        os.kill(process.pid, signal.SIGCONT)
+        hear(process, f"worker {stopped} timed out while it drained: sending SIGKILL")
+        assert process.wait(20) == 1
