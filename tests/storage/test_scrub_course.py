@@ -273,7 +273,7 @@ def test_what_came_from_a_disk_is_shown_on_one_line() -> None:
 
 
 async def test_all_readers_together_keep_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait for as long as all that was read takes at that rate; without one nobody waits."""
+    """They wait for as long as all that was read takes; without a rate, or bytes, they do not."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -285,4 +285,5 @@ async def test_all_readers_together_keep_the_pace(monkeypatch: pytest.MonkeyPatc
     await asyncio.gather(pace.spend(100), pace.spend(100), pace.spend(50))
     assert waits == [2.0, 4.0, 5.0]
     await Pace().spend(1 << 40)
+    await pace.spend(0)
     assert len(waits) == 3

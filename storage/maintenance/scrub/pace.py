@@ -14,8 +14,8 @@ class Pace:
         self._free_at = 0.0
 
     async def spend(self, size: int) -> None:
-        """Wait until `size` bytes that were read are paid for."""
-        if self._rate is None:
+        """Wait until `size` bytes that were read are paid for; for none there is no wait."""
+        if self._rate is None or not size:
             return
         now = time.monotonic()
         self._free_at = max(now, self._free_at) + size / self._rate
