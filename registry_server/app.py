@@ -34,13 +34,7 @@ from registry_server.config.expression import Expression
 from registry_server.cors import Cors
 from registry_server.cross_site import CrossSite
 from registry_server.gate import Gate
-from registry_server.guard import (
-    TOKEN_PATH,
-    Guard,
-    is_guarded,
-    make_guard,
-    make_rehearsal_guard,
-)
+from registry_server.guard import TOKEN_PATH, Guard, make_guard, make_rehearsal_guard
 from registry_server.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.http1.pace import Pace
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
@@ -188,7 +182,7 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     address = partial(client_address, trusted=settings.http.believed)
     # A registry for this machine alone needs it too: web pages that a local user visits reach it.
-    if is_guarded(settings) or settings.http.allowedhosts:
+    if settings.is_guarded or settings.http.allowedhosts:
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
     # It sees bare paths, and what the limits refuse.

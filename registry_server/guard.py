@@ -44,7 +44,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
 
     Raises OSError or ValueError for one that can't be used. A signing key is made if there is none.
     """
-    if not is_guarded(settings):
+    if not settings.is_guarded:
         return Guard(OpenAccess())
     from registry_server import guarded
 
@@ -53,7 +53,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
 
 def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
     """Do as `make_guard`, but create no file: a temporary key stands in for a missing one."""
-    if not is_guarded(settings):
+    if not settings.is_guarded:
         return Guard(OpenAccess())
     from registry_server import guarded
 
@@ -65,7 +65,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
 
     Raises OSError or ValueError for one that cannot be used, or does not exist.
     """
-    if not is_guarded(settings):
+    if not settings.is_guarded:
         return ()
     from registry_server import guarded
 
@@ -74,7 +74,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
 
 def check_before_start(settings: Settings) -> tuple[Problem, ...]:
     """Do as `check`, except that a file which `prepare` would create is a warning."""
-    if not is_guarded(settings):
+    if not settings.is_guarded:
         return ()
     from registry_server import guarded
 
@@ -83,13 +83,8 @@ def check_before_start(settings: Settings) -> tuple[Problem, ...]:
 
 def prepare(settings: Settings) -> tuple[Problem, ...]:
     """Do as `check`, and create what is missing: the key for tokens, the file of users."""
-    if not is_guarded(settings):
+    if not settings.is_guarded:
         return ()
     from registry_server import guarded
 
     return guarded.prepare(settings)
-
-
-def is_guarded(settings: Settings) -> bool:
-    """Tell whether access control is configured."""
-    return settings.is_guarded

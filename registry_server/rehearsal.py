@@ -20,7 +20,7 @@ from registry_server.config.access import Access
 from registry_server.config.auth import Auth
 from registry_server.config.limits import Limits
 from registry_server.config.schema import AccessLog
-from registry_server.guard import TOKEN_PATH, is_guarded
+from registry_server.guard import TOKEN_PATH
 from registry_server.http1.answer_heads import answer_head
 from storage.drivers.memory import MemoryDriver
 
@@ -63,7 +63,7 @@ def rehearse(settings: Settings) -> str | None:
     """
     quiet = _quiet(settings)
     # With access control most answers are refusals. Without it there are answers with a `Location`.
-    stages = [quiet, _open(quiet)] if is_guarded(quiet) else [quiet]
+    stages = [quiet, _open(quiet)] if quiet.is_guarded else [quiet]
     # Files are read here, before there is an event loop that this would block.
     apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
     return asyncio.run(_first_fault(settings, apps))

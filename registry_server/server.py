@@ -168,7 +168,7 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     certificates = _certificates(settled.settings)
     context = await asyncio.to_thread(certificates.first) if certificates is not None else None
     # Keys are read by who makes a guard: they may be others in the same files.
-    if settled.changed or guard.is_guarded(settled.settings):
+    if settled.changed or settled.settings.is_guarded:
         app: Reloadable = server.config.loaded_app
         await app.use(settled.settings)
         server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from storage.errors import reason_of
+from storage.errors import DISK_FULL, reason_of
 from storage.paths import BLOBS, GATE, OURS, REPOSITORIES, ROOT, TRASH, TREE
 
 _KEY = "storage.filesystem.rootdirectory or --root"
@@ -26,8 +26,6 @@ _WRITTEN = ("", OURS, GATE, TREE, TRASH, *_READ)
 # Access counts by the effective user, where the system can be asked for that.
 _EFFECTIVE = os.access in os.supports_effective_ids
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-# A full volume serves pulls, and deletions and collections that make room.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class VolumeUnusable(Exception):
@@ -105,7 +103,8 @@ def probe(root: Path) -> str | None:
         with tempfile.TemporaryFile(dir=root):
             return None
     except OSError as error:
-        if error.errno in _FULL:
+        # A full volume serves pulls, and deletions and collections that make room.
+        if error.errno in DISK_FULL:
             return None
         if error.errno not in _REFUSED:
             raise

@@ -74,7 +74,7 @@ class Actor:
         return not self.name
 
 
-NOBODY = Actor()
+ANONYMOUS = Actor()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Actor
+from registry_server.auth.access import ANONYMOUS, Actor
 from registry_server.auth.basic import parse_basic
 from registry_server.auth.challenges import Challenges
 from registry_server.auth.login import Login
@@ -83,7 +83,7 @@ class HeaderAuthenticator:
         shown = [value for name, value in connection.scope["headers"] if name == _FIELD]
         if not shown:
             name = connection.scope.get(CERTIFIED, "") if self._certificates else ""
-            return Actor(name) if name and not is_robots(name) else NOBODY
+            return Actor(name) if name and not is_robots(name) else ANONYMOUS
         if len(shown) > 1:
             raise self._challenges.unauthenticated(connection, "one Authorization header at most")
         field = shown[0].decode("latin-1")

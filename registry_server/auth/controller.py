@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from starlette.requests import HTTPConnection
 
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Action, Actor, Decision, PolicyInForce
+from registry_server.auth.access import ANONYMOUS, Action, Actor, Decision, PolicyInForce
 from registry_server.auth.authenticator import Authenticator
 from registry_server.auth.challenges import (
     ADMINISTRATION_SCOPE,
@@ -119,7 +119,7 @@ class RuledAccess:
         """Tell whether anonymous clients may pull; an anonymous caller that may is the proof."""
         if (await self._authenticator.actor(connection)).is_anonymous:
             return True
-        return (await self._policy()).decide(NOBODY, Action.PULL, name).allowed
+        return (await self._policy()).decide(ANONYMOUS, Action.PULL, name).allowed
 
 
 def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Action) -> Decision:

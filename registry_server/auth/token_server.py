@@ -21,7 +21,7 @@ from starlette.requests import Request
 from registry_server import envelope
 from registry_server.answers import Response
 from registry_server.audit import notes_of
-from registry_server.auth.access import NOBODY, Action, Actor, Grants, Policy, PolicyInForce
+from registry_server.auth.access import ANONYMOUS, Action, Actor, Grants, Policy, PolicyInForce
 from registry_server.auth.basic import has_controls, parse_basic
 from registry_server.auth.challenges import quoted
 from registry_server.auth.keys import jwks
@@ -209,7 +209,7 @@ class TokenServer:
     async def _who(self, request: Request) -> Actor:
         fields = request.headers.getlist("authorization")
         if not fields:
-            return NOBODY
+            return ANONYMOUS
         # Of several a proxy may look at another one than we do.
         shown = parse_basic(fields[0]) if len(fields) == 1 else None
         if shown is None:

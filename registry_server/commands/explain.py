@@ -20,8 +20,8 @@ import typer
 
 from registry_server.auth.access import (
     ADMINISTRATION,
+    ANONYMOUS,
     CATALOG,
-    NOBODY,
     Action,
     Actor,
     Decision,
@@ -38,7 +38,7 @@ from registry_server.config.problems import listed
 from storage.errors import NameInvalid
 from storage.names import RepositoryName
 
-_NOBODY = ("-", "anonymous")
+_ANONYMOUS_NAMES = ("-", "anonymous")
 # What is no matter of one repository, in words.
 _WHOLE = {CATALOG: "list repositories", ADMINISTRATION: "administer the registry"}
 _ACTIONS = (*(action.value for action in Action), *_WHOLE)
@@ -59,7 +59,7 @@ class Question:
         """Read a question; raise ValueError, or `NameInvalid`, when it can't be one."""
         if not user:
             raise ValueError("USER is empty; a client without a login is called anonymous")
-        actor = NOBODY if user in _NOBODY else Actor(_caller(user), frozenset(groups))
+        actor = ANONYMOUS if user in _ANONYMOUS_NAMES else Actor(_caller(user), frozenset(groups))
         if action in _WHOLE:
             return Question(actor, action)
         if action not in _ACTIONS:

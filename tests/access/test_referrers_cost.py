@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from registry_server.config import Settings
 from storage import referrers
 from storage.drivers.filesystem import FilesystemDriver
 from tests.http1.serving import Client, served
-from tests.storage.read_counter import ReadCounter
+from tests.storage.read_counter import Pause, ReadCounter
 from tests.support.app import serve_in_process
 from tests.support.wire import OCI_MANIFEST, sha256
 from tests.v2.pushes import BASE, DIGEST, MANIFEST, artifact, push_image, push_manifest
@@ -76,13 +75,7 @@ async def test_a_client_that_leaves_ends_the_scan_it_asked_for(
     """Of twenty manifests none is read after the last client has left."""
     await _push(new_files, *"a" * 20)
     counter = ReadCounter(new_files)
-    began, left = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        left.wait(10)
-
-    counter.before_blob = wait
+    pause = Pause(counter)
     app = await asyncio.to_thread(build, Settings(), counter)
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,13 +87,13 @@ async def test_a_client_that_leaves_ends_the_scan_it_asked_for(
             await client.send(
                 f"GET {REFERRERS}?artifactType=zzz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
             )
-        assert await asyncio.to_thread(began.wait, 10)
+        await pause.reached()
         for client in server.opened:
             leave(client)
         for _ in range(1000):
             if not server.state.connections:
                 break
             await asyncio.sleep(0.01)
-        left.set()
+        pause.end()
     await new_files.close()  # what its threads are at is finished first
     assert counter.blobs == 1

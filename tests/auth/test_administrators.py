@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.access import NOBODY, Actor, Decision, Grants
+from registry_server.auth.access import ANONYMOUS, Actor, Decision, Grants
 from registry_server.auth.keyring import Keyring
 from registry_server.auth.keys import load_or_create_signing_key
 from registry_server.auth.known import AnyoneKnown
@@ -48,7 +48,7 @@ def test_nobody_is_one_unless_named() -> None:
     for name in NAMES:
         assert not policy().decide_administration(Actor(name)).allowed
         assert not AnyoneKnown().decide_administration(Actor(name)).allowed
-    assert not policy(users=["ann"], groups=["ops"]).decide_administration(NOBODY).allowed
+    assert not policy(users=["ann"], groups=["ops"]).decide_administration(ANONYMOUS).allowed
 
 
 @given(st.sets(st.sampled_from(NAMES[:4])), st.sets(st.sampled_from(["ops", "developers"])))

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from registry_server.auth.access import NOBODY
+from registry_server.auth.access import ANONYMOUS
 from registry_server.commands.explain import Question, read_policy
 from registry_server.commands.line import complete
 from registry_server.config.access import Access
@@ -78,7 +78,7 @@ def test_groups_may_be_given(rules: Access) -> None:
     """A group that only credentials would tell is taken on trust; nobody known has none."""
     policy = read_policy(rules)
     assert Question.parse("eve", "push", "team/app", ["developers"]).put_to(policy).allowed
-    assert Question.parse("-", "push", "team/app", ["developers"]).actor == NOBODY
+    assert Question.parse("-", "push", "team/app", ["developers"]).actor == ANONYMOUS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.access import NOBODY, Action, Actor, Decision
+from registry_server.auth.access import ANONYMOUS, Action, Actor, Decision
 from registry_server.auth.globs import Glob
 from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.config.access import Access
@@ -21,7 +21,7 @@ Written = dict[str, Any]
 
 ANN, BOB = Actor("ann"), Actor("bob")
 ROBOT = Actor("robot:ci")
-EVERYBODY = (ANN, BOB, ROBOT, NOBODY, Actor("eve", frozenset({"guests"})))
+EVERYBODY = (ANN, BOB, ROBOT, ANONYMOUS, Actor("eve", frozenset({"guests"})))
 ACTIONS = ("pull", "push", "overwrite", "delete")
 NAMES = ("team", "team/app", "team/app/sub", "library/x", "home/ann/x", "home/bob/x")
 
@@ -87,11 +87,11 @@ def test_without_rules_everything_is_refused() -> None:
 def test_a_rule_is_about_those_it_names() -> None:
     """A user by name, a group by its members or by what the credentials say, everybody known."""
     users = policy({"users": ["ann", "robot:ci"], "actions": ["pull"]})
-    assert [allowed(users, who, "a") for who in (ANN, BOB, ROBOT, NOBODY)] == [
+    assert [allowed(users, who, "a") for who in (ANN, BOB, ROBOT, ANONYMOUS)] == [
         "pull", "", "pull", "",
     ]  # fmt: skip
     known = policy({"users": ["*"], "actions": ["pull"]})
-    assert [allowed(known, who, "a") for who in (BOB, ROBOT, NOBODY)] == ["pull", "pull", ""]
+    assert [allowed(known, who, "a") for who in (BOB, ROBOT, ANONYMOUS)] == ["pull", "pull", ""]
     group = policy({"groups": ["dev"], "actions": ["pull"]}, groups={"dev": ["ann"]})
     members = (ANN, BOB, Actor("bob", frozenset({"dev"})), Actor("", frozenset({"dev"})))
     assert [allowed(group, who, "a") for who in members] == ["pull", "", "pull", ""]
@@ -100,7 +100,7 @@ def test_a_rule_is_about_those_it_names() -> None:
 def test_what_everybody_may_those_who_are_known_may_too() -> None:
     """`anonymous` leaves nobody out."""
     anybody = policy({"anonymous": "true", "actions": ["pull"]})
-    assert [allowed(anybody, who, "a") for who in (ANN, ROBOT, NOBODY)] == ["pull"] * 3
+    assert [allowed(anybody, who, "a") for who in (ANN, ROBOT, ANONYMOUS)] == ["pull"] * 3
 
 
 def test_no_action_includes_another() -> None:
@@ -178,7 +178,7 @@ def test_listing_is_no_matter_of_repositories() -> None:
     assert rules.decide_catalog(ANN) == Decision(True, "access.rules[0]")
     assert rules.decide_catalog(BOB) == Decision(False, "access.rules[1] denies catalog")
     assert rules.decide_catalog(ROBOT) == Decision(False, "no rule grants catalog")
-    assert rules.decide_catalog(NOBODY) == Decision(False, "no rule applies")
+    assert rules.decide_catalog(ANONYMOUS) == Decision(False, "no rule applies")
 
 
 def test_to_deny_all_of_some_repositories_does_not_deny_the_list_of_the_others() -> None:

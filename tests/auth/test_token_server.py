@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from registry_server.auth.access import NOBODY, Action, Actor, Decision, Grants, Policy
+from registry_server.auth.access import ANONYMOUS, Action, Actor, Decision, Grants, Policy
 from registry_server.auth.keyring import Keyring, parse_jwks
 from registry_server.auth.keys import SigningKey
 from registry_server.auth.login import Login
@@ -457,7 +457,7 @@ _SCOPES = st.lists(
     ),
     max_size=6,
 )
-_ACTORS = st.sampled_from([NOBODY, Actor("ann"), Actor("bob", frozenset({"crew"}))])
+_ACTORS = st.sampled_from([ANONYMOUS, Actor("ann"), Actor("bob", frozenset({"crew"}))])
 
 
 @given(_TABLES, _SCOPES, _ACTORS)

@@ -291,7 +291,19 @@ def _foreign(tree: DamagedTree) -> None:
         f"{paths.REPOSITORIES}/damaged/flat/_layers",
     ):
         tree.foreign(path)
-    for folder in (
+    for folder in _foreign_folders(names, layer):
+        tree.put(f"{folder}/data", b"foreign")
+        tree.expect(Kind.FOREIGN, folder, stays=True)
+    cut_off = tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'0' * 32}", b"cut off")
+    os.utime(tree.root / cut_off, (time.time() - HOURS_AGO,) * 2)
+    tree.expect(Kind.LEFTOVER, cut_off, stays=True)
+    # This one may be on its way still.
+    tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'1' * 32}", b"under way")
+
+
+def _foreign_folders(names: RepositoryName, layer: Digest) -> tuple[str, ...]:
+    repository = paths.repository(names)
+    return (
         f"{paths.BLOBS}/md5",
         f"{paths.BLOBS}/sha256/AB",
         f"{paths.BLOBS}/sha256/{layer.hex[:2]}/{layer.hex.upper()}",
@@ -302,14 +314,7 @@ def _foreign(tree: DamagedTree) -> None:
         f"{repository}/_layers/sha256/{layer.hex.upper()}",
         f"{paths.REPOSITORIES}/{os.fsdecode(bytes([0xFF, 0xFE, 0x0A]))}",
         f"{repository}/_manifests/tags/{os.fsdecode(bytes([0xE9]))}",
-    ):
-        tree.put(f"{folder}/data", b"somebody's")
-        tree.expect(Kind.FOREIGN, folder, stays=True)
-    cut_off = tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'0' * 32}", b"cut off")
-    os.utime(tree.root / cut_off, (time.time() - HOURS_AGO,) * 2)
-    tree.expect(Kind.LEFTOVER, cut_off, stays=True)
-    # This one may be on its way still.
-    tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'1' * 32}", b"under way")
+    )
 
 
 def _loops(tree: DamagedTree) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -45,3 +47,23 @@ class ReadCounter(WrappedDriver):
     async def batch(self, job: Callable[[View], T]) -> T:
         """Count."""
         return await self.inner.batch(lambda view: job(_Reads(view, self)))
+
+
+class Pause:
+    """Holds up the threads of a counter that are about to read a blob, until they may go on."""
+
+    def __init__(self, counter: ReadCounter) -> None:
+        self._reached, self._free = threading.Event(), threading.Event()
+        counter.before_blob = self._wait
+
+    def _wait(self) -> None:
+        self._reached.set()
+        self._free.wait(10)
+
+    async def reached(self) -> None:
+        """Wait until a thread is held up."""
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+    def end(self) -> None:
+        """Let them go on."""
+        self._free.set()

@@ -119,7 +119,7 @@ async def test_a_page_of_tags_is_full_beside_a_deletion(driver: AnyDriver) -> No
 async def test_a_note_that_is_being_written_is_not_called_damaged(
     driver: AnyDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever lists tags or pushes at that instant logs nothing about it."""
+    """A listing or a push at that instant logs nothing about it."""
     reader = await _prepare(driver)
     await driver.write(f"{paths.deletions(APP)}/{paths.temporary()}", b"")
     assert await _listed(reader) == ["other", *TAGS]

@@ -23,7 +23,7 @@ from storage.registry import StoredRegistry
 from storage.repository import StoredRepository
 from tests.storage.collecting import collect
 from tests.storage.content import APP, CONFIG, entry, image, push_blob, push_manifest, raw
-from tests.storage.read_counter import ReadCounter
+from tests.storage.read_counter import Pause, ReadCounter
 from tests.storage.wrappers import Change
 from tests.support.drivers import AnyDriver
 
@@ -240,20 +240,14 @@ async def test_a_scan_ends_when_the_last_caller_leaves(new_files: FilesystemDriv
     """It stops before the next manifest; what it learned is kept, and the next scan goes on."""
     digests = await _prepare(new_files, *"abcdefgh")
     counting = ReadCounter(new_files)
-    began, left = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        left.wait(10)
-
-    counting.before_blob = wait
+    pause = Pause(counting)
     repository = _anew(counting)
     tasks = [asyncio.ensure_future(_page(repository, None)) for _ in range(3)]
-    await asyncio.to_thread(began.wait, 10)
+    await pause.reached()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    left.set()
+    pause.end()
     await new_files.batch(lambda _: None)
     assert len((await _page(repository, None)).entries) == len(digests)
     # One was being read when all callers left. In all, each was read once.
@@ -267,21 +261,15 @@ async def test_a_referrer_that_was_acknowledged_is_in_the_next_list(
     """A list that began before the push was answered does not answer a request that came later."""
     await _prepare(new_files, *"abcd")
     counting = ReadCounter(new_files)
-    began, left = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        left.wait(10)
-
-    counting.before_blob = wait
+    pause = Pause(counting)
     repository = _anew(counting)
     early = asyncio.ensure_future(_page(repository, None))
-    await asyncio.to_thread(began.wait, 10)
+    await pause.reached()
     await push_manifest(_anew(new_files), referring(artifactType="late"))
     late = asyncio.ensure_future(_page(repository, "late"))
     others = [asyncio.ensure_future(_page(repository, None)) for _ in range(3)]
     await asyncio.sleep(0)
-    left.set()
+    pause.end()
     await early
     assert len((await late).entries) == 1
     assert [len((await page).entries) for page in others] == [5] * 3
