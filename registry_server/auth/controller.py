@@ -116,10 +116,13 @@ class RuledAccess:
         return decision.allowed
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether anonymous clients may pull; an anonymous caller that may is the proof."""
-        if (await self._authenticator.actor(connection)).is_anonymous:
+        """Tell whether anonymous clients may pull; an anonymous caller that may is the proof.
+
+        The rules come first: they remember what they decided, and credentials are checked anew.
+        """
+        if (await self._policy()).decide(ANONYMOUS, Action.PULL, name).allowed:
             return True
-        return (await self._policy()).decide(ANONYMOUS, Action.PULL, name).allowed
+        return (await self._authenticator.actor(connection)).is_anonymous
 
 
 def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Action) -> Decision:
