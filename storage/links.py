@@ -58,8 +58,8 @@ def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
 def digests(view: View, folder: str) -> Iterator[Digest]:
     """Yield the digests that `folder` has a folder for, in no order; strays are passed over."""
     for algorithm, length in HEX_LENGTHS.items():
-        for name in view.folders(f"{folder}/{algorithm}"):
-            if len(name) == length:
+        for name, is_folder in view.entries(f"{folder}/{algorithm}"):
+            if is_folder and len(name) == length:
                 with suppress(DigestInvalid):
                     yield Digest.parse(f"{algorithm}:{name}")
 

@@ -14,7 +14,7 @@ A driver need not be able to append to or rename what it stores. Unfinished byte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -56,6 +56,13 @@ class Mark(NamedTuple):
     state: object
 
 
+class Entry(NamedTuple):
+    """One entry of a folder; a symbolic link to a folder counts as one."""
+
+    name: str
+    is_folder: bool
+
+
 class Lead(Enum):
     """Where the last part of a path leads: it may be a symbolic link, where there are any."""
 
@@ -78,6 +85,13 @@ class View(Protocol):
 
     def folders(self, path: str) -> list[str]:
         """Name the folders in a folder, in no order, as `names` does."""
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Yield the entries of a folder, in no order, as `names` names them.
+
+        They are read as they are asked for, and none is kept: use this for folders of any size.
+        What is added or removed meanwhile may be yielded or not; all else is yielded once.
+        """
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read as `Driver.read` does."""

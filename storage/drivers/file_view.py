@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
-from storage.drivers.base import SMALL, FileInfo, Lead
+from storage.drivers.base import SMALL, Entry, FileInfo, Lead
+from storage.drivers.entries import scan
 from storage.drivers.folders import Folders
 from storage.drivers.posix import READING
 from storage.drivers.renewing import renew
@@ -41,6 +43,14 @@ class FileView:
             if error.errno not in ABSENT:
                 raise
             return []
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Yield the entries of a folder."""
+        try:
+            yield from scan(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""

@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 from storage.cache import Lru
 from storage.drivers import stamps
+from storage.drivers.entries import is_folder, leads_on
 from storage.drivers.mounts import is_local
 
 # Fewer are read about as fast as they are recalled.
@@ -85,15 +86,15 @@ def _stamp(state: os.stat_result) -> _Stamp:
 def _read(path: str, fd: int) -> tuple[list[str], bool]:
     """Return the names of folders, and whether the entries alone say which these are.
 
-    A symbolic link to a folder counts, unless that is one it lies in: who walks would never end.
+    A symbolic link to a folder counts if it `leads_on`.
     """
     try:
         names, others = _split(fd)
         links = [entry for entry in others if entry.is_symlink()]
-        return names + [entry.name for entry in links if _leads_on(path, entry)], not links
+        return names + [entry.name for entry in links if leads_on(path, entry)], not links
     except OSError:
         with os.scandir(fd) as entries:
-            return [entry.name for entry in entries if _is_folder(path, entry)], False
+            return [entry.name for entry in entries if is_folder(path, entry)], False
 
 
 def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
@@ -110,21 +111,6 @@ def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
             else:
                 others.append(entry)
     return names, others
-
-
-def _is_folder(path: str, entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False) or _leads_on(path, entry)
-    except OSError:  # a symbolic link that leads to itself, say
-        return False
-
-
-def _leads_on(path: str, entry: os.DirEntry[str]) -> bool:
-    """Tell whether a link leads to a folder that it does not lie in; False for what is no link."""
-    if not entry.is_symlink() or not entry.is_dir():
-        return False
-    here, there = os.path.realpath(path), os.path.realpath(f"{path}/{entry.name}")
-    return here != there and not here.startswith(f"{there.rstrip('/')}/")
 
 
 def _cost(names: tuple[str, ...]) -> int:

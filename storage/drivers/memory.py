@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +17,7 @@ from storage.drivers.base import (
     CHUNK,
     SMALL,
     Editor,
+    Entry,
     FileInfo,
     Lead,
     Mark,
@@ -55,6 +56,11 @@ class _MemoryView:
         prefix = f"{path}/"
         below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
         return list({rest.partition("/")[0] for rest in below if "/" in rest})
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Yield what lies below a folder, directly."""
+        folders = set(self.folders(path))
+        return (Entry(name, name in folders) for name in self.names(path))
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""

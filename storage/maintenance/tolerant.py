@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
-from storage.drivers.base import SMALL, FileInfo, Lead, View
+from storage.drivers.base import SMALL, Entry, FileInfo, Lead, View
 from storage.errors import PathNotFound, reason_of
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,13 @@ class TolerantView:
         except OSError as error:
             self._note(path, error)
             return []
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Yield the entries of a folder, up to where it can't be read."""
+        try:
+            yield from self._inner.entries(path)
+        except OSError as error:
+            self._note(path, error)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read a file; raise PathNotFound also when it can't be read."""

@@ -50,6 +50,7 @@ class ToldEditor:
         self.removed: list[str] = []
         self.names = inner.names
         self.folders = inner.folders
+        self.entries = inner.entries
         self.read = inner.read
         self.stat = inner.stat
         self.modified = inner.modified

@@ -280,6 +280,16 @@ class DriverContract:
         for path in ("nothing", "g", "g/below", "f/b", "f/a"):
             assert await driver.batch(methodcaller("folders", path)) == []
 
+    async def test_entries_are_the_names_and_whether_they_are_folders(self, driver: Driver) -> None:
+        """`entries` agrees with `names` and `folders`; absent folders and files have none."""
+        for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "f/.x/y", "g"):
+            await driver.write(path, b"")
+        for path in ("f", "f/a", "nothing", "g", "g/below", "f/b"):
+            found = await driver.batch(lambda view: list(view.entries(path)))  # noqa: B023
+            names = await driver.batch(methodcaller("names", path))
+            folders = await driver.batch(methodcaller("folders", path))
+            assert sorted(found) == [(name, name in folders) for name in sorted(names)]
+
     async def test_strange_names_are_listed_as_they_are(self, driver: Driver) -> None:
         """What another program put there is named, whatever it is called."""
         for name in STRANGE_NAMES:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -305,14 +306,14 @@ async def test_a_part_that_can_t_be_read_keeps_all_bytes(
     await push_image(StoredRegistry(files).repository(OTHER), "v1")
     age(files)
     hidden = f"{files.root}/{paths.revisions(OTHER)}/sha256"
-    real = os.open
+    real = os.scandir
 
-    def failing(path: str, flags: int, mode: int = 0o777) -> int:
+    def failing(path: int | str) -> Any:
         if path == hidden:
             raise OSError(5, "Input/output error")
-        return real(path, flags, mode)
+        return real(path)
 
-    monkeypatch.setattr(os, "open", failing)
+    monkeypatch.setattr(os, "scandir", failing)
     async with planned(files, TAGGED_OR_NOT) as plan:
         assert [one.path for one in plan.trouble] == [f"{paths.revisions(OTHER)}/sha256"]
         swept = await carry_out(files, plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +13,7 @@ from storage.drivers.base import (
     SMALL,
     Driver,
     Editor,
+    Entry,
     FileInfo,
     Held,
     Lead,
@@ -168,6 +169,11 @@ class WrappedView:
         self._before()
         return self.inner.folders(path)
 
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Pass on."""
+        self._before()
+        return self.inner.entries(path)
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Pass on."""
         self._before()
@@ -195,6 +201,7 @@ class _WrappedEditor:
         self._removed = removed
         self.names = inner.names
         self.folders = inner.folders
+        self.entries = inner.entries
         self.stat = inner.stat
         self.modified = inner.modified
         self.leads = inner.leads
