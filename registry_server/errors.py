@@ -77,7 +77,10 @@ _FAILED = "the registry failed; its log says why"
 _FULL = (507, "the registry's disk is full")
 _BUSY = (503, "the registry has as many files open as it may")
 _NO_MEMORY = (503, "the registry is out of memory")
+_FORBIDDEN = (503, "the registry's user has no permission for its files; its log names the path")
 _SYSTEM = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EMFILE: _BUSY,

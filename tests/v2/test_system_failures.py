@@ -44,6 +44,8 @@ class _FailingDriver(WrappedDriver):
         (errno.EMFILE, 503, "files open", False),
         (errno.ENFILE, 503, "files open", False),
         (errno.EROFS, 503, "read-only", False),
+        (errno.EACCES, 503, "no permission", False),
+        (errno.EPERM, 503, "no permission", False),
         (errno.ETIMEDOUT, 503, "for too long", False),
         (errno.EIO, 500, "log", True),
     ],
@@ -79,6 +81,7 @@ async def test_what_an_operator_can_mend_is_said_in_a_line(
         (errno.EDQUOT, 507),
         (errno.EMFILE, 503),
         (errno.EROFS, 503),
+        (errno.EACCES, 503),
         (errno.EIO, 500),
     ],
 )
