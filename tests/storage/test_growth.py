@@ -237,7 +237,7 @@ def test_a_full_disk_is_not_written_to(
     free: int, spills: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collection's database stays in memory while the temporary folder's disk is full."""
-    monkeypatch.setattr("storage.maintenance.garbage.database._CACHE_KIB", 64)
+    monkeypatch.setattr("storage.maintenance.database._CACHE_KIB", 64)
     found = os.statvfs(tmp_path)
 
     class Disk:
@@ -257,7 +257,7 @@ def test_what_was_kept_in_memory_is_written_only_where_all_of_it_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that has a little room again does not fill up at once, and fail the collection."""
-    database = "storage.maintenance.garbage.database"
+    database = "storage.maintenance.database"
     monkeypatch.setattr(f"{database}._CACHE_KIB", 64)
     monkeypatch.setattr(f"{database}._SPARE", MIB)
     free = 0

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from storage.digest import HEX_LENGTHS, Digest
-from storage.maintenance.garbage.database import Database
+from storage.maintenance.database import Database
 from storage.maintenance.garbage.families import Knot, Pair
 from storage.names import RepositoryName
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from storage.maintenance.garbage.database import Row
+from storage.maintenance.database import Row
 from storage.maintenance.garbage.ledger import SCHEMA as COLLECTION_SCHEMA
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import UNTAGGED

@@ -1,4 +1,4 @@
-"""The private database of a collection or a `du`, which spills to disk what exceeds its cache.
+"""The private database of long work, which spills to disk what exceeds its cache.
 
 With an empty name SQLite uses a temporary file. It writes that file only once its cache is full,
 and deletes it when it is closed: small registries never touch the disk. The database stays in
