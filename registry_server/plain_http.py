@@ -37,16 +37,16 @@ class Context(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Begin a connection over buffers, as event loops do."""
-        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        if isinstance(made, _TlsOrPlainHttp):
-            made.incoming, made.outgoing = incoming, outgoing
+        passed_on = ssl.MemoryBIO()
+        made = super().wrap_bio(passed_on, outgoing, server_side, server_hostname, session)
+        assert isinstance(made, _TlsOrPlainHttp)
+        made.arrived, made.passed_on, made.outgoing = incoming, passed_on, outgoing
         return made
 
 
 class _TlsOrPlainHttp(TurnReader):
     """The server's side of a connection; for plain HTTP it only writes the sentence."""
 
-    incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
     is_plain_http = False
     _is_known = False
@@ -59,15 +59,15 @@ class _TlsOrPlainHttp(TurnReader):
             super().do_handshake()
 
     def _detect(self) -> None:
-        if self.incoming.pending < _ENOUGH and not self.incoming.eof:
+        if self.arrived.pending < _ENOUGH and not self.arrived.eof:
             raise ssl.SSLWantReadError
         self._is_known = True
-        received = self.incoming.read()
+        received = self.arrived.read()
         if received[:_ENOUGH] in _BEGINNINGS:
             self.is_plain_http = True
             self.outgoing.write(SENTENCE)
         else:
-            self.incoming.write(received)
+            self.arrived.write(received)
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Return the client's certificate; none after plain HTTP."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from registry_server.tls_records import begin_turn
 from tests.http1.serving import answer, events, served
 from tests.http1.test_connection import head
 from tests.support.certificates import certificate
+from tests.support.key_updates import KeyRenewingClient
 
 MOST = 256
 BODY = b"one record for each byte " * 200
@@ -71,6 +73,49 @@ def _turn(server: ssl.SSLObject) -> list[bytes]:
             read.append(server.read(256 << 10))
     except ssl.SSLWantReadError:
         return read
+
+
+def test_no_more_is_read_behind_many_records_without_content(
+    made: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Such records are KeyUpdates: nine thousand fit into what a loop receives at once."""
+    client, server, up = _shaken(made[0])
+    for _ in range(1000):
+        client.renew_keys()
+    client.write(BODY)
+    with pytest.raises(ssl.SSLError, match="without content"):
+        server.read(256 << 10)
+    assert up.pending > len(BODY)
+
+
+def test_a_client_may_renew_its_keys_between_records(
+    made: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Also a few times in a row, and in every turn."""
+    client, server, _ = _shaken(made[0])
+    sent = [b"%d" % number for number in range(100)]
+    for record in sent:
+        for _ in range(5):
+            client.renew_keys()
+        client.write(record)
+    read: list[bytes] = []
+    while len(read) < len(sent):
+        begin_turn(server)
+        turn = _turn(server)
+        assert turn
+        read += turn
+    assert read == sent
+
+
+def _shaken(ours: ssl.SSLContext) -> tuple[KeyRenewingClient, ssl.SSLObject, ssl.MemoryBIO]:
+    """Return both sides of a connection, and what the server receives by."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client, server = KeyRenewingClient(up, down), ours.wrap_bio(up, down, server_side=True)
+    while not client.do_handshake():
+        with suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+    server.do_handshake()
+    return client, server, up
 
 
 @pytest.mark.parametrize("path", ["/events", "/ignored"])
