@@ -319,6 +319,23 @@ def test_a_stored_document_may_have_any_number_of_values() -> None:
         assert sniff_media_type(raw) == media_type
 
 
+@pytest.mark.parametrize("escape", [r"\n", r"\u0041", r"\\", r"\""])
+@pytest.mark.parametrize("strings", [1, 50_000])
+def test_a_stored_document_may_have_any_number_of_escapes(escape: str, strings: int) -> None:
+    """Half a million, in one string or in many, are refused in a push; stored ones have a type."""
+    text = f'"{escape * (500_000 // strings)}"'
+    raw = (json.dumps(OCI_IMAGE)[:-1] + f',"x":[{",".join([text] * strings)}]}}').encode()
+    with pytest.raises(ManifestInvalid, match="4 escapes count as one"):
+        parse_manifest(raw)
+    assert sniff_media_type(raw) == OCI_MANIFEST
+
+
+def test_a_manifest_with_a_document_in_an_annotation_is_read() -> None:
+    """As JSON within JSON it has escapes by the thousand."""
+    inner = json.dumps({f"key {number}": 'a "quoted" text' for number in range(10_000)})
+    assert _parse({**OCI_IMAGE, "annotations": {"a": inner}}).annotations == {"a": inner}
+
+
 def test_an_index_of_ten_thousand_children_is_read() -> None:
     """With a platform and two annotations each it is as large as a push may be."""
     child = DOCKER_INDEX["manifests"][0]
