@@ -64,6 +64,8 @@ def _invocation_of_server() -> Invocation:
 def _invocation_from_child() -> Invocation:
     """Return the invocation that a child process reads; end the program when it does."""
     logs.adopt_interpreter()
+    # The first process of a container ignores a signal that it has no handler for.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         child = Child(_invocation_of_server)
     except OSError as error:

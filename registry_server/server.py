@@ -29,6 +29,7 @@ from registry_server.workers.alone import LoneServer
 from registry_server.workers.pulse import Pulse
 from registry_server.workers.renewal import Renewal
 from registry_server.workers.signals import hold_back
+from registry_server.workers.starting import ended_in_time
 from registry_server.workers.supervisor import Supervisor
 from registry_server.workers.work import Work
 from registry_server.workers.worker import Worker
@@ -90,18 +91,16 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     hold_back()
     settings = loaded.settings
     root = settings.storage.root
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _rest)
     with volume.removed_on_failure(root):
-        startup.prepare_root(settings)
-        settings = _fitted(settings, root)
-        startup.check_tls(settings)
-        for warning in startup.warnings(settings):
-            logger.warning(warning)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, _rest)
-        listeners = listening.listen(settings.http.endpoint)
+        with ended_in_time():
+            settings = _checked(settings, root)
+            listeners = listening.listen(settings.http.endpoint)
         try:
             # After binding the address: if that fails, no signing key is left behind.
-            _prepare(settings, root)
+            with ended_in_time():
+                _prepare(settings, root)
             for problem in loaded.exposure:
                 logger.warning("%s", problem)
             addresses = listening.bound(listeners, settings.http.endpoint)
@@ -110,6 +109,16 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
             _run(settings, listeners, Rereading(settings, read, announcer))
         finally:
             listening.remove_socket(settings.http.endpoint)
+
+
+def _checked(settings: Settings, root: Path | None) -> Settings:
+    """Return the settings for this volume; log warnings about the machine."""
+    startup.prepare_root(settings)
+    settings = _fitted(settings, root)
+    startup.check_tls(settings)
+    for warning in startup.warnings(settings):
+        logger.warning(warning)
+    return settings
 
 
 def _prepare(settings: Settings, root: Path | None) -> None:

@@ -140,8 +140,8 @@ def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:
     try:
         return check(settings)
     except OSError as error:
-        name = error.filename or "a file"
-        raise StartupError(f"access can't be decided: {name}: {reason_of(error)}") from None
+        reason = f"{error.filename}: {reason_of(error)}" if error.filename else str(error)
+        raise StartupError(f"access can't be decided: {reason}") from None
     except ValueError as error:
         raise StartupError(f"access can't be decided: {error}") from None
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _LARGEST = 16 << 20
+# Seconds. A holder replaces one small file.
+PATIENCE = 10.0
+_PAUSE = 0.01
 
 
 def edit_file(path: Path, edit: Callable[[bytes], bytes | None]) -> None:
@@ -33,13 +37,28 @@ def edit_file(path: Path, edit: Callable[[bytes], bytes | None]) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Hold a folder, as long as nobody else does: no lock file is left beside what it guards."""
+    """Lock a folder exclusively: no lock file is left beside what it guards.
+
+    Every user that can read the folder can lock it, so the wait is limited: raises TimeoutError.
+    """
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        _lock(folder, path)
         yield folder
     finally:
         os.close(folder)
+
+
+def _lock(folder: int, path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"the folder {path} is locked by another process") from None
+        time.sleep(_PAUSE)
 
 
 def _read(folder: int, name: str) -> tuple[bytes, os.stat_result | None]:

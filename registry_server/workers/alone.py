@@ -1,22 +1,30 @@
 """The one process that serves where several are not needed: it obeys SIGHUP itself.
 
-Whoever makes it holds signals back. An exception that a handler raised while it starts could be
-lost in a callback of the loop, and a server that was told to end would go on for ever.
+Signals are held back until its handlers are installed. SIGTERM and SIGINT during the start take
+effect after it: the start finishes, then the server drains.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
 
 from uvicorn import Config
 
+from registry_server.workers import starting
 from registry_server.workers.bounded import BoundedServer
 from registry_server.workers.milestones import Milestones
-from registry_server.workers.signals import hold_hangups_back, let_through
+from registry_server.workers.signals import (
+    hold_hangups_back,
+    let_ending_through,
+    let_through,
+)
+from registry_server.workers.starting import end_after
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +46,28 @@ class LoneServer(BoundedServer):
         self._reload = reload
         self._milestones = milestones
         self._hangup = asyncio.Event()
+        self._has_started = False
+        self._early: list[int] = []
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT from before the application is built."""
+        with super().capture_signals():
+            let_ending_through()
+            yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, accept connections, and announce it."""
         await super().startup(sockets)
         self._milestones.opened()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGTERM or SIGINT; during the start, remember it and limit the start's time."""
+        if self._has_started:
+            super().handle_exit(sig, frame)
+        else:
+            self._early.append(sig)
+            end_after(starting.SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Announce the stop, and drain."""
@@ -54,6 +79,9 @@ class LoneServer(BoundedServer):
         """Serve until told to drain, and obey SIGHUP until then."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
         task = asyncio.create_task(self._obey())
+        self._has_started = True
+        for each in self._early:
+            self.handle_exit(each, None)
         let_through()
         try:
             await super().main_loop()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from types import FrameType
 
 from registry_server.workers import exhaustion
 from registry_server.workers.executor import PreparedExecutor
 from registry_server.workers.renewing import RenewingServer
+from registry_server.workers.starting import end_after
 
 # Seconds beyond the drain in which cut uploads note how far they came. A supervisor gives its
 # workers less, so that it is the one to tell of them.
@@ -41,7 +41,7 @@ class BoundedServer(RenewingServer):
         is_first = not self._captured_signals
         super().handle_exit(sig, frame)
         if self.force_exit:
-            _end_after(_HURRY_SECONDS)
+            end_after(_HURRY_SECONDS)
         elif is_first:
             self._end_in_time()
 
@@ -52,9 +52,4 @@ class BoundedServer(RenewingServer):
         await super().shutdown(sockets)
 
     def _end_in_time(self) -> None:
-        _end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)
-
-
-def _end_after(seconds: float) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it may be inherited as ignored
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+        end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)

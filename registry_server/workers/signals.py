@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
@@ -25,7 +25,7 @@ class Signals:
         signal.set_wakeup_fd(self._outbox.fileno(), warn_on_full_buffer=False)
         # Python writes to the outbox only for a signal that has a handler.
         signal.signal(signal.SIGHUP, lambda *_: None)
-        for each in _ENDING:
+        for each in ENDING:
             signal.signal(each, lambda *_: ending())
         let_through()
 
@@ -40,7 +40,7 @@ class Signals:
         """
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for each in _ENDING:
+        for each in ENDING:
             signal.signal(each, lambda *_: None)
         self.inbox.close()
         self._outbox.close()
@@ -64,6 +64,11 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         let_through()
+
+
+def let_ending_through() -> None:
+    """End `hold_back` for the signals that end the process; SIGHUP still waits."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def hold_hangups_back() -> None:
