@@ -21,6 +21,7 @@ from registry_server import logs
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED, UNUSABLE
 from registry_server.commands.invocation import Invocation
 from registry_server.workers.child import Child, ChildFailed
+from registry_server.workers.signals import ENDING
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def _invocation_from_child() -> Invocation:
     """Return the invocation that a child process reads; end the program when it does."""
     logs.adopt_interpreter()
     # The first process of a container ignores a signal that it has no handler for.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in ENDING:
+        signal.signal(each, signal.default_int_handler)
     try:
         child = Child(_invocation_of_server)
     except OSError as error:

@@ -86,6 +86,7 @@ _SYSTEM = {
     errno.EMFILE: _BUSY,
     errno.ENFILE: _BUSY,
     errno.ENOMEM: _NO_MEMORY,
+    errno.EFBIG: (507, "the registry's disk takes no file of this size"),
     errno.EROFS: (503, "the registry's disk is read-only"),
 }
 # Seconds. Nobody knows when it is over: long enough that asking again does not make it worse.

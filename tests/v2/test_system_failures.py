@@ -43,6 +43,7 @@ class _FailingDriver(WrappedDriver):
         (errno.EDQUOT, 507, "full", False),
         (errno.EMFILE, 503, "files open", False),
         (errno.ENFILE, 503, "files open", False),
+        (errno.EFBIG, 507, "of this size", False),
         (errno.EROFS, 503, "read-only", False),
         (errno.EACCES, 503, "no permission", False),
         (errno.EPERM, 503, "no permission", False),
