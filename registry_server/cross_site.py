@@ -34,10 +34,10 @@ _ANY = "*"
 # Values that a configuration may name, and that stand for pages of many origins.
 _SHARED = frozenset({_ANY, "null"})
 
-# What a browser sends for a page without asking first (Fetch, "CORS-safelisted request-header").
-_SIMPLE_TYPES = frozenset(
-    {b"", b"text/plain", b"multipart/form-data", b"application/x-www-form-urlencoded"}
-)
+# Types of a POST that a browser sends for a page only after it asked. All others count as sent
+# without asking: those of forms (Fetch, "CORS-safelisted request-header"), and those that features
+# of browsers have on their own, such as the `text/ping` of a link (HTML, "Hyperlink auditing").
+_ASKED_TYPES = frozenset({b"application/octet-stream", b"application/json"})
 
 _KEY = "http.cors"
 _REFUSED = (
@@ -118,10 +118,11 @@ def _shows_token(scope: Scope) -> bool:
 
 
 def _is_simple(scope: Scope) -> bool:
-    """Tell whether a browser sends such a request without asking first."""
+    """Tell whether a browser may send such a request without asking first."""
     types = [value for name, value in scope["headers"] if name == b"content-type"]
-    essences = {value.partition(b";")[0].strip().lower() for value in types}
-    return scope["method"] == "POST" and essences <= _SIMPLE_TYPES
+    essences = [value.partition(b";")[0].strip().lower() for value in types]
+    is_asked = len(essences) == 1 and essences[0] in _ASKED_TYPES
+    return scope["method"] == "POST" and not is_asked
 
 
 def _is_own(scope: Scope, origin: str) -> bool:
