@@ -100,7 +100,11 @@ def _serving(
     """Assemble all that is made anew when the settings change."""
     urls = _urls(settings)
     guard = make_guard(settings, urls)
-    gate = Gate(open_registry(settings, driver), guard.access)
+    gate = Gate(
+        open_registry(settings, driver),
+        guard.access,
+        admits_by_certificate=settings.http.tls.admits_by_certificate,
+    )
     table = endpoints(
         gate,
         urls,
@@ -181,8 +185,7 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     address = partial(client_address, trusted=settings.http.believed)
-    # A registry for this machine alone needs it too: web pages that a local user visits reach it.
-    if settings.is_guarded or settings.http.allowedhosts:
+    if _refuses_pages(settings):
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
     # It sees bare paths, and what the limits refuse.
@@ -206,6 +209,15 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     # Outermost, since whoever answers early has the connection throw the rest of the body away.
     pace = _pace(settings)
     return app if pace == DEFAULT_PACE else BodyPace(app, pace)
+
+
+def _refuses_pages(settings: Settings) -> bool:
+    """Tell whether a web page can do by a browser what it cannot do itself.
+
+    A browser adds a password or a certificate; and it reaches a registry for its machine alone.
+    """
+    http = settings.http
+    return settings.is_guarded or http.tls.admits_by_certificate or bool(http.allowedhosts)
 
 
 def _origins(settings: Settings) -> Iterator[str]:

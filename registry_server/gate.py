@@ -34,11 +34,17 @@ class Catalog:
 
 
 class Gate:
-    """Stands between every handler and the registry."""
+    """Stands between every handler and the registry.
 
-    def __init__(self, registry: Registry, access: AccessController) -> None:
+    If it `admits_by_certificate`, only clients with a certificate connect, and nothing is public.
+    """
+
+    def __init__(
+        self, registry: Registry, access: AccessController, *, admits_by_certificate: bool = False
+    ) -> None:
         self._registry = registry
         self._access = access
+        self._admits_by_certificate = admits_by_certificate
         # An opened repository remembers nothing, so one serves all who may have it.
         self._open = lru_cache(maxsize=_MOST_OPEN)(registry.repository)
 
@@ -60,7 +66,9 @@ class Gate:
         return self._open(name)
 
     async def is_public(self, request: Request, repository: Repository) -> bool:
-        """Tell whether anonymous clients may pull what the caller may pull."""
+        """Tell whether every client may pull what the caller may pull."""
+        if self._admits_by_certificate:
+            return False
         return await self._access.is_public(request, repository.name)
 
     async def pushed_to(self, request: Request) -> Repository:

@@ -8,6 +8,7 @@ from functools import partial
 from starlette.requests import HTTPConnection
 
 from registry_server.assembly.policy import policy_in_force
+from registry_server.auth.access import Action, Actor, Decision, Policy
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BearerChallenges
 from registry_server.auth.controller import RuledAccess
@@ -20,17 +21,45 @@ from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
 from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.v2.urls import Urls
+from storage.names import RepositoryName
+
+_NO_TOKEN = Decision(False, "no token was shown")
 
 
 def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
     """Return a guard that admits clients with a token of the issuer.
 
-    With rules, a client may do only what the token and the rules both grant. Files of keys and of
-    rules are read, and watched. Raises OSError or ValueError for one that can't be used.
+    With rules, a client may do only what the token and the rules both grant, and nothing without a
+    token. Files of keys and of rules are read, and watched. Raises OSError or ValueError for one
+    that can't be used.
     """
     challenges = BearerChallenges(_realm(token, urls), token.service)
     authenticator = HeaderAuthenticator(Login(()), verifiers(token), challenges)
-    return Guard(RuledAccess(authenticator, policy_in_force(settings), challenges))
+    rules = policy_in_force(settings)
+
+    async def for_bearers() -> Policy:
+        return _ForBearers(await rules())
+
+    return Guard(RuledAccess(authenticator, for_bearers, challenges))
+
+
+class _ForBearers:
+    """Rules for clients that show a token: without one, no rule grants anything."""
+
+    def __init__(self, rules: Policy) -> None:
+        self._rules = rules
+
+    def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
+        """Decide whether `actor` may do `action` with repository `name`."""
+        return _NO_TOKEN if actor.grants is None else self._rules.decide(actor, action, name)
+
+    def decide_catalog(self, actor: Actor) -> Decision:
+        """Decide whether `actor` may list repositories at all."""
+        return _NO_TOKEN if actor.grants is None else self._rules.decide_catalog(actor)
+
+    def decide_administration(self, actor: Actor) -> Decision:
+        """Decide whether `actor` may manage the registry itself."""
+        return _NO_TOKEN if actor.grants is None else self._rules.decide_administration(actor)
 
 
 def verifiers(token: TokenAuth) -> WatchedVerifier:

@@ -137,7 +137,7 @@ class AccessController(Protocol):
         """Tell whether the caller may do `action` with `name`, without refusing anything."""
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether anonymous clients may pull from `name`, from which the caller may pull."""
+        """Tell whether clients that show nothing may pull from `name`, as the caller may."""
 
 
 class OpenAccess:

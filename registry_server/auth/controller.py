@@ -116,13 +116,8 @@ class RuledAccess:
         return decision.allowed
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether anonymous clients may pull; an anonymous caller that may is the proof.
-
-        The rules come first: they remember what they decided, and credentials are checked anew.
-        """
-        if (await self._policy()).decide(ANONYMOUS, Action.PULL, name).allowed:
-            return True
-        return (await self._authenticator.actor(connection)).is_anonymous
+        """Tell whether clients that show nothing may pull."""
+        return (await self._policy()).decide(ANONYMOUS, Action.PULL, name).allowed
 
 
 def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Action) -> Decision:

@@ -37,9 +37,8 @@ def exposure(settings: Settings, document: Document) -> Iterator[Problem]:
 
 def _is_open(settings: Settings) -> bool:
     """Tell whether every client may do everything, although nothing says that this is intended."""
-    tls = settings.http.tls
-    needs_certificate = bool(tls.clientcas) and tls.clientauth == "require-and-verify-client-cert"
-    return not (settings.is_guarded or needs_certificate or settings.auth.none is not None)
+    is_closed = settings.is_guarded or settings.http.tls.admits_by_certificate
+    return not is_closed and settings.auth.none is None
 
 
 def _actions(settings: Settings) -> str:

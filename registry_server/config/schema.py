@@ -218,6 +218,11 @@ class Tls(Section):
     ciphersuites: tuple[CipherSuite, ...] = ()
     letsencrypt: LetsEncrypt = LetsEncrypt()
 
+    @property
+    def admits_by_certificate(self) -> bool:
+        """Whether only clients with a verified certificate get a connection."""
+        return bool(self.clientcas) and self.clientauth == "require-and-verify-client-cert"
+
 
 class Http2(Section):
     """`http.http2`: HTTP/1.1 is what is served, so there is nothing to disable."""

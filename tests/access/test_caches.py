@@ -27,7 +27,7 @@ async def push(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -
     await put(client, name, "v1", MANIFEST, shown)
 
 
-async def _said(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> set[str]:
+async def said(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> set[str]:
     """Return each `Cache-Control` that is sent with a blob, in every way to ask for it."""
     ways = [
         ("GET", {}, 200),
@@ -56,7 +56,7 @@ async def test_a_blob_that_takes_credentials_is_private(
     await push(client, "team/app", basic("admin"))
     granted = await token(client, "repository:team/app:pull", basic("reader"))
     for shown in (basic("admin"), basic("reader"), bearer(granted["token"])):
-        assert await _said(client, "team/app", shown) == {f"private, {KEPT}"}
+        assert await said(client, "team/app", shown) == {f"private, {KEPT}"}
 
 
 @pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
@@ -68,18 +68,27 @@ async def test_a_blob_for_anonymous_clients_may_be_kept_by_every_cache(
     await push(client, "public/app", basic("admin"))
     granted = await token(client, "repository:public/app:pull", {})
     for shown in ({}, basic("reader"), bearer(granted["token"])):
-        assert await _said(client, "public/app", shown) == {KEPT}
+        assert await said(client, "public/app", shown) == {KEPT}
 
 
 async def test_without_rules_every_blob_is_private(guarded: Guarded) -> None:
     """With users alone nothing can be pulled without a password."""
     client = await guarded(PASSWORDS_ALONE)
     await push(client, "any/app", basic("writer"))
-    assert await _said(client, "any/app", basic("other")) == {f"private, {KEPT}"}
+    assert await said(client, "any/app", basic("other")) == {f"private, {KEPT}"}
 
 
 async def test_without_access_control_every_blob_may_be_kept(guarded: Guarded) -> None:
     """No client shows anything, so nothing is private."""
     client = await guarded(OPEN)
     await push(client, "any/app", {})
-    assert await _said(client, "any/app", {}) == {KEPT}
+    assert await said(client, "any/app", {}) == {KEPT}
+
+
+@pytest.mark.parametrize("name", ["any/app", "public/app"])
+async def test_what_takes_a_certificate_is_private(guarded: Guarded, name: str) -> None:
+    """Every client has shown one to connect; with rules, also what they let anonymous clients do."""
+    http = {"tls": {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}}
+    client = await guarded({"http": http, **(OPEN if name == "any/app" else {})})
+    await push(client, name, {} if name == "any/app" else basic("admin"))
+    assert await said(client, name, {}) == {f"private, {KEPT}"}

@@ -31,6 +31,8 @@ MOUNT = f"/v2/public/app/blobs/uploads/?mount={BLOB}&from=team/secret"
 UPLOADS = "/v2/team/app/blobs/uploads/"
 DENIED = (403, "DENIED")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+# Types that features of browsers send without asking: the ping of a link, and reports.
+UNASKED = ("text/ping", "application/csp-report", "application/reports+json", "text/event-stream")
 CHANGES: Sequence[tuple[str, str]] = (
     ("POST", UPLOADS),
     ("PATCH", f"{UPLOADS}01234567-89ab-4def-8123-456789abcdef"),
@@ -113,6 +115,17 @@ async def test_it_holds_with_every_kind_of_access_control(
     client = await guarded(more)
     answer = await client.post(UPLOADS, headers={"Origin": EVIL})
     assert refused(answer) == DENIED
+
+
+async def test_a_certificate_that_every_client_needs_is_access_control(guarded: Guarded) -> None:
+    """A browser adds it to the POST of any page, as it does a password; it is not for all to see."""
+    tls = {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}
+    client = await guarded({"auth": {}, "access": {}, "http": {"tls": tls}})
+    assert refused(await client.post(UPLOADS, headers={"Origin": EVIL})) == DENIED
+    assert (await client.post(UPLOADS)).status_code == 202
+    if_given = {**tls, "clientauth": "verify-client-cert-if-given"}
+    client = await guarded({"auth": {}, "access": {}, "http": {"tls": if_given}})
+    assert (await client.post(UPLOADS, headers={"Origin": EVIL})).status_code == 202
 
 
 async def test_without_access_control_pages_do_what_all_may(guarded: Guarded) -> None:
@@ -220,10 +233,11 @@ async def test_an_origin_that_every_page_has_lets_in_what_was_asked_for(
         page = {**basic("admin"), "Origin": origin}
         gone = await client.delete("/v2/team/app/manifests/v1", headers=page)
         assert refused(gone) == (405, "UNSUPPORTED")
-        asked = {**page, "Content-Type": "application/octet-stream"}
-        assert (await client.post(UPLOADS, headers=asked)).status_code == 202
+        for type_ in ("application/octet-stream", "Application/JSON; charset=utf-8"):
+            asked = {**page, "Content-Type": type_}
+            assert (await client.post(UPLOADS, headers=asked)).status_code == 202
         for simple in ("", "text/plain", "Text/Plain; charset=utf-8", *FORM.values(),
-                       "multipart/form-data; boundary=x"):  # fmt: skip
+                       "multipart/form-data; boundary=x", *UNASKED):  # fmt: skip
             headers = {**page, "Content-Type": simple} if simple else page
             assert refused(await client.post(UPLOADS, headers=headers)) == DENIED
         assert refused(await client.delete("/api/v1/robots/ci", headers=page)) == DENIED

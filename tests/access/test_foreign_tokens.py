@@ -1,0 +1,69 @@
+"""Tokens of another issuer beside rules: both have to allow a request, so each shows a token."""
+
+from __future__ import annotations
+
+import json
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import httpx
+import pytest
+
+from registry_server.auth.access import Action, Grants
+from registry_server.auth.keys import jwks, temporary_signing_key
+from registry_server.auth.tokens import TokenIssuer
+from tests.access.conftest import Files, Guarded, bearer
+from tests.access.test_caches import KEPT, push, said
+from tests.v2.pushes import refused
+
+ISSUER, SERVICE, REALM = "auth.example.com", "registry.example.com", "https://auth.example.com/"
+APP = "team/app"
+KEY = temporary_signing_key()
+EVERYTHING = frozenset(Action)
+
+Served: TypeAlias = Callable[[str], Awaitable[httpx.AsyncClient]]
+
+
+def shown(sub: str) -> dict[str, str]:
+    """Show a token that grants everything in one repository."""
+    grants = Grants({APP: EVERYTHING}, catalog=True)
+    return bearer(TokenIssuer(KEY, ISSUER).sign(sub, grants, SERVICE).text)
+
+
+@pytest.fixture
+def served(guarded: Guarded, files: Files) -> Served:
+    """Serve with or without rules by which all may read and `ann` may push."""
+
+    async def start(rules: str) -> httpx.AsyncClient:
+        keys = files.folder / "token.jwks"
+        await to_thread(keys.write_text, json.dumps(jwks([KEY.public])))
+        token = {"realm": REALM, "service": SERVICE, "issuer": ISSUER, "jwks": keys}
+        all_read = {"anonymous": True, "actions": ["pull", "catalog"]}
+        owner = {"users": ["ann"], "actions": ["*"]}
+        access = {"rules": [all_read, owner]} if rules else {}
+        return await guarded({"auth": {"token": token}, "access": access})
+
+    return start
+
+
+@pytest.mark.parametrize("rules", ["", "rules"])
+async def test_without_a_token_nothing_is_granted(served: Served, rules: str) -> None:
+    """Also what a rule grants to anonymous clients: the issuer has not agreed."""
+    client = await served(rules)
+    await push(client, APP, shown("ann"))
+    for path in (f"/v2/{APP}/manifests/v1", f"/v2/{APP}/tags/list", "/v2/_catalog", "/v2/"):
+        refusal = await client.get(path)
+        assert refused(refusal) == (401, "UNAUTHORIZED"), path
+        assert refusal.headers["www-authenticate"].startswith(f'Bearer realm="{REALM}"')
+        for sub in ("", "ann", "bob"):
+            assert (await client.get(path, headers=shown(sub))).status_code == 200
+
+
+@pytest.mark.parametrize("rules", ["", "rules"])
+async def test_what_takes_a_token_is_private(served: Served, rules: str) -> None:
+    """Also one without a subject: an issuer may leave out the name of a client that logged in."""
+    client = await served(rules)
+    await push(client, APP, shown("ann"))
+    for sub in ("", "ann"):
+        assert await said(client, APP, shown(sub)) == {f"private, {KEPT}"}
