@@ -123,6 +123,7 @@ def _checked(settings: Settings, root: Path | None) -> Settings:
 
 def _prepare(settings: Settings, root: Path | None) -> None:
     """Create the files that serving needs, log warnings about them, and raise process limits."""
+    startup.check_audit(settings)
     for problem in startup.check_access(settings, guard.prepare):
         logger.warning("%s", problem)
     if root is not None and not settings.storage.maintenance.readonly.enabled:

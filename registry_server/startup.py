@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -157,15 +158,27 @@ def check_answers(settings: Settings) -> None:
 
 
 def check_audit(settings: Settings) -> None:
-    """Make sure that the audit log can be written; raise `StartupError`."""
+    """Make sure that the audit log can be written, without creating it; raise `StartupError`.
+
+    Another user than the server's may run `check`, and the file would be that user's.
+    """
     path = settings.audit.file
     if not settings.audit.enabled or path is None:
         return
     try:
-        os.close(open_file(path))
+        _try_to_append(path)
     except OSError as error:
         reason = reason_of(error)
         raise StartupError(f"the audit log {path} can't be written: {reason}") from None
+
+
+def _try_to_append(path: Path) -> None:
+    """Open a file, or one without a name in its folder if it is missing; raise OSError."""
+    try:
+        os.close(open_file(path, create=False))
+    except FileNotFoundError:
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+            pass
 
 
 def check_tls(settings: Settings) -> bool:

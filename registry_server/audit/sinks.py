@@ -160,8 +160,8 @@ class Sinks:
             await each.close()
 
 
-def open_file(path: Path) -> int:
-    """Open a file to append to it, making it if there is none; raise OSError (blocks)."""
-    # Non-blocking: a pipe that nobody reads is an error then, and holds no thread for ever.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-    return os.open(path, flags, _MODE)
+def open_file(path: Path, *, create: bool = True) -> int:
+    """Open a file to append to it, creating it if it is missing; raise OSError (blocks)."""
+    # Non-blocking: a pipe that nothing reads is an error then, and holds no thread for ever.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags | (os.O_CREAT if create else 0), _MODE)

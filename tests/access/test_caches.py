@@ -87,7 +87,7 @@ async def test_without_access_control_every_blob_may_be_kept(guarded: Guarded) -
 
 @pytest.mark.parametrize("name", ["any/app", "public/app"])
 async def test_what_takes_a_certificate_is_private(guarded: Guarded, name: str) -> None:
-    """Every client has shown one to connect; with rules, also what they let anonymous clients do."""
+    """Every client has shown one to connect, also for what rules grant to anonymous clients."""
     http = {"tls": {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}}
     client = await guarded({"http": http, **(OPEN if name == "any/app" else {})})
     await push(client, name, {} if name == "any/app" else basic("admin"))

@@ -119,12 +119,14 @@ async def test_a_page_may_ask_before_it_shows_anything(driver: AnyDriver) -> Non
     assert not [name for name in answer.headers if name.startswith(b"access-control-")]
 
 
-def test_an_audit_log_that_cannot_be_written_keeps_the_registry_from_starting(
-    tmp_path: Path,
-) -> None:
-    """It is one line that names the file; where none is kept nobody looks."""
+def test_an_audit_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """It names the file; where none is kept the file is not opened. Nothing is created."""
     audit = {"enabled": True, "file": tmp_path / "missing" / "audit.log"}
     with pytest.raises(StartupError, match=r"audit\.log can't be written"):
         check_audit(validated(Settings, {"audit": audit}))
     check_audit(validated(Settings, {"audit": audit | {"enabled": False}}))
     check_audit(validated(Settings, {"audit": audit | {"file": tmp_path / "audit.log"}}))
+    (tmp_path / "link").symlink_to(tmp_path / "missing" / "audit.log")
+    with pytest.raises(StartupError, match=r"link can't be written: No such file"):
+        check_audit(validated(Settings, {"audit": audit | {"file": tmp_path / "link"}}))
+    assert [each.name for each in tmp_path.iterdir()] == ["link"]

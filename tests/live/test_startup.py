@@ -167,6 +167,21 @@ def test_a_certificate_that_is_none(tmp_path: Path, content: str | None) -> None
         assert "certificate" in said([command, "config.yml"], tmp_path)
 
 
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_an_audit_log_that_cannot_be_written(tmp_path: Path, command: str) -> None:
+    """Both refuse it; one that is missing is created by a server, and not by `check`."""
+    (tmp_path / "root").mkdir()
+    storage = f"storage: {{filesystem: {{rootdirectory: {tmp_path}/root}}}}\n"
+    web = "http: {addr: '127.0.0.1:0', workers: 1}\n"
+    config = tmp_path / "config.yml"
+    config.write_text(f"{HEADER}{storage}{web}audit: {{enabled: true, file: {tmp_path}/no/log}}\n")
+    line = said([command, "config.yml"], tmp_path)
+    assert line == f"the audit log {tmp_path}/no/log can't be written: No such file or directory"
+    config.write_text(config.read_text().replace("/no/log", "/log"))
+    assert run(["check", "config.yml"], tmp_path).returncode == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"config.yml", "root"}
+
+
 def test_a_socket_that_cannot_be_made(tmp_path: Path) -> None:
     """In a folder that is not there, where a file lies, or where somebody listens."""
     (tmp_path / "file").write_text("precious")
