@@ -53,7 +53,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
         _own_verifier(settings.access.tokens, key),
         challenges,
         certificates=settings.access.certificates,
-        is_known=_is_known(users, robots, certificates=settings.access.certificates),
+        is_known=_is_known(users, robots),
     )
     access = RuledAccess(authenticator, rules, challenges)
     server = _token_server(settings.access.tokens, key, users, login, rules)
@@ -111,13 +111,13 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
 
 
 def _is_known(
-    users: list[HtpasswdUsers], robots: RobotKeys, *, certificates: bool
+    users: list[HtpasswdUsers], robots: RobotKeys
 ) -> Callable[[str, str], Awaitable[bool]]:
     async def is_known(name: str, generation: str) -> bool:
         if is_robots(name):
             return await robots.is_known(name, generation)
-        # A user with a certificate need not be in the file, and can get a token without it.
-        return certificates or any([await each.has(name) for each in users])
+        # A user with a certificate alone gets no token of its own: that takes a password.
+        return any([await each.has(name) for each in users])
 
     return is_known
 

@@ -1,38 +1,77 @@
-"""Warnings about a listener that other machines reach: without access control, or without TLS.
+"""Warnings about what other machines reach without access control, or passwords without TLS.
 
 They are no errors, because registry:2 starts so. `auth: none` says that a registry is meant to be
 open to all, and then there is no warning about that.
 """
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from registry_server.config.document import Document
+from registry_server.config.endpoint import Endpoint
 from registry_server.config.problems import Problem, listed
 from registry_server.config.schema import Settings
 
 _ADDR = ("http", "addr")
 
+_OPEN = (
+    "is not on loopback, and every client may {}: configure auth or access, listen on 127.0.0.1, "
+    "or set auth to none if that is intended"
+)
+_READABLE = (
+    "is not on loopback, and clients send passwords there without TLS: configure http.tls, listen "
+    "on 127.0.0.1 behind a proxy that ends TLS, or name a proxy on another machine in "
+    "http.trustedproxies"
+)
+_CLEAR = "begins with http://, and clients send passwords there for tokens: use an https:// URL"
+
 
 def exposure(settings: Settings, document: Document) -> Iterator[Problem]:
     """Yield the warnings; only a server and `check` show them."""
     endpoint = settings.http.endpoint
-    if endpoint.is_loopback or endpoint.path is not None:
+    if not endpoint.is_loopback and endpoint.path is None:
+        if _is_open(settings):
+            yield document.located(_ADDR, _OPEN.format(_actions(settings)))
+            return
+        if _takes_passwords(settings) and not _may_be_encrypted(settings):
+            yield document.located(_ADDR, _READABLE)
+            return
+    yield from _sent_in_clear(settings, document)
+
+
+def _takes_passwords(settings: Settings) -> bool:
+    return settings.is_guarded and settings.auth.token is None
+
+
+def _may_be_encrypted(settings: Settings) -> bool:
+    """Tell whether TLS ends here, or at a proxy on another machine: no other reaches loopback."""
+    proxies = settings.http.believed
+    is_behind = any(isinstance(each, str) or not each.is_loopback for each in proxies)
+    return settings.http.tls.certificate is not None or is_behind
+
+
+def _sent_in_clear(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield the URL that clients get their tokens at, if it is on another machine and has no TLS."""
+    realm = _realm(settings)
+    if realm is None:
         return
-    auth, access = settings.auth, settings.access
-    takes_passwords = auth.token is None and (auth.htpasswd is not None or access.configured)
-    if _is_open(settings):
-        yield document.located(
-            _ADDR,
-            f"is not on loopback, and every client may {_actions(settings)}: configure auth or "
-            "access, listen on 127.0.0.1, or set auth to none if that is intended",
-        )
-    elif takes_passwords and settings.http.tls.certificate is None and not settings.http.believed:
-        yield document.located(
-            _ADDR,
-            "is not on loopback, and clients send passwords there without TLS: configure http.tls, "
-            "listen on 127.0.0.1 behind a proxy that ends TLS, or name that proxy in "
-            "http.trustedproxies",
-        )
+    path, url = realm
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not Endpoint(parts.hostname or "").is_loopback:
+        yield document.located(path, _CLEAR)
+
+
+def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:
+    """Return the key of the URL for tokens and its value; None if each request decides."""
+    http, tokens = settings.http, settings.access.tokens
+    if settings.auth.token is not None:
+        is_fixed = not settings.auth.token.autoredirect
+        return (("auth", "token", "realm"), settings.auth.token.realm) if is_fixed else None
+    if not settings.gives_tokens:
+        return None
+    if tokens.realm:
+        return ("access", "tokens", "realm"), tokens.realm
+    return (("http", "host"), http.host) if http.host else None
 
 
 def _is_open(settings: Settings) -> bool:

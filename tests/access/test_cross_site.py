@@ -118,7 +118,7 @@ async def test_it_holds_with_every_kind_of_access_control(
 
 
 async def test_a_certificate_that_all_clients_need_is_access_control(guarded: Guarded) -> None:
-    """A browser adds it to the POST of any page, as it does a password; it is not for all to see."""
+    """A browser adds it to the POST of any page, as it does a password."""
     tls = {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}
     client = await guarded({"auth": {}, "access": {}, "http": {"tls": tls}})
     assert refused(await client.post(UPLOADS, headers={"Origin": EVIL})) == DENIED

@@ -51,6 +51,7 @@ def test_on_loopback_there_is_none(read: Read, http: str, text: str) -> None:
         ("auth: none\n", ""),
         (USERS, TLS + "}"),
         (USERS, "trustedproxies: [10.0.0.1]"),
+        (USERS, "trustedproxies: [127.0.0.1, 10.0.0.1]"),
         (FOREIGN, ""),
         (f"{FOREIGN}{RULES}", ""),
         ("", TLS + ", clientcas: [/a]}"),
@@ -68,6 +69,7 @@ def test_what_is_intended_or_encrypted_is_no_warning(read: Read, text: str, http
         ("", TLS + ", clientcas: [/a], clientauth: verify-client-cert-if-given}", OPEN),
         ("", "trustedproxies: [10.0.0.1]", OPEN),
         (USERS, "trustedproxies: [unix]", PASSWORDS),
+        (USERS, "trustedproxies: [127.0.0.1, '::1', 127.0.0.0/8]", PASSWORDS),
         (USERS, "host: 'https://registry.example.com'", PASSWORDS),
         ("storage: {delete: {enabled: true}}\n", "", "may pull, push and delete: "),
         ("storage: {maintenance: {readonly: {enabled: true}}}\n", "", "may pull: "),
@@ -77,6 +79,47 @@ def test_what_is_neither_is_a_warning(read: Read, text: str, http: str, said: st
     """TLS admits every client, and a proxy does not keep others from the port."""
     (line,) = told(read, text, http)
     assert said in line
+
+
+CLEAR = "begins with http://, and clients send passwords there for tokens: "
+
+
+@pytest.mark.parametrize("addr", ["addr: '127.0.0.1:1'", "net: unix, addr: /s", TLS + "}"])
+@pytest.mark.parametrize(
+    ("text", "http", "said"),
+    [
+        (f"{USERS}{RULES}", "host: 'http://registry.example.com'", "line 2: http.host"),
+        (
+            "access: {rules: [], tokens: {realm: 'HTTP://[2001:db8::1]/t'}}\n",
+            "host: 'https://registry.example.com'",
+            "line 3: access.tokens.realm",
+        ),
+        (FOREIGN.replace("https", "http"), "", "line 3: auth.token.realm"),
+    ],
+)
+def test_a_url_for_tokens_without_tls_is_a_warning(
+    read: Read, addr: str, text: str, http: str, said: str
+) -> None:
+    """Wherever the registry listens: the URL is where clients send their passwords."""
+    (line,) = told(read, text, ", ".join(filter(None, (addr, http))))
+    assert f"{said} {CLEAR}" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "http"),
+    [
+        (USERS, "host: 'http://registry.example.com'"),
+        (f"{USERS}{RULES}", "host: 'https://registry.example.com'"),
+        (f"{USERS}{RULES}", "host: 'http://localhost:5000'"),
+        (f"{USERS}{RULES}", "host: 'http://[::1]:5000'"),
+        (f"{USERS}access: {{rules: [], tokens: {{realm: 'https://r/t'}}}}\n", "host: 'http://r'"),
+        (FOREIGN, "host: 'http://registry.example.com'"),
+        (FOREIGN.replace("https", "http").replace("}}", ", autoredirect: true}}"), ""),
+    ],
+)
+def test_no_password_goes_to_another_url(read: Read, text: str, http: str) -> None:
+    """Without rules clients get no tokens here; and what stays on the machine is not warned of."""
+    assert told(read, text, ", ".join(filter(None, ("addr: '127.0.0.1:1'", http)))) == []
 
 
 def test_an_option_that_opens_the_trial_registry_is_named(read: Read) -> None:
