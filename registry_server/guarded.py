@@ -44,12 +44,13 @@ def check(settings: Settings) -> tuple[Problem, ...]:
     path = users_file(settings)
     file = None if path is None else read_htpasswd(path)
     _check_others(settings)
-    warnings = () if path is None or file is None else file.warnings(path)
     if not settings.access.configured:
-        return warnings
+        return () if path is None or file is None else file.warnings(path)
     # Imports pydantic and YAML.
     from registry_server.assembly.unknown_callers import unknown_callers
+    from registry_server.assembly.unnamable_users import unnamable
 
+    warnings = () if path is None or file is None else file.warnings(path, unnamable(file))
     return (*warnings, *unknown_callers(settings, () if file is None else file.users))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ PYPI, NPM = "PyPI", "npm"
 PROJECT = Path(__file__).resolve().parents[1]
 PIP_LOCKS = (PROJECT / "requirements/run.lock", PROJECT / "requirements/test.lock")
 NPM_LOCKS = (PROJECT / "tests/clients/npm/package-lock.json",)
+
+# What damage to an archive raises, or an encrypted one, and JSON that is no record. An end by an
+# exception would be exit code 1, which means that an advisory was found.
+_UNREADABLE = (
+    OSError, BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, TypeError, LookupError,
+    AttributeError,
+)  # fmt: skip
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -151,8 +159,8 @@ def audit(exports: Iterable[Path], packages: frozenset[Package]) -> int:
         for record in chain.from_iterable(map(records, exports)):
             about.update({_subject(affected)[0] for affected in record.get("affected", ())})
             found.update(findings(subjects, record))
-    except (OSError, BadZipFile, ValueError) as error:
-        print(f"an export can't be read: {error}", file=sys.stderr)
+    except _UNREADABLE as error:
+        print(f"an export can't be read: {error or type(error).__name__}", file=sys.stderr)
         return 2
     missing = {package.ecosystem for package in packages} - about.keys()
     if missing:

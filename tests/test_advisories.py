@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -119,6 +119,30 @@ def test_the_exit_code_says_what_was_found(
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert ("X-1 (CVE-1) bad" in done.stdout) == (code == 1)
+
+
+@pytest.mark.parametrize("record", ["[]", '"x"', "1", '{"affected": 1}', '{"affected": [1]}'])
+def test_json_that_is_no_record_is_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], record: str
+) -> None:
+    """In whatever it differs from one: the exit code is that of an export that can't be read."""
+    (tmp_path / "a.json").write_text(record)
+    assert audit([tmp_path], locked()) == 2
+    assert capsys.readouterr().err.startswith("an export can't be read: ")
+
+
+def test_a_damaged_archive_is_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its list of files is whole, and their compressed content is not."""
+    export = tmp_path / "pypi.zip"
+    with ZipFile(export, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", json.dumps(advisory("x") | {"details": "x" * 1000}))
+    content = bytearray(export.read_bytes())
+    content[40:60] = b"\xff" * 20
+    export.write_bytes(content)
+    assert audit([export], locked()) == 2
+    assert capsys.readouterr().err.startswith("an export can't be read: ")
 
 
 @pytest.mark.parametrize("content", [None, "no archive"])

@@ -13,7 +13,7 @@ from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
 from registry_server.assembly.policy import policy_in_force
 from registry_server.assembly.signing_key import existing_key
 from registry_server.assembly.users import login_limits, users_of
-from registry_server.auth.access import PolicyInForce
+from registry_server.auth.access import Actor, PolicyInForce
 from registry_server.auth.authenticator import HeaderAuthenticator
 from registry_server.auth.challenges import BearerChallenges
 from registry_server.auth.controller import RuledAccess
@@ -46,7 +46,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
     # Robots are asked first. For a user's name that takes no time, but to look for a robot among
     # the users takes as long as to check a password.
     # The header and the token server share the login, so wrong passwords are counted together.
-    login = Login([robots, *users], login_limits(settings))
+    login = Login([robots, *map(_NoRobots, users)], login_limits(settings))
     challenges = _own_challenges(settings.access.tokens, urls)
     authenticator = HeaderAuthenticator(
         login,
@@ -58,6 +58,17 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
     access = RuledAccess(authenticator, rules, challenges)
     server = _token_server(settings.access.tokens, key, users, login, rules)
     return Guard(access, _routes(server), _api(settings, access, urls))
+
+
+class _NoRobots:
+    """Users without those that have the name of a robot, whom no rule could name."""
+
+    def __init__(self, users: HtpasswdUsers) -> None:
+        self._users = users
+
+    async def verify(self, name: str, password: str) -> Actor | None:
+        """Return the user of that name and password, or None."""
+        return None if is_robots(name) else await self._users.verify(name, password)
 
 
 def check_files(settings: Settings) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -49,14 +49,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class HtpasswdFile:
-    """The users of a file, with their hashes, and the faults of its lines."""
+    """The users of a file, with their hashes and lines, and the faults of its lines."""
 
     users: Users
     faults: tuple[Fault, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
 
-    def warnings(self, path: Path) -> tuple[Problem, ...]:
+    def warnings(self, path: Path, more_faults: Iterable[Fault] = ()) -> tuple[Problem, ...]:
         """Return a warning for each fault, with the file and the line number; at most 21."""
-        found = [Problem(Place(str(path), each.line), "", each.reason) for each in self.faults]
+        faults = (*self.faults, *more_faults)
+        found = [Problem(Place(str(path), each.line), "", each.reason) for each in faults]
         more = len(found) - _MOST_WARNINGS
         if more > 0:
             text = f"{more} more lines have such faults"
@@ -71,6 +73,7 @@ def parse_htpasswd(content: bytes) -> HtpasswdFile:
     that was made unusable on purpose must not bring an older password back.
     """
     users: dict[str, bytes] = {}
+    lines: dict[str, int] = {}
     faults: list[Fault] = []
     seen: set[str] = set()
     for number, line in _entries(content.removeprefix(_BYTE_ORDER_MARK)):
@@ -82,12 +85,13 @@ def parse_htpasswd(content: bytes) -> HtpasswdFile:
             seen.add(user)
             users.pop(user, None)
             users[user], ignored = _hash(rest)
+            lines[user] = number
         except ValueError as error:
             faults.append(Fault(number, f"{error}: {_SKIPPED}"))
         else:
             if ignored:
                 faults.append(Fault(number, "has text after the hash, which is ignored"))
-    return HtpasswdFile(MappingProxyType(users), tuple(faults))
+    return HtpasswdFile(MappingProxyType(users), tuple(faults), lines)
 
 
 def watch_htpasswd(path: Path, pause: float = PAUSE) -> Watched[Users]:

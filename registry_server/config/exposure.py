@@ -51,7 +51,7 @@ def _may_be_encrypted(settings: Settings) -> bool:
 
 
 def _sent_in_clear(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Yield the URL that clients get their tokens at, if it is on another machine and has no TLS."""
+    """Yield the URL for tokens, if it is on another machine and has no TLS."""
     realm = _realm(settings)
     if realm is None:
         return

@@ -320,6 +320,37 @@ def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None
     assert sum("only robots log in" in line for line in said) == 4
 
 
+def test_users_whom_no_rule_can_name_are_warnings(tmp_path: Path) -> None:
+    """By the line of the file, of which the last one of a name counts; without rules none is."""
+    hash = lines({"": "the password of all"}).strip()
+    names = ("ann", "a*", "robot$ci", "Anonymous", "a b", "a*")
+    (tmp_path / "users").write_text("\n".join(f"{name}{hash}" for name in names))
+    (tmp_path / "config.yml").write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+        f"http: {{addr: '127.0.0.1:5000'}}\n"
+        f"auth: {{htpasswd: {{realm: r, path: {tmp_path}/users}}}}\n"
+    )
+
+    def told() -> list[str]:
+        return [str(each) for each in examine(tmp_path / "config.yml").warnings]
+
+    place = f"{tmp_path}/users, line"
+    repeated = [f"{place} 6: repeats a name, and the last line of a name counts"]
+    assert told() == repeated
+    with (tmp_path / "config.yml").open("a") as file:
+        file.write("access: {rules: []}\n")
+    unnamable = "has a name that no rule can have: only rules for every user apply to this one"
+    robots = "has the name of a robot: with access rules no user logs in by it"
+    assert sorted(told()) == sorted(
+        [
+            *repeated,
+            f"{place} 3: {robots}",
+            f"{place} 4: {unnamable}",
+            f"{place} 6: {unnamable}",
+        ]
+    )
+
+
 def test_names_in_a_file_of_rules_are_warnings_with_its_path(tmp_path: Path) -> None:
     """The keys are those of that file."""
     file = tmp_path / "rules.yml"

@@ -1,0 +1,30 @@
+"""Users of the file whose names no rule can have.
+
+They log in, and a rule for every user applies to them, but none can deny them anything by name. A
+user with the name of a robot does not log in at all where there are robots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from registry_server.auth.htpasswd_file import Fault, HtpasswdFile
+from registry_server.auth.robot_names import is_robots
+from registry_server.config.callers import caller_name
+
+_ROBOT = "has the name of a robot: with access rules no user logs in by it"
+_OTHER = "has a name that no rule can have: only rules for every user apply to this one"
+
+
+def unnamable(file: HtpasswdFile) -> Iterator[Fault]:
+    """Yield a fault for each user whom rules cannot name."""
+    for name in file.users:
+        if not _is_namable(name):
+            yield Fault(file.lines[name], _ROBOT if is_robots(name) else _OTHER)
+
+
+def _is_namable(name: str) -> bool:
+    try:
+        return bool(caller_name(name))
+    except ValueError:
+        return False
