@@ -19,6 +19,7 @@ from registry_server.audit import open_file
 from registry_server.config import Loaded, Settings
 from registry_server.config.problems import Place, Problem
 from registry_server.config.schema import TRIAL_ROOT
+from storage.drivers.modes import PUBLIC_FOLDER
 from storage.errors import reason_of
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def prepare_root(settings: Settings) -> None:
     root = settings.storage.root
     if root is not None and may_be_created(root):
         try:
-            root.mkdir()
+            root.mkdir(PUBLIC_FOLDER)
         except OSError as error:
             reason = reason_of(error)
             raise StartupError(f"the root directory {root} can't be created: {reason}") from None

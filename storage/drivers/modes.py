@@ -18,13 +18,13 @@ from storage.paths import OURS, TRASH, UPLOADS
 
 PRIVATE_FOLDER = 0o770
 PRIVATE_FILE = 0o660
-_PUBLIC_FOLDER = 0o755
+PUBLIC_FOLDER = 0o755
 
 
 def of_folder(below: str) -> int:
     """Return the mode to make a folder with; `below` is its path, relative to the root."""
     first, *others = below.split("/")
-    return PRIVATE_FOLDER if first in (OURS, TRASH) or UPLOADS in others else _PUBLIC_FOLDER
+    return PRIVATE_FOLDER if first in (OURS, TRASH) or UPLOADS in others else PUBLIC_FOLDER
 
 
 def close_to_others(path: str) -> None:

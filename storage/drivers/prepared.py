@@ -101,11 +101,10 @@ class PreparedFolder:
         """Put the folder together in the scratch folder, which is on the same filesystem."""
         self._source = f"{self._scratch}/{uuid.uuid4().hex}"
         os.makedirs(self._scratch, modes.PRIVATE_FOLDER, exist_ok=True)
-        os.makedirs(self._source)
+        for below in reversed(self._below()):  # `os.makedirs` has no mode for what is between
+            os.mkdir(f"{self._source}{below}", modes.PUBLIC_FOLDER)
         for name, content in self._files.items():
-            path = f"{self._source}/{name}"
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            self._fds.append(write_new(path, content))
+            self._fds.append(write_new(f"{self._source}/{name}", content))
 
     def sync(self) -> None:
         """Sync the files, then the folders they are in."""

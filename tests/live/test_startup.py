@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -297,3 +298,13 @@ def test_a_tree_that_another_user_has_shut(open_to_all: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert f'level=fatal msg="{open_to_all / paths.BLOBS} ' in line
     assert re.search(rf'chown -R {NOBODY}:\d+ {open_to_all}"$', line)
+
+
+def test_a_root_that_is_created_without_a_umask_is_not_open_to_changes(tmp_path: Path) -> None:
+    """A container may run without one; another user must not put anything into the root."""
+    before = os.umask(0)
+    try:
+        with serving(["--port", "0", "--root", str(tmp_path / "root")], tmp_path):
+            assert stat.S_IMODE((tmp_path / "root").stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
