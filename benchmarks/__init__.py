@@ -17,7 +17,7 @@ measures what access control costs. How to read them is in
  targets servers                          what must be reached; who is compared
  processes checks machine saved           starting and stopping servers, careful requests, files
  metering client ground interruption      what a span took, a cheap client, same terms, signals
- crowd                                    a registry of many small blobs
+ crowd room                               a registry of many small blobs; the space it takes
  proc layout material                     /proc, trees written directly on disk, large bodies
  figures errors                           the numbers, the failures
 ```

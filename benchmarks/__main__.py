@@ -19,6 +19,7 @@ from benchmarks import (
     machine,
     maintenance,
     report,
+    room,
     saved,
     servers,
     wrk,
@@ -54,37 +55,62 @@ def _measure(options: argparse.Namespace) -> int:
     collector = maintenance.peer(options.registry)
     started = datetime.now(UTC)
     with interruption.temporary_folder(options.folder) as folder:
+        if options.blobs and _is_maintained(options):
+            room.require(folder, options.blobs)
         plan = _plan(options, folder)
         chosen = [one for one in scenarios(plan) if one.name in options.only]
         facts = {"date": started.isoformat(timespec="seconds"), **machine.facts(folder)}
         bench = Bench(ours, theirs, floor, folder)
         bench.start_once()
         results = bench.run(chosen, options.rounds)
-        runs = list(_maintenance(options, collector, folder))
+        sizes, left_out = _tree_sizes(options, folder)
+        runs = list(_maintenance(sizes, collector, folder))
     if floor is None and any(scenario.has_floor for scenario in chosen):
         package = servers.NGINX_PACKAGE
         results.notes.append(f"no floor for blobs: nginx is not installed (Debian: {package})")
     goals = [] if options.calibrate else targets(plan.streams, plan.clients)
     setting = report.Setting(ours, theirs, floor, facts, plan, options.rounds, goals)
-    print(report.text(results, setting))
-    if runs:
-        print(f"\n{maintenance.text(runs)}")
+    print("\n\n".join([report.text(results, setting), *_maintained(runs, left_out)]))
     file = options.json or saved.default_file(started, servers.commit(), is_quick=options.quick)
-    document = {**report.document(results, setting), "maintenance": [asdict(one) for one in runs]}
+    document = {
+        **report.document(results, setting),
+        "maintenance": [asdict(one) for one in runs],
+        "left_out": [asdict(one) for one in left_out],
+    }
     saved.write(file, document)
     print(f"\nevery value: {file}")
     return 0 if all(line.is_reported for line in results.lines.values()) else 1
 
 
+def _is_maintained(options: argparse.Namespace) -> bool:
+    return not {growth.NAME, maintenance.NAME}.isdisjoint(options.only)
+
+
+def _tree_sizes(
+    options: argparse.Namespace, folder: Path
+) -> tuple[Sequence[int], Sequence[room.LeftOut]]:
+    """Return the sizes that were asked for, or those of the default that fit, and the rest."""
+    if not _is_maintained(options):
+        return (), ()
+    if options.blobs:
+        return options.blobs, ()
+    return room.fitting(folder, maintenance.QUICK_SIZES if options.quick else maintenance.SIZES)
+
+
 def _maintenance(
-    options: argparse.Namespace, theirs: maintenance.Program, folder: Path
+    sizes: Sequence[int], theirs: maintenance.Program, folder: Path
 ) -> Iterator[maintenance.Run]:
-    if {growth.NAME, maintenance.NAME}.isdisjoint(options.only):
-        return
-    sizes = options.blobs or (maintenance.QUICK_SIZES if options.quick else maintenance.SIZES)
     for run in maintenance.measure(theirs, folder, sizes):
-        say(f"  {run.program}: {run.task}, {run.blobs:,} blobs: {run.seconds:,.1f} s")
+        what = f"{run.task}, {run.blobs:,} blobs in {run.shape}"
+        say(f"  {run.program}: {what}: {run.seconds:,.1f} s")
         yield run
+
+
+def _maintained(runs: Sequence[maintenance.Run], left_out: Sequence[room.LeftOut]) -> Iterator[str]:
+    if runs:
+        yield maintenance.text(runs)
+    if left_out:
+        yield "\n".join(f"- not measured: {tree}" for tree in left_out)
 
 
 def _plan(options: argparse.Namespace, folder: Path) -> Plan:
@@ -115,7 +141,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_sizes,
         metavar="COUNTS",
         help="sizes of the trees of growth and maintenance; default: "
-        f"{','.join(map(str, maintenance.SIZES))}; a million takes 4.5 million inodes, 18 GB",
+        f"{','.join(map(str, maintenance.SIZES))}, without those that do not fit; a million needs "
+        f"{room.needed(1_000_000)}, and half an hour",
     )
     parser.add_argument(
         "--registry",

@@ -2,9 +2,12 @@
 
 An image has ten blobs: a manifest, a configuration, eight layers. A repository has a hundred
 images, and every tenth has a tag. A tenth more blobs are unreferenced, as after a deletion.
+
+`gather` turns the same tree into one whose images are all in one repository.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,8 @@ BLOBS_PER_IMAGE = 10
 IMAGES_PER_REPOSITORY = 100
 REPOSITORIES_PER_TEAM = 50
 IMAGES_PER_TAG = 10
+ONE = "one/app"
+LINKS = ("_layers/sha256", "_manifests/revisions/sha256", "_manifests/tags")
 
 
 def populate(root: Path, blobs: int) -> None:
@@ -22,9 +27,22 @@ def populate(root: Path, blobs: int) -> None:
     for number in range(blobs // BLOBS_PER_IMAGE):
         repository = f"{v2}/repositories/{_repository(number // IMAGES_PER_REPOSITORY)}"
         if number % IMAGES_PER_REPOSITORY == 0:
-            os.makedirs(f"{repository}/_layers/sha256")
-            os.makedirs(f"{repository}/_manifests/revisions/sha256")
+            _make_repository(repository)
         _write_image(v2, repository, number)
+
+
+def gather(root: Path) -> None:
+    """Make a single repository of all that `populate` wrote: a tenth manifests, the rest layers.
+
+    Links are renamed: writing a second tree would take twice the inodes and several times as long.
+    """
+    repositories = f"{root}/docker/registry/v2/repositories"
+    teams = os.listdir(repositories)
+    _make_repository(f"{repositories}/{ONE}")
+    for team in teams:
+        for repository in os.listdir(f"{repositories}/{team}"):
+            _move_links(f"{repositories}/{team}/{repository}", f"{repositories}/{ONE}")
+        shutil.rmtree(f"{repositories}/{team}")
 
 
 def litter(root: Path, blobs: int) -> None:
@@ -49,6 +67,17 @@ def _prepared(root: Path) -> str:
 
 def _repository(number: int) -> str:
     return f"team-{number // REPOSITORIES_PER_TEAM:03d}/app-{number % REPOSITORIES_PER_TEAM:02d}"
+
+
+def _make_repository(path: str) -> None:
+    for folder in LINKS:
+        os.makedirs(f"{path}/{folder}")
+
+
+def _move_links(source: str, target: str) -> None:
+    for folder in LINKS:
+        for name in os.listdir(f"{source}/{folder}"):
+            os.rename(f"{source}/{folder}/{name}", f"{target}/{folder}/{name}")
 
 
 def _write_image(v2: str, repository: str, number: int) -> None:

@@ -6,10 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import crowd, maintenance
+from benchmarks import crowd, maintenance, room
 from benchmarks.__main__ import main
 from benchmarks.errors import NotReady, WrongAnswer
 from benchmarks.maintenance import Program, Run
@@ -30,18 +31,119 @@ def test_a_command_that_fails_has_no_figure(tmp_path: Path) -> None:
         list(maintenance.measure(Program("peer", command), tmp_path, [FEW]))
 
 
-def test_a_folder_without_inodes_is_named_before_anything_is_written(
+def volume(
+    patch: pytest.MonkeyPatch, inodes: int = 50_000_000, size: int = 10**12, files: int = 10**9
+) -> None:
+    """Have every filesystem tell that so many inodes and bytes are free."""
+    disk = SimpleNamespace(f_favail=inodes, f_files=files, f_bavail=size // 4096, f_frsize=4096)
+    patch.setattr("os.statvfs", lambda _: disk)
+
+
+@pytest.mark.parametrize(
+    ("short", "said"),
+    [
+        ({"inodes": 4_000_000}, "4,000,000 inodes and 1000.0 GB are free"),
+        ({"size": 20_000_000_000}, "50,000,000 inodes and 20.0 GB are free"),
+    ],
+    ids=["inodes", "bytes"],
+)
+def test_a_folder_without_room_is_named_before_anything_is_written(
+    short: dict[str, int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A size that was asked for is not left out: that is an error with the numbers in it."""
+    volume(monkeypatch, **short)
+    with pytest.raises(NotReady) as refused:
+        next(maintenance.measure(Program("true", ("true",)), tmp_path, [1_000_000]))
+    needs = "1,000,000 blobs need 5,000,000 inodes and 20.5 GB"
+    assert str(refused.value) == f"{tmp_path} has too little room: {needs}, and {said}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("scarce", "each"), [("inodes", room.INODES_PER_BLOB), ("size", 20_480)], ids=str
+)
+def test_a_size_fits_beside_the_smaller_ones_or_is_left_out(
+    scarce: str, each: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trees lie beside each other: what the smaller ones take is not free."""
+    sizes = [1_000_000, 10_000, 100_000]
+    volume(monkeypatch, **{scarce: sum(sizes) * each})
+    assert room.fitting(tmp_path, sizes) == ([10_000, 100_000, 1_000_000], [])
+    # The bytes are told in blocks of 4096.
+    volume(monkeypatch, **{scarce: sum(sizes) * each - 4096})
+    fit, left_out = room.fitting(tmp_path, sizes)
+    assert fit == [10_000, 100_000]
+    assert [tree.blobs for tree in left_out] == [1_000_000]
+
+
+def test_a_filesystem_that_counts_no_inodes_has_as_many_as_bytes_allow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Disk:
-        """What the filesystem says."""
+    """btrfs tells of 0 inodes, none of them free."""
+    volume(monkeypatch, inodes=0, size=30_000_000_000, files=0)
+    fit, left_out = room.fitting(tmp_path, [1_000_000, 2_000_000])
+    assert fit == [1_000_000]
+    assert str(left_out[0]).endswith("41.0 GB, and 9.5 GB are free")
 
-        f_favail = 4_000_000
 
-    monkeypatch.setattr("os.statvfs", lambda _: Disk)
-    with pytest.raises(NotReady, match=r"4,000,000 inodes left, too few for 1,000,000 blobs"):
-        next(maintenance.measure(Program("true", ("true",)), tmp_path, [1_000_000]))
-    assert list(tmp_path.iterdir()) == []
+def test_a_default_size_that_does_not_fit_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What fits is not in the way of the table: here nothing does, and there is none."""
+    require_tool("wrk")
+    require_tool("docker-registry")
+    volume(monkeypatch, inodes=40_000)
+    monkeypatch.setattr("benchmarks.rounds.Bench.start_once", lambda _: None)
+    found = tmp_path / "found.json"
+    assert main(["--only=maintenance", f"--folder={tmp_path}", f"--json={found}"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "not measured" in line]
+    assert told == [
+        f"- not measured: {blobs} blobs need {inodes} inodes and {size} GB, "
+        "and 40,000 inodes and 1000.0 GB are free"
+        for blobs, inodes, size in [
+            ("10,000", "50,000", "0.2"),
+            ("100,000", "500,000", "2.0"),
+            ("1,000,000", "5,000,000", "20.5"),
+        ]
+    ]
+    assert [tree["blobs"] for tree in json.loads(found.read_text())["left_out"]] == [
+        10_000,
+        100_000,
+        1_000_000,
+    ]
+
+
+def test_a_size_that_was_asked_for_and_does_not_fit_ends_the_run_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is measured first, which would be lost."""
+    require_tool("wrk")
+    require_tool("docker-registry")
+    volume(monkeypatch, inodes=40_000)
+    assert main(["--only=growth", f"--folder={tmp_path}", "--blobs=10000"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "too little room: 10,000 blobs need 50,000 inodes" in said.err
+
+
+def test_gathered_images_are_in_one_repository(tmp_path: Path) -> None:
+    """No link is lost or changed, and nothing is left of the many repositories."""
+
+    def links() -> dict[str, str]:
+        repositories = tmp_path / "docker/registry/v2/repositories"
+        return {
+            str(file.relative_to(repositories)): file.read_text()
+            for file in repositories.rglob("link")
+        }
+
+    blobs = 3 * crowd.IMAGES_PER_REPOSITORY * crowd.BLOBS_PER_IMAGE
+    crowd.populate(tmp_path, blobs)
+    before = links()
+    crowd.gather(tmp_path)
+    assert links() == {f"{crowd.ONE}/{path.split('/', 2)[2]}": to for path, to in before.items()}
+    assert len(links()) == len(before) == blobs * 1.02
+    assert os.listdir(tmp_path / "docker/registry/v2/repositories") == ["one"]
 
 
 def test_what_was_left_is_seen_until_the_last_of_it_is_gone(tmp_path: Path) -> None:
@@ -59,9 +161,27 @@ def test_what_was_left_is_seen_until_the_last_of_it_is_gone(tmp_path: Path) -> N
 
 
 def test_cpu_is_told_per_blob() -> None:
-    table = maintenance.text([Run("scrub", "registry-server", 20_000, 9.0, 4.0, 61_000_000)])
-    cells = [cell.strip() for cell in table.splitlines()[-1].strip("|").split("|")]
-    assert cells == ["scrub", "registry-server", "20,000", "9.00", "4.00", "200", "61.0"]
+    run = Run(maintenance.ONE, "scrub", "registry-server", 20_000, 9.0, 4.0, 61_000_000)
+    cells = [cell.strip() for cell in maintenance.text([run]).splitlines()[-1][2:-2].split("|")]
+    named = ["one repository", "scrub", "registry-server"]
+    assert cells == [*named, "20,000", "9.00", "4.00", "200", "61.0"]
+
+
+def test_what_grows_is_read_from_one_line_to_the_next() -> None:
+    """Runs come in the order of the trees, and are shown in that of the commands."""
+    runs = [
+        Run(shape, task, "registry-server", blobs, 9.0, 4.0, 61_000_000)
+        for blobs in (10, 100)
+        for shape in (maintenance.MANY, maintenance.ONE)
+        for task in ("scrub", "du")
+    ]
+    rows = [line.split("|")[1:5] for line in maintenance.text(runs).splitlines()[2:]]
+    assert [(shape.split()[0], task.strip(), blobs.strip()) for shape, task, _, blobs in rows] == [
+        (shape, task, blobs)
+        for shape in ("many", "one")
+        for task in ("scrub", "du")
+        for blobs in ("10", "100")
+    ]
 
 
 def test_a_registry_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,9 +216,12 @@ def test_all_three_are_measured_beside_the_registry_that_is_named(tmp_path: Path
     )
     runs = json.loads(found.read_text())["maintenance"]
     tasks = ["garbage-collect", "garbage-collect", "scrub", "du"]
-    assert [each["task"] for each in runs] == tasks * 2
-    assert [each["blobs"] for each in runs] == [FEW] * 4 + [2 * FEW] * 4
+    shapes = [maintenance.MANY] * 4 + [maintenance.ONE] * 4
+    assert [each["task"] for each in runs] == tasks * 4
+    assert [each["shape"] for each in runs] == shapes * 2
+    assert [each["blobs"] for each in runs] == [FEW] * 8 + [2 * FEW] * 8
     assert {each["program"].split()[0] for each in runs} == {"registry", "registry-server"}
     assert all(min(each["seconds"], each["cpu"], each["peak"]) > 0 for each in runs)
-    assert "| garbage-collect | registry-server" in table
+    assert "| many repositories | garbage-collect | registry-server" in table
+    assert "| one repository    | garbage-collect | registry-server" in table
     assert os.listdir(folder) == []
