@@ -222,7 +222,10 @@ class Registry(Protocol):
         """
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
-        """Find the repositories of which a blob is a member, in the order of their bytes."""
+        """Find the repositories of which a blob is a member, in the order of their bytes.
+
+        In a large registry only the first ones are searched.
+        """
 
     async def remove(self, name: RepositoryName) -> None:
         """Remove a repository with all that is a member of it, durably; those below it stay.

@@ -10,13 +10,14 @@ from itertools import islice
 from storage import paths
 from storage.blobs import BlobStore
 from storage.cache import Lru
-from storage.digest import Digest
+from storage.digest import CANONICAL, Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.errors import RepositoryUnknown
 from storage.hashing import Hashers, best_hashers
 from storage.interfaces import Visible
 from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
+from storage.long_reads import LongReads
 from storage.manifest_store import CACHE_BYTES, ManifestStore
 from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, only_tags
 from storage.referrers import Memory
@@ -28,6 +29,11 @@ GRACE = 3600.0
 
 # Some 4 MB; past it what is known is learned again.
 _MOST_FOUND = 10_000
+# Repositories that are searched for a blob; with what is cached, a thousand take some 100 ms.
+MOST_SEARCHED = 10_000
+# Lists of tags that are read at the same time; searches through all repositories.
+_TAG_LISTS = 2
+_SEARCHES = 2
 # Nobody pushes to a repository just when it was removed so many times.
 _ATTEMPTS = 16
 
@@ -53,9 +59,11 @@ class StoredRegistry:
             rules=rules or ManifestRules(),
             memory=Memory(),
             answers=Lru(cache_bytes, cost=lambda answer: answer.cost),
+            tag_lists=LongReads(driver, _TAG_LISTS),
             grace=grace,
         )
         self._holding = Holding()
+        self._searches = LongReads(driver, _SEARCHES)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> StoredRepository:
         """Open a repository, existing or not."""
@@ -71,16 +79,13 @@ class StoredRegistry:
             names = filter(visible, walk(view, after)) if visible else walk(view, after)
             return cut((name for name in names if self._holding.holds(view, name)), limit)
 
-        return await self._driver.batch(job)
+        # What one caller may see is not another's to share.
+        question = (after, limit) if visible is None else object()
+        return await self._searches.result(question, job)
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
-        """Find the repositories of which a blob is a member."""
-
-        def job(view: View) -> list[RepositoryName]:
-            links = ((name, paths.layer_link(name, digest)) for name in walk(view))
-            return [name for name, link in links if read_link(view, link) is not None]
-
-        return await self._driver.batch(job)
+        """Find the repositories of which a blob is a member, among the first `MOST_SEARCHED`."""
+        return await self._searches.result(digest, partial(_holders, digest))
 
     async def remove(self, name: RepositoryName) -> None:
         """Remove a repository: what answers first and durably, then what that needed.
@@ -103,6 +108,14 @@ class StoredRegistry:
             await self._driver.staging.discard(session)
         if not found:
             raise RepositoryUnknown(name.text)
+
+
+def _holders(digest: Digest, view: View) -> list[RepositoryName]:
+    # The links of other digests may lead to a sha256 (`storage.blobs.content_of`).
+    if digest.algorithm == CANONICAL and view.stat(paths.blob(digest)) is None:
+        return []
+    links = ((name, paths.layer_link(name, digest)) for name in islice(walk(view), MOST_SEARCHED))
+    return [name for name, link in links if read_link(view, link) is not None]
 
 
 def _remove(name: RepositoryName, sessions: list[str], editor: Editor) -> tuple[bool, bool]:

@@ -15,6 +15,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
@@ -36,6 +37,7 @@ from storage.hashing import Hashers
 from storage.interfaces import BlobFile, Place
 from storage.links import Links, digests, link_to, read_link
 from storage.listing import Page
+from storage.long_reads import LongReads
 from storage.manifest_store import ManifestStore
 from storage.manifests import Manifest, StoredManifest
 from storage.names import Reference, RepositoryName, Tag
@@ -87,6 +89,7 @@ class Stores:
     rules: ManifestRules
     memory: Memory
     answers: Answers
+    tag_lists: LongReads
     grace: float
     """Seconds for which collections leave what was used."""
 
@@ -352,12 +355,14 @@ class StoredTags:
 
     def __init__(self, stores: Stores, name: RepositoryName, tags: TagStore) -> None:
         self._driver = stores.driver
+        self._lists = stores.tag_lists
         self._name = name
         self._tags = tags
 
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags behind `after`."""
-        page = await self._tags.page(after, limit)
+        job = partial(self._tags.page, after=after, limit=limit)
+        page = await self._lists.result((self._name, after, limit), job)
         if not page.entries and not await self._exists():
             raise RepositoryUnknown(str(self._name))
         return page

@@ -7,10 +7,8 @@ it read links (`storage.deletions`).
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from itertools import islice
 from typing import TypeAlias
 
 from storage import paths
@@ -21,7 +19,7 @@ from storage.drivers.base import Driver, Uses, View
 from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound, TagImmutable
 from storage.links import Links, is_member, link_to, read_link
-from storage.listing import Page, cut
+from storage.listing import Page, behind, cut
 from storage.names import RepositoryName, Tag, only_tags
 
 Check: TypeAlias = Callable[[Uses], None]
@@ -132,21 +130,16 @@ class TagStore:
                 return False
         raise TimeoutError(f"tag {tag} is set and removed all the time")
 
-    async def page(self, after: str, limit: int | None) -> Page[Tag]:
+    def page(self, view: View, after: str, limit: int | None) -> Page[Tag]:
         """List tags in the order of their bytes, those behind `after`.
 
         Names before and behind the page are not looked at, so it costs the same wherever it starts.
         """
-
-        def job(view: View) -> Page[Tag]:
-            # A deletion may begin or end while the names are read.
-            doubtful = being_deleted(view, self._name)
-            names = sorted(view.folders(paths.tags(self._name)))
-            behind = map(Tag, only_tags(islice(names, bisect_right(names, after), None)))
-            doubtful |= being_deleted(view, self._name)
-            return cut(self._answering(view, behind, doubtful), limit)
-
-        return await self._driver.batch(job)
+        # A deletion may begin or end while the names are read.
+        doubtful = being_deleted(view, self._name)
+        names = behind(view.folders(paths.tags(self._name)), after)
+        doubtful |= being_deleted(view, self._name)
+        return cut(self._answering(view, map(Tag, only_tags(names)), doubtful), limit)
 
     def _answering(
         self, view: View, tags: Iterable[Tag], doubtful: Collection[Digest]

@@ -45,6 +45,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.deletions",
         "storage.hash_states",
         "storage.links",
+        "storage.long_reads",
         "storage.manifest_store",
         "storage.pipeline",
         "storage.referrer_index",

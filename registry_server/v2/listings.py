@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from starlette.requests import Request
 
@@ -15,6 +16,10 @@ from registry_server.v2.urls import Urls
 
 # How many repositories a page of the catalog has when the client does not say, as in distribution.
 _CATALOG_PAGE = 100
+
+# Entries that are encoded in one call, which holds the interpreter's lock; with more of them it is
+# done in a thread.
+_AT_ONCE = 5000
 
 
 class ListingEndpoints:
@@ -32,10 +37,9 @@ class ListingEndpoints:
         wanted = window(request)
         limit = wanted.limit(None, self._most_tags)
         page = await repository.tags.page(wanted.last, limit)
-        tags = list(page.entries)
-        body = {"name": str(repository.name), "tags": tags}
+        start = f'{{"name":{json.dumps(str(repository.name))},"tags":['
         path = f"/v2/{repository.name}/tags/list"
-        return self._page(path, body, tags, limit if page.more else None)
+        return await self._page(path, start, page.entries, limit if page.more else None)
 
     async def catalog(self, request: Request) -> Response:
         """GET, HEAD /v2/_catalog"""
@@ -44,15 +48,24 @@ class ListingEndpoints:
         limit = wanted.limit(_CATALOG_PAGE, self._most_names) or 0
         page = await catalog.page(wanted.last, limit)
         names = [str(name) for name in page.entries]
-        return self._page(
-            "/v2/_catalog", {"repositories": names}, names, limit if page.more else None
-        )
+        more = limit if page.more else None
+        return await self._page("/v2/_catalog", '{"repositories":[', names, more)
 
-    def _page(
-        self, path: str, body: Mapping[str, object], entries: Sequence[str], more: int | None
+    async def _page(
+        self, path: str, start: str, entries: Sequence[str], more: int | None
     ) -> Response:
+        """Answer with a document that begins with `start` and ends behind the list."""
         headers = {}
         if more is not None:
             headers["Link"] = self._urls.next_page(path, n=str(more), last=str(entries[-1]))
-        content = json.dumps(body, separators=(",", ":")).encode()
+        if len(entries) <= _AT_ONCE:
+            content = _document(start, entries)
+        else:
+            content = await asyncio.to_thread(_document, start, entries)
         return Response(content, headers=headers, media_type="application/json")
+
+
+def _document(start: str, entries: Sequence[str]) -> bytes:
+    starts = range(0, len(entries), _AT_ONCE)
+    parts = [json.dumps(entries[at : at + _AT_ONCE], separators=(",", ":"))[1:-1] for at in starts]
+    return f"{start}{','.join(parts)}]}}".encode()

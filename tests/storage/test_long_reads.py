@@ -1,0 +1,173 @@
+"""Reads that grow with the registry leave threads for all others, and equal ones are shared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_server.v2 import listings
+from storage import listing
+from storage import registry as registry_module
+from storage.digest import Digest
+from storage.drivers.base import View
+from storage.drivers.filesystem import FilesystemDriver
+from storage.long_reads import LongReads
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, LAYER, OTHER, name, push_blob, push_image
+
+T = TypeVar("T")
+
+MANY = 20
+
+
+class Counting(FilesystemDriver):
+    """Counts how many batches run or wait for a thread at the same time."""
+
+    now = most = 0
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run a batch."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await super().batch(job)
+        finally:
+            self.now -= 1
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Counting]:
+    """Give a driver."""
+    made = Counting(tmp_path)
+    yield made
+    asyncio.run(made.close())
+
+
+def _holders(registry: StoredRegistry, number: int) -> Awaitable[object]:
+    return registry.holders(Digest.of(b"%d" % number, "sha512"))
+
+
+def _catalog(registry: StoredRegistry, number: int) -> Awaitable[object]:
+    return registry.catalog(f"a{number}", 10)
+
+
+def _visible(registry: StoredRegistry, number: int) -> Awaitable[object]:
+    return registry.catalog("", 10, lambda _: True)
+
+
+def _tags(registry: StoredRegistry, number: int) -> Awaitable[object]:
+    return registry.repository(APP).tags.page(f"a{number}", None)
+
+
+@pytest.mark.parametrize("ask", [_holders, _catalog, _visible, _tags])
+async def test_two_are_read_at_a_time(
+    ask: Callable[[StoredRegistry, int], Awaitable[object]], driver: Counting
+) -> None:
+    """However many clients ask for different ones."""
+    registry = StoredRegistry(driver)
+    await push_image(registry.repository(APP))
+    driver.most = 0
+    await asyncio.gather(*(ask(registry, number) for number in range(MANY)))
+    assert driver.most == 2
+
+
+class Blocked:
+    """A read that ends when it may, and counts how often it began."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.begun = 0
+
+    def __call__(self, view: View) -> int:
+        """Read."""
+        self.begun += 1
+        assert self.may_end.wait(10)
+        return self.begun
+
+
+@contextmanager
+def _blocked() -> Iterator[Blocked]:
+    job = Blocked()
+    try:
+        yield job
+    finally:
+        job.may_end.set()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - a thread makes it hold
+            await asyncio.sleep(0.001)
+
+
+async def test_callers_that_ask_the_same_share_what_has_not_begun(driver: Counting) -> None:
+    """Two reads are enough: one under way, and one for all that ask meanwhile."""
+    reads = LongReads(driver, 2)
+    with _blocked() as job:
+        first = asyncio.ensure_future(reads.result("a", job))
+        await _until(lambda: job.begun == 1)
+        others = [asyncio.ensure_future(reads.result("a", job)) for _ in range(MANY)]
+        await asyncio.sleep(0)
+        job.may_end.set()
+        assert await first == 1
+        assert set(await asyncio.gather(*others)) == {2}
+
+
+async def test_a_read_that_no_caller_waits_for_is_not_begun(driver: Counting) -> None:
+    """It gives its turn to the next."""
+    reads = LongReads(driver, 1)
+    with _blocked() as job, _blocked() as abandoned:
+        first = asyncio.ensure_future(reads.result("a", job))
+        await _until(lambda: job.begun == 1)
+        second = asyncio.ensure_future(reads.result("b", abandoned))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        job.may_end.set()
+        await first
+        assert await reads.result("c", lambda _: "read") == "read"
+    assert abandoned.begun == 0
+
+
+async def test_a_search_ends_after_so_many_repositories(
+    driver: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blob that only later ones have is uploaded again."""
+    registry = StoredRegistry(driver)
+    names = sorted([APP, OTHER, name("zoo/last")])
+    for each in names:
+        digest = await push_blob(registry.repository(each), LAYER)
+    assert await registry.holders(digest) == names
+    # Above a repository there may be a folder, which could be one.
+    monkeypatch.setattr(registry_module, "MOST_SEARCHED", 3)
+    assert names[0] in await registry.holders(digest)
+    assert names[-1] not in await registry.holders(digest)
+
+
+@given(names=st.sets(st.text(max_size=5), max_size=40), after=st.text(max_size=2))
+def test_names_that_are_sorted_in_parts_are_in_order(names: set[str], after: str) -> None:
+    """Whatever the number of parts is."""
+    expected = sorted(one for one in names if one > after)
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (1, 3, 40):
+            patch.setattr(listing, "_SORTED_AT_ONCE", size)
+            assert list(listing.behind([*names], after)) == expected
+
+
+@given(st.lists(st.text(max_size=5), max_size=40))
+def test_a_list_that_is_encoded_in_parts_is_whole(names: list[str]) -> None:
+    """Its bytes are those of a list that is encoded in one call."""
+    expected = json.dumps({"tags": names}, separators=(",", ":")).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (1, 3, 40):
+            patch.setattr(listings, "_AT_ONCE", size)
+            assert listings._document('{"tags":[', names) == expected
