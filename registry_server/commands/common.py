@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -136,8 +137,12 @@ def _why_read_only(settings: Settings) -> str | None:
 async def _driver(settings: Settings) -> AsyncIterator[Driver]:
     # Nothing of what serves is needed by a command that does not get this far.
     from registry_server.app import open_driver
+    from storage.drivers.filesystem import FilesystemDriver
 
     driver = open_driver(settings)
+    # Suspended with a lock of the tree, a command would stop every push to the registry.
+    if isinstance(driver, FilesystemDriver) and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, lambda *_: driver.suspend())
     try:
         yield driver
     finally:

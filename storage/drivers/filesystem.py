@@ -98,6 +98,10 @@ class FilesystemDriver:
         """Make the first worker threads before there are requests; may raise RuntimeError."""
         self._threads.start()
 
+    def suspend(self) -> None:
+        """Suspend this process as soon as it holds no lock of the tree; blocks."""
+        self._tree.suspend()
+
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the whole file, inline when it is known to be small."""
         if limit > SMALL:
