@@ -3,7 +3,8 @@
 Looking through a tree keeps an interpreter busy, and requests would wait for it. So a server has
 another process do it, which is polite to everybody else on the machine. It reads a `Job` as a line
 of JSON from stdin, and ends when stdin does: whether the server wishes it or is gone. What it logs
-it writes to stdout, a JSON object for each line, for the server's log.
+it writes to stdout, a JSON object for each line, for the server's log; empty lines show that it has
+not hung.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 from pathlib import Path
 
-from registry_server.upkeep.job import Job
+from registry_server.upkeep.job import BEAT_SECONDS, Job
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
@@ -38,6 +39,21 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = {"level": record.levelno, "name": record.name, "message": record.getMessage()}
         print(json.dumps(line), flush=True)
+
+
+async def _run(job: Job, stop: Stop) -> None:
+    """Collect, and show signs of life meanwhile."""
+    beating = asyncio.create_task(_beat())
+    try:
+        await _collect(job, stop)
+    finally:
+        beating.cancel()
+
+
+async def _beat() -> None:
+    while True:
+        print(flush=True)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 async def _collect(job: Job, stop: Stop) -> None:
@@ -68,7 +84,7 @@ def main() -> None:
     job, stop = Job(**json.loads(sys.stdin.readline())), Stop()
     threading.Thread(target=_wish_at_end_of_stdin, args=(stop,), daemon=True).start()
     try:
-        asyncio.run(_collect(job, stop))
+        asyncio.run(_run(job, stop))
     except (AlreadyRunning, Stopped) as reason:
         logger.debug("no garbage collection: %r", reason)
     except (OSError, sqlite3.Error) as error:

@@ -8,6 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+# Seconds between two signs of life, which are empty lines.
+BEAT_SECONDS = 5.0
+# Seconds without a line after which the process counts as hung.
+HUNG_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from registry_server.config.schema import GarbageCollection
+from registry_server.upkeep import job as jobs
 from registry_server.upkeep.job import Job
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.last import seconds_since_last
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 _PAUSE = 60.0
 # Seconds a collector has to end its batch when it is told to.
 _PATIENCE = 4.0
+
+
+class _Hung(Exception):
+    """A collector shows no sign of life. It may hold a lock that pushes wait for."""
 
 
 async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
@@ -69,6 +74,10 @@ async def _run(job: Job, limit: float | None) -> None:
             await _log(process.stdout)
     except TimeoutError:
         logger.info("the time for collecting garbage is over for today")
+    except _Hung:
+        said = "the garbage collector has not responded for %gs: sending SIGKILL"
+        logger.error(said, jobs.HUNG_SECONDS)
+        process.kill()
     finally:
         process.stdin.close()
         await _end(process)
@@ -77,10 +86,21 @@ async def _run(job: Job, limit: float | None) -> None:
 
 
 async def _log(lines: asyncio.StreamReader) -> None:
-    async for line in lines:
+    while line := await _next(lines):
+        if line.isspace():
+            continue
         said: Mapping[str, object] = json.loads(line)
         level = said["level"] if isinstance(said["level"], int) else logging.ERROR
         logging.getLogger(str(said["name"])).log(level, "%s", said["message"])
+
+
+async def _next(lines: asyncio.StreamReader) -> bytes:
+    """Return the next line; raise `_Hung` if none comes in time."""
+    try:
+        async with asyncio.timeout(jobs.HUNG_SECONDS):
+            return await lines.readline()
+    except TimeoutError:
+        raise _Hung from None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -242,3 +242,40 @@ def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
     )
     assert process.stderr == b""
     assert run(["garbage-collect", "--root", str(root)], tmp_path).returncode == 0
+
+
+class _HastyServer(RegistryServer):
+    """A server that takes a collector for hung after three seconds."""
+
+    def command(self) -> list[str]:
+        """Set the limit before the program begins."""
+        python, _, _, *arguments = super().command()
+        code = "from registry_server.upkeep import job; job.HUNG_SECONDS = 3.0\n"
+        return [python, "-c", f"{code}from registry_server.cli import main; main()", *arguments]
+
+
+def test_a_collector_that_is_stopped_is_killed_and_the_next_one_collects(tmp_path: Path) -> None:
+    """It was stopped with the lock that pushes wait for; the kernel releases that."""
+    with _HastyServer(tmp_path / "server", env=SCHEDULED) as server:
+        garbage = push(server, GARBAGE)
+        lock = (server.root / ".registry/tree").open("rb")
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with lock:
+            age(server.root)
+            until(lambda: _is_shut(server), "a collector waits for a push")
+            stopped = _collectors(server)
+            for one in stopped:
+                with suppress(psutil.NoSuchProcess):  # the one that came second ends by itself
+                    one.suspend()
+            until(lambda: not any(one.is_running() for one in stopped), "they were killed")
+            assert "the garbage collector has not responded for 3s" in server.log
+        until(lambda: not garbage.exists(), "the next one collects")
+
+
+def _is_shut(server: RegistryServer) -> bool:
+    with (server.root / ".registry/gate").open("rb") as gate:
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return bool(_collectors(server))
+        return False
