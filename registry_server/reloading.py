@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from registry_server.config import Loaded, Settings
+from registry_server.config import ConfigError, Loaded, Settings
+from registry_server.config.document import Document
+from registry_server.config.exposure import exposure
+from registry_server.config.problems import Problem
 from registry_server.config.section import Section
+from registry_server.config.support import unknown_realm
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -28,7 +32,10 @@ class Settled:
 
 
 def settle(before: Settings, read: Loaded) -> Settled:
-    """Take from what was read all that can change while the registry serves (pure)."""
+    """Take from what was read all that can change while the registry serves (pure).
+
+    Raises ConfigError if what was read does not suit the address that stays.
+    """
     wanted = read.settings
     http = _with(wanted.http, before.http, _FIXED_OF_HTTP)
     if _speaks_tls(wanted) != _speaks_tls(before):
@@ -37,7 +44,17 @@ def settle(before: Settings, read: Loaded) -> Settled:
     settled = replace(wanted, http=http, storage=storage)
     fixed = (f"{key} {_FIXED}" for key in _differences(settled, wanted))
     changed = tuple(_differences(before, settled))
-    return Settled(settled, changed, (*read.warnings, *map(str, read.exposure), *fixed))
+    shown = read.exposure
+    if settled.http.endpoint != wanted.http.endpoint or settled.http.tls != wanted.http.tls:
+        shown = _of_listener(settled)
+    return Settled(settled, changed, (*read.warnings, *map(str, shown), *fixed))
+
+
+def _of_listener(settled: Settings) -> tuple[Problem, ...]:
+    """Return the warnings about the address that stays, which no document has."""
+    if refusals := tuple(unknown_realm(settled, Document())):
+        raise ConfigError(refusals)
+    return tuple(exposure(settled, Document()))
 
 
 def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry_server.config import Loaded, Settings
+from registry_server.config import ConfigError, Loaded, Settings
+from registry_server.config.problems import Place, Problem
 from registry_server.config.validation import validated
 from registry_server.reloading import settle
 
@@ -76,3 +77,31 @@ def test_nothing_new_changes_nothing() -> None:
         for _ in range(2)
     )
     assert settle(one, Loaded(other, ())).changed == ()
+
+
+USERS = {"auth": {"htpasswd": {"realm": "r", "path": "/users"}}}
+RULES = {"access": {"rules": []}}
+
+
+def test_the_address_that_stays_is_warned_about() -> None:
+    """Not the one that was read: other machines reach the listener until the restart."""
+    before = settings({"http": {"addr": ":5000"}, **USERS})
+    read = Loaded(settings({"http": {"addr": "127.0.0.1:5000"}}), ())
+    told = settle(before, read).warnings
+    assert any("http.addr is not on loopback, and every client may pull" in line for line in told)
+    open_at = Problem(Place("c.yml", 1), "http.addr", "is not on loopback")
+    beyond = Loaded(settings({"http": {"addr": ":5000"}}), (), exposure=(open_at,))
+    (told_of_old,) = settle(read.settings, beyond).warnings
+    assert told_of_old.startswith("http.addr was changed")
+    without_tls = Loaded(settings({"http": {"addr": ":5000"}, **USERS}), ())
+    encrypted = settings({"http": {"addr": ":5000", "tls": TLS}, **USERS})
+    assert not any("password" in line for line in settle(encrypted, without_tls).warnings)
+
+
+def test_rules_do_not_come_to_a_socket_without_a_url_for_tokens() -> None:
+    """Although the address that was read would suit them; the registry listens on the socket."""
+    before = settings({"http": {"net": "unix", "addr": "/socket"}, **USERS})
+    with pytest.raises(ConfigError, match=r"http\.net is unix, and clients would be sent"):
+        settle(before, Loaded(settings({"http": {"addr": ":5000"}, **USERS, **RULES}), ()))
+    host = {"addr": ":5000", "host": "https://registry.example.com"}
+    settle(before, Loaded(settings({"http": host, **USERS, **RULES}), ()))

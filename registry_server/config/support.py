@@ -68,7 +68,7 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
     problems.extend(_auth(settings, document))
     problems.extend(_certificates(settings, document))
     problems.extend(_rules(settings, document))
-    problems.extend(_realm(settings, document))
+    problems.extend(unknown_realm(settings, document))
     problems.extend(in_memory.refusals(settings, document))
     return problems
 
@@ -167,8 +167,11 @@ def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
         yield document.located(("access", *path), text)
 
 
-def _realm(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens."""
+def unknown_realm(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens.
+
+    A reload asks as well, for the socket that stays.
+    """
     http, access = settings.http, settings.access
     is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
     if http.net == "unix" and settings.gives_tokens and not is_known:
