@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from registry_server.auth.access import Policy, PolicyInForce
@@ -23,7 +24,8 @@ def policy_in_force(settings: Settings) -> PolicyInForce:
     from registry_server.auth.rules import parse_rules, policy_of
 
     if access.file is not None:
-        return _watched(access.file, parse_rules).now
+        parse = partial(parse_rules, users_in_file=settings.users_in_file)
+        return _watched(access.file, parse).now
     return _same(policy_of(access))
 
 

@@ -16,8 +16,8 @@ from registry_server.auth.rules import read_rules
 from registry_server.auth.watched import read_small
 from registry_server.config import Settings
 from registry_server.config.access import Access, RulesFile
-from registry_server.config.callers import EVERYBODY
 from registry_server.config.problems import Path, Place, Problem, dotted
+from registry_server.config.unmatched import caller_names
 
 _MOST_WARNINGS = 20
 
@@ -30,7 +30,11 @@ def unknown_callers(settings: Settings, users: Collection[str]) -> tuple[Problem
     access = settings.access
     if not access.configured:
         return ()
-    rules = access if access.file is None else read_rules(read_small(access.file))
+    rules = (
+        access
+        if access.file is None
+        else read_rules(read_small(access.file), users_in_file=settings.users_in_file)
+    )
     above, source = ((), str(access.file)) if access.file is not None else (("access",), "")
     unknown = _without_caller(settings, rules, users)
     warnings = (Problem(Place(source), dotted((*above, *path)), why) for path, why in unknown)
@@ -42,7 +46,7 @@ def _without_caller(
 ) -> Iterator[tuple[Path, str]]:
     """Yield where a name without a caller is first written, and why no caller has it."""
     written: dict[str, Path] = {}
-    for path, name in _names(rules):
+    for path, name in caller_names(rules):
         written.setdefault(name, path)
     for name, path in written.items():
         reason = _why_unknown(settings, name, rules.groups, users)
@@ -66,15 +70,3 @@ def _why_unknown(
     if file is None:
         return "has no effect: without auth.htpasswd and access.certificates only robots log in"
     return f"has no effect until {file} has a user of that name"
-
-
-def _names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
-    """Yield the path and the text of each name of a user or a robot."""
-    for group, members in rules.groups.items():
-        yield from ((("groups", group, at), name) for at, name in enumerate(members))
-    for number, rule in enumerate(rules.rules or ()):
-        for at, name in enumerate(rule.users or ()):
-            if name != EVERYBODY:
-                yield ("rules", number, "users", at), name
-    for at, name in enumerate(rules.administrators.users):
-        yield ("administrators", "users", at), name

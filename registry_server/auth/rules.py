@@ -163,16 +163,17 @@ def policy_of(section: sections.Access | sections.RulesFile, where: str = "acces
     )
 
 
-def parse_rules(data: bytes) -> RulesPolicy:
+def parse_rules(data: bytes, *, users_in_file: bool = False) -> RulesPolicy:
     """Make the policy of a file of rules; raise as `read_rules`."""
-    return policy_of(read_rules(data), where="")
+    return policy_of(read_rules(data, users_in_file=users_in_file), where="")
 
 
-def read_rules(data: bytes) -> sections.RulesFile:
+def read_rules(data: bytes, *, users_in_file: bool = False) -> sections.RulesFile:
     """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`
     and `administrators`.
 
-    Raises ValueError with one line that says what can't be used, and where. A key that is there
+    `users_in_file` is as for `unmatched`. Raises ValueError with one line that says what can't be
+    used, and where. A key that is there
     twice is an error: one of the two would be overlooked, and that may be the one that denies.
     """
     if len(data) > _LARGEST:
@@ -185,10 +186,10 @@ def read_rules(data: bytes) -> sections.RulesFile:
         raise ValueError(error.problems[0]) from None
     if document.warnings:
         raise ValueError(str(document.warnings[0]))
-    return _checked(document)
+    return _checked(document, users_in_file=users_in_file)
 
 
-def _checked(document: Document) -> sections.RulesFile:
+def _checked(document: Document, *, users_in_file: bool) -> sections.RulesFile:
     for empty in empties.problems(document, (empties.ACCESS,)):
         raise ValueError(str(empty))
     try:
@@ -196,7 +197,7 @@ def _checked(document: Document) -> sections.RulesFile:
     except Invalid as error:
         first = error.faults[0]
         raise ValueError(str(document.located(first.path, first.text))) from None
-    for path, text in unmatched(rules):
+    for path, text in unmatched(rules, users_in_file=users_in_file):
         raise ValueError(str(document.located(path, text)))
     return rules
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -130,7 +131,8 @@ def explain(
     except (ValueError, NameInvalid) as error:
         fail(str(error))
     # The one place that reads the configured rules.
-    policy = read_policy(load_or_fail(config).settings.access)
+    settings = load_or_fail(config).settings
+    policy = read_policy(settings.access, users_in_file=settings.users_in_file)
     if unknown := question.actor.groups - policy.groups:
         fail(f"--group {min(unknown)}: the rules define no such group")
     decision = question.put_to(policy)
@@ -138,14 +140,15 @@ def explain(
     raise typer.Exit(0 if decision.allowed else FAILED)
 
 
-def read_policy(access: Access) -> RulesPolicy:
+def read_policy(access: Access, *, users_in_file: bool = False) -> RulesPolicy:
     """Return the configured rules, as they are now; end the program when there are none."""
     if not access.configured:
         fail("no rules are configured: access has neither rules nor a file")
     if access.file is None:
         return policy_of(access)
+    parse = partial(parse_rules, users_in_file=users_in_file)
     try:
-        return asyncio.run(Watched(access.file, parse_rules).now())
+        return asyncio.run(Watched(access.file, parse).now())
     except OSError as error:
         fail(f"{access.file} can't be read: {error.strerror or error}")
     except ValueError as error:

@@ -366,6 +366,11 @@ class Settings(Section):
         return auth.token is not None or auth.htpasswd is not None or self.access.configured
 
     @property
+    def users_in_file(self) -> bool:
+        """Whether neither tokens nor certificates name users, but a file of users alone."""
+        return self.auth.token is None and not self.access.certificates
+
+    @property
     def gives_tokens(self) -> bool:
         """Whether clients get tokens from this registry: it has rules, and trusts no issuer."""
         return self.access.configured and self.auth.token is None

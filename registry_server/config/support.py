@@ -163,7 +163,7 @@ def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
 
 def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
     """Refuse entries of rules that can never match."""
-    for path, text in unmatched(settings.access):
+    for path, text in unmatched(settings.access, users_in_file=settings.users_in_file):
         yield document.located(("access", *path), text)
 
 

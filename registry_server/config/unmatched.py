@@ -6,6 +6,7 @@ An empty list is no such entry: its last name was removed on purpose, and it sho
 import difflib
 from collections.abc import Collection, Iterator
 
+from registry_server.auth.robot_names import is_robots
 from registry_server.config.access import (
     LONGEST_NAME,
     Access,
@@ -19,16 +20,41 @@ from registry_server.config.problems import Path, shown
 
 _USER = "{user}"
 _ANY_PARTS = "**"
+_NOT_IN_FILE = (
+    "is the name of no user: in the file of auth.htpasswd a colon ends a name, and # begins a "
+    "comment; a robot is named robot:NAME"
+)
 
 
-def unmatched(access: Access | RulesFile) -> Iterator[tuple[Path, str]]:
-    """Yield the path of each such entry and what is wrong; paths begin below `access`."""
+def unmatched(
+    access: Access | RulesFile, *, users_in_file: bool = False
+) -> Iterator[tuple[Path, str]]:
+    """Yield the path of each such entry and what is wrong; paths begin below `access`.
+
+    With `users_in_file` the only users are those of `auth.htpasswd`, where a colon ends a name.
+    """
     groups = access.groups
+    if users_in_file:
+        for path, name in caller_names(access):
+            if not is_robots(name) and (":" in name or name.startswith("#")):
+                yield path, _NOT_IN_FILE
     for at, rule in enumerate(access.rules or ()):
         for path, text in (*_unknown(rule.groups or (), groups), *_unbound(rule, groups)):
             yield ("rules", at, *path), text
     for path, text in _unknown(access.administrators.groups, groups):
         yield ("administrators", *path), text
+
+
+def caller_names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of each name of a user or a robot."""
+    for group, members in rules.groups.items():
+        yield from ((("groups", group, at), name) for at, name in enumerate(members))
+    for number, rule in enumerate(rules.rules or ()):
+        for at, name in enumerate(rule.users or ()):
+            if name != EVERYBODY:
+                yield ("rules", number, "users", at), name
+    for at, name in enumerate(rules.administrators.users):
+        yield ("administrators", "users", at), name
 
 
 def _unknown(named: Collection[str], groups: Collection[str]) -> Iterator[tuple[Path, str]]:

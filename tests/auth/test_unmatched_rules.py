@@ -98,6 +98,31 @@ def test_a_file_of_rules_is_refused_alike(tmp_path: Path, rules: str, reason: st
     assert reason in str(error)
 
 
+FILE = "auth: {htpasswd: {realm: r, path: USERS}}\n"
+TOKENS = "auth: {token: {realm: 'https://r', service: s, issuer: i, jwks: /j}}\n"
+
+
+@pytest.mark.parametrize("name", ["robots:ci", "a:b", "#ann"])
+@pytest.mark.parametrize("where", ["{rules: [{users: [NAME], deny: [pull]}]}",
+                                   "{rules: [], groups: {g: [NAME]}}",
+                                   "{rules: [], administrators: {users: [NAME]}}"])  # fmt: skip
+def test_a_name_that_the_file_of_users_cannot_have_is_refused(
+    tmp_path: Path, where: str, name: str
+) -> None:
+    """A denial for it never matches; tokens and certificates can name such a user."""
+    rules, config, file = where.replace("NAME", f"'{name}'"), tmp_path / "c.yml", tmp_path / "r.yml"
+    (tmp_path / "users").write_text("")
+    file.write_text(rules)
+    begin = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}}}}}\n"
+    for auth in ("", FILE.replace("USERS", f"{tmp_path}/users")):
+        for section in (rules, f"{{file: {file}}}"):
+            config.write_text(f"{begin}{auth}access: {section}\n")
+            (error,) = examine(config).errors
+            assert "is the name of no user" in str(error)
+    config.write_text(f"{begin}{TOKENS}access: {rules}\n")
+    assert not any("is the name of no user" in str(each) for each in examine(config).errors)
+
+
 @pytest.mark.parametrize(
     "rules",
     [
