@@ -79,8 +79,8 @@ def test_nothing_new_changes_nothing() -> None:
     assert settle(one, Loaded(other, ())).changed == ()
 
 
-USERS = {"auth": {"htpasswd": {"realm": "r", "path": "/users"}}}
-RULES = {"access": {"rules": []}}
+USERS: dict[str, object] = {"auth": {"htpasswd": {"realm": "r", "path": "/users"}}}
+RULES: dict[str, object] = {"access": {"rules": []}}
 
 
 def test_the_address_that_stays_is_warned_about() -> None:
