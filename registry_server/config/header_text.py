@@ -6,6 +6,7 @@ in Go.
 """
 
 import re
+import unicodedata
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
@@ -40,7 +41,10 @@ def _value(value: str) -> str:
 
 
 def ascii_url(value: str) -> str:
-    """Write a URL as every client reads it: its host by IDNA, the rest with escapes (RFC 3986)."""
+    """Write a URL as every client reads it: its host by IDNA, the rest with escapes (RFC 3986).
+
+    Raises ValueError for a host that clients may read as another one.
+    """
     if value.isascii():
         return value
     parts = urlsplit(value)
@@ -53,9 +57,14 @@ def ascii_url(value: str) -> str:
 
 def _ascii_host(host: str) -> str:
     try:
-        return host.encode("idna").decode("ascii")
+        encoded = host.encode("idna")
     except UnicodeError:
         return quote(host, safe=_URL_SAFE)
+    # Python knows the IDNA of 2003, which has no sharp s, final sigma or joiners: it would write
+    # another domain, which another party may own, and clients would send passwords there.
+    if encoded.decode("idna") != unicodedata.normalize("NFC", host).lower():
+        raise ValueError("has a host that can be read as two names: write it in ASCII, as xn--...")
+    return encoded.decode("ascii")
 
 
 HeaderText = Annotated[str, AfterValidator(_without_controls)]
