@@ -77,5 +77,8 @@ def _element(der: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _time(tag: int, text: bytes) -> datetime:
-    form = "%y%m%d%H%M%SZ" if tag == _UTC_TIME else "%Y%m%d%H%M%SZ"
-    return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC)
+    written = text.decode("ascii")
+    if tag == _UTC_TIME:
+        # RFC 5280, section 4.1.2.5.1; `%y` has another century for the years from 50 to 68.
+        written = f"{'19' if written >= '50' else '20'}{written}"
+    return datetime.strptime(written, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

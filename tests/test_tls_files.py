@@ -245,6 +245,24 @@ def test_facts_are_those_of_a_whole_parser(tmp_path: Path) -> None:
         assert x509.facts(b"\n".join([lines[0], lines[1], lines[-1]])) is None
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends"), [(1950, 2049), (1968, 2050), (1969, 2068), (2049, 9999)]
+)
+def test_the_years_of_a_certificate_are_those_of_its_standard(begins: int, ends: int) -> None:
+    """Two digits are a year from 1950 to 2049, and later years have four."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = reference.Name([reference.NameAttribute(NameOID.COMMON_NAME, "old")])
+    made = (
+        reference.CertificateBuilder(name, name, key.public_key(), serial_number=1)
+        .not_valid_before(datetime(begins, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(ends, 12, 31, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    facts = x509.der_facts(made.public_bytes(serialization.Encoding.DER))
+    assert facts is not None
+    assert (facts.begins.year, facts.ends.year) == (begins, ends)
+
+
 def settings(folder: Path, *authorities: str) -> Tls:
     """Return settings that name the files of a folder."""
     files = {"certificate": f"{folder}/cert.pem", "key": f"{folder}/key.pem"}
