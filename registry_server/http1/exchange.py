@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry_server import envelope
-from registry_server.http1 import direct, pace, zerocopy
+from registry_server.http1 import backlog, direct, pace, zerocopy
 from registry_server.http1.answer_heads import (
     Header,
     answer_head,
@@ -31,6 +32,11 @@ logger = logging.getLogger(__name__)
 
 # Bytes; copying a larger body behind its head costs more than a second write.
 _JOINED = 64 << 10
+# Bytes; a larger body is written in parts of so many, while the client takes them. What is read of
+# a file comes in parts of this size.
+_PART = 1 << 20
+# Of this process.
+BACKLOG = backlog.Backlog()
 # Made beforehand: there may be no memory to make them in.
 _FAILED = last_answer(
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -89,6 +95,7 @@ class Exchange:
         self._head: bytes | None = None  # rendered, not written yet
         self._left: int | None = None  # bytes of the answer still to come; None in chunks
         self._sender: zerocopy.SocketSender | None = None
+        self._held = 0  # bytes of the body that the application holds in memory
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Have `app` answer, and see to it that there is an answer or an end."""
@@ -96,6 +103,7 @@ class Exchange:
             scope["extensions"] = {direct.EXTENSION: self._batches, **_EXTENSIONS}
         if self.more_body:
             scope[pace.KEEP] = self._keep_pace
+            scope[backlog.HOLD] = self._hold
         answer = _FAILED
         try:
             await app(scope, self.receive, self.send)
@@ -145,7 +153,8 @@ class Exchange:
         self.invite()
         if not self.disconnected and not self.response_complete:
             self._owner.let_come(self)
-            await self._wait_for_news()
+            with self._waiting(self._held if self.more_body else 0):
+                await self._wait_for_news()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
@@ -163,7 +172,11 @@ class Exchange:
         elif self.response_complete or (self._head is None and not self.has_begun):
             raise RuntimeError(f"the application sent {kind} out of turn")
         elif kind == "http.response.body":
-            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if len(body) > _PART and not self._is_head:
+                await self._send_large(body, more=more)
+            else:
+                self._send_body(body, more=more)
         elif kind == "http.response.zerocopysend":
             await self._send_file(message)
         else:
@@ -187,6 +200,19 @@ class Exchange:
         self._write(body)
         if not more:
             self._complete()
+
+    async def _send_large(self, body: bytes, *, more: bool) -> None:
+        """Send a body in parts, while the client takes them."""
+        start = 0
+        while len(body) - start > _PART:
+            self._send_body(body[start : start + _PART], more=True)
+            if self._owner.flow.write_paused:
+                with self._waiting(len(body)):
+                    await self._owner.flow.drain()
+            if self.disconnected:
+                return
+            start += _PART
+        self._send_body(body[start:], more=more)
 
     def _write(self, body: bytes) -> None:
         head, self._head = self._head, None
@@ -272,6 +298,21 @@ class Exchange:
             self._owner.transport.close()
         except MemoryError:
             leave()  # otherwise this client would wait without end
+
+    def _hold(self, size: int) -> None:
+        self._held = size
+
+    @contextmanager
+    def _waiting(self, size: int) -> Iterator[None]:
+        """Wait for the client, with `size` bytes in memory; it may be given up for them."""
+        if size <= _JOINED:
+            yield
+            return
+        BACKLOG.begin(self, size, self._abort)
+        try:
+            yield
+        finally:
+            BACKLOG.end(self)
 
     def _keep_pace(self, wanted: pace.Pace) -> None:
         self.pace = wanted

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
+from registry_server.http1.backlog import HOLD
 from registry_server.http1.direct import EXTENSION as DIRECT
 from registry_server.v2 import upload_state
 from registry_server.v2.problems import PayloadTooLarge
@@ -25,10 +26,12 @@ async def read_limited(request: Request, limit: int) -> bytes:
     if (content_length(request) or 0) > limit:
         raise PayloadTooLarge(limit)
     body = bytearray()
+    hold = request.scope.get(HOLD, lambda _: None)
     async for data in request.stream():
         body += data
         if len(body) > limit:
             raise PayloadTooLarge(limit)
+        hold(len(body))
     return bytes(body)
 
 

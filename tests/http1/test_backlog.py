@@ -1,0 +1,141 @@
+"""Large answers that are not taken and manifests that are not completed hold little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from registry_server.http1 import exchange
+from registry_server.http1.backlog import Backlog
+from registry_server.http1.connection import Connection
+from registry_server.v2.bodies import read_limited
+from tests.http1.serving import Client, Served, answer, served, until
+from tests.http1.test_connection import head
+from tests.http1.test_records import contexts
+
+SMALL = 4096
+LARGE = 4 << 20
+# Bytes that the transport may hold of an answer: a part, and one more under TLS.
+MOST_HELD = 1 << 20
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with a letter, many times; to a request with a body, when all of it was read."""
+    body = await read_limited(Request(scope, receive), LARGE)
+    await answer(send, b"complete" if body else scope["path"][1:].encode() * LARGE)
+
+
+@pytest.fixture
+def backlog(monkeypatch: pytest.MonkeyPatch) -> Backlog:
+    """Have two and a half answers be too much."""
+    made = Backlog(5 * LARGE // 2, 0.0)
+    monkeypatch.setattr(exchange, "BACKLOG", made)
+    return made
+
+
+async def _asked(server: Served, letter: str) -> Client:
+    client = await server.connect(receive_buffer=SMALL)
+    await client.send(head(f"/{letter}", "Connection: close"))
+    return client
+
+
+async def _until_waiting(backlog: Backlog, count: int) -> None:
+    await until(lambda: len(backlog._waits) == count, f"{count} answers wait")
+
+
+async def _until_held(backlog: Backlog, size: int) -> None:
+    await until(lambda: backlog.size == size, f"{size} bytes are held")
+
+
+async def test_the_answer_that_waits_longest_is_given_up(backlog: Backlog) -> None:
+    """The others arrive whole, and nothing is held any more."""
+    async with served(app, send_buffer=SMALL) as server:
+        clients = []
+        for count, letter in enumerate("abc", start=1):
+            clients.append(await _asked(server, letter))
+            await _until_waiting(backlog, min(count, 2))
+        await until(lambda: len(server.state.connections) == 2, "the first is given up")
+        first, *others = [await client.rest() for client in clients]
+        assert len(first) < LARGE
+        assert [
+            said.endswith(letter * LARGE) for said, letter in zip(others, (b"b", b"c"), strict=True)
+        ] == [True, True]
+    assert backlog.size == 0
+
+
+async def test_a_client_that_goes_on_is_not_given_up(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when too much waits, as long as none waits for long."""
+    monkeypatch.setattr(backlog, "_seconds", 60.0)
+    async with served(app, send_buffer=SMALL) as server:
+        clients = [await _asked(server, letter) for letter in "abcd"]
+        await _until_waiting(backlog, 4)
+        for client, letter in zip(clients, (b"a", b"b", b"c", b"d"), strict=True):
+            assert (await client.rest()).endswith(letter * LARGE)
+    assert backlog.size == 0
+
+
+async def test_what_has_waited_for_long_is_given_up_later(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when no other request begins to wait by then."""
+    monkeypatch.setattr(backlog, "_seconds", 0.2)
+    async with served(app, send_buffer=SMALL) as server:
+        clients = [await _asked(server, letter) for letter in "abcd"]
+        await until(lambda: backlog.size == 2 * LARGE, "two are given up")
+        said = [await client.rest() for client in clients]
+        assert sorted(len(each) >= LARGE for each in said) == [False, False, True, True]
+    assert backlog.size == 0
+
+
+async def test_the_transport_holds_a_part_of_an_answer(backlog: Backlog) -> None:
+    """The rest is what waits, and what a client that leaves takes along."""
+    async with served(app, send_buffer=SMALL) as server:
+        client = await _asked(server, "a")
+        await _until_waiting(backlog, 1)
+        (found,) = server.state.connections
+        assert isinstance(found, Connection)
+        assert found.transport.get_write_buffer_size() <= MOST_HELD
+        assert backlog.size >= LARGE - MOST_HELD
+        client.socket.close()
+        await until(lambda: backlog.size == 0, "the answer is dropped")
+
+
+async def test_large_answers_over_tls_wait_as_well(backlog: Backlog, tmp_path: Path) -> None:
+    """They are encrypted in parts, and arrive whole."""
+    ours, theirs = await asyncio.to_thread(contexts, tmp_path)
+    async with served(app, tls=ours, send_buffer=SMALL) as server:
+        reader, writer = await _secure(server, theirs)
+        writer.write(head("/a", "Connection: close"))
+        await _until_waiting(backlog, 1)
+        assert backlog.size >= LARGE - 2 * MOST_HELD
+        assert (await reader.read(-1)).endswith(b"a" * LARGE)
+        writer.transport.abort()
+    assert backlog.size == 0
+
+
+async def _secure(
+    server: Served, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", server.port, ssl=context, limit=SMALL)
+
+
+async def test_the_body_that_waits_longest_is_given_up(backlog: Backlog) -> None:
+    """The others can be completed."""
+    async with served(app) as server:
+        clients = [await server.connect() for _ in range(3)]
+        for count, client in enumerate(clients, start=1):
+            await client.send(head("/a", f"Content-Length: {LARGE}"))
+            await client.send(bytes(LARGE - 1))
+            await _until_held(backlog, min(count, 2) * (LARGE - 1))
+        assert await clients[0].rest() == b""
+        for client in clients[1:]:
+            await client.send(b"x")
+            assert (await client.answer()).body == b"complete"
+    assert backlog.size == 0
