@@ -22,8 +22,9 @@ T = TypeVar("T")
 _LARGEST = 16 << 10
 # Records in one turn: about a millisecond, when they are as small as can be. Clients fill theirs.
 _A_TURN = 256
-# Records without content in a row. Go's crypto/tls has 16.
-_MOST_EMPTY = 32
+# What a record without content counts: its keys are changed, and those of an answer, which takes as
+# long as so many others. So 16 in a row are too many, as in Go's crypto/tls.
+_EMPTY = 16
 # Bytes before each record; the last two have its length.
 _HEADER = 5
 
@@ -31,8 +32,9 @@ _HEADER = 5
 class TurnReader(ssl.SSLObject):
     """One side of a connection, of which at most `_A_TURN` records are read in a turn.
 
-    After them `read` reports that there is nothing to read. The protocol begins the next turn, and
-    has the event loop read again if records may be left.
+    After them `read` reports that there is nothing to read. The protocol begins the next turn when
+    it gets the content, and has the event loop read again if records may be left. So a turn without
+    content has to be the last.
 
     The event loop writes what arrives to `arrived`; OpenSSL reads from `passed_on`.
     """
@@ -40,6 +42,7 @@ class TurnReader(ssl.SSLObject):
     arrived: ssl.MemoryBIO
     passed_on: ssl.MemoryBIO
     _left = _A_TURN
+    _has_read = False  # some content, in this turn
     _header = b""  # of the record that is being passed on, unless that is whole
     _missing = 0  # bytes of the record that is being passed on
 
@@ -52,18 +55,22 @@ class TurnReader(ssl.SSLObject):
 
         Raises `SSLError` when too many records in a row have no content.
         """
-        for _ in range(_MOST_EMPTY):
-            if not self._left:
-                raise ssl.SSLWantReadError
-            self._left -= 1
+        while self._left:
             is_whole = self._pass_on_record()
             if not is_whole and self._has_nothing():
                 raise ssl.SSLWantReadError  # OpenSSL takes longer to say so
             try:
-                return super().read(min(len, _LARGEST), buffer)
+                content = super().read(min(len, _LARGEST), buffer)
             except ssl.SSLWantReadError:
                 if not is_whole:
                     raise
+                self._left = max(self._left - _EMPTY, 0)
+            else:
+                self._left -= 1
+                self._has_read = True
+                return content
+        if self._has_read:
+            raise ssl.SSLWantReadError
         raise ssl.SSLError("too many records without content in a row")
 
     def unwrap(self) -> Any:
@@ -72,7 +79,7 @@ class TurnReader(ssl.SSLObject):
 
     def begin_turn(self) -> bool:
         """Allow as much again; return whether the turn before was used up."""
-        was_used_up, self._left = not self._left, _A_TURN
+        was_used_up, self._left, self._has_read = not self._left, _A_TURN, False
         return was_used_up
 
     def _by_records(self, step: Callable[[], T]) -> T:

@@ -91,11 +91,11 @@ def test_no_more_is_read_behind_many_records_without_content(
 def test_a_client_may_renew_its_keys_between_records(
     made: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    """Also a few times in a row, and in every turn."""
+    """Also several times in a row, and in every turn."""
     client, server, _ = _shaken(made[0])
     sent = [b"%d" % number for number in range(100)]
-    for record in sent:
-        for _ in range(5):
+    for number, record in enumerate(sent):
+        for _ in range(number % 16):
             client.renew_keys()
         client.write(record)
     read: list[bytes] = []
@@ -105,6 +105,21 @@ def test_a_client_may_renew_its_keys_between_records(
         assert turn
         read += turn
     assert read == sent
+
+
+def test_few_records_without_content_are_read_in_a_turn(
+    made: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Each takes as long as many others, also between records that have some."""
+    client, server, up = _shaken(made[0])
+    for _ in range(100):
+        for _ in range(10):
+            client.renew_keys()
+        client.write(b"x")
+    before = up.pending
+    begin_turn(server)
+    assert 0 < len(_turn(server)) <= 2
+    assert up.pending > before * 9 // 10
 
 
 def _shaken(ours: ssl.SSLContext) -> tuple[KeyRenewingClient, ssl.SSLObject, ssl.MemoryBIO]:
