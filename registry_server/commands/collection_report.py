@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 import typer
 
+from registry_server.commands.json_output import print_list
 from registry_server.config.durations import in_go_words
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.report import (
@@ -83,9 +84,9 @@ class JsonReport:
     def plan(self, plan: Plan) -> None:
         """Print what is eligible for deletion: counts, then each manifest, link and blob."""
         _print_members("{\n", _counts(plan, self._grace))
-        _print_list("manifests", _manifests(plan))
-        _print_list("links", _links(plan))
-        _print_list("blobs", _blobs(plan))
+        print_list("manifests", _manifests(plan))
+        print_list("links", _links(plan))
+        print_list("blobs", _blobs(plan))
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
         """Print what was removed, and what could not be read or removed."""
@@ -97,9 +98,9 @@ class JsonReport:
                 "complete": swept is None or not swept.was_stopped,
                 "failed": [] if swept is None else swept.failed,
                 "trouble": [{"path": path, "reason": reason} for path, reason in plan.trouble],
-                "unreadable": [f"{name}@{digest}" for name, digest in plan.unreadable],
             },
         )
+        print_list("unreadable", (f"{name}@{digest}" for name, digest in plan.ledger.unreadable()))
         typer.echo("\n}")
 
 
@@ -154,12 +155,3 @@ def _removed(swept: Swept) -> Mapping[str, int]:
 def _print_members(before: str, members: Mapping[str, object]) -> None:
     text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in members.items())
     typer.echo(f"{before}{text}", nl=False)
-
-
-def _print_list(name: str, items: Iterable[Mapping[str, object]]) -> None:
-    typer.echo(f",\n{json.dumps(name)}: [", nl=False)
-    before = "\n"
-    for item in items:
-        typer.echo(f"{before}{json.dumps(item)}", nl=False)
-        before = ",\n"
-    typer.echo("]", nl=False)

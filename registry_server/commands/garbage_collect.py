@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -106,16 +108,18 @@ async def _run(
 ) -> int:
     """Collect, or print the plan; return the exit code."""
     stop, swept = Stop(), None
-    with progress.ended_by_signals(stop), progress.shown(quiet=quiet) as shown:
-        storage = opened_for_reading(settings) if dry_run else opened(settings)
-        async with storage as driver, planned(driver, options, shown, stop) as plan:
+    async with AsyncExitStack() as stack:
+        with progress.ended_by_signals(stop), progress.shown(quiet=quiet) as shown:
+            storage = opened_for_reading(settings) if dry_run else opened(settings)
+            driver = await stack.enter_async_context(storage)
+            plan = await stack.enter_async_context(planned(driver, options, shown, stop))
             report.plan(plan)
             if not dry_run:
                 swept = await carry_out(driver, plan, shown, stop)
             report.end(plan, swept)
-    failed = swept.failed if swept else []
-    for line in (*failed, *warnings(plan)):
-        typer.echo(f"registry-server: {line}", err=True)
+        failed = swept.failed if swept else []
+        for line in chain(failed, warnings(plan)):
+            typer.echo(f"registry-server: {line}", err=True)
     if swept and swept.was_stopped:
         return INTERRUPTED
     return FAILED if failed or plan.trouble or plan.unreadable else 0

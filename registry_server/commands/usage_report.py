@@ -10,6 +10,7 @@ from typing import Protocol
 
 import typer
 
+from registry_server.commands.json_output import print_list
 from storage.maintenance.scrub.findings import shown
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category
@@ -88,7 +89,7 @@ def _conclusions(usage: Usage) -> Iterator[str]:
     yield line
     for path, reason in usage.trouble:
         yield f"{shown(path)}: {shown(reason)}; so no blob would go"
-    for name, digest in usage.unreadable:
+    for name, digest in usage.ledger.unreadable():
         yield f"{name}@{digest} can't be read, so {name} counts as needing all it has; see scrub"
 
 
@@ -102,8 +103,10 @@ class JsonReport:
             typer.echo(f"{before}{json.dumps(_repository(one))}", nl=False)
             before = ",\n"
         begun = before if before.startswith("{") else "\n"
-        rest = json.dumps(_document(usage)).removeprefix("{")
-        typer.echo(f"{begun}], {rest}")
+        rest = json.dumps(_document(usage)).removeprefix("{").removesuffix("}")
+        typer.echo(f"{begun}], {rest}", nl=False)
+        print_list("unreadable", (f"{name}@{digest}" for name, digest in usage.ledger.unreadable()))
+        typer.echo("}")
 
 
 def _repository(one: RepositoryUsage) -> dict[str, object]:
@@ -132,7 +135,6 @@ def _document(usage: Usage) -> dict[str, object]:
             "more_with_delete_untagged": blobs.untagged.size,
         },
         "trouble": [{"path": shown(one.path), "reason": one.reason} for one in usage.trouble],
-        "unreadable": [f"{name}@{digest}" for name, digest in usage.unreadable],
     }
 
 

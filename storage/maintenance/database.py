@@ -60,6 +60,11 @@ class Database:
         self._adapt_to_disk()
         self._db.executemany(query, rows)
 
+    def fill(self, query: str, *given: object) -> int:
+        """Run one statement that adds many rows; return how many."""
+        self._adapt_to_disk()
+        return self._db.execute(query, given).rowcount
+
     def one(self, query: str, *given: object) -> Row | None:
         """Return the first row of an answer."""
         found: Row | None = self._db.execute(query, given).fetchone()

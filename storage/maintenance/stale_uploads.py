@@ -71,7 +71,7 @@ async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
 
 def sessions(view: View, name: RepositoryName) -> Iterator[StaleUpload]:
     """Yield the sessions of a repository, stale or not."""
-    for text in view.names(paths.uploads(name)):
+    for text, _ in view.entries(paths.uploads(name)):
         with suppress(UploadIdInvalid):
             yield _session(view, name, UploadId.parse(text))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.digest import Digest
-from storage.maintenance.garbage.families import Knot, Pair, below, families, reached
+from storage.maintenance.garbage.families import Knot, Pair, below, ordered, reached
 
 MEMBERS = tuple(Digest.of(b"%d" % number) for number in range(8))
 PAIRS = st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(MEMBERS)), max_size=20)
@@ -21,11 +21,10 @@ LISTED = st.lists(
 
 
 def grouped(hangs_on: Sequence[Pair], listed: Sequence[tuple[int, int]] = ()) -> list[Knot]:
-    """Return all knots, one family after the other."""
+    """Return all knots, in order."""
     children = {one: [MEMBERS[low] for up, low in listed if MEMBERS[up] == one] for one in MEMBERS}
     listing = [(MEMBERS[up], MEMBERS[low]) for up, low in listed]
-    found = families(MEMBERS, children, [*hangs_on, *listing])
-    return [knot for family in found for knot in family]
+    return list(ordered(MEMBERS, children, [*hangs_on, *listing]))
 
 
 @given(hangs_on=PAIRS, listed=LISTED)
@@ -69,5 +68,5 @@ def test_a_chain_is_cut_anywhere() -> None:
     """A family of ten thousand that hang one on the other has ten thousand knots."""
     chain = [Digest.of(b"%d" % number) for number in range(10_000)]
     pairs = list(itertools.pairwise(chain))
-    (family,) = families(reversed(chain), dict.fromkeys(chain, ()), pairs)
-    assert family == tuple((one,) for one in chain)
+    family = ordered(reversed(chain), {}, pairs)
+    assert tuple(family) == tuple((one,) for one in chain)

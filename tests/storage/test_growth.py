@@ -237,7 +237,7 @@ def test_a_full_disk_is_not_written_to(
     free: int, spills: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collection's database stays in memory while the temporary folder's disk is full."""
-    monkeypatch.setattr("storage.maintenance.database._CACHE_KIB", 64)
+    monkeypatch.setattr("storage.maintenance.database._CACHE_KIB", 256)
     found = os.statvfs(tmp_path)
 
     class Disk:
@@ -258,7 +258,7 @@ def test_what_was_kept_in_memory_is_written_only_where_all_of_it_fits(
 ) -> None:
     """A disk that has a little room again does not fill up at once, and fail the collection."""
     database = "storage.maintenance.database"
-    monkeypatch.setattr(f"{database}._CACHE_KIB", 64)
+    monkeypatch.setattr(f"{database}._CACHE_KIB", 256)
     monkeypatch.setattr(f"{database}._SPARE", MIB)
     free = 0
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))

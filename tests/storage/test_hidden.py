@@ -59,7 +59,8 @@ async def files(driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
 async def collect(files: FilesystemDriver) -> tuple[Swept, list[str]]:
     """Collect; return what went and what the plan warns of."""
     async with planned(files, Options(GRACE, delete_untagged=True)) as plan:
-        return await carry_out(files, plan), list(warnings(plan))
+        warned = await files.batch(lambda _: list(warnings(plan)))
+        return await carry_out(files, plan), warned
 
 
 def folder_of(files: FilesystemDriver, name: RepositoryName) -> Path:

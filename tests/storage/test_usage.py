@@ -261,7 +261,8 @@ async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredR
     await push_blob(repository, b"young")
     async with used(files) as usage:
         blobs = usage.blobs
-        assert usage.unreadable == ((APP, Digest.of(raw(image()))),)
+        unreadable = await files.batch(lambda _: list(usage.ledger.unreadable()))
+        assert unreadable == [(APP, Digest.of(raw(image())))]
         assert blobs.idle == Amount(1, len(b"orphan"))
         assert [one.readable for one in await listed(usage)] == [False, True]
         # Its manifest is lost; what it has links of may be what that named.

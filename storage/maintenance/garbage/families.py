@@ -1,54 +1,52 @@
-"""Manifests that go, grouped by what hangs together, in an order in which they can.
+"""Manifests that go, in an order in which they can.
 
-An index and its children, an image and its signatures: if one of them is used after all, those
-stay that hang on it. They go step by step, what others hang on first. So until a manifest goes,
-all that hangs on it is still there, and a family of any size needs nobody to wait for the whole.
+An index and its children, an image and its signatures are a family: if one of them is used after
+all, those stay that hang on it. They go step by step, what others hang on first. So until a
+manifest goes, all that hangs on it is still there, and a family of any size needs nobody to wait
+for the whole.
+
+A family is in memory while it is put in order, and while it is removed. One family is, not all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from storage.digest import Digest
 
+T = TypeVar("T", bound=Hashable)
+
 Pair: TypeAlias = tuple[Digest, Digest]
-Below: TypeAlias = Mapping[Digest, list[Digest]]
 # Manifests that hang on each other, which go in one instant or stay.
 Knot: TypeAlias = tuple[Digest, ...]
 
 
-def families(
-    doomed: Iterable[Digest], children: Mapping[Digest, Sequence[Digest]], hangs_on: Iterable[Pair]
-) -> Iterator[tuple[Knot, ...]]:
-    """Group `doomed`; a pair of `hangs_on` says that if the first stays, the second does too.
+def ordered(
+    members: Iterable[T], children: Mapping[T, Sequence[T]], hangs_on: Iterable[tuple[T, T]]
+) -> Iterator[tuple[T, ...]]:
+    """Order a family; a pair of `hangs_on` says that if the first stays, the second does too.
 
-    A family comes as its knots, each before those that hang on it; in a knot a manifest comes
-    before its `children`, so that none is left without one when the power goes.
+    It comes as its knots, each before those that hang on it; in a knot a manifest comes before its
+    `children`, so that none is left without one when the power goes. The order depends on that of
+    `members` and `hangs_on` alone.
     """
-    pairs = list(hangs_on)
-    downwards, neighbours = below(pairs), below((*pairs, *((low, up) for up, low in pairs)))
-    seen: set[Digest] = set()
-    for digest in doomed:
-        if digest not in seen:
-            together = reached((digest,), neighbours)
-            seen |= together
-            knots = _knots(sorted(together, key=str), downwards)
-            yield tuple(_listing_first(knot, children) for knot in knots)
+    for knot in _knots(members, below(hangs_on)):
+        yield _listing_first(knot, children)
 
 
-def below(hangs_on: Iterable[Pair]) -> Below:
+def below(hangs_on: Iterable[tuple[T, T]]) -> Mapping[T, list[T]]:
     """Return what hangs directly on each manifest that anything hangs on."""
-    found: dict[Digest, list[Digest]] = defaultdict(list)
+    found: dict[T, list[T]] = defaultdict(list)
     for upper, lower in hangs_on:
         found[upper].append(lower)
     return dict(found)
 
 
-def reached(start: Iterable[Digest], downwards: Below) -> set[Digest]:
+def reached(start: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> set[T]:
     """Return `start` and all that hangs on it, however far below."""
-    found: set[Digest] = set()
+    found: set[T] = set()
     waiting = list(start)
     while waiting:
         digest = waiting.pop()
@@ -58,31 +56,31 @@ def reached(start: Iterable[Digest], downwards: Below) -> set[Digest]:
     return found
 
 
-def _knots(members: Iterable[Digest], downwards: Below) -> list[list[Digest]]:
+def _knots(members: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> Iterator[list[T]]:
     """Order the strongly connected components, each before those below it (Kosaraju's way)."""
     order = _left_last(members, downwards)
     upwards = below((low, up) for up, lows in downwards.items() for low in lows)
-    knots: list[list[Digest]] = []
-    done: set[Digest] = set()
+    done: set[T] = set()
     for digest in reversed(order):
         if digest not in done:
             knot = _reached_anew(digest, upwards, done)
             done.update(knot)
-            knots.append(knot)
-    return knots
+            yield knot
 
 
-def _listing_first(knot: Sequence[Digest], children: Mapping[Digest, Sequence[Digest]]) -> Knot:
+def _listing_first(knot: Sequence[T], children: Mapping[T, Sequence[T]]) -> tuple[T, ...]:
     """Order a knot so that each manifest comes before its children; none can list itself."""
+    if len(knot) == 1:
+        return tuple(knot)
     members = set(knot)
-    inner = {one: [child for child in children[one] if child in members] for one in knot}
+    inner = {one: [child for child in children.get(one, ()) if child in members] for one in knot}
     return tuple(reversed(_left_last(knot, inner)))
 
 
-def _left_last(members: Iterable[Digest], downwards: Below) -> list[Digest]:
+def _left_last(members: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> list[T]:
     """Return `members` in the order in which a walk downwards leaves them."""
-    order: list[Digest] = []
-    entered: set[Digest] = set()
+    order: list[T] = []
+    entered: set[T] = set()
     for start in members:
         waiting = [(start, False)]
         while waiting:
@@ -96,8 +94,8 @@ def _left_last(members: Iterable[Digest], downwards: Below) -> list[Digest]:
     return order
 
 
-def _reached_anew(start: Digest, upwards: Below, done: set[Digest]) -> list[Digest]:
-    found: dict[Digest, None] = {}
+def _reached_anew(start: T, upwards: Mapping[T, Sequence[T]], done: set[T]) -> list[T]:
+    found: dict[T, None] = {}
     waiting = [start]
     while waiting:
         digest = waiting.pop()

@@ -59,8 +59,11 @@ def hidden_blobs(view: View) -> Iterator[Trouble]:
 
 def is_lost(view: View, path: str) -> bool:
     """Tell whether a path is a symbolic link to what is not there, or not mounted."""
-    lead = view.leads(path)
-    return lead is Lead.NOWHERE or (lead is Lead.OUTSIDE and not view.names(path))
+    return _is_lost(view, path, view.leads(path))
+
+
+def _is_lost(view: View, path: str, lead: Lead) -> bool:
+    return lead is Lead.NOWHERE or (lead is Lead.OUTSIDE and not any(view.entries(path)))
 
 
 def _below(view: View, prefix: str) -> Iterator[Trouble]:
@@ -83,14 +86,19 @@ def _below(view: View, prefix: str) -> Iterator[Trouble]:
 def _in_part(view: View, part: str, levels: int) -> Iterator[Trouble]:
     if view.leads(part) is Lead.INSIDE:
         yield Trouble(part, SHARED)
-    for name in sorted(view.names(part)):
-        path = f"{part}/{name}"
-        if is_lost(view, path):
-            yield Trouble(path, _NOT_THERE)
-        elif levels > 1:
-            yield from _in_part(view, path, levels - 1)
-        elif view.leads(path) is Lead.INSIDE:
-            yield Trouble(path, SHARED)
+    # There may be a million tags, and hardly any trouble: that is put in order, not they.
+    found = (one for name, _ in view.entries(part) for one in _at(view, f"{part}/{name}", levels))
+    yield from sorted(found)
+
+
+def _at(view: View, path: str, levels: int) -> Iterator[Trouble]:
+    lead = view.leads(path)
+    if _is_lost(view, path, lead):
+        yield Trouble(path, _NOT_THERE)
+    elif levels > 1:
+        yield from _in_part(view, path, levels - 1)
+    elif lead is Lead.INSIDE:
+        yield Trouble(path, SHARED)
 
 
 def _in_foreign(view: View, folder: str) -> Iterator[Trouble]:
@@ -100,9 +108,10 @@ def _in_foreign(view: View, folder: str) -> Iterator[Trouble]:
         if not waiting:
             return
         at = waiting.pop()
-        names = view.folders(at)
-        if not _PARTS.isdisjoint(names):
-            yield Trouble(folder, _NO_NAME)
-            return
-        waiting += [f"{at}/{name}" for name in names]
+        for name in (entry.name for entry in view.entries(at) if entry.is_folder):
+            if name in _PARTS:
+                yield Trouble(folder, _NO_NAME)
+                return
+            if len(waiting) <= _MOST_FOREIGN:  # one more than can be looked through
+                waiting.append(f"{at}/{name}")
     yield Trouble(folder, _TOO_MUCH)

@@ -8,15 +8,22 @@ order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
-from storage.digest import HEX_LENGTHS, Digest
+from storage.digest import Digest
 from storage.maintenance.database import Database
+from storage.maintenance.garbage.components import SCHEMA as COMPONENTS_SCHEMA
+from storage.maintenance.garbage.components import Components
 from storage.maintenance.garbage.families import Knot, Pair
+from storage.maintenance.garbage.graph import SCHEMA as GRAPH_SCHEMA
+from storage.maintenance.garbage.graph import Graph
+from storage.maintenance.garbage.keys import digest_of, key_of
+from storage.maintenance.garbage.leftovers import SCHEMA as LEFTOVERS_SCHEMA
+from storage.maintenance.garbage.leftovers import Leftovers
 from storage.names import RepositoryName
 
-SCHEMA = """
+_SCHEMA = """
 -- Every blob that lies on the disk; `version` is what changes when it is used.
 CREATE TABLE blob (
     digest BLOB PRIMARY KEY, size INTEGER NOT NULL, version INTEGER NOT NULL, old INTEGER NOT NULL
@@ -28,19 +35,23 @@ CREATE TABLE needed (
     PRIMARY KEY (digest, repository)
 ) WITHOUT ROWID;
 CREATE INDEX needed_repository ON needed (repository, digest);
--- What the manifests of the repository that is being marked name.
-CREATE TABLE named (manifest BLOB, digest BLOB);
-CREATE INDEX named_manifest ON named (manifest);
--- Every manifest, and why it stays; those that go belong to a `family` of what hangs together,
--- and in that to a `knot` that goes in one instant.
+-- Every manifest, and why it stays: `above` is the one that lists it or that it refers to. Those
+-- that go belong to a `family` of what hangs together, and in that to a `knot` that goes in one
+-- instant.
 CREATE TABLE manifest (
-    repository INTEGER, digest BLOB, reason TEXT, family INTEGER, rank INTEGER, knot INTEGER,
+    repository INTEGER, digest BLOB, reason TEXT, above BLOB,
+    family INTEGER, rank INTEGER, knot INTEGER,
     PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX manifest_family ON manifest (family, rank) WHERE family IS NOT NULL;
 -- Within a family: if the one is used after all, the other stays as well.
-CREATE TABLE hangs_on (family INTEGER, upper BLOB, lower BLOB);
-CREATE INDEX hangs_on_family ON hangs_on (family);
+CREATE TABLE hangs_on (
+    family INTEGER, upper BLOB, lower BLOB, PRIMARY KEY (family, upper, lower)
+) WITHOUT ROWID;
+-- Manifests whose bytes are absent or damaged.
+CREATE TABLE unreadable (
+    repository INTEGER, digest BLOB, PRIMARY KEY (repository, digest)
+) WITHOUT ROWID;
 -- Layer links that no manifest of their repository needs, and the content they lead to.
 CREATE TABLE loose (
     repository INTEGER, digest BLOB, content BLOB, PRIMARY KEY (repository, digest)
@@ -48,8 +59,9 @@ CREATE TABLE loose (
 CREATE VIEW unneeded AS
     SELECT * FROM blob WHERE NOT EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest);
 """
+SCHEMA = _SCHEMA + GRAPH_SCHEMA + COMPONENTS_SCHEMA + LEFTOVERS_SCHEMA
 _MANIFESTS = """
-SELECT iif(family IS NULL, 'manifest', 'doomed'), digest, reason
+SELECT iif(family IS NULL, 'manifest', 'doomed'), digest, reason, above
 FROM manifest WHERE repository = ? ORDER BY digest
 """
 _NEEDED_BLOBS = """
@@ -58,6 +70,13 @@ SELECT digest FROM needed WHERE repository = ? AND NOT EXISTS (
     WHERE manifest.repository = needed.repository AND manifest.digest = needed.digest
 ) ORDER BY digest
 """
+_TIES = (
+    "INSERT OR IGNORE INTO needed (repository, digest) VALUES (?, ?)",
+    "INSERT OR IGNORE INTO needed (repository, digest) "
+    "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
+    "DELETE FROM loose WHERE repository = ? AND digest = ?",
+)
+_AT_ONCE = 1000
 
 
 class SurveyedBlob(NamedTuple):
@@ -98,24 +117,14 @@ class Marked(NamedTuple):
     reason: str | None
 
 
-_ALGORITHMS = sorted(HEX_LENGTHS)
-
-
-def _key(digest: Digest) -> bytes:
-    """Return the bytes that stand for a digest; they sort as its text does."""
-    return bytes((_ALGORITHMS.index(digest.algorithm),)) + bytes.fromhex(digest.hex)
-
-
-def _digest(key: bytes) -> Digest:
-    return Digest(_ALGORITHMS[key[0]], key[1:].hex())
-
-
 class Ledger:
     """One collection's database. Calls block, and come one at a time, from any thread."""
 
     def __init__(self, schema: str = SCHEMA) -> None:
         self._db = Database(schema)
-        self._families = 0
+        self.graph = Graph(self._db)
+        self.components = Components(self._db)
+        self.leftovers = Leftovers(self._db)
 
     def close(self) -> None:
         """Drop everything; calling it twice does nothing."""
@@ -125,12 +134,12 @@ class Ledger:
 
     def add_blobs(self, blobs: Iterable[SurveyedBlob]) -> None:
         """Take note of blobs that lie on the disk."""
-        rows = ((_key(one.digest), one.size, one.version, one.old) for one in blobs)
+        rows = ((key_of(one.digest), one.size, one.version, one.old) for one in blobs)
         self._db.many("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", rows)
 
     def blob(self, digest: Digest) -> SurveyedBlob | None:
         """Return what the survey found of a blob."""
-        found = self._db.one("SELECT size, version, old FROM blob WHERE digest = ?", _key(digest))
+        found = self._db.one("SELECT size, version, old FROM blob WHERE digest = ?", key_of(digest))
         return None if found is None else SurveyedBlob(digest, found[0], found[1], bool(found[2]))
 
     def version(self, digest: Digest) -> int | None:
@@ -147,23 +156,18 @@ class Ledger:
 
     def need(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content."""
-        rows = ((_key(digest), repository) for digest in digests)
+        rows = ((key_of(digest), repository) for digest in digests)
         self._db.many("INSERT OR IGNORE INTO needed (digest, repository) VALUES (?, ?)", rows)
 
     def need_perhaps(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository may need content: nobody can tell."""
-        rows = ((_key(digest), repository) for digest in digests)
+        rows = ((key_of(digest), repository) for digest in digests)
         self._db.many("INSERT OR IGNORE INTO needed VALUES (?, ?, 0)", rows)
 
     def needs(self, repository: int, digest: Digest) -> bool:
         """Tell whether a repository needs content."""
         query = "SELECT 1 FROM needed WHERE digest = ? AND repository = ?"
-        return self._db.one(query, _key(digest), repository) is not None
-
-    def note_needs(self, manifest: Digest, blobs: Iterable[Digest]) -> None:
-        """Take note of what a manifest names, until its repository is marked."""
-        rows = ((_key(manifest), _key(blob)) for blob in blobs)
-        self._db.many("INSERT INTO named VALUES (?, ?)", rows)
+        return self._db.one(query, key_of(digest), repository) is not None
 
     def need_what_kept_needs(self, repository: int) -> None:
         """Have a repository need its manifests that stay, and what they name."""
@@ -171,44 +175,42 @@ class Ledger:
             "INSERT OR IGNORE INTO needed SELECT digest, repository, 1 FROM manifest "
             "WHERE repository = ? AND family IS NULL",
             "INSERT OR IGNORE INTO needed SELECT named.digest, repository, 1 FROM manifest "
-            "JOIN named ON named.manifest = manifest.digest "
+            "CROSS JOIN named ON named.manifest = manifest.digest "
             "WHERE repository = ? AND family IS NULL",
         ):
-            self._db.execute(query, repository)
-        self._db.execute("DELETE FROM named")
+            self._db.fill(query, repository)
 
-    def keep_manifests(self, repository: int, reasons: Iterable[tuple[Digest, str]]) -> None:
-        """Take note of manifests that stay, and why."""
-        rows = ((repository, _key(digest), reason) for digest, reason in reasons)
-        self._db.many("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, NULL, NULL, NULL)", rows)
-
-    def doom_family(self, repository: int, knots: Iterable[Knot], hangs_on: Iterable[Pair]) -> None:
-        """Take note of manifests that hang together and go, in this order."""
-        self._families += 1
-        number = self._families
-        members = ((one, knot) for knot, some in enumerate(knots) for one in some)
-        rows = (
-            (repository, _key(one), number, rank, knot) for rank, (one, knot) in enumerate(members)
+    def keep_what_the_graph_keeps(self, repository: int) -> None:
+        """Take note of the manifests of the graph that stay, and why."""
+        # In the order of the digests, so that they come one behind the other.
+        self._db.fill(
+            "INSERT OR REPLACE INTO manifest (repository, digest, reason, above) "
+            "SELECT ?, digest, reason, above FROM member CROSS JOIN kept USING (digest)",
+            repository,
         )
-        self._db.many("INSERT OR REPLACE INTO manifest VALUES (?, ?, NULL, ?, ?, ?)", rows)
-        pairs = ((number, _key(upper), _key(lower)) for upper, lower in hangs_on)
-        self._db.many("INSERT INTO hangs_on VALUES (?, ?, ?)", pairs)
+
+    def add_unreadable(self, repository: int, digest: Digest) -> None:
+        """Take note of a manifest whose bytes are absent or damaged."""
+        query = "INSERT OR IGNORE INTO unreadable VALUES (?, ?)"
+        self._db.many(query, ((repository, key_of(digest)),))
+
+    def first_unreadable(self, repository: int) -> Digest | None:
+        """Return one of those manifests, the same each time; None when all could be read."""
+        query = "SELECT min(digest) FROM unreadable WHERE repository = ?"
+        found = self._db.one(query, repository)
+        return None if found is None or found[0] is None else digest_of(found[0])
 
     def add_loose_links(self, repository: int, links: Iterable[tuple[Digest, Digest]]) -> None:
         """Take note of layer links that nothing needs, with the content they lead to."""
-        rows = ((repository, _key(digest), _key(content)) for digest, content in links)
+        rows = ((repository, key_of(digest), key_of(content)) for digest, content in links)
         self._db.many("INSERT OR REPLACE INTO loose VALUES (?, ?, ?)", rows)
 
     def tie(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content after all: its links are not loose."""
-        rows = [(repository, _key(digest)) for digest in digests]
-        for query in (
-            "INSERT OR IGNORE INTO needed (repository, digest) VALUES (?, ?)",
-            "INSERT OR IGNORE INTO needed (repository, digest) "
-            "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
-            "DELETE FROM loose WHERE repository = ? AND digest = ?",
-        ):
-            self._db.many(query, rows)
+        rows = ((repository, key_of(digest)) for digest in digests)
+        while some := list(islice(rows, _AT_ONCE)):
+            for query in _TIES:
+                self._db.many(query, some)
 
     def leave_alone(self, name: RepositoryName) -> None:
         """Have nothing of a repository go after all."""
@@ -224,9 +226,18 @@ class Ledger:
     # What goes
 
     def families(self, after: int, limit: int) -> list[Family]:
-        """Return the next families whose numbers are greater than `after`."""
+        """Return the next families whose numbers are greater than `after`: some `limit` manifests.
+
+        The last of them has more than that where it is one of many.
+        """
         query = "SELECT DISTINCT family FROM manifest WHERE family > ? ORDER BY family LIMIT ?"
-        return [self._family(number) for (number,) in self._db.execute(query, after, limit)]
+        found: list[Family] = []
+        for (number,) in self._db.execute(query, after, limit).fetchall():
+            found.append(self._family(number))
+            limit -= sum(map(len, found[-1].knots))
+            if limit <= 0:
+                break
+        return found
 
     def _family(self, number: int) -> Family:
         query = (
@@ -239,13 +250,13 @@ class Ledger:
         return Family(
             number,
             RepositoryName(found[0][0]),
-            tuple(tuple(_digest(row[1]) for row in some) for _, some in knots),
-            tuple((_digest(upper), _digest(lower)) for upper, lower in pairs),
+            tuple(tuple(digest_of(row[1]) for row in some) for _, some in knots),
+            tuple((digest_of(upper), digest_of(lower)) for upper, lower in pairs),
         )
 
     def loose_links(self, after: LooseLink | None, limit: int) -> list[LooseLink]:
         """Return the next loose links behind `after`."""
-        start = (self.add_repository(after.repository), _key(after.digest)) if after else (0, b"")
+        start = (self.add_repository(after.repository), key_of(after.digest)) if after else (0, b"")
         query = (
             "SELECT name, loose.digest, content FROM loose "
             "JOIN repository ON repository.id = loose.repository "
@@ -253,7 +264,7 @@ class Ledger:
             "ORDER BY loose.repository, loose.digest LIMIT ?"
         )
         return [
-            LooseLink(RepositoryName(name), _digest(digest), _digest(content))
+            LooseLink(RepositoryName(name), digest_of(digest), digest_of(content))
             for name, digest, content in self._db.execute(query, *start, limit)
         ]
 
@@ -263,18 +274,19 @@ class Ledger:
             "SELECT digest, size, version, old FROM unneeded WHERE old AND digest > ? "
             "ORDER BY digest LIMIT ?"
         )
-        rows = self._db.execute(query, _key(after) if after else b"", limit)
-        return [SurveyedBlob(_digest(row[0]), row[1], row[2], bool(row[3])) for row in rows]
+        rows = self._db.execute(query, key_of(after) if after else b"", limit)
+        return [SurveyedBlob(digest_of(row[0]), row[1], row[2], bool(row[3])) for row in rows]
 
     def marked(self) -> Iterator[Marked]:
         """Yield each repository by name, then its manifests, then the blobs that they need."""
         for number, name in self._db.execute("SELECT id, name FROM repository ORDER BY name"):
             repository = RepositoryName(name)
             yield Marked(repository, "repository", None, None)
-            for kind, digest, reason in self._db.execute(_MANIFESTS, number):
-                yield Marked(repository, kind, _digest(digest), reason)
+            for kind, digest, reason, above in self._db.execute(_MANIFESTS, number):
+                reason = f"{reason} {digest_of(above)}" if above else reason
+                yield Marked(repository, kind, digest_of(digest), reason)
             for (digest,) in self._db.execute(_NEEDED_BLOBS, number):
-                yield Marked(repository, "blob", _digest(digest), None)
+                yield Marked(repository, "blob", digest_of(digest), None)
 
     def doomed(self) -> Iterator[tuple[RepositoryName, Digest]]:
         """Yield the manifests eligible for deletion, by repository."""
@@ -283,13 +295,22 @@ class Ledger:
             "WHERE family IS NOT NULL ORDER BY name, digest"
         )
         for name, digest in self._db.execute(query):
-            yield RepositoryName(name), _digest(digest)
+            yield RepositoryName(name), digest_of(digest)
+
+    def unreadable(self) -> Iterator[tuple[RepositoryName, Digest]]:
+        """Yield the manifests whose bytes are absent or damaged, by repository."""
+        query = (
+            "SELECT name, digest FROM repository CROSS JOIN unreadable ON id = repository "
+            "ORDER BY name, digest"
+        )
+        for name, digest in self._db.execute(query):
+            yield RepositoryName(name), digest_of(digest)
 
     def young(self) -> Iterator[SurveyedBlob]:
         """Yield the blobs that nothing uses and that are too young to go."""
         query = "SELECT digest, size, version, old FROM unneeded WHERE NOT old ORDER BY digest"
         for digest, size, version, old in self._db.execute(query):
-            yield SurveyedBlob(_digest(digest), size, version, bool(old))
+            yield SurveyedBlob(digest_of(digest), size, version, bool(old))
 
     # Sums
 
@@ -320,6 +341,10 @@ class Ledger:
     def count_of_kept(self) -> int:
         """Return how many manifests stay."""
         return self._db.number("SELECT count(*) FROM manifest WHERE family IS NULL")
+
+    def count_of_unreadable(self) -> int:
+        """Return how many manifests can't be read."""
+        return self._db.number("SELECT count(*) FROM unreadable")
 
     def count_of_loose(self) -> int:
         """Return how many links go."""

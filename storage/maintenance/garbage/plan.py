@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.errors import OperationDisabled
 from storage.maintenance.garbage.hidden import note_hidden
@@ -33,9 +32,10 @@ class Options:
 class Plan:
     """What would go, why the rest stays, and what could not be found out.
 
-    `ledger` has all that is many. While there is `trouble` no bytes go, for who knows what those
-    parts of the tree need that can't be read. While a part of it `is_hidden` nothing goes that
-    anybody put there: it may be there again tomorrow, and lead to anything.
+    `ledger` has all that is many; `unreadable` of its manifests can't be read. While there is
+    `trouble` no bytes go, for who knows what those parts of the tree need that can't be read.
+    While a part of it `is_hidden` nothing goes that anybody put there: it may be there again
+    tomorrow, and lead to anything.
     """
 
     ledger: Ledger
@@ -44,7 +44,7 @@ class Plan:
     repositories: tuple[RepositoryName, ...]
     trouble: tuple[Trouble, ...]
     is_hidden: bool
-    unreadable: tuple[tuple[RepositoryName, Digest], ...]
+    unreadable: int
 
 
 async def make_plan(
@@ -57,27 +57,26 @@ async def make_plan(
     await _barrier(driver)
     is_hidden = await driver.batch(partial(note_hidden, ledger, trouble))
     names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
-    unreadable: list[tuple[RepositoryName, Digest]] = []
     for done, name in enumerate(names):
         stop.heed()
-        job = partial(mark_tolerantly, ledger, name, options, trouble)
-        unreadable += [(name, digest) for digest in await driver.batch(job)]
+        await driver.batch(partial(mark_tolerantly, ledger, name, options, trouble))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:
         await driver.batch(lambda _: ledger.leave_all_alone())
-    return Plan(ledger, options, young_after, names, tuple(trouble), is_hidden, tuple(unreadable))
+    unreadable = await driver.batch(lambda _: ledger.count_of_unreadable())
+    return Plan(ledger, options, young_after, names, tuple(trouble), is_hidden, unreadable)
 
 
 def mark_tolerantly(
     ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], view: View
-) -> tuple[Digest, ...]:
+) -> bool:
     """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
     before = len(trouble)
     tolerant = TolerantView(view, trouble)
-    unreadable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
+    is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
         ledger.leave_alone(name)
-    return unreadable
+    return is_readable
 
 
 async def _young_after(driver: Driver, options: Options) -> int:

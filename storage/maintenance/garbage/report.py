@@ -88,7 +88,7 @@ def warnings(plan: Plan) -> Iterator[str]:
     """Yield what kept more than was necessary, a line each."""
     for path, reason in plan.trouble:
         yield f"{path}: {reason}; so no blob was taken for unneeded"
-    for name, digest in plan.unreadable:
+    for name, digest in plan.ledger.unreadable():
         yield (
             f"{name}@{digest} can't be read, so nothing of {name} was taken for unneeded; see scrub"
         )

@@ -11,13 +11,14 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from itertools import islice
 
 from storage import paths
 from storage.deletions import ManifestDeletion, noted
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.links import digests
+from storage.maintenance.garbage.leftovers import Item
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
 from storage.maintenance.progress import Progress, Stop
@@ -28,15 +29,6 @@ _AT_ONCE = 100
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
 # `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`
 _LEVELS = 5
-# A folder that holds nothing else has no folder in it.
-_LEAVES = frozenset({paths.LINK, paths.DESCRIPTOR})
-
-
-class Item(NamedTuple):
-    """Something to remove; if `unless` names a file that is there by then, it stays."""
-
-    path: str
-    unless: str = ""
 
 
 class Rubbish:
@@ -89,14 +81,23 @@ class Rubbish:
         return _in_folder(view, folder, self._plan.young_after, levels=1)
 
     async def _clear(self, find: Callable[[View], Iterator[Item]]) -> None:
-        found = await self._driver.batch(lambda view: list(find(TolerantView(view, []))))
-        for start in range(0, len(found), _AT_ONCE):
-            if self._stop.is_wished:
-                return
-            some = found[start : start + _AT_ONCE]
+        some = await self._driver.batch(partial(self._find, find))
+        while some and not self._stop.is_wished:
             # Who pushes all the time keeps us out; rubbish can wait for the next collection.
             with contextlib.suppress(TimeoutError):
                 await self._driver.exclusively(partial(self._remove, some))
+            some = await self._driver.batch(self._more) if len(some) == _AT_ONCE else []
+
+    def _find(self, find: Callable[[View], Iterator[Item]], view: View) -> list[Item]:
+        """Return the first items; the ledger has the others, which may be a million."""
+        found = find(TolerantView(view, []))
+        some = list(islice(found, _AT_ONCE))
+        if len(some) == _AT_ONCE:
+            self._plan.ledger.leftovers.add(found)
+        return some
+
+    def _more(self, _: View) -> list[Item]:
+        return self._plan.ledger.leftovers.take(_AT_ONCE)
 
     def _remove(self, items: list[Item], editor: Editor) -> None:
         for item in items:
@@ -129,8 +130,8 @@ def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
 
 
 def _past_of_tags(name: RepositoryName, view: View) -> Iterator[Item]:
-    for text in only_tags(view.folders(paths.tags(name))):
-        tag = Tag(text)
+    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
+    for tag in map(Tag, only_tags(folders)):
         for digest in digests(view, f"{paths.tag(name, tag)}/index"):
             revision = paths.revision_link(name, digest)
             if view.stat(revision) is None:
@@ -158,17 +159,17 @@ def _in_repository(view: View, folder: str, young_after: int) -> Iterator[Item]:
 
 def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterator[Item]:
     """Yield old temporary files, and old folders with nothing in them, `levels` deep."""
-    names = view.names(folder)
-    if not names and _is_old(view.modified(folder), young_after):
-        yield Item(folder)
-    for name in filter(_TEMPORARY.fullmatch, names):
-        found = view.stat(f"{folder}/{name}")
-        if found is not None and _is_old(found.modified_ns, young_after):
-            yield Item(f"{folder}/{name}")
-    # Nearly all folders of a repository hold a link. Reading each of them twice would be slow.
-    if levels and names and not _LEAVES.issuperset(names):
-        for name in view.folders(folder):
+    is_empty = True
+    for name, is_folder in view.entries(folder):
+        is_empty = False
+        if is_folder and levels:
             yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)
+        elif _TEMPORARY.fullmatch(name):
+            found = view.stat(f"{folder}/{name}")
+            if found is not None and _is_old(found.modified_ns, young_after):
+                yield Item(f"{folder}/{name}")
+    if is_empty and _is_old(view.modified(folder), young_after):
+        yield Item(folder)
 
 
 def _is_old(changed: int | None, young_after: int) -> bool:
@@ -177,7 +178,7 @@ def _is_old(changed: int | None, young_after: int) -> bool:
 
 def _trash(view: View) -> Iterator[str]:
     """Yield what lies in the trash: alone on the tree, nobody has anything to do with it."""
-    for name in view.names(paths.TRASH):
+    for name, _ in view.entries(paths.TRASH):
         yield f"{paths.TRASH}/{name}"
 
 

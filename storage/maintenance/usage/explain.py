@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.file_census import FileCensus
 from storage.maintenance.garbage.hidden import note_hidden
@@ -59,7 +58,7 @@ class Usage:
     """What is on the disk and why. `ledger` has what there is to say of each repository.
 
     `trouble` is what could not be read. It may need anything, so no blob goes while there is any.
-    `unreadable` are manifests whose bytes are absent or damaged.
+    `unreadable` is how many manifests are absent or damaged; the ledger names them.
     """
 
     ledger: UsageLedger
@@ -67,7 +66,7 @@ class Usage:
     files: FileUsage
     uploads: UploadUsage
     trouble: tuple[Trouble, ...]
-    unreadable: tuple[tuple[RepositoryName, Digest], ...]
+    unreadable: int
 
     @property
     def total(self) -> Amount:
@@ -111,7 +110,6 @@ class _Look:
         self._progress = progress
         self._stop = stop
         self._trouble: list[Trouble] = []
-        self._unreadable: list[tuple[RepositoryName, Digest]] = []
         self._young_after = time.time_ns() - max(int(grace * 1e9), SHORTEST_GRACE_NS)
 
     async def all(self, census: FileCensus) -> Usage:
@@ -123,7 +121,8 @@ class _Look:
         blobs = await self._blobs()
         # One path is looked at for several reasons.
         trouble = tuple(dict.fromkeys(self._trouble))
-        return Usage(self._ledger, blobs, files, uploads, trouble, tuple(self._unreadable))
+        unreadable = await self._driver.batch(lambda _: self._ledger.count_of_unreadable())
+        return Usage(self._ledger, blobs, files, uploads, trouble, unreadable)
 
     async def _mark(self) -> UploadUsage:
         await self._driver.batch(partial(note_hidden, self._ledger, self._trouble))
@@ -139,12 +138,11 @@ class _Look:
 
     def _mark_one(self, name: RepositoryName, view: View) -> UploadUsage:
         options = Options(self._grace)
-        unreadable = mark_tolerantly(self._ledger, name, options, self._trouble, view)
-        self._unreadable += [(name, digest) for digest in unreadable]
+        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, view)
         found = tally(self._tolerant(view), name)
         if found is None:
             return UploadUsage()
-        self._ledger.add_tally(name, found, readable=not unreadable)
+        self._ledger.add_tally(name, found, readable=is_readable)
         return UploadUsage(found.uploads, found.oldest)
 
     def _count(self, census: FileCensus, _: View) -> FileUsage:

@@ -28,15 +28,25 @@ def tally(view: View, name: RepositoryName) -> Tally | None:
     """Count what a repository has links of; None when it has no folder of its own."""
     if not any(one.startswith("_") for one in view.folders(paths.repository(name))):
         return None
-    tags = map(Tag, only_tags(view.folders(paths.tags(name))))
-    touched = [one.touched for one in sessions(view, name)]
+    # Each of these may be a million: they are counted as they come.
+    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
+    tags = map(Tag, only_tags(folders))
+    uploads, oldest = _uploads(view, name)
     return Tally(
         manifests=_count(revisions(view, name)),
         tags=sum(view.stat(paths.tag_current_link(name, tag)) is not None for tag in tags),
         blobs=_count(digests(view, paths.layers(name))),
-        uploads=len(touched),
-        oldest=min(touched, default=None),
+        uploads=uploads,
+        oldest=oldest,
     )
+
+
+def _uploads(view: View, name: RepositoryName) -> tuple[int, float | None]:
+    count, oldest = 0, None
+    for one in sessions(view, name):
+        count += 1
+        oldest = one.touched if oldest is None else min(oldest, one.touched)
+    return count, oldest
 
 
 def _count(some: Iterable[object]) -> int:

@@ -1,0 +1,30 @@
+"""Rows on their way into a table, written many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from storage.maintenance.database import Database, Row
+
+_AT_ONCE = 1000
+
+
+class Rows:
+    """Rows for one statement. None of them is in the table for sure before `flush` is called."""
+
+    def __init__(self, db: Database, query: str) -> None:
+        self._db = db
+        self._query = query
+        self._waiting: list[Row] = []
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take rows over, and write those that wait once they are many."""
+        self._waiting.extend(rows)
+        if len(self._waiting) >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait."""
+        if self._waiting:
+            self._db.many(self._query, self._waiting)
+            self._waiting.clear()
