@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
+# Folders that are open at the same time, one in the other; what is deeper is read in one go.
+_MOST_OPEN = 200
+
+# Whether it is a folder; None at the end of one.
+_Entry: TypeAlias = tuple[os.DirEntry[str] | None, bool]
+_END: _Entry = (None, False)
 
 
 class CountedFile(NamedTuple):
@@ -36,32 +42,32 @@ class FileCensus:
         A symbolic link is no file, and is not followed, for it may lead to what was counted
         already; `path` itself may be one. What goes away meanwhile is left out.
         """
-        # A folder may hold a million others: keep their names, not their entries or whole paths.
-        waiting = [("", [path])]
+        # A folder may hold a million others, and is read while those are looked through.
+        waiting = [(path, self._entries(path, complain))]
         while waiting:
-            parent, names = waiting[-1]
-            if not names:
+            folder, entries = waiting[-1]
+            entry, is_folder = next(entries, _END)
+            if entry is None:
                 waiting.pop()
                 continue
-            folder = _join(parent, names.pop())
-            below: list[str] = []
-            yield from self._files_in(folder, below, complain, apart)
-            waiting.append((folder, below))
+            at = _join(folder, entry.name)
+            if at in apart:
+                continue
+            if is_folder:
+                below = self._entries(at, complain)
+                waiting.append((at, below if len(waiting) < _MOST_OPEN else iter(list(below))))
+            else:
+                yield from _counted(at, entry, complain)
 
-    def _files_in(
-        self, folder: str, below: list[str], complain: Complain, apart: Collection[str]
-    ) -> Iterator[CountedFile]:
-        """Yield the files in one folder, and add the names of the folders in it to `below`."""
+    def _entries(self, folder: str, complain: Complain) -> Iterator[_Entry]:
+        """Yield the files and folders in one folder."""
         try:
             with os.scandir(f"{self._root}/{folder}") as entries:
                 for entry in entries:
-                    at = _join(folder, entry.name)
-                    if at in apart:
-                        continue
                     if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.name)
+                        yield entry, True
                     elif entry.is_file(follow_symlinks=False):
-                        yield from _counted(at, entry, complain)
+                        yield entry, False
         except _ABSENT:
             pass
         except OSError as error:

@@ -382,6 +382,21 @@ async def test_rubbish_goes_when_it_is_old(
     assert list((root / paths.TRASH).iterdir()) == []
 
 
+async def test_rubbish_of_any_number_and_name_goes(
+    files: FilesystemDriver, repository: StoredRepository
+) -> None:
+    """More than is removed at once, and folders whose names are no text, go in one collection."""
+    await push_image(repository, "v1")
+    before = left(files)
+    layers = Path(files.root) / paths.layers(APP)
+    for number in range(120):
+        (layers / f".tmp-{number:032x}").write_bytes(b"half")
+        os.mkdir(os.fsencode(layers) + b"/\xff%d" % number)
+    age(files)
+    assert (await collect(files)).rubbish == 240
+    assert left(files) == before
+
+
 async def test_a_clock_that_jumps_loses_nothing(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:

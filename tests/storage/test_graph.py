@@ -178,6 +178,24 @@ def test_a_chain_of_referrers_of_any_length_stays_or_goes() -> None:
     assert (kept, [knots for knots, _ in families]) == ({}, [[(one,) for one in chain]])
 
 
+def test_a_family_is_read_with_no_more_than_it_takes() -> None:
+    """Of families of 150 one is read at a time, where a hundred manifests are asked for."""
+    ledger, tops = Ledger(), [Digest.of(b"%d" % number) for number in range(5)]
+    below = (Digest.of(b"%d" % number) for number in range(10, 755))
+    subjects = itertools.cycle(tops)
+    needs = dict.fromkeys(tops, Needs((), ())) | {
+        one: Needs((), (), next(subjects)) for one in below
+    }
+    fill(ledger, needs, {})
+    divide(ledger, APP)
+    after, sizes = 0, []
+    while some := ledger.families(after, 100):
+        after = some[-1].number
+        sizes.append([sum(map(len, one.knots)) for one in some])
+    assert sizes == [[150]] * 5
+    ledger.close()
+
+
 def _chain(
     needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
 ) -> tuple[dict[Digest, str], list[tuple[list[Knot], set[Pair]]]]:

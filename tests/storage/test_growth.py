@@ -57,6 +57,14 @@ async def collect(driver: Driver, _: Path) -> None:
     assert not swept.failed
 
 
+async def collect_untagged(driver: Driver, _: Path) -> None:
+    """Plan and sweep, manifests too."""
+    async with planned(driver, Options(grace=0, delete_untagged=True)) as plan:
+        swept = await carry_out(driver, plan)
+    assert swept.manifests
+    assert not swept.failed
+
+
 async def look(driver: Driver, _: Path) -> None:
     """Scrub, without a repair."""
     findings, summary = await scrub(driver)
@@ -148,6 +156,8 @@ def metered(cost: Cost) -> Iterator[None]:
         # What these two remember has a bound, and is more than all there is here.
         patched.setattr("storage.drivers.folders._MANY", 1 << 30)
         patched.setattr("storage.digest._parse", storage.digest._parse.__wrapped__)
+        # Room for the largest manifest, which one has for an instant, would hide all else.
+        patched.setattr("storage.maintenance.garbage.needs.LARGEST_MANIFEST", 64 * KIB)
         gc.collect()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
@@ -181,6 +191,20 @@ def _make_old(root: Path) -> None:
             os.utime(f"{folder}/{file}", (1e9, 1e9))
 
 
+@pytest.mark.parametrize("work", [collect_untagged, explain])
+def test_one_repository_of_any_size_takes_no_more_memory(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither layers, manifests nor tags are held, were they all in one repository."""
+    monkeypatch.setattr(crowd, "IMAGES_PER_REPOSITORY", 1 << 30)
+    monkeypatch.setattr(crowd, "BLOBS_PER_IMAGE", 3)
+    monkeypatch.setattr(crowd, "IMAGES_PER_TAG", 2)
+    with traced():
+        few, many = cost_of(work, FEW), cost_of(work, MANY)
+    # Less than a digest for each layer; the names of all would be more.
+    assert many.peak - few.peak < 256 * KIB
+
+
 @pytest.mark.parametrize("work", [collect, look, explain])
 def test_ten_times_as_many_blobs_cost_ten_times_as_much_in_the_same_memory(work: Work) -> None:
     """Looks, and statements and steps of SQLite, stay the same for each blob; commits are few.
@@ -204,7 +228,7 @@ def test_ten_times_as_many_blobs_cost_ten_times_as_much_in_the_same_memory(work:
 def test_no_query_sorts_what_grows_with_the_blobs() -> None:
     """Each list comes in the order of an index: a sort would hold it in memory, or fill a disk."""
     collecting, explaining = cost_of(collect, FEW), cost_of(explain, FEW)
-    queries = collecting.queries | explaining.queries
+    queries = collecting.queries | cost_of(collect_untagged, FEW).queries | explaining.queries
     assert len(queries) > 20
     db = sqlite3.connect(":memory:")
     db.executescript(SCHEMA + USAGE_SCHEMA)
@@ -213,23 +237,24 @@ def test_no_query_sorts_what_grows_with_the_blobs() -> None:
         assert not any("TEMP B-TREE" in step for step in plan), (query, plan)
 
 
-@pytest.mark.parametrize(
-    "work",
-    [
-        lambda root: Folders().names(str(root)),
-        lambda root: list(FileCensus(root).files("", lambda *_: None)),
-    ],
-    ids=["folders", "census"],
-)
-def test_of_a_large_folder_only_names_are_held(work: Callable[[Path], object]) -> None:
+def test_of_a_large_folder_only_names_are_held() -> None:
     """One repository may have a million layers: a name takes 113 bytes, an entry 73 more."""
+    assert _peak_of_a_large_folder(lambda root: Folders().names(str(root))) / MANY < 160
+
+
+def test_of_a_large_folder_nothing_is_held_by_a_census() -> None:
+    """Files are counted as they are read."""
+    peak = _peak_of_a_large_folder(lambda root: list(FileCensus(root).files("", lambda *_: None)))
+    assert peak < 64 * KIB
+
+
+def _peak_of_a_large_folder(work: Callable[[Path], object]) -> int:
     with scratch_folder() as root:
         for number in range(MANY):
             (root / f"{number:064x}").mkdir()
         with traced():
             work(root)
-            peak = tracemalloc.get_traced_memory()[1]
-    assert peak / MANY < 160
+            return tracemalloc.get_traced_memory()[1]
 
 
 @pytest.mark.parametrize(("free", "spills"), [(1 << 40, True), (0, False)])

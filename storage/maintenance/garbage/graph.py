@@ -17,10 +17,11 @@ from storage.maintenance.garbage.rows import Rows
 from storage.names import Tag
 
 SCHEMA = """
--- The manifests of the repository that is being marked, and what each of them names.
-CREATE TABLE member (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+-- The manifests of the repository that is being marked, numbered as they come, and what each names:
+-- that is by far the most, and is written to the end of its table.
+CREATE TABLE member (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE named (
-    manifest BLOB, digest BLOB, PRIMARY KEY (manifest, digest)
+    manifest INTEGER, digest BLOB, PRIMARY KEY (manifest, digest)
 ) WITHOUT ROWID;
 -- If `upper` stays, so does `lower`: its child at this place of its list, or what refers to it.
 CREATE TABLE edge (
@@ -40,7 +41,7 @@ TABLES = ("member", "named", "edge", "root", "kept")
 REFERRER = 1 << 32
 LISTED, REFERS = "listed by", "refers to"
 
-_AT_ONCE = 1000
+_AT_ONCE = 100
 # Rows of the queue that one statement takes further. Their order is that of the queue, so it does
 # not matter where a step ends.
 _STEP = 10_000
@@ -60,26 +61,27 @@ class Graph:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._members = Rows(db, "INSERT OR IGNORE INTO member VALUES (?)")
+        self._members = Rows(db, "INSERT OR IGNORE INTO member VALUES (?, ?)")
         self._named = Rows(db, "INSERT OR IGNORE INTO named VALUES (?, ?)")
         self._edges = Rows(db, "INSERT OR IGNORE INTO edge VALUES (?, ?, ?)")
         self._roots = Rows(db, "INSERT OR IGNORE INTO root VALUES (?, ?, ?)")
-        self._found = 0
+        self._last = self._found = 0
 
     def clear(self) -> None:
         """Forget the repository."""
         for table in TABLES:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
-        self._found = 0
+        self._last = self._found = 0
 
     def add(self, digest: Digest, needs: Needs | None) -> None:
         """Take a manifest in, with what it needs; None when that can't be read."""
         key = key_of(digest)
-        self._members.add(((key,),))
+        self._last += 1
+        self._members.add(((self._last, key),))
         if needs is None:
             return
         children = map(key_of, needs.children)
-        self._named.add((key, key_of(blob)) for blob in needs.blobs)
+        self._named.add((self._last, key_of(blob)) for blob in needs.blobs)
         self._edges.add((key, place, child) for place, child in enumerate(children))
         if needs.subject is not None:
             self._edges.add(((key_of(needs.subject), REFERRER, key),))

@@ -76,7 +76,7 @@ _TIES = (
     "SELECT repository, content FROM loose WHERE repository = ? AND digest = ?",
     "DELETE FROM loose WHERE repository = ? AND digest = ?",
 )
-_AT_ONCE = 1000
+_AT_ONCE = 100
 
 
 class SurveyedBlob(NamedTuple):
@@ -170,13 +170,12 @@ class Ledger:
         return self._db.one(query, key_of(digest), repository) is not None
 
     def need_what_kept_needs(self, repository: int) -> None:
-        """Have a repository need its manifests that stay, and what they name."""
+        """Have a repository need its manifests that stay, by the graph, and what they name."""
         for query in (
-            "INSERT OR IGNORE INTO needed SELECT digest, repository, 1 FROM manifest "
-            "WHERE repository = ? AND family IS NULL",
-            "INSERT OR IGNORE INTO needed SELECT named.digest, repository, 1 FROM manifest "
-            "CROSS JOIN named ON named.manifest = manifest.digest "
-            "WHERE repository = ? AND family IS NULL",
+            "INSERT OR IGNORE INTO needed SELECT digest, ?, 1 FROM kept",
+            "INSERT OR IGNORE INTO needed SELECT named.digest, ?, 1 FROM member "
+            "CROSS JOIN named ON named.manifest = member.id "
+            "WHERE EXISTS (SELECT 1 FROM kept WHERE kept.digest = member.digest)",
         ):
             self._db.fill(query, repository)
 
@@ -185,7 +184,8 @@ class Ledger:
         # In the order of the digests, so that they come one behind the other.
         self._db.fill(
             "INSERT OR REPLACE INTO manifest (repository, digest, reason, above) "
-            "SELECT ?, digest, reason, above FROM member CROSS JOIN kept USING (digest)",
+            "SELECT ?, digest, reason, above FROM member CROSS JOIN kept USING (digest) "
+            "ORDER BY member.digest",
             repository,
         )
 

@@ -22,7 +22,7 @@ from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs, read_needs
 from storage.names import RepositoryName, Tag, only_tags
 
-_AT_ONCE = 1000
+_AT_ONCE = 100
 UNTAGGED = "untagged"
 _YOUNG = "untagged, and too young to go"
 _UNREADABLE = "can't be read, so nothing here is taken for unneeded; scrub can repair that"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from storage.maintenance.database import Database, Row
 
-_AT_ONCE = 1000
+_AT_ONCE = 100
 
 
 class Rows:
