@@ -38,13 +38,22 @@ class HeldFile:
     """A staged file, open and locked. Every step is carried to its end, cancelled or not."""
 
     def __init__(
-        self, fd: int, path: str, root: str, disk: durable.Disk, run: Run, *, sync: bool
+        self,
+        fd: int,
+        path: str,
+        root: str,
+        disk: durable.Disk,
+        run: Run,
+        run_locking: Run,
+        *,
+        sync: bool,
     ) -> None:
         self._fd = fd
         self._path = path
         self._root = root
         self._disk = disk
         self._run = run
+        self._run_locking = run_locking
         self._appends = InOrder(run)
         self._sync = sync
         self.length = self._synced = os.fstat(fd).st_size
@@ -101,7 +110,7 @@ class HeldFile:
 
     async def adopt(self, target: str, *then: Step) -> None:
         """Do all in one hop, and let go of the file in it."""
-        await to_completion(self._run(self._adopt, f"{self._root}/{target}", then))
+        await to_completion(self._run_locking(self._adopt, f"{self._root}/{target}", then))
 
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
         data = HeldData(target, self._path)
@@ -141,10 +150,13 @@ class HeldFile:
 class FileStaging:
     """Unfinished uploads below the root of a filesystem driver."""
 
-    def __init__(self, root: str, disk: durable.Disk, run: Run, *, sync: bool) -> None:
+    def __init__(
+        self, root: str, disk: durable.Disk, run: Run, run_locking: Run, *, sync: bool
+    ) -> None:
         self._root = root
         self._disk = disk
         self._run = run
+        self._run_locking = run_locking
         self._sync = sync
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
@@ -174,7 +186,15 @@ class FileStaging:
         fd = await self._lock(path)
         at = f"{self._root}/{path}"
         try:
-            held = HeldFile(fd, at, self._root, self._disk, self._run, sync=self._sync)
+            held = HeldFile(
+                fd,
+                at,
+                self._root,
+                self._disk,
+                self._run,
+                self._run_locking,
+                sync=self._sync,
+            )
         except BaseException:
             os.close(fd)
             raise

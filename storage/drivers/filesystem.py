@@ -88,11 +88,12 @@ class FilesystemDriver:
         self._small = SmallFiles(self.root)
         self._threads = Threads(threads)
         self._run = self._threads.run
+        self._run_locking = self._threads.run_locking
         self._sync = sync
         self._tree = TreeLock(self.root)
         self._disk = durable.Disk(self.root, self._tree, sync=sync)
         self._locks = FileLocks(self._run)
-        self.staging = FileStaging(self.root, self._disk, self._run, sync=sync)
+        self.staging = FileStaging(self.root, self._disk, self._run, self._run_locking, sync=sync)
 
     def start(self) -> None:
         """Make the first worker threads before there are requests; may raise RuntimeError."""
@@ -154,7 +155,7 @@ class FilesystemDriver:
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
         """Check and carry out all in one hop."""
-        return await self._run(self._publish, steps, check)
+        return await self._run_locking(self._publish, steps, check)
 
     def _publish(
         self, steps: Sequence[Step], check: Callable[[Uses], None] | None
@@ -166,7 +167,7 @@ class FilesystemDriver:
     async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
         """Check and remove a file or a folder in one hop."""
         first = None if check is None else partial(check, self._view)
-        return await self._run(self._disk.remove, self._at(path), self._at(TRASH), first)
+        return await self._run_locking(self._disk.remove, self._at(path), self._at(TRASH), first)
 
     async def settle(self, path: str) -> None:
         """Sync the folders that are there."""
@@ -174,7 +175,7 @@ class FilesystemDriver:
 
     async def use(self, path: str) -> FileInfo | None:
         """Look at a file, and have its last change be now, beside nobody who is alone."""
-        return await self._run(self._use, path)
+        return await self._run_locking(self._use, path)
 
     def _use(self, path: str) -> FileInfo | None:
         with self._tree.shared():
@@ -182,7 +183,7 @@ class FilesystemDriver:
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
         """Do all in one hop."""
-        return await to_completion(self._run(self._exclusively, job))
+        return await to_completion(self._run_locking(self._exclusively, job))
 
     def _exclusively(self, job: Callable[[Editor], T]) -> T:
         with contextlib.ExitStack() as after, self._tree.alone() as held:

@@ -14,6 +14,7 @@ import _thread
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - asyncio imports it late, maybe as another user
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
@@ -26,7 +27,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Future: TypeAlias = "asyncio.Future[Any]"
-_Call: TypeAlias = tuple[asyncio.AbstractEventLoop, _Future, Callable[..., Any], tuple[Any, ...]]
+# The last part tells whether it may wait for a lock.
+_Call: TypeAlias = tuple[
+    asyncio.AbstractEventLoop, _Future, Callable[..., Any], tuple[Any, ...], bool
+]
 
 # How many threads `start` makes. Each takes 16 KiB of memory.
 _FIRST = 16
@@ -43,6 +47,8 @@ class Threads(Executor):
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[_Thread] = []
         self._busy = 0
+        self._locking = 0
+        self._waiting: deque[_Call] = deque()
 
     def start(self) -> None:
         """Make the first threads, and wait until they run.
@@ -64,13 +70,36 @@ class Threads(Executor):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        self._begin((loop, future, work, args, False))
+        return future
+
+    def run_locking(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Do what `run` does, for work that may wait for a lock of another process.
+
+        Such calls take three quarters of the threads at most, so that a lock that is held for long
+        delays only those that need it.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((loop, future, work, args, True))
+        self._admit()
+        return future
+
+    def _admit(self) -> None:
+        """Begin calls that may wait for a lock, as many as may."""
+        while self._waiting and self._locking < self._most - self._most // 4:
+            call = self._waiting.popleft()
+            if not call[1].cancelled():
+                self._begin(call)
+                self._locking += 1
+
+    def _begin(self, call: _Call) -> None:
         if self._busy >= len(self._threads) < self._most:
             is_made = self._make_another()
             if not is_made and not self._threads:
                 raise RuntimeError(_NO_THREAD)
-        self._calls.put((loop, future, work, args))
+        self._calls.put(call)
         self._busy += 1
-        return future
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do what `run` does, for callers that need an executor; call this on the event loop."""
@@ -91,6 +120,9 @@ class Threads(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads; what was asked for is done first. Blocks; calling it twice is fine."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._calls.put(self._waiting.popleft())
         self._calls.put(None)
         if not wait:
             return
@@ -110,7 +142,7 @@ class Threads(Executor):
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            loop, future, work, args = call
+            loop, future, work, args, is_locking = call
             result: Any = None
             error: BaseException | None = None
             if not future.cancelled():
@@ -120,13 +152,18 @@ class Threads(Executor):
                     error = raised
             # The loop may be gone, and with it whoever waited.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._finish, future, result, error)
+                loop.call_soon_threadsafe(self._finish, future, result, error, is_locking)
             # Nothing of a call is kept while waiting for the next one.
             del call, future, work, args, result, error
         self._calls.put(None)  # for the other threads
 
-    def _finish(self, future: _Future, result: object, error: BaseException | None) -> None:
+    def _finish(
+        self, future: _Future, result: object, error: BaseException | None, is_locking: bool
+    ) -> None:
         self._busy -= 1
+        if is_locking:
+            self._locking -= 1
+            self._admit()
         if future.cancelled():
             return
         if error is not None:

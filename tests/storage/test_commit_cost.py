@@ -87,6 +87,8 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     for call, kind in COUNTED.items():
         monkeypatch.setattr(os, call, counting(call, kind, getattr(os, call)))
     monkeypatch.setattr(Threads, "run", counting("run", "hops", Threads.run))
+    locking = counting("run_locking", "hops", Threads.run_locking)
+    monkeypatch.setattr(Threads, "run_locking", locking)
     return meter
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import fcntl
 import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from storage import paths
+from storage.drivers.filesystem import FilesystemDriver, make_ready
 from storage.drivers.threads import Threads
 
 
@@ -66,4 +72,40 @@ async def test_it_can_be_used_after_a_shutdown() -> None:
     assert await asyncio.gather(*asked) == [0, 1, 2, 3, 4]
     await asyncio.to_thread(threads.shutdown)
     assert await asyncio.wait_for(threads.run(lambda: 1), 20) == 1
+    await asyncio.to_thread(threads.shutdown)
+
+
+def test_a_lock_that_is_held_for_long_keeps_no_reader_waiting(tmp_path: Path) -> None:
+    """More changes wait for it than there are threads; all are made when it is released."""
+    make_ready(tmp_path)
+    with (tmp_path / paths.GATE).open("rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        release = partial(fcntl.flock, gate, fcntl.LOCK_UN)
+        asyncio.run(_read_beside_changes(FilesystemDriver(tmp_path, threads=4), release))
+
+
+async def _read_beside_changes(driver: FilesystemDriver, release: Callable[[], object]) -> None:
+    names = [f"docker/{number}" for number in range(10)]
+    writing = [asyncio.ensure_future(driver.write(name, b"x")) for name in names]
+    await asyncio.sleep(0.1)
+    assert await asyncio.wait_for(driver.batch(lambda view: view.names("docker")), 20) == []
+    assert not any(each.done() for each in writing)
+    release()
+    await asyncio.gather(*writing)
+    assert set(await driver.batch(lambda view: view.names("docker"))) == set("0123456789")
+    await driver.close()
+
+
+async def test_a_change_that_is_given_up_before_its_turn_is_not_made() -> None:
+    """Those behind it get their turn."""
+    threads, released = Threads(4), threading.Event()
+    done: list[str] = []
+    waiting = [threads.run_locking(released.wait, 20) for _ in range(3)]
+    given_up, behind = (threads.run_locking(done.append, each) for each in "12")
+    given_up.cancel()
+    assert await threads.run(int, "7") == 7
+    released.set()
+    assert await asyncio.gather(*waiting) == [True, True, True]
+    await behind
+    assert done == ["2"]
     await asyncio.to_thread(threads.shutdown)
