@@ -88,7 +88,9 @@ class TurnReader(ssl.SSLObject):
             try:
                 return step()
             except ssl.SSLWantReadError:
-                if not self._pass_on_record():
+                self._pass_on_record()
+                # A part of a record may be enough to refuse what is no TLS.
+                if self._has_nothing():
                     raise
         raise ssl.SSLWantReadError
 

@@ -122,6 +122,19 @@ def test_few_records_without_content_are_read_in_a_turn(
     assert up.pending > before * 9 // 10
 
 
+@pytest.mark.parametrize("sent", [b"PATCH /v2/ HTTP/1.1\r\n\r\n", b"\0" * 6])
+def test_what_is_no_tls_is_refused_before_a_record_is_whole(
+    made: tuple[ssl.SSLContext, ssl.SSLContext], sent: bytes
+) -> None:
+    """What stands where the length is may be more than will ever come."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = made[0].wrap_bio(up, down, server_side=True)
+    up.write(sent)
+    with pytest.raises(ssl.SSLError) as raised:
+        server.do_handshake()
+    assert not isinstance(raised.value, ssl.SSLWantReadError)
+
+
 def _shaken(ours: ssl.SSLContext) -> tuple[KeyRenewingClient, ssl.SSLObject, ssl.MemoryBIO]:
     """Return both sides of a connection, and what the server receives by."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
