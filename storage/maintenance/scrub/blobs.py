@@ -14,7 +14,7 @@ from storage.drivers.base import Driver, Editor, View
 from storage.errors import reason_of
 from storage.maintenance.scrub.contents import Contents, Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.listing import Listing, is_digest, listed
+from storage.maintenance.scrub.listing import Lister, Listing, is_digest
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.second_look import undisturbed
 
@@ -27,9 +27,17 @@ class BlobCheck:
     """Reads blobs, at most `parallel` at once, and moves corrupt ones away if it `repairs`."""
 
     def __init__(
-        self, driver: Driver, contents: Contents, pace: Pace, *, parallel: int, repairs: bool
+        self,
+        driver: Driver,
+        lister: Lister,
+        contents: Contents,
+        pace: Pace,
+        *,
+        parallel: int,
+        repairs: bool,
     ) -> None:
         self._driver = driver
+        self._lister = lister
         self._contents = contents
         self._pace = pace
         self._free = asyncio.Semaphore(parallel)
@@ -61,7 +69,7 @@ class BlobCheck:
             done(digest, size)
 
         async with (
-            aclosing(self._all(after, found)) as digests,
+            aclosing(self._all(after)) as digests,
             asyncio.TaskGroup() as tasks,
         ):
             async for digest in digests:
@@ -69,18 +77,16 @@ class BlobCheck:
                 self._in_flight[digest], self._last = self._last, digest
                 tasks.create_task(one(digest))
 
-    async def _all(
-        self, after: Digest | None, found: Callable[[Finding], None]
-    ) -> AsyncGenerator[Digest, None]:
+    async def _all(self, after: Digest | None) -> AsyncGenerator[Digest, None]:
         """Yield digests that have a folder, one folder `<alg>/<two hex>` after the other."""
         start = "" if after is None else _folder(after)
-        for algorithm in await listed(self._driver, found, _algorithms):
-            shorts = await listed(self._driver, found, partial(_shorts, algorithm=algorithm))
+        for algorithm in await self._lister.run(_algorithms):
+            shorts = await self._lister.run(partial(_shorts, algorithm=algorithm))
             for short in shorts:
                 # "~" comes behind all hex digits.
                 if f"{paths.BLOBS}/{algorithm}/{short}/~" > start:
                     job = partial(_digests, algorithm=algorithm, short=short)
-                    for digest in await listed(self._driver, found, job):
+                    for digest in await self._lister.run(job):
                         if _folder(digest) > start:
                             yield digest
 
@@ -180,7 +186,7 @@ def _digests(listing: Listing, algorithm: str, short: str) -> list[Digest]:
 
     names = listing.folders(folder, is_ours)
     for name in names:
-        listing.folders(f"{folder}/{name}", lambda _: False, {_DATA})
+        listing.check(f"{folder}/{name}", lambda _: False, {_DATA})
     return [Digest(algorithm, name) for name in names]
 
 

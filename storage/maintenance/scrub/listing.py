@@ -7,15 +7,18 @@ somebody's, and do no harm.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from storage.concurrency import to_completion
 from storage.digest import HEX_LENGTHS, Digest
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Entry, View
 from storage.errors import DigestInvalid
+from storage.maintenance.database import Database
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.second_look import undisturbed
+from storage.maintenance.scrub.strays import Folder, Strays
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.names import RepositoryName
 from storage.paths import is_temporary
@@ -26,121 +29,128 @@ T = TypeVar("T")
 _UNDER_WAY = 3600.0
 # Folders that are listed again under one exclusive tree lock.
 _AT_ONCE = 100
-
-
-class _Doubtful(NamedTuple):
-    """What seems to be stray in the folder `path`; another process may be changing it."""
-
-    path: str
-    is_ours: Callable[[str], bool]
-    files: Collection[str]
-    strays: frozenset[tuple[str, str]]
+# Strays of a folder that are held until the database is given them.
+_MOST_HELD = 256
 
 
 class Listing:
-    """Names what should be in folders, and collects findings about all else."""
+    """Names what should be in folders, and adds all else to `strays`.
 
-    def __init__(self, view: View, name: RepositoryName | None = None) -> None:
-        self._trouble: list[Trouble] = []
-        self._name = name
-        self.doubtful: list[_Doubtful] = []
-        self.view = TolerantView(view, self._trouble)
+    `doubtful` are the folders that have strays, by whose place in it these are numbered.
+    """
 
-    @property
-    def unreadable(self) -> list[Finding]:
-        """A finding for each path that could not be read so far."""
-        unread = dict.fromkeys(self._trouble)
-        return [
-            Finding(Kind.UNREADABLE, one.path, f"it can't be read: {one.reason}", self._name)
-            for one in unread
-        ]
+    def __init__(self, view: View, strays: Strays) -> None:
+        self.trouble: list[Trouble] = []
+        self.doubtful: list[Folder] = []
+        self.view = TolerantView(view, self.trouble)
+        self._strays = strays
+
+    def each(
+        self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
+    ) -> Iterator[str]:
+        """Name the folders in `path` that are ours, in no order; other than `files` are strays."""
+        folder = Folder(path, is_ours, files)
+        others: list[Entry] = []
+        for entry in self.view.entries(path):
+            if folder.takes(entry):
+                yield entry.name
+            elif self._is_stray(folder, entry):
+                others.append(entry)
+                if len(others) == _MOST_HELD:
+                    self._doubt(folder, others)
+                    others = []
+        self._doubt(folder, others)
 
     def folders(
         self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
     ) -> list[str]:
-        """Name the folders in `path` that are ours, in order; other than `files` are strays."""
-        folders, others = self._sorted(path, is_ours, files)
-        strays = frozenset(one for one in others if self._stray(path, *one))
-        if strays:
-            self.doubtful.append(_Doubtful(path, is_ours, files, strays))
-        return folders
+        """Name the same in order: for folders of which all names can be held."""
+        return sorted(self.each(path, is_ours, files))
 
-    def strays(self, doubtful: Iterable[_Doubtful]) -> list[Finding]:
-        """Report those strays that still are what they were when they were listed."""
-        found = []
-        for one in doubtful:
-            strays = one.strays & self._sorted(one.path, one.is_ours, one.files)[1]
-            found += [self._stray(one.path, *stray) for stray in sorted(strays)]
-        return [finding for finding in found if finding is not None]
+    def check(self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()) -> None:
+        """Look for strays in a folder."""
+        for _ in self.each(path, is_ours, files):
+            pass
 
-    def digests(
-        self, path: str, files: Collection[str] = (), skip: Collection[str] = ()
-    ) -> Iterator[Digest]:
-        """Yield the digests that `path` has a folder for, in order.
-
-        `files` may be in those folders; folders named in `skip` may be there as well.
-        """
-        for algorithm in self.folders(path, HEX_LENGTHS.__contains__):
-            below = f"{path}/{algorithm}"
-            for hex in self.folders(below, partial(is_digest, algorithm)):
-                self.folders(f"{below}/{hex}", skip.__contains__, files)
+    def digests(self, path: str, files: Collection[str] = ()) -> Iterator[Digest]:
+        """Yield the digests that `path`, where `files` may be, has a folder for, in no order."""
+        for algorithm in self.folders(path, HEX_LENGTHS.__contains__, files):
+            for hex in self.each(f"{path}/{algorithm}", partial(is_digest, algorithm)):
                 yield Digest(algorithm, hex)
 
-    def _sorted(
-        self, path: str, is_ours: Callable[[str], bool], files: Collection[str]
-    ) -> tuple[list[str], set[tuple[str, str]]]:
-        """Return the folders that are ours, and all strays with what they are."""
-        names, folders = self.view.names(path), frozenset(self.view.folders(path))
-        ours: list[str] = []
-        others: list[str] = []
-        for name in sorted(names):
-            if name in folders and is_ours(name):
-                ours.append(name)
-            elif name not in files:
-                others.append(name)
-        return ours, {(one, _described(one, one in folders, is_ours(one))) for one in others}
+    def confirm(self, number: int, folder: Folder) -> None:
+        """Confirm those strays of a folder that still are what they were."""
+        entries = self.view.entries(folder.path)
+        others = (entry for entry in entries if not folder.takes(entry))
+        self._strays.confirm(number, (one for one in others if self._is_stray(folder, one)))
 
-    def _stray(self, path: str, name: str, what: str) -> Finding | None:
-        whole = f"{path}/{name}"
-        if not is_temporary(name):
-            return Finding(Kind.FOREIGN, whole, what, self._name)
-        found = self.view.stat(whole)
-        if found is None or time.time() - found.modified < _UNDER_WAY:
-            return None
-        return Finding(Kind.LEFTOVER, whole, "a write that was cut off left this", self._name)
+    def _is_stray(self, folder: Folder, entry: Entry) -> bool:
+        """Tell whether what is no folder of ours is worth reporting."""
+        if entry.name in folder.files:
+            return False
+        if not is_temporary(entry.name):
+            return True
+        found = self.view.stat(f"{folder.path}/{entry.name}")
+        return found is not None and time.time() - found.modified >= _UNDER_WAY
 
-
-async def listed(
-    driver: Driver,
-    found: Callable[[Finding], None],
-    job: Callable[[Listing], T],
-    name: RepositoryName | None = None,
-) -> T:
-    """Run `job` with a listing, off the event loop, and report what it found in passing."""
-
-    def run(view: View) -> tuple[T, Listing]:
-        listing = Listing(view, name)
-        return job(listing), listing
-
-    result, listing = await driver.batch(run)
-    findings = listing.unreadable
-    for start in range(0, len(listing.doubtful), _AT_ONCE):
-        some = listing.doubtful[start : start + _AT_ONCE]
-        look = partial(_strays, name, some)
-        findings += await undisturbed(driver, look)
-    for finding in findings:
-        found(finding)
-    return result
+    def _doubt(self, folder: Folder, others: list[Entry]) -> None:
+        if not others:
+            return
+        if not self.doubtful or self.doubtful[-1] is not folder:
+            self.doubtful.append(folder)
+        self._strays.add(len(self.doubtful) - 1, others)
 
 
-def _strays(name: RepositoryName | None, some: Iterable[_Doubtful], view: View) -> list[Finding]:
-    return Listing(view, name).strays(some)
+class Lister:
+    """Has jobs list folders, and reports what they find in passing.
+
+    One job at a time, for all of them put strays into one database.
+    """
+
+    def __init__(
+        self, driver: Driver, database: Database, found: Callable[[Finding], None]
+    ) -> None:
+        self._driver = driver
+        self._strays = Strays(database)
+        self._found = found
+
+    async def run(self, job: Callable[[Listing], T], name: RepositoryName | None = None) -> T:
+        """Run `job` with a listing, off the event loop; what it finds is of the repository."""
+
+        def run(view: View) -> tuple[T, Listing]:
+            listing = Listing(view, self._strays)
+            return job(listing), listing
+
+        # A cancelled caller would go on, and close the database that the job writes to.
+        result, listing = await to_completion(self._driver.batch(run))
+        for one in dict.fromkeys(listing.trouble):
+            what = f"it can't be read: {one.reason}"
+            self._found(Finding(Kind.UNREADABLE, one.path, what, name))
+        if listing.doubtful:
+            await self._report(listing.doubtful, name)
+        return result
+
+    async def _report(self, doubtful: list[Folder], name: RepositoryName | None) -> None:
+        """Report those strays that a second look finds as well."""
+        for start in range(0, len(doubtful), _AT_ONCE):
+            numbers = range(start, min(start + _AT_ONCE, len(doubtful)))
+            look = partial(self._confirm, doubtful, numbers)
+            await to_completion(undisturbed(self._driver, look))
+        while some := await to_completion(self._driver.batch(lambda _: self._strays.take())):
+            for number, entry in some:
+                self._found(_finding(doubtful[number], entry, name))
+
+    def _confirm(self, doubtful: list[Folder], numbers: range, view: View) -> None:
+        again = Listing(view, self._strays)
+        for number in numbers:
+            again.confirm(number, doubtful[number])
 
 
-def _described(name: str, is_folder: bool, should_be_folder: bool) -> str:
-    if should_be_folder:
-        return "no folder, and where a folder belongs"
-    return f"a {'folder' if is_folder else 'file'} that no registry put here"
+def _finding(folder: Folder, entry: Entry, name: RepositoryName | None) -> Finding:
+    path = f"{folder.path}/{entry.name}"
+    if is_temporary(entry.name):
+        return Finding(Kind.LEFTOVER, path, "a write that was cut off left this", name)
+    return Finding(Kind.FOREIGN, path, folder.describe(entry), name)
 
 
 def is_digest(algorithm: str, hex: str) -> bool:

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
-from itertools import islice
 from typing import TypeAlias, TypeVar
 
 from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
+from storage.concurrency import to_completion
+from storage.digest import Digest
 from storage.drivers.base import Driver, View
-from storage.errors import UploadIdInvalid, reason_of
+from storage.errors import reason_of
+from storage.maintenance.database import Database
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
-from storage.maintenance.scrub.listing import Listing, is_digest, listed
+from storage.maintenance.scrub.links import Entry
+from storage.maintenance.scrub.listing import Lister
 from storage.maintenance.scrub.manifests import Checked, check
+from storage.maintenance.scrub.pages import Pages, Part
+from storage.maintenance.scrub.parts import Parts
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.second_look import undisturbed
-from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
-from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
+from storage.names import RepositoryName
 
 T = TypeVar("T")
 Found: TypeAlias = Callable[[Finding], None]
 Pair: TypeAlias = tuple[Entry, Finding]
 
-# Entries looked at in one hop to a thread; between hops a scrub can be interrupted.
-_AT_ONCE = 256
-
-_LINK = frozenset({paths.LINK})
-_REFERRER_FILES = frozenset({paths.LINK, paths.DESCRIPTOR})
-_PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
-_MANIFESTS = frozenset({"revisions", "tags", paths.DELETIONS})
-_TAG = frozenset({paths.CURRENT, paths.HISTORY})
-_SESSION_FILES = frozenset({"data", "reserved", "startedat"})
-
 
 class RepositoryCheck:
-    """Looks at repositories; repairs with `mender` if there is one."""
+    """Looks at repositories, one after the other; repairs with `mender` if there is one."""
 
     def __init__(
-        self, driver: Driver, contents: Contents, mender: Mender | None, found: Found
+        self,
+        driver: Driver,
+        database: Database,
+        lister: Lister,
+        contents: Contents,
+        mender: Mender | None,
+        found: Found,
     ) -> None:
         self._driver = driver
+        self._database = database
+        self._lister = lister
         self._contents = contents
         self._mender = mender
         self._found = found
@@ -53,79 +53,92 @@ class RepositoryCheck:
 
         Return whether it is one, and not only a folder that others lie in.
         """
-        if not await self._list(name, _parts):
+        parts = Parts(self._database, name)
+        present = await self._lister.run(parts.present, name)
+        if not present:
             return False
-        revisions = await self._list(name, _revisions)
-        await self._look(RevisionLink(name, digest) for digest in revisions)
-        layers = await self._list(name, _layers)
-        await self._look(LayerLink(name, digest) for digest in layers)
-        subjects = await self._check_manifests(name, revisions)
-        await self._check_tags(name)
-        listed = await self._list(name, _referrers)
-        await self._look(_description(link) for link in listed)
-        await self._look(dict.fromkeys([*listed, *subjects]))
+        if paths.UPLOADS in present:
+            async for _ in self._listed(name, parts.uploads()):
+                pass  # what belongs into their folders is all that is known of them
+        async for revisions in self._listed(name, parts.revisions()):
+            await self._look(revisions)
+        async for layers in self._listed(name, parts.layers()):
+            await self._look(layers)
+        await self._check_manifests(name, parts)
+        await self._check_tags(name, parts)
+        await self._check_referrers(name, parts)
         return True
 
-    async def _check_manifests(
-        self, name: RepositoryName, revisions: list[Digest]
-    ) -> list[ReferrerLink]:
-        """Look for what manifests name; return what should be in the index of referrers."""
-        subjects = []
-        for some in _cut(revisions):
-            for digest, checked in await self._read_manifests(name, some):
+    async def _check_manifests(self, name: RepositoryName, parts: Parts) -> None:
+        """Look for what manifests name, and once more where something seems to be lacking."""
+        manifests = parts.manifests()
+        while not manifests.is_over:
+            for digest in await self._batch(partial(self._lacking, name, parts, manifests)):
+                look = partial(self._check, name, parts, digest)
+                checked = await to_completion(undisturbed(self._driver, look))
                 for finding in checked.findings:
                     self._found(finding)
-                if checked.subject is not None:
-                    subjects.append(ReferrerLink(name, checked.subject, digest))
-        return subjects
 
-    async def _read_manifests(
-        self, name: RepositoryName, some: Sequence[Digest]
-    ) -> list[tuple[Digest, Checked]]:
-        """Check manifests, and once more those that seem to lack something."""
+    def _lacking(
+        self, name: RepositoryName, parts: Parts, manifests: Pages[Digest], view: View
+    ) -> list[Digest]:
+        """Return those of the next page that seem to lack something."""
+        found = manifests.next()
+        return [one for one in found if self._check(name, parts, one, view).findings]
 
-        def job(view: View, digests: Sequence[Digest]) -> dict[Digest, Checked]:
-            return {digest: self._check(view, name, digest) for digest in digests}
-
-        read = await self._driver.batch(lambda view: job(view, some))
-        for digest in [digest for digest, checked in read.items() if checked.findings]:
-            look = partial(self._check, name=name, digest=digest)
-            read[digest] = await undisturbed(self._driver, look)
-        return list(read.items())
-
-    def _check(self, view: View, name: RepositoryName, digest: Digest) -> Checked:
+    def _check(self, name: RepositoryName, parts: Parts, digest: Digest, view: View) -> Checked:
+        """Check a manifest; note what should be in the index of referrers."""
         try:
-            return check(view, self._contents, name, digest)
+            checked = check(view, self._contents, name, digest)
         except OSError as error:
             path = paths.revision_link(name, digest)
             return Checked((_unreadable(path, name, error),))
+        if checked.subject is not None:
+            parts.expect(checked.subject, digest)
+        return checked
 
-    async def _check_tags(self, name: RepositoryName) -> None:
-        for some in _cut(await self._list(name, _tags)):
-            found = await self._look(CurrentLink(name, tag) for tag in some)
+    async def _check_tags(self, name: RepositoryName, parts: Parts) -> None:
+        async for tags in self._listed(name, parts.tags()):
+            found = await self._look(tags)
             dead = {finding.path for finding in found if finding.kind is Kind.DEAD_TAG}
-            alive = [tag for tag in some if paths.tag_current_link(name, tag) not in dead]
-            history = await self._list(name, partial(_history, tags=alive))
-            await self._look(history)
+            alive = [link.tag for link in tags if link.path not in dead]
+            async for history in self._listed(name, parts.history(alive)):
+                await self._look(history)
 
-    async def _list(
-        self, name: RepositoryName, job: Callable[[Listing, RepositoryName], list[T]]
-    ) -> list[T]:
-        """List a part of a repository, and report what does not belong there."""
-        return await listed(self._driver, self._found, lambda one: job(one, name), name)
+    async def _check_referrers(self, name: RepositoryName, parts: Parts) -> None:
+        """Look at what is in the index of referrers, then at what should be and is not."""
+        async for subjects in self._listed(name, parts.subjects()):
+            async for links in self._listed(name, parts.referrers(subjects)):
+                await self._look(map(_description, links))
+                await self._look(links)
+                await self._batch(lambda _: parts.see(links))  # noqa: B023
+        unlisted = parts.unlisted()
+        while not unlisted.is_over:
+            await self._look(await self._batch(lambda _: unlisted.next()))
+
+    async def _listed(self, name: RepositoryName, part: Part[T]) -> AsyncGenerator[list[T], None]:
+        """Yield a part of a repository by pages, and report what does not belong there."""
+        while not part.is_over:
+            if some := await self._lister.run(part.next, name):
+                yield some
+
+    async def _batch(self, job: Callable[[View], T]) -> T:
+        """Run a job that uses the database, which is not closed before it has ended."""
+        return await to_completion(self._driver.batch(job))
 
     async def _look(self, entries: Iterable[Entry]) -> list[Finding]:
         """Have entries look at themselves; report, repaired or not, what they find."""
-        reported: list[Finding] = []
-        for some in _cut(entries):
-            found = await self._driver.batch(lambda view: self._look_at(view, some))  # noqa: B023
-            if found:
-                found = await self._confirmed(found)
-            for entry, finding in found:
-                mended = await self._mender.mend(entry, finding) if self._mender else finding
-                if mended is not None:
-                    reported.append(mended)
-                    self._found(mended)
+        some, reported = list(entries), list[Finding]()
+        if not some:
+            return reported
+        found = await self._driver.batch(lambda view: self._look_at(view, some))
+        if found:
+            found = await self._confirmed(found)
+        for entry, finding in found:
+            mended = await self._mender.mend(entry, finding) if self._mender else finding
+            if mended is not None:
+                reported.append(mended)
+                self._found(mended)
         return reported
 
     async def _confirmed(self, found: list[Pair]) -> list[Pair]:
@@ -149,66 +162,5 @@ def _unreadable(path: str, name: RepositoryName, error: OSError) -> Finding:
     return Finding(Kind.UNREADABLE, path, f"it can't be read: {reason_of(error)}", name)
 
 
-def _parts(listing: Listing, name: RepositoryName) -> list[str]:
-    """Name the parts of a repository, and look for what does not belong there."""
-    folder = paths.repository(name)
-    folders = listing.folders(folder, lambda one: one in _PARTS or is_component(one))
-    found = [one for one in folders if one in _PARTS]
-    if not found:
-        return found
-    listing.folders(paths.manifests(name), _MANIFESTS.__contains__)
-    for id in listing.folders(paths.uploads(name), _is_upload):
-        listing.folders(f"{paths.uploads(name)}/{id}", {"hashstates"}.__contains__, _SESSION_FILES)
-    return found
-
-
-def _revisions(listing: Listing, name: RepositoryName) -> list[Digest]:
-    # Signatures of schema 1 manifests are what very old registries kept below their links.
-    return list(listing.digests(paths.revisions(name), _LINK, skip={"signatures"}))
-
-
-def _layers(listing: Listing, name: RepositoryName) -> list[Digest]:
-    return list(listing.digests(paths.layers(name), _LINK))
-
-
-def _tags(listing: Listing, name: RepositoryName) -> list[Tag]:
-    return list(map(Tag, listing.folders(paths.tags(name), is_tag)))
-
-
-def _history(listing: Listing, name: RepositoryName, tags: Iterable[Tag]) -> list[HistoryLink]:
-    found = []
-    for tag in tags:
-        folder = paths.tag(name, tag)
-        listing.folders(folder, _TAG.__contains__)
-        listing.folders(f"{folder}/{paths.CURRENT}", lambda _: False, _LINK)
-        history = listing.digests(paths.tag_history(name, tag), _LINK)
-        found += [HistoryLink(name, tag, digest) for digest in history]
-    return found
-
-
-def _referrers(listing: Listing, name: RepositoryName) -> list[ReferrerLink]:
-    top, _, note = paths.referrers_scanned(name).rpartition("/")
-    return [
-        ReferrerLink(name, Digest(algorithm, hex), referrer)
-        for algorithm in listing.folders(top, HEX_LENGTHS.__contains__, {note})
-        for hex in listing.folders(f"{top}/{algorithm}", partial(is_digest, algorithm))
-        for referrer in listing.digests(f"{top}/{algorithm}/{hex}", _REFERRER_FILES)
-    ]
-
-
 def _description(link: ReferrerLink) -> ReferrerDescription:
     return ReferrerDescription(link.name, link.subject, link.digest)
-
-
-def _is_upload(name: str) -> bool:
-    try:
-        UploadId.parse(name)
-    except UploadIdInvalid:
-        return False
-    return True
-
-
-def _cut(entries: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(entries)
-    while some := list(islice(iterator, _AT_ONCE)):
-        yield some

@@ -15,13 +15,15 @@ from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
+from storage.maintenance.database import Database
 from storage.maintenance.garbage.hidden import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
+from storage.maintenance.scrub import queue, strays
 from storage.maintenance.scrub.blobs import BlobCheck
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.course import Course, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.listing import Listing, listed
+from storage.maintenance.scrub.listing import Lister, Listing
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
@@ -127,12 +129,13 @@ class Scrub:
 
     async def run(self) -> Summary:
         """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all."""
-        async with self._claimed():
+        async with self._claimed(), self._database() as database:
             await self._begin()
+            lister = Lister(self._driver, database, self._found)
             try:
-                await self._above()
-                await self._blobs()
-                await self._repositories()
+                await self._above(lister)
+                await self._blobs(lister)
+                await self._repositories(lister, database)
             except asyncio.CancelledError:
                 await to_completion(self._note())
                 raise
@@ -153,6 +156,13 @@ class Scrub:
                 logger.warning("the storage can't be written to, and is only read: %s", error)
             yield
 
+    @contextlib.asynccontextmanager
+    async def _database(self) -> AsyncIterator[Database]:
+        """Have a private database for lists that grow with the registry."""
+        database = await self._driver.batch(lambda _: Database(queue.SCHEMA + strays.SCHEMA))
+        with contextlib.closing(database):
+            yield database
+
     async def _begin(self) -> None:
         earlier = await recall(self._driver, repairs=self._options.repair)
         if earlier is None or self._options.restart:
@@ -165,22 +175,23 @@ class Scrub:
             if is_bad and finding.digest and not self._options.repair:
                 self._contents.recall(finding.digest)
 
-    async def _above(self) -> None:
+    async def _above(self, lister: Lister) -> None:
         """Look at the few folders above blobs and repositories."""
 
         def job(listing: Listing) -> None:
             for folder, *ours in _ABOVE:
-                listing.folders(folder, ours.__contains__)
-            listing.folders(paths.REPOSITORIES, is_component)
+                listing.check(folder, ours.__contains__)
+            listing.check(paths.REPOSITORIES, is_component)
 
-        await listed(self._driver, self._found, job)
+        await lister.run(job)
 
-    async def _blobs(self) -> None:
+    async def _blobs(self, lister: Lister) -> None:
         if self._course.stage is not Stage.BLOBS:
             return
         after = Digest.parse(self._course.after) if self._course.after else None
         check = BlobCheck(
             self._driver,
+            lister,
             self._contents,
             self._pace,
             parallel=self._options.parallel,
@@ -204,9 +215,10 @@ class Scrub:
             await asyncio.wait([noting])
         self._course.stage, self._course.after = Stage.REPOSITORIES, ""
 
-    async def _repositories(self) -> None:
-        check = RepositoryCheck(self._driver, self._contents, await self._mender(), self._found)
-        while names := await listed(self._driver, self._found, self._next_names):
+    async def _repositories(self, lister: Lister, database: Database) -> None:
+        mender = await self._mender()
+        check = RepositoryCheck(self._driver, database, lister, self._contents, mender, self._found)
+        while names := await lister.run(self._next_names):
             for name in names:
                 self._course.repositories += await check.run(name)
                 self._course.after = name.text
@@ -253,7 +265,8 @@ def _is_whole(view: View) -> bool:
 
 def _has_blobs(view: View) -> bool:
     return any(
-        view.folders(f"{paths.BLOBS}/{algorithm}/{short}")
+        entry.is_folder
         for algorithm in HEX_LENGTHS
         for short in view.folders(f"{paths.BLOBS}/{algorithm}")
+        for entry in view.entries(f"{paths.BLOBS}/{algorithm}/{short}")
     )

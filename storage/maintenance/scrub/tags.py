@@ -5,7 +5,9 @@ A history that names manifests which are gone is what every deletion of an older
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from storage import paths
 from storage.deletions import is_left_undone
@@ -39,12 +41,12 @@ class CurrentLink:
         """
         text = read_text(view, self.path)
         if text is None:
-            if self.tag.text not in view.folders(paths.tags(self.name)):
+            if not self._has_folder(view):
                 return None  # it was deleted
             text = LinkText(None, "is missing")
         digest = text.digest
         if digest is None:
-            kind = Kind.DAMAGED_LINK if self.candidates(view) else Kind.DEAD_TAG
+            kind = Kind.DAMAGED_LINK if any(self._candidates(view)) else Kind.DEAD_TAG
             return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
         if is_left_undone(view, self.name, digest):
             return None
@@ -54,18 +56,24 @@ class CurrentLink:
             return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}", digest)
         return None
 
-    def history(self, view: View) -> list[Digest]:
-        """Return all that the tag ever pointed to, as far as its history has it."""
-        return sorted(digests(view, paths.tag_history(self.name, self.tag)), key=str)
-
-    def candidates(self, view: View) -> list[Digest]:
-        """Return what the tag may have pointed to: manifests of its history that are there."""
-        return [one for one in self.history(view) if is_member(view, self.name, one)]
-
     def certain(self, view: View) -> Digest | None:
         """Return what the tag must have pointed to, if its history leaves no doubt."""
-        history = self.history(view)
-        return history[0] if len(history) == 1 and self.candidates(view) else None
+        history = list(islice(self._history(view), 2))
+        return history[0] if len(history) == 1 and any(self._candidates(view)) else None
+
+    def _history(self, view: View) -> Iterator[Digest]:
+        """Yield all that the tag ever pointed to, as far as its history has it."""
+        return digests(view, paths.tag_history(self.name, self.tag))
+
+    def _candidates(self, view: View) -> Iterator[Digest]:
+        """Yield what the tag may have pointed to: manifests of its history that are there."""
+        return (one for one in self._history(view) if is_member(view, self.name, one))
+
+    def _has_folder(self, view: View) -> bool:
+        """Tell whether the tag's folder is there; the names of all tags would take long to read."""
+        if view.modified(paths.tag(self.name, self.tag)) is not None:
+            return True
+        return self.tag.text in view.folders(paths.tags(self.name))
 
     def _found(self, kind: Kind, what: str, digest: Digest | None = None) -> Finding:
         return Finding(kind, self.path, what, self.name, digest)

@@ -1,0 +1,16 @@
+"""Cutting what may be long into lists of a bounded length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def cut(entries: Iterable[T], length: int) -> Iterator[list[T]]:
+    """Yield `entries` in lists of `length`; the last may be shorter."""
+    iterator = iter(entries)
+    while some := list(islice(iterator, length)):
+        yield some

@@ -1,0 +1,177 @@
+"""The parts of a repository, and what belongs into their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from storage import paths
+from storage.digest import Digest
+from storage.errors import UploadIdInvalid
+from storage.maintenance.database import Database
+from storage.maintenance.keys import digest_of, digests_of, key_of
+from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
+from storage.maintenance.scrub.listing import Listing
+from storage.maintenance.scrub.pages import Pages, Part
+from storage.maintenance.scrub.queue import Kept, Queue
+from storage.maintenance.scrub.referrers import ReferrerLink
+from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
+from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
+
+LookInside: TypeAlias = Callable[[Listing, Entry], None]
+
+_LINK = frozenset({paths.LINK})
+_REFERRER_FILES = frozenset({paths.LINK, paths.DESCRIPTOR})
+_PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOADS})
+_MANIFESTS = frozenset({"revisions", "tags", paths.DELETIONS})
+_TAG = frozenset({paths.CURRENT, paths.HISTORY})
+_SESSION_FILES = frozenset({"data", "reserved", "startedat"})
+# Between a tag and a digest in a key: no tag has it, and it sorts before all that a tag may have.
+_END = b"\0"
+
+
+class Parts:
+    """The parts of the repository `name`; of each, one is read at a time."""
+
+    def __init__(self, database: Database, name: RepositoryName) -> None:
+        self._database = database
+        self._name = name
+        self._expected = self._queue(Kept.EXPECTED)
+
+    def present(self, listing: Listing) -> list[str]:
+        """Begin: name the parts there are, and look for what does not belong beside them."""
+        self._expected.clear()
+        folder = paths.repository(self._name)
+        folders = listing.each(folder, lambda one: one in _PARTS or is_component(one))
+        found = [one for one in folders if one in _PARTS]
+        if found:
+            listing.check(paths.manifests(self._name), _MANIFESTS.__contains__)
+        return found
+
+    def uploads(self) -> Part[str]:
+        """List the upload sessions."""
+        top = paths.uploads(self._name)
+
+        def look_inside(listing: Listing, id: str) -> None:
+            listing.check(f"{top}/{id}", {"hashstates"}.__contains__, _SESSION_FILES)
+
+        return Part(
+            self._queue(Kept.UPLOADS),
+            bytes.decode,
+            lambda listing: map(str.encode, listing.each(top, _is_upload)),
+            look_inside,
+        )
+
+    def revisions(self) -> Part[RevisionLink]:
+        """List the links of manifests."""
+        top = paths.revisions(self._name)
+        return Part(
+            self._queue(Kept.REVISIONS),
+            lambda key: RevisionLink(self._name, digest_of(key)),
+            lambda listing: map(key_of, listing.digests(top)),
+            # Signatures of schema 1 manifests are what very old registries kept below their links.
+            _inside(_LINK, skip={"signatures"}),
+        )
+
+    def manifests(self) -> Pages[Digest]:
+        """Return what `revisions` listed once more."""
+        return Pages(self._queue(Kept.REVISIONS), digest_of)
+
+    def layers(self) -> Part[LayerLink]:
+        """List the links of blobs."""
+        top = paths.layers(self._name)
+        return Part(
+            self._queue(Kept.LAYERS),
+            lambda key: LayerLink(self._name, digest_of(key)),
+            lambda listing: map(key_of, listing.digests(top)),
+            _inside(_LINK),
+        )
+
+    def tags(self) -> Part[CurrentLink]:
+        """List the tags."""
+        top = paths.tags(self._name)
+        return Part(
+            self._queue(Kept.TAGS),
+            lambda key: CurrentLink(self._name, Tag(key.decode())),
+            lambda listing: map(str.encode, listing.each(top, is_tag)),
+        )
+
+    def history(self, tags: Sequence[Tag]) -> Part[HistoryLink]:
+        """List the histories of some tags."""
+
+        def read(key: bytes) -> HistoryLink:
+            tag, _, digest = key.partition(_END)
+            return HistoryLink(self._name, Tag(tag.decode()), digest_of(digest))
+
+        keys = partial(_history, name=self._name, tags=tags)
+        return Part(self._queue(Kept.HISTORY), read, keys, _inside(_LINK))
+
+    def subjects(self) -> Part[Digest]:
+        """List the subjects that the index of referrers has folders for."""
+        top, _, note = paths.referrers_scanned(self._name).rpartition("/")
+        return Part(
+            self._queue(Kept.SUBJECTS),
+            digest_of,
+            lambda listing: map(key_of, listing.digests(top, {note})),
+        )
+
+    def referrers(self, subjects: Sequence[Digest]) -> Part[ReferrerLink]:
+        """List the referrers that the index has of some subjects."""
+        keys = partial(_referrers, name=self._name, subjects=subjects)
+        return Part(self._queue(Kept.REFERRERS), self._referrer, keys, _inside(_REFERRER_FILES))
+
+    def expect(self, subject: Digest, digest: Digest) -> None:
+        """Note that the index of referrers should say that `digest` has `subject`."""
+        self._expected.add([key_of(subject) + key_of(digest)])
+
+    def see(self, links: Iterable[ReferrerLink]) -> None:
+        """Note what the index has."""
+        self._expected.discard(key_of(one.subject) + key_of(one.digest) for one in links)
+
+    def unlisted(self) -> Pages[ReferrerLink]:
+        """Return what was expected, and not seen."""
+        return Pages(self._expected, self._referrer)
+
+    def _referrer(self, key: bytes) -> ReferrerLink:
+        subject, digest = digests_of(key)
+        return ReferrerLink(self._name, subject, digest)
+
+    def _queue(self, kind: Kept) -> Queue:
+        return Queue(self._database, kind)
+
+
+def _inside(files: Collection[str], skip: Collection[str] = ()) -> LookInside:
+    """Return what looks into the folder of an entry, where folders named in `skip` may be."""
+
+    def look_inside(listing: Listing, entry: Entry) -> None:
+        listing.check(entry.path.rpartition("/")[0], skip.__contains__, files)
+
+    return look_inside
+
+
+def _history(listing: Listing, name: RepositoryName, tags: Iterable[Tag]) -> Iterator[bytes]:
+    for tag in tags:
+        folder = paths.tag(name, tag)
+        listing.check(folder, _TAG.__contains__)
+        listing.check(f"{folder}/{paths.CURRENT}", lambda _: False, _LINK)
+        start = tag.text.encode() + _END
+        for digest in listing.digests(paths.tag_history(name, tag)):
+            yield start + key_of(digest)
+
+
+def _referrers(
+    listing: Listing, name: RepositoryName, subjects: Iterable[Digest]
+) -> Iterator[bytes]:
+    for subject in subjects:
+        start = key_of(subject)
+        for digest in listing.digests(paths.referrers(name, subject)):
+            yield start + key_of(digest)
+
+
+def _is_upload(name: str) -> bool:
+    try:
+        UploadId.parse(name)
+    except UploadIdInvalid:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""What is to be looked at, on disk and in order: one repository may have a million layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from storage.maintenance.cuts import cut
+from storage.maintenance.database import Database
+
+SCHEMA = """
+CREATE TABLE queued (part INTEGER, key BLOB, PRIMARY KEY (part, key)) WITHOUT ROWID;
+"""
+# Keys given to the database at once.
+_AT_ONCE = 256
+
+
+class Kept(IntEnum):
+    """Whose keys a queue has: each is used for one thing at a time."""
+
+    UPLOADS = 0
+    REVISIONS = 1
+    LAYERS = 2
+    TAGS = 3
+    HISTORY = 4
+    SUBJECTS = 5
+    REFERRERS = 6
+    EXPECTED = 7
+
+
+class Queue:
+    """The keys of one kind. Calls block, and come one at a time, from any thread."""
+
+    def __init__(self, database: Database, kind: Kept) -> None:
+        self._db = database
+        self._kind = int(kind)
+
+    def clear(self) -> None:
+        """Forget all keys."""
+        self._db.execute("DELETE FROM queued WHERE part = ?", self._kind)
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Add keys, in any order; one that is there already stays."""
+        self._change("INSERT OR IGNORE INTO queued VALUES (?, ?)", keys)
+
+    def discard(self, keys: Iterable[bytes]) -> None:
+        """Remove keys, if they are there."""
+        self._change("DELETE FROM queued WHERE part = ? AND key = ?", keys)
+
+    def after(self, key: bytes, count: int) -> list[bytes]:
+        """Return the next `count` keys behind `key`, in order; fewer only at the end."""
+        query = "SELECT key FROM queued WHERE part = ? AND key > ? ORDER BY key LIMIT ?"
+        return [row[0] for row in self._db.execute(query, self._kind, key, count)]
+
+    def _change(self, query: str, keys: Iterable[bytes]) -> None:
+        for some in cut(keys, _AT_ONCE):
+            self._db.many(query, [(self._kind, key) for key in some])
