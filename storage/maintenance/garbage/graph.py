@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from storage.digest import Digest
 from storage.maintenance.database import Database
-from storage.maintenance.garbage.keys import digest_of, key_of
 from storage.maintenance.garbage.needs import Needs
 from storage.maintenance.garbage.rows import Rows
+from storage.maintenance.keys import digest_of, key_of
 from storage.names import Tag
 
 SCHEMA = """

@@ -18,9 +18,9 @@ from storage.maintenance.garbage.components import Components
 from storage.maintenance.garbage.families import Knot, Pair
 from storage.maintenance.garbage.graph import SCHEMA as GRAPH_SCHEMA
 from storage.maintenance.garbage.graph import Graph
-from storage.maintenance.garbage.keys import digest_of, key_of
 from storage.maintenance.garbage.leftovers import SCHEMA as LEFTOVERS_SCHEMA
 from storage.maintenance.garbage.leftovers import Leftovers
+from storage.maintenance.keys import digest_of, key_of
 from storage.names import RepositoryName
 
 _SCHEMA = """
