@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from registry_server.config import ConfigError, Loaded, Settings
-from registry_server.config.document import Document
-from registry_server.config.exposure import exposure
-from registry_server.config.problems import Problem
+from registry_server.config.exposure import exposure, unknown_realm
+from registry_server.config.problems import Problem, Unlocated
 from registry_server.config.section import Section
-from registry_server.config.support import unknown_realm
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -52,9 +50,9 @@ def settle(before: Settings, read: Loaded) -> Settled:
 
 def _of_listener(settled: Settings) -> tuple[Problem, ...]:
     """Return the warnings about the address that stays, which no document has."""
-    if refusals := tuple(unknown_realm(settled, Document())):
+    if refusals := tuple(unknown_realm(settled, Unlocated())):
         raise ConfigError(refusals)
-    return tuple(exposure(settled, Document()))
+    return tuple(exposure(settled, Unlocated()))
 
 
 def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:

@@ -7,9 +7,8 @@ open to all, and then there is no warning about that.
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from registry_server.config.document import Document
 from registry_server.config.endpoint import Endpoint
-from registry_server.config.problems import Problem, listed
+from registry_server.config.problems import Origins, Problem, listed
 from registry_server.config.schema import Settings
 
 _ADDR = ("http", "addr")
@@ -26,17 +25,34 @@ _READABLE = (
 _CLEAR = "begins with http://, and clients send passwords there for tokens: use an https:// URL"
 
 
-def exposure(settings: Settings, document: Document) -> Iterator[Problem]:
+def exposure(settings: Settings, origins: Origins) -> Iterator[Problem]:
     """Yield the warnings; only a server and `check` show them."""
     endpoint = settings.http.endpoint
     if not endpoint.is_loopback and endpoint.path is None:
         if _is_open(settings):
-            yield document.located(_ADDR, _OPEN.format(_actions(settings)))
+            yield origins.located(_ADDR, _OPEN.format(_actions(settings)))
             return
         if _takes_passwords(settings) and not _may_be_encrypted(settings):
-            yield document.located(_ADDR, _READABLE)
+            yield origins.located(_ADDR, _READABLE)
             return
-    yield from _sent_in_clear(settings, document)
+    yield from _sent_in_clear(settings, origins)
+
+
+def unknown_realm(settings: Settings, origins: Origins) -> Iterator[Problem]:
+    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens.
+
+    A reload asks as well, for the socket that stays.
+    """
+    http, access = settings.http, settings.access
+    is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
+    if http.net == "unix" and settings.gives_tokens and not is_known:
+        yield origins.located(
+            ("http", "net"),
+            "is unix, and clients would be sent to http:// for tokens, with their passwords: set "
+            "http.host to the URL that they use, such as https://registry.example.com, or "
+            "access.tokens.realm, or http.trustedproxies: [unix] if the proxy sets "
+            "X-Forwarded-Proto and X-Forwarded-Host",
+        )
 
 
 def _takes_passwords(settings: Settings) -> bool:
@@ -50,7 +66,7 @@ def _may_be_encrypted(settings: Settings) -> bool:
     return settings.http.tls.certificate is not None or is_behind
 
 
-def _sent_in_clear(settings: Settings, document: Document) -> Iterator[Problem]:
+def _sent_in_clear(settings: Settings, origins: Origins) -> Iterator[Problem]:
     """Yield the URL for tokens, if it is on another machine and has no TLS."""
     realm = _realm(settings)
     if realm is None:
@@ -58,7 +74,7 @@ def _sent_in_clear(settings: Settings, document: Document) -> Iterator[Problem]:
     path, url = realm
     parts = urlsplit(url)
     if parts.scheme == "http" and not Endpoint(parts.hostname or "").is_loopback:
-        yield document.located(path, _CLEAR)
+        yield origins.located(path, _CLEAR)
 
 
 def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 from registry_server.config.validators import AfterValidator
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+# A proxy may believe the one of two lengths that the client does not (RFC 9112 section 6.3).
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -29,6 +31,8 @@ def _without_controls(value: str) -> str:
 def _name(name: str) -> str:
     if _TOKEN.fullmatch(name) is None:
         raise ValueError("is a name that HTTP does not allow for a header")
+    if name.lower() in _FRAMING:
+        raise ValueError("belongs to each answer, which would have two lengths with it")
     return name
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 Path = tuple[str | int, ...]
 
@@ -42,6 +43,21 @@ class Problem:
     def __str__(self) -> str:
         message = f"{self.key} {self.text}" if self.key else self.text
         return ": ".join(part for part in (str(self.place), message) if part)
+
+
+class Origins(Protocol):
+    """Tells where the parts of a configuration were written."""
+
+    def located(self, path: Path, problem: str) -> Problem:
+        """Return a problem of the part at `path`."""
+
+
+class Unlocated:
+    """The origins of settings whose document is no longer held."""
+
+    def located(self, path: Path, problem: str) -> Problem:
+        """Return a problem without a place."""
+        return Problem(Place(), dotted(path), problem)
 
 
 class ConfigError(Exception):

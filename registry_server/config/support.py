@@ -10,6 +10,7 @@ from registry_server.config import in_memory
 from registry_server.config.auth import Auth
 from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.durations import is_bare
+from registry_server.config.exposure import unknown_realm
 from registry_server.config.problems import Problem, listed
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section
@@ -165,23 +166,6 @@ def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
     """Refuse entries of rules that can never match."""
     for path, text in unmatched(settings.access, users_in_file=settings.users_in_file):
         yield document.located(("access", *path), text)
-
-
-def unknown_realm(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens.
-
-    A reload asks as well, for the socket that stays.
-    """
-    http, access = settings.http, settings.access
-    is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
-    if http.net == "unix" and settings.gives_tokens and not is_known:
-        yield document.located(
-            ("http", "net"),
-            "is unix, and clients would be sent to http:// for tokens, with their passwords: set "
-            "http.host to the URL that they use, such as https://registry.example.com, or "
-            "access.tokens.realm, or http.trustedproxies: [unix] if the proxy sets "
-            "X-Forwarded-Proto and X-Forwarded-Host",
-        )
 
 
 def _deprecated(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -79,6 +79,8 @@ SHRUGGED = [
     (web("host: registry.example.com"), "http.host must be a full URL"),
     (web("host: 'registry.example.com:5000'"), "http.host must be a full URL"),
     (web("headers: {'X A': [b]}"), "http.headers.X A is a name that HTTP does not allow"),
+    (web("headers: {content-length: ['3']}"), "http.headers.content-length belongs to each answer"),
+    (web("headers: {Transfer-Encoding: [b]}"), "http.headers.Transfer-Encoding belongs to each"),
     (web(r'headers: {X-A: ["a\nb\n"]}'), None),
     (web("tls: {certificate: '', key: ''}"), None),
     (web("draintimeout: -1s"), "http.draintimeout is negative and counts as 0"),
