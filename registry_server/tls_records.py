@@ -25,6 +25,9 @@ _A_TURN = 256
 # What a record without content counts: its keys are changed, and those of an answer, which takes as
 # long as so many others. So 16 in a row are too many, as in Go's crypto/tls.
 _EMPTY = 16
+# Records in one step of a handshake, of up to 10 us each. A message may be split as its sender
+# likes, and each of the handshake's fits into so many, even with a byte in each.
+_A_STEP = 2048
 # Bytes before each record; the last two have its length.
 _HEADER = 5
 
@@ -83,8 +86,12 @@ class TurnReader(ssl.SSLObject):
         return was_used_up
 
     def _by_records(self, step: Callable[[], T]) -> T:
-        """Take a step that reads no content, with as many records as it needs, within a turn."""
-        for _ in range(_A_TURN):
+        """Take a step that reads no content, with as many records as it needs.
+
+        Raises `SSLError` for too many: the event loop tries again only when more arrives, and the
+        client waits for an answer to what it sent.
+        """
+        for _ in range(_A_STEP):
             try:
                 return step()
             except ssl.SSLWantReadError:
@@ -92,7 +99,7 @@ class TurnReader(ssl.SSLObject):
                 # A part of a record may be enough to refuse what is no TLS.
                 if self._has_nothing():
                     raise
-        raise ssl.SSLWantReadError
+        raise ssl.SSLError("too many records in one step")
 
     def _pass_on_record(self) -> bool:
         """Pass on what arrived of the next record; return whether that was all of it."""

@@ -135,6 +135,43 @@ def test_what_is_no_tls_is_refused_before_a_record_is_whole(
     assert not isinstance(raised.value, ssl.SSLWantReadError)
 
 
+def test_a_handshake_may_come_in_records_of_one_byte(
+    made: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Its sender waits for an answer, so a part that was left for later would be left for good."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = made[0].wrap_bio(up, down, server_side=True)
+    hello = _hello(size=1000)
+    up.write(b"".join(b"\x16\x03\x01\0\x01%c" % byte for byte in hello))
+    with pytest.raises(ssl.SSLWantReadError):
+        server.do_handshake()
+    assert down.pending
+
+
+def test_a_handshake_does_not_come_in_records_by_the_thousand(
+    made: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """What waits for more would wait until the handshake's timeout."""
+    up = ssl.MemoryBIO()
+    server = made[0].wrap_bio(up, ssl.MemoryBIO(), server_side=True)
+    hello = b"\x01\0\xff\xff\x03\x03".ljust(9000)
+    up.write(b"".join(b"\x16\x03\x01\0\x01%c" % byte for byte in hello))
+    with pytest.raises(ssl.SSLError, match="too many records"):
+        server.do_handshake()
+    assert up.pending
+
+
+def _hello(size: int) -> bytes:
+    """Return the first message of a client, which has at least so many bytes."""
+    sent = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["x" * 100] * (size // 100))
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="127.0.0.1")
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()[5:]
+
+
 def _shaken(ours: ssl.SSLContext) -> tuple[KeyRenewingClient, ssl.SSLObject, ssl.MemoryBIO]:
     """Return both sides of a connection, and what the server receives by."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
