@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # The system's errors for a disk, or a user's quota, that has no room for more.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Those for a lack of descriptors or memory. They say nothing of the file that was to be read.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class StorageError(Exception):
@@ -217,6 +219,12 @@ class OperationDisabled(StorageError):
     def __init__(self, what: str) -> None:
         super().__init__(self._REASONS[what])
         self.what = what
+
+
+def raise_if_exhausted(error: OSError) -> None:
+    """Raise `error` if a call failed for lack of descriptors or memory, and not at the disk."""
+    if error.errno in EXHAUSTED:
+        raise error
 
 
 def reason_of(error: OSError) -> str:

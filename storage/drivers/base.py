@@ -93,6 +93,9 @@ class View(Protocol):
         What is added or removed meanwhile may be yielded or not; all else is yielded once.
         """
 
+    def entry(self, path: str) -> Entry | None:
+        """Return what `entries` of the folder above yields for `path`; None when it is missing."""
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read as `Driver.read` does."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from storage.drivers.base import Entry
+from storage.errors import raise_if_exhausted
 
 
 def scan(path: str) -> Iterator[Entry]:
@@ -15,12 +17,25 @@ def scan(path: str) -> Iterator[Entry]:
             yield Entry(entry.name, is_folder(path, entry))
 
 
+def look(path: str) -> Entry | None:
+    """Return what `scan` yields for `path`; None when nothing is there."""
+    folder, _, name = path.rpartition("/")
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISLNK(mode):
+        return Entry(name, stat.S_ISDIR(mode))
+    return Entry(name, os.path.isdir(path) and _leads_on(folder, name))
+
+
 def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry of `path` is a folder, or a link to one that `leads_on` accepts."""
     try:
         return entry.is_dir(follow_symlinks=False) or leads_on(path, entry)
-    except OSError:  # a symbolic link that leads to itself, say
-        return False
+    except OSError as error:
+        raise_if_exhausted(error)
+        return False  # a symbolic link that leads to itself, say
 
 
 def leads_on(path: str, entry: os.DirEntry[str]) -> bool:
@@ -28,7 +43,9 @@ def leads_on(path: str, entry: os.DirEntry[str]) -> bool:
 
     A walk that followed a link to a folder above it would never end.
     """
-    if not entry.is_symlink() or not entry.is_dir():
-        return False
-    here, there = os.path.realpath(path), os.path.realpath(f"{path}/{entry.name}")
+    return entry.is_symlink() and entry.is_dir() and _leads_on(path, entry.name)
+
+
+def _leads_on(path: str, name: str) -> bool:
+    here, there = os.path.realpath(path), os.path.realpath(f"{path}/{name}")
     return here != there and not here.startswith(f"{there.rstrip('/')}/")

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from storage.drivers.base import SMALL, Entry, FileInfo, Lead
-from storage.drivers.entries import scan
+from storage.drivers.entries import look, scan
 from storage.drivers.folders import Folders
 from storage.drivers.posix import READING
 from storage.drivers.renewing import renew
@@ -51,6 +51,15 @@ class FileView:
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
+
+    def entry(self, path: str) -> Entry | None:
+        """Look at one entry of a folder."""
+        try:
+            return look(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""

@@ -62,6 +62,12 @@ class _MemoryView:
         folders = set(self.folders(path))
         return (Entry(name, name in folders) for name in self.names(path))
 
+    def entry(self, path: str) -> Entry | None:
+        """Look at one entry of a folder."""
+        if not self.exists(path):
+            return None
+        return Entry(path.rpartition("/")[2], path not in self._files)
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read at most `limit` bytes of a file."""
         if path not in self._files:

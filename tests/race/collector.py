@@ -51,6 +51,7 @@ class ToldEditor:
         self.names = inner.names
         self.folders = inner.folders
         self.entries = inner.entries
+        self.entry = inner.entry
         self.read = inner.read
         self.stat = inner.stat
         self.modified = inner.modified

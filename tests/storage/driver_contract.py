@@ -290,6 +290,16 @@ class DriverContract:
             folders = await driver.batch(methodcaller("folders", path))
             assert sorted(found) == [(name, name in folders) for name in sorted(names)]
 
+    async def test_one_entry_is_what_entries_yields_for_it(self, driver: Driver) -> None:
+        """A file, a folder, or nothing."""
+        for path in ("f/a/1", "f/b"):
+            await driver.write(path, b"")
+        for path in ("f/a", "f/b", "f/ab", "nothing/a", "f/b/a"):
+            folder, _, name = path.rpartition("/")
+            found = await driver.batch(lambda view: list(view.entries(folder)))  # noqa: B023
+            expected = next((one for one in found if one.name == name), None)
+            assert await driver.batch(methodcaller("entry", path)) == expected
+
     async def test_strange_names_are_listed_as_they_are(self, driver: Driver) -> None:
         """What another program put there is named, whatever it is called."""
         for name in STRANGE_NAMES:

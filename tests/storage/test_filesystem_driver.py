@@ -15,6 +15,7 @@ import pytest
 
 from storage.buffers import Buffer
 from storage.drivers.base import CHUNK, StagedFile, StagingBusy
+from storage.drivers.file_view import FileView
 from storage.drivers.filesystem import FilesystemDriver, empty_trash
 from storage.errors import PathNotFound
 from storage.paths import TRASH
@@ -265,6 +266,22 @@ async def test_a_file_in_a_folder_s_place_fails_only_its_own_write(
     assert (tmp_path / "x").read_bytes() == b"stray"
     assert os.listdir(tmp_path / "y") == ["link"]
     assert os.listdir(tmp_path / "y/link") == []
+
+
+def test_one_entry_is_a_folder_if_the_list_of_all_says_so(tmp_path: Path) -> None:
+    """Whatever it is: a link that leads on, back up, to a file, to itself or to nothing; a pipe."""
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (folder / "file").touch()
+    os.mkfifo(folder / "pipe")
+    for link in ("../other", "below", "..", ".", "file", "loop", "nowhere"):
+        (folder / f"to {link.replace('/', ' ')}").symlink_to(link)
+    (folder / "loop").symlink_to("loop")
+    view = FileView(str(tmp_path))
+    entries = list(view.entries("folder"))
+    assert len(entries) == 11
+    assert [view.entry(f"folder/{one.name}") for one in entries] == entries
 
 
 async def test_dangling_and_circular_symlinks_are_read_as_nothing(

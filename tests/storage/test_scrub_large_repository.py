@@ -77,7 +77,7 @@ def _few_are_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.drivers.folders._MANY", 1 << 30)
     monkeypatch.setattr("storage.maintenance.scrub.course._MOST_FINDINGS", 10)
     # A read takes as much memory at first as it may return.
-    for reader in ("manifests", "referrers"):
+    for reader in ("manifests", "readings"):
         monkeypatch.setattr(f"storage.maintenance.scrub.{reader}.LARGEST_MANIFEST", 4096)
 
 

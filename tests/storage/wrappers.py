@@ -174,6 +174,11 @@ class WrappedView:
         self._before()
         return self.inner.entries(path)
 
+    def entry(self, path: str) -> Entry | None:
+        """Pass on."""
+        self._before()
+        return self.inner.entry(path)
+
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Pass on."""
         self._before()
@@ -202,6 +207,7 @@ class _WrappedEditor:
         self.names = inner.names
         self.folders = inner.folders
         self.entries = inner.entries
+        self.entry = inner.entry
         self.stat = inner.stat
         self.modified = inner.modified
         self.leads = inner.leads

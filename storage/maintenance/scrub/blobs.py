@@ -11,7 +11,7 @@ from typing import NamedTuple
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
-from storage.errors import reason_of
+from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.scrub.contents import Contents, Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing, is_digest
@@ -57,7 +57,21 @@ class BlobCheck:
         found: Callable[[Finding], None],
         done: Callable[[Digest, int], None],
     ) -> None:
-        """Read all blobs behind `after`; `done` hears of each with its size in bytes."""
+        """Read all blobs behind `after`; `done` hears of each with its size in bytes.
+
+        Raises OSError for lack of descriptors or memory.
+        """
+        try:
+            await self._run(after, found, done)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    async def _run(
+        self,
+        after: Digest | None,
+        found: Callable[[Finding], None],
+        done: Callable[[Digest, int], None],
+    ) -> None:
         self._last = after
 
         async def one(digest: Digest) -> None:
@@ -103,6 +117,7 @@ class BlobCheck:
                 if not seen.changed:
                     break
         except OSError as error:
+            raise_if_exhausted(error)
             what = f"it can't be read: {reason_of(error)}"
             return 0, Finding(Kind.UNREADABLE, path, what, digest=digest)
         wrong = seen.wrong or _wrong_each_time(examined, changed=seen.changed)
@@ -126,6 +141,7 @@ class BlobCheck:
                     moved = finding.mended(f"moved to {paths.quarantined(digest)}")
                     return moved if seen.wrong else None
         except OSError as error:
+            raise_if_exhausted(error)
             return finding.left(f"it could not be moved away: {reason_of(error)}")
         return finding.left("it changes all the time")
 
@@ -170,6 +186,12 @@ def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:
     return seen
 
 
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group of tasks."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
 def _algorithms(listing: Listing) -> list[str]:
     return listing.folders(paths.BLOBS, HEX_LENGTHS.__contains__)
 
@@ -199,4 +221,4 @@ def _is_short(name: str) -> bool:
 
 
 def _has_data(view: View, digest: Digest) -> bool:
-    return _DATA in view.names(_folder(digest))
+    return view.entry(f"{_folder(digest)}/{_DATA}") is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, FileInfo, OpenFile, View
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.readings import Readings, Said
 
 # More than this many corrupt blobs are found, but not recalled when links are looked at.
 _MOST_RECALLED = 10_000
@@ -88,6 +89,16 @@ class Contents:
     """
 
     corrupt: dict[Digest, FileInfo | None] = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings)
+    may_read: bool = True
+
+    def recalled(self) -> Contents:
+        """Return the same for a look under a lock: it reads no manifest, it recalls them."""
+        return replace(self, may_read=False)
+
+    def said_by(self, view: View, digest: Digest) -> Said | None:
+        """Return what a manifest says; None when its bytes are not here, or can't be recalled."""
+        return self.readings.read(view, digest) if self.may_read else self.readings.recall(digest)
 
     def recall(self, digest: Digest, state: FileInfo | None = None) -> None:
         """Remember that a blob is corrupt, unless there are very many."""

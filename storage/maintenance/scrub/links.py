@@ -50,8 +50,7 @@ def read_text(view: View, path: str) -> LinkText | None:
     try:
         content = view.read(path)
     except PathNotFound:
-        folder, _, name = path.rpartition("/")
-        return LinkText(None, "is no file") if name in view.names(folder) else None
+        return LinkText(None, "is no file") if view.entry(path) else None
     if not content:
         return LinkText(None, "is empty")
     try:

@@ -17,7 +17,7 @@ from storage.drivers.base import Driver, Entry, View
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.second_look import undisturbed
+from storage.maintenance.scrub.second_look import each_undisturbed
 from storage.maintenance.scrub.strays import Folder, Strays
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.names import RepositoryName
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 # Seconds; a younger temporary file is under way, an older one was left by a machine that stopped.
 _UNDER_WAY = 3600.0
-# Folders that are listed again under one exclusive tree lock.
-_AT_ONCE = 100
 # Strays of a folder that are held until the database is given them.
 _MOST_HELD = 256
 
@@ -54,7 +52,7 @@ class Listing:
         for entry in self.view.entries(path):
             if folder.takes(entry):
                 yield entry.name
-            elif self._is_stray(folder, entry):
+            elif _is_stray(self.view, folder, entry):
                 others.append(entry)
                 if len(others) == _MOST_HELD:
                     self._doubt(folder, others)
@@ -77,21 +75,6 @@ class Listing:
         for algorithm in self.folders(path, HEX_LENGTHS.__contains__, files):
             for hex in self.each(f"{path}/{algorithm}", partial(is_digest, algorithm)):
                 yield Digest(algorithm, hex)
-
-    def confirm(self, number: int, folder: Folder) -> None:
-        """Confirm those strays of a folder that still are what they were."""
-        entries = self.view.entries(folder.path)
-        others = (entry for entry in entries if not folder.takes(entry))
-        self._strays.confirm(number, (one for one in others if self._is_stray(folder, one)))
-
-    def _is_stray(self, folder: Folder, entry: Entry) -> bool:
-        """Tell whether what is no folder of ours is worth reporting."""
-        if entry.name in folder.files:
-            return False
-        if not is_temporary(entry.name):
-            return True
-        found = self.view.stat(f"{folder.path}/{entry.name}")
-        return found is not None and time.time() - found.modified >= _UNDER_WAY
 
     def _doubt(self, folder: Folder, others: list[Entry]) -> None:
         if not others:
@@ -132,18 +115,30 @@ class Lister:
 
     async def _report(self, doubtful: list[Folder], name: RepositoryName | None) -> None:
         """Report those strays that a second look finds as well."""
-        for start in range(0, len(doubtful), _AT_ONCE):
-            numbers = range(start, min(start + _AT_ONCE, len(doubtful)))
-            look = partial(self._confirm, doubtful, numbers)
-            await to_completion(undisturbed(self._driver, look))
-        while some := await to_completion(self._driver.batch(lambda _: self._strays.take())):
-            for number, entry in some:
-                self._found(_finding(doubtful[number], entry, name))
+        while taken := await to_completion(self._driver.batch(lambda _: self._strays.take())):
+            some = [(doubtful[number], entry) for number, entry in taken]
+            again = await each_undisturbed(self._driver, some, _is_still)
+            for (folder, entry), is_still in zip(some, again, strict=True):
+                if is_still:
+                    self._found(_finding(folder, entry, name))
 
-    def _confirm(self, doubtful: list[Folder], numbers: range, view: View) -> None:
-        again = Listing(view, self._strays)
-        for number in numbers:
-            again.confirm(number, doubtful[number])
+
+def _is_stray(view: View, folder: Folder, entry: Entry) -> bool:
+    """Tell whether what is no folder of ours is worth reporting."""
+    if entry.name in folder.files:
+        return False
+    if not is_temporary(entry.name):
+        return True
+    found = view.stat(f"{folder.path}/{entry.name}")
+    return found is not None and time.time() - found.modified >= _UNDER_WAY
+
+
+def _is_still(view: View, stray: tuple[Folder, Entry]) -> bool:
+    """Tell whether a stray is what it was."""
+    folder, entry = stray
+    tolerant = TolerantView(view, [])
+    is_same = tolerant.entry(f"{folder.path}/{entry.name}") == entry
+    return is_same and _is_stray(tolerant, folder, entry)
 
 
 def _finding(folder: Folder, entry: Entry, name: RepositoryName | None) -> Finding:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import paths
-from storage.blobs import read_verified
 from storage.digest import Digest
 from storage.drivers.base import View
-from storage.errors import ManifestInvalid, PathNotFound
+from storage.errors import PathNotFound
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import is_member, read_text
-from storage.manifests import LARGEST_MANIFEST
+from storage.maintenance.scrub.readings import hashed
 from storage.names import RepositoryName
-from storage.referrer_entries import LONGEST_ENTRY, Referrer, describe
-from storage.stored_manifests import read_stored
+from storage.referrer_entries import LONGEST_ENTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +34,10 @@ class ReferrerLink:
         text = read_text(view, self.path)
         if not is_member(view, self.name, self.digest):
             return self._found(Kind.STALE_REFERRER, "a referrer that is gone") if text else None
-        raw = read_verified(view, self.digest, LARGEST_MANIFEST)
-        if raw is None:
+        said = contents.said_by(view, self.digest)
+        if said is None:
             return None
-        if _subject(raw) != self.subject:
+        if said.subject != self.subject:
             return self._found(Kind.STALE_REFERRER, "no referrer of this") if text else None
         if text is None:
             return self._found(Kind.UNLISTED_REFERRER, "a referrer that is not in the index")
@@ -72,27 +70,10 @@ class ReferrerDescription:
             return None
         if not is_member(view, self.name, self.digest):
             return self._found("a referrer that is gone")
-        raw = read_verified(view, self.digest, LARGEST_MANIFEST)
-        if raw is None:
+        said = contents.said_by(view, self.digest)
+        if said is None or said.descriptor == hashed(document):
             return None
-        entry = _described(raw, self.digest)
-        if entry is None or entry.document != document:
-            return self._found("not what the manifest says")
-        return None
+        return self._found("not what the manifest says")
 
     def _found(self, what: str) -> Finding:
         return Finding(Kind.STALE_REFERRER, self.path, what, self.name, self.digest)
-
-
-def _described(raw: bytes, digest: Digest) -> Referrer | None:
-    try:
-        return describe(read_stored(raw).manifest, digest)
-    except ManifestInvalid:
-        return None
-
-
-def _subject(raw: bytes) -> Digest | None:
-    try:
-        return read_stored(raw).subject
-    except ManifestInvalid:
-        return None

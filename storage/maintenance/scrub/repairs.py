@@ -11,7 +11,7 @@ from storage.blobs import use
 from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, Held, Uses
-from storage.errors import PathNotFound, reason_of
+from storage.errors import PathNotFound, raise_if_exhausted, reason_of
 from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents, examine
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -59,6 +59,7 @@ class Mender:
         except (_Changed, PathNotFound):
             return None
         except OSError as error:
+            raise_if_exhausted(error)
             return finding.left(f"not repaired: {reason_of(error)}")
 
     async def _mend_membership(
@@ -90,7 +91,7 @@ class Mender:
 
         def job(editor: Editor) -> Finding:
             self._look_again(editor, entry, finding)
-            if not _TAG_FOLDERS.issuperset(editor.names(folder)):
+            if any(one.name not in _TAG_FOLDERS for one in editor.entries(folder)):
                 return finding.left(_NOT_ALONE)
             editor.remove(folder)
             return finding.mended("the tag was removed")
@@ -131,13 +132,12 @@ class Mender:
         return finding.mended(_REWRITTEN)
 
     def _look_again(self, view: Uses | Editor, entry: Entry, finding: Finding) -> None:
-        if entry.look(view, self._contents) != finding:
+        if entry.look(view, self._contents.recalled()) != finding:
             raise _Changed
 
 
 def _set_aside(editor: Editor, path: str) -> bool:
     """Move away what is in a link's place and is no file; False when that is not so."""
-    folder, _, name = path.rpartition("/")
-    if editor.stat(path) is not None or name not in editor.names(folder):
+    if editor.stat(path) is not None or editor.entry(path) is None:
         return False
     return editor.move(path, paths.set_aside(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -10,18 +10,18 @@ from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver, View
-from storage.errors import reason_of
+from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry
 from storage.maintenance.scrub.listing import Lister
-from storage.maintenance.scrub.manifests import Checked, check
+from storage.maintenance.scrub.manifests import Content, check
 from storage.maintenance.scrub.pages import Pages, Part
 from storage.maintenance.scrub.parts import Parts
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
-from storage.maintenance.scrub.second_look import undisturbed
+from storage.maintenance.scrub.second_look import each_undisturbed
 from storage.names import RepositoryName
 
 T = TypeVar("T")
@@ -70,32 +70,33 @@ class RepositoryCheck:
         return True
 
     async def _check_manifests(self, name: RepositoryName, parts: Parts) -> None:
-        """Look for what manifests name, and once more where something seems to be lacking."""
+        """Look for what manifests name; what one seems to lack is in memory for one at a time."""
         manifests = parts.manifests()
         while not manifests.is_over:
             for digest in await self._batch(partial(self._lacking, name, parts, manifests)):
-                look = partial(self._check, name, parts, digest)
-                checked = await to_completion(undisturbed(self._driver, look))
-                for finding in checked.findings:
-                    self._found(finding)
+                suspects = await self._batch(partial(self._check, name, parts, digest))
+                for finding in await self._look_again(suspects):
+                    if finding is not None:
+                        self._found(finding)
 
     def _lacking(
         self, name: RepositoryName, parts: Parts, manifests: Pages[Digest], view: View
     ) -> list[Digest]:
         """Return those of the next page that seem to lack something."""
-        found = manifests.next()
-        return [one for one in found if self._check(name, parts, one, view).findings]
+        return [one for one in manifests.next() if self._check(name, parts, one, view)]
 
-    def _check(self, name: RepositoryName, parts: Parts, digest: Digest, view: View) -> Checked:
+    def _check(
+        self, name: RepositoryName, parts: Parts, digest: Digest, view: View
+    ) -> tuple[Entry, ...]:
         """Check a manifest; note what should be in the index of referrers."""
         try:
             checked = check(view, self._contents, name, digest)
         except OSError as error:
-            path = paths.revision_link(name, digest)
-            return Checked((_unreadable(path, name, error),))
+            raise_if_exhausted(error)
+            return (Content(name, digest),)
         if checked.subject is not None:
             parts.expect(checked.subject, digest)
-        return checked
+        return checked.suspects
 
     async def _check_tags(self, name: RepositoryName, parts: Parts) -> None:
         async for tags in self._listed(name, parts.tags()):
@@ -142,24 +143,27 @@ class RepositoryCheck:
         return reported
 
     async def _confirmed(self, found: list[Pair]) -> list[Pair]:
-        """Return those findings that a second look under the exclusive tree lock makes as well."""
-        entries = [entry for entry, _ in found]
-        again = dict(await undisturbed(self._driver, partial(self._look_at, entries=entries)))
-        return [(entry, finding) for entry, finding in found if again.get(entry) == finding]
+        """Return those findings that a second look makes as well."""
+        again = await self._look_again([entry for entry, _ in found])
+        return [pair for pair, finding in zip(found, again, strict=True) if finding == pair[1]]
+
+    async def _look_again(self, entries: Sequence[Entry]) -> list[Finding | None]:
+        """Return what entries find under the exclusive tree lock."""
+        look = partial(_look_at_one, contents=self._contents.recalled())
+        return await each_undisturbed(self._driver, entries, look)
 
     def _look_at(self, view: View, entries: Iterable[Entry]) -> list[Pair]:
-        found = ((entry, self._look_at_one(view, entry)) for entry in entries)
+        found = ((entry, _look_at_one(view, entry, self._contents)) for entry in entries)
         return [(entry, finding) for entry, finding in found if finding is not None]
 
-    def _look_at_one(self, view: View, entry: Entry) -> Finding | None:
-        try:
-            return entry.look(view, self._contents)
-        except OSError as error:
-            return _unreadable(entry.path, entry.name, error)
 
-
-def _unreadable(path: str, name: RepositoryName, error: OSError) -> Finding:
-    return Finding(Kind.UNREADABLE, path, f"it can't be read: {reason_of(error)}", name)
+def _look_at_one(view: View, entry: Entry, contents: Contents) -> Finding | None:
+    try:
+        return entry.look(view, contents)
+    except OSError as error:
+        raise_if_exhausted(error)
+        what = f"it can't be read: {reason_of(error)}"
+        return Finding(Kind.UNREADABLE, entry.path, what, entry.name)
 
 
 def _description(link: ReferrerLink) -> ReferrerDescription:

@@ -1,6 +1,6 @@
 """What lies in folders and seems not to belong there: nothing, or a million files.
 
-It is kept on disk until a second look has found it as well (`second_look`), and is reported.
+It is kept on disk until it is looked at again (`second_look`) and reported.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from storage.maintenance.cuts import cut
 from storage.maintenance.database import Database
 
 SCHEMA = """
--- Folders are numbered by the listing; `sure` is what a second look found as well.
+-- Folders are numbered by the listing.
 CREATE TABLE stray (
-    folder INTEGER, name BLOB, is_folder INTEGER, sure INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (folder, name)
+    folder INTEGER, name BLOB, is_folder INTEGER, PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
 """
 _ADD = "INSERT OR IGNORE INTO stray (folder, name, is_folder) VALUES (?, ?, ?)"
-_CONFIRM = "UPDATE stray SET sure = 1 WHERE folder = ? AND name = ? AND is_folder = ?"
-_FIRST = "SELECT folder, name, is_folder FROM stray WHERE sure ORDER BY folder, name LIMIT ?"
-# Added, or reported, at once.
+_FIRST = "SELECT folder, name, is_folder FROM stray ORDER BY folder, name LIMIT ?"
+# Added, or taken, at once.
 _AT_ONCE = 256
 
 
@@ -54,22 +52,13 @@ class Strays:
 
     def add(self, folder: int, entries: Iterable[Entry]) -> None:
         """Add what a first look found."""
-        self._put(_ADD, folder, entries)
-
-    def confirm(self, folder: int, entries: Iterable[Entry]) -> None:
-        """Have those be sure that were added before, and were then what they are now."""
-        self._put(_CONFIRM, folder, entries)
+        for some in cut(entries, _AT_ONCE):
+            rows = [(folder, os.fsencode(one.name), one.is_folder) for one in some]
+            self._db.many(_ADD, rows)
 
     def take(self) -> list[tuple[int, Entry]]:
-        """Remove and return the first of those that are sure, in order; at the end all others."""
+        """Remove and return the first, in order; none at the end."""
         rows = self._db.execute(_FIRST, _AT_ONCE).fetchall()
         if rows:
             self._db.execute("DELETE FROM stray WHERE (folder, name) <= (?, ?)", *rows[-1][:2])
-        else:
-            self._db.execute("DELETE FROM stray")
         return [(folder, Entry(os.fsdecode(name), bool(kind))) for folder, name, kind in rows]
-
-    def _put(self, query: str, folder: int, entries: Iterable[Entry]) -> None:
-        for some in cut(entries, _AT_ONCE):
-            rows = [(folder, os.fsencode(one.name), one.is_folder) for one in some]
-            self._db.many(query, rows)

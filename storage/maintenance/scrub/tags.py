@@ -19,6 +19,9 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import LinkText, is_member, read_text
 from storage.names import RepositoryName, Tag
 
+# Manifests of a history that are looked for in one look, which pushes may have to wait for.
+_MOST_ASKED = 256
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentLink:
@@ -36,7 +39,8 @@ class CurrentLink:
         """Find the tag dead, its link damaged, or untidy.
 
         It is dead when its manifest is gone, or when nothing says which it was. A damaged link
-        whose history names manifests that are there is a question for people, unless it names one.
+        whose history names manifests that are there, or very many, is a question for people, unless
+        it names one.
         A tag whose manifest is being deleted is no finding: the deletion removes it.
         """
         text = read_text(view, self.path)
@@ -46,7 +50,7 @@ class CurrentLink:
             text = LinkText(None, "is missing")
         digest = text.digest
         if digest is None:
-            kind = Kind.DAMAGED_LINK if any(self._candidates(view)) else Kind.DEAD_TAG
+            kind = Kind.DAMAGED_LINK if self._may_live(view) else Kind.DEAD_TAG
             return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
         if is_left_undone(view, self.name, digest):
             return None
@@ -59,21 +63,24 @@ class CurrentLink:
     def certain(self, view: View) -> Digest | None:
         """Return what the tag must have pointed to, if its history leaves no doubt."""
         history = list(islice(self._history(view), 2))
-        return history[0] if len(history) == 1 and any(self._candidates(view)) else None
+        is_certain = len(history) == 1 and is_member(view, self.name, history[0])
+        return history[0] if is_certain else None
 
     def _history(self, view: View) -> Iterator[Digest]:
         """Yield all that the tag ever pointed to, as far as its history has it."""
         return digests(view, paths.tag_history(self.name, self.tag))
 
-    def _candidates(self, view: View) -> Iterator[Digest]:
-        """Yield what the tag may have pointed to: manifests of its history that are there."""
-        return (one for one in self._history(view) if is_member(view, self.name, one))
+    def _may_live(self, view: View) -> bool:
+        """Tell whether a manifest of the history exists, or the history is too long to tell."""
+        history = list(islice(self._history(view), _MOST_ASKED + 1))
+        if len(history) > _MOST_ASKED:
+            return True
+        return any(is_member(view, self.name, one) for one in history)
 
     def _has_folder(self, view: View) -> bool:
-        """Tell whether the tag's folder is there; the names of all tags would take long to read."""
-        if view.modified(paths.tag(self.name, self.tag)) is not None:
-            return True
-        return self.tag.text in view.folders(paths.tags(self.name))
+        """Tell whether the tag's folder is there."""
+        found = view.entry(paths.tag(self.name, self.tag))
+        return found is not None and found.is_folder
 
     def _found(self, kind: Kind, what: str, digest: Digest | None = None) -> Finding:
         return Finding(kind, self.path, what, self.name, digest)
