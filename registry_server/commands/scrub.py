@@ -8,8 +8,11 @@ next scrub goes on from there. Notes (`Kind.is_note`) make none of these 1.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
+import sqlite3
 from dataclasses import asdict
 from typing import Annotated, Protocol
 
@@ -28,10 +31,13 @@ from registry_server.commands.common import (
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
 from registry_server.config.sizes import parse_rate
-from storage.errors import AlreadyRunning
+from storage.errors import EXHAUSTED, AlreadyRunning, reason_of
 from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
 from storage.sizes import format_size
+
+# What ends a scrub.
+_TROUBLE = (OSError, MemoryError, sqlite3.Error)
 
 
 def scrub(
@@ -63,25 +69,44 @@ def scrub(
     logging.getLogger("storage").setLevel(logging.CRITICAL)
     logging.getLogger("storage.maintenance.scrub").setLevel(logging.WARNING)
     report = JsonReport() if as_json else TextReport()
-    summary = asyncio.run(_run(settings, options, report))
+    try:
+        summary, trouble = asyncio.run(_run(settings, options, report))
+    except AlreadyRunning as error:
+        fail(str(error), FAILED)
+    except _TROUBLE as error:
+        fail(_sentence(error), FAILED)
     report.end(summary)
+    if trouble is not None:
+        fail(_sentence(trouble), FAILED)
     if summary.position:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(FAILED if summary.errors else 0)
 
 
-async def _run(settings: Settings, options: Options, report: Listener) -> Summary:
-    try:
-        storage = opened(settings) if options.repair else opened_for_reading(settings)
-        async with storage as driver:
-            with progress.shown() as shown_progress:
-                work = Scrub(driver, options, report, shown_progress)
+async def _run(
+    settings: Settings, options: Options, report: Listener
+) -> tuple[Summary, Exception | None]:
+    """Scrub; return what was done, and the error that ended the scrub, if it had begun."""
+    storage = opened(settings) if options.repair else opened_for_reading(settings)
+    async with storage as driver:
+        with progress.shown() as shown_progress:
+            work = Scrub(driver, options, report, shown_progress)
+            try:
                 await _until_signalled(work)
-            return work.summary
-    except AlreadyRunning as error:
-        fail(str(error), FAILED)
-    except OSError as error:
-        fail(f"the storage can't be worked with: {error}", FAILED)
+            except _TROUBLE as error:
+                if not work.has_begun:
+                    raise
+                return work.summary, error
+        return work.summary, None
+
+
+def _sentence(error: Exception) -> str:
+    """Say what ended a scrub; for lack of descriptors or memory the path at fault is no matter."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return f"the storage can't be worked with: {reason_of(error)}"
+    return f"the storage can't be worked with: {error}"
 
 
 async def _until_signalled(work: Scrub) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 from storage.drivers.base import SMALL, Entry, FileInfo, Lead, View
-from storage.errors import PathNotFound, reason_of
+from storage.errors import PathNotFound, raise_if_exhausted, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,11 @@ class TolerantReads:
 
 
 class TolerantView:
-    """`inner`, with what can't be read taken for absent and added to `trouble`."""
+    """`inner`, with what can't be read taken for absent and added to `trouble`.
+
+    A read that failed for lack of descriptors or memory says nothing of what it was to read: every
+    method raises its OSError, which ends the command.
+    """
 
     def __init__(self, inner: View, trouble: list[Trouble]) -> None:
         self._inner = inner
@@ -69,6 +73,14 @@ class TolerantView:
             yield from self._inner.entries(path)
         except OSError as error:
             self._note(path, error)
+
+    def entry(self, path: str) -> Entry | None:
+        """Look at one entry of a folder."""
+        try:
+            return self._inner.entry(path)
+        except OSError as error:
+            self._note(path, error)
+            return None
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read a file; raise PathNotFound also when it can't be read."""
@@ -103,6 +115,7 @@ class TolerantView:
             return Lead.HERE
 
     def _note(self, path: str, error: OSError) -> None:
+        raise_if_exhausted(error)
         reason = reason_of(error)
         logger.error("%s can't be read: %s", path, reason)
         self._trouble.append(Trouble(path, reason))

@@ -12,7 +12,7 @@ from typing import Any
 
 from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.errors import StorageError
+from storage.errors import StorageError, raise_if_exhausted
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.paths import SCRUBBED
 
@@ -84,13 +84,17 @@ class Course:
 async def recall(driver: Driver, *, repairs: bool) -> Course | None:
     """Return the course of a scrub that was interrupted, if it can be gone on with.
 
-    One that repairs does not go on with one that did not: what that passed is unrepaired.
+    One that repairs does not go on with one that did not: what that passed is unrepaired. Raises
+    OSError for lack of descriptors or memory.
     """
     try:
         document = json.loads(await driver.read(SCRUBBED, _LONGEST))
         course = _course(document)
         is_recent = abs(time.time() - float(document["noted"])) < OLDEST
-    except (StorageError, OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        raise_if_exhausted(error)
+        return None
+    except (StorageError, ValueError, KeyError, TypeError):
         return None
     return course if is_recent and (course.repairs or not repairs) else None
 

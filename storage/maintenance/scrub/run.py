@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
+from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
 from storage.maintenance.garbage.hidden import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
@@ -96,7 +98,10 @@ class Listener(Protocol):
 
 
 class Scrub:
-    """One run over a whole storage. Cancel `run` to end it; the next one goes on from there."""
+    """One run over a whole storage. Cancel `run` to end it; the next one goes on from there.
+
+    Once it `has_begun` there is something to report, however it ends.
+    """
 
     def __init__(
         self, driver: Driver, options: Options, listener: Listener, progress: Progress
@@ -110,6 +115,7 @@ class Scrub:
         self._course = Course(repairs=options.repair)
         self._noted_at = time.monotonic()
         self._is_complete = False
+        self.has_begun = False
 
     @property
     def summary(self) -> Summary:
@@ -128,15 +134,20 @@ class Scrub:
         )
 
     async def run(self) -> Summary:
-        """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all."""
+        """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all.
+
+        Without descriptors or memory to go on with, it ends with OSError, MemoryError or
+        sqlite3.Error. What it did so far is noted, as when it is cancelled.
+        """
         async with self._claimed(), self._database() as database:
             await self._begin()
+            self.has_begun = True
             lister = Lister(self._driver, database, self._found)
             try:
                 await self._above(lister)
                 await self._blobs(lister)
                 await self._repositories(lister, database)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, OSError, MemoryError, sqlite3.Error):
                 await to_completion(self._note())
                 raise
             self._is_complete = True
@@ -153,6 +164,7 @@ class Scrub:
             except OSError as error:
                 if self._options.repair:
                     raise
+                raise_if_exhausted(error)
                 logger.warning("the storage can't be written to, and is only read: %s", error)
             yield
 

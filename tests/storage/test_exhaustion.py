@@ -1,0 +1,145 @@
+"""A process without descriptors or memory does not take what it can't read for damaged or gone.
+
+Each read fails once in its turn, as it does when another thread takes the last descriptor. Real
+limits are in `tests/live/test_scrub_exhaustion.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+
+from storage.drivers.base import Driver, Editor, OpenFile, View
+from storage.drivers.memory import MemoryDriver
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.plan import Options
+from storage.maintenance.progress import Silence
+from storage.maintenance.scrub import contents, run
+from storage.paths import SCRUBBED, tag_current_link
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, entry, image, push_image, raw, tags
+from tests.storage.scrubbing import Findings, scrub
+from tests.storage.wrappers import T, WrappedDriver, WrappedView
+
+LACKS = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, None]
+
+
+class Exhausted(WrappedDriver):
+    """Has one look at the tree fail: the one with the number `at`."""
+
+    def __init__(self, inner: Driver, at: int, lack: int | None) -> None:
+        super().__init__(inner)
+        self._left = at
+        self._lack = lack
+        self.failed = False
+
+    def before(self) -> None:
+        """Fail if it is time to."""
+        self._left -= 1
+        if self._left == -1:
+            self.failed = True
+            raise (
+                MemoryError if self._lack is None else OSError(self._lack, os.strerror(self._lack))
+            )
+
+    async def open(self, path: str) -> OpenFile:
+        """Fail, or pass on."""
+        self.before()
+        return await super().open(path)
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Look through a view that may fail."""
+        return await self.inner.batch(lambda view: job(WrappedView(view, self.before)))
+
+    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+        """Fail, as where the file of a lock can't be opened, or pass on."""
+        self.before()
+        return await self.inner.exclusively(job)
+
+
+def _error(lack: int | None) -> Exception:
+    return MemoryError() if lack is None else OSError(lack, os.strerror(lack))
+
+
+def is_error(error: Exception, lack: int | None) -> bool:
+    """Tell whether an error is the one that was raised."""
+    return repr(error) == repr(_error(lack))
+
+
+@pytest.fixture(autouse=True)
+def _some_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have layers be opened, and all smaller blobs be read at once."""
+    monkeypatch.setattr(contents, "_SMALL", 1000)
+
+
+async def pushed() -> MemoryDriver:
+    """Give a sound storage with an image, another about it, and a user's file."""
+    driver = MemoryDriver()
+    repository = StoredRegistry(driver).repository(APP)
+    await push_image(repository, "v1", "latest")
+    await push_image(repository, "v2", subject=entry(raw(image())))
+    await driver.write("docker/registry/v2/notes.txt", b"of a user")
+    return driver
+
+
+@pytest.mark.parametrize("lack", LACKS)
+async def test_a_scrub_ends_and_reports_nothing(lack: int | None) -> None:
+    """With the error itself, whichever read fails; the next scrub goes on."""
+    driver = await pushed()
+    ended = 0
+    for at in count():
+        failing = Exhausted(driver, at, lack)
+        try:
+            found, _ = await scrub(failing)
+        except (OSError, MemoryError) as error:
+            ended += is_error(error, lack)
+            found, summary = await scrub(driver)
+            assert summary.errors == 0
+        assert [one.path for one in found] == ["docker/registry/v2/notes.txt"]
+        if not failing.failed:
+            break
+    assert ended > 20
+
+
+async def test_what_was_found_is_kept() -> None:
+    """The next scrub has it in its report, and says from where it went on."""
+    driver = await pushed()
+    for at in count():
+        failing, listener = Exhausted(driver, at, errno.EMFILE), Findings()
+        with pytest.raises(OSError, match="Too many open files"):
+            await _scrub_into(failing, listener)
+        if listener.all:
+            break
+    assert await driver.exists(SCRUBBED)
+    found, summary = await scrub(driver)
+    assert found[0] == listener.all[0]
+    assert summary.went_on_from
+
+
+async def _scrub_into(driver: Driver, listener: Findings) -> None:
+    await run.Scrub(driver, run.Options(), listener, Silence()).run()
+
+
+@pytest.mark.parametrize("lack", LACKS)
+async def test_a_collection_removes_nothing_that_is_needed(lack: int | None) -> None:
+    """It ends with the error, or completes."""
+    ended = 0
+    for at in count():
+        driver = await pushed()
+        failing = Exhausted(driver, at, lack)
+        try:
+            async with planned(failing, Options(grace=0.0)) as plan:
+                await carry_out(failing, plan)
+        except (OSError, MemoryError) as error:
+            ended += is_error(error, lack)
+        found, _ = await scrub(driver)
+        assert [one.path for one in found] == ["docker/registry/v2/notes.txt"]
+        for tag in tags("latest", "v1", "v2"):
+            assert await driver.exists(tag_current_link(APP, tag))
+        if not failing.failed:
+            break
+    assert ended > 20
