@@ -362,7 +362,7 @@ class StoredTags:
     async def page(self, after: str, limit: int | None) -> Page[Tag]:
         """List tags behind `after`."""
         job = partial(self._tags.page, after=after, limit=limit)
-        page = await self._lists.result((self._name, after, limit), job)
+        page = await self._lists.result((self._name, after, limit), job, self._name)
         if not page.entries and not await self._exists():
             raise RepositoryUnknown(str(self._name))
         return page

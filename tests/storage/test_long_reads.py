@@ -68,16 +68,30 @@ def _tags(registry: StoredRegistry, number: int) -> Awaitable[object]:
     return registry.repository(APP).tags.page(f"a{number}", None)
 
 
-@pytest.mark.parametrize("ask", [_holders, _catalog, _visible, _tags])
-async def test_two_are_read_at_a_time(
-    ask: Callable[[StoredRegistry, int], Awaitable[object]], driver: Counting
+@pytest.mark.parametrize(("ask", "most"), [(_holders, 2), (_catalog, 2), (_visible, 2), (_tags, 1)])
+async def test_few_are_read_at_a_time(
+    ask: Callable[[StoredRegistry, int], Awaitable[object]], most: int, driver: Counting
 ) -> None:
-    """However many clients ask for different ones."""
+    """However many clients ask for different ones; of one repository's tags it is one list."""
     registry = StoredRegistry(driver)
     await push_image(registry.repository(APP))
     driver.most = 0
     await asyncio.gather(*(ask(registry, number) for number in range(MANY)))
-    assert driver.most == 2
+    assert driver.most == most
+
+
+async def test_many_reads_of_one_subject_delay_no_read_of_another(driver: Counting) -> None:
+    """They wait for each other, and not all for the turns."""
+    reads, ended = LongReads(driver, 1), list[str]()
+
+    async def ask(question: int, subject: str) -> None:
+        await reads.result(question, lambda _: None, subject)
+        ended.append(subject)
+
+    many = [asyncio.create_task(ask(number, "many")) for number in range(MANY)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ask(MANY, "one"), *many)
+    assert ended.index("one") <= 3
 
 
 class Blocked:
