@@ -1,20 +1,41 @@
-"""The entries of a folder, one at a time: a folder of any size takes no memory."""
+"""The entries of a folder, one at a time: a folder of any size takes no memory.
+
+A folder is absent if it can't be opened for that reason. An error in the middle of reading is never
+absence, whatever its number: NFS has ELOOP for a server that repeats entries. Nor is the error of a
+look at one entry, which filesystems need that list no types of entries. A collection would take
+what was not listed for unneeded.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 
 from storage.drivers.base import Entry
+from storage.drivers.posix import ABSENT
 from storage.errors import raise_if_exhausted
+
+# What an error says when a symbolic link leads to nothing.
+_NOWHERE = ABSENT | {errno.ENAMETOOLONG}
 
 
 def scan(path: str) -> Iterator[Entry]:
-    """Yield what is in the folder `path`; raise OSError when it can't be read."""
-    with os.scandir(path) as entries:
-        for entry in entries:
-            yield Entry(entry.name, is_folder(path, entry))
+    """Yield what is in the folder `path`, if there is one; raise OSError when it can't be read."""
+    return (Entry(entry.name, is_folder(path, entry)) for entry in listed(path))
+
+
+def listed(path: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries as the system has them; raise as `scan` does."""
+    try:
+        entries = os.scandir(path)
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
+        return
+    with entries:
+        yield from entries
 
 
 def look(path: str) -> Entry | None:
@@ -30,12 +51,17 @@ def look(path: str) -> Entry | None:
 
 
 def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry of `path` is a folder, or a link to one that `leads_on` accepts."""
+    """Tell whether an entry of `path` is a folder, or a link to one that `leads_on` accepts.
+
+    Raises OSError when a look at it fails.
+    """
     try:
         return entry.is_dir(follow_symlinks=False) or leads_on(path, entry)
     except OSError as error:
         raise_if_exhausted(error)
-        return False  # a symbolic link that leads to itself, say
+        if error.errno not in _NOWHERE:
+            raise
+        return False
 
 
 def leads_on(path: str, entry: os.DirEntry[str]) -> bool:

@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from storage.concurrency import or_undone
-from storage.drivers.file_view import ABSENT, absence
+from storage.drivers.file_view import absence
 from storage.drivers.in_order import Run
+from storage.drivers.posix import ABSENT
 from storage.errors import PathNotFound
 
 # Seconds. Holders write a few links; one that takes this long is in trouble.

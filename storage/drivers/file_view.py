@@ -8,15 +8,11 @@ import stat
 from collections.abc import Iterator
 
 from storage.drivers.base import SMALL, Entry, FileInfo, Lead
-from storage.drivers.entries import look, scan
+from storage.drivers.entries import listed, look, scan
 from storage.drivers.folders import Folders
-from storage.drivers.posix import READING
+from storage.drivers.posix import ABSENT, READING
 from storage.drivers.renewing import renew
 from storage.errors import NotOurs, PathNotFound
-
-# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
-# leads to itself, is nothing either.
-ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 class FileView:
@@ -28,29 +24,15 @@ class FileView:
 
     def names(self, path: str) -> list[str]:
         """Name the entries of a folder."""
-        try:
-            return os.listdir(self._at(path))
-        except OSError as error:
-            if error.errno not in ABSENT:
-                raise
-            return []
+        return [entry.name for entry in listed(self._at(path))]
 
     def folders(self, path: str) -> list[str]:
         """Name the folders in a folder; those of a large one are not read twice."""
-        try:
-            return self._folders.names(self._at(path))
-        except OSError as error:
-            if error.errno not in ABSENT:
-                raise
-            return []
+        return self._folders.names(self._at(path))
 
     def entries(self, path: str) -> Iterator[Entry]:
         """Yield the entries of a folder."""
-        try:
-            yield from scan(self._at(path))
-        except OSError as error:
-            if error.errno not in ABSENT:
-                raise
+        return scan(self._at(path))
 
     def entry(self, path: str) -> Entry | None:
         """Look at one entry of a folder."""

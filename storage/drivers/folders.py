@@ -26,6 +26,7 @@ from storage.cache import Lru
 from storage.drivers import stamps
 from storage.drivers.entries import is_folder, leads_on
 from storage.drivers.mounts import is_local
+from storage.drivers.posix import ABSENT
 
 # Fewer are read about as fast as they are recalled.
 _MANY = 256
@@ -49,7 +50,12 @@ class Folders:
 
     def names(self, path: str) -> list[str]:
         """Name the folders in `path`, in no order; raise OSError when it can't be read."""
-        fd = os.open(path, _FLAGS)
+        try:
+            fd = os.open(path, _FLAGS)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return []
         try:
             state = os.fstat(fd)
             return _read(path, fd)[0] if _is_small(state) else self._recall(path, fd, state)

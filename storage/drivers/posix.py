@@ -12,6 +12,10 @@ from storage.buffers import Buffer
 # A pipe that somebody put in the place of a file must not keep us waiting for its other end.
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
+# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
+# leads to itself, is nothing either.
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+
 
 def write_new(path: str, content: bytes) -> int:
     """Write a file that must be new and return its descriptor; on failure there is none."""
