@@ -176,7 +176,7 @@ class Exchange:
             if len(body) > _PART and not self._is_head:
                 await self._send_large(body, more=more)
             else:
-                self._send_body(body, more=more)
+                await self._send_part(body, more=more)
         elif kind == "http.response.zerocopysend":
             await self._send_file(message)
         else:
@@ -198,8 +198,11 @@ class Exchange:
         else:
             self._count(len(body))
         self._write(body)
+
+    async def _send_part(self, body: bytes, *, more: bool) -> None:
+        self._send_body(body, more=more)
         if not more:
-            self._complete()
+            await self._end()
 
     async def _send_large(self, body: bytes, *, more: bool) -> None:
         """Send a body in parts, while the client takes them."""
@@ -212,7 +215,7 @@ class Exchange:
             if self.disconnected:
                 return
             start += _PART
-        self._send_body(body[start:], more=more)
+        await self._send_part(body[start:], more=more)
 
     def _write(self, body: bytes) -> None:
         head, self._head = self._head, None
@@ -228,7 +231,7 @@ class Exchange:
         """Send a part of a file (ASGI's zero-copy-send extension)."""
         count: int = message["count"]
         if not count:
-            self._send_body(b"", more=message.get("more_body", False))
+            await self._send_part(b"", more=message.get("more_body", False))
             return
         self._count(count)
         try:
@@ -274,6 +277,18 @@ class Exchange:
         if self._left is None or size > self._left:
             raise RuntimeError("the answer is longer than its Content-Length")
         self._left -= size
+
+    async def _end(self) -> None:
+        """Complete the answer once its client has taken most of it.
+
+        Until then no further request is read: its answer would be made, and wait in memory.
+        """
+        if self._owner.flow.write_paused:
+            with self._waiting(self._owner.transport.get_write_buffer_size()):
+                await self._owner.flow.drain()
+            if self.disconnected:
+                return
+        self._complete()
 
     def _complete(self) -> None:
         if self._left:

@@ -107,6 +107,24 @@ async def test_the_transport_holds_a_part_of_an_answer(backlog: Backlog) -> None
         await until(lambda: backlog.size == 0, "the answer is dropped")
 
 
+async def test_no_answer_is_made_while_the_one_before_is_not_taken(backlog: Backlog) -> None:
+    """A client gets no more into memory by asking again; an answer of one part waits as well."""
+    begun: list[str] = []
+
+    async def parts(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["path"])
+        await answer(send, scope["path"][1:].encode() * MOST_HELD)
+
+    async with served(parts, send_buffer=SMALL) as server:
+        client = await server.connect(receive_buffer=SMALL)
+        await client.send(head("/a") + head("/b", "Connection: close"))
+        await _until_waiting(backlog, 1)
+        assert begun == ["/a"]
+        assert (await client.rest()).endswith(b"b" * MOST_HELD)
+        assert begun == ["/a", "/b"]
+    assert backlog.size == 0
+
+
 async def test_large_answers_over_tls_wait_as_well(backlog: Backlog, tmp_path: Path) -> None:
     """They are encrypted in parts, and arrive whole."""
     ours, theirs = await asyncio.to_thread(contexts, tmp_path)
