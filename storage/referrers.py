@@ -8,7 +8,6 @@ nothing can be written, referrers are listed all the same.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
 from storage.links import is_member
+from storage.long_reads import Turns
 from storage.manifest_store import load
 from storage.manifests import Manifest
 from storage.names import RepositoryName
@@ -42,7 +42,8 @@ _OPENING = 256
 # Missing entries that one page writes beside their links, in one hop.
 _MOST_WRITTEN = 256
 _ENTRIES_BYTES = 16 << 20
-# Threads that may read for lists at the same time. The others are left to pushes and pulls.
+# Threads that may read for lists at the same time, of different repositories. The others are left
+# to pushes and pulls.
 _AT_ONCE = 4
 
 
@@ -85,7 +86,7 @@ class Memory:
     entries: Lru[Digest, Referrer] = field(
         default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    turns: Turns = field(default_factory=lambda: Turns(_AT_ONCE))
     scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
     pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
 
@@ -120,12 +121,12 @@ class ReferrerStore:
         return await self._memory.pages.result(question, partial(self._answer, question))
 
     async def _scanned(self, run: Run[Unlisted]) -> Unlisted:
-        async with self._memory.turns:
+        async with self._memory.turns.of(self._name):
             return await self._scan.run(run)
 
     async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
         reading = _Reading(self._name, question, self._memory.entries, run)
-        async with self._memory.turns:
+        async with self._memory.turns.of(self._name):
             page = await self._driver.batch(reading.page)
         notes = {one.digest: self._note(question.subject, one) for one in reading.unwritten}
         if notes:

@@ -34,6 +34,8 @@ MOST_SEARCHED = 10_000
 # Lists of tags that are read at the same time; searches through all repositories.
 _TAG_LISTS = 2
 _SEARCHES = 2
+# Searches for blobs wait for each other, and leave a turn to the catalog.
+_HOLDERS = object()
 # Nobody pushes to a repository just when it was removed so many times.
 _ATTEMPTS = 16
 
@@ -85,7 +87,7 @@ class StoredRegistry:
 
     async def holders(self, digest: Digest) -> list[RepositoryName]:
         """Find the repositories of which a blob is a member, among the first `MOST_SEARCHED`."""
-        return await self._searches.result(digest, partial(_holders, digest))
+        return await self._searches.result(digest, partial(_holders, digest), subject=_HOLDERS)
 
     async def remove(self, name: RepositoryName) -> None:
         """Remove a repository: what answers first and durably, then what that needed.

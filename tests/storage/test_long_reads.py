@@ -68,7 +68,7 @@ def _tags(registry: StoredRegistry, number: int) -> Awaitable[object]:
     return registry.repository(APP).tags.page(f"a{number}", None)
 
 
-@pytest.mark.parametrize(("ask", "most"), [(_holders, 2), (_catalog, 2), (_visible, 2), (_tags, 1)])
+@pytest.mark.parametrize(("ask", "most"), [(_holders, 1), (_catalog, 2), (_visible, 2), (_tags, 1)])
 async def test_few_are_read_at_a_time(
     ask: Callable[[StoredRegistry, int], Awaitable[object]], most: int, driver: Counting
 ) -> None:
@@ -92,6 +92,45 @@ async def test_many_reads_of_one_subject_delay_no_read_of_another(driver: Counti
     await asyncio.sleep(0)
     await asyncio.gather(ask(MANY, "one"), *many)
     assert ended.index("one") <= 3
+
+
+async def test_referrers_of_one_repository_are_read_one_list_at_a_time(
+    driver: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many lists of one repository delay a list of another one by few turns."""
+    registry, reading, most = StoredRegistry(driver), 0, 0
+
+    async def batch(job: Callable[[View], T]) -> T:
+        nonlocal reading, most
+        is_list = getattr(job, "__name__", "") == "page"
+        reading += is_list
+        most = max(most, reading)
+        await asyncio.sleep(0.01)
+        reading -= is_list
+        return await FilesystemDriver.batch(driver, job)
+
+    await push_image(registry.repository(APP))
+    referrers = registry.repository(APP).referrers
+    pages = [referrers.page(Digest.of(b"%d" % number), None, "", 10) for number in range(MANY)]
+    monkeypatch.setattr(driver, "batch", batch)
+    await asyncio.gather(*pages)
+    assert most == 1
+
+
+async def test_many_searches_for_blobs_leave_a_turn_to_the_catalog(driver: Counting) -> None:
+    """It waits for two of them at most."""
+    registry, ended = StoredRegistry(driver), list[str]()
+
+    async def ask(what: str, answer: Awaitable[object]) -> None:
+        await answer
+        ended.append(what)
+
+    many = [
+        asyncio.create_task(ask("search", _holders(registry, number))) for number in range(MANY)
+    ]
+    await asyncio.sleep(0)
+    await asyncio.gather(ask("catalog", _catalog(registry, 0)), *many)
+    assert ended.index("catalog") <= 2
 
 
 class Blocked:
