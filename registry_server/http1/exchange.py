@@ -37,6 +37,9 @@ _JOINED = 64 << 10
 _PART = 1 << 20
 # Of this process.
 BACKLOG = backlog.Backlog()
+# Of this process as well, for answers that are read a part at a time, such as blobs over TLS. Each
+# wait is for one part, so a client has as long for it as a modem takes.
+STREAMS = backlog.Backlog(seconds=60.0)
 # Made beforehand: there may be no memory to make them in.
 _FAILED = last_answer(
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -163,7 +166,8 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Send a part of the answer (ASGI); nothing at all once the client is gone."""
         if self._owner.flow.write_paused and not self.disconnected:
-            await self._owner.flow.drain()
+            with self._waiting(self._unsent() + len(message.get("body", b"")), STREAMS):
+                await self._owner.flow.drain()
         if self.disconnected:
             return
         kind = message["type"]
@@ -284,7 +288,7 @@ class Exchange:
         Until then no further request is read: its answer would be made, and wait in memory.
         """
         if self._owner.flow.write_paused:
-            with self._waiting(self._owner.transport.get_write_buffer_size()):
+            with self._waiting(self._unsent()):
                 await self._owner.flow.drain()
             if self.disconnected:
                 return
@@ -317,17 +321,22 @@ class Exchange:
     def _hold(self, size: int) -> None:
         self._held = size
 
+    def _unsent(self) -> int:
+        """Return how many bytes were written and not taken by the client."""
+        return self._owner.transport.get_write_buffer_size()
+
     @contextmanager
-    def _waiting(self, size: int) -> Iterator[None]:
+    def _waiting(self, size: int, among: backlog.Backlog | None = None) -> Iterator[None]:
         """Wait for the client, with `size` bytes in memory; it may be given up for them."""
         if size <= _JOINED:
             yield
             return
-        BACKLOG.begin(self, size, self._abort)
+        among = among or BACKLOG
+        among.begin(self, size, self._abort)
         try:
             yield
         finally:
-            BACKLOG.end(self)
+            among.end(self)
 
     def _keep_pace(self, wanted: pace.Pace) -> None:
         self.pace = wanted

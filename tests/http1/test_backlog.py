@@ -138,6 +138,32 @@ async def test_large_answers_over_tls_wait_as_well(backlog: Backlog, tmp_path: P
     assert backlog.size == 0
 
 
+async def test_parts_of_answers_that_are_not_taken_over_tls_wait_as_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A blob is read in parts; over TLS these are in memory, and the oldest client is given up."""
+    streams = Backlog(3 * MOST_HELD, 0.0)
+    monkeypatch.setattr(exchange, "STREAMS", streams)
+    ours, theirs = await asyncio.to_thread(contexts, tmp_path)
+
+    async def parts(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(8):
+            body = b"a" * MOST_HELD
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with served(parts, tls=ours, send_buffer=SMALL) as server:
+        clients = [await _secure(server, theirs) for _ in range(3)]
+        await until(lambda: len(server.state.connections) == 3, "all are connected")
+        for _, writer in clients:
+            writer.write(head("/a", "Connection: close"))
+        await until(lambda: len(server.state.connections) < 3, "one is given up")
+        for _, writer in clients:
+            writer.transport.abort()
+        await until(lambda: streams.size == 0, "nothing waits")
+
+
 async def _secure(
     server: Served, context: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
