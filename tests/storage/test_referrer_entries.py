@@ -125,5 +125,5 @@ def test_an_entry_is_counted_for_the_memory_it_takes(text: str, number: int, len
     taken = tracemalloc.get_traced_memory()[0] - before - 8 * len(entries)
     tracemalloc.stop()
     counted = sum(entry.memory for entry in entries if entry is not None)
-    assert taken <= counted + 4096
+    assert taken <= counted + 8192  # what else the interpreter allocates meanwhile
     assert counted <= taken + 600 * len(entries)
