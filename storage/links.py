@@ -15,7 +15,7 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Put
 from storage.errors import DigestInvalid, PathNotFound
-from storage.names import RepositoryName
+from storage.names import RepositoryName, Tag, only_tags
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,15 @@ def digests(view: View, folder: str) -> Iterator[Digest]:
             if is_folder and len(name) == length:
                 with suppress(DigestInvalid):
                     yield Digest.parse(f"{algorithm}:{name}")
+
+
+def tags_in(view: View, name: RepositoryName) -> Iterator[Tag]:
+    """Yield the tags that a repository has a folder for, in no order; strays are passed over.
+
+    Iterate over it directly: a variable would keep the folder open for as long as an error is kept.
+    """
+    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
+    return map(Tag, only_tags(folders))
 
 
 def _parse(path: str, content: bytes) -> Digest | None:

@@ -86,9 +86,16 @@ async def test_what_has_waited_for_long_is_given_up_later(
 ) -> None:
     """Also when no other request begins to wait by then."""
     monkeypatch.setattr(backlog, "_seconds", 0.2)
-    async with served(app, send_buffer=SMALL) as server:
+    begun: list[str] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["path"])
+        await app(scope, receive, send)
+
+    async with served(noting, send_buffer=SMALL) as server:
         clients = [await _asked(server, letter) for letter in "abcd"]
-        await until(lambda: backlog.size == 2 * LARGE, "two are given up")
+        await until(lambda: len(begun) == 4, "all four have begun")
+        await until(lambda: len(server.state.connections) == 2, "two are given up")
         said = [await client.rest() for client in clients]
         assert sorted(len(each) >= LARGE for each in said) == [False, False, True, True]
     assert backlog.size == 0

@@ -108,12 +108,13 @@ async def workers(drivers: list[FilesystemDriver]) -> AsyncIterator[list[StoredT
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have folders remembered soon, and collect which are read."""
+    """Have folders remembered soon, and collect which of those are read: by descriptors."""
     found: list[int] = []
     scandir = os.scandir
 
-    def counting(path: int) -> Any:
-        found.append(path)
+    def counting(path: int | str) -> Any:
+        if isinstance(path, int):
+            found.append(path)
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", counting)

@@ -17,10 +17,10 @@ from itertools import islice
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import View
-from storage.links import digests, read_link
+from storage.links import digests, read_link, tags_in
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs, read_needs
-from storage.names import RepositoryName, Tag, only_tags
+from storage.names import RepositoryName, Tag
 
 _AT_ONCE = 100
 UNTAGGED = "untagged"
@@ -88,8 +88,7 @@ def revisions(view: View, name: RepositoryName) -> Iterator[Digest]:
 
 
 def _take_in_tags(view: View, ledger: Ledger, name: RepositoryName) -> None:
-    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
-    for tag in map(Tag, only_tags(folders)):
+    for tag in tags_in(view, name):
         for digest, reason in _leads_to(view, name, tag):
             ledger.graph.add_root(tag, digest, reason)
 

@@ -17,13 +17,13 @@ from storage import paths
 from storage.deletions import ManifestDeletion, noted
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
-from storage.links import digests
+from storage.links import digests, tags_in
 from storage.maintenance.garbage.leftovers import Item
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantView
-from storage.names import RepositoryName, Tag, only_tags
+from storage.names import RepositoryName
 
 _AT_ONCE = 100
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
@@ -130,8 +130,7 @@ def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
 
 
 def _past_of_tags(name: RepositoryName, view: View) -> Iterator[Item]:
-    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
-    for tag in map(Tag, only_tags(folders)):
+    for tag in tags_in(view, name):
         for digest in digests(view, f"{paths.tag(name, tag)}/index"):
             revision = paths.revision_link(name, digest)
             if view.stat(revision) is None:

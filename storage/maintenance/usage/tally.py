@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from storage import paths
 from storage.drivers.base import View
-from storage.links import digests
+from storage.links import digests, tags_in
 from storage.maintenance.garbage.marking import revisions
 from storage.maintenance.stale_uploads import sessions
-from storage.names import RepositoryName, Tag, only_tags
+from storage.names import RepositoryName
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,11 @@ def tally(view: View, name: RepositoryName) -> Tally | None:
     if not any(one.startswith("_") for one in view.folders(paths.repository(name))):
         return None
     # Each of these may be a million: they are counted as they come.
-    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
-    tags = map(Tag, only_tags(folders))
+    current = partial(paths.tag_current_link, name)
     uploads, oldest = _uploads(view, name)
     return Tally(
         manifests=_count(revisions(view, name)),
-        tags=sum(view.stat(paths.tag_current_link(name, tag)) is not None for tag in tags),
+        tags=_count(tag for tag in tags_in(view, name) if view.stat(current(tag)) is not None),
         blobs=_count(digests(view, paths.layers(name))),
         uploads=uploads,
         oldest=oldest,
