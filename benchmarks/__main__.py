@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COUNTS",
         help="sizes of the trees of growth and maintenance; default: "
         f"{','.join(map(str, maintenance.SIZES))}, without those that do not fit; a million needs "
-        f"{room.needed(1_000_000)}, and half an hour",
+        f"{room.needed(1_000_000)}",
     )
     parser.add_argument(
         "--registry",

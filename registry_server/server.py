@@ -29,7 +29,7 @@ from registry_server.workers.alone import LoneServer
 from registry_server.workers.pulse import Pulse
 from registry_server.workers.renewal import Renewal
 from registry_server.workers.signals import hold_back
-from registry_server.workers.starting import ended_in_time
+from registry_server.workers.start_limit import ended_in_time
 from registry_server.workers.supervisor import Supervisor
 from registry_server.workers.work import Work
 from registry_server.workers.worker import Worker

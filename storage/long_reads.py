@@ -18,11 +18,10 @@ from storage.sharing import Run, SharedRuns
 T = TypeVar("T")
 
 
-class Turns:
-    """At most `at_once` turns at a time.
+class FairSemaphore:
+    """A semaphore of `at_once` places, in which one subject has one place at most.
 
-    Of those that want a turn for one subject, one has a turn or is next. So many of them delay
-    those of another subject by few turns.
+    Tasks of one subject wait for each other first, so they delay those of another by few turns.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -31,8 +30,8 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, subject: Hashable) -> AsyncIterator[None]:
-        """Have a turn for the length of the block."""
-        # The lock is held by those that wait, and goes with the last of them.
+        """Hold a place for `subject` for the length of the block."""
+        # The tasks that wait hold the lock; it is forgotten with the last of them.
         lock = self._of_subject.setdefault(subject, asyncio.Lock())
         async with lock, self._free:
             yield
@@ -43,7 +42,7 @@ class LongReads:
 
     def __init__(self, driver: Driver, at_once: int) -> None:
         self._driver = driver
-        self._turns = Turns(at_once)
+        self._places = FairSemaphore(at_once)
         self._runs = SharedRuns[Hashable, Any]()
 
     async def result(
@@ -56,7 +55,7 @@ class LongReads:
         """
 
         async def work(run: Run[T]) -> T:
-            async with self._turns.of(subject or question):
+            async with self._places.of(subject or question):
                 run.check()
                 return await self._driver.batch(job)
 

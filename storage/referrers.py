@@ -23,7 +23,7 @@ from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
 from storage.links import is_member
-from storage.long_reads import Turns
+from storage.long_reads import FairSemaphore
 from storage.manifest_store import load
 from storage.manifests import Manifest
 from storage.names import RepositoryName
@@ -86,7 +86,7 @@ class Memory:
     entries: Lru[Digest, Referrer] = field(
         default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
-    turns: Turns = field(default_factory=lambda: Turns(_AT_ONCE))
+    places: FairSemaphore = field(default_factory=lambda: FairSemaphore(_AT_ONCE))
     scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
     pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
 
@@ -121,12 +121,12 @@ class ReferrerStore:
         return await self._memory.pages.result(question, partial(self._answer, question))
 
     async def _scanned(self, run: Run[Unlisted]) -> Unlisted:
-        async with self._memory.turns.of(self._name):
+        async with self._memory.places.of(self._name):
             return await self._scan.run(run)
 
     async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
         reading = _Reading(self._name, question, self._memory.entries, run)
-        async with self._memory.turns.of(self._name):
+        async with self._memory.places.of(self._name):
             page = await self._driver.batch(reading.page)
         notes = {one.digest: self._note(question.subject, one) for one in reading.unwritten}
         if notes:

@@ -61,7 +61,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
 
 
 class _NoRobots:
-    """Users without those that have the name of a robot, whom no rule could name."""
+    """Users without those that have the name of a robot, which no rule could name."""
 
     def __init__(self, users: HtpasswdUsers) -> None:
         self._users = users

@@ -17,7 +17,7 @@ _OTHER = "has a name that no rule can have: only rules for every user apply to t
 
 
 def unnamable(file: HtpasswdFile) -> Iterator[Fault]:
-    """Yield a fault for each user whom rules cannot name."""
+    """Yield a fault for each user that rules cannot name."""
     for name in file.users:
         if not _is_namable(name):
             yield Fault(file.lines[name], _ROBOT if is_robots(name) else _OTHER)

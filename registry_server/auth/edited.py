@@ -9,16 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from storage.drivers.lock_files import wait_for_lock
+
 _LARGEST = 16 << 20
 # Seconds. A holder replaces one small file.
 PATIENCE = 10.0
-_PAUSE = 0.01
 
 
 def edit_file(path: Path, edit: Callable[[bytes], bytes | None]) -> None:
@@ -43,22 +43,10 @@ def _locked(path: Path) -> Iterator[int]:
     """
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(folder, path)
+        wait_for_lock(folder, fcntl.LOCK_EX, str(path), PATIENCE)
         yield folder
     finally:
         os.close(folder)
-
-
-def _lock(folder: int, path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise TimeoutError(f"the folder {path} is locked by another process") from None
-        time.sleep(_PAUSE)
 
 
 def _read(folder: int, name: str) -> tuple[bytes, os.stat_result | None]:

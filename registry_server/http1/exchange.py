@@ -156,7 +156,7 @@ class Exchange:
         self.invite()
         if not self.disconnected and not self.response_complete:
             self._owner.let_come(self)
-            with self._waiting(self._held if self.more_body else 0):
+            with self._waiting(self._held if self.more_body else 0, BACKLOG):
                 await self._wait_for_news()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
@@ -166,8 +166,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Send a part of the answer (ASGI); nothing at all once the client is gone."""
         if self._owner.flow.write_paused and not self.disconnected:
-            with self._waiting(self._unsent() + len(message.get("body", b"")), STREAMS):
-                await self._owner.flow.drain()
+            await self._drain(self._unsent() + len(message.get("body", b"")), STREAMS)
         if self.disconnected:
             return
         kind = message["type"]
@@ -214,8 +213,7 @@ class Exchange:
         while len(body) - start > _PART:
             self._send_body(body[start : start + _PART], more=True)
             if self._owner.flow.write_paused:
-                with self._waiting(len(body)):
-                    await self._owner.flow.drain()
+                await self._drain(len(body), BACKLOG)
             if self.disconnected:
                 return
             start += _PART
@@ -288,8 +286,7 @@ class Exchange:
         Until then no further request is read: its answer would be made, and wait in memory.
         """
         if self._owner.flow.write_paused:
-            with self._waiting(self._unsent()):
-                await self._owner.flow.drain()
+            await self._drain(self._unsent(), BACKLOG)
             if self.disconnected:
                 return
         self._complete()
@@ -325,13 +322,17 @@ class Exchange:
         """Return how many bytes were written and not taken by the client."""
         return self._owner.transport.get_write_buffer_size()
 
+    async def _drain(self, size: int, among: backlog.Backlog) -> None:
+        """Wait until the client has taken most of what was written, with `size` bytes in memory."""
+        with self._waiting(size, among):
+            await self._owner.flow.drain()
+
     @contextmanager
-    def _waiting(self, size: int, among: backlog.Backlog | None = None) -> Iterator[None]:
+    def _waiting(self, size: int, among: backlog.Backlog) -> Iterator[None]:
         """Wait for the client, with `size` bytes in memory; it may be given up for them."""
         if size <= _JOINED:
             yield
             return
-        among = among or BACKLOG
         among.begin(self, size, self._abort)
         try:
             yield

@@ -16,7 +16,7 @@ from types import FrameType
 
 from uvicorn import Config
 
-from registry_server.workers import starting
+from registry_server.workers import start_limit
 from registry_server.workers.bounded import BoundedServer
 from registry_server.workers.milestones import Milestones
 from registry_server.workers.signals import (
@@ -24,7 +24,7 @@ from registry_server.workers.signals import (
     let_ending_through,
     let_through,
 )
-from registry_server.workers.starting import end_after
+from registry_server.workers.start_limit import end_after
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class LoneServer(BoundedServer):
             super().handle_exit(sig, frame)
         else:
             self._early.append(sig)
-            end_after(starting.SECONDS)
+            end_after(start_limit.SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Announce the stop, and drain."""

@@ -9,7 +9,7 @@ from types import FrameType
 from registry_server.workers import exhaustion
 from registry_server.workers.executor import PreparedExecutor
 from registry_server.workers.renewing import RenewingServer
-from registry_server.workers.starting import end_after
+from registry_server.workers.start_limit import end_after
 
 # Seconds beyond the drain in which cut uploads note how far they came. A supervisor gives its
 # workers less, so that it is the one to tell of them.

@@ -17,9 +17,10 @@ from storage.concurrency import or_undone, to_completion
 from storage.drivers import durable, writeback
 from storage.drivers.base import CHUNK, StagingBusy
 from storage.drivers.changes import Step
-from storage.drivers.in_order import InOrder, Run
+from storage.drivers.in_order import InOrder
 from storage.drivers.posix import discard, discard_folder, sync_or_empty, write_all
 from storage.drivers.prepared import HeldData, Prepared, prepare
+from storage.drivers.threads import Threads
 from storage.errors import PathNotFound
 
 T = TypeVar("T")
@@ -43,8 +44,7 @@ class HeldFile:
         path: str,
         root: str,
         disk: durable.Disk,
-        run: Run,
-        run_locking: Run,
+        threads: Threads,
         *,
         sync: bool,
     ) -> None:
@@ -52,9 +52,9 @@ class HeldFile:
         self._path = path
         self._root = root
         self._disk = disk
-        self._run = run
-        self._run_locking = run_locking
-        self._appends = InOrder(run)
+        self._run = threads.run
+        self._run_locking = threads.run_locking
+        self._appends = InOrder(threads.run)
         self._sync = sync
         self.length = self._synced = os.fstat(fd).st_size
         self._begun = self.length  # up to here the disk was told to begin
@@ -150,13 +150,11 @@ class HeldFile:
 class FileStaging:
     """Unfinished uploads below the root of a filesystem driver."""
 
-    def __init__(
-        self, root: str, disk: durable.Disk, run: Run, run_locking: Run, *, sync: bool
-    ) -> None:
+    def __init__(self, root: str, disk: durable.Disk, threads: Threads, *, sync: bool) -> None:
         self._root = root
         self._disk = disk
-        self._run = run
-        self._run_locking = run_locking
+        self._threads = threads
+        self._run = threads.run
         self._sync = sync
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
@@ -191,8 +189,7 @@ class FileStaging:
                 at,
                 self._root,
                 self._disk,
-                self._run,
-                self._run_locking,
+                self._threads,
                 sync=self._sync,
             )
         except BaseException:

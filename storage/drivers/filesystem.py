@@ -93,7 +93,7 @@ class FilesystemDriver:
         self._tree = TreeLock(self.root)
         self._disk = durable.Disk(self.root, self._tree, sync=sync)
         self._locks = FileLocks(self._run)
-        self.staging = FileStaging(self.root, self._disk, self._run, self._run_locking, sync=sync)
+        self.staging = FileStaging(self.root, self._disk, self._threads, sync=sync)
 
     def start(self) -> None:
         """Make the first worker threads before there are requests; may raise RuntimeError."""

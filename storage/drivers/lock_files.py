@@ -153,14 +153,15 @@ def _write_number(fd: int) -> None:
 def _locked(fd: int, kind: int, path: str, patience: float) -> int:
     """Lock a descriptor and return it; close it on failure."""
     try:
-        _wait_for(fd, kind, path, patience)
+        wait_for_lock(fd, kind, path, patience)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _wait_for(fd: int, kind: int, path: str, patience: float) -> None:
+def wait_for_lock(fd: int, kind: int, path: str, patience: float) -> None:
+    """Lock a descriptor (blocks); raise TimeoutError after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:

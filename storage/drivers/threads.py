@@ -89,7 +89,8 @@ class Threads(Executor):
         """Begin calls that may wait for a lock, as many as may."""
         while self._waiting and self._locking < self._most - self._most // 4:
             call = self._waiting.popleft()
-            if not call[1].cancelled():
+            _, future, *_ = call
+            if not future.cancelled():
                 self._begin(call)
                 self._locking += 1
 

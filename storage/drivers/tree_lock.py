@@ -21,8 +21,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from storage.drivers.holders import Holders
 from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
+from storage.drivers.lock_usage import LockUsage
 from storage.errors import DISK_FULL, AlreadyRunning, NotOurs
 from storage.paths import GATE, TREE, claim
 
@@ -77,12 +77,12 @@ class TreeLock:
     def __init__(self, root: str) -> None:
         self._root = root
         self._files = LockFiles(root)
-        self._holders = Holders()
+        self._usage = LockUsage()
 
     @contextmanager
     def shared(self) -> Iterator[Hold]:
         """Hold the tree among others; raise TimeoutError when someone is alone for too long."""
-        with self._holders.one_more():
+        with self._usage.counted():
             with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
                 tree = self._files.lock(TREE, fcntl.LOCK_SH, _PATIENCE)
             try:
@@ -94,7 +94,7 @@ class TreeLock:
     def alone(self) -> Iterator[Hold]:
         """Hold the tree alone; raise TimeoutError when others do not let go of it."""
         with (
-            self._holders.one_more(),
+            self._usage.counted(),
             self._locked(GATE, fcntl.LOCK_EX, _PATIENCE_ALONE),
             self._locked(TREE, fcntl.LOCK_EX, _PATIENCE_ALONE) as tree,
         ):
@@ -102,7 +102,7 @@ class TreeLock:
 
     def suspend(self) -> None:
         """Suspend this process as soon as no thread of it holds or waits for the tree."""
-        self._holders.suspend(_PATIENCE + _PATIENCE_ALONE)
+        self._usage.suspend(_PATIENCE + _PATIENCE_ALONE)
 
     def prepare(self) -> None:
         """Make the files of all locks that removals need, unless they are there."""

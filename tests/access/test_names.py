@@ -13,7 +13,7 @@ ALL_PUSH = {"users": ["*"], "actions": ["pull", "push"]}
 
 
 async def test_no_user_logs_in_by_the_name_of_a_robot(guarded: Guarded, files: Files) -> None:
-    """A denial for `robot:ci` would not bind a user `robot$ci`, whom no rule can name."""
+    """A denial for `robot:ci` would not bind a user `robot$ci`, which no rule can name."""
     more = users.lines({"robot$ci": "the password of no robot", "robot": "ci:the password"})
     await to_thread(files.users.write_text, users.lines(PASSWORDS) + more)
     denied = {"users": ["robot:ci"], "deny": ["push"]}

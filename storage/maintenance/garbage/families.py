@@ -1,11 +1,10 @@
 """Manifests that go, in an order in which they can.
 
 An index and its children, an image and its signatures are a family: if one of them is used after
-all, those stay that hang on it. They go step by step, what others hang on first. So until a
-manifest goes, all that hangs on it is still there, and a family of any size needs nobody to wait
-for the whole.
+all, those that hang on it stay. They are removed step by step, what others hang on first. So until
+a manifest is removed, all that hangs on it exists, and no lock is held for a whole family.
 
-A family is in memory while it is put in order, and while it is removed. One family is, not all.
+One family at a time is in memory, while it is put in order and while it is removed.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from storage.digest import Digest
 from storage.maintenance.database import Database
+from storage.maintenance.digest_keys import digest_of, key_of
 from storage.maintenance.garbage.needs import Needs
-from storage.maintenance.garbage.rows import Rows
-from storage.maintenance.keys import digest_of, key_of
+from storage.maintenance.garbage.row_buffer import RowBuffer
 from storage.names import Tag
 
 SCHEMA = """
@@ -61,10 +61,10 @@ class Graph:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._members = Rows(db, "INSERT OR IGNORE INTO member VALUES (?, ?)")
-        self._named = Rows(db, "INSERT OR IGNORE INTO named VALUES (?, ?)")
-        self._edges = Rows(db, "INSERT OR IGNORE INTO edge VALUES (?, ?, ?)")
-        self._roots = Rows(db, "INSERT OR IGNORE INTO root VALUES (?, ?, ?)")
+        self._members = RowBuffer(db, "INSERT OR IGNORE INTO member VALUES (?, ?)")
+        self._named = RowBuffer(db, "INSERT OR IGNORE INTO named VALUES (?, ?)")
+        self._edges = RowBuffer(db, "INSERT OR IGNORE INTO edge VALUES (?, ?, ?)")
+        self._roots = RowBuffer(db, "INSERT OR IGNORE INTO root VALUES (?, ?, ?)")
         self._last = self._found = 0
 
     def clear(self) -> None:

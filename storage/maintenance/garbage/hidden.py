@@ -68,14 +68,13 @@ def _is_lost(view: View, path: str, lead: Lead) -> bool:
 
 def _below(view: View, prefix: str) -> Iterator[Trouble]:
     folder = f"{paths.REPOSITORIES}/{prefix}".rstrip("/")
-    folders = set(view.folders(folder))  # without links that lead back to where they lie
-    for name in sorted(view.names(folder)):
+    for name, is_folder in sorted(view.entries(folder)):
         path = f"{folder}/{name}"
         if is_lost(view, path):
             yield Trouble(path, _NOT_THERE)
         elif name in _PARTS:
             yield from _in_part(view, path, _LEVELS[name])
-        elif name.startswith("_") or name not in folders:
+        elif name.startswith("_") or not is_folder:
             continue
         elif not is_component(name):
             yield from _in_foreign(view, path)

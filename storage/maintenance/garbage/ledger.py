@@ -8,11 +8,13 @@ order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import NamedTuple
 
 from storage.digest import Digest
+from storage.maintenance.batches import batched
 from storage.maintenance.database import Database
+from storage.maintenance.digest_keys import digest_of, key_of
 from storage.maintenance.garbage.components import SCHEMA as COMPONENTS_SCHEMA
 from storage.maintenance.garbage.components import Components
 from storage.maintenance.garbage.families import Knot, Pair
@@ -20,7 +22,6 @@ from storage.maintenance.garbage.graph import SCHEMA as GRAPH_SCHEMA
 from storage.maintenance.garbage.graph import Graph
 from storage.maintenance.garbage.leftovers import SCHEMA as LEFTOVERS_SCHEMA
 from storage.maintenance.garbage.leftovers import Leftovers
-from storage.maintenance.keys import digest_of, key_of
 from storage.names import RepositoryName
 
 _SCHEMA = """
@@ -208,7 +209,7 @@ class Ledger:
     def tie(self, repository: int, digests: Iterable[Digest]) -> None:
         """Take note that a repository needs content after all: its links are not loose."""
         rows = ((repository, key_of(digest)) for digest in digests)
-        while some := list(islice(rows, _AT_ONCE)):
+        for some in batched(rows, _AT_ONCE):
             for query in _TIES:
                 self._db.many(query, some)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class Leftovers:
 
     def add(self, items: Iterable[Item]) -> None:
         """Put items at the end of the queue."""
-        rows = ((_bytes(one.path), _bytes(one.unless)) for one in items)
+        rows = ((os.fsencode(one.path), os.fsencode(one.unless)) for one in items)
         self._db.many("INSERT INTO leftover (path, unless) VALUES (?, ?)", rows)
 
     def take(self, limit: int) -> list[Item]:
@@ -37,12 +38,4 @@ class Leftovers:
         some = self._db.execute(query, limit).fetchall()
         if some:
             self._db.execute("DELETE FROM leftover WHERE id <= ?", some[-1][0])
-        return [Item(_text(path), _text(unless)) for _, path, unless in some]
-
-
-def _bytes(path: str) -> bytes:
-    return path.encode("utf-8", "surrogateescape")
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "surrogateescape")
+        return [Item(os.fsdecode(path), os.fsdecode(unless)) for _, path, unless in some]

@@ -12,12 +12,12 @@ whole history, a manifest that can't be read keeps all that its repository holds
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from storage import paths
 from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import View
 from storage.links import digests, read_link, tags_in
+from storage.maintenance.batches import batched
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs, read_needs
 from storage.names import RepositoryName, Tag
@@ -49,7 +49,7 @@ def mark(view: View, ledger: Ledger, name: RepositoryName, *, delete_untagged: b
     if damaged is not None:
         ledger.need_perhaps(repository, linked(view, name))
     loose = _loose(view, ledger, name, repository)
-    while some := list(islice(loose, _AT_ONCE)):
+    for some in batched(loose, _AT_ONCE):
         ledger.add_loose_links(repository, some)
     return damaged is None
 

@@ -33,9 +33,9 @@ class Plan:
     """What would go, why the rest stays, and what could not be found out.
 
     `ledger` has all that is many; `unreadable` of its manifests can't be read. While there is
-    `trouble` no bytes go, for who knows what those parts of the tree need that can't be read.
-    While a part of it `is_hidden` nothing goes that anybody put there: it may be there again
-    tomorrow, and lead to anything.
+    `trouble` no bytes are removed: the parts of the tree that can't be read may need any of them.
+    While a part of the tree `is_hidden` nothing that a client pushed is removed: that part may be
+    mounted again later, and may need anything.
     """
 
     ledger: Ledger

@@ -131,7 +131,7 @@ def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
 
 def _past_of_tags(name: RepositoryName, view: View) -> Iterator[Item]:
     for tag in tags_in(view, name):
-        for digest in digests(view, f"{paths.tag(name, tag)}/index"):
+        for digest in digests(view, paths.tag_history(name, tag)):
             revision = paths.revision_link(name, digest)
             if view.stat(revision) is None:
                 yield Item(paths.tag_index_link(name, tag, digest), unless=revision)

@@ -13,7 +13,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, FileInfo, OpenFile, View
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.readings import Readings, Said
+from storage.maintenance.scrub.readings import Facts, Readings
 
 # More than this many corrupt blobs are found, but not recalled when links are looked at.
 _MOST_RECALLED = 10_000
@@ -96,7 +96,7 @@ class Contents:
         """Return the same for a look under a lock: it reads no manifest, it recalls them."""
         return replace(self, may_read=False)
 
-    def said_by(self, view: View, digest: Digest) -> Said | None:
+    def facts_of(self, view: View, digest: Digest) -> Facts | None:
         """Return what a manifest says; None when its bytes are not here, or can't be recalled."""
         return self.readings.read(view, digest) if self.may_read else self.readings.recall(digest)
 

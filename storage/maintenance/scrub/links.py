@@ -98,16 +98,21 @@ class LayerLink:
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionLink:
-    """The link of a manifest."""
+class OfManifest:
+    """Something about a manifest of a repository; it is found at the link of the manifest."""
 
     name: RepositoryName
     digest: Digest
 
     @property
     def path(self) -> str:
-        """Where it lies."""
+        """Where the link of the manifest lies."""
         return paths.revision_link(self.name, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLink(OfManifest):
+    """The link of a manifest."""
 
     def look(self, view: View, contents: Contents) -> Finding | None:
         """Find it damaged, dead, or untidy."""

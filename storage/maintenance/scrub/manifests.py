@@ -16,7 +16,7 @@ from storage.drivers.base import FileInfo, View
 from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import has_blob, is_member
+from storage.maintenance.scrub.links import OfManifest, has_blob, is_member
 from storage.manifests import LARGEST_MANIFEST, Manifest
 from storage.names import RepositoryName
 from storage.stored_manifests import read_stored
@@ -93,16 +93,8 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class Content(OfManifest):
     """The bytes of a manifest that could not be read."""
-
-    name: RepositoryName
-    digest: Digest
-
-    @property
-    def path(self) -> str:
-        """Where the link of the manifest lies."""
-        return paths.revision_link(self.name, self.digest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
         """Raise OSError when they can't be read now either; they are not parsed."""

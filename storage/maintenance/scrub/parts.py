@@ -10,11 +10,11 @@ from storage import paths
 from storage.digest import Digest
 from storage.errors import UploadIdInvalid
 from storage.maintenance.database import Database
-from storage.maintenance.keys import digest_of, digests_of, key_of
+from storage.maintenance.digest_keys import digest_of, digests_of, key_of
 from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
 from storage.maintenance.scrub.listing import Listing
-from storage.maintenance.scrub.pages import Pages, Part
-from storage.maintenance.scrub.queue import Kept, Queue
+from storage.maintenance.scrub.queue import Queue, QueueId
+from storage.maintenance.scrub.queue_pages import Pages, Part
 from storage.maintenance.scrub.referrers import ReferrerLink
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
 from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
@@ -37,7 +37,7 @@ class Parts:
     def __init__(self, database: Database, name: RepositoryName) -> None:
         self._database = database
         self._name = name
-        self._expected = self._queue(Kept.EXPECTED)
+        self._expected = self._queue(QueueId.EXPECTED)
 
     def present(self, listing: Listing) -> list[str]:
         """Begin: name the parts there are, and look for what does not belong beside them."""
@@ -57,7 +57,7 @@ class Parts:
             listing.check(f"{top}/{id}", {"hashstates"}.__contains__, _SESSION_FILES)
 
         return Part(
-            self._queue(Kept.UPLOADS),
+            self._queue(QueueId.UPLOADS),
             bytes.decode,
             lambda listing: map(str.encode, listing.each(top, _is_upload)),
             look_inside,
@@ -67,7 +67,7 @@ class Parts:
         """List the links of manifests."""
         top = paths.revisions(self._name)
         return Part(
-            self._queue(Kept.REVISIONS),
+            self._queue(QueueId.REVISIONS),
             lambda key: RevisionLink(self._name, digest_of(key)),
             lambda listing: map(key_of, listing.digests(top)),
             # Signatures of schema 1 manifests are what very old registries kept below their links.
@@ -76,13 +76,13 @@ class Parts:
 
     def manifests(self) -> Pages[Digest]:
         """Return what `revisions` listed once more."""
-        return Pages(self._queue(Kept.REVISIONS), digest_of)
+        return Pages(self._queue(QueueId.REVISIONS), digest_of)
 
     def layers(self) -> Part[LayerLink]:
         """List the links of blobs."""
         top = paths.layers(self._name)
         return Part(
-            self._queue(Kept.LAYERS),
+            self._queue(QueueId.LAYERS),
             lambda key: LayerLink(self._name, digest_of(key)),
             lambda listing: map(key_of, listing.digests(top)),
             _inside(_LINK),
@@ -92,7 +92,7 @@ class Parts:
         """List the tags."""
         top = paths.tags(self._name)
         return Part(
-            self._queue(Kept.TAGS),
+            self._queue(QueueId.TAGS),
             lambda key: CurrentLink(self._name, Tag(key.decode())),
             lambda listing: map(str.encode, listing.each(top, is_tag)),
         )
@@ -105,13 +105,13 @@ class Parts:
             return HistoryLink(self._name, Tag(tag.decode()), digest_of(digest))
 
         keys = partial(_history, name=self._name, tags=tags)
-        return Part(self._queue(Kept.HISTORY), read, keys, _inside(_LINK))
+        return Part(self._queue(QueueId.HISTORY), read, keys, _inside(_LINK))
 
     def subjects(self) -> Part[Digest]:
         """List the subjects that the index of referrers has folders for."""
         top, _, note = paths.referrers_scanned(self._name).rpartition("/")
         return Part(
-            self._queue(Kept.SUBJECTS),
+            self._queue(QueueId.SUBJECTS),
             digest_of,
             lambda listing: map(key_of, listing.digests(top, {note})),
         )
@@ -119,7 +119,7 @@ class Parts:
     def referrers(self, subjects: Sequence[Digest]) -> Part[ReferrerLink]:
         """List the referrers that the index has of some subjects."""
         keys = partial(_referrers, name=self._name, subjects=subjects)
-        return Part(self._queue(Kept.REFERRERS), self._referrer, keys, _inside(_REFERRER_FILES))
+        return Part(self._queue(QueueId.REFERRERS), self._referrer, keys, _inside(_REFERRER_FILES))
 
     def expect(self, subject: Digest, digest: Digest) -> None:
         """Note that the index of referrers should say that `digest` has `subject`."""
@@ -137,7 +137,7 @@ class Parts:
         subject, digest = digests_of(key)
         return ReferrerLink(self._name, subject, digest)
 
-    def _queue(self, kind: Kept) -> Queue:
+    def _queue(self, kind: QueueId) -> Queue:
         return Queue(self._database, kind)
 
 

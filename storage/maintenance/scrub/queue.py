@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
-from storage.maintenance.cuts import cut
+from storage.maintenance.batches import batched
 from storage.maintenance.database import Database
 
 SCHEMA = """
@@ -15,8 +15,8 @@ CREATE TABLE queued (part INTEGER, key BLOB, PRIMARY KEY (part, key)) WITHOUT RO
 _AT_ONCE = 256
 
 
-class Kept(IntEnum):
-    """Whose keys a queue has: each is used for one thing at a time."""
+class QueueId(IntEnum):
+    """Names a queue, which is used for one thing at a time."""
 
     UPLOADS = 0
     REVISIONS = 1
@@ -31,7 +31,7 @@ class Kept(IntEnum):
 class Queue:
     """The keys of one kind. Calls block, and come one at a time, from any thread."""
 
-    def __init__(self, database: Database, kind: Kept) -> None:
+    def __init__(self, database: Database, kind: QueueId) -> None:
         self._db = database
         self._kind = int(kind)
 
@@ -53,5 +53,5 @@ class Queue:
         return [row[0] for row in self._db.execute(query, self._kind, key, count)]
 
     def _change(self, query: str, keys: Iterable[bytes]) -> None:
-        for some in cut(keys, _AT_ONCE):
+        for some in batched(keys, _AT_ONCE):
             self._db.many(query, [(self._kind, key) for key in some])

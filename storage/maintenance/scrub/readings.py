@@ -22,8 +22,8 @@ from storage.stored_manifests import read_stored
 _MOST = 512
 
 
-class Said(NamedTuple):
-    """What a manifest says: its subject, and a hash of the descriptor that lists of referrers have.
+class Facts(NamedTuple):
+    """What a manifest says: its subject, and a hash of its descriptor in lists of referrers.
 
     Both are None where the manifest has none.
     """
@@ -36,20 +36,20 @@ class Readings:
     """What was read last."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[Digest, Said] = OrderedDict()
+        self._facts: OrderedDict[Digest, Facts] = OrderedDict()
 
-    def recall(self, digest: Digest) -> Said | None:
+    def recall(self, digest: Digest) -> Facts | None:
         """Return what a manifest says if it was read lately."""
-        return self._said.get(digest)
+        return self._facts.get(digest)
 
-    def read(self, view: View, digest: Digest) -> Said | None:
+    def read(self, view: View, digest: Digest) -> Facts | None:
         """Return what a manifest says, and remember it; None when its bytes are not here."""
-        said = self._said.pop(digest, None) or _read(view, digest)
-        if said is not None:
-            self._said[digest] = said
-        if len(self._said) > _MOST:
-            self._said.popitem(last=False)
-        return said
+        facts = self._facts.pop(digest, None) or _read(view, digest)
+        if facts is not None:
+            self._facts[digest] = facts
+        if len(self._facts) > _MOST:
+            self._facts.popitem(last=False)
+        return facts
 
 
 def hashed(document: bytes) -> bytes:
@@ -57,15 +57,15 @@ def hashed(document: bytes) -> bytes:
     return hashlib.sha256(document).digest()
 
 
-def _read(view: View, digest: Digest) -> Said | None:
+def _read(view: View, digest: Digest) -> Facts | None:
     raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:
         reading = read_stored(raw)
     except ManifestInvalid:
-        return Said(None, None)
-    return Said(reading.subject, _descriptor(reading.manifest, digest))
+        return Facts(None, None)
+    return Facts(reading.subject, _descriptor(reading.manifest, digest))
 
 
 def _descriptor(manifest: Manifest, digest: Digest) -> bytes | None:

@@ -34,10 +34,10 @@ class ReferrerLink:
         text = read_text(view, self.path)
         if not is_member(view, self.name, self.digest):
             return self._found(Kind.STALE_REFERRER, "a referrer that is gone") if text else None
-        said = contents.said_by(view, self.digest)
-        if said is None:
+        facts = contents.facts_of(view, self.digest)
+        if facts is None:
             return None
-        if said.subject != self.subject:
+        if facts.subject != self.subject:
             return self._found(Kind.STALE_REFERRER, "no referrer of this") if text else None
         if text is None:
             return self._found(Kind.UNLISTED_REFERRER, "a referrer that is not in the index")
@@ -70,8 +70,8 @@ class ReferrerDescription:
             return None
         if not is_member(view, self.name, self.digest):
             return self._found("a referrer that is gone")
-        said = contents.said_by(view, self.digest)
-        if said is None or said.descriptor == hashed(document):
+        facts = contents.facts_of(view, self.digest)
+        if facts is None or facts.descriptor == hashed(document):
             return None
         return self._found("not what the manifest says")
 

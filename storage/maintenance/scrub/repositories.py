@@ -17,8 +17,8 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry
 from storage.maintenance.scrub.listing import Lister
 from storage.maintenance.scrub.manifests import Content, check
-from storage.maintenance.scrub.pages import Pages, Part
 from storage.maintenance.scrub.parts import Parts
+from storage.maintenance.scrub.queue_pages import Pages, Part
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.second_look import each_undisturbed

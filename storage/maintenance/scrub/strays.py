@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from storage.drivers.base import Entry
-from storage.maintenance.cuts import cut
 from storage.maintenance.database import Database
 
 SCHEMA = """
@@ -21,7 +20,7 @@ CREATE TABLE stray (
 """
 _ADD = "INSERT OR IGNORE INTO stray (folder, name, is_folder) VALUES (?, ?, ?)"
 _FIRST = "SELECT folder, name, is_folder FROM stray ORDER BY folder, name LIMIT ?"
-# Added, or taken, at once.
+# Taken at once.
 _AT_ONCE = 256
 
 
@@ -52,9 +51,8 @@ class Strays:
 
     def add(self, folder: int, entries: Iterable[Entry]) -> None:
         """Add what a first look found."""
-        for some in cut(entries, _AT_ONCE):
-            rows = [(folder, os.fsencode(one.name), one.is_folder) for one in some]
-            self._db.many(_ADD, rows)
+        rows = ((folder, os.fsencode(one.name), one.is_folder) for one in entries)
+        self._db.many(_ADD, rows)
 
     def take(self) -> list[tuple[int, Entry]]:
         """Remove and return the first, in order; none at the end."""

@@ -9,7 +9,7 @@ from storage.maintenance.database import Database, Row
 _AT_ONCE = 100
 
 
-class Rows:
+class RowBuffer:
     """Rows for one statement. None of them is in the table for sure before `flush` is called."""
 
     def __init__(self, db: Database, query: str) -> None:

@@ -1,4 +1,4 @@
-"""Cutting what may be long into lists of a bounded length."""
+"""What may be long, in lists of a bounded length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def cut(entries: Iterable[T], length: int) -> Iterator[list[T]]:
+def batched(entries: Iterable[T], length: int) -> Iterator[list[T]]:
     """Yield `entries` in lists of `length`; the last may be shorter."""
     iterator = iter(entries)
     while some := list(islice(iterator, length)):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Holders:
+class LockUsage:
     """Counts the threads of this process that hold a lock or wait for it."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Holders:
         self._count = 0
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
         """Count a thread for the length of the block."""
         with self._changed:
             self._count += 1
