@@ -345,7 +345,7 @@ def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None
     assert sum("only robots log in" in line for line in said) == 4
 
 
-def test_users_whom_no_rule_can_name_are_warnings(
+def test_users_that_no_rule_can_name_are_warnings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the line of the file, of which the last one of a name counts; without rules none is."""
