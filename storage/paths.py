@@ -35,7 +35,8 @@ Beside it lies what is ours alone, and can be deleted without a loss while nothi
         ├── <alg>/<hex>                                 bytes that are not what they were called
         └── docker/registry/v2/…                        what lay in the place of a link
 
-Anywhere in the tree a `.tmp-<32 hex>` is a file that is being written, or whose writer died.
+Anywhere in the tree a `.tmp-<32 hex>` is a file or a folder that is being written or removed, or
+was when a process died.
 
 Paths are relative to a driver's root, joined by slashes. A `link` holds a digest as text and
 nothing else, without a newline. Values went through the grammar before they get here.

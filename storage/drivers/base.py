@@ -135,8 +135,8 @@ class Editor(View, Protocol):
         """Have a file, or a folder with all in it, be at `target` and no longer at `path`.
 
         What was at `target` goes, and so do folders above `path` that are left empty. Returns
-        whether there was anything; without, `target` stays as it is. Raises OSError where the two
-        lie on different storages.
+        whether there was anything; without, `target` stays as it is. If the two lie on different
+        filesystems it is copied after the job, and no more than a warning tells if that fails.
         """
 
 

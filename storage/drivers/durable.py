@@ -167,8 +167,8 @@ class Disk:
     def remove(self, path: str, trash: str, check: Callable[[], object] | None = None) -> bool:
         """Remove a file or a folder in one instant, after `check`; return whether there was one.
 
-        A folder is moved into `trash`, which lies on the same filesystem, and emptied there once
-        that is durable: else it could come back from a power cut half empty. A writer that
+        A folder is moved into `trash`, or renamed beside `path` if that is on another filesystem,
+        and emptied once that is durable: else it could come back half empty. A writer that
         recreates it meanwhile gets a fresh one and never loses a file to us.
         """
         aside = None

@@ -1,21 +1,24 @@
 """Removing while alone: out of everybody's sight at once, emptied when others may go on.
 
 What is removed is renamed into a folder in the trash, however much it is: that takes no time.
-Having it durable and giving the space back come after the tree was let go of.
+Having it durable and giving the space back come after the tree was let go of. So does copying what
+is moved to another filesystem: until then it has a temporary name beside its old place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 
 from storage.drivers import modes
 from storage.drivers.file_view import FileView
-from storage.drivers.posix import discard, is_there, sync_folder
+from storage.drivers.posix import READING, discard, is_there, sync_folder
 from storage.drivers.trash import NO_WAY_THERE, move_aside
 from storage.drivers.tree_lock import Hold
-from storage.paths import BLOBS, REPOSITORIES, ROOT, TRASH
+from storage.paths import BLOBS, REPOSITORIES, ROOT, TRASH, temporary
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class FileEditor(FileView):
         self._staying = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
         self._trash = f"{root}/{TRASH}"
         self._aside: list[str] = []
+        self._to_copy: list[tuple[str, str]] = []
         self._changed: dict[str, None] = {}
         self._is_told = False
 
@@ -53,7 +57,7 @@ class FileEditor(FileView):
         self._make_folders(os.path.dirname(to))
         if is_there(to):
             self._move_aside(to)
-        os.rename(at, to)
+        self._rename(at, to)
         self._note_removal(os.path.dirname(at))
         return True
 
@@ -67,6 +71,11 @@ class FileEditor(FileView):
 
     def finish(self, *, sync: bool) -> None:
         """Have the changes durable, and give back the space."""
+        for source, target in self._to_copy:
+            try:
+                shutil.move(source, target, copy_function=_copy_and_sync if sync else shutil.copy2)
+            except OSError as error:  # the next collections remove it
+                logger.warning("%s was not moved to %s: %s", source, target, error)
         if sync:
             for folder in self._changed:
                 with contextlib.suppress(*_ABSENT):  # it went as well, by a change that counts
@@ -90,6 +99,16 @@ class FileEditor(FileView):
             os.mkdir(folder, modes.of_folder(folder.removeprefix(f"{self._root}/")))
         self._changed[folder] = None
 
+    def _rename(self, at: str, to: str) -> None:
+        try:
+            os.rename(at, to)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            source = f"{os.path.dirname(at)}/{temporary()}"
+            os.rename(at, source)
+            self._to_copy.append((source, to))
+
     def _move_aside(self, at: str) -> None:
         try:
             aside = move_aside(at, self._trash)
@@ -112,6 +131,15 @@ class FileEditor(FileView):
             self._changed.pop(folder, None)
             folder = os.path.dirname(folder)
         self._changed[folder] = None
+
+
+def _copy_and_sync(source: str, target: str) -> None:
+    shutil.copy2(source, target)
+    fd = os.open(target, READING)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _remove_empty(folder: str) -> bool:

@@ -86,7 +86,11 @@ class PreparedFile:
 
 
 class PreparedFolder:
-    """A folder that appears with all in it, unless something is there already."""
+    """A folder that appears with all in it, unless something is there already.
+
+    It is put together in `scratch`, where no program looks for tags. If `scratch` is on another
+    filesystem, it is put together again under a temporary name beside `target`.
+    """
 
     is_lasting = True
 
@@ -95,12 +99,16 @@ class PreparedFolder:
         self._files = files
         self._scratch = scratch
         self._source = ""
+        self._is_synced = False
         self._fds: list[int] = []
 
     def write(self) -> None:
-        """Put the folder together in the scratch folder, which is on the same filesystem."""
-        self._source = f"{self._scratch}/{uuid.uuid4().hex}"
+        """Put the folder together in the scratch folder."""
         os.makedirs(self._scratch, modes.PRIVATE_FOLDER, exist_ok=True)
+        self._put_together(f"{self._scratch}/{uuid.uuid4().hex}")
+
+    def _put_together(self, source: str) -> None:
+        self._source = source
         for below in reversed(self._below()):  # `os.makedirs` has no mode for what is between
             os.mkdir(f"{self._source}{below}", modes.PUBLIC_FOLDER)
         for name, content in self._files.items():
@@ -112,9 +120,28 @@ class PreparedFolder:
             os.fsync(fd)
         for below in self._below():
             sync_folder(f"{self._source}{below}")
+        self._is_synced = True
 
     def show(self) -> bool:
         """Rename the folder."""
+        try:
+            return self._rename()
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        self._put_beside()
+        return self._rename()
+
+    def _put_beside(self) -> None:
+        """Put the folder together again, on the filesystem of `target`, as durable as it was."""
+        is_synced = self._is_synced
+        self.drop()
+        self._put_together(f"{os.path.dirname(self.target)}/{temporary()}")
+        if is_synced:
+            self.sync()
+
+    def _rename(self) -> bool:
+        """Rename the folder; False when something is there that it must not replace."""
         try:
             os.rename(self._source, self.target)
         except OSError as error:
@@ -131,6 +158,7 @@ class PreparedFolder:
         if self._source:
             shutil.rmtree(self._source, ignore_errors=True)
             self._source = ""
+        self._is_synced = False
 
     @property
     def folders(self) -> Sequence[str]:

@@ -297,6 +297,10 @@ def _foreign(tree: DamagedTree) -> None:
     cut_off = tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'0' * 32}", b"cut off")
     os.utime(tree.root / cut_off, (time.time() - HOURS_AGO,) * 2)
     tree.expect(Kind.LEFTOVER, cut_off, stays=True)
+    tag = f"{repository}/_manifests/tags/.tmp-{'0' * 32}"
+    tree.put(f"{tag}/current/link", b"cut off")
+    os.utime(tree.root / tag, (time.time() - HOURS_AGO,) * 2)
+    tree.expect(Kind.LEFTOVER, tag, stays=True)
     # This one may be on its way still.
     tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'1' * 32}", b"under way")
 

@@ -355,7 +355,7 @@ async def test_a_damaged_tag_keeps_what_it_may_have_pointed_to(
 async def test_rubbish_goes_when_it_is_old(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Temporary files of the dead, empty folders and the trash go; what is not ours stays."""
+    """Temporary files and folders, empty folders and the trash go; what is not ours stays."""
     await push_image(repository, "v1")
     before = left(files)
     root = Path(files.root)
@@ -370,13 +370,16 @@ async def test_rubbish_goes_when_it_is_old(
         (root / place).with_name(temporary).write_bytes(b"half")
     (root / paths.layers(OTHER) / "sha256" / Digest.of(LAYER).hex).mkdir(parents=True)
     (root / paths.BLOBS / "sha256/00" / ("00" * 32)).mkdir(parents=True)
+    half = root / paths.tags(APP) / temporary / "current"
+    half.mkdir(parents=True)
+    (half / "link").write_bytes(b"half")
     (root / paths.TRASH / "x").mkdir(parents=True)
     (root / paths.TRASH / "x" / "y").write_bytes(b"z")
     foreign = (root / paths.blob(Digest.of(LAYER))).with_name("notes.txt")
     foreign.write_bytes(b"mine")
     assert (await collect(files)).rubbish == 1
     age(files)
-    assert (await collect(files)).rubbish == len(places) + 2
+    assert (await collect(files)).rubbish == len(places) + 3
     foreign.unlink()
     assert left(files) == before
     assert list((root / paths.TRASH).iterdir()) == []

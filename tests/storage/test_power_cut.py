@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from storage.paths import TRASH
 from tests.support.tools import require_tool, run
+from tests.support.volumes import mounted_apart
 
 PROJECT = Path(__file__).resolve().parents[2]
 CALLS = (
@@ -235,12 +237,16 @@ def _joined(lines: list[str]) -> list[str]:
     return whole
 
 
-def _trace(tmp_path: Path, mode: str) -> Disk:
+def _trace(tmp_path: Path, mode: str, apart: str = "") -> Disk:
+    """Do the work under strace; `apart` is a folder of the root that is to be a mount."""
     root = tmp_path / "root"
     root.mkdir()
     log = tmp_path / "trace"
     strace = [require_tool("strace"), "-f", "-y", "-s", "1000", "-e", f"trace={CALLS}"]
     command = [*strace, "-o", str(log), sys.executable, "-c", PROGRAM, str(root), mode]
+    if apart:
+        (root / apart).mkdir()
+        command = mounted_apart(command, root / apart)
     printed = run(command, env={"PYTHONPATH": str(PROJECT)})
     assert printed.endswith("end\n")
     return _replay(log.read_text(), str(root))
@@ -251,6 +257,13 @@ def test_what_was_promised_survives(tmp_path: Path) -> None:
     disk = _trace(tmp_path, "sync")
     assert disk.said == 25
     assert disk.syncs > 50
+    assert not disk.faults, "\n".join(disk.faults)
+
+
+def test_what_was_promised_survives_where_the_trash_is_apart(tmp_path: Path) -> None:
+    """The same holds where nothing can be renamed out of the trash or into it."""
+    disk = _trace(tmp_path, "sync", TRASH)
+    assert disk.said == 25
     assert not disk.faults, "\n".join(disk.faults)
 
 

@@ -423,6 +423,7 @@ async def test_a_wish_to_stop_is_heeded(
         (paths.referrers_scanned(APP), Category.LINK),
         (f"{paths.layers(APP)}/sha256/{HEX}/{TEMPORARY}", Category.TEMPORARY),
         (f"{paths.layers(APP)}/sha256/{HEX}/link.bak", Category.FOREIGN),
+        (f"{paths.tags(APP)}/{TEMPORARY}/current/link", Category.TEMPORARY),
         (f"{paths.uploads(APP)}/{UUID}/data", Category.UPLOAD),
         (f"{paths.uploads(APP)}/{UUID}/hashstates/sha256/0", Category.UPLOAD),
         (f"{paths.uploads(APP)}/{UUID}", Category.FOREIGN),

@@ -1,4 +1,4 @@
-"""Volumes that can only be read: mounted so, or another user's."""
+"""Volumes that can only be read, mounted so or another user's; and those of two filesystems."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def mounted_read_only(command: Sequence[str], root: Path) -> list[str]:
     """Return the command in a mount namespace of its own, in which `root` is read-only."""
     require_namespaces()
     return [require_tool("unshare"), "--mount", "sh", "-ec", _MOUNT, str(root), *command]
+
+
+def mounted_apart(command: Sequence[str], folder: Path) -> list[str]:
+    """Return the command in a mount namespace of its own, in which `folder` is a mount.
+
+    Nothing can be renamed into it or out of it (EXDEV), as between two filesystems.
+    """
+    require_namespaces()
+    mount = 'mount --bind "$0" "$0"; exec "$@"'
+    return [require_tool("unshare"), "--mount", "sh", "-ec", mount, str(folder), *command]
 
 
 def as_another_user(command: Sequence[str], root: Path) -> list[str]:

@@ -1,14 +1,13 @@
 """Rubbish: what crashes and deletions leave, which no reader sees and which takes up space.
 
-Temporary files whose writer died, folders that are empty, what tags and subjects remember of
-manifests that are gone, and what lies in the trash. Files of other programs stay, and so do upload
-sessions, which are purged by their age (`stale_uploads`).
+Temporary files and folders whose writer died, folders that are empty, what tags and subjects
+remember of manifests that are gone, and what lies in the trash. Files of other programs stay, and
+so do upload sessions, which are purged by their age (`stale_uploads`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -21,12 +20,12 @@ from storage.links import digests, tags_in
 from storage.maintenance.garbage.leftovers import Item
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantView
 from storage.names import RepositoryName
 
 _AT_ONCE = 100
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
 # `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`
 _LEVELS = 5
 
@@ -67,7 +66,7 @@ class Rubbish:
             self._progress.step("tidying links", done + 1, len(self._plan.repositories))
 
     async def rest(self) -> None:
-        """Remove temporary files, empty folders and the trash."""
+        """Remove what is temporary, empty folders and the trash."""
         folders = await self._driver.batch(lambda view: list(_blob_folders(TolerantView(view, []))))
         folders += [paths.repository(name) for name in self._plan.repositories]
         for done, folder in enumerate(folders):
@@ -110,9 +109,9 @@ class Rubbish:
 def _remove(editor: Editor, item: Item) -> bool:
     if item.unless and editor.stat(item.unless) is not None:
         return False
-    return (
-        editor.remove(item.path) if _is_file(editor, item.path) else editor.remove_empty(item.path)
-    )
+    if editor.stat(item.path) is not None or _goes_with_all_in_it(item.path):
+        return editor.remove(item.path)
+    return editor.remove_empty(item.path)
 
 
 def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
@@ -157,16 +156,16 @@ def _in_repository(view: View, folder: str, young_after: int) -> Iterator[Item]:
 
 
 def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterator[Item]:
-    """Yield old temporary files, and old folders with nothing in them, `levels` deep."""
+    """Yield what is temporary and old, and old folders with nothing in them, `levels` deep."""
     is_empty = True
     for name, is_folder in view.entries(folder):
         is_empty = False
-        if is_folder and levels:
-            yield from _in_folder(view, f"{folder}/{name}", young_after, levels - 1)
-        elif _TEMPORARY.fullmatch(name):
-            found = view.stat(f"{folder}/{name}")
-            if found is not None and _is_old(found.modified_ns, young_after):
-                yield Item(f"{folder}/{name}")
+        path = f"{folder}/{name}"
+        if paths.is_temporary(name):
+            if _is_old(last_change(view, path), young_after):
+                yield Item(path)
+        elif is_folder and levels:
+            yield from _in_folder(view, path, young_after, levels - 1)
     if is_empty and _is_old(view.modified(folder), young_after):
         yield Item(folder)
 
@@ -181,5 +180,6 @@ def _trash(view: View) -> Iterator[str]:
         yield f"{paths.TRASH}/{name}"
 
 
-def _is_file(editor: Editor, path: str) -> bool:
-    return editor.stat(path) is not None or path.startswith(f"{paths.TRASH}/")
+def _goes_with_all_in_it(path: str) -> bool:
+    """Tell whether a folder is removed though it is not empty."""
+    return path.startswith(f"{paths.TRASH}/") or paths.is_temporary(path.rpartition("/")[2])

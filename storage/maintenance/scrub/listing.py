@@ -16,6 +16,7 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Entry, View
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
+from storage.maintenance.last_change import last_change
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.second_look import each_undisturbed
 from storage.maintenance.scrub.strays import Folder, Strays
@@ -25,8 +26,10 @@ from storage.paths import is_temporary
 
 T = TypeVar("T")
 
-# Seconds; a younger temporary file is under way, an older one was left by a machine that stopped.
+# Seconds; what is temporary and younger is under way, what is older was left by a machine that
+# stopped.
 _UNDER_WAY = 3600.0
+_NS = 10**9
 # Strays of a folder that are held until the database is given them.
 _MOST_HELD = 256
 
@@ -129,8 +132,8 @@ def _is_stray(view: View, folder: Folder, entry: Entry) -> bool:
         return False
     if not is_temporary(entry.name):
         return True
-    found = view.stat(f"{folder.path}/{entry.name}")
-    return found is not None and time.time() - found.modified >= _UNDER_WAY
+    changed = last_change(view, f"{folder.path}/{entry.name}")
+    return changed is not None and time.time() - changed / _NS >= _UNDER_WAY
 
 
 def _is_still(view: View, stray: tuple[Folder, Entry]) -> bool:

@@ -34,7 +34,7 @@ _EXPLANATIONS = {
     Category.BLOB: "layers, configurations and manifests",
     Category.LINK: "what belongs to which repository, tags, referrers",
     Category.UPLOAD: "uploads in progress; purge-uploads removes those that nobody goes on with",
-    Category.TEMPORARY: "files that are being written, or whose writer died; the old ones go",
+    Category.TEMPORARY: "what is being written, or whose writer died; what is old goes",
     Category.TRASH: "what was removed and is not emptied out yet; goes",
     Category.QUARANTINE: "corrupt blobs that scrub put aside; stays until somebody removes it",
     Category.OWN: "locks, notes and keys",
@@ -93,7 +93,7 @@ def _of_repositories(parts: Sequence[str]) -> Category:
     match = _LINK.fullmatch("/".join(parts[start:]))
     if match and (match["tag"] is None or is_tag(match["tag"])):
         return Category.LINK
-    return Category.TEMPORARY if paths.is_temporary(parts[-1]) else Category.FOREIGN
+    return Category.TEMPORARY if any(map(paths.is_temporary, parts)) else Category.FOREIGN
 
 
 def _of_uploads(parts: Sequence[str]) -> Category:
