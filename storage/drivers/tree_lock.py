@@ -21,6 +21,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from storage.drivers.deferred_logs import deferred_logs
 from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
 from storage.drivers.lock_usage import LockUsage
 from storage.errors import DISK_FULL, AlreadyRunning, NotOurs
@@ -72,7 +73,10 @@ class Hold:
 
 
 class TreeLock:
-    """The lock of the tree below `root`. Everything here blocks."""
+    """The lock of the tree below `root`. Everything here blocks.
+
+    What a thread logs while it holds the lock is written after it has released it.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -82,7 +86,7 @@ class TreeLock:
     @contextmanager
     def shared(self) -> Iterator[Hold]:
         """Hold the tree among others; raise TimeoutError when someone is alone for too long."""
-        with self._usage.counted():
+        with deferred_logs(), self._usage.counted():
             with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
                 tree = self._files.lock(TREE, fcntl.LOCK_SH, _PATIENCE)
             try:
@@ -94,6 +98,7 @@ class TreeLock:
     def alone(self) -> Iterator[Hold]:
         """Hold the tree alone; raise TimeoutError when others do not let go of it."""
         with (
+            deferred_logs(),
             self._usage.counted(),
             self._locked(GATE, fcntl.LOCK_EX, _PATIENCE_ALONE),
             self._locked(TREE, fcntl.LOCK_EX, _PATIENCE_ALONE) as tree,
