@@ -6,6 +6,7 @@ A terminal gets a bar, everything else a line now and then.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from registry_server.commands.exit_codes import INTERRUPTED
 from storage.maintenance.progress import Progress as Listener
 from storage.maintenance.progress import Silence, Stop
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:  # who serves imports every command, and needs none of this
 
 # Seconds. A log that is read by people need not have more.
 _LINE_EVERY = 30.0
+# Seconds in which several signals count as one: timeout(1) sends its signal twice.
+_SAME_SIGNAL = 1.0
 
 
 @contextmanager
@@ -61,15 +65,36 @@ def ended_by_signals(stop: Stop) -> AbstractContextManager[None]:
 
 @contextmanager
 def on_signals(call: Callable[[], object]) -> Iterator[None]:
-    """Call `call` on the event loop for each SIGINT and SIGTERM that comes meanwhile."""
+    """Call `call` on the event loop for each SIGINT and SIGTERM; end the program at the second.
+
+    The loop never hears of a signal while output that is not read blocks it, or a thread that it
+    waits for. Every command may be killed at any moment, and its locks are released then.
+    """
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    end = _SecondSignal()
     for number in numbers:
         loop.add_signal_handler(number, call)
+        # The loop is woken all the same. This handler also runs while a write blocks.
+        signal.signal(number, end)
     try:
         yield
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+class _SecondSignal:
+    """A signal handler that ends the program when its first signal has not ended it."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, *_: object) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        elif now - self._first >= _SAME_SIGNAL:
+            os._exit(INTERRUPTED)  # a handler of our own: the kernel spares a first process (PID 1)
 
 
 class Lines:

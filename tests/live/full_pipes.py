@@ -22,5 +22,10 @@ def fill_log(pid: int) -> None:
 
 def wait_until_it_blocks(pid: int) -> None:
     """Wait until a process waits for a pipe to be read."""
-    place = Path(f"/proc/{pid}/wchan")
-    until(lambda: "pipe_write" in place.read_text(), "it blocks in its log")
+    until(lambda: is_blocked(pid), "it blocks in its log")
+
+
+def is_blocked(pid: int) -> bool:
+    """Tell whether a thread of a process waits for a pipe to be read."""
+    places = Path(f"/proc/{pid}/task").glob("*/wchan")
+    return any("pipe_write" in place.read_text() for place in places)
