@@ -143,6 +143,8 @@ async def _driver(settings: Settings) -> AsyncIterator[Driver]:
     # Suspended with a lock of the tree, a command would stop every push to the registry.
     if isinstance(driver, FilesystemDriver) and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
         signal.signal(signal.SIGTSTP, lambda *_: driver.suspend())
+        # With `stty tostop` the progress of a background job would stop it at any moment.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield driver
     finally:

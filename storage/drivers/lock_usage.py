@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -31,8 +30,11 @@ class LockUsage:
     def suspend(self, patience: float) -> None:
         """Stop the process when the count is zero; do nothing if that takes too long.
 
-        `patience` is in seconds. Call this on a thread that is never counted.
+        `patience` is in seconds. Call this in the handler of SIGTSTP, on a thread that is never
+        counted. The kernel ignores the signal where no shell could continue the process.
         """
         with self._changed:
             if self._changed.wait_for(lambda: self._count == 0, patience):
-                os.kill(os.getpid(), signal.SIGSTOP)
+                handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGTSTP)
+                signal.signal(signal.SIGTSTP, handler)

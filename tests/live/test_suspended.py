@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import psutil
 import pytest
@@ -21,6 +24,9 @@ from tests.support.processes import family, kill_all
 
 pytestmark = pytest.mark.live
 
+# The process, and the descriptor that holds the lock of the push.
+Collection: TypeAlias = "tuple[subprocess.Popen[bytes], int]"
+
 
 def is_free(lock: Path) -> bool:
     """Tell whether no process holds a lock."""
@@ -32,25 +38,48 @@ def is_free(lock: Path) -> bool:
         return True
 
 
-def test_a_suspended_collection_holds_no_lock_that_pushes_wait_for(tmp_path: Path) -> None:
-    """It waits for a push with the gate shut when Ctrl-Z comes, and removes its batch first."""
+@pytest.fixture
+def garbage(tmp_path: Path) -> Path:
+    """Make a registry with a blob that nothing needs; return that."""
     blob = tmp_path / paths.blob(Digest.of(b"garbage"))
     blob.parent.mkdir(parents=True)
     blob.write_bytes(b"garbage")
     os.utime(blob, (0, 0))  # what is younger than a second stays
     (tmp_path / paths.REPOSITORIES).mkdir()
     TreeLock(str(tmp_path)).prepare()
-    push = os.open(tmp_path / paths.TREE, os.O_RDONLY)
+    return blob
+
+
+@contextmanager
+def collecting_behind_a_push(root: Path, *, is_orphaned: bool) -> Iterator[Collection]:
+    """Run a collection that keeps the gate shut, as long as the push that it waits for goes on.
+
+    It is a job of a shell, or a first process that no shell could continue, as after
+    `docker exec -it`.
+    """
+    push = os.open(root / paths.TREE, os.O_RDONLY)
     fcntl.flock(push, fcntl.LOCK_SH)
     process = subprocess.Popen(
-        [*COMMAND, "garbage-collect", "--grace", "0s", "--root", str(tmp_path)],
+        [*COMMAND, "garbage-collect", "--grace", "0s", "--root", str(root)],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=is_orphaned,
+        process_group=None if is_orphaned else 0,
     )
     try:
-        until(lambda: not is_free(tmp_path / paths.GATE), "it waits for the push")
+        until(lambda: not is_free(root / paths.GATE), "it waits for the push")
+        yield process, push
+    finally:
+        kill_all(family(process.pid))
+        process.communicate()
+
+
+def test_a_suspended_collection_holds_no_lock_that_pushes_wait_for(
+    tmp_path: Path, garbage: Path
+) -> None:
+    """It waits for a push with the gate shut when Ctrl-Z comes, and removes its batch first."""
+    with collecting_behind_a_push(tmp_path, is_orphaned=False) as (process, push):
         process.send_signal(signal.SIGTSTP)
         time.sleep(0.2)
         os.close(push)
@@ -61,7 +90,22 @@ def test_a_suspended_collection_holds_no_lock_that_pushes_wait_for(tmp_path: Pat
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=30)
         assert process.returncode == 0
-        assert not blob.exists()
-    finally:
-        kill_all(family(process.pid))
-        process.communicate()
+        assert not garbage.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "is_orphaned"),
+    [(signal.SIGTSTP, True), (signal.SIGTTOU, False)],
+    ids=["Ctrl-Z without a shell", "progress of a background job"],
+)
+def test_a_collection_goes_on_at_a_signal_that_must_not_suspend_it(
+    tmp_path: Path, garbage: Path, number: int, *, is_orphaned: bool
+) -> None:
+    """Nothing would continue it, or it holds the lock that pushes wait for."""
+    with collecting_behind_a_push(tmp_path, is_orphaned=is_orphaned) as (process, push):
+        process.send_signal(number)
+        time.sleep(0.2)
+        os.close(push)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert not garbage.exists()
