@@ -2,6 +2,9 @@
 
 Were each piece a call of its own, the thread would stand idle from the end of one until the event
 loop, which is busy receiving, has noticed and sent the next.
+
+Where there is no memory to pass on what became of a piece, its request would wait for ever. So the
+process ends, as `storage.exhaustion` says.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
+
+from storage.exhaustion import leave
 
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[], None]
@@ -53,11 +58,17 @@ class InOrder:
         """Have a thread do what waits, for a while: others need one too."""
         try:
             self._thread = asyncio.ensure_future(self._run(self._work, loop))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             self._failure = error
             self._work(loop)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._do_some(loop)
+        except MemoryError:
+            leave()
+
+    def _do_some(self, loop: asyncio.AbstractEventLoop) -> None:
         for _ in range(_TURN):
             waiting = self._next()
             if waiting is None:

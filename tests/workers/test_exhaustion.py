@@ -13,6 +13,7 @@ PROGRAM = """
 import asyncio, threading
 from registry_server.workers import exhaustion
 from registry_server.workers.executor import PreparedExecutor
+from storage.drivers.in_order import InOrder
 from storage.drivers.threads import Threads
 
 def fail(*_):
@@ -22,6 +23,14 @@ class Forgetful(asyncio.SelectorEventLoop):
     def call_soon_threadsafe(self, callback, *args, **kwargs):
         return fail() if threading.current_thread() is not threading.main_thread() else \
             super().call_soon_threadsafe(callback, *args, **kwargs)
+
+class ForgetsOnce(asyncio.SelectorEventLoop):
+    forgets = True
+
+    def call_soon_threadsafe(self, callback, *args, **kwargs):
+        forgets = self.forgets and threading.current_thread() is not threading.main_thread()
+        self.forgets = self.forgets and not forgets
+        return fail() if forgets else super().call_soon_threadsafe(callback, *args, **kwargs)
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -56,8 +65,9 @@ def run(what: str, loop: str = USUAL) -> subprocess.CompletedProcess[bytes]:
         ("loop.call_later(0, fail); await asyncio.sleep(30)", USUAL),
         ("await Threads(2).run(int)", "Forgetful"),
         ("await asyncio.to_thread(int)", "Forgetful"),
+        ("await InOrder(Threads(2).run).put(int)", "ForgetsOnce"),
     ],
-    ids=["callback", "timer", "thread", "executor"],
+    ids=["callback", "timer", "thread", "executor", "in order"],
 )
 def test_it_ends_when_a_result_would_be_lost(what: str, loop: str) -> None:
     """With a message and exit code 1, and without waiting for anything."""
@@ -71,8 +81,9 @@ def test_it_ends_when_a_result_would_be_lost(what: str, loop: str) -> None:
     [
         "loop.call_exception_handler({'exception': MemoryError(), 'transport': 1, 'message': ''})",
         "await asyncio.gather(asyncio.to_thread(fail), Threads(2).run(fail), return_exceptions=1)",
+        "put = InOrder(fail).put; await asyncio.gather(put(int), put(int), return_exceptions=1)",
     ],
-    ids=["connection", "work"],
+    ids=["connection", "work", "in order"],
 )
 def test_it_goes_on_when_only_a_request_fails(what: str) -> None:
     """The operation itself got no memory, or one connection did not."""
