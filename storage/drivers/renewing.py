@@ -5,8 +5,9 @@ that ran as another user leaves such files behind. The copy is durable before it
 as the file was: whoever relied on that one may rely on this. That it took the place need not be
 durable, as the file's times are not.
 
-Several pushes may want one file at once, and a layer may be large. So who copies a file holds it,
-waiting for nobody meanwhile, and who had to wait finds it replaced.
+Several pushes may want one file at once, and a layer may be large. So the one that copies the file
+locks it and waits for no other lock meanwhile, and those that waited for it find it replaced. They
+give up after a while: a process may be suspended while it holds the lock.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ import os
 import stat
 
 from storage.drivers.base import CHUNK
+from storage.drivers.lock_files import wait_for_lock
 from storage.drivers.posix import READING, write_all
 from storage.drivers.prepared import PreparedFile
+
+# Seconds, as for the tree, which is locked for as long.
+_PATIENCE = 30.0
 
 
 def renew(path: str) -> None:
     """Replace a file by a copy of it; what is no file is left alone. Blocks while it is read.
 
-    Raises PermissionError when the file can't be read, or nothing be put into its folder.
+    Raises PermissionError when the file can't be read, or nothing be put into its folder, and
+    TimeoutError when another process holds the file for too long.
     """
     target = os.path.realpath(path)
     source = os.open(target, READING)
     try:
         if stat.S_ISREG(os.fstat(source).st_mode):
-            fcntl.flock(source, fcntl.LOCK_EX)
+            wait_for_lock(source, fcntl.LOCK_EX, target, _PATIENCE)
             if _is_at(target, source):
                 _replace(target, source)
     finally:

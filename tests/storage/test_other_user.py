@@ -18,7 +18,7 @@ import pytest
 
 from storage import paths
 from storage.digest import Digest
-from storage.drivers import modes
+from storage.drivers import modes, renewing
 from storage.drivers.base import CHUNK
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.renewing import renew
@@ -202,6 +202,19 @@ def test_one_copies_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         thread.join()
     assert (tmp_path / "data").stat().st_ino == inode
     assert "create" not in done
+
+
+def test_a_file_that_another_process_holds_for_long_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That process may be suspended: the wait times out, and the file stays as it is."""
+    monkeypatch.setattr(renewing, "_PATIENCE", 0.05)
+    (tmp_path / "data").write_bytes(b"x")
+    with (tmp_path / "data").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="held by another process"):
+            renew(str(tmp_path / "data"))
+    assert os.listdir(tmp_path) == ["data"]
 
 
 def _renew(folder: Path, done: list[str]) -> None:
