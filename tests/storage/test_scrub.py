@@ -12,7 +12,8 @@ import pytest
 
 from storage import paths
 from storage.digest import Digest
-from storage.drivers.base import SMALL, Driver, Editor, OpenFile, View
+from storage.drivers.base import SMALL, Driver, Editor, OpenFile, Uses, View
+from storage.drivers.changes import Step
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNotFound
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -56,10 +57,20 @@ class BesideOthers(Around):
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         """Let the others go first, once."""
         if change.kind == "exclusive":
-            self._looks -= 1
-            if self._looks < 0 and self._others:
-                await self._others.pop()()
+            await self._let_others_act()
         return await carry_out()
+
+    async def publish(
+        self, *steps: Step, check: Callable[[Uses], None] | None = None
+    ) -> tuple[str, ...]:
+        """Let the others go first, once."""
+        await self._let_others_act()
+        return await self.inner.publish(*steps, check=check)
+
+    async def _let_others_act(self) -> None:
+        self._looks -= 1
+        if self._looks < 0 and self._others:
+            await self._others.pop()()
 
 
 class FailingReads(Around):
