@@ -18,7 +18,7 @@ import sys
 import threading
 from pathlib import Path
 
-from registry_server.upkeep.job import BEAT_SECONDS, Job
+from registry_server.upkeep.job import BEAT_SECONDS, SKIPPED, Job
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
@@ -85,7 +85,9 @@ def main() -> None:
     threading.Thread(target=_wish_at_end_of_stdin, args=(stop,), daemon=True).start()
     try:
         asyncio.run(_run(job, stop))
-    except (AlreadyRunning, Stopped) as reason:
+    except AlreadyRunning:
+        sys.exit(SKIPPED)
+    except Stopped as reason:
         logger.debug("no garbage collection: %r", reason)
     except (OSError, sqlite3.Error) as error:
         logger.error("the garbage collection failed, the next one does the rest: %s", error)

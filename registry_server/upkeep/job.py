@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 BEAT_SECONDS = 5.0
 # Seconds without a line after which the process counts as hung.
 HUNG_SECONDS = 60.0
+# Exit code of the process when another collection is running.
+SKIPPED = 75
 
 
 @dataclass(frozen=True, slots=True)

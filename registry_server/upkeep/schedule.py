@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import random
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -18,6 +20,7 @@ from registry_server.upkeep import job as jobs
 from registry_server.upkeep.job import Job
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.last import seconds_since_last
+from storage.paths import COLLECTION, claim
 
 logger = logging.getLogger(__name__)
 
@@ -31,31 +34,61 @@ class _Hung(Exception):
     """A collector shows no sign of life. It may hold a lock that pushes wait for."""
 
 
+class _Skips:
+    """Says that collections are skipped: at the first, and once per interval until one ends.
+
+    One that goes on elsewhere is the usual reason, and no reason to worry for an interval.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._interval = job.interval
+        self._lock = f"{job.root}/{claim(COLLECTION)}"
+        self._say_at = -math.inf
+        self._level = logging.INFO
+
+    def add(self) -> None:
+        """Take in that a collection was skipped."""
+        now = time.monotonic()
+        if now < self._say_at:
+            return
+        said = (
+            "garbage collection skipped: another one is running, hangs or is suspended; it holds %s"
+        )
+        logger.log(self._level, said, self._lock)
+        self._say_at, self._level = now + self._interval, logging.WARNING
+
+    def end(self) -> None:
+        """Take in that no collection is due."""
+        self._say_at, self._level = -math.inf, logging.INFO
+
+
 async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
     """Have garbage collected once per interval, in the window if there is one.
 
     Workers and servers on one storage share what is due: who is second finds it done, or going on.
     Whatever goes wrong is logged and does not end this.
     """
-    pause = min(_PAUSE, job.interval)
+    pause, skips = min(_PAUSE, job.interval), _Skips(job)
     while True:
         await asyncio.sleep(random.uniform(pause / 2, pause))
         try:
             if await seconds_since_last(driver) >= job.interval:
-                await _collect(settings, job)
+                await _collect(settings, job, skips)
+            else:
+                skips.end()
         except Exception:
             logger.exception("garbage was not collected; it is tried again")
 
 
-async def _collect(settings: GarbageCollection, job: Job) -> None:
+async def _collect(settings: GarbageCollection, job: Job, skips: _Skips) -> None:
     now = datetime.now().astimezone()
     if settings.window is None:
-        await _run(job, limit=None)
+        await _run(job, skips, limit=None)
     elif settings.window.contains(now):
-        await _run(job, limit=settings.window.left(now))
+        await _run(job, skips, limit=settings.window.left(now))
 
 
-async def _run(job: Job, limit: float | None) -> None:
+async def _run(job: Job, skips: _Skips, limit: float | None) -> None:
     """Run a collector for `limit` seconds at most, and have the log say what it says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -81,7 +114,9 @@ async def _run(job: Job, limit: float | None) -> None:
     finally:
         process.stdin.close()
         await _end(process)
-    if process.returncode:
+    if process.returncode == jobs.SKIPPED:
+        skips.add()
+    elif process.returncode:
         logger.error("the garbage collector ended with code %d", process.returncode)
 
 

@@ -186,6 +186,23 @@ def test_a_server_collects_on_its_schedule(tmp_path: Path) -> None:
     assert "Traceback" not in server.log
 
 
+def test_a_collection_that_is_skipped_is_logged(tmp_path: Path) -> None:
+    """A command that hangs or is suspended keeps its claim; the log says so until it has ended."""
+    skipped = 'msg="garbage collection skipped: another one is running, hangs or is suspended; '
+    with serving(tmp_path, SCHEDULED) as server:
+        claim = server.root / ".registry/collection"
+        with claim.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            garbage = push(server, GARBAGE)
+            info, warning = (
+                f'={level} {skipped}it holds {claim}"' for level in ("info", "warning")
+            )
+            until(lambda: info in server.log, "the log said so")
+            until(lambda: warning in server.log, "an interval later it warned")
+            assert garbage.exists()
+        until(lambda: not garbage.exists(), "the next one collects")
+
+
 def _digest() -> str:
     return sha256(image_manifest(config_for([LAYER]), [LAYER]))
 
