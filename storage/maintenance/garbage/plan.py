@@ -53,13 +53,14 @@ async def make_plan(
     """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
-    await survey(TolerantReads(driver, trouble), ledger, young_after, progress, stop)
+    reads = TolerantReads(driver, trouble, stop)
+    await survey(reads, ledger, young_after, progress, stop)
     await _barrier(driver)
-    is_hidden = await driver.batch(partial(note_hidden, ledger, trouble))
-    names = await driver.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
+    is_hidden = await driver.batch(partial(note_hidden, ledger, trouble, stop))
+    names = await reads.batch(lambda view: tuple(walk(view)))
     for done, name in enumerate(names):
         stop.heed()
-        await driver.batch(partial(mark_tolerantly, ledger, name, options, trouble))
+        await driver.batch(partial(mark_tolerantly, ledger, name, options, trouble, stop))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:
         await driver.batch(lambda _: ledger.leave_all_alone())
@@ -68,11 +69,16 @@ async def make_plan(
 
 
 def mark_tolerantly(
-    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], view: View
+    ledger: Ledger,
+    name: RepositoryName,
+    options: Options,
+    trouble: list[Trouble],
+    stop: Stop,
+    view: View,
 ) -> bool:
     """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
     before = len(trouble)
-    tolerant = TolerantView(view, trouble)
+    tolerant = TolerantView(view, trouble, stop)
     is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
         ledger.leave_alone(name)

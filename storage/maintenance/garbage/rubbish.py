@@ -45,6 +45,8 @@ class Rubbish:
     async def deletions(self) -> None:
         """Complete deletions of manifests that were cut off."""
         for name in self._plan.repositories:
+            if self._stop.is_wished:
+                return
             for digest in await self._driver.batch(partial(self._undone, name)):
                 try:
                     await ManifestDeletion(self._driver, name, digest).finish()
@@ -80,6 +82,8 @@ class Rubbish:
         return _in_folder(view, folder, self._plan.young_after, levels=1)
 
     async def _clear(self, find: Callable[[View], Iterator[Item]]) -> None:
+        if self._stop.is_wished:
+            return
         some = await self._driver.batch(partial(self._find, find))
         while some and not self._stop.is_wished:
             # Who pushes all the time keeps us out; rubbish can wait for the next collection.

@@ -114,7 +114,7 @@ class _Look:
 
     async def all(self, census: FileCensus) -> Usage:
         """Look at everything, once."""
-        reads = TolerantReads(self._driver, self._trouble)
+        reads = TolerantReads(self._driver, self._trouble, self._stop)
         await survey(reads, self._ledger, self._young_after, self._progress, self._stop)
         uploads = await self._mark()
         files = await self._driver.batch(partial(self._count, census))
@@ -125,7 +125,7 @@ class _Look:
         return Usage(self._ledger, blobs, files, uploads, trouble, unreadable)
 
     async def _mark(self) -> UploadUsage:
-        await self._driver.batch(partial(note_hidden, self._ledger, self._trouble))
+        await self._driver.batch(partial(note_hidden, self._ledger, self._trouble, self._stop))
         names = await self._driver.batch(lambda view: list(walk(self._tolerant(view))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):
@@ -138,7 +138,7 @@ class _Look:
 
     def _mark_one(self, name: RepositoryName, view: View) -> UploadUsage:
         options = Options(self._grace)
-        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, view)
+        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, self._stop, view)
         found = tally(self._tolerant(view), name)
         if found is None:
             return UploadUsage()
@@ -176,7 +176,7 @@ class _Look:
 
     def _mark_tagged(self, name: RepositoryName, view: View) -> None:
         options = Options(self._grace, delete_untagged=True)
-        mark_tolerantly(self._ledger, name, options, self._trouble, view)
+        mark_tolerantly(self._ledger, name, options, self._trouble, self._stop, view)
 
     def _tolerant(self, view: View) -> TolerantView:
-        return TolerantView(view, self._trouble)
+        return TolerantView(view, self._trouble, self._stop)

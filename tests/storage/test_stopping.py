@@ -1,0 +1,87 @@
+"""Work that is told to end does so within a repository, however much that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import pytest
+
+from storage import paths
+from storage.drivers.base import Driver, Entry, View
+from storage.drivers.file_census import FileCensus
+from storage.drivers.filesystem import FilesystemDriver
+from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.plan import Options
+from storage.maintenance.progress import Stop, Stopped
+from storage.maintenance.usage.explain import explained
+from storage.registry import StoredRegistry
+from tests.storage.content import APP, push_image
+from tests.storage.read_counter import ReadCounter
+from tests.storage.wrappers import WrappedDriver, WrappedView
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[Driver, Path, Stop], AbstractAsyncContextManager[object]]
+
+
+def _collecting(driver: Driver, _: Path, stop: Stop) -> AbstractAsyncContextManager[object]:
+    return planned(driver, Options(grace=0), stop=stop)
+
+
+def _explaining(driver: Driver, root: Path, stop: Stop) -> AbstractAsyncContextManager[object]:
+    return explained(driver, FileCensus(root), 0, stop=stop)
+
+
+async def _push_some(driver: Driver) -> None:
+    for number in range(3):
+        repository = StoredRegistry(driver).repository(APP)
+        await push_image(repository, annotations={"number": str(number)})
+
+
+@pytest.mark.parametrize("work", [_collecting, _explaining])
+async def test_it_ends_between_two_manifests(files: FilesystemDriver, work: Work) -> None:
+    """The wish comes while one is read, and the others are not read."""
+    await _push_some(files)
+    stop, counter = Stop(), ReadCounter(files)
+    counter.before_blob = stop.wish
+    with pytest.raises(Stopped):
+        async with work(counter, Path(files.root), stop):
+            raise AssertionError("nothing was to come of it")
+    assert counter.blobs == 1
+
+
+class _Listings(WrappedDriver):
+    """A driver whose batches note which folders they list."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.listed: list[str] = []
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Note."""
+        return await self.inner.batch(lambda view: job(_Listing(view, self.listed)))
+
+
+class _Listing(WrappedView):
+    def __init__(self, inner: View, listed: list[str]) -> None:
+        super().__init__(inner)
+        self._listed = listed
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Note."""
+        self._listed.append(path)
+        return super().entries(path)
+
+
+async def test_a_sweep_that_is_to_end_looks_through_no_repository(files: FilesystemDriver) -> None:
+    """The wish comes before the first removal."""
+    await _push_some(files)
+    stop, listings = Stop(), _Listings(files)
+    async with planned(listings, Options(grace=0), stop=stop) as plan:
+        stop.wish()
+        listings.listed.clear()
+        swept = await carry_out(listings, plan, stop=stop)
+    assert swept.was_stopped
+    assert not [path for path in listings.listed if path.startswith(paths.REPOSITORIES)]
