@@ -2,6 +2,9 @@
 
 Null counts as absent, because programs in Go write it for absent values. A field of another type
 raises `ManifestInvalid`, whose message begins with `where`, the path of the field.
+
+A key or a text may have 4 MiB, and the interpreter's lock is held while such a one is quoted or
+folded. So none is quoted whole, and a key that is longer than any field's name is not folded.
 """
 
 from __future__ import annotations
@@ -16,6 +19,14 @@ from storage.json_text import merged
 
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
+
+# Characters of a client's text that a message quotes.
+_SHOWN = 80
+
+
+def shown(text: str) -> str:
+    """Quote the beginning of a text for a message."""
+    return repr(text[:_SHOWN])
 
 
 def expect(value: object, kind: type[T], where: str, expected: str) -> T:
@@ -62,7 +73,13 @@ def text_map(document: Json, key: str, where: str = "") -> Mapping[str, str]:
         return {}
     path = _path(key, where)
     pairs: Json = expect(found, dict, path, "an object")
-    return {key: text_or_null(value, f"{path}[{key!r}]") for key, value in pairs.items()}
+    return {key: _text_at(key, value, path) for key, value in pairs.items()}
+
+
+def _text_at(key: str, value: object, path: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise ManifestInvalid(f"{path}[{shown(key)}] must be a string")
 
 
 def size(document: Json, where: str) -> int:
@@ -93,15 +110,19 @@ class FieldNames:
 
     exact: frozenset[str]
     by_folded: Mapping[str, str]
+    longest: int
 
     @classmethod
     def of(cls, *names: str) -> Self:
         """Make a set of names."""
-        return cls(frozenset(names), {_fold(name): name for name in names})
+        by_folded = {_fold(name): name for name in names}
+        return cls(frozenset(names), by_folded, max(map(len, names)))
 
     def meant_by(self, key: str) -> str:
         """Return the field that Go takes a key for; the key itself if it takes it for none."""
-        return key if key in self.exact else self.by_folded.get(_fold(key), key)
+        if len(key) > self.longest or key in self.exact:
+            return key
+        return self.by_folded.get(_fold(key), key)
 
     def has(self, key: str) -> bool:
         """Tell whether Go takes a key for a field."""
@@ -111,7 +132,7 @@ class FieldNames:
 def expect_exact(document: Json, names: FieldNames, where: str) -> None:
     """Refuse a key that differs from a field's name in case only: programs in Go read it too."""
     for key in document:
-        if key not in names.exact and _fold(key) in names.by_folded:
+        if names.meant_by(key) != key:
             raise ManifestInvalid(f"{where} has the key {key!r}, which is not quite a field's name")
 
 
@@ -122,6 +143,7 @@ def folded(document: Json, names: FieldNames) -> Json:
 
 def _fold(key: str) -> str:
     # Go ignores the case of ASCII letters, and takes the Kelvin sign for k and the long s for s.
+    # No character becomes less than one.
     return key.lower().replace("\u017f", "s")
 
 

@@ -175,13 +175,15 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
     media_type = _media_type(document)
     if media_type not in SUPPORTED_TYPES:
         known = ", ".join(sorted(SUPPORTED_TYPES))
-        raise ManifestInvalid(f"mediaType {media_type!r} is not supported, use one of {known}")
+        raise ManifestInvalid(
+            f"mediaType {fields.shown(media_type)} is not supported, use one of {known}"
+        )
     is_index = media_type in INDEX_TYPES
     if content_type not in _NO_OPINION and content_type != media_type:
         is_index = content_type == OCI_INDEX and _lists_nothing(document)
         if not is_index:
             raise ManifestInvalid(
-                f"Content-Type is {content_type!r}, the document is {media_type!r}"
+                f"Content-Type is {fields.shown(content_type)}, the document is {media_type!r}"
             )
     _require_version(document)
     _refuse_confusion(document, "an index" if is_index else "a manifest")
@@ -201,7 +203,7 @@ def stored_type(document: Json) -> str:
     """Tell the type of a document as `sniff_media_type` does."""
     media_type = _media_type(document)
     if not _HEADER_SAFE.fullmatch(media_type):
-        raise ManifestInvalid(f"mediaType {media_type[:80]!r} is no media type")
+        raise ManifestInvalid(f"mediaType {fields.shown(media_type)} is no media type")
     return media_type
 
 

@@ -39,6 +39,8 @@ class UrlRules:
 
     def permits(self, url: str) -> bool:
         """Tell whether a layer may have this URL."""
+        if not (self.allow or self.deny):
+            return True
         text = _in_utf8(url)
         if self.allow and not any(rule.matches(text) for rule in self.allow):
             return False
@@ -56,4 +58,7 @@ ANY_URL = UrlRules()
 
 def _in_utf8(url: str) -> bytes:
     """Encode a URL; half a surrogate pair, which JSON may have, is U+FFFD as in Go."""
-    return _SURROGATE.sub("\ufffd", url).encode()
+    try:
+        return url.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", url).encode()

@@ -192,6 +192,20 @@ def test_a_document_of_an_unknown_type_is_refused(kind: str) -> None:
             _parse({**EXAMPLES[kind], "mediaType": media_type})
 
 
+LONG = "\x7f" * 100_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"mediaType": LONG}, {"annotations": {LONG: 1}}, {"annotations": LONG}, {"config": LONG}],
+)
+def test_a_refusal_quotes_little_of_a_long_text(fields: Document) -> None:
+    """To quote all of it takes as long and as much memory as the client likes."""
+    with pytest.raises(ManifestInvalid) as refused:
+        _parse({**EXAMPLES["oci image"], **fields})
+    assert len(str(refused.value)) < 1000
+
+
 @pytest.mark.parametrize("version", [1, 3, 0, -2, 2.0, "2", True, None, [2], 10**40])
 def test_only_schema_version_2_is_read(version: object) -> None:
     """The version is the number 2."""
