@@ -1,4 +1,7 @@
-"""Finishing what must not be left half done when a request is cancelled."""
+"""Finishing what must not be left half done when a request is cancelled.
+
+What is raised here lets go of the task it came from, as in `storage.sharing`.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +15,36 @@ T = TypeVar("T")
 async def to_completion(work: Awaitable[T]) -> T:
     """Await `work` to its end even if the caller is cancelled, then let the cancellation go on."""
     task = asyncio.ensure_future(work)
+    del work  # it may be the task itself
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # raised again by result(), below
-            break
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # seen; the cancellation is what the caller asked for
-        raise cancelled
-    return task.result()
+    try:
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                if task.cancelled():
+                    raise
+                cancelled = error
+            except Exception:  # raised again by result(), below
+                break
+        if cancelled is not None:
+            if not task.cancelled():
+                task.exception()  # seen; the cancellation is what the caller asked for
+            raise cancelled
+        return task.result()
+    finally:
+        del task, cancelled
 
 
 async def or_undone(work: Awaitable[T], undo: Callable[[T], object]) -> T:
     """Await `work` to its end; if the caller was cancelled meanwhile, `undo` what came of it."""
     task = asyncio.ensure_future(work)
+    del work
     try:
         return await to_completion(task)
     except asyncio.CancelledError:
         if not task.cancelled() and task.exception() is None:
             undo(task.result())
         raise
+    finally:
+        del task

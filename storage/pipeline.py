@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -75,9 +75,15 @@ def _joined(batch: Buffer, data: Buffer) -> Buffer:
     return batch
 
 
-async def _finish(writing: Iterable[asyncio.Task[None]], batch: Buffer, write: Write) -> None:
-    for failure in await asyncio.gather(*writing, return_exceptions=True):
-        if failure is not None:
-            raise failure
+async def _finish(writing: deque[asyncio.Task[None]], batch: Buffer, write: Write) -> None:
+    ends = await asyncio.gather(*writing, return_exceptions=True)
+    writing.clear()
+    failures = [end for end in ends if end is not None]
+    del ends
+    try:
+        if failures:
+            raise failures[0]
+    finally:
+        failures.clear()  # what is raised knows this frame (`storage.sharing`)
     if batch:
         await write(batch)

@@ -2,13 +2,16 @@
 
 A caller joins only a run that has not begun. So a run reads everything after its callers asked: a
 client that pushed something and then asks for the list finds it there.
+
+An error knows the frames that it passed through, and a task knows its error. So no such frame knows
+the task at the end: only a collection of the interpreter would free them, with all that they hold.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -23,7 +26,6 @@ class Run(Generic[T]):
 
     def __init__(self) -> None:
         self.callers = 0
-        self.task: asyncio.Task[T]
 
     def check(self) -> None:
         """Raise `Abandoned` if no caller waits; the work calls this often, on any thread."""
@@ -31,35 +33,44 @@ class Run(Generic[T]):
             raise Abandoned
 
 
+class _Waiting(NamedTuple, Generic[T]):
+    run: Run[T]
+    task: asyncio.Task[T]
+
+
 class SharedRuns(Generic[K, T]):
     """For each key, at most one run is under way, and one more waits for its end."""
 
     def __init__(self) -> None:
-        self._waiting: dict[K, Run[T]] = {}
-        self._begun: dict[K, Run[T]] = {}
+        self._waiting: dict[K, _Waiting[T]] = {}
+        self._begun: dict[K, asyncio.Task[T]] = {}
 
     async def result(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> T:
         """Return what `work` returns, or raise what it raises, to all callers of the run."""
-        run = self._waiting.get(key)
-        if run is None:
-            run = self._waiting[key] = Run()
-            run.task = asyncio.create_task(self._carry_out(key, run, work))
-            run.task.add_done_callback(_retrieve)
+        run, task = self._waiting.get(key) or self._new(key, work)
         run.callers += 1
         try:
-            await asyncio.wait([run.task])
+            await asyncio.wait([task])
+            return task.result()
         finally:
             run.callers -= 1
-        return run.task.result()
+            del task
+
+    def _new(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> _Waiting[T]:
+        run = Run[T]()
+        task = asyncio.create_task(self._carry_out(key, run, work))
+        task.add_done_callback(_retrieve)
+        self._waiting[key] = waiting = _Waiting(run, task)
+        return waiting
 
     async def _carry_out(self, key: K, run: Run[T], work: Callable[[Run[T]], Awaitable[T]]) -> T:
         before = self._begun.get(key)
         try:
             if before is not None:
-                await asyncio.wait([before.task])
+                await asyncio.wait([before])
+            self._begun[key] = self._waiting[key].task
         finally:
-            del self._waiting[key]
-        self._begun[key] = run
+            del before, self._waiting[key]
         try:
             run.check()
             return await work(run)

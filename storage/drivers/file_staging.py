@@ -131,6 +131,7 @@ class HeldFile:
         """Let go; inline where that writes back little and frees nothing."""
         if self._fd < 0:
             return
+        self._appends.forget()
         if self.length - self._synced <= CHUNK and self._has_a_name():
             self._close()
         else:

@@ -54,6 +54,10 @@ class InOrder:
             self._take_thread(loop)
         return done
 
+    def forget(self) -> None:
+        """Let go of a failure: it knows the frames of the work, and so the file and this."""
+        self._failure = None
+
     def _take_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have a thread do what waits, for a while: others need one too."""
         try:

@@ -105,18 +105,7 @@ class Threads(Executor):
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do what `run` does, for callers that need an executor; call this on the event loop."""
         outcome: Future[T] = Future()
-
-        def carry_out() -> None:
-            if not outcome.set_running_or_notify_cancel():
-                return
-            try:
-                result = work(*args, **kwargs)
-            except BaseException as error:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(result)
-
-        self.run(carry_out)
+        self.run(_carry_out, outcome, work, args, kwargs)
         return outcome
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -171,6 +160,22 @@ class Threads(Executor):
             future.set_exception(error)
         else:
             future.set_result(result)
+
+
+def _carry_out(
+    outcome: Future[T],
+    work: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    try:
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(work(*args, **kwargs))
+    except BaseException as error:
+        outcome.set_exception(error)
+    finally:
+        # The error knows this frame, and the outcome knows the error (`storage.sharing`).
+        del outcome, work, args, kwargs
 
 
 class _Thread:

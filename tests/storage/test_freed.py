@@ -1,0 +1,102 @@
+"""An error that crosses a future is freed by itself, without a collection of the interpreter.
+
+It knows the frames that it passed through. A frame that knows the future in turn keeps both, with
+all that the other frames held: for one refused manifest that was a hundred megabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import pytest
+
+from storage.concurrency import or_undone, to_completion
+from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.threads import Threads
+from storage.pipeline import pump
+from storage.sharing import SharedRuns
+
+Way: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
+
+
+class Refused(Exception):
+    """What is raised in these tests."""
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise Refused
+
+
+async def _refuse_later(*_: object) -> NoReturn:
+    await asyncio.sleep(0)
+    raise Refused
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    for _ in range(5):
+        yield bytes(1 << 20)
+
+
+async def _through_an_executor(_: FilesystemDriver) -> None:
+    threads = Threads(1)
+    try:
+        await asyncio.get_running_loop().run_in_executor(threads, _refuse)
+    finally:
+        await asyncio.to_thread(threads.shutdown)
+
+
+async def _while_it_is_held(driver: FilesystemDriver) -> None:
+    await driver.staging.create("uploads/1/data", {})
+    async with driver.staging.open("uploads/1/data") as held:
+        await pump(_pieces(), lambda piece: held.append(piece, _refuse))
+
+
+WAYS: dict[str, Way] = {
+    "a driver": lambda driver: driver.batch(_refuse),
+    "an executor": _through_an_executor,
+    "a run that is shared": lambda _: SharedRuns[int, None]().result(1, _refuse_later),
+    "what is completed": lambda _: to_completion(_refuse_later()),
+    "what may be undone": lambda _: or_undone(_refuse_later(), print),
+    "a stream": lambda _: pump(_pieces(), _refuse_later),
+    "an upload": _while_it_is_held,
+}
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have the interpreter collect nothing."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FilesystemDriver:
+    """Make a driver, which the test closes."""
+    return FilesystemDriver(tmp_path, threads=2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_error_is_freed(way: str, files: FilesystemDriver, uncollected: None) -> None:
+    """As soon as its last handler has ended."""
+    error = await _raised(WAYS[way](files))
+    for _ in range(400):  # a thread lets go of it a moment after it was handed over
+        if error() is None:
+            break
+        await asyncio.sleep(0.05)
+    assert error() is None
+    await files.close()
+
+
+async def _raised(awaited: Awaitable[object]) -> weakref.ref[Refused]:
+    try:
+        await awaited
+    except Refused as error:
+        return weakref.ref(error)
+    raise AssertionError("nothing was raised")
