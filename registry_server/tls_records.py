@@ -8,6 +8,10 @@ OpenSSL reads on behind a record without content, and a call returns only when t
 KiB of KeyUpdates (RFC 8446 section 4.6.3), which are 9,709, took 0.25 s, or 0.8 s if each asked for
 one in return. So OpenSSL gets one record at a time, and a client that sends many without content in
 a row is cut off, as by servers in Go.
+
+A client that is asked for its certificate may send a hundred kilobytes of others behind it, and
+OpenSSL decodes the key of each: 300 of them took 0.17 s, whether or not any is trusted. So the
+length of a handshake is limited as well.
 """
 
 from __future__ import annotations
@@ -28,6 +32,11 @@ _EMPTY = 16
 # Records in one step of a handshake, of up to 10 us each. A message may be split as its sender
 # likes, and each of the handshake's fits into so many, even with a byte in each.
 _A_STEP = 2048
+# Bytes that a client sends in a handshake. With RSA keys of 4096 bits, and three authorities between
+# it and ours, they are about 11,000: 2,000 for each certificate, 500 for the signature, and 2,000
+# for the first message with a key share of ML-KEM. With ML-DSA-65, and two authorities between,
+# they are 22,000.
+_A_HANDSHAKE = 24 << 10
 # Bytes before each record; the last two have its length.
 _HEADER = 5
 
@@ -48,10 +57,11 @@ class TurnReader(ssl.SSLObject):
     _has_read = False  # some content, in this turn
     _header = b""  # of the record that is being passed on, unless that is whole
     _missing = 0  # bytes of the record that is being passed on
+    _content = 0  # bytes of all records, as far as they were passed on
 
     def do_handshake(self) -> None:
-        """Shake hands."""
-        self._by_records(super().do_handshake)
+        """Shake hands; raise `SSLError` when the client sends too much for that."""
+        self._by_records(self._step_of_handshake)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Read from a record; raise `SSLWantReadError` when no more is read in this turn.
@@ -85,6 +95,12 @@ class TurnReader(ssl.SSLObject):
         was_used_up, self._left, self._has_read = not self._left, _A_TURN, False
         return was_used_up
 
+    def _step_of_handshake(self) -> None:
+        """Go on with the handshake, unless what was passed on for that is too much."""
+        if self._content > _A_HANDSHAKE:
+            raise ssl.SSLError("too many bytes in a handshake")
+        super().do_handshake()
+
     def _by_records(self, step: Callable[[], T]) -> T:
         """Take a step that reads no content, with as many records as it needs.
 
@@ -108,6 +124,7 @@ class TurnReader(ssl.SSLObject):
         part = self.arrived.read(self._missing)
         self.passed_on.write(part)
         self._missing -= len(part)
+        self._content += len(part)
         return not self._missing
 
     def _begin_record(self) -> bool:

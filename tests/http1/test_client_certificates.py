@@ -155,6 +155,32 @@ async def test_an_open_connection_ends_with_an_authority_between(tmp_path: Path)
             assert await client.is_ended()
 
 
+@pytest.mark.parametrize(("size", "is_served"), [(20_000, True), (25_000, False)])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+async def test_certificates_are_limited_in_bytes(
+    version: str, size: int, is_served: bool, tmp_path: Path
+) -> None:
+    """Each costs the time to decode its key, also one that has no use and is not trusted."""
+    async with site(tmp_path) as made:
+        file = await asyncio.to_thread(made.authority.issue, "ann")
+        context = await asyncio.to_thread(client_context, made.authority, file)
+        file.write_bytes(file.read_bytes() + unneeded(tmp_path / "root.pem", size))
+        context.load_cert_chain(file)
+        context.maximum_version = ssl.TLSVersion[version]
+        try:
+            asked = await asyncio.to_thread(_asked, made.server.port, context, None)
+        except (ConnectionError, ssl.SSLError):
+            assert not is_served
+        else:
+            assert (asked.status == b"200") is is_served
+
+
+def unneeded(certificate: Path, size: int) -> bytes:
+    """Return a certificate so often that it takes `size` bytes in a handshake, or a few less."""
+    pem = certificate.read_text()
+    return pem.encode() * (size // (len(ssl.PEM_cert_to_DER_cert(pem)) + 5))
+
+
 async def test_a_request_that_began_in_time_is_answered(tmp_path: Path) -> None:
     """A long upload or download goes on; the request behind it is refused."""
     go_on = asyncio.Event()
