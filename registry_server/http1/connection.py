@@ -60,7 +60,15 @@ _BLANK = b"\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    While it is open it has parts that refer back to it. Afterwards they don't: it is freed when the
+    last request has ended, and with it what TLS remembers of the client. The garbage collector is
+    late, and knows nothing of memory outside of Python.
+    """
+
+    _watch: BodyWatch
+    _turns: Turns
 
     def __init__(
         self,
@@ -70,6 +78,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = None  # type: ignore[assignment]  # uvicorn's, which refers back
         self.is_plain = True
         self._tls: object = None
         self._proof: peers.Proof | None = None  # by the client's certificate, if it showed one
@@ -84,9 +93,7 @@ class Connection(HttpToolsProtocol):
         self._framing: Framing | None = None  # of the body that is arriving
         self._receiver: Receiver | None = None  # who receives it, when it is received directly
         self._newest: Exchange | None = None  # whose body it is
-        self._watch = BodyWatch(self.loop, self._refuse_slow_body)
         self._current: Exchange | None = None  # the request that is being answered
-        self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         # One timer that looks, now and then, is cheaper than one for each request.
@@ -95,6 +102,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time."""
         super().connection_made(transport)
+        self._watch = BodyWatch(self.loop, self._refuse_slow_body)
+        self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self.flow = self._watch.flow(transport)
         self.is_plain = self.scheme == "http"
         if not self.is_plain:
@@ -111,7 +120,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request that is not answered yet."""
         self._end_deadline()
-        self._watch.stop()
+        self._watch.end()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._turns.end()
@@ -120,6 +129,7 @@ class Connection(HttpToolsProtocol):
         self.connections.discard(self)
         if self._current is not None:
             self._current.lose()
+        self._current = self._newest = None
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()

@@ -91,6 +91,11 @@ class BodyWatch:
             self._timer.cancel()
             self._timer = None
 
+    def end(self) -> None:
+        """Look no more, and refer to the connection no more."""
+        self.stop()
+        self._flow, self._give_up = None, _nothing
+
     def _begin_span(self) -> None:
         self._since = self._loop.time()
 
@@ -114,3 +119,7 @@ class BodyWatch:
                 return
             self._seen, self._since, left = framing.content, now, within
         self._look_in(left)
+
+
+def _nothing() -> None:
+    """Do nothing."""

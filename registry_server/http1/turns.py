@@ -55,8 +55,9 @@ class Turns:
             self._wake()
 
     def end(self) -> None:
-        """End the task once it has nothing to do."""
+        """End the task once it has nothing to do, and refer to who gives work out no more."""
         self._is_over = True
+        self._take = _nothing
         self._wake()
 
     def _is_done_at_once(self, task: asyncio.Task[None]) -> bool:
@@ -108,6 +109,10 @@ class Turns:
     def _wake(self) -> None:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+
+
+def _nothing() -> None:
+    """Give no work out."""
 
 
 @types.coroutine
