@@ -32,10 +32,10 @@ _EMPTY = 16
 # Records in one step of a handshake, of up to 10 us each. A message may be split as its sender
 # likes, and each of the handshake's fits into so many, even with a byte in each.
 _A_STEP = 2048
-# Bytes that a client sends in a handshake. With RSA keys of 4096 bits, and three authorities between
-# it and ours, they are about 11,000: 2,000 for each certificate, 500 for the signature, and 2,000
-# for the first message with a key share of ML-KEM. With ML-DSA-65, and two authorities between,
-# they are 22,000.
+# Bytes that a client sends in a handshake. With RSA keys of 4096 bits, and three authorities
+# between it and ours, they are about 11,000: 2,000 for each certificate, 500 for the signature,
+# and 2,000 for the first message with a key share of ML-KEM. With ML-DSA-65, and two authorities
+# between, they are 22,000.
 _A_HANDSHAKE = 24 << 10
 # Bytes before each record; the last two have its length.
 _HEADER = 5
