@@ -104,6 +104,7 @@ def _serving(
         open_registry(settings, driver),
         guard.access,
         admits_by_certificate=settings.http.tls.admits_by_certificate,
+        address=partial(client_address, trusted=settings.http.believed),
     )
     table = endpoints(
         gate,

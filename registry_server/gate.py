@@ -7,13 +7,15 @@ caller chose (CVE-2026-48710).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from registry_server.auth.access import AccessController, Action
+from registry_server.clients import client_address, counted_as
 from storage.digest import Digest
 from storage.errors import UploadUnknown
 from storage.interfaces import Registry, Repository, Visible
@@ -27,14 +29,15 @@ ASKED_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The repositories that somebody may list."""
+    """The repositories that `caller` may list."""
 
     registry: Registry
     visible: Visible | None
+    caller: str
 
     async def page(self, after: str, limit: int) -> Page[RepositoryName]:
         """List those behind `after`, in the order of their bytes."""
-        return await self.registry.catalog(after, limit, self.visible)
+        return await self.registry.catalog(after, limit, self.visible, self.caller)
 
 
 class Gate:
@@ -44,11 +47,17 @@ class Gate:
     """
 
     def __init__(
-        self, registry: Registry, access: AccessController, *, admits_by_certificate: bool = False
+        self,
+        registry: Registry,
+        access: AccessController,
+        *,
+        admits_by_certificate: bool = False,
+        address: Callable[[Scope], str] = client_address,
     ) -> None:
         self._registry = registry
         self._access = access
         self._admits_by_certificate = admits_by_certificate
+        self._address = address
         # An opened repository remembers nothing, so one serves all who may have it.
         self._open = lru_cache(maxsize=_MOST_OPEN)(registry.repository)
         # Held by the one search that asks the rules for each of many repositories.
@@ -91,6 +100,10 @@ class Gate:
         """Return whose an upload is that the caller begins: nobody's where nobody is known."""
         return await self._access.name(request)
 
+    async def caller(self, request: Request) -> str:
+        """Return for whom reads that take long wait their turn: a name, or else an address."""
+        return await self._access.name(request) or counted_as(self._address(request.scope))
+
     async def upload(self, request: Request) -> UploadId:
         """Return the id of the session the route names, if it is the caller's to go on with.
 
@@ -103,7 +116,8 @@ class Gate:
 
     async def catalog(self, request: Request) -> Catalog:
         """Open what the caller may list."""
-        return Catalog(self._registry, await self._access.authorize_catalog(request))
+        visible = await self._access.authorize_catalog(request)
+        return Catalog(self._registry, visible, await self.caller(request))
 
     async def mount_source(
         self, request: Request, digest: Digest, named: RepositoryName | None
@@ -115,7 +129,7 @@ class Gate:
         """
         if named is not None:
             return named if await self._access.may(request, named, Action.PULL) else None
-        names = await self._registry.holders(digest)
+        names = await self._registry.holders(digest, await self.caller(request))
         async with self._asking:
             return await self._first_to_pull_from(request, names)
 

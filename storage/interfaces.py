@@ -11,7 +11,7 @@ while a look at the storage says that it still holds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -110,8 +110,12 @@ class Manifests(Protocol):
 class Tags(Protocol):
     """The tags of a repository."""
 
-    async def page(self, after: str, limit: int | None) -> Page[Tag]:
-        """List tags behind `after` in the order of their bytes; raise `RepositoryUnknown`."""
+    async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
+        """List tags behind `after` in the order of their bytes; raise `RepositoryUnknown`.
+
+        The lists that one `caller` asks for are read one after the other, so that they delay those
+        of others little. When the caller is cancelled the work ends, unless other callers wait.
+        """
 
     async def delete(self, tag: Tag) -> None:
         """Remove a tag alone: its manifest and other tags stay. Raises `ManifestUnknown`."""
@@ -214,17 +218,22 @@ class Registry(Protocol):
         """
 
     async def catalog(
-        self, after: str, limit: int, visible: Visible | None = None
+        self,
+        after: str,
+        limit: int,
+        visible: Visible | None = None,
+        caller: Hashable = None,
     ) -> Page[RepositoryName]:
         """List repositories that hold a manifest, behind `after`, in the order of their bytes.
 
         Only those are listed that are `visible`, and the page is as full without the others.
+        `caller` is as for tags.
         """
 
-    async def holders(self, digest: Digest) -> list[RepositoryName]:
+    async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
         """Find the repositories of which a blob is a member, in the order of their bytes.
 
-        In a large registry only the first ones are searched.
+        In a large registry only the first ones are searched. `caller` is as for tags.
         """
 
     async def remove(self, name: RepositoryName) -> None:

@@ -1,7 +1,8 @@
 """Reads whose length grows with the registry: lists of tags and of repositories, and searches.
 
 Each occupies one of the driver's threads, and the interpreter. So only a few run at a time, the
-threads that are left serve all other requests, and those that read the same share one.
+threads that are left serve all other requests, and those that read the same share one. Each caller
+waits in a line of its own, of which only the first stands in the line of all.
 """
 
 from __future__ import annotations
@@ -13,9 +14,22 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from storage.drivers.base import Driver, View
+from storage.heeding import HeedingView
 from storage.sharing import Run, SharedRuns
 
 T = TypeVar("T")
+
+
+class Turns:
+    """Gives each subject one turn at a time; others of the same subject wait, in order."""
+
+    def __init__(self) -> None:
+        self._of_subject: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, subject: Hashable) -> asyncio.Lock:
+        """Return the lock to hold for a turn of `subject`."""
+        # The tasks that wait hold the lock; it is forgotten with the last of them.
+        return self._of_subject.setdefault(subject, asyncio.Lock())
 
 
 class FairSemaphore:
@@ -26,14 +40,12 @@ class FairSemaphore:
 
     def __init__(self, at_once: int) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._of_subject: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     @asynccontextmanager
     async def of(self, subject: Hashable) -> AsyncIterator[None]:
         """Hold a place for `subject` for the length of the block."""
-        # The tasks that wait hold the lock; it is forgotten with the last of them.
-        lock = self._of_subject.setdefault(subject, asyncio.Lock())
-        async with lock, self._free:
+        async with self._turns.of(subject), self._free:
             yield
 
 
@@ -44,20 +56,38 @@ class LongReads:
         self._driver = driver
         self._places = FairSemaphore(at_once)
         self._runs = SharedRuns[Hashable, Any]()
+        self._callers = Turns()
+        self._lines = SharedRuns[Hashable, Any]()
 
     async def result(
-        self, question: Hashable, job: Callable[[View], T], subject: Hashable = None
+        self,
+        question: Hashable,
+        job: Callable[[View], T],
+        subject: Hashable = None,
+        caller: Hashable = None,
     ) -> T:
         """Return what `job` reads; it is shared with callers that ask an equal `question`.
 
-        Reads of one `subject` wait for each other. Everything is read after the caller asked. A
-        read that no caller waits for any more when its turn comes is not begun.
+        Reads of one `subject` wait for each other, and so do the questions of one `caller`; without
+        one, each is another caller's. Everything is read after the caller asked. A read that no
+        caller waits for any more when its turn comes is not begun, and one that is under way ends.
         """
+        if not caller:  # such as a client of a unix socket
+            return await self._shared(question, job, subject)
 
+        async def turn(run: Run[T]) -> T:
+            async with self._callers.of(caller):
+                run.check()
+                return await run.while_wanted(self._shared(question, job, subject))
+
+        found: T = await self._lines.result((caller, question), turn)
+        return found
+
+    async def _shared(self, question: Hashable, job: Callable[[View], T], subject: Hashable) -> T:
         async def work(run: Run[T]) -> T:
             async with self._places.of(subject or question):
                 run.check()
-                return await self._driver.batch(job)
+                return await self._driver.batch(lambda view: job(HeedingView(view, run.check)))
 
         found: T = await self._runs.result(question, work)
         return found

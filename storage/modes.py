@@ -6,6 +6,7 @@ registry checked such a switch on some of its routes only (CVE-2026-41888).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
 
 from storage.digest import Digest
@@ -124,8 +125,8 @@ class _UndeletableTags:
     def __init__(self, inner: Tags) -> None:
         self._inner = inner
 
-    async def page(self, after: str, limit: int | None) -> Page[Tag]:
-        return await self._inner.page(after, limit)
+    async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
+        return await self._inner.page(after, limit, caller)
 
     async def delete(self, tag: Tag) -> None:
         raise OperationDisabled("deleting")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -72,7 +72,11 @@ class StoredRegistry:
         return StoredRepository(self._stores, name, moves_tags=moves_tags)
 
     async def catalog(
-        self, after: str, limit: int, visible: Visible | None = None
+        self,
+        after: str,
+        limit: int,
+        visible: Visible | None = None,
+        caller: Hashable = None,
     ) -> Page[RepositoryName]:
         """List repositories that hold a manifest."""
 
@@ -83,11 +87,12 @@ class StoredRegistry:
 
         # What one caller may see is not another's to share.
         question = (after, limit) if visible is None else object()
-        return await self._searches.result(question, job)
+        return await self._searches.result(question, job, caller=caller)
 
-    async def holders(self, digest: Digest) -> list[RepositoryName]:
+    async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
         """Find the repositories of which a blob is a member, among the first `MOST_SEARCHED`."""
-        return await self._searches.result(digest, partial(_holders, digest), subject=_HOLDERS)
+        job = partial(_holders, digest)
+        return await self._searches.result(digest, job, _HOLDERS, caller)
 
     async def remove(self, name: RepositoryName) -> None:
         """Remove a repository: what answers first and durably, then what that needed.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -359,10 +360,10 @@ class StoredTags:
         self._name = name
         self._tags = tags
 
-    async def page(self, after: str, limit: int | None) -> Page[Tag]:
+    async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
         """List tags behind `after`."""
         job = partial(self._tags.page, after=after, limit=limit)
-        page = await self._lists.result((self._name, after, limit), job, self._name)
+        page = await self._lists.result((self._name, after, limit), job, self._name, caller)
         if not page.entries and not await self._exists():
             raise RepositoryUnknown(str(self._name))
         return page

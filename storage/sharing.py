@@ -10,7 +10,7 @@ the task at the end: only a collection of the interpreter would free them, with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
@@ -26,11 +26,36 @@ class Run(Generic[T]):
 
     def __init__(self) -> None:
         self.callers = 0
+        self._left = asyncio.Event()
 
     def check(self) -> None:
         """Raise `Abandoned` if no caller waits; the work calls this often, on any thread."""
         if not self.callers:
             raise Abandoned
+
+    async def while_wanted(self, part: Coroutine[Any, Any, T]) -> T:
+        """Return what `part` returns; cancel it, and raise `Abandoned`, when no caller waits."""
+        task, left = asyncio.create_task(part), asyncio.create_task(self._left.wait())
+        try:
+            await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Abandoned
+        finally:
+            task.cancel()
+            left.cancel()
+            del task
+
+    def join(self) -> None:
+        """Have one caller more, which a run that has begun never gets."""
+        self.callers += 1
+        self._left.clear()
+
+    def leave(self) -> None:
+        """Have one caller fewer."""
+        self.callers -= 1
+        if not self.callers:
+            self._left.set()
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -48,12 +73,12 @@ class SharedRuns(Generic[K, T]):
     async def result(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> T:
         """Return what `work` returns, or raise what it raises, to all callers of the run."""
         run, task = self._waiting.get(key) or self._new(key, work)
-        run.callers += 1
+        run.join()
         try:
             await asyncio.wait([task])
             return task.result()
         finally:
-            run.callers -= 1
+            run.leave()
             del task
 
     def _new(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> _Waiting[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from storage.digest import Digest
 from storage.interfaces import Registry, Repository, Visible
 from storage.listing import Page
@@ -19,14 +21,18 @@ class WrappedRegistry:
         return self._inner.repository(name, moves_tags=moves_tags)
 
     async def catalog(
-        self, after: str, limit: int, visible: Visible | None = None
+        self,
+        after: str,
+        limit: int,
+        visible: Visible | None = None,
+        caller: Hashable = None,
     ) -> Page[RepositoryName]:
         """List repositories."""
-        return await self._inner.catalog(after, limit, visible)
+        return await self._inner.catalog(after, limit, visible, caller)
 
-    async def holders(self, digest: Digest) -> list[RepositoryName]:
+    async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
         """Find the repositories that have a blob."""
-        return await self._inner.holders(digest)
+        return await self._inner.holders(digest, caller)
 
     async def remove(self, name: RepositoryName) -> None:
         """Remove a repository."""

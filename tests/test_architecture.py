@@ -44,6 +44,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.blobs",
         "storage.deletions",
         "storage.hash_states",
+        "storage.heeding",
         "storage.links",
         "storage.long_reads",
         "storage.manifest_store",

@@ -12,6 +12,7 @@ from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2.pagination import window
+from registry_server.v2.presence import while_connected
 from registry_server.v2.urls import Urls
 
 # How many repositories a page of the catalog has when the client does not say, as in distribution.
@@ -36,7 +37,9 @@ class ListingEndpoints:
         repository = await self._gate.repository(request, Action.PULL)
         wanted = window(request)
         limit = wanted.limit(None, self._most_tags)
-        page = await repository.tags.page(wanted.last, limit)
+        caller = await self._gate.caller(request)
+        listing = repository.tags.page(wanted.last, limit, caller)
+        page = await while_connected(request.receive, listing)
         start = f'{{"name":{json.dumps(str(repository.name))},"tags":['
         path = f"/v2/{repository.name}/tags/list"
         return await self._page(path, start, page.entries, limit if page.more else None)
@@ -46,7 +49,7 @@ class ListingEndpoints:
         catalog = await self._gate.catalog(request)
         wanted = window(request)
         limit = wanted.limit(_CATALOG_PAGE, self._most_names) or 0
-        page = await catalog.page(wanted.last, limit)
+        page = await while_connected(request.receive, catalog.page(wanted.last, limit))
         names = [str(name) for name in page.entries]
         more = limit if page.more else None
         return await self._page("/v2/_catalog", '{"repositories":[', names, more)

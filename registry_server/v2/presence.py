@@ -29,3 +29,4 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     finally:
         task.cancel()
         watch.cancel()
+        del task  # an error in it knows this frame

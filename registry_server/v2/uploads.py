@@ -15,6 +15,7 @@ from registry_server.audit.notes import notes_of
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2 import bodies, upload_headers
+from registry_server.v2.presence import while_connected
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest, supported
 from storage.errors import BlobUnknown, DigestInvalid, NameInvalid, UploadUnknown
@@ -96,7 +97,8 @@ class UploadEndpoints:
         """Find where to mount from; raise `NameInvalid`, or `BlobUnknown` when there is none."""
         text = request.query_params.get("from")
         named = RepositoryName.parse(text) if text else None
-        source = await self._gate.mount_source(request, digest, named)
+        finding = self._gate.mount_source(request, digest, named)
+        source = await (while_connected(request.receive, finding) if named is None else finding)
         if source is None:
             raise BlobUnknown(digest)
         return source

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,8 @@ from tests.storage.content import APP, LAYER, OTHER, name, push_blob, push_image
 T = TypeVar("T")
 
 MANY = 20
+# Looks at the storage that take minutes.
+ENDLESS = 10_000_000
 
 
 class Counting(FilesystemDriver):
@@ -188,6 +191,85 @@ async def test_a_read_that_no_caller_waits_for_is_not_begun(driver: Counting) ->
         job.may_end.set()
         await first
         assert await reads.result("c", lambda _: "read") == "read"
+    assert abandoned.begun == 0
+
+
+async def test_callers_take_turns(driver: Counting) -> None:
+    """One that asks for much delays another's list by one of its own, whatever asked first."""
+    reads, order = LongReads(driver, 1), list[str]()
+
+    async def ask(caller: str, question: int) -> None:
+        job = partial(_noted, order, caller)
+        await reads.result((caller, question), job, caller=caller)
+
+    asked = [asyncio.create_task(ask("many", number)) for number in range(MANY)]
+    await asyncio.sleep(0)
+    asked += [asyncio.create_task(ask("few", number)) for number in range(3)]
+    await asyncio.gather(*asked)
+    assert sorted(order) == ["few"] * 3 + ["many"] * MANY
+    assert "".join(one[0] for one in order).rindex("f") <= 7
+
+
+def _noted(order: list[str], caller: str, view: View) -> None:
+    order.append(caller)
+
+
+async def test_a_question_of_several_callers_is_read_once_for_all_of_them(
+    driver: Counting,
+) -> None:
+    """None of them waits in the line of another: the first whose turn comes has it read."""
+    reads = LongReads(driver, 1)
+    with _blocked() as busy, _blocked() as job:
+        job.may_end.set()
+        first = asyncio.ensure_future(reads.result("busy", busy, caller="many"))
+        await _until(lambda: busy.begun == 1)
+        asked = [
+            asyncio.ensure_future(reads.result("a", job, caller=caller))
+            for caller in ("many", *map(str, range(MANY)), *map(str, range(MANY)))
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        busy.may_end.set()
+        await asyncio.gather(first, *asked)
+    assert job.begun <= 3
+
+
+async def test_a_read_that_is_under_way_ends_with_its_last_caller(driver: Counting) -> None:
+    """At its next look at the storage; then the caller's next question has its turn."""
+    reads, looks = LongReads(driver, 1), list[int]()
+    begun = threading.Event()
+
+    def walk(view: View) -> None:
+        begun.set()
+        while len(looks) < ENDLESS:
+            view.names("")
+            looks.append(1)
+
+    first = asyncio.ensure_future(reads.result("a", walk, caller="many"))
+    await asyncio.to_thread(begun.wait, 10)
+    first.cancel()
+    assert await reads.result("b", lambda _: "read", caller="many") == "read"
+    assert len(looks) < ENDLESS
+
+
+async def test_what_a_caller_left_is_not_begun(driver: Counting) -> None:
+    """However many questions it asked and left, its next one and another's come right away."""
+    reads = LongReads(driver, 1)
+    with _blocked() as job, _blocked() as abandoned:
+        first = asyncio.ensure_future(reads.result("a", job, caller="many"))
+        await _until(lambda: job.begun == 1)
+        left = [
+            asyncio.ensure_future(reads.result(number, abandoned, caller="many"))
+            for number in range(MANY)
+        ]
+        await asyncio.sleep(0)
+        for one in left:
+            one.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        job.may_end.set()
+        assert await reads.result("b", lambda _: "read", caller="few") == "read"
+        assert await reads.result("c", lambda _: "read", caller="many") == "read"
+        await first
     assert abandoned.begun == 0
 
 
