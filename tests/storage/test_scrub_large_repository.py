@@ -1,4 +1,4 @@
-"""One repository may hold all there is: a scrub holds a page of it in memory, whatever its size.
+"""One folder may hold all there is: a scrub holds a page of it in memory, whatever its size.
 
 Counted is what Python holds at most. What SQLite holds has the bound of its cache.
 """
@@ -36,7 +36,7 @@ LATEST = Tag("latest")
 
 
 class Large(NamedTuple):
-    """A repository with so many of one thing: its folders, and what a scrub finds for each."""
+    """A tree with so many of one thing: its folders, and what a scrub finds for each."""
 
     folder: Callable[[int], str]
     finds: Kind | None = None
@@ -51,6 +51,7 @@ LARGE = {
     "subjects": Large(lambda n: f"{paths.referrers_of_all(APP)}/sha256/{n:064x}"),
     "referrers": Large(lambda n: f"{paths.referrers(APP, SUBJECT)}/sha256/{n:064x}"),
     "uploads": Large(lambda n: f"{paths.uploads(APP)}/{UUID(int=n)}"),
+    "repositories": Large(lambda n: f"{paths.REPOSITORIES}/r{n}"),
     "strays": Large(lambda n: f"{paths.layers(APP)}/sha256/stray-{n}", Kind.FOREIGN),
     "strays-among-tags": Large(lambda n: f"{paths.tags(APP)}/-{n}", Kind.FOREIGN),
 }
@@ -114,8 +115,8 @@ def write(path: Path, content: str) -> None:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("large", LARGE.values(), ids=LARGE.keys())
-def test_a_large_part_of_a_repository_is_not_held_in_memory(large: Large) -> None:
-    """Five times as many of one thing in one repository are looked at in the same memory."""
+def test_a_large_folder_is_not_held_in_memory(large: Large) -> None:
+    """Five times as many of one thing are looked at in the same memory."""
 
     def of(many: int) -> int:
         with scratch_folder() as root:

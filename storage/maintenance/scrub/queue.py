@@ -26,6 +26,7 @@ class QueueId(IntEnum):
     SUBJECTS = 5
     REFERRERS = 6
     EXPECTED = 7
+    REPOSITORIES = 8
 
 
 class Queue:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Protocol
 
 from storage import paths
@@ -26,19 +26,18 @@ from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.course import Course, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing
+from storage.maintenance.scrub.names import Names
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
 from storage.maintenance.tolerant import TolerantView
-from storage.names import RepositoryName, is_component
+from storage.names import is_component
 from storage.paths import SCRUBBED
-from storage.registry import walk
 
 logger = logging.getLogger(__name__)
 
 # Seconds between two notes of how far this came.
 _NOTE_EVERY = 10.0
-_NAMES_AT_ONCE = 100
 _BEGINNINGS = 0x10000
 
 _HELP = {
@@ -230,8 +229,9 @@ class Scrub:
     async def _repositories(self, lister: Lister, database: Database) -> None:
         mender = await self._mender()
         check = RepositoryCheck(self._driver, database, lister, self._contents, mender, self._found)
-        while names := await lister.run(self._next_names):
-            for name in names:
+        names = Names(database, self._course.after)
+        while some := await lister.run(lambda listing: names.next(listing.view)):
+            for name in some:
                 self._course.repositories += await check.run(name)
                 self._course.after = name.text
                 await asyncio.sleep(0)  # so that a scrub can be interrupted with any driver
@@ -244,9 +244,6 @@ class Scrub:
             return None
         may_remove = await self._driver.batch(_is_whole)
         return Mender(self._driver, self._contents, self._pace, may_remove=may_remove)
-
-    def _next_names(self, listing: Listing) -> list[RepositoryName]:
-        return list(islice(walk(listing.view, self._course.after), _NAMES_AT_ONCE))
 
     def _found(self, finding: Finding) -> None:
         """Tell of a finding, with what would help."""

@@ -1,0 +1,84 @@
+"""A scrub reads each folder of repositories once, however many are in it, and in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from storage import paths
+from storage.drivers.base import Entry, View
+from storage.drivers.memory import MemoryDriver
+from storage.maintenance.database import Database
+from storage.maintenance.scrub import queue
+from storage.maintenance.scrub.names import Names
+from storage.registry import walk
+from tests.storage.content import name
+from tests.storage.examples import SOME
+from tests.storage.wrappers import WrappedView
+
+MANY = 1_000
+PARTS = st.text("a0-._", min_size=1, max_size=4)
+PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+
+
+class Listings(WrappedView):
+    """Counts how often each folder is listed."""
+
+    def __init__(self, inner: View) -> None:
+        super().__init__(inner)
+        self.counts: Counter[str] = Counter()
+
+    def names(self, path: str) -> list[str]:
+        """Count."""
+        self.counts[path] += 1
+        return super().names(path)
+
+    def folders(self, path: str) -> list[str]:
+        """Count."""
+        self.counts[path] += 1
+        return super().folders(path)
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        """Count."""
+        self.counts[path] += 1
+        return super().entries(path)
+
+
+def _all(view: View, after: str) -> list[str]:
+    database = Database(queue.SCHEMA)
+    names = Names(database, after)
+    found = [str(one) for some in iter(lambda: names.next(view), []) for one in some]
+    database.close()
+    return found
+
+
+@SOME
+@given(folders=st.sets(PATHS, max_size=12), after=st.one_of(st.just(""), PATHS))
+@example({"a", "a-b", "a/b", "a.b", "a/b/c", "a-b/c", "a0"}, "a/b")
+@example({"a/b", "a--b/c"}, "a-")
+@example({"A", "_layers/a", f"a/{'b' * 254}"}, "")
+async def test_all_names_come_in_order_from_any_point_on(folders: set[str], after: str) -> None:
+    """They are those that the catalog walks through, whatever else lies there."""
+    driver = MemoryDriver()
+    for folder in folders:
+        await driver.write(f"{paths.REPOSITORIES}/{folder}/_layers/file", b"")
+    walked = await driver.batch(lambda view: [str(one) for one in walk(view, after)])
+    assert await driver.batch(lambda view: _all(view, after)) == walked
+
+
+async def test_no_folder_is_listed_twice() -> None:
+    """Not even one that has more folders than are taken at once."""
+    driver = MemoryDriver()
+    for number in range(MANY):
+        await driver.write(f"{paths.repository(name(f'many/r{number}'))}/_layers/file", b"")
+
+    def job(view: View) -> tuple[list[str], Counter[str]]:
+        listings = Listings(view)
+        return _all(listings, ""), listings.counts
+
+    found, counts = await driver.batch(job)
+    assert len(found) == MANY + 1
+    assert set(counts.values()) == {1}
