@@ -1,11 +1,11 @@
 """Quotas: how much a repository may hold, and how many uploads may be in progress in it.
 
-    wrappers ─► room ─► turns     one at a time looks and takes
-                  └───► held      what the disk says is there
+    wrappers ─► room ─► queues ─► turns               one process at a time looks and takes
+                  └───► admission ─► held ─► members   what the disk says is there
 
 What counts is what a repository holds on disk: each blob and manifest that is a member of it, once,
-and what its upload sessions hold, or were promised. It is counted anew for each decision, so what
-another worker did, a deletion or a collection counts at once.
+and what its upload sessions hold, or were promised. The disk is looked at anew for the requests
+that wait, so what another worker did, a deletion or a collection counts at once.
 
 Never more than its quota is there, however many push at once in however many processes, because
 nothing grows without a promise, and promises are given by one at a time:

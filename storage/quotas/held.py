@@ -11,40 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage import paths
-from storage.digest import CANONICAL, HEX_LENGTHS, Digest
+from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid, PathNotFound, UploadIdInvalid
-from storage.links import read_link
 from storage.names import RepositoryName, UploadId
-
-# Some 20 MB; past it what is known is learned again.
-_MOST_KNOWN = 50_000
-
-
-class Sizes:
-    """Sizes of content by the hex of its digest, which never change. Threads may share one.
-
-    Two algorithms have no hex in common, and a folder of links names a hex: to make a digest of
-    each of ten thousand would take longer than all the rest.
-    """
-
-    def __init__(self, most: int = _MOST_KNOWN) -> None:
-        self._most = most
-        self._known: dict[str, int] = {}
-
-    def of(self, hexes: Iterable[str]) -> dict[str, int]:
-        """Return what is known of some."""
-        known = self._known
-        return {hex: known[hex] for hex in hexes if hex in known}
-
-    def note(self, hex: str, size: int) -> None:
-        """Know a size from now on."""
-        if len(self._known) >= self._most:
-            self._known = {}  # others may be reading what was there
-        self._known[hex] = size
+from storage.quotas.members import Members, Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +51,35 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that counts: content by the hex of its digest, and sessions.
+    """All that counts, in bytes: members, what is ending, and sessions.
 
-    `members` are linked. What is `ending` is said to become content, by a note that a crash or a
-    wrong digest may leave behind: it counts, and is no reason to let anybody have it.
+    `doubtful` are those members that were looked at one by one. What is `ending` is said to become
+    content, by a note that a crash or a wrong digest may leave behind. It counts unless it is a
+    member, and gives no right to the blob.
     """
 
-    members: Mapping[str, int]
+    members: int
+    doubtful: Mapping[str, int]
     ending: Mapping[str, int]
     uploads: Mapping[UploadId, int]
 
-    def has(self, digest: Digest | None) -> bool:
-        """Tell whether some content is a member."""
-        return digest is not None and digest.hex in self.members
+    def has(self, digest: Digest | None, size: int) -> bool:
+        """Tell whether some content is among the doubtful, with no less than `size`."""
+        return digest is not None and self.doubtful.get(digest.hex, -1) >= size
 
     def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
-        """Return how many bytes there are without those of one session, and of some content."""
-        ending = {hex: size for hex, size in self.ending.items() if hex not in self.members}
-        whole = sum(sum(each.values()) for each in (self.members, ending, self.uploads))
+        """Return how much there is without one session, and some content that is no member."""
+        whole = self.members + sum(self.ending.values()) + sum(self.uploads.values())
         session = 0 if upload is None else self.uploads.get(upload, 0)
-        content = 0 if digest is None else self.members.get(digest.hex, ending.get(digest.hex, 0))
+        content = 0 if digest is None else self.ending.get(digest.hex, 0)
         return whole - session - content
+
+    def grown(self, size: int, digest: Digest | None, upload: UploadId | None) -> Held:
+        """Return what is held once a session holds `size` bytes, or else some content does."""
+        if upload is not None:
+            return replace(self, uploads={**self.uploads, upload: size})
+        ending = {hex: size for hex, size in self.ending.items() if not digest or hex != digest.hex}
+        return replace(self, members=self.members + size, ending=ending)
 
 
 async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:
@@ -119,33 +101,19 @@ async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = F
 
 
 async def held(
-    driver: Driver, name: RepositoryName, sizes: Sizes, *, thoroughly: bool = False
+    driver: Driver, name: RepositoryName, tallies: Tallies, *, thoroughly: bool = False
 ) -> Held:
-    """Look at all that a repository holds.
-
-    A folder for a link counts as one unless one looks `thoroughly`: who deletes with another
-    registry leaves them behind. That takes a look at each link.
-    """
+    """Look at all that a repository holds, `thoroughly` as `Members` and `sessions` define it."""
     begun = await sessions(driver, name, thoroughly=thoroughly)
 
-    def job(view: View) -> tuple[dict[str, int], dict[str, int]]:
-        ending, found = dict(_ending(view, name, begun.without)), dict[str, int]()
-        for folder in (paths.layers(name), paths.revisions(name)):
-            for algorithm in HEX_LENGTHS:
-                below = f"{folder}/{algorithm}"
-                found.update(_linked(view, below, sizes, thoroughly=thoroughly))
-        return found, ending
+    def job(view: View) -> Held:
+        ending = dict(_ending(view, name, begun.without))
+        members = Members(view, name, tallies.of(name), thorough=thoroughly)
+        tallies.note(name, members.parts)
+        others = {hex: size for hex, size in ending.items() if hex not in members}
+        return Held(members.size, members.doubtful, others, begun.sizes)
 
-    return Held(*await driver.batch(job), begun.sizes)
-
-
-async def content_at(
-    driver: Driver, name: RepositoryName, digest: Digest
-) -> tuple[Digest, int] | None:
-    """Return under which digest a blob of a repository is stored, and its size; None without."""
-    link = paths.layer_link(name, digest)
-    found = await driver.batch(lambda view: _stored(view, digest, link))
-    return next(iter(found.items()), None)
+    return await driver.batch(job)
 
 
 def _promises(view: View, name: RepositoryName) -> Iterator[tuple[UploadId, Promise | None]]:
@@ -168,49 +136,3 @@ def _ending(view: View, name: RepositoryName, ids: Iterable[UploadId]) -> Iterat
         promise = _promise(view, name, id)
         if promise is not None and promise.digest is not None:
             yield promise.digest.hex, promise.size
-
-
-def _linked(view: View, folder: str, sizes: Sizes, *, thoroughly: bool) -> dict[str, int]:
-    """Return the size of all that a folder of one algorithm has links to."""
-    hexes = view.names(folder)
-    found = sizes.of(hexes)
-    if thoroughly:
-        found = {hex: size for hex, size in found.items() if _is_link(view, _link(folder, hex))}
-    for hex in [one for one in hexes if one not in found]:
-        found.update(_learn(view, folder, hex, sizes))
-    return found
-
-
-def _learn(view: View, folder: str, hex: str, sizes: Sizes) -> Iterator[tuple[str, int]]:
-    """Look at a member of which nothing is known; nothing comes of what is none."""
-    algorithm = folder.rpartition("/")[2]
-    try:
-        digest = Digest.parse(f"{algorithm}:{hex}")
-    except DigestInvalid:
-        return
-    for stored, size in _stored(view, digest, _link(folder, hex)).items():
-        if size:  # else it was cut short, perhaps, and the next push brings it again
-            sizes.note(stored.hex, size)
-        yield stored.hex, size
-
-
-def _link(folder: str, hex: str) -> str:
-    return f"{folder}/{hex}/{paths.LINK}"
-
-
-def _stored(view: View, digest: Digest, link: str) -> dict[Digest, int]:
-    """Return under which digest a member is stored, and its size; nothing without a member."""
-    if not _is_link(view, link):
-        return {}
-    found = view.stat(paths.blob(digest))
-    if found is None and digest.algorithm != CANONICAL:
-        # distribution stores it under the sha256 of its bytes, and says so in the link.
-        digest = read_link(view, link) or digest
-        found = view.stat(paths.blob(digest))
-    return {} if found is None else {digest: found.size}
-
-
-def _is_link(view: View, link: str) -> bool:
-    """Tell whether there is a link; an empty one is what a crash of an older registry left."""
-    found = view.stat(link)
-    return found is not None and found.size > 0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from storage import paths
 from storage.concurrency import to_completion
 from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.errors import QuotaExceeded, TooManyUploads
+from storage.errors import TooManyUploads
 from storage.names import RepositoryName, UploadId
 from storage.quotas import held
-from storage.quotas.held import Held, Promise, Sizes
+from storage.quotas.admission import Admission, Growth
+from storage.quotas.held import Promise
+from storage.quotas.members import Tallies
+from storage.quotas.queues import Queue
 from storage.quotas.turns import Turns
 
 T = TypeVar("T")
@@ -39,54 +45,41 @@ class Limits:
 LimitsOf: TypeAlias = Callable[[RepositoryName], Limits]
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """`size` bytes to be held in all, by one session, or as the content of `digest`."""
-
-    size: int
-    digest: Digest | None = None
-    upload: UploadId | None = None
-
-    def left(self, there: Held, most: int) -> int:
-        """Return how much room it leaves; less than nothing when it does not fit."""
-        if there.has(self.digest):  # it costs nothing a second time
-            return 0
-        return most - there.beside(self.upload, self.digest) - self.size
-
-
 class Room:
     """The room of one repository, which has limits."""
 
     def __init__(
-        self, driver: Driver, name: RepositoryName, limits: Limits, turns: Turns, sizes: Sizes
+        self, driver: Driver, name: RepositoryName, limits: Limits, queue: Queue[Admission]
     ) -> None:
         self._driver = driver
         self._name = name
         self._limits = limits
-        self._turns = turns
-        self._sizes = sizes
+        self._queue = queue
 
     async def begin(self, start: Callable[[], Awaitable[T]]) -> T:
         """Have `start` begin a session; raise `TooManyUploads` where it would be one too many."""
 
-        async def turn() -> T:
+        async def job(_: Admission) -> T:
             there = await held.sessions(self._driver, self._name)
             if len(there.sizes) >= self._limits.uploads:
                 raise TooManyUploads(self._name.text, self._limits.uploads)
             return await start()
 
-        async with self._turns.of(self._name):
-            return await to_completion(turn())
+        return await self._queue.run(job)
 
     async def add(self, digest: Digest, size: int, write: Callable[[], Awaitable[None]]) -> None:
         """Have `write` add content that takes `size` bytes; raise `QuotaExceeded`."""
+        growth = Growth(size, digest)
 
-        async def turn() -> None:
-            await self._admit(Growth(size, digest))
-            await write()
+        async def job(admission: Admission) -> None:
+            await admission.admit(growth, self._limits.bytes)
+            try:
+                await write()
+            except BaseException:  # some of it may be there
+                admission.forget()
+                raise
 
-        async with self._turns.of(self._name):
-            await to_completion(turn())
+        await self._queue.run(job)
 
     async def promise(self, upload: UploadId, size: int, *, more: bool) -> int:
         """Let a session hold `size` bytes; return how many it may, if it may want `more`.
@@ -94,14 +87,14 @@ class Room:
         Raises `QuotaExceeded`.
         """
 
-        async def turn() -> int:
-            left = await self._admit(Growth(size, upload=upload))
+        async def job(admission: Admission) -> int:
+            left = await admission.admit(Growth(size, upload=upload), self._limits.bytes)
             ahead = min(left, _MOST_AHEAD, max(left // _SHARE, _LEAST_AHEAD)) if more else 0
+            admission.count(Growth(size + ahead, upload=upload))
             await self._note(upload, Promise(size + ahead))
             return size + ahead
 
-        async with self._turns.of(self._name):
-            return await to_completion(turn())
+        return await self._queue.run(job)
 
     async def convert(self, upload: UploadId, size: int, digest: Digest) -> None:
         """Let a session of `size` bytes become a blob, for which it needs no more room.
@@ -112,25 +105,37 @@ class Room:
 
     async def check(self, upload: UploadId, size: int, digest: Digest) -> None:
         """Raise `QuotaExceeded` if the quota was lowered since a session was promised its room."""
-        await self._admit(Growth(size, digest, upload))
+        growth = Growth(size, digest, upload)
+
+        async def job(admission: Admission) -> None:
+            await admission.admit(growth, self._limits.bytes)
+
+        await self._queue.run(job)
 
     async def release(self, upload: UploadId) -> None:
         """End what was promised: from now on a session counts for what it holds."""
         note = paths.upload_reserved(self._name, upload)
         await to_completion(self._driver.staging.discard(note))
 
-    async def _admit(self, growth: Growth) -> int:
-        """Return how much room there will be left; raise `QuotaExceeded` if there is not enough."""
-        most = self._limits.bytes
-        there = await held.held(self._driver, self._name, self._sizes)
-        # What a folder without a link says is believed neither for nor against anybody.
-        if there.has(growth.digest) or growth.left(there, most) < 0:
-            there = await held.held(self._driver, self._name, self._sizes, thoroughly=True)
-        left = growth.left(there, most)
-        if left < 0:
-            beside = there.beside(growth.upload)
-            raise QuotaExceeded(self._name.text, most, beside, growth.size)
-        return left
-
     async def _note(self, upload: UploadId, promise: Promise) -> None:
         await self._driver.note(paths.upload_reserved(self._name, upload), bytes(promise))
+
+
+class Rooms:
+    """The room of each repository."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._turns = Turns(driver)
+        self._tallies = Tallies()
+        self._queues: WeakValueDictionary[str, Queue[Admission]] = WeakValueDictionary()
+
+    def of(self, name: RepositoryName, limits: Limits) -> Room:
+        """Return the room of one that has limits."""
+        queue = self._queues.setdefault(name.text, Queue(partial(self._turn, name)))
+        return Room(self._driver, name, limits, queue)
+
+    @asynccontextmanager
+    async def _turn(self, name: RepositoryName) -> AsyncIterator[Admission]:
+        async with self._turns.of(name):
+            yield Admission(self._driver, name, self._tallies)

@@ -26,9 +26,8 @@ from storage.interfaces import (
 from storage.manifests import Manifest
 from storage.names import RepositoryName, Tag, UploadId
 from storage.pipeline import Chunk
-from storage.quotas.held import Sizes, content_at
-from storage.quotas.room import Limits, LimitsOf, Room
-from storage.quotas.turns import Turns
+from storage.quotas.members import content_at
+from storage.quotas.room import Limits, LimitsOf, Room, Rooms
 from storage.wrapped import WrappedRegistry
 
 
@@ -39,8 +38,7 @@ class LimitedRegistry(WrappedRegistry):
         super().__init__(inner)
         self._driver = driver
         self._limits = limits
-        self._turns = Turns(driver)
-        self._sizes = Sizes()
+        self._rooms = Rooms(driver)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
         """Open a repository; one that has no limits is the inner registry's own."""
@@ -48,7 +46,7 @@ class LimitedRegistry(WrappedRegistry):
         limits = self._limits(name)
         if not limits:
             return repository
-        room = Room(self._driver, name, limits, self._turns, self._sizes)
+        room = self._rooms.of(name, limits)
         return _Limited(repository, self._driver, limits, room)
 
 
@@ -79,7 +77,7 @@ class _LimitedBlobs:
         self.delete = inner.delete
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
-        found = await content_at(self._driver, source, digest)
+        found = await self._driver.batch(lambda view: content_at(view, source, digest))
         if found is None:
             raise BlobUnknown(digest)
         await self._room.add(*found, partial(self._inner.mount, digest, source))

@@ -12,7 +12,8 @@ from storage.errors import PathNotFound
 from storage.manifests import OCI_INDEX
 from storage.names import RepositoryName, UploadId
 from storage.quotas import LimitedRegistry, Limits
-from storage.quotas.held import Sizes, held
+from storage.quotas.held import held
+from storage.quotas.members import Tallies
 from storage.registry import StoredRegistry
 
 
@@ -46,7 +47,7 @@ def _members(view: View, name: RepositoryName) -> Iterator[str]:
 
 async def counted(driver: Driver, name: RepositoryName) -> int:
     """Return what the quota takes for held, promises and all."""
-    return (await held(driver, name, Sizes())).beside(None)
+    return (await held(driver, name, Tallies())).beside(None)
 
 
 def document(number: int) -> dict[str, object]:

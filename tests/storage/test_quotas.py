@@ -24,7 +24,8 @@ from storage.interfaces import Repository
 from storage.names import RepositoryName, UploadId
 from storage.pipeline import Chunk
 from storage.quotas import LimitedRegistry, Limits
-from storage.quotas.held import Promise, Sizes, content_at, held
+from storage.quotas.held import Promise, held
+from storage.quotas.members import Tallies, content_at
 from storage.registry import StoredRegistry
 from tests.storage.content import (
     APP,
@@ -416,10 +417,10 @@ async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyD
 async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDriver) -> None:
     """Links without content, empty links, and folders without a link, where it comes to that."""
     registry = limited(driver, QUOTA)
-    repository, sizes = registry.repository(APP), Sizes()
+    repository, tallies = registry.repository(APP), Tallies()
     for at, size in enumerate((100, 200, 300, 400)):
         await push_blob(repository, bytes([at]) * size)
-    assert (await held(driver, APP, sizes)).beside(None) == QUOTA
+    assert (await held(driver, APP, tallies)).beside(None) == QUOTA
     links = [
         paths.layer_link(APP, Digest.of(bytes([at]) * size)) for at, size in ((2, 300), (3, 400))
     ]
@@ -428,7 +429,7 @@ async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDri
     await driver.write(links[1].replace("/link", "/stray"), b"")
     await driver.delete(links[1])
     await push_blob(repository, b"b" * 700)
-    assert (await held(driver, APP, sizes, thoroughly=True)).beside(None) == QUOTA
+    assert (await held(driver, APP, tallies, thoroughly=True)).beside(None) == QUOTA
 
 
 async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDriver) -> None:
@@ -455,18 +456,7 @@ async def test_a_sha512_of_distribution_counts_once(driver: AnyDriver) -> None:
     await driver.write(paths.layer_link(APP, alias), str(digest).encode())
     assert await counted(driver, APP) == 600
     await limited(driver, QUOTA).repository(OTHER).blobs.mount(alias, APP)
-    assert await content_at(driver, OTHER, alias) == (digest, 600)
-
-
-async def test_what_is_known_of_sizes_is_bounded(driver: AnyDriver) -> None:
-    """And learned again."""
-    repository = limited(driver).repository(APP)
-    for at in range(7):
-        await push_blob(repository, b"a" * (at + 1))
-    sizes = Sizes(most=3)
-    for _ in range(2):
-        assert (await held(driver, APP, sizes)).beside(None) == 28
-        assert len(sizes._known) <= 3
+    assert await driver.batch(lambda view: content_at(view, OTHER, alias)) == (digest, 600)
 
 
 async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:

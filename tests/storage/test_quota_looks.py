@@ -1,0 +1,211 @@
+"""A quota looks at a repository seldom, and at no more of it than may have changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from storage import paths
+from storage.digest import Digest
+from storage.drivers.base import FileInfo, View
+from storage.errors import QuotaExceeded
+from storage.quotas import members
+from storage.quotas.admission import Admission, Growth
+from storage.quotas.held import held
+from storage.quotas.members import Members, Tallies
+from storage.quotas.turns import Turns
+from tests.storage.content import APP, OTHER, push_blob, push_manifest, raw
+from tests.storage.limited import document, limited, on_disk
+from tests.storage.wrappers import WrappedDriver, WrappedView
+from tests.support.drivers import AnyDriver
+
+T = TypeVar("T")
+
+MANIFEST = len(raw(document(0)))
+LAYERS = f"{paths.layers(APP)}/sha256"
+
+
+class _WatchedView(WrappedView):
+    def __init__(self, inner: View, listed: list[str], seen: list[str]) -> None:
+        super().__init__(inner)
+        self._listed = listed
+        self._seen = seen
+
+    def names(self, path: str) -> list[str]:
+        self._listed.append(path)
+        return super().names(path)
+
+    def stat(self, path: str) -> FileInfo | None:
+        self._seen.append(path)
+        return super().stat(path)
+
+
+class WatchedDriver(WrappedDriver):
+    """Writes down which folders were listed, and which files were looked at."""
+
+    def __init__(self, inner: AnyDriver) -> None:
+        super().__init__(inner)
+        self.listed: list[str] = []
+        self.seen: list[str] = []
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Watch a view."""
+        return await super().batch(lambda view: job(_WatchedView(view, self.listed, self.seen)))
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.listed.clear()
+        self.seen.clear()
+
+
+async def _fill(driver: AnyDriver, number: int) -> int:
+    """Push blobs of 1 byte, 2 bytes and so on; return how many bytes."""
+    repository = limited(driver).repository(APP)
+    for at in range(number):
+        await push_blob(repository, b"a" * (at + 1))
+    return number * (number + 1) // 2
+
+
+async def test_only_what_begins_like_a_new_member_is_looked_at_again(driver: AnyDriver) -> None:
+    """Nothing at all is looked at while nothing came."""
+    there, watched, tallies = await _fill(driver, 64), WatchedDriver(driver), Tallies()
+    assert (await held(watched, APP, tallies)).members == there
+    assert len(watched.seen) == 128
+    watched.forget()
+    assert (await held(watched, APP, tallies)).members == there
+    assert watched.seen == []
+    new = await push_blob(limited(driver).repository(APP), b"b" * 100)
+    assert (await held(watched, APP, tallies)).members == there + 100
+    assert {path.split("/")[-2][0] for path in watched.seen} == {new.hex[0]}
+
+
+@pytest.mark.parametrize("many", [1, 4096])
+async def test_what_comes_and_goes_is_added_up_anew(
+    driver: AnyDriver, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """In a repository of few members, and in one of many, whose parts are smaller."""
+    monkeypatch.setattr(members, "_MANY", many)
+    tallies, repository = Tallies(), limited(driver).repository(APP)
+    blobs = []
+    for at in range(30):
+        blobs.append(await push_blob(repository, b"a" * (at + 1)))
+        await push_manifest(repository, document(at))
+        assert (await held(driver, APP, tallies)).members == await on_disk(driver, APP)
+    for blob in blobs[::2]:
+        await repository.blobs.delete(blob)
+        assert (await held(driver, APP, tallies)).members == await on_disk(driver, APP)
+
+
+async def test_a_link_that_comes_into_a_folder_that_is_listed_counts(driver: AnyDriver) -> None:
+    """Another registry makes the folder first. Content may come after its link."""
+    source, tallies = limited(driver).repository(OTHER), Tallies()
+    first = await push_blob(source, b"a" * 600)
+    link = paths.layer_link(APP, first)
+    await driver.write(link.replace("/link", "/stray"), b"")
+    assert (await held(driver, APP, tallies)).members == 0
+    await driver.write(link, str(first).encode())
+    assert (await held(driver, APP, tallies)).members == 600
+    second = Digest.of(b"b" * 300)
+    await driver.write(paths.layer_link(APP, second), str(second).encode())
+    assert (await held(driver, APP, tallies)).members == 600
+    await push_blob(source, b"b" * 300)
+    assert (await held(driver, APP, tallies)).members == 900
+
+
+async def test_what_is_a_blob_and_a_manifest_counts_once(driver: AnyDriver) -> None:
+    """As long as it is one of the two."""
+    repository, tallies, content = limited(driver).repository(APP), Tallies(), raw(document(1))
+    digest = await push_blob(repository, content)
+    await push_manifest(repository, document(1))
+    assert (await held(driver, APP, tallies)).members == len(content)
+    await repository.blobs.delete(digest)
+    assert (await held(driver, APP, tallies)).members == len(content)
+    await repository.manifests.delete(digest)
+    assert (await held(driver, APP, tallies)).members == 0
+
+
+async def test_what_is_remembered_is_bounded(driver: AnyDriver) -> None:
+    """What is not remembered is added up again."""
+    there, tallies = await _fill(driver, 20), Tallies(limit=1000)
+    for _ in range(2):
+        assert (await held(driver, APP, tallies)).members == there
+        assert not tallies.of(APP)
+
+
+def test_a_repository_of_any_size_is_remembered() -> None:
+    """All its parts together are no more than what one may have."""
+    part = members.Part(bytes(32), 1, ())
+    tallies = Tallies()
+    tallies.note(APP, {f"{at:03x}": part for at in range(4096)})
+    assert len(tallies.of(APP)) == 4096
+
+
+async def test_names_of_any_kind_are_told_apart(driver: AnyDriver) -> None:
+    """Another program may have put anything there."""
+    there, tallies = await _fill(driver, 3), Tallies()
+    for name in ("x", "\udcff", "a" * 63, "A" * 64, "a\nb"):
+        await driver.write(f"{LAYERS}/{name}/link", b"sha256:x")
+        assert (await held(driver, APP, tallies)).members == there
+
+
+async def test_what_is_there_is_pushed_again_without_a_list(driver: AnyDriver) -> None:
+    """To mount a blob, and to put a manifest under another tag, is to look at one link."""
+    watched = WatchedDriver(driver)
+    blob = await push_blob(limited(driver).repository(OTHER), b"a" * 100)
+    repository = limited(watched, 100_000).repository(APP)
+    await repository.blobs.mount(blob, OTHER)
+    await push_manifest(repository, document(1), "v1")
+    watched.forget()
+    await repository.blobs.mount(blob, OTHER)
+    await push_manifest(repository, document(1), "v2")
+    assert LAYERS not in watched.listed
+
+
+async def test_a_blob_of_two_names_is_mounted_again_in_a_full_repository(
+    driver: AnyDriver,
+) -> None:
+    """distribution stores what was pushed by its sha512 under the sha256."""
+    source = limited(driver).repository(OTHER)
+    digest, alias = await push_blob(source, b"a" * 600), Digest.of(b"a" * 600, "sha512")
+    await driver.write(paths.layer_link(OTHER, alias), str(digest).encode())
+    repository = limited(driver, 600).repository(APP)
+    for one in (alias, alias, digest, alias):
+        await repository.blobs.mount(one, OTHER)
+    assert (await held(driver, APP, Tallies())).members == 600
+
+
+async def test_one_look_serves_all_that_comes_in_a_turn(driver: AnyDriver) -> None:
+    """To the last byte. A second look serves all that is refused."""
+    await _fill(driver, 4)
+    watched = WatchedDriver(driver)
+    admission = Admission(watched, APP, Tallies())
+    for at in range(9):
+        assert await admission.admit(Growth(10, Digest.of(bytes([at]))), 100) == 80 - at * 10
+    for _ in range(3):
+        with pytest.raises(QuotaExceeded):
+            await admission.admit(Growth(91, Digest.of(b"more")), 100)
+    assert await admission.admit(Growth(90, Digest.of(b"all")), 100) == 0
+    assert watched.listed.count(LAYERS) == 2
+
+
+async def test_manifests_that_wait_for_a_turn_share_a_look(driver: AnyDriver) -> None:
+    """While another process has the turn, all that comes waits for the same one."""
+    watched = WatchedDriver(driver)
+    repository = limited(watched, 10 * MANIFEST).repository(APP)
+    async with Turns(driver).of(APP):
+        pushes = [asyncio.create_task(push_manifest(repository, document(at))) for at in range(10)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*pushes)
+    assert watched.listed.count(LAYERS) == 1
+    assert await on_disk(driver, APP) == 10 * MANIFEST
+
+
+async def test_a_look_tells_members_from_what_is_none(driver: AnyDriver) -> None:
+    """By the hex of their digests."""
+    digest = await push_blob(limited(driver).repository(APP), b"a")
+    there = await driver.batch(lambda view: Members(view, APP, {}, thorough=False))
+    assert digest.hex in there
+    assert Digest.of(b"b").hex not in there
