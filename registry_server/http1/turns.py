@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, NamedTuple, TypeAlias
 
 Work: TypeAlias = Coroutine[Any, Any, None]
@@ -84,8 +84,7 @@ class Turns:
             # What has begun is brought to its end, though its client is gone meanwhile.
             while self._begun is not None or not self._is_over:
                 if self._begun is not None:
-                    begun, self._begun = self._begun, None
-                    await _rest_of(begun)
+                    await self._rest()
                 elif (work := self._take()) is not None:
                     await work
                 else:
@@ -93,6 +92,12 @@ class Turns:
                     await self._arrival(task)
         finally:
             self._busy.discard(task)
+
+    def _rest(self) -> Awaitable[None]:
+        """Return what is left of the work that has begun; nothing here knows it any longer."""
+        assert self._begun is not None
+        begun, self._begun = self._begun, None
+        return _rest_of(*begun)
 
     async def _arrival(self, task: asyncio.Task[None]) -> None:
         self._idle = self._loop.create_future()
@@ -116,9 +121,8 @@ def _nothing() -> None:
 
 
 @types.coroutine
-def _rest_of(begun: _Begun) -> Generator[object, Any, None]:
+def _rest_of(work: Work, waits_for: object) -> Generator[object, Any, None]:
     """Go on with work that has begun elsewhere."""
-    work, waits_for = begun
     try:
         while True:
             try:
@@ -127,6 +131,7 @@ def _rest_of(begun: _Begun) -> Generator[object, Any, None]:
                 work.close()
                 raise
             except BaseException as error:
+                waits_for = None  # it knows the error, which knows this frame (`storage.sharing`)
                 waits_for = work.throw(error)
             else:
                 waits_for = work.send(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -166,3 +168,30 @@ async def test_a_failure_is_the_tasks_own(desk: Desk) -> None:
     gate.set_exception(ValueError("as it came"))
     await desk.settled()
     assert desk.done == ["as it came", "went on"]
+
+
+class Refused(Exception):
+    """What work may wait for in vain."""
+
+
+async def _in_vain(raised: list[weakref.ref[Refused]], failing: list[asyncio.Future[None]]) -> None:
+    try:
+        await failing.pop()
+    except Refused as error:
+        raised.append(weakref.ref(error))
+
+
+async def test_an_error_that_work_met_is_freed_with_the_work(desk: Desk) -> None:
+    """Not at the next collection of the interpreter, and not with the connection."""
+    raised: list[weakref.ref[Refused]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        failing = asyncio.get_running_loop().create_future()
+        await desk.arrive(_in_vain(raised, [failing]))
+        failing.set_exception(Refused())
+        del failing
+        await desk.settled()
+        assert [error() for error in raised] == [None]
+    finally:
+        gc.enable()
