@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from weakref import WeakValueDictionary
 
 from storage.drivers.base import Driver
 from storage.errors import AlreadyRunning
 from storage.names import RepositoryName
 
-# Seconds. A turn is a look at a repository and a few writes at most.
+# Seconds that one request waits in all. A turn is a look at a repository and a few writes at most.
 _PATIENCE = 30.0
 _PAUSE = 0.002
 
@@ -33,21 +32,25 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, name: RepositoryName) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; raise TimeoutError when nobody lets go for very long."""
+        """Wait for a turn, and have it; raise TimeoutError when the wait is very long.
+
+        The wait for the requests before it counts too: each of them may wait for another process.
+        """
         lock = self._here.setdefault(name.text, asyncio.Lock())
-        async with lock, AsyncExitStack() as stack:
-            # A name may be longer than that of a file, and has slashes.
-            await self._claim(f"quota-{hashlib.sha256(name.text.encode()).hexdigest()[:32]}", stack)
+        # A name may be longer than that of a file, and has slashes.
+        what = f"quota-{hashlib.sha256(name.text.encode()).hexdigest()[:32]}"
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await stack.enter_async_context(lock)
+                    await self._claim(what, stack)
+            except TimeoutError:
+                raise TimeoutError(f"{what} is held by others") from None
             yield
 
     async def _claim(self, what: str, stack: AsyncExitStack) -> None:
-        deadline = time.monotonic() + _PATIENCE
         while True:
-            try:
+            with suppress(AlreadyRunning):
                 await stack.enter_async_context(self._driver.claim(what))
-            except AlreadyRunning:
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(f"{what} is held by another process") from None
-            else:
                 return
             await asyncio.sleep(_PAUSE)

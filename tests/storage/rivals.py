@@ -1,8 +1,8 @@
-"""One who acts in the middle of what another does: at each of the other's operations in turn.
+"""A rival that acts in the middle of some work: at each of its operations in turn.
 
-The other works below a symbolic link to the root, and so its operations are known by their paths.
+The work is done below a symbolic link to the root, so its operations are known by their paths.
 Before one of them is made, the rival acts as another process would: to its end, or until a lock
-turns it away. Then the other goes on, and the rival takes the lock when it gets it.
+turns it away. Then the work goes on, and the rival takes the lock when it gets it.
 
 Operations are counted from the first one on a path that is given.
 """
@@ -47,7 +47,7 @@ class Rival:
         assert self._has_stopped.wait(PATIENCE), "the rival neither ends nor waits for a lock"
 
     def turned_away(self, *_: object) -> None:
-        """Take note that a lock is held by the other."""
+        """Take note that the work holds a lock."""
         self._has_stopped.set()
 
     def end(self) -> None:

@@ -278,9 +278,28 @@ async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
 ) -> None:
     """And is told, as of every lock; the turns of other repositories are others."""
     monkeypatch.setattr(turns, "_PATIENCE", 0.05)
-    with pytest.raises(TimeoutError, match="is held by another process"):
+    with pytest.raises(TimeoutError, match="is held by others"):
         async with taken.of(APP):
             raise AssertionError
     with suppress(AlreadyRunning):
         async with taken.of(name("another/one")):
             pass
+
+
+async def test_the_wait_for_those_before_counts(
+    taken: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request behind another gives up in time, also while that one still has patience."""
+    first = asyncio.create_task(_turn(taken))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
+    with pytest.raises(TimeoutError, match="is held by others"):
+        await _turn(taken)
+    assert not first.done()
+    first.cancel()
+    await asyncio.wait([first])
+
+
+async def _turn(some: Turns) -> None:
+    async with some.of(APP):
+        raise AssertionError

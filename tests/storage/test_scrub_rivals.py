@@ -178,7 +178,7 @@ RACES = {
 }
 
 
-# A blob whose link is a folder is unknown to who would delete it.
+# A blob whose link is a folder is unknown, and can't be deleted.
 CASES = {
     f"{name}-{damage.__name__}": (race, damage)
     for name, race in RACES.items()

@@ -147,8 +147,8 @@ class Mender:
     ) -> None:
         """Put a link where something is that a file can't replace, and set that aside.
 
-        Both under one hold of the lock: whoever deletes in between would find no link to remove,
-        and the repair would bring back what was deleted.
+        Both under one hold of the lock: a deletion in between would find no link to remove, and
+        the repair would bring back what was deleted.
         """
         ready = f"{paths.TRASH}/{uuid.uuid4().hex}"
 
