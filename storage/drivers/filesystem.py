@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,7 +29,7 @@ from storage.drivers.editor import FileEditor
 from storage.drivers.file_locks import FileLocks
 from storage.drivers.file_staging import FileStaging
 from storage.drivers.file_view import FileView, absence
-from storage.drivers.posix import READING
+from storage.drivers.posix import READING, discard
 from storage.drivers.prepared import prepare
 from storage.drivers.small_files import SmallFiles
 from storage.drivers.threads import Threads
@@ -240,4 +239,4 @@ def empty_trash(root: Path) -> None:
             claimed = trash / uuid.uuid4().hex
             with contextlib.suppress(OSError):
                 (trash / name).rename(claimed)
-                shutil.rmtree(claimed, ignore_errors=True)
+                discard(str(claimed))

@@ -87,27 +87,48 @@ def discard(path: str) -> None:
 
     Raises OSError when something of it stays.
     """
-    if not unlink(path):
-        discard_folder(path)
+    if not unlink(path) and not discard_folder(path):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             shutil.rmtree(path)
 
 
-def discard_folder(path: str) -> None:
-    """Remove a folder with all in it as far as that is possible; fine if it is gone."""
-    try:
+def discard_folder(path: str) -> bool:
+    """Remove a folder with all in it as far as that is possible; return whether it was removed.
+
+    Entries are removed as they are read, so a folder of any size takes no memory. A filesystem may
+    leave out some of them meanwhile, so it is read again until nothing more can be removed.
+    """
+    while _discard_entries(path):
+        if _remove_empty(path):
+            return True
+    return _remove_empty(path)
+
+
+def _discard_entries(path: str) -> bool:
+    """Remove what is in a folder; return whether anything was."""
+    is_any = False
+    with contextlib.suppress(OSError):
+        if os.path.islink(path):
+            return False
         with os.scandir(path) as entries:
-            found = list(entries)
-        if not os.path.islink(path):
-            for entry in found:
-                _discard_entry(entry)
-            os.rmdir(path)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+            for entry in entries:
+                is_any |= _discard_entry(entry)
+    return is_any
 
 
-def _discard_entry(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        discard_folder(entry.path)
-    else:
+def _discard_entry(entry: os.DirEntry[str]) -> bool:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return discard_folder(entry.path)
         os.unlink(entry.path)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_empty(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True

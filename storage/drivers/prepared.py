@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from storage.drivers import modes
 from storage.drivers.changes import Change, Note, Put, Step
-from storage.drivers.posix import sync_folder, write_new
+from storage.drivers.posix import discard_folder, sync_folder, write_new
 from storage.paths import TRASH, temporary
 
 
@@ -156,7 +155,7 @@ class PreparedFolder:
         while self._fds:
             os.close(self._fds.pop())
         if self._source:
-            shutil.rmtree(self._source, ignore_errors=True)
+            discard_folder(self._source)
             self._source = ""
         self._is_synced = False
 

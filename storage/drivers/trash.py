@@ -5,14 +5,12 @@ Emptying it there takes its time and is nobody's concern; a server that starts d
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import shutil
 import uuid
 
 from storage.drivers import modes
-from storage.drivers.posix import is_there
+from storage.drivers.posix import discard_folder, is_there
 from storage.paths import temporary
 
 # A server that starts may sweep the trash away at any point, and a writer on its way in may add to
@@ -58,7 +56,5 @@ def hide(path: str, trash: str) -> str | None:
 def empty_out(folder: str) -> None:
     """Remove a folder that was moved, as far as that is possible."""
     for _ in range(_ATTEMPTS):
-        with contextlib.suppress(OSError):  # some errors it does not ignore
-            shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
+        if discard_folder(folder) or not os.path.lexists(folder):
             return

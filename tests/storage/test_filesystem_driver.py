@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -314,10 +315,25 @@ def test_the_trash_is_emptied_before_serving(tmp_path: Path) -> None:
     for folder in (f"{TRASH}/0123/index", "docker"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "link").write_bytes(b"x")
+    (tmp_path / TRASH / "4567").write_bytes(b"a blob")
     empty_trash(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [TRASH, "docker"]
     assert list((tmp_path / TRASH).iterdir()) == []
     assert (tmp_path / "docker/link").read_bytes() == b"x"
+
+
+def test_a_folder_of_any_size_is_removed_without_being_held_in_memory(tmp_path: Path) -> None:
+    """Its entries are removed as they are read."""
+    folder = tmp_path / TRASH / "0123"
+    folder.mkdir(parents=True)
+    for number in range(4000):
+        (folder / f"{number:0200}").touch()
+    tracemalloc.start()
+    empty_trash(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list((tmp_path / TRASH).iterdir()) == []
+    assert peak < 4000 * 100
 
 
 async def test_a_folder_removed_between_two_steps_of_a_write_is_made_again(
