@@ -27,11 +27,13 @@ DIGEST_BYTES = 288
 class Lru(Generic[K, V]):
     """Keep what was used last, as long as all of it together takes at most `limit` bytes.
 
-    `cost` returns the bytes of a value and its key. Worker threads may use one together.
+    `cost` returns the bytes of a value and its key. A value that takes more than the limit divided
+    by `share` is not held. Worker threads may use one together.
     """
 
-    def __init__(self, limit: int, cost: Callable[[V], int]) -> None:
+    def __init__(self, limit: int, cost: Callable[[V], int], share: int = 8) -> None:
         self._limit = limit
+        self._most = limit // share
         self._cost = cost
         self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -47,13 +49,10 @@ class Lru(Generic[K, V]):
             return held[0]
 
     def put(self, key: K, value: V) -> None:
-        """Hold `value` and evict the least recently used.
-
-        A value that takes more than an eighth of the limit is not held.
-        """
+        """Hold `value` and evict the least recently used."""
         cost = self._cost(value) + ENTRY_BYTES
         with self._lock:
-            if cost > self._limit // 8:
+            if cost > self._most:
                 return
             former = self._held.pop(key, None)
             if former is not None:

@@ -18,7 +18,7 @@ from storage.interfaces import Visible
 from storage.links import Links, digests, read_link
 from storage.listing import Page, cut
 from storage.long_reads import LongReads
-from storage.manifest_store import CACHE_BYTES, ManifestStore
+from storage.manifest_store import CACHE_BYTES, CACHE_SHARE, ManifestStore
 from storage.names import NAME_LIMIT, RepositoryName, Tag, is_component, only_tags
 from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
@@ -60,7 +60,7 @@ class StoredRegistry:
             hashers=hashers or best_hashers(),
             rules=rules or ManifestRules(),
             memory=Memory(),
-            answers=Lru(cache_bytes, cost=lambda answer: answer.cost),
+            answers=Lru(cache_bytes, cost=lambda answer: answer.cost, share=CACHE_SHARE),
             tag_lists=LongReads(driver, _TAG_LISTS),
             grace=grace,
         )

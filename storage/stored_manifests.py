@@ -7,12 +7,12 @@ case, of an obsolete type. They are served unchanged. A collection keeps everyth
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from storage.digest import Digest
 from storage.errors import DigestInvalid, ManifestInvalid
+from storage.large_documents import parsed
 from storage.manifest_fields import Json, folded, readable_annotations, readable_text
 from storage.manifests import (
     DESCRIPTOR_FIELDS,
@@ -25,9 +25,6 @@ from storage.manifests import (
     stored_document,
     stored_type,
 )
-
-# Bytes. Parsing more takes longer than switching to a thread.
-_INLINE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +53,8 @@ def read_stored(raw: bytes) -> Reading:
 
 
 async def read(raw: bytes) -> Reading:
-    """Read a stored manifest as `read_stored` does, in a thread if it is large."""
-    if len(raw) <= _INLINE:
-        return read_stored(raw)
-    return await asyncio.to_thread(read_stored, raw)
+    """Read a stored manifest as `read_stored` does, on a thread and in its turn if it is large."""
+    return await parsed(read_stored, raw)
 
 
 def _as_far_as_possible(raw: bytes) -> Manifest:

@@ -28,6 +28,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.exhaustion",
         "storage.hashing",
         "storage.json_text",
+        "storage.large_documents",
         "storage.listing",
         "storage.manifest_fields",
         "storage.manifests",

@@ -46,6 +46,14 @@ def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
         assert cache.size == size() <= LIMIT
 
 
+def test_a_value_may_take_its_share() -> None:
+    """And no more."""
+    cache: Lru[int, int] = Lru(4000, cost=lambda value: value - ENTRY_BYTES, share=4)
+    cache.put(1, 1000)
+    cache.put(2, 1001)
+    assert (cache.get(1), cache.get(2)) == (1000, None)
+
+
 def test_threads_may_use_it_together() -> None:
     """Its size stays what it holds, whoever puts and gets at once."""
     cache: Lru[int, int] = Lru(limit=80 * (10 + ENTRY_BYTES), cost=lambda value: value)
