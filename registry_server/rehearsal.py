@@ -83,12 +83,18 @@ async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | 
     """Ask an application, and render the head of its answer; return what failed, if anything."""
     asked = f"{question.method} {question.path}"
     sent: list[Message] = []
+    body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if not body:
+            await asyncio.Event().wait()  # the client stays
+        return body.pop()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     try:
-        await app(_scope(question, prefix), _receive, send)
+        await app(_scope(question, prefix), receive, send)
         start = sent[0]
         headers = tuple((name, value) for name, value in start["headers"])
         answer_head(start["status"], headers, bodiless=False, keep_alive=True)
@@ -97,10 +103,6 @@ async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | 
     if start["status"] >= _FAILED:
         return f"{asked} is answered {start['status']} with these settings"
     return None
-
-
-async def _receive() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _scope(question: Question, prefix: str) -> Scope:
