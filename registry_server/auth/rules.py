@@ -119,7 +119,7 @@ class RulesPolicy:
         # The actions with one repository are decided one after the other.
         @lru_cache(_MOST_MATCHES)
         def matches(name: str, groups: _Groups, repository: str) -> list[_Match]:
-            return _matches(applicable(name, groups), repository.split("/"))
+            return _matches(applicable(name, groups), repository)
 
         def decide(name: str, groups: _Groups, action: str, repository: str) -> Decision:
             return _decide(matches(name, groups, repository), action)
@@ -242,7 +242,7 @@ def _applicable(rules: Sequence[Rule], name: str, groups: _Groups) -> _Applicabl
     return tuple(found)
 
 
-def _matches(rules: _Applicable, name: Sequence[str]) -> list[_Match]:
+def _matches(rules: _Applicable, name: str) -> list[_Match]:
     found = []
     for rule, globs in rules:
         matching = [glob for glob in globs if glob.matches(name)]

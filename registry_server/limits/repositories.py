@@ -27,8 +27,7 @@ class RepositoryLimits:
 
     def __call__(self, name: RepositoryName) -> Limits:
         """Return what holds for `name`, and nothing for what has no limit."""
-        parts = name.text.split("/")
-        matching = [(glob.rank, entry) for glob, entry in self._globs if glob.matches(parts)]
+        matching = [(glob.rank, entry) for glob, entry in self._globs if glob.matches(name.text)]
         most = _decided([(rank, entry.bytes) for rank, entry in matching])
         uploads = _decided([(rank, entry.uploads) for rank, entry in matching])
         if uploads is None and most:

@@ -27,7 +27,7 @@ COMPONENTS = st.from_regex(r"[a-z0-9]{1,3}([._-][a-z0-9]{1,3})?", fullmatch=True
 def matches(glob: str, name: str, user: str = "") -> bool:
     """Hold a glob, as it is for a user, against a name."""
     bound = Glob.parse(glob).bound(user)
-    return bound is not None and bound.matches(name.split("/"))
+    return bound is not None and bound.matches(name)
 
 
 def naive(glob: list[str], name: list[str]) -> bool:
@@ -129,7 +129,7 @@ def test_the_user_must_be_filled_in() -> None:
     """A glob in which nobody was put matches no name."""
     with pytest.raises(NameInvalid):
         RepositoryName.parse("home/{user}")
-    assert not Glob.parse("home/{user}").matches(["home", "user"])
+    assert not Glob.parse("home/{user}").matches("home/user")
 
 
 @given(user=COMPONENTS, other=COMPONENTS, rest=COMPONENTS)
@@ -187,6 +187,41 @@ def test_no_glob_takes_long(monkeypatch: pytest.MonkeyPatch, glob: str, name: st
     RepositoryName.parse(name)
     assert not matches(glob, name)
     assert steps <= len(glob) * len(name)
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """List the parts of names that are held against parts of globs, one by one."""
+    seen: list[str] = []
+    fits = globs._part_fits
+
+    def noted(pattern: str, part: str) -> bool:
+        seen.append(part)
+        return fits(pattern, part)
+
+    monkeypatch.setattr(globs, "_part_fits", noted)
+    return seen
+
+
+LONG = "/".join(["a"] * 120)
+
+
+@pytest.mark.parametrize("glob", ["team/**", "**/team/**", "**/lib*/**/a", "a/**/team-*/**/a"])
+def test_a_name_without_what_a_glob_has_literally_is_not_looked_at(
+    glob: str, compared: list[str]
+) -> None:
+    """However long the name is, and wherever in the glob that stands."""
+    assert not matches(glob, LONG)
+    assert compared == []
+
+
+@pytest.mark.parametrize("glob", ["**/a/*b", "a/**/b-?", "**/*a/b/?", "a/**/b/*/*"])
+def test_a_glob_with_one_double_star_is_compared_with_the_ends_of_a_name(
+    glob: str, compared: list[str]
+) -> None:
+    """It takes no more comparisons than the glob has parts, however long the name is."""
+    assert not matches(glob, f"b-/b/{LONG}")
+    assert 0 < len(compared) <= len(glob.split("/"))
 
 
 @given(text=st.text(alphabet=string.printable, max_size=12), name=NAMES)

@@ -183,7 +183,7 @@ def witness(glob: str, user: str) -> bool:
         name = RepositoryName.parse(written)
     except NameInvalid:
         return False
-    return bound.matches(name.text.split("/"))
+    return bound.matches(name.text)
 
 
 def entries(rule: Written, groups: Mapping[str, list[str]]) -> Iterator[tuple[str, bool]]:
