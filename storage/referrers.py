@@ -22,8 +22,8 @@ from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Note
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
+from storage.fairness import FairSemaphore
 from storage.links import is_member
-from storage.long_reads import FairSemaphore
 from storage.manifest_store import load
 from storage.manifests import Manifest
 from storage.names import RepositoryName

@@ -26,6 +26,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "storage.digest",
         "storage.errors",
         "storage.exhaustion",
+        "storage.fairness",
         "storage.hashing",
         "storage.json_text",
         "storage.large_documents",

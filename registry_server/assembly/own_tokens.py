@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from starlette.requests import HTTPConnection
@@ -27,6 +28,7 @@ from registry_server.auth.robots import RobotKeys, RobotsFile, RobotStore, robot
 from registry_server.auth.token_server import TokenServer
 from registry_server.auth.tokens import TokenIssuer, TokenVerifier
 from registry_server.auth.verifiers import SameVerifier
+from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.access import IssuedTokens
 from registry_server.guard import TOKEN_PATH, Guard
@@ -56,7 +58,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
         is_known=_is_known(users, robots),
     )
     access = RuledAccess(authenticator, rules, challenges)
-    server = _token_server(settings.access.tokens, key, users, login, rules)
+    server = _token_server(settings, key, users, login, rules)
     return Guard(access, _routes(server), _api(settings, access, urls))
 
 
@@ -93,15 +95,17 @@ def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> SameVerifier:
 
 
 def _token_server(
-    tokens: IssuedTokens,
+    settings: Settings,
     key: SigningKey,
     users: list[HtpasswdUsers],
     login: Login,
     rules: PolicyInForce,
 ) -> TokenServer:
+    tokens = settings.access.tokens
+    address = partial(client_address, trusted=settings.http.believed)
     issuer = TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds()))
     refresh = RefreshTokens(key, tokens.issuer, tokens.service, _generation(users))
-    return TokenServer(issuer, refresh, login, rules, tokens.service)
+    return TokenServer(issuer, refresh, login, rules, tokens.service, address)
 
 
 def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+from starlette.types import Scope as HttpScope
 
 from registry_server import envelope
 from registry_server.answers import Response
@@ -30,12 +33,22 @@ from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import RefreshTokens
 from registry_server.auth.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.auth.tokens import Issued, TokenIssuer
+from registry_server.clients import client_address, counted_as
 from registry_server.pages import is_from_page
+from registry_server.presence import while_connected
+from storage.concurrency import to_completion
 from storage.errors import NameInvalid
+from storage.fairness import FairSemaphore
 from storage.names import RepositoryName
+
+T = TypeVar("T")
 
 _LONGEST = 64 << 10  # bytes, of a query or a form
 _MOST_FIELDS = 600  # a field for each scope, and some more
+# Clients ask for one scope to three, and for a few dozen where images share layers. A request for
+# more than `_FEW` is decided about in one of `_AT_ONCE` places.
+_FEW = 16
+_AT_ONCE = 2
 _FORM = "application/x-www-form-urlencoded"
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PUBLIC = {"Cache-Control": "public, max-age=300"}
@@ -137,13 +150,16 @@ class TokenServer:
         login: Login,
         policy: PolicyInForce,
         service: str,
+        address: Callable[[HttpScope], str] = client_address,
     ) -> None:
-        """Serve tokens for `service`."""
+        """Serve tokens for `service`; `address` tells clients apart that show no name."""
         self._issuer = issuer
         self._refresh = refresh
         self._login = login
         self._policy = policy
         self._service = service
+        self._address = address
+        self._many = FairSemaphore(_AT_ONCE)
 
     async def get(self, request: Request) -> Response:
         """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
@@ -175,7 +191,7 @@ class TokenServer:
         actor = await self._who(request)
         if not actor.is_anonymous:
             notes_of(request.scope).welcomed(actor)
-        issued, _ = await self._issue(actor, scopes)
+        issued, _ = await self._issue(request, actor, scopes)
         wants_refresh = form.get("offline_token").lower() in ("true", "1")
         return {
             "token": issued.text,
@@ -193,7 +209,7 @@ class TokenServer:
         actor = await self._granted_by(request, form)
         if shows_password:
             notes_of(request.scope).welcomed(actor)
-        issued, granted = await self._issue(actor, scopes)
+        issued, granted = await self._issue(request, actor, scopes)
         # A token that refreshes itself would never end: it is only had for a password.
         wants_refresh = shows_password and form.get("access_type") == "offline"
         return {
@@ -239,14 +255,28 @@ class TokenServer:
         except TokenInvalid:
             raise _unauthorized() from None
 
-    async def _issue(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
-        policy = await self._policy()
+    async def _issue(
+        self, request: Request, actor: Actor, scopes: Sequence[Scope]
+    ) -> tuple[Issued, Grants]:
+        signing = partial(self._sign_in_thread, actor, scopes)
         try:
-            # In a thread: hundreds of scopes by hundreds of rules, and a signature with a large RSA
-            # key, would keep other requests waiting.
-            return await asyncio.to_thread(self._sign, actor, scopes, policy)
+            if len(scopes) <= _FEW:
+                return await signing()
+            caller = actor.name or counted_as(self._address(request.scope))
+            return await while_connected(request.receive, self._in_turn(caller, signing))
         except ValueError as error:
             raise _unusable(str(error)) from None
+
+    async def _in_turn(self, caller: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work` in one of the places, of which a caller has one."""
+        async with self._many.of(caller or object()):
+            # To its end, so that the place is taken for as long as the thread is.
+            return await to_completion(work())
+
+    async def _sign_in_thread(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
+        # Hundreds of scopes by hundreds of rules, and a signature with a large RSA key, would keep
+        # other requests waiting.
+        return await asyncio.to_thread(self._sign, actor, scopes, await self._policy())
 
     def _sign(self, actor: Actor, scopes: Sequence[Scope], policy: Policy) -> tuple[Issued, Grants]:
         granted = grants_for(actor, scopes, policy)

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
+from registry_server.presence import while_connected
 from registry_server.v2.pagination import window
-from registry_server.v2.presence import while_connected
 from registry_server.v2.urls import Urls
 
 # How many repositories a page of the catalog has when the client does not say, as in distribution.

@@ -13,8 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from registry_server import envelope
 from registry_server.answers import Response
+from registry_server.presence import disconnected
 from registry_server.v2 import fields
-from registry_server.v2.presence import disconnected
 from registry_server.v2.ranges import ByteRange
 from storage.buffers import HasDescriptor
 from storage.digest import Digest

@@ -14,8 +14,8 @@ from registry_server.answers import Response
 from registry_server.audit.notes import notes_of
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
+from registry_server.presence import while_connected
 from registry_server.v2 import bodies, upload_headers
-from registry_server.v2.presence import while_connected
 from registry_server.v2.urls import Urls
 from storage.digest import CANONICAL, Digest, supported
 from storage.errors import BlobUnknown, DigestInvalid, NameInvalid, UploadUnknown
