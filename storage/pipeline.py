@@ -18,6 +18,10 @@ Write: TypeAlias = Callable[[Buffer], Coroutine[Any, Any, None]]
 _LARGE = CHUNK // 8
 # Writes under way: while one is done the next one waits beside it, and a third piece arrives.
 _AHEAD = 2
+# A client may send most of a batch and then next to nothing. So for more than so many bytes the
+# rest of a batch is waited for so many seconds; a fast client fills a whole one in less.
+_LITTLE = CHUNK // 16
+_PATIENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +48,76 @@ async def pump(source: AsyncIterator[Buffer], write: Write) -> None:
     Writes may overlap, so `write` sees to their order. A piece need not stay what it is after the
     third one behind it is asked for. However the source ends (exhausted, an error, a cancellation),
     what it yielded is written before this returns or raises. After a failed write nothing more is
-    written.
+    written. While the source yields little, no more than `_LITTLE` stays in memory for long.
     """
-    batch: Buffer = bytearray()
-    writing: deque[asyncio.Task[None]] = deque()
+    writer = _Writer(write)
     try:
         async for data in source:
-            batch = _joined(batch, data)
-            if len(batch) >= CHUNK or batch is data:
-                if len(writing) == _AHEAD:
-                    # A cancelled request must not cancel the write: what arrived counts.
-                    await asyncio.shield(writing[0])
-                    writing.popleft()
-                writing.append(asyncio.create_task(write(batch)))
-                batch = bytearray()
+            await writer.take(data)
     finally:
-        await to_completion(_finish(writing, batch, write))
+        await to_completion(writer.finish())
+
+
+class _Writer:
+    """Begins writes, each of a batch."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._batch: Buffer = bytearray()
+        self._writing: deque[asyncio.Task[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def take(self, data: Buffer) -> None:
+        """Add a piece to the batch; begin to write that when it is large enough."""
+        self._batch = _joined(self._batch, data)
+        if len(self._batch) >= CHUNK or self._batch is data:
+            self._stop_timer()
+            if not self._has_room():
+                # A cancelled request must not cancel the write: what arrived counts.
+                await asyncio.shield(self._writing[0])
+                self._writing.popleft()
+            self._begin_write()
+        elif self._timer is None and len(self._batch) >= _LITTLE:
+            self._start_timer()
+
+    async def finish(self) -> None:
+        """Write what is left; raise what the first write that failed raised."""
+        self._stop_timer()
+        for failure in await asyncio.gather(*self._writing, return_exceptions=True):
+            if failure is not None:
+                raise failure
+        if self._batch:
+            await self._write(self._batch)
+
+    def _begin_write(self) -> None:
+        self._writing.append(asyncio.create_task(self._write(self._batch)))
+        self._batch = bytearray()
+
+    def _has_room(self) -> bool:
+        """Tell whether a write may begin, after the oldest one is forgotten if it went well."""
+        if len(self._writing) == _AHEAD and _went_well(self._writing[0]):
+            self._writing.popleft()
+        return len(self._writing) < _AHEAD
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _lose_patience(self) -> None:
+        """Write the batch as it is, unless the disk is what is slow."""
+        self._timer = None
+        if self._has_room():
+            self._begin_write()
+        else:
+            self._start_timer()
+
+
+def _went_well(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _joined(batch: Buffer, data: Buffer) -> Buffer:
@@ -73,17 +131,3 @@ def _joined(batch: Buffer, data: Buffer) -> Buffer:
     assert isinstance(batch, bytearray)
     batch += data
     return batch
-
-
-async def _finish(writing: deque[asyncio.Task[None]], batch: Buffer, write: Write) -> None:
-    ends = await asyncio.gather(*writing, return_exceptions=True)
-    writing.clear()
-    failures = [end for end in ends if end is not None]
-    del ends
-    try:
-        if failures:
-            raise failures[0]
-    finally:
-        failures.clear()  # what is raised knows this frame (`storage.sharing`)
-    if batch:
-        await write(batch)
