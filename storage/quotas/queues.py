@@ -18,6 +18,8 @@ from storage.concurrency import to_completion
 S = TypeVar("S")
 T = TypeVar("T")
 
+# Seconds. The turns of other processes have as much.
+_PATIENCE = 30.0
 # Seconds between two turns, for another process to take one.
 _PAUSE = 0.005
 
@@ -42,32 +44,48 @@ class _Waiting(Generic[S]):
 
 
 class Queue(Generic[S]):
-    """Jobs that wait for a turn; `turn` waits for one, and yields what its jobs share."""
+    """Jobs that wait for a turn; `turn` waits for one, and yields what its jobs share.
 
-    def __init__(self, turn: Callable[[], AbstractAsyncContextManager[S]]) -> None:
+    A job waits for `patience` seconds at most.
+    """
+
+    def __init__(
+        self, turn: Callable[[], AbstractAsyncContextManager[S]], patience: float = _PATIENCE
+    ) -> None:
         self._turn = turn
+        self._patience = patience
         self._waiting: list[_Waiting[S]] = []
         self._serving: asyncio.Task[None] | None = None
 
     async def run(self, job: Callable[[S], Coroutine[Any, Any, T]]) -> T:
         """Run a job in a turn that begins after this, to its end even if the caller is cancelled.
 
-        Raises what the job raises, or what the wait for the turn does.
+        Raises what the job raises, what the wait for the turn raises, or TimeoutError when the turn
+        does not begin for very long.
         """
         one = _Waiting(job)
         self._waiting.append(one)
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve())
         try:
-            result: T = await asyncio.shield(one.done)
+            await asyncio.wait([one.done], timeout=self._patience)
+            if self._withdraw(one):
+                raise TimeoutError("others have the turn of a repository")
+            await asyncio.wait([one.done])
         except asyncio.CancelledError:
-            if one in self._waiting:
-                self._waiting.remove(one)
-            else:
+            if not self._withdraw(one):
                 with suppress(Exception):
                     await to_completion(one.done)
             raise
+        result: T = one.done.result()
         return result
+
+    def _withdraw(self, one: _Waiting[S]) -> bool:
+        """Wait no longer; return False if the turn has come."""
+        if one not in self._waiting:
+            return False
+        self._waiting.remove(one)
+        return True
 
     async def _serve(self) -> None:
         try:

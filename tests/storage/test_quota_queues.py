@@ -94,6 +94,28 @@ async def test_a_turn_that_does_not_come_fails_all_that_wait_for_it() -> None:
     assert await queue.run(_in_turn) == 1
 
 
+async def test_what_waits_for_too_long_is_not_in_a_later_turn() -> None:
+    """It gives up, also behind a turn of its own process; the job of that turn goes on."""
+    door, begun, go_on = Door(), asyncio.Event(), asyncio.Event()
+    queue = Queue(door.turn, patience=0.05)
+    door.may_begin.set()
+
+    async def job(number: int) -> int:
+        begun.set()
+        await go_on.wait()
+        return number
+
+    first = asyncio.create_task(queue.run(job))
+    await begun.wait()
+    (second,) = await _waiting(queue, 1)
+    with pytest.raises(TimeoutError):
+        await second
+    assert not first.done()
+    go_on.set()
+    assert await first == 1
+    assert door.number == 1
+
+
 async def test_what_is_cancelled_before_the_turn_is_not_in_it() -> None:
     """It does not wait for the turn."""
     door, ran = Door(), False
