@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -65,8 +66,11 @@ def purge_uploads(
 
 async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> list[StaleUpload]:
     storage = opened_for_reading(settings) if dry_run else opened(settings)
-    async with storage as driver:
-        return await purge(driver, age.total_seconds(), dry_run=dry_run)
+    async with (
+        storage as driver,
+        aclosing(purge(driver, age.total_seconds(), dry_run=dry_run)) as purged,
+    ):
+        return [upload async for upload in purged]
 
 
 def _document(purged: Sequence[StaleUpload], *, dry_run: bool) -> dict[str, object]:

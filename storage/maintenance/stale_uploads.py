@@ -2,18 +2,22 @@
 
 A session is as old as its last sign of life: when it was started, or when its data last grew,
 whichever is later. One that is being written to right now is never removed.
+
+There may be millions, and a server purges them while it serves: few are in memory at a time.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from storage import paths
+from storage.concurrency import to_completion
 from storage.drivers.base import Driver, StagingBusy, View
 from storage.errors import PathNotFound, UploadIdInvalid
 from storage.maintenance.tolerant import TolerantView
@@ -21,6 +25,9 @@ from storage.names import RepositoryName, UploadId
 from storage.registry import walk
 
 logger = logging.getLogger(__name__)
+
+# Repositories and sessions that are looked at for one plan.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +46,29 @@ class Plan:
 
     uploads: tuple[StaleUpload, ...]
 
-    @property
-    def size(self) -> int:
-        """How many bytes would come back."""
-        return sum(upload.size for upload in self.uploads)
 
+async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
+    """Yield plans that together have the sessions without a sign of life for `age` seconds.
 
-async def plan(driver: Driver, age: float) -> Plan:
-    """Find the sessions without a sign of life for `age` seconds."""
+    The next one is made when it is asked for. Close the generator: it may have a folder open.
+    """
     before = time.time() - age
+    with closing(await driver.batch(_looks)) as looks:
 
-    def job(view: View) -> Plan:
-        tolerant = TolerantView(view, [])  # which logs what can't be read
-        found = (one for name in walk(tolerant) for one in sessions(tolerant, name))
-        return Plan(tuple(one for one in found if one.touched < before))
+        def job(_: View) -> list[StaleUpload | None]:
+            return list(islice(looks, _AT_ONCE))
 
-    return await driver.batch(job)
+        # A caller that is cancelled must not close what a thread goes on with.
+        while some := await to_completion(driver.batch(job)):
+            yield Plan(tuple(one for one in some if one and one.touched < before))
+
+
+def _looks(view: View) -> Generator[StaleUpload | None, None, None]:
+    """Yield every session; None for each repository, of which many may have no session."""
+    tolerant = TolerantView(view, [])  # which logs what can't be read
+    for name in walk(tolerant):
+        yield None
+        yield from sessions(tolerant, name)
 
 
 async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from storage.drivers.filesystem import FilesystemDriver
-from storage.maintenance import stale_uploads
 from tests.race.collectors import collect
 from tests.race.contents import Manifest
 from tests.race.courier import Courier
 from tests.race.history import History
 from tests.race.model import Model
 from tests.race.pulling import Puller
+from tests.storage.purging import purged
 from tests.storage.soundness import assert_sound
 from tests.support.tree import LAYOUT
 
@@ -47,7 +47,7 @@ def settle(root: Path, model: Model, history: History, grace: float, courier: Co
 
 async def _purge_uploads(driver: FilesystemDriver) -> None:
     """End the sessions that killed servers left; collections leave them to the purge."""
-    await stale_uploads.execute(driver, await stale_uploads.plan(driver, age=0.0))
+    await purged(driver, 0.0)
 
 
 def _collect_all(root: Path, history: History, grace: float, *, untagged: bool) -> None:

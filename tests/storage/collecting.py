@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from storage.drivers.base import Driver
-from storage.maintenance import stale_uploads
 from storage.maintenance.garbage import plan
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
+from tests.storage.purging import purged
 
 
 async def collect(driver: Driver, *, delete_untagged: bool) -> Swept:
@@ -26,6 +26,6 @@ async def collect(driver: Driver, *, delete_untagged: bool) -> Swept:
 
 async def tidy(driver: Driver) -> None:
     """Do all that is done about a disk when nobody has used a registry for weeks."""
-    await stale_uploads.execute(driver, await stale_uploads.plan(driver, age=-3600))
+    await purged(driver, -3600)
     for _ in range(2):  # what the first leaves empty the second takes away
         await collect(driver, delete_untagged=False)

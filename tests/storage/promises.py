@@ -24,11 +24,11 @@ from storage.errors import (
     UploadUnknown,
 )
 from storage.links import read_link
-from storage.maintenance import stale_uploads
 from storage.names import Reference, RepositoryName, Tag, UploadId
 from storage.registry import StoredRegistry, walk
 from storage.repository import StoredRepository
 from tests.storage.content import append, finish, pull_blob
+from tests.storage.purging import purged
 from tests.storage.soundness import assert_sound
 
 # Bytes that are served, or whether something is listed; None where there is nothing.
@@ -257,5 +257,5 @@ async def _sessions(driver: FilesystemDriver) -> list[tuple[RepositoryName, Uplo
 
 async def _purge(driver: FilesystemDriver) -> None:
     """Remove all sessions, however damaged; none is left."""
-    await stale_uploads.execute(driver, await stale_uploads.plan(driver, age=-3600))
+    await purged(driver, -3600)
     assert not await _sessions(driver)

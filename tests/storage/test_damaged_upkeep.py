@@ -21,7 +21,6 @@ from storage import paths
 from storage.digest import Digest
 from storage.drivers.file_census import FileCensus
 from storage.drivers.filesystem import FilesystemDriver
-from storage.maintenance import stale_uploads
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
@@ -42,6 +41,7 @@ from tests.storage.content import (
 )
 from tests.storage.damaged_pulls import Pulled, age, needed, pulled, somebodys
 from tests.storage.damaged_tree import GONE, IMAGE, SOUND, TAG, DamagedTree, damaged_tree
+from tests.storage.purging import purged
 from tests.storage.scrubbing import scrub
 
 Extra: TypeAlias = Callable[[DamagedTree], None]
@@ -257,7 +257,7 @@ async def test_sessions_are_purged(
     registry = StoredRegistry(files)
     ids = [await begin(registry.repository(one), b"abandoned") for one in names]
     theirs = somebodys(tree)
-    removed = await stale_uploads.execute(files, await stale_uploads.plan(files, -3600))
+    removed = await purged(files, -3600)
     assert {one.id for one in removed} == set(ids)
     assert somebodys(tree) == theirs
 
@@ -354,5 +354,5 @@ async def test_a_purge_passes_over_an_unlisted_folder(
     id = await begin(StoredRegistry(files).repository(SOUND), b"abandoned")
     bad = Unlisted(monkeypatch, f"{tree.root}/{folder}")
     bad.on = True
-    removed = await stale_uploads.execute(files, await stale_uploads.plan(files, -3600))
+    removed = await purged(files, -3600)
     assert [one.id for one in removed] == [id]

@@ -21,7 +21,6 @@ from storage.digest import Digest
 from storage.drivers.file_census import FileCensus
 from storage.drivers.filesystem import FilesystemDriver
 from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
-from storage.maintenance import stale_uploads
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.usage.explain import explained
@@ -40,6 +39,7 @@ from tests.storage.content import (
     push_manifest,
     raw,
 )
+from tests.storage.purging import purged
 from tests.storage.scrubbing import scrub
 
 Put: TypeAlias = Callable[[Path], None]
@@ -213,7 +213,7 @@ async def _repair(files: FilesystemDriver) -> None:
 
 
 async def _purge(files: FilesystemDriver) -> None:
-    await stale_uploads.execute(files, await stale_uploads.plan(files, 60.0))
+    await purged(files, 60.0)
 
 
 UPKEEP = (_collect, _du, _scrub, _repair)

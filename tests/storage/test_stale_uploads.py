@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from storage.digest import Digest
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import UploadUnknown
-from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plan
+from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
 from storage.names import RepositoryName, UploadId
 from storage.registry import StoredRegistry
 from tests.storage.content import APP, OTHER, append, begin, finish, name, push_blob
 from tests.storage.examples import MANY
+from tests.storage.purging import plan
 from tests.support.drivers import AnyDriver
 
 WEEK = 7 * 86_400.0
@@ -53,7 +55,6 @@ async def test_old_sessions_are_planned_and_removed(files: FilesystemDriver) -> 
         (APP, old, 10),
         (name("a/b/c"), older, 5),
     }
-    assert planned.size == 15
     assert await registry.repository(APP).uploads.length(old) == 10
     assert set(await execute(files, planned)) == set(planned.uploads)
     for repository, id in ((APP, old), (name("a/b/c"), older)):
@@ -130,9 +131,32 @@ async def test_bare_folders_of_distribution_go(files: FilesystemDriver) -> None:
         _age(files, APP, id, 8)
     planned = await plan(files, WEEK)
     assert _ids(planned) == set(ids[:3])
-    assert planned.size == 5
     assert len(await execute(files, planned)) == 3
     assert [path.name for path in root.iterdir()] == [str(ids[3])]
+
+
+async def test_few_of_many_sessions_are_planned_at_once(files: FilesystemDriver) -> None:
+    """However many there are; all of them are removed, each plan before the next one is made."""
+    ids = {UploadId.new() for _ in range(600)}
+    for id in ids:
+        Path(files.root, paths.upload(APP, id)).mkdir(parents=True)
+    removed: list[StaleUpload] = []
+    async with aclosing(plans(files, -60)) as some:
+        async for one in some:
+            assert len(one.uploads) <= 256
+            removed += await execute(files, one)
+    assert len(removed) == len(ids)
+    assert {one.id for one in removed} == ids
+    assert not await files.batch(lambda view: view.names(paths.uploads(APP)))
+
+
+async def test_plans_can_be_left_unmade(files: FilesystemDriver) -> None:
+    """A server that ends in the middle leaves no folder open, and the sessions that are left."""
+    for _ in range(600):
+        Path(files.root, paths.upload(APP, UploadId.new())).mkdir(parents=True)
+    async with aclosing(plans(files, -60)) as some:
+        removed = await execute(files, await anext(some))
+    assert len(removed) + len((await plan(files, -60)).uploads) == 600
 
 
 async def test_odd_entries_stop_nothing(files: FilesystemDriver, tmp_path: Path) -> None:

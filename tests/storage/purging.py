@@ -1,0 +1,19 @@
+"""Stale uploads, purged as tests do it: all in one plan."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from storage.drivers.base import Driver
+from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
+
+
+async def plan(driver: Driver, age: float) -> Plan:
+    """Plan to remove all sessions without a sign of life for `age` seconds."""
+    async with aclosing(plans(driver, age)) as some:
+        return Plan(tuple([upload async for one in some for upload in one.uploads]))
+
+
+async def purged(driver: Driver, age: float) -> list[StaleUpload]:
+    """Remove all of them; return them."""
+    return await execute(driver, await plan(driver, age))
