@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 
@@ -21,14 +21,18 @@ _CONTENT_RANGE = re.compile(
 )
 
 
-async def read_limited(request: Request, limit: int) -> bytes:
-    """Read a body of at most `limit` bytes; raise `PayloadTooLarge` as soon as that is known."""
+async def read_limited(request: Request, limit: int, count: Callable[[int], object] = int) -> bytes:
+    """Read a body of at most `limit` bytes; raise `PayloadTooLarge` as soon as that is known.
+
+    `count` is called with the size of each part that arrives.
+    """
     if (content_length(request) or 0) > limit:
         raise PayloadTooLarge(limit)
     body = bytearray()
     hold = request.scope.get(HOLD, lambda _: None)
     async for data in request.stream():
         body += data
+        count(len(data))
         if len(body) > limit:
             raise PayloadTooLarge(limit)
         hold(len(body))

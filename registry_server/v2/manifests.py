@@ -12,7 +12,7 @@ from registry_server.answers import Response
 from registry_server.auth.access import Action
 from registry_server.gate import Gate
 from registry_server.v2 import fields
-from registry_server.v2.bodies import read_limited
+from registry_server.v2.manifest_bodies import ManifestBodies
 from registry_server.v2.negotiation import choose, parse_accept
 from registry_server.v2.problems import TooManyTags
 from registry_server.v2.responses import (
@@ -40,7 +40,7 @@ class ManifestEndpoints:
         """Take pushed manifests of up to `largest` bytes."""
         self._gate = gate
         self._urls = urls
-        self._largest = largest
+        self._bodies = ManifestBodies(largest)
 
     async def get(self, request: Request) -> Response:
         """GET, HEAD: end-3"""
@@ -58,11 +58,10 @@ class ManifestEndpoints:
         repository = await self._gate.pushed_to(request)
         reference = _reference(request)
         tags = _tags(request, reference)
-        raw = await read_limited(request, self._largest)
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        digest = await _digest(raw, reference)
-        manifest = await parse(raw, content_type)
-        await repository.manifests.put(manifest, digest, tags)
+        async with self._bodies.body(request) as raw:
+            digest = await _digest(raw, reference)
+            manifest = await parse(raw, _content_type(request))
+            await repository.manifests.put(manifest, digest, tags)
         headers = {
             "Location": self._urls.manifest(request, repository.name, digest),
             "Docker-Content-Digest": str(digest),
@@ -96,6 +95,10 @@ def _encoded_headers(digest: Digest, media_type: str, length: int) -> EncodedHea
 
 def _reference(request: Request) -> Reference:
     return parse_reference(request.path_params["reference"])
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:

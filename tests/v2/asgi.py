@@ -44,12 +44,13 @@ async def ask(app: ASGIApp, request: Request) -> Answer:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app(_scope(request), receive, send)
+    await app(scope_of(request), receive, send)
     start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
     return Answer(start["status"], dict(start["headers"]), body)
 
 
-def _scope(request: Request) -> dict[str, object]:
+def scope_of(request: Request) -> dict[str, object]:
+    """Return what a server tells an application of a request."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

@@ -1,0 +1,59 @@
+"""Pushed manifests together take a bounded part of a worker's memory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from starlette.types import ASGIApp, Message
+
+from registry_server.app import build
+from registry_server.config import Settings
+from registry_server.config.validation import validated
+from registry_server.v2.manifest_bodies import MOST_BYTES
+from storage.drivers.filesystem import FilesystemDriver
+from storage.manifests import MANIFEST_LIMIT
+from tests.v2.asgi import Request, ask, scope_of
+from tests.v2.pushes import BASE
+
+PUT = Request("PUT", f"{BASE}/manifests/v1", body=b"{")
+LARGE = Request("PUT", f"{BASE}/manifests/v1", body=b"[" * MANIFEST_LIMIT)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ASGIApp:
+    """Give a registry of its own."""
+    return build(validated(Settings, {}), FilesystemDriver(tmp_path))
+
+
+async def push_slowly(app: ASGIApp, arrived: asyncio.Semaphore, rest: asyncio.Event) -> None:
+    """Send all of a large manifest but its end, and leave at `rest`."""
+    parts = [LARGE.body]
+
+    async def receive() -> Message:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": True}
+        arrived.release()
+        await rest.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        """Take an answer that is of no interest."""
+
+    await app(scope_of(LARGE), receive, send)
+
+
+async def test_one_that_finds_no_room_is_to_come_again(app: ASGIApp) -> None:
+    """What is in memory counts until its request is over, and small ones find no room either."""
+    arrived, rest = asyncio.Semaphore(0), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(MOST_BYTES // MANIFEST_LIMIT):
+            tasks.create_task(push_slowly(app, arrived, rest))
+            await arrived.acquire()
+        refused = await ask(app, PUT)
+        rest.set()
+    assert (refused.status, refused.headers[b"retry-after"]) == (429, b"5")
+    assert b"too many large manifests at once" in refused.body
+    for _ in range(2 * MOST_BYTES // MANIFEST_LIMIT):
+        assert (await ask(app, LARGE)).status == 400
