@@ -101,7 +101,9 @@ def discard_folder(path: str) -> bool:
     while _discard_entries(path):
         if _remove_empty(path):
             return True
-    return _remove_empty(path)
+    if not _remove_empty(path):
+        shutil.rmtree(path, ignore_errors=True)  # an error may have come but once
+    return not os.path.lexists(path)
 
 
 def _discard_entries(path: str) -> bool:
