@@ -83,11 +83,20 @@ class _Writer:
     async def finish(self) -> None:
         """Write what is left; raise what the first write that failed raised."""
         self._stop_timer()
-        for failure in await asyncio.gather(*self._writing, return_exceptions=True):
-            if failure is not None:
-                raise failure
+        failures = await self._failures()
+        try:
+            if failures:
+                raise failures[0]
+        finally:
+            failures.clear()  # what is raised knows this frame (`storage.sharing`)
         if self._batch:
             await self._write(self._batch)
+
+    async def _failures(self) -> list[BaseException]:
+        """Wait for the writes, and forget them; return what they raised."""
+        ends = await asyncio.gather(*self._writing, return_exceptions=True)
+        self._writing.clear()
+        return [end for end in ends if end is not None]
 
     def _begin_write(self) -> None:
         self._writing.append(asyncio.create_task(self._write(self._batch)))

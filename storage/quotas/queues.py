@@ -2,6 +2,8 @@
 
 To look at a large repository takes far longer than to let something in. A look serves all requests
 that came before it began. So there are few looks, however many requests come at once.
+
+What is raised here lets go of the future it came from, as in `storage.sharing`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,11 @@ class _Waiting(Generic[S]):
     job: Callable[[S], Coroutine[Any, Any, Any]]
     context: Context = field(default_factory=copy_context)
     done: asyncio.Future[Any] = field(default_factory=lambda: asyncio.Future())
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the request, unless its job has ended."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
     async def run(self, seen: S) -> None:
         task = asyncio.create_task(self.job(seen), context=self.context)
@@ -72,12 +79,14 @@ class Queue(Generic[S]):
             if self._withdraw(one):
                 raise TimeoutError("others have the turn of a repository")
             await asyncio.wait([one.done])
+            result: T = one.done.result()
         except asyncio.CancelledError:
             if not self._withdraw(one):
                 with suppress(Exception):
                     await to_completion(one.done)
             raise
-        result: T = one.done.result()
+        finally:
+            del one
         return result
 
     def _withdraw(self, one: _Waiting[S]) -> bool:
@@ -106,9 +115,8 @@ class Queue(Generic[S]):
         except Exception as error:
             if not taken:
                 taken, self._waiting = self._waiting, []
-            for one in taken:
-                if not one.done.done():
-                    one.done.set_exception(error)
+            while taken:
+                taken.pop().fail(error)
         finally:
-            for one in taken:
-                one.done.cancel()  # which does nothing to those that are done
+            while taken:
+                taken.pop().done.cancel()  # which does nothing to those that are done

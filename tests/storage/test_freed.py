@@ -10,6 +10,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -19,6 +20,7 @@ from storage.concurrency import or_undone, to_completion
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.threads import Threads
 from storage.pipeline import pump
+from storage.quotas.queues import Queue
 from storage.sharing import SharedRuns
 
 Way: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
@@ -56,7 +58,20 @@ async def _while_it_is_held(driver: FilesystemDriver) -> None:
         await pump(_pieces(), lambda piece: held.append(piece, _refuse))
 
 
+@asynccontextmanager
+async def _turn() -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def _no_turn() -> AsyncIterator[None]:
+    _refuse()
+    yield
+
+
 WAYS: dict[str, Way] = {
+    "a turn that is shared": lambda _: Queue(_turn).run(_refuse_later),
+    "a turn that does not come": lambda _: Queue(_no_turn).run(_refuse_later),
     "a driver": lambda driver: driver.batch(_refuse),
     "an executor": _through_an_executor,
     "a run that is shared": lambda _: SharedRuns[int, None]().result(1, _refuse_later),
