@@ -3,8 +3,8 @@
 Writing to a stream that is not read blocks: a full pipe, a terminal after Ctrl-S. A thread that
 blocked with the lock of the tree would stop every push to every server on the storage.
 
-One handler stands above all loggers of this package, and passes on to their parent what it need not
-defer.
+One handler stands between the loggers of this package and their parent. It passes on to that what
+it need not defer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _PACKAGE = logging.getLogger("storage")
+# It has no name that is looked up: what configures the loggers by name leaves it alone.
+_BETWEEN = logging.Logger("storage")
 # Records of one lock: a batch of a collection logs some hundred when all of it is damaged.
 _MOST = 1000
 
@@ -46,9 +48,8 @@ class _Handler(logging.Handler):
 
 
 def _pass_on(record: logging.LogRecord) -> None:
-    above = _PACKAGE.parent
-    assert above is not None
-    above.callHandlers(record)
+    assert _BETWEEN.parent is not None
+    _BETWEEN.parent.callHandlers(record)
 
 
 @contextmanager
@@ -65,5 +66,6 @@ def deferred_logs() -> Iterator[None]:
             _PACKAGE.error("%d more lines were not logged", _deferred.dropped)
 
 
-_PACKAGE.addHandler(_Handler())
-_PACKAGE.propagate = False
+_BETWEEN.addHandler(_Handler())
+_BETWEEN.propagate = False
+_BETWEEN.parent, _PACKAGE.parent = _PACKAGE.parent, _BETWEEN

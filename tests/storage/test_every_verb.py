@@ -7,7 +7,7 @@ registry forgot its switch on one of the ways to delete (CVE-2026-41888).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from typing import Any, get_type_hints
@@ -115,6 +115,7 @@ def test_every_method_was_decided_on() -> None:
 def _arguments(protocol: str, method: str, id: UploadId) -> dict[str, Any]:
     """Make an argument of each type that a method asks for."""
     examples: dict[object, Any] = {
+        Hashable: "a caller",
         Digest: DIGEST if protocol == "Manifests" else Digest.of(LAYER),
         Reference: Tag("v1"),
         RepositoryName: OTHER if method == "mount" else APP,
