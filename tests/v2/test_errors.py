@@ -150,7 +150,7 @@ async def test_a_message_is_cut(client: httpx.AsyncClient, document: str) -> Non
     has_shape(response)
     message = error(response)["message"]
     assert "XXX" in message
-    assert len(message) == 1000
+    assert len(message) <= 1000
     assert message.endswith("…")
 
 
