@@ -25,8 +25,8 @@ _SHOWN = 80
 
 
 def shown(text: str) -> str:
-    """Quote the beginning of a text for a message."""
-    return repr(text[:_SHOWN])
+    """Quote a text for a message; one of more than `_SHOWN` characters is cut, and ends in `…`."""
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
 
 
 def expect(value: object, kind: type[T], where: str, expected: str) -> T:

@@ -149,9 +149,8 @@ async def test_a_message_is_cut(client: httpx.AsyncClient, document: str) -> Non
     assert refused(response) == (400, "MANIFEST_INVALID")
     has_shape(response)
     message = error(response)["message"]
-    assert "XXX" in message
+    assert "XXX…" in message
     assert len(message) <= 1000
-    assert message.endswith("…")
 
 
 async def test_what_a_drain_cuts_has_the_shape() -> None:
