@@ -101,7 +101,7 @@ class Gate:
         return await self._access.name(request)
 
     async def caller(self, request: Request) -> str:
-        """Return for whom reads that take long wait their turn: a name, or else an address."""
+        """Return the name of the caller, or else its address: long reads of one take turns."""
         return await self._access.name(request) or counted_as(self._address(request.scope))
 
     async def upload(self, request: Request) -> UploadId:

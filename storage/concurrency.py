@@ -1,4 +1,4 @@
-"""Finishing what must not be left half done when a request is cancelled.
+"""Finishing what must not be left half done when a request is cancelled, and ending the rest.
 
 What is raised here lets go of the task it came from, as in `storage.sharing`.
 """
@@ -6,8 +6,8 @@ What is raised here lets go of the task it came from, as in `storage.sharing`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -34,6 +34,23 @@ async def to_completion(work: Awaitable[T]) -> T:
         return task.result()
     finally:
         del task, cancelled
+
+
+async def race(
+    work: Coroutine[Any, Any, T], end: Coroutine[Any, Any, object], error: type[Exception]
+) -> T:
+    """Return what `work` returns; cancel it, and raise `error`, when `end` returns first."""
+    task, ending = asyncio.create_task(work), asyncio.create_task(end)
+    del work
+    try:
+        await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise error
+    finally:
+        task.cancel()
+        ending.cancel()
+        del task
 
 
 async def or_undone(work: Awaitable[T], undo: Callable[[T], object]) -> T:

@@ -1,4 +1,4 @@
-"""Turns for work that takes long, so that what is asked for by one delays others little."""
+"""Locks and places for work that takes long, so that one caller delays the others little."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class Turns:
-    """Gives each subject one turn at a time; others of the same subject wait, in order."""
+class SubjectLocks:
+    """A lock for each subject; tasks get it in the order in which they asked for it."""
 
     def __init__(self) -> None:
         self._of_subject: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, subject: Hashable) -> asyncio.Lock:
-        """Return the lock to hold for a turn of `subject`."""
+        """Return the lock of `subject`."""
         # The tasks that wait hold the lock; it is forgotten with the last of them.
         return self._of_subject.setdefault(subject, asyncio.Lock())
 
@@ -28,10 +28,10 @@ class FairSemaphore:
 
     def __init__(self, at_once: int) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._turns = Turns()
+        self._locks = SubjectLocks()
 
     @asynccontextmanager
     async def of(self, subject: Hashable) -> AsyncIterator[None]:
         """Hold a place for `subject` for the length of the block."""
-        async with self._turns.of(subject), self._free:
+        async with self._locks.of(subject), self._free:
             yield

@@ -1,10 +1,25 @@
-"""A view whose reads end a job that is no longer wanted."""
+"""Reads that end a job which is no longer wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from storage.drivers.base import SMALL, Entry, FileInfo, Lead, View
+from storage.drivers.base import SMALL, Driver, Entry, FileInfo, Lead, View
+
+T = TypeVar("T")
+
+
+class HeedingReads:
+    """Jobs whose reads are those of a `HeedingView`."""
+
+    def __init__(self, inner: Driver, check: Callable[[], None]) -> None:
+        self._inner = inner
+        self._check = check
+
+    async def batch(self, job: Callable[[View], T]) -> T:
+        """Run `job`."""
+        return await self._inner.batch(lambda view: job(HeedingView(view, self._check)))
 
 
 class HeedingView:

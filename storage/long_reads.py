@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from storage.drivers.base import Driver, View
-from storage.fairness import FairSemaphore, Turns
-from storage.heeding import HeedingView
+from storage.fairness import FairSemaphore, SubjectLocks
+from storage.heeding import HeedingReads
 from storage.sharing import Run, SharedRuns
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class LongReads:
         self._driver = driver
         self._places = FairSemaphore(at_once)
         self._runs = SharedRuns[Hashable, Any]()
-        self._callers = Turns()
+        self._callers = SubjectLocks()
         self._lines = SharedRuns[Hashable, Any]()
 
     async def result(
@@ -56,7 +56,7 @@ class LongReads:
         async def work(run: Run[T]) -> T:
             async with self._places.of(subject or question):
                 run.check()
-                return await self._driver.batch(lambda view: job(HeedingView(view, run.check)))
+                return await HeedingReads(self._driver, run.check).batch(job)
 
         found: T = await self._runs.result(question, work)
         return found

@@ -19,7 +19,7 @@ from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid
-from storage.large_documents import INLINE, TURNS, parsed
+from storage.large_documents import BUDGET, INLINE, parsed
 from storage.manifests import (
     LARGEST_MANIFEST,
     Manifest,
@@ -69,7 +69,7 @@ class ManifestStore:
     async def _load_large(
         self, digest: Digest, size: int, run: Run[StoredManifest | None]
     ) -> StoredManifest | None:
-        async with TURNS.of(size):
+        async with BUDGET.of(size):
             run.check()
             known = self._known.get(digest)  # another run may have read it meanwhile
             if known is not None:

@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from storage.concurrency import race
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -35,16 +37,7 @@ class Run(Generic[T]):
 
     async def while_wanted(self, part: Coroutine[Any, Any, T]) -> T:
         """Return what `part` returns; cancel it, and raise `Abandoned`, when no caller waits."""
-        task, left = asyncio.create_task(part), asyncio.create_task(self._left.wait())
-        try:
-            await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Abandoned
-        finally:
-            task.cancel()
-            left.cancel()
-            del task
+        return await race(part, self._left.wait(), Abandoned)
 
     def join(self) -> None:
         """Have one caller more, which a run that has begun never gets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -44,6 +45,15 @@ _INLINE_READS = (
 # The driver in memory has no threads: a job that keeps lists in a database runs on the loop.
 _INLINE_JOBS = ("storage/drivers/memory.py", {"batch", "exclusively"})
 _USED_BY_DATABASES = ("os.access", "os.statvfs", "sqlite3.")
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have the interpreter collect nothing: what is freed is freed by itself."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ class Turns:
             self._wake()
 
     def end(self) -> None:
-        """End the task once it has nothing to do, and refer to who gives work out no more."""
+        """End the task once it has nothing to do; from now on nothing is asked for more work."""
         self._is_over = True
         self._take = _nothing
         self._wake()

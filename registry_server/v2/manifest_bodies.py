@@ -1,4 +1,7 @@
-"""The bodies of pushed manifests, which are in memory until the manifest is stored."""
+"""The bodies of pushed manifests, which are in memory until the manifest is stored.
+
+Nearly all have a few kilobytes. They are never refused for the sake of large ones.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ from starlette.requests import Request
 
 from registry_server.limits.problems import TooManyRequests
 from registry_server.v2.bodies import read_limited
+from storage.large_documents import INLINE
 
-# Bytes in a worker. Nearly all manifests have a few kilobytes.
+# Bytes in a worker.
 MOST_BYTES = 128 << 20
 # Seconds. Storing the largest takes a tenth of one.
 _RETRY_AFTER = 5
 
 
 class ManifestBodies:
-    """Reads bodies of at most `limit` bytes, of which all together have at most `most`."""
+    """Reads bodies of at most `limit` bytes; with large ones all have at most `most`."""
 
     def __init__(self, limit: int, most: int = MOST_BYTES) -> None:
         self._limit = limit
@@ -28,8 +32,8 @@ class ManifestBodies:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """Read a body, which counts until the end of the block.
 
-        Raises `PayloadTooLarge` as soon as that is known, and `TooManyRequests` when all bodies
-        that count have more than `most` bytes.
+        Raises `PayloadTooLarge` as soon as that is known, and `TooManyRequests` for a large one
+        when all bodies that count have more than `most` bytes.
         """
         counted = 0
 
@@ -37,7 +41,7 @@ class ManifestBodies:
             nonlocal counted
             counted += size
             self._held += size
-            if self._held > self._most:
+            if self._held > self._most and counted > INLINE:
                 raise TooManyRequests(_RETRY_AFTER, "too many large manifests at once")
 
         try:

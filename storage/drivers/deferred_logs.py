@@ -35,6 +35,7 @@ class _Handler(logging.Handler):
     """Defers a record, or passes it on; holds no lock of its own meanwhile."""
 
     def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record of any logger of the package; it is never refused."""
         records = _deferred.records
         if records is None:
             _pass_on(record)

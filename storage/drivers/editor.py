@@ -15,7 +15,7 @@ import shutil
 
 from storage.drivers import modes
 from storage.drivers.file_view import FileView
-from storage.drivers.posix import READING, discard, is_there, sync_folder
+from storage.drivers.posix import READING, discard, is_there, remove_empty, sync_folder
 from storage.drivers.trash import NO_WAY_THERE, move_aside
 from storage.drivers.tree_lock import Hold
 from storage.paths import BLOBS, REPOSITORIES, ROOT, TRASH, temporary
@@ -64,7 +64,7 @@ class FileEditor(FileView):
     def remove_empty(self, path: str) -> bool:
         """Remove an empty folder, and what that leaves empty."""
         self._tell()
-        if not _remove_empty(self._at(path)):
+        if not remove_empty(self._at(path)):
             return False
         self._note_removal(os.path.dirname(self._at(path)))
         return True
@@ -127,7 +127,7 @@ class FileEditor(FileView):
         A folder of all blobs or of all repositories stays: one that is missing is a disk that is
         not mounted.
         """
-        while folder not in self._staying and _remove_empty(folder):
+        while folder not in self._staying and remove_empty(folder):
             self._changed.pop(folder, None)
             folder = os.path.dirname(folder)
         self._changed[folder] = None
@@ -140,12 +140,3 @@ def _copy_and_sync(source: str, target: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _remove_empty(folder: str) -> bool:
-    """Remove a folder; False when that is not possible, because something is in it."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return False
-    return True

@@ -99,9 +99,9 @@ def discard_folder(path: str) -> bool:
     leave out some of them meanwhile, so it is read again until nothing more can be removed.
     """
     while _discard_entries(path):
-        if _remove_empty(path):
+        if remove_empty(path):
             return True
-    if not _remove_empty(path):
+    if not remove_empty(path):
         shutil.rmtree(path, ignore_errors=True)  # an error may have come but once
     return not os.path.lexists(path)
 
@@ -128,7 +128,8 @@ def _discard_entry(entry: os.DirEntry[str]) -> bool:
     return True
 
 
-def _remove_empty(path: str) -> bool:
+def remove_empty(path: str) -> bool:
+    """Remove a folder; False when that is not possible, because something is in it."""
     try:
         os.rmdir(path)
     except OSError:

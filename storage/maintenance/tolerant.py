@@ -1,4 +1,4 @@
-"""Reads that go on past what can't be read, and remember it; they end when that is wished."""
+"""Reads that go on past what can't be read, and remember it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from storage.drivers.base import SMALL, Entry, FileInfo, Lead, View
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
-from storage.maintenance.progress import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -32,34 +31,28 @@ class Reads(Protocol):
 class TolerantReads:
     """Jobs whose reads are those of a `TolerantView`."""
 
-    def __init__(self, inner: Reads, trouble: list[Trouble], stop: Stop) -> None:
+    def __init__(self, inner: Reads, trouble: list[Trouble]) -> None:
         self._inner = inner
         self._trouble = trouble
-        self._stop = stop
 
     async def batch(self, job: Callable[[View], T]) -> T:
         """Run `job`."""
-        return await self._inner.batch(
-            lambda view: job(TolerantView(view, self._trouble, self._stop))
-        )
+        return await self._inner.batch(lambda view: job(TolerantView(view, self._trouble)))
 
 
 class TolerantView:
     """`inner`, with what can't be read taken for absent and added to `trouble`.
 
     A read that failed for lack of descriptors or memory says nothing of what it was to read: every
-    method raises its OSError, which ends the command. Once `stop` is wished every method raises
-    `Stopped`: a repository may take a minute.
+    method raises its OSError, which ends the command.
     """
 
-    def __init__(self, inner: View, trouble: list[Trouble], stop: Stop | None = None) -> None:
+    def __init__(self, inner: View, trouble: list[Trouble]) -> None:
         self._inner = inner
         self._trouble = trouble
-        self._heed = (stop or Stop()).heed
 
     def names(self, path: str) -> list[str]:
         """Name the entries of a folder."""
-        self._heed()
         try:
             return self._inner.names(path)
         except OSError as error:
@@ -68,7 +61,6 @@ class TolerantView:
 
     def folders(self, path: str) -> list[str]:
         """Name the folders in a folder."""
-        self._heed()
         try:
             return self._inner.folders(path)
         except OSError as error:
@@ -77,7 +69,6 @@ class TolerantView:
 
     def entries(self, path: str) -> Iterator[Entry]:
         """Yield the entries of a folder, up to where it can't be read."""
-        self._heed()
         try:
             yield from self._inner.entries(path)
         except OSError as error:
@@ -85,7 +76,6 @@ class TolerantView:
 
     def entry(self, path: str) -> Entry | None:
         """Look at one entry of a folder."""
-        self._heed()
         try:
             return self._inner.entry(path)
         except OSError as error:
@@ -94,7 +84,6 @@ class TolerantView:
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read a file; raise PathNotFound also when it can't be read."""
-        self._heed()
         try:
             return self._inner.read(path, limit)
         except OSError as error:
@@ -103,7 +92,6 @@ class TolerantView:
 
     def stat(self, path: str) -> FileInfo | None:
         """Look at a file."""
-        self._heed()
         try:
             return self._inner.stat(path)
         except OSError as error:
@@ -112,7 +100,6 @@ class TolerantView:
 
     def modified(self, path: str) -> int | None:
         """Tell when entries of a folder last came or went."""
-        self._heed()
         try:
             return self._inner.modified(path)
         except OSError as error:
@@ -121,7 +108,6 @@ class TolerantView:
 
     def leads(self, path: str) -> Lead:
         """Tell where a path leads."""
-        self._heed()
         try:
             return self._inner.leads(path)
         except OSError as error:

@@ -1,6 +1,6 @@
 """Quotas: how much a repository may hold, and how many uploads may be in progress in it.
 
-    wrappers ─► room ─► queues ─► turns               one process at a time looks and takes
+    wrappers ─► room ─► turn_queue ─► turns           one process at a time looks and takes
                   └───► admission ─► held ─► members   what the disk says is there
 
 What counts is what a repository holds on disk: each blob and manifest that is a member of it, once,

@@ -19,7 +19,7 @@ from storage.quotas import held
 from storage.quotas.admission import Admission, Growth
 from storage.quotas.held import Promise
 from storage.quotas.members import Tallies
-from storage.quotas.queues import Queue
+from storage.quotas.turn_queue import TurnQueue
 from storage.quotas.turns import Turns
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Room:
     """The room of one repository, which has limits."""
 
     def __init__(
-        self, driver: Driver, name: RepositoryName, limits: Limits, queue: Queue[Admission]
+        self, driver: Driver, name: RepositoryName, limits: Limits, queue: TurnQueue[Admission]
     ) -> None:
         self._driver = driver
         self._name = name
@@ -128,11 +128,11 @@ class Rooms:
         self._driver = driver
         self._turns = Turns(driver)
         self._tallies = Tallies()
-        self._queues: WeakValueDictionary[str, Queue[Admission]] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[str, TurnQueue[Admission]] = WeakValueDictionary()
 
     def of(self, name: RepositoryName, limits: Limits) -> Room:
         """Return the room of one that has limits."""
-        queue = self._queues.setdefault(name.text, Queue(partial(self._turn, name)))
+        queue = self._queues.setdefault(name.text, TurnQueue(partial(self._turn, name)))
         return Room(self._driver, name, limits, queue)
 
     @asynccontextmanager

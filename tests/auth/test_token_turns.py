@@ -18,7 +18,7 @@ MANY = [*FEW, *(f"repository:other{number}:pull" for number in range(16))]
 
 
 class Waiting:
-    """Decides when it may; lists for whom it began to, and counts how often at the same time."""
+    """Decides when it may; lists the users of the decisions, and counts those under way at once."""
 
     def __init__(self) -> None:
         self.may_go = threading.Event()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
 import weakref
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,14 +29,6 @@ WAYS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
-    """Have nothing collected."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Read a body, directly where that is possible, and answer."""
     directly = scope["path"] == "/direct" and "extensions" in scope
@@ -51,7 +41,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("is_secure", [False, True])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_connection_is_freed_when_it_ends(
-    way: str, is_secure: bool, tmp_path: Path
+    way: str, is_secure: bool, tmp_path: Path, uncollected: None
 ) -> None:
     """So is what TLS remembers of its client, wherever in a request the client leaves."""
     ours, theirs = await asyncio.to_thread(contexts, tmp_path) if is_secure else (None, None)
@@ -77,7 +67,7 @@ def _parts(state: ServerState) -> list[weakref.ref[object]]:
     return [weakref.ref(each) for each in (connection, tls) if each is not None]
 
 
-async def test_a_connection_without_a_handshake_is_freed() -> None:
+async def test_a_connection_without_a_handshake_is_freed(uncollected: None) -> None:
     """The event loop makes one for each client, and forgets it when the handshake fails."""
     config = Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
     left = weakref.ref(Connection(config=config, server_state=ServerState(), app_state={}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator
@@ -181,17 +180,12 @@ async def _in_vain(raised: list[weakref.ref[Refused]], failing: list[asyncio.Fut
         raised.append(weakref.ref(error))
 
 
-async def test_an_error_that_work_met_is_freed_with_the_work(desk: Desk) -> None:
+async def test_an_error_that_work_met_is_freed_with_the_work(desk: Desk, uncollected: None) -> None:
     """Not at the next collection of the interpreter, and not with the connection."""
     raised: list[weakref.ref[Refused]] = []
-    gc.collect()
-    gc.disable()
-    try:
-        failing = asyncio.get_running_loop().create_future()
-        await desk.arrive(_in_vain(raised, [failing]))
-        failing.set_exception(Refused())
-        del failing
-        await desk.settled()
-        assert [error() for error in raised] == [None]
-    finally:
-        gc.enable()
+    failing = asyncio.get_running_loop().create_future()
+    await desk.arrive(_in_vain(raised, [failing]))
+    failing.set_exception(Refused())
+    del failing
+    await desk.settled()
+    assert [error() for error in raised] == [None]

@@ -7,9 +7,8 @@ all that the other frames held: for one refused manifest that was a hundred mega
 from __future__ import annotations
 
 import asyncio
-import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -20,7 +19,7 @@ from storage.concurrency import or_undone, to_completion
 from storage.drivers.filesystem import FilesystemDriver
 from storage.drivers.threads import Threads
 from storage.pipeline import pump
-from storage.quotas.queues import Queue
+from storage.quotas.turn_queue import TurnQueue
 from storage.sharing import SharedRuns
 
 Way: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
@@ -70,8 +69,8 @@ async def _no_turn() -> AsyncIterator[None]:
 
 
 WAYS: dict[str, Way] = {
-    "a turn that is shared": lambda _: Queue(_turn).run(_refuse_later),
-    "a turn that does not come": lambda _: Queue(_no_turn).run(_refuse_later),
+    "a turn that is shared": lambda _: TurnQueue(_turn).run(_refuse_later),
+    "a turn that does not come": lambda _: TurnQueue(_no_turn).run(_refuse_later),
     "a driver": lambda driver: driver.batch(_refuse),
     "an executor": _through_an_executor,
     "a run that is shared": lambda _: SharedRuns[int, None]().result(1, _refuse_later),
@@ -80,15 +79,6 @@ WAYS: dict[str, Way] = {
     "a stream": lambda _: pump(_pieces(), _refuse_later),
     "an upload": _while_it_is_held,
 }
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Have the interpreter collect nothing."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.fixture

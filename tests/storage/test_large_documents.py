@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from storage.digest import Digest
 from storage.drivers.base import View
 from storage.drivers.filesystem import FilesystemDriver
-from storage.large_documents import INLINE, TURNS, Room, parsed
+from storage.large_documents import BUDGET, INLINE, ByteBudget, parsed
 from storage.manifest_store import ManifestStore
 from storage.manifests import MANIFEST_LIMIT, StoredManifest
 from storage.paths import blob
@@ -36,7 +36,7 @@ class Users:
     """Tasks that use room until they are told to end."""
 
     def __init__(self) -> None:
-        self.room = Room(MOST)
+        self.room = ByteBudget(MOST)
         self.tasks: list[asyncio.Task[None]] = []
         self.using: dict[asyncio.Task[None], int] = {}
 
@@ -86,7 +86,7 @@ async def test_room_is_never_used_twice(steps: list[tuple[str, int]]) -> None:
 
 async def test_small_documents_do_not_wait_for_large_ones() -> None:
     """They are parsed at once."""
-    async with TURNS.of(MANIFEST_LIMIT), TURNS.of(MANIFEST_LIMIT):
+    async with BUDGET.of(MANIFEST_LIMIT), BUDGET.of(MANIFEST_LIMIT):
         large = asyncio.ensure_future(parsed(len, bytes(INLINE + 1)))
         await _turns()
         assert await parsed(len, bytes(INLINE)) == INLINE

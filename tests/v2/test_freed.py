@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,15 +46,6 @@ REFUSED = {
     "a method that is not served": Request("DELETE", "/v2/"),
     "a path that is not served": Request("GET", "/v2/x"),
 }
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Have the interpreter collect nothing."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("refused", REFUSED)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from storage import paths
 from storage.drivers.base import Lead, View
 from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.progress import Stop
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.names import NAME_LIMIT, is_component
 
@@ -30,10 +29,10 @@ _LEVELS = {"_layers": 1, "_manifests": 2}
 _MOST_FOREIGN = 10_000
 
 
-def note_hidden(ledger: Ledger, trouble: list[Trouble], stop: Stop, view: View) -> bool:
+def note_hidden(ledger: Ledger, trouble: list[Trouble], view: View) -> bool:
     """Add to `trouble` what may hide a repository or a part of one; tell whether anything may."""
     has_blobs = ledger.sum_of_blobs() != (0, 0)
-    found = list(hidden(TolerantView(view, trouble, stop), has_blobs=has_blobs))
+    found = list(hidden(TolerantView(view, trouble), has_blobs=has_blobs))
     for one in found:
         logger.error("%s %s", one.path, one.reason)
     trouble += found

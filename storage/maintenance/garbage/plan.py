@@ -9,6 +9,7 @@ from functools import partial
 
 from storage.drivers.base import Driver, View
 from storage.errors import OperationDisabled
+from storage.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
@@ -53,14 +54,14 @@ async def make_plan(
     """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
-    reads = TolerantReads(driver, trouble, stop)
-    await survey(reads, ledger, young_after, progress, stop)
+    reads = HeedingReads(driver, stop.heed)  # a repository may take a minute
+    await survey(TolerantReads(reads, trouble), ledger, young_after, progress, stop)
     await _barrier(driver)
-    is_hidden = await driver.batch(partial(note_hidden, ledger, trouble, stop))
-    names = await reads.batch(lambda view: tuple(walk(view)))
+    is_hidden = await reads.batch(partial(note_hidden, ledger, trouble))
+    names = await reads.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
     for done, name in enumerate(names):
         stop.heed()
-        await driver.batch(partial(mark_tolerantly, ledger, name, options, trouble, stop))
+        await reads.batch(partial(mark_tolerantly, ledger, name, options, trouble))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:
         await driver.batch(lambda _: ledger.leave_all_alone())
@@ -69,16 +70,11 @@ async def make_plan(
 
 
 def mark_tolerantly(
-    ledger: Ledger,
-    name: RepositoryName,
-    options: Options,
-    trouble: list[Trouble],
-    stop: Stop,
-    view: View,
+    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], view: View
 ) -> bool:
     """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
     before = len(trouble)
-    tolerant = TolerantView(view, trouble, stop)
+    tolerant = TolerantView(view, trouble)
     is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
         ledger.leave_alone(name)

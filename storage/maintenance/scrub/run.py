@@ -26,10 +26,10 @@ from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.course import Course, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing
-from storage.maintenance.scrub.names import Names
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
+from storage.maintenance.scrub.repository_names import RepositoryNames
 from storage.maintenance.tolerant import TolerantView
 from storage.names import is_component
 from storage.paths import SCRUBBED
@@ -229,7 +229,7 @@ class Scrub:
     async def _repositories(self, lister: Lister, database: Database) -> None:
         mender = await self._mender()
         check = RepositoryCheck(self._driver, database, lister, self._contents, mender, self._found)
-        names = Names(database, self._course.after)
+        names = RepositoryNames(database, self._course.after)
         while some := await lister.run(lambda listing: names.next(listing.view)):
             for name in some:
                 self._course.repositories += await check.run(name)

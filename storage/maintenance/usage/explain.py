@@ -10,6 +10,7 @@ from functools import partial
 
 from storage.drivers.base import Driver, View
 from storage.drivers.file_census import FileCensus
+from storage.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -105,6 +106,7 @@ class _Look:
         self, driver: Driver, ledger: UsageLedger, grace: float, progress: Progress, stop: Stop
     ) -> None:
         self._driver = driver
+        self._reads = HeedingReads(driver, stop.heed)  # a repository may take a minute
         self._ledger = ledger
         self._grace = grace
         self._progress = progress
@@ -114,7 +116,7 @@ class _Look:
 
     async def all(self, census: FileCensus) -> Usage:
         """Look at everything, once."""
-        reads = TolerantReads(self._driver, self._trouble, self._stop)
+        reads = TolerantReads(self._reads, self._trouble)
         await survey(reads, self._ledger, self._young_after, self._progress, self._stop)
         uploads = await self._mark()
         files = await self._driver.batch(partial(self._count, census))
@@ -125,12 +127,12 @@ class _Look:
         return Usage(self._ledger, blobs, files, uploads, trouble, unreadable)
 
     async def _mark(self) -> UploadUsage:
-        await self._driver.batch(partial(note_hidden, self._ledger, self._trouble, self._stop))
-        names = await self._driver.batch(lambda view: list(walk(self._tolerant(view))))
+        await self._reads.batch(partial(note_hidden, self._ledger, self._trouble))
+        names = await self._reads.batch(lambda view: list(walk(self._tolerant(view))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):
             self._stop.heed()
-            found = await self._driver.batch(partial(self._mark_one, name))
+            found = await self._reads.batch(partial(self._mark_one, name))
             sessions += found.sessions
             oldest += [] if found.oldest is None else [found.oldest]
             self._progress.step("looking at repositories", done + 1, len(names))
@@ -138,7 +140,7 @@ class _Look:
 
     def _mark_one(self, name: RepositoryName, view: View) -> UploadUsage:
         options = Options(self._grace)
-        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, self._stop, view)
+        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, view)
         found = tally(self._tolerant(view), name)
         if found is None:
             return UploadUsage()
@@ -155,7 +157,7 @@ class _Look:
         names = await self._driver.batch(lambda _: self._ledger.unmark_untagged())
         for done, name in enumerate(names):
             self._stop.heed()
-            await self._driver.batch(partial(self._mark_tagged, name))
+            await self._reads.batch(partial(self._mark_tagged, name))
             self._progress.step("looking for untagged manifests", done + 1, len(names))
         idle = await self._driver.batch(lambda _: self._ledger.amount_idle())
         return replace(found, untagged=idle - found.idle)
@@ -176,7 +178,7 @@ class _Look:
 
     def _mark_tagged(self, name: RepositoryName, view: View) -> None:
         options = Options(self._grace, delete_untagged=True)
-        mark_tolerantly(self._ledger, name, options, self._trouble, self._stop, view)
+        mark_tolerantly(self._ledger, name, options, self._trouble, view)
 
     def _tolerant(self, view: View) -> TolerantView:
-        return TolerantView(view, self._trouble, self._stop)
+        return TolerantView(view, self._trouble)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from storage.quotas.queues import Queue
+from storage.quotas.turn_queue import TurnQueue
 
 _ASKED_BY = ContextVar("_ASKED_BY", default=-1)
 
@@ -43,7 +43,7 @@ async def _in_turn(number: int) -> int:
     return number
 
 
-async def _waiting(queue: Queue[int], number: int) -> list[asyncio.Task[int]]:
+async def _waiting(queue: TurnQueue[int], number: int) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(queue.run(_in_turn)) for _ in range(number)]
     await asyncio.sleep(0)
     return tasks
@@ -52,7 +52,7 @@ async def _waiting(queue: Queue[int], number: int) -> list[asyncio.Task[int]]:
 async def test_all_that_waits_before_a_turn_begins_is_in_it() -> None:
     """What comes during the turn is in the next one."""
     door = Door()
-    queue = Queue(door.turn)
+    queue = TurnQueue(door.turn)
     later: list[asyncio.Task[int]] = []
 
     async def call_others(number: int) -> int:
@@ -69,7 +69,7 @@ async def test_all_that_waits_before_a_turn_begins_is_in_it() -> None:
 async def test_a_job_that_fails_hurts_no_other() -> None:
     """It alone raises."""
     door = Door()
-    queue = Queue(door.turn)
+    queue = TurnQueue(door.turn)
 
     async def fail(_: int) -> int:
         raise ValueError
@@ -85,7 +85,7 @@ async def test_a_job_that_fails_hurts_no_other() -> None:
 async def test_a_turn_that_does_not_come_fails_all_that_wait_for_it() -> None:
     """Later requests try again."""
     door = Door()
-    queue, door.error = Queue(door.turn), TimeoutError("is held")
+    queue, door.error = TurnQueue(door.turn), TimeoutError("is held")
     tasks = await _waiting(queue, 3)
     door.may_begin.set()
     done = await asyncio.gather(*tasks, return_exceptions=True)
@@ -97,7 +97,7 @@ async def test_a_turn_that_does_not_come_fails_all_that_wait_for_it() -> None:
 async def test_what_waits_for_too_long_is_not_in_a_later_turn() -> None:
     """It gives up, also behind a turn of its own process; the job of that turn goes on."""
     door, begun, go_on = Door(), asyncio.Event(), asyncio.Event()
-    queue = Queue(door.turn, patience=0.05)
+    queue = TurnQueue(door.turn, patience=0.05)
     door.may_begin.set()
 
     async def job(number: int) -> int:
@@ -119,7 +119,7 @@ async def test_what_waits_for_too_long_is_not_in_a_later_turn() -> None:
 async def test_what_is_cancelled_before_the_turn_is_not_in_it() -> None:
     """It does not wait for the turn."""
     door, ran = Door(), False
-    queue = Queue(door.turn)
+    queue = TurnQueue(door.turn)
 
     async def job(_: int) -> None:
         nonlocal ran
@@ -138,7 +138,7 @@ async def test_what_is_cancelled_before_the_turn_is_not_in_it() -> None:
 async def test_what_is_cancelled_in_the_turn_waits_for_the_end_of_its_job() -> None:
     """Nothing is left half done."""
     door = Door()
-    queue = Queue(door.turn)
+    queue = TurnQueue(door.turn)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def job(_: int) -> None:
@@ -160,7 +160,7 @@ async def test_what_is_cancelled_in_the_turn_waits_for_the_end_of_its_job() -> N
 async def test_a_job_runs_in_the_context_of_its_request() -> None:
     """Its log lines name the right request."""
     door = Door()
-    queue = Queue(door.turn)
+    queue = TurnQueue(door.turn)
 
     async def job(_: int) -> int:
         return _ASKED_BY.get()

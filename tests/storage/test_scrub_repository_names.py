@@ -13,7 +13,7 @@ from storage.drivers.base import Entry, View
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.database import Database
 from storage.maintenance.scrub import queue
-from storage.maintenance.scrub.names import Names
+from storage.maintenance.scrub.repository_names import RepositoryNames
 from storage.registry import walk
 from tests.storage.content import name
 from tests.storage.examples import SOME
@@ -49,7 +49,7 @@ class Listings(WrappedView):
 
 def _all(view: View, after: str) -> list[str]:
     database = Database(queue.SCHEMA)
-    names = Names(database, after)
+    names = RepositoryNames(database, after)
     found = [str(one) for some in iter(lambda: names.next(view), []) for one in some]
     database.close()
     return found

@@ -12,7 +12,7 @@ from storage.names import NAME_LIMIT, RepositoryName, is_component
 _AT_ONCE = 100
 
 
-class Names:
+class RepositoryNames:
     """The folders that may be repositories, those behind `after`, in order of bytes.
 
     They are those of `storage.registry.walk`. What is below a folder comes behind it, and so is

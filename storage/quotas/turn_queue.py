@@ -40,6 +40,7 @@ class _Waiting(Generic[S]):
             self.done.set_exception(error)
 
     async def run(self, seen: S) -> None:
+        """Run the job to its end, and pass on what comes of it."""
         task = asyncio.create_task(self.job(seen), context=self.context)
         await asyncio.wait([task])
         if task.cancelled():
@@ -50,7 +51,7 @@ class _Waiting(Generic[S]):
             self.done.set_result(task.result())
 
 
-class Queue(Generic[S]):
+class TurnQueue(Generic[S]):
     """Jobs that wait for a turn; `turn` waits for one, and yields what its jobs share.
 
     A job waits for `patience` seconds at most.
