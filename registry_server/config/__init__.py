@@ -1,8 +1,8 @@
 """The registry's configuration: distribution's schema, read from a file and the environment.
 
-`load.load` is the only way to read it. The settings that it returns are frozen and typed. A
-configuration that it refuses is a ConfigError with a line for each problem. `load` imports pydantic
-and a YAML library. This package does not, so a server can run without them.
+`load.load` is the only way to read it. It returns frozen, typed settings, or raises ConfigError
+with a line for each problem. `load` imports pydantic and a YAML library. This package does not, so
+a worker can receive settings without importing them.
 """
 
 from registry_server.config.endpoint import Endpoint
@@ -10,7 +10,7 @@ from registry_server.config.problems import ConfigError
 from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import LogSettings, Settings
 
-# The variable that names the file where the command line names none.
+# The variable that names the file when the command line does not.
 CONFIGURATION_PATH = "REGISTRY_CONFIGURATION_PATH"
 
 __all__ = [

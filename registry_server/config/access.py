@@ -1,8 +1,8 @@
-"""`access`: the rules that say who may do what with which repositories.
+"""`access`: the access rules, which grant users actions on repositories.
 
-What rules mean together is decided in `registry_server.auth.rules`; here is what each may say, and
-in `unmatched` what they may not say together. A rule that could never match what it was written for
-is refused: if it denies, a typing mistake would allow access.
+This module validates each rule by itself, and `unmatched` the rules together.
+`registry_server.auth.rules` evaluates them. A rule that can never match is refused: a typing
+mistake in a denial would grant access.
 """
 
 import re
@@ -18,7 +18,7 @@ from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
 LONGEST_NAME = 255  # of a repository
 
-# The grammar of `storage.names`, again: a configuration is a value and imports nothing of storage.
+# Repeats the grammar of `storage.names`: this package does not import the storage.
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 Action = Literal["pull", "push", "overwrite", "delete", "catalog", "*"]
@@ -35,11 +35,11 @@ def _glob(text: str) -> str:
 
 def _check_part(part: str) -> None:
     if "**" in part:
-        raise ValueError("must have ** alone between slashes, as in team/**")
+        raise ValueError("must have ** as a whole component, as in team/**")
     if "{" in part or "}" in part:
-        raise ValueError("must have {user} alone between slashes, as in home/{user}/**")
+        raise ValueError("must have {user} as a whole component, as in home/{user}/**")
     if not is_component(sample(part)):
-        raise ValueError("must be a glob of names of repositories, such as team/** or library/*")
+        raise ValueError("must be a glob of repository names, such as team/** or library/*")
 
 
 def is_component(text: str) -> bool:
@@ -48,7 +48,7 @@ def is_component(text: str) -> bool:
 
 
 def sample(part: str) -> str:
-    """Return a component that a part of a glob matches, if it matches any.
+    """Return a component that this part of a glob matches, if it can match any.
 
     Each wildcard becomes a letter, which is valid wherever another character is: inside a
     separator it leaves a shorter separator on each side.
@@ -62,13 +62,13 @@ def _user(text: str) -> str:
 
 def _no_star(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError('must be a name: for every user who is logged in, a rule has users: ["*"]')
+        raise ValueError('must be a name; to match every logged-in user, write users: ["*"]')
     return text
 
 
 def _no_star_administers(text: str) -> str:
     if text == EVERYBODY:
-        raise ValueError("must be a name: otherwise every user could make keys of any name")
+        raise ValueError("must be a name: with * every user could create robot accounts")
     return text
 
 
@@ -90,9 +90,9 @@ Groups = Annotated[dict[str, tuple[Member, ...]], AfterValidator(_groups)]
 
 
 class Rule(Section):
-    """`access.rules[]`: what some callers may, and must not, do with some repositories.
+    """`access.rules[]`: actions that callers are granted or denied on repositories.
 
-    A key that the file does not have is None. Without `actions` a rule only denies.
+    A key that is missing from the file is None. Without `actions` a rule only denies.
     """
 
     repositories: tuple[Glob, ...] = ("**",)
@@ -102,8 +102,8 @@ class Rule(Section):
     actions: tuple[Action, ...] | None = None
     deny: tuple[Action, ...] | None = None
 
-    # Lists that are written and empty are no mistake: perhaps the last user was just taken out,
-    # and to refuse that would leave the rules in force in which they still are.
+    # An empty list is valid: the operator may have just removed the last user. If a reload refused
+    # it, the previous rules, with that user, would stay in force.
     def __post_init__(self) -> None:
         # `anonymous: false` alone reads like "every user who is logged in", but matches no caller.
         if self.users is None and self.groups is None and not self.anonymous:
@@ -113,17 +113,14 @@ class Rule(Section):
 
 
 class Administrators(Section):
-    """`access.administrators`: the only users who may manage the registry by its API.
-
-    There is no way to name everybody here.
-    """
+    """`access.administrators`: the users that may use the management API; `*` is not allowed."""
 
     users: tuple[Administrator, ...] = ()
     groups: tuple[AdministratorGroup, ...] = ()
 
 
 class RulesFile(Section):
-    """What stands in the file that `access.file` names."""
+    """The content of the file that `access.file` names."""
 
     groups: Groups = field(default_factory=dict, hash=False)
     rules: tuple[Rule, ...]
@@ -131,10 +128,10 @@ class RulesFile(Section):
 
 
 class IssuedTokens(Section):
-    """`access.tokens`: the tokens this registry gives itself where rules decide.
+    """`access.tokens`: the tokens that this registry issues when it has access rules.
 
-    `realm` is where clients get them, found out for each request if empty. `key` is a private key
-    in PEM; without one it is made in the root and kept there.
+    `realm` is the URL where clients get them; if empty, it is derived from each request. `key` is
+    a private key in PEM; without it, a key is created and kept in the root.
     """
 
     realm: BaseUrl = ""
@@ -145,10 +142,11 @@ class IssuedTokens(Section):
 
 
 class Access(Section):
-    """`access`: `groups`, `rules` and `administrators`, or the `file` they are in; and tokens.
+    """`access`: `groups`, `rules` and `administrators`, or the `file` with them; and tokens.
 
-    Without rules, which is another thing than an empty list of them, nothing is decided by rules.
-    With `certificates` the common name of a client's certificate is its user's name.
+    With `rules` None and no `file` there is no access control by rules. An empty list of rules
+    denies everything. With `certificates`, the common name of a client certificate is the user
+    name.
     """
 
     file: FilePath | None = None
@@ -160,14 +158,14 @@ class Access(Section):
 
     @property
     def configured(self) -> bool:
-        """Whether rules decide: what none of them grants is refused then."""
+        """Whether access rules are in force, which deny everything that they do not grant."""
         return self.file is not None or self.rules is not None
 
     def __post_init__(self) -> None:
         administered = self.administrators != Administrators()
         if self.file is not None and (self.groups or self.rules is not None or administered):
-            raise ValueError("has a file, so groups, rules and administrators must be in there")
+            raise ValueError("has a file: move groups, rules and administrators to that file")
         if self.groups and not self.configured:
-            raise ValueError("has groups, and no rules that could name them")
+            raise ValueError("has groups but no rules to use them: add rules or remove groups")
         if administered and not self.configured:
-            raise ValueError("has administrators, and no rules: what they manage comes with those")
+            raise ValueError("has administrators but no rules, which the management API needs")

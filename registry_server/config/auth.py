@@ -1,4 +1,4 @@
-"""`auth`: who the callers are, in distribution's schema; what they may do is `access`."""
+"""`auth`: how callers authenticate, in distribution's schema. `access` says what they may do."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -17,7 +17,7 @@ TokenPath = Annotated[str, AfterValidator(_token_path)]
 
 
 class NoAuth(Section):
-    """`auth: none`: the same as no `auth` at all."""
+    """`auth: none`: no authentication, as without `auth`."""
 
 
 class SillyAuth(Section):
@@ -28,9 +28,9 @@ class SillyAuth(Section):
 
 
 class TokenAuth(Section):
-    """`auth.token`: tokens from an issuer elsewhere, and what they are verified with.
+    """`auth.token`: tokens of an external issuer, and the keys that verify them.
 
-    `autoredirectpath` begins with a slash and has its escapes, or is empty.
+    `autoredirectpath` is empty, or begins with a slash and is percent-encoded.
     """
 
     realm: HeaderText = ""
@@ -44,14 +44,14 @@ class TokenAuth(Section):
 
 
 class HtpasswdAuth(Section):
-    """`auth.htpasswd`: users and passwords from a file, which is watched."""
+    """`auth.htpasswd`: users and passwords in a file, which is reloaded when it changes."""
 
     realm: HeaderText = ""
     path: FilePath | None = None
 
 
 class Auth(Section):
-    """`auth`: who may use the registry."""
+    """`auth`: at most one way to authenticate."""
 
     none: NoAuth | None = None
     silly: SillyAuth | None = None

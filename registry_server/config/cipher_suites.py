@@ -1,11 +1,11 @@
-"""`http.tls.ciphersuites`: the names that Go gives to cipher suites, and OpenSSL's for the same."""
+"""`http.tls.ciphersuites`: Go's names of cipher suites, and OpenSSL's names of the same suites."""
 
 from collections.abc import Iterable
 from typing import Annotated
 
 from registry_server.config.validators import AfterValidator
 
-# Neither Go nor OpenSSL's list of ciphers restricts these: TLS 1.3 always offers all of them.
+# Neither Go nor OpenSSL's cipher list restricts these: TLS 1.3 always offers all of them.
 _TLS_1_3 = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
@@ -37,13 +37,13 @@ _OPENSSL = {
 
 
 def openssl_names(suites: Iterable[str]) -> tuple[str, ...]:
-    """Return OpenSSL's names of those suites that belong to TLS 1.2 or older."""
+    """Return OpenSSL's names of the suites of TLS 1.2 or older; those of TLS 1.3 are left out."""
     return tuple(_OPENSSL[suite] for suite in suites if suite in _OPENSSL)
 
 
 def _known(suite: str) -> str:
     if suite not in _OPENSSL and suite not in _TLS_1_3:
-        raise ValueError("must be a cipher suite, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
+        raise ValueError("must be a Go cipher suite, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
     return suite
 
 

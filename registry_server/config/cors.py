@@ -1,6 +1,6 @@
-"""`http.cors`: which web pages may talk to the registry from a browser.
+"""`http.cors`: the origins whose web pages may use the registry from a browser.
 
-A browser writes an origin in one way only. What could never match that is refused, or written so.
+Browsers write each origin in one form. An origin in another form is normalized or refused.
 """
 
 import re
@@ -13,8 +13,8 @@ from registry_server.config.values import Age
 
 ANY_ORIGIN = "*"
 
-# RFC 6454, 6.2, for pages of the web. There are no wildcards in it, and no "null": that is what
-# any page can become, in a frame that is sandboxed.
+# RFC 6454, section 6.2. Wildcards are not part of it. "null" is refused: any page can have that
+# origin in a sandboxed frame.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
@@ -32,9 +32,10 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Cors(Section):
-    """`http.cors`: the `origins` of pages that may read answers, and how long that is remembered.
+    """`http.cors`: the `origins` whose pages may read responses.
 
-    With `credentials` browsers send passwords along that they remember themselves.
+    Browsers cache the answer to a preflight for `maxage`. With `credentials` they send the
+    credentials that they have stored.
     """
 
     origins: tuple[Origin, ...] = ()
@@ -44,6 +45,6 @@ class Cors(Section):
     def __post_init__(self) -> None:
         if self.credentials and ANY_ORIGIN in self.origins:
             raise ValueError(
-                "has credentials: true, so origins must be named: any page could act "
-                "for its visitor"
+                "has credentials: true, so list the origins instead of *: any page could use its "
+                "visitor's credentials"
             )

@@ -1,7 +1,7 @@
-"""A configuration as it was written: a tree of texts, and where each part came from.
+"""A configuration as a tree of texts, with the origin of each part.
 
-YAML's own ideas of types stay out of it. A scalar is its text, or None when the file leaves the
-place empty; what the text means is the schema's to say. Nothing is constructed from a tag.
+A scalar is its text as written, or None if it is empty. YAML's types and tags are not used: the
+schema converts each text.
 """
 
 import itertools
@@ -16,10 +16,11 @@ from registry_server.config.yaml_errors import Origin, located
 
 Value = str | None | list["Value"] | dict[str, "Value"]
 
-# Sections in which no key may be set twice: the first one may be the one that denies access.
+# Sections in which setting a key twice is an error: the first value may be the one that denies
+# access.
 GUARDED = frozenset({"auth", "access"})
 
-# When this section is set twice, distribution uses the last one; it merges other sections.
+# If this section is set twice, distribution uses the last one. It merges other sections.
 STORAGE = "storage"
 DRIVERS = frozenset({"filesystem", "azure", "gcs", "inmemory", "oss", "s3", "s3aws", "swift"})
 
@@ -31,9 +32,9 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 @dataclass(slots=True)
 class Document:
-    """The tree, the origin of its parts, and what was odd about it.
+    """The tree, the origins of its parts, and the warnings about it.
 
-    An origin is what an error names: `config.yml, line 3` or a variable or an option. `quoted` has
+    An origin is a line of a file, a variable or an option; messages begin with it. `quoted` holds
     the paths of texts in quotes, which are never a boolean or a number.
     """
 
@@ -43,7 +44,7 @@ class Document:
     quoted: set[Path] = field(default_factory=set)
 
     def origin(self, path: Path) -> Place:
-        """Where the part at `path` came from, or the nearest part below or above it."""
+        """Return the origin of the part at `path`, or of the nearest part below or above it."""
         below = (known for known in self.origins if known[: len(path)] == path)
         nearest = next(below, path) if path not in self.origins else path
         for length in range(len(path), -1, -1):
@@ -53,20 +54,20 @@ class Document:
         return self.origins.get(nearest, Place())
 
     def value(self, path: Path) -> Value:
-        """Return what stands at `path`, or None."""
+        """Return the value at `path`, or None."""
         value = self.data
         for part in path:
             value = _get(value, part)
         return value
 
     def rank(self, path: Path) -> int:
-        """Where the part at `path` stands among all parts, in the order they were written."""
+        """Return the position of the part at `path` among all parts, in the order of writing."""
         known = (path[:length] for length in range(len(path), -1, -1))
         nearest = next((part for part in known if part in self.origins), None)
         return -1 if nearest is None else list(self.origins).index(nearest)
 
     def located(self, path: Path, problem: str) -> Problem:
-        """Where it is, which key it is, and the problem."""
+        """Return a problem with the origin and the full key of the part at `path`."""
         return Problem(self.origin(path), dotted(path), problem)
 
     def warn(self, path: Path, message: str) -> None:
@@ -74,10 +75,10 @@ class Document:
         self.warnings.append(self.located(path, message))
 
     def put(self, path: Path, other: "Document") -> bool:
-        """Replace what stands at `path` by another document, making mappings on the way.
+        """Replace the value at `path` by another document, creating missing parents.
 
-        Answers False when something that is neither a mapping nor a list, or an index past the
-        end of a list, is in the way.
+        Returns False if a parent is neither a mapping nor a list, or an index is past the end of
+        its list.
         """
         if not path:
             return False
@@ -98,23 +99,23 @@ class Document:
         return True
 
     def drop(self, path: Path) -> None:
-        """Take out the key at `path`, which ends with a name; its origin stays known."""
+        """Remove the key at `path`, which ends with a name; its origin stays known."""
         parent = self.value(path[:-1])
         if isinstance(parent, dict):
             parent.pop(str(path[-1]), None)
 
     def forget(self, path: Path) -> None:
-        """Drop the origins of what stands at `path`, because something else will."""
-        for known in [known for known in self.origins if known[: len(path)] == path]:
-            del self.origins[known]
-        self.quoted = {known for known in self.quoted if known[: len(path)] != path}
+        """Remove the origins of the part at `path` and of all below it, before it is replaced."""
+        for part in [part for part in self.origins if part[: len(path)] == path]:
+            del self.origins[part]
+        self.quoted = {part for part in self.quoted if part[: len(path)] != path}
 
 
 def parse(text: str, origin: Origin) -> Document:
-    """Read the first YAML document of a text; `origin` names the place of a line, from 1.
+    """Parse the first YAML document of a text; `origin` returns the place of a line, from 1.
 
-    What follows the first document is a warning: distribution never looks at it. Raises ConfigError
-    when it is not YAML, or too large to be a configuration.
+    Text after the first document is a warning, because distribution ignores it. Raises ConfigError
+    if the text is not YAML, is nested too deeply or has too many nodes.
     """
     reader = _Reader(origin)
     node, following = _composed(text, origin)
@@ -122,7 +123,7 @@ def parse(text: str, origin: Origin) -> Document:
         reader.document.origins[()] = origin(1)
         reader.document.data = reader.value(node, ())
     if following is not None:
-        message = "a second document begins here and is ignored, as all that follows"
+        message = "a second document begins here: it and everything after it is ignored"
         reader.document.warnings.append(Problem(origin(following), "", message))
     return reader.document
 
@@ -135,14 +136,14 @@ def _composed(text: str, origin: Origin) -> tuple[yaml.Node | None, int | None]:
     except yaml.YAMLError as error:
         raise ConfigError([located(error, text, origin)]) from None
     except (ValueError, OverflowError):
-        message = "is not YAML: holds a character that YAML does not allow"
+        message = "is not YAML: contains a character that YAML does not allow"
         raise ConfigError([Problem(origin(1), "", message)]) from None
     except RecursionError:
         raise ConfigError([Problem(origin(1), "", "is nested too deeply")]) from None
 
 
 class _Reader:
-    """Turns the nodes of the YAML library into a document."""
+    """Converts the nodes of the YAML library to a document."""
 
     def __init__(self, origin: Origin) -> None:
         self.document = Document()
@@ -181,27 +182,27 @@ class _Reader:
     def _repeated(
         self, key: yaml.Node, child: yaml.Node, path: Path, line: int, before: Value
     ) -> Value:
-        """Read a key that was set before, on `line`: a mapping is added to, as in distribution."""
+        """Read a key that is also set on `line`; two mappings are merged, as in distribution."""
         if path[0] in GUARDED:
-            self._refuse(key, f"{dotted(path)} was set before, on line {line}: remove one of them")
+            self._refuse(key, f"{dotted(path)} is already set on line {line}: remove one of them")
         origins, quoted = dict(self.document.origins), set(self.document.quoted)
         value = self._place(key, child, path)
         if _tls(path, before) and not _tls(path, value, _tls(path, before)):
-            message = f"{dotted(path)} was set before, on line {line}, and here TLS is left empty"
+            message = f"{dotted(path)} is already set on line {line}, and here TLS is empty"
             self._refuse(key, f"{message}: remove one of them")
         if isinstance(before, dict) and isinstance(value, dict) and path[0] != STORAGE:
             self.document.origins = origins | self.document.origins
             self.document.quoted |= quoted
-            self.document.warn(path, f"was set before, on line {line}; the two are merged")
+            self.document.warn(path, f"is already set on line {line}; the two are merged")
             return _merged_mappings(before, value)
         if path == (STORAGE,) and isinstance(value, dict) and DRIVERS.isdisjoint(value):
-            message = f"was set before, on line {line}, and names no driver here: write it once"
+            message = f"is already set on line {line}, and here it has no driver: set it once"
             raise ConfigError([self.document.located(path, message)])
-        self.document.warn(path, f"was set before, on line {line}; the last one counts")
+        self.document.warn(path, f"is already set on line {line}; the last one is used")
         return value
 
     def _merged(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Yield the entries that `<<` brings in, those that win last."""
+        """Yield the entries that `<<` merges in, in ascending precedence."""
         self._count(node, path)
         for key, child in node.value:
             if key.tag != _MERGE:
@@ -209,7 +210,7 @@ class _Reader:
             sources = child.value if isinstance(child, yaml.SequenceNode) else [child]
             for source in reversed(sources):
                 if not isinstance(source, yaml.MappingNode):
-                    self._refuse(key, "<< must name a mapping")
+                    self._refuse(key, "<< must refer to a mapping")
                 yield from self._merged(source, (*path, "<<"))
                 yield from ((k, v) for k, v in source.value if k.tag != _MERGE)
 
@@ -224,7 +225,7 @@ class _Reader:
             self._refuse(node, "a key must be plain text")
         text = str(node.value)
         if not _encodable(text):
-            self._refuse(node, "a text holds half of a surrogate pair")
+            self._refuse(node, "a text contains half of a surrogate pair")
         return text
 
     def _count(self, node: yaml.Node, path: Path) -> None:
@@ -245,7 +246,7 @@ def _get(parent: Value, part: str | int) -> Value:
 
 
 def _tls(path: Path, value: Value, otherwise: Value = None) -> Value:
-    """Return `http.tls` within the value at `path`; `otherwise` if that does not contain it."""
+    """Return `http.tls` in the value at `path`, or `otherwise` if the value does not contain it."""
     if path == ("http", "tls"):
         return value
     if path != ("http",):
@@ -256,9 +257,9 @@ def _tls(path: Path, value: Value, otherwise: Value = None) -> Value:
 def _merged_mappings(before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:
     merged = before | after
     for name in before.keys() & after.keys():
-        one, other = before[name], after[name]
-        if isinstance(one, dict) and isinstance(other, dict):
-            merged[name] = _merged_mappings(one, other)
+        old, new = before[name], after[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            merged[name] = _merged_mappings(old, new)
     return merged
 
 

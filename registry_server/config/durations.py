@@ -1,7 +1,7 @@
-"""Durations as the configuration file writes them: Go's `168h`, `1m30s`, `500ms`.
+"""Durations in Go's notation: `168h`, `1m30s`, `500ms`.
 
-Go counts whole nanoseconds in 64 bits; a timedelta counts microseconds. What is finer than a
-microsecond is rounded to the nearest one, which no setting can tell apart.
+Go counts nanoseconds in 64 bits, a timedelta microseconds. Durations are rounded to the nearest
+microsecond, which makes no difference to any setting.
 """
 
 import re
@@ -32,9 +32,9 @@ def is_bare(text: str) -> bool:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a Go duration; a number without a unit is nanoseconds.
+    """Parse a Go duration; a number without a unit is nanoseconds.
 
-    Raises ValueError, in words for the operator, when it is not one or does not fit 64 bits.
+    Raises ValueError, with a message for the operator, if it is not one or does not fit 64 bits.
     """
     if len(text) > _LONGEST_TEXT:
         raise ValueError("must be a duration, such as 30s or 1h30m")
@@ -45,10 +45,9 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_duration_with_unit(text: str) -> timedelta:
-    """Read a Go duration that has to name its unit (`0` is the one number that needs none).
+    """Parse a Go duration that must have a unit; only `0` needs none.
 
-    Distribution insists on a unit for the purging of uploads, and rightly: nanoseconds there
-    would purge uploads that are in progress.
+    Distribution requires the unit for upload purging: nanoseconds would purge uploads in progress.
     """
     if is_bare(text) and Decimal(text[: _LONGEST_TEXT + 1]) != 0:
         raise ValueError("needs a unit, such as 168h or 30m")
@@ -56,7 +55,7 @@ def parse_duration_with_unit(text: str) -> timedelta:
 
 
 def in_go_words(duration: timedelta) -> str:
-    """Write a duration that is not negative as Go prints it: `1h0m0s`, `1m30s`, `500ms`."""
+    """Format a non-negative duration as Go does: `1h0m0s`, `1m30s`, `500ms`."""
     microseconds = duration // timedelta(microseconds=1)
     if 0 < microseconds < 10**6:
         return f"{microseconds / 1000:g}ms"

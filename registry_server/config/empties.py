@@ -1,8 +1,8 @@
-"""Places of a file that are left empty where an empty place must not mean the default.
+"""Refuses keys of `access` without a value.
 
-Elsewhere an empty place is the same as none. In `access` it may be a list whose last entry was
-commented out: an empty list of rules would open the registry, and an empty list of globs would
-widen its rule to every repository.
+Elsewhere a key without a value counts as missing. In `access` it may be a list whose entries were
+all commented out: missing rules would open the registry, and missing globs would extend their rule
+to every repository.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from registry_server.config.document import Document, Value
 from registry_server.config.problems import Path, Problem
 
 ACCESS = "access"
-# A group without members is what it looks like.
+# A group without a value has no members, which is what it looks like.
 _HARMLESS = ((ACCESS, "tokens"), (ACCESS, "groups"))
-_PROBLEM = "is empty: leave it out, or say what is meant, such as []"
+_PROBLEM = "is empty: remove the key, or give it a value, such as []"
 
 
 def problems(document: Document, top: Path = ()) -> Iterator[Problem]:
-    """Yield each empty place that decides about access, in the file or the environment.
+    """Yield each key without a value that affects access, in the file or the environment.
 
-    All of the document is about access if `top` is `access`.
+    With `top` set to `access` the whole document is the content of that section.
     """
     for path in _empty(document.data, ()):
         whole = (*top, *path)

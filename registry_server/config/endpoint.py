@@ -1,4 +1,4 @@
-"""Where the server listens: `http.net` and `http.addr` as one value."""
+"""The address to listen on: `http.net` and `http.addr` as one value."""
 
 import ipaddress
 import re
@@ -18,8 +18,8 @@ _HIGHEST_PORT = 65535
 class Endpoint:
     """A TCP host and port, or the path of a unix socket.
 
-    `host` is empty for every interface. `port` 0 asks for any free port. When `path` is set the
-    other two mean nothing.
+    An empty `host` means every interface. `port` 0 means any free port. If `path` is set, `host`
+    and `port` are not used.
     """
 
     host: str = ""
@@ -28,7 +28,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, net: Literal["tcp", "unix"], addr: str) -> Self:
-        """Read an address in distribution's forms; raise ValueError with what it should be."""
+        """Parse an address in distribution's forms; raise ValueError if it is not one."""
         if net == "unix":
             return cls(path=_socket_path(addr))
         match = _ADDRESS.fullmatch(addr)
@@ -40,9 +40,9 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect, over TCP; False for a unix socket.
+        """Whether it is a TCP address that only this machine can connect to.
 
-        Names other than `localhost` are not looked up and count as reachable from other machines.
+        Names other than `localhost` are not resolved and count as reachable from other machines.
         """
         if self.path is not None:
             return False
@@ -69,8 +69,8 @@ def _host(bracketed: str | None, plain: str | None) -> str:
         try:
             address = ipaddress.IPv6Address(bracketed)
         except ValueError:
-            raise ValueError("has brackets that do not hold an IPv6 address") from None
-        # No socket of IPv6 alone can listen on a mapped address; Go listens on that of IPv4.
+            raise ValueError("must have an IPv6 address in the brackets") from None
+        # A socket for IPv6 only cannot listen on a mapped address; Go listens on the IPv4 address.
         return str(address.ipv4_mapped or address)
     host = plain or ""
     if host and _HOST_NAME.fullmatch(host) is None:

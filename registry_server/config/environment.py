@@ -1,11 +1,12 @@
 """The one reader of the environment: `REGISTRY_HTTP_ADDR` sets `http.addr`, and so on.
 
-As in distribution a value is YAML, an index names an item of a list, and variables apply in the
-order of their names, so that `REGISTRY_STORAGE` comes before `REGISTRY_STORAGE_DELETE_ENABLED`.
-A name that fits no key is a warning: Kubernetes and Docker invent such names for every service
-that is called "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
+As in distribution, a value is YAML, an index names an item of a list, and variables apply in the
+order of their names: `REGISTRY_STORAGE` before `REGISTRY_STORAGE_DELETE_ENABLED`. A variable that
+matches no key is a warning: Kubernetes and Docker set such variables for every service with the
+name "registry" (`REGISTRY_PORT`, `REGISTRY_SERVICE_HOST`).
 
-`REGISTRY_CONFIGURATION_PATH` is no key: it names the file, for every command that is given none.
+`REGISTRY_CONFIGURATION_PATH` is not a key: it is the path of the file, for every command that is
+run without one.
 """
 
 import difflib
@@ -23,9 +24,9 @@ from registry_server.config.strict_sections import guarded_section, is_given
 PREFIX = "REGISTRY_"
 _LONGEST = 100
 _LIKENESS = 0.85
-# The guarded sections for which no other check reports that a variable emptied them.
+# Guarded sections that a variable can set to empty without any other check reporting it.
 _SILENTLY_EMPTIED: tuple[Path, ...] = (("limits",), ("http", "tls"))
-# Variables of other programs, which look like keys of guarded sections.
+# Variables of other programs that look like keys of guarded sections.
 _HINTS = {
     "REGISTRY_AUTH_FILE": ": it is a variable of podman and skopeo; unset it for the registry",
 }
@@ -36,16 +37,16 @@ _INJECTED = re.compile(
 
 
 def file(environ: Mapping[str, str]) -> files.Path | None:
-    """Return the path of the configuration that the environment names, or None."""
+    """Return the path of the configuration file from the environment, or None."""
     named = environ.get(CONFIGURATION_PATH, "")
     return files.Path(named) if named else None
 
 
 def apply(document: Document, environ: Mapping[str, str]) -> None:
-    """Put what the environment sets into the document, and its oddities into the warnings.
+    """Apply the variables to the document, and add warnings about those that are ignored.
 
-    Raises ConfigError when a value cannot be read, or when a variable meant for a guarded section
-    names no known key: ignoring it could open the registry.
+    Raises ConfigError if a value cannot be parsed, or if a variable for a guarded section matches
+    no key: ignoring it could open the registry.
     """
     problems: list[Problem] = []
     names = sorted(
@@ -67,7 +68,7 @@ def _apply(document: Document, name: str, payload: str) -> None:
         _unknown(document, name)
         return
     if path == ("version",):
-        message = "is ignored: only the file says which version it is"
+        message = "is ignored: the version can only be set in the file"
         document.warnings.append(Problem(Place(), name, message))
         return
     value = parse(payload, lambda line: Place(name))
@@ -80,14 +81,14 @@ def _apply(document: Document, name: str, payload: str) -> None:
     expand(document)
     for section in filled:
         if document.value(section) is None:
-            message = "is emptied by this variable: what the file sets there has no effect"
+            message = "is emptied by this variable, so what the file sets there has no effect"
             document.warnings.append(Problem(Place(name), dotted(section), message))
 
 
 def _put(document: Document, name: str, path: Path, value: Document) -> None:
     spelled = _as_spelled(document, path)
     if not document.put(spelled, value):
-        message = "does not fit what the file has there"
+        message = "cannot be set: in the file its parent is not a mapping, or its list is too short"
         raise ConfigError([Problem(Place(name), dotted(spelled), message)])
     document.warnings.extend(value.warnings)
 
@@ -105,7 +106,7 @@ def _unknown(document: Document, name: str) -> None:
 
 
 def _misspelt(document: Document, names: Iterable[str]) -> Iterator[Problem]:
-    """Yield variables that were probably meant for a guarded section which the document lacks."""
+    """Yield variables that were probably meant for a guarded section that is not set."""
     for name in names:
         near = None if resolve(name) or _INJECTED.fullmatch(name) else _nearest(name)
         path = resolve(near) if near else None
@@ -116,7 +117,7 @@ def _misspelt(document: Document, names: Iterable[str]) -> Iterator[Problem]:
 
 
 def _nearest(name: str) -> str | None:
-    """Return the variable that a name is a misspelling of, if it is close to one."""
+    """Return the known variable that `name` is probably a misspelling of, or None."""
     rest = name.removeprefix(PREFIX).upper()[:_LONGEST]
     near = difflib.get_close_matches(rest, _names(), n=1, cutoff=_LIKENESS)
     return PREFIX + near[0] if near else None
@@ -131,7 +132,7 @@ def _names() -> tuple[str, ...]:
 
 
 def resolve(name: str) -> Path | None:
-    """The path of the key a variable names, or None when it names none."""
+    """Return the path of the key that a variable sets, or None if it matches no key."""
     remaining = name.removeprefix(PREFIX).split("_")
     path: list[str | int] = []
     while remaining:
@@ -150,14 +151,15 @@ def resolve(name: str) -> Path | None:
 
 
 def _key(part: str, *, any_case: bool) -> str:
-    """Return the key that a part of a variable's name stands for; "" if it must be in capitals."""
+    """Return the key for a part of a variable's name; "" if it must be in capitals and is not."""
     return part.lower() if any_case or part == part.upper() else ""
 
 
 def _in_map(path: list[str | int], shape: keys.MapOf, remaining: list[str]) -> Path | None:
-    """A key the operator chose: the rest of the name, but for an index into its list.
+    """Return the path of a key whose name the operator chooses: the rest of the variable's name.
 
-    Shells allow no hyphen in a name, so a header's are written as underscores.
+    For a mapping of lists, a final number is an index. Its keys are header names: shells allow no
+    hyphens in variables, so each underscore becomes a hyphen.
     """
     index: list[str | int] = []
     lists = isinstance(shape.item, keys.ListOf)
@@ -168,15 +170,15 @@ def _in_map(path: list[str | int], shape: keys.MapOf, remaining: list[str]) -> P
 
 
 def _as_spelled(document: Document, path: Path) -> Path:
-    """The same path in the letter case that the document already uses."""
+    """Return the same path in the letter case that the document uses."""
     spelled: list[str | int] = []
     value = document.data
     for part in path:
-        found = part
+        key = part
         if isinstance(value, dict):
-            found = next((known for known in value if known.lower() == part), part)
-            value = value.get(str(found))
+            key = next((name for name in value if name.lower() == part), part)
+            value = value.get(str(key))
         elif isinstance(value, list) and isinstance(part, int):
             value = value[part] if part < len(value) else None
-        spelled.append(found)
+        spelled.append(key)
     return tuple(spelled)

@@ -1,7 +1,7 @@
-"""Warnings about what other machines reach without access control, or passwords without TLS.
+"""Warnings about a registry that is open to other machines, or receives passwords without TLS.
 
-They are no errors, because registry:2 starts so. `auth: none` says that a registry is meant to be
-open to all, and then there is no warning about that.
+These are warnings because registry:2 starts with such settings. With `auth: none` the operator
+states that the registry is open, so that is no warning.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _CLEAR = "begins with http://, and clients send passwords there for tokens: use 
 
 
 def exposure(settings: Settings, origins: Origins) -> Iterator[Problem]:
-    """Yield the warnings; only a server and `check` show them."""
+    """Yield the warnings, which only the server and `check` show."""
     endpoint = settings.http.endpoint
     if not endpoint.is_loopback and endpoint.path is None:
         if _is_open(settings):
@@ -39,9 +39,10 @@ def exposure(settings: Settings, origins: Origins) -> Iterator[Problem]:
 
 
 def unknown_realm(settings: Settings, origins: Origins) -> Iterator[Problem]:
-    """Refuse a unix socket, where only a proxy connects, if no setting gives the URL for tokens.
+    """Yield an error for a unix socket if no setting gives the URL for tokens.
 
-    A reload asks as well, for the socket that stays.
+    Only a proxy connects to a unix socket, so a request does not show the URL that clients use. A
+    reload checks this again for the socket that stays open.
     """
     http, access = settings.http, settings.access
     is_known = http.host or access.tokens.realm or "unix" in http.trustedproxies
@@ -60,14 +61,17 @@ def _takes_passwords(settings: Settings) -> bool:
 
 
 def _may_be_encrypted(settings: Settings) -> bool:
-    """Tell whether TLS ends here, or at a proxy on another machine: no other reaches loopback."""
+    """Tell whether TLS ends here or at a proxy on another machine.
+
+    A proxy on this machine does not count: the registry could then listen on loopback.
+    """
     proxies = settings.http.believed
-    is_behind = any(isinstance(each, str) or not each.is_loopback for each in proxies)
+    is_behind = any(isinstance(proxy, str) or not proxy.is_loopback for proxy in proxies)
     return settings.http.tls.certificate is not None or is_behind
 
 
 def _sent_in_clear(settings: Settings, origins: Origins) -> Iterator[Problem]:
-    """Yield the URL for tokens, if it is on another machine and has no TLS."""
+    """Yield a warning if the URL for tokens is http:// and not on this machine."""
     realm = _realm(settings)
     if realm is None:
         return
@@ -78,7 +82,7 @@ def _sent_in_clear(settings: Settings, origins: Origins) -> Iterator[Problem]:
 
 
 def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:
-    """Return the key of the URL for tokens and its value; None if each request decides."""
+    """Return the key and the value of the URL for tokens; None if it is derived from requests."""
     http, tokens = settings.http, settings.access.tokens
     if settings.auth.token is not None:
         is_fixed = not settings.auth.token.autoredirect
@@ -91,7 +95,7 @@ def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:
 
 
 def _is_open(settings: Settings) -> bool:
-    """Tell whether every client may do everything, although nothing says that this is intended."""
+    """Tell whether every client has full access without `auth: none` in the configuration."""
     is_closed = settings.is_guarded or settings.http.tls.admits_by_certificate
     return not is_closed and settings.auth.none is None
 

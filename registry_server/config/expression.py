@@ -1,7 +1,7 @@
-"""Regular expressions in Go's syntax, which is what distribution's configuration holds.
+"""Regular expressions in Go's syntax, as in distribution's configuration.
 
-RE2 matches them. Its time is proportional to the length of the text, whatever the expression: it
-does not backtrack. It is imported with the first expression and takes 1.6 MB of memory.
+RE2 matches them without backtracking, in time proportional to the length of the text. It is
+imported with the first expression, because it takes 1.6 MB of memory.
 """
 
 from __future__ import annotations
@@ -10,31 +10,27 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# Bytes for one compiled expression and the states that it has met, which RE2 discards when they
-# fill this memory.
+# Bytes for one compiled expression and its cached states, which RE2 discards when they exceed this.
 MOST_MEMORY = 8 << 20
 
 _TOO_LARGE = "pattern too large"
-# A quoted part, or a backslash with what follows it.
+# A quoted part, or a backslash and the character after it.
 _ESCAPE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.", re.DOTALL)
-# RE2 has this escape, for any byte, and Go has not.
+# This escape means any byte. RE2 has it and Go does not.
 _ANY_BYTE = r"\C"
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A compiled expression.
-
-    `size` is the number of its instructions, the most steps that one byte of a text takes.
-    """
+    """A compiled expression; `size` is the most steps that it takes for one byte of text."""
 
     size: int
     _compiled: Any
 
     def matches(self, text: bytes) -> bool:
-        """Tell whether the expression matches some part of a text in UTF-8.
+        """Tell whether the expression matches any part of a UTF-8 text.
 
-        Other threads run meanwhile: RE2 does not need the interpreter.
+        RE2 releases the interpreter's lock while it matches.
         """
         return self._compiled.search(text) is not None
 
@@ -47,7 +43,7 @@ class Expression:
 
     @staticmethod
     def parse(text: str) -> Expression:
-        """Check an expression; raise ValueError, which says what is wrong with it."""
+        """Return a valid expression; raise ValueError with the reason if it is not one."""
         if _ANY_BYTE in _ESCAPE.findall(text):
             raise ValueError(f"{_ANY_BYTE} is not supported")
         expression = Expression(text)
@@ -55,13 +51,13 @@ class Expression:
         return expression
 
     def compiled(self) -> Matcher:
-        """Compile the expression; raise ValueError, which says what is wrong with it."""
+        """Compile the expression; raise ValueError with the reason if that fails."""
         import re2
 
         options = re2.Options()
         options.max_mem = MOST_MEMORY
         options.log_errors = False
-        options.never_capture = True  # where a group matches is not needed
+        options.never_capture = True  # the positions of groups are not needed
         try:
             compiled = re2.compile(self.text, options)
         except re2.error as error:
@@ -70,7 +66,7 @@ class Expression:
 
 
 def _in_words(error: str) -> str:
-    """Return what RE2 says is wrong, without the part of the expression that it quotes."""
+    """Return RE2's message without the part of the expression that it quotes."""
     if error.startswith(_TOO_LARGE):
         return f"it needs more than {MOST_MEMORY >> 20} MiB of memory"
     return error.partition(":")[0]

@@ -1,8 +1,7 @@
-"""Texts of the configuration that become header values of answers.
+"""Texts of the configuration that are sent in response headers.
 
-They are sent as UTF-8, as CNCF distribution sends them. A line break would end the header and begin
-another one, so control characters are refused. A line break in `http.headers` becomes a space, as
-in Go.
+They are sent as UTF-8, as in CNCF distribution. A line break would start another header, so control
+characters are refused. In `http.headers` a line break becomes a space, as in Go.
 """
 
 import re
@@ -13,41 +12,41 @@ from urllib.parse import quote, urlsplit
 from registry_server.config.validators import AfterValidator
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-# A proxy may believe the one of two lengths that the client does not (RFC 9112 section 6.3).
+# With two lengths, a proxy and the client may each use another one (RFC 9112 section 6.3).
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-# Characters that `quote` keeps. The percent sign is one, because a URL may hold escapes already.
+# Characters that `quote` keeps. A URL may already contain escapes, so the percent sign is one.
 _URL_SAFE = "/%:@?!$&'()*+,;=~[]"
 
 
 def _without_controls(value: str) -> str:
     if _CONTROL.search(value):
-        raise ValueError("must not have control characters")
+        raise ValueError("must not contain control characters")
     return value
 
 
 def _name(name: str) -> str:
     if _TOKEN.fullmatch(name) is None:
-        raise ValueError("is a name that HTTP does not allow for a header")
+        raise ValueError("is not a valid name for an HTTP header")
     if name.lower() in _FRAMING:
-        raise ValueError("belongs to each answer, which would have two lengths with it")
+        raise ValueError("must be removed: the registry itself sends this header")
     return name
 
 
 def _value(value: str) -> str:
-    # As Go writes it: a text that YAML folded or kept in several lines ends with a line break.
+    # As in Go. A text of several lines in YAML ends with a line break.
     value = value.replace("\r", " ").replace("\n", " ").strip(" \t")
     if _CONTROL_BUT_TAB.search(value):
-        raise ValueError("holds a value with control characters, which HTTP does not allow")
+        raise ValueError("must not contain control characters")
     return value
 
 
 def ascii_url(value: str) -> str:
-    """Write a URL as every client reads it: its host by IDNA, the rest with escapes (RFC 3986).
+    """Return a URL in ASCII: the host in IDNA form, the rest percent-encoded (RFC 3986).
 
-    Raises ValueError for a host that clients may read as another one.
+    Raises ValueError for a host that versions of IDNA encode differently.
     """
     if value.isascii():
         return value
@@ -64,10 +63,10 @@ def _ascii_host(host: str) -> str:
         encoded = host.encode("idna")
     except UnicodeError:
         return quote(host, safe=_URL_SAFE)
-    # Python knows the IDNA of 2003, which has no sharp s, final sigma or joiners: it would write
-    # another domain, which another party may own, and clients would send passwords there.
+    # Python implements IDNA 2003, which maps sharp s, final sigma and joiners to other characters.
+    # The result is another domain, to which clients would send passwords.
     if encoded.decode("idna") != unicodedata.normalize("NFC", host).lower():
-        raise ValueError("has a host that can be read as two names: write it in ASCII, as xn--...")
+        raise ValueError("has an ambiguous host name: write it in ASCII, as xn--...")
     return encoded.decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""The schema as a tree of keys: what may stand where, and which key is nearest to a wrong one."""
+"""The schema as a tree of keys, and suggestions for unknown keys."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -13,20 +13,20 @@ from registry_server.config.section import Section, key_of
 
 ITEM = "[]"
 
-# A suggestion lists all keys of a section that has no more than these.
+# A suggestion lists all keys of a section that has at most this many.
 _FEW = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value: text, a number, a duration and so on; `kind` is the type it is read as."""
+    """A value: text, a number, a duration and so on; `kind` is its type in the schema."""
 
     kind: object = str
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list whose items all have one shape."""
+    """A list whose items have the same shape."""
 
     item: "Shape"
 
@@ -40,7 +40,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A mapping whose keys the schema names."""
+    """A mapping whose keys the schema defines."""
 
     children: Mapping[str, "Shape"]
 
@@ -50,12 +50,12 @@ Shape = Leaf | ListOf | MapOf | Keys
 
 @cache
 def root() -> Keys:
-    """The shape of the whole configuration."""
+    """Return the shape of the whole configuration."""
     return _section(Settings)
 
 
 def at(path: Path) -> Shape | None:
-    """The shape of what stands at `path`, or None where the schema knows nothing."""
+    """Return the shape at `path`, or None if the schema does not define it."""
     shape: Shape | None = root()
     for part in path:
         if isinstance(shape, Keys):
@@ -68,7 +68,7 @@ def at(path: Path) -> Shape | None:
 
 
 def leaves(shape: Shape | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every key that holds a value; an item of a list is written `[]`."""
+    """Yield the path of every key with a value; `[]` stands for an item of a list."""
     shape = root() if shape is None else shape
     if isinstance(shape, Keys) and shape.children:
         for name, child in shape.children.items():
@@ -80,7 +80,7 @@ def leaves(shape: Shape | None = None, path: tuple[str, ...] = ()) -> Iterator[t
 
 
 def suggestion(path: Path) -> str:
-    """Say which key the unknown one at `path` may have meant."""
+    """Return a hint for the unknown key at `path`: a similar key, or the known ones."""
     parent, wrong = at(path[:-1]), str(path[-1])
     siblings = list(parent.children) if isinstance(parent, Keys) else []
     near = difflib.get_close_matches(wrong.lower(), siblings, n=1)

@@ -1,4 +1,4 @@
-"""`limits`: how much clients may ask of each worker, and how much a repository may hold."""
+"""`limits`: limits for the clients of each worker, and for the content of a repository."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -11,21 +11,21 @@ from registry_server.config.validators import AfterValidator
 from registry_server.config.values import Grace, Interval, Size
 
 _MOST = 1_000_000
-_MOST_FAILURES = 1000  # each is remembered
-_FASTEST = 1 << 20  # more than that is no limit for the slowest
-# A manifest of less than that may well be an honest one; of more than that each costs much.
+_MOST_FAILURES = 1000  # each failure takes memory
+_FASTEST = 1 << 20  # a higher rate would cut ordinary clients
+# A smaller limit would refuse ordinary manifests; a larger one would make each too expensive.
 _SMALLEST_MANIFEST, _LARGEST_MANIFEST = 64 << 10, 16 << 20
 
 
 def _of_everybody(glob: str) -> str:
     if "{user}" in glob.split("/"):
-        raise ValueError("must not name {user}: a limit holds whoever pushes")
+        raise ValueError("must not contain {user}: a limit applies to all users")
     return glob
 
 
 def _some(globs: tuple[str, ...]) -> tuple[str, ...]:
     if not globs:
-        raise ValueError("must not be empty: ** is all repositories")
+        raise ValueError("must not be empty: write ** for all repositories")
     return globs
 
 
@@ -34,7 +34,7 @@ GlobOfEverybody = Annotated[Glob, AfterValidator(_of_everybody)]
 
 
 class Requests(Section):
-    """`limits.requests`: requests a second, `burst` at once; 0 for no limit."""
+    """`limits.requests`: requests per second, with bursts of `burst`; 0 means no limit."""
 
     perclient: Count = 0
     burst: Count = 100
@@ -42,37 +42,37 @@ class Requests(Section):
 
 
 class Uploads(Section):
-    """`limits.uploads`: how many requests may bring bytes of blobs at once; 0 for no limit."""
+    """`limits.uploads`: how many requests may upload blobs concurrently; 0 means no limit."""
 
     perclient: Count = 0
     total: Count = 0
 
 
 class Logins(Section):
-    """`limits.logins`: how many wrong passwords an address may show within `window`."""
+    """`limits.logins`: failed logins per client address within `window`; 0 means no limit."""
 
     failures: Annotated[int, Ge(0), Le(_MOST_FAILURES)] = 0
     window: Interval = timedelta(minutes=5)
 
 
 class Bodies(Section):
-    """`limits.bodies`: how slowly a body may come; `least` 0 for as slowly as it likes."""
+    """`limits.bodies`: the minimum rate of a request body, `least` bytes; 0 means no minimum."""
 
     least: Annotated[Size, Ge(0), Le(_FASTEST)] = 1 << 10
     within: Grace = timedelta(seconds=60)
 
 
 class Manifests(Section):
-    """`limits.manifests`: how large a pushed manifest may be, and to how much it may refer."""
+    """`limits.manifests`: the largest size and the most references of a pushed manifest."""
 
     size: Annotated[Size, Ge(_SMALLEST_MANIFEST), Le(_LARGEST_MANIFEST)] = 4 << 20
     references: Count = 10_000
 
 
 class RepositoryLimit(Section):
-    """`limits.repositories[]`: what each repository that a glob matches may hold; 0 for no limit.
+    """`limits.repositories[]`: limits of each repository that a glob matches; 0 means no limit.
 
-    `bytes` and `uploads` are None where it does not say: a less specific entry may.
+    If `bytes` or `uploads` is None, a less specific entry may set it.
     """
 
     repositories: Annotated[tuple[GlobOfEverybody, ...], AfterValidator(_some)]

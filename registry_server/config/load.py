@@ -1,4 +1,4 @@
-"""From a file, the environment and the command line to settings: the later of them wins."""
+"""Loads settings from a file, the environment and the command line; the later ones win."""
 
 import copy
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ _NO_OVERRIDES = Overrides()
 # The folder of registry:3's configuration. The file of that image enables deletion.
 REGISTRY_3 = Path("/etc/distribution")
 
-# A start without a file is a trial on this machine: what is pushed stays in this folder, only this
-# machine reaches it, and it may be deleted again.
+# The settings of a trial without a file: images are in the current folder, only this machine can
+# connect, and clients may delete.
 _WITHOUT_FILE: Value = {
     "version": "0.1",
     "storage": {"filesystem": {"rootdirectory": str(TRIAL_ROOT)}, "delete": {"enabled": "true"}},
@@ -35,11 +35,10 @@ _THIS_MACHINE = ("localhost",)
 def load(
     path: Path | None, environ: Mapping[str, str], overrides: Overrides = _NO_OVERRIDES
 ) -> Loaded:
-    """Read the configuration from `path`, or from the file that the environment names.
+    """Load the configuration from `path`, or from the file that the environment names, if any.
 
-    Without either there is no file. Raises ConfigError for anything that cannot be used, with all
-    problems of the first kind found: text that is no YAML, then variables, then keys and values,
-    then what is not implemented.
+    Raises ConfigError with all problems of the first stage that has any: YAML syntax, variables,
+    keys and values, then combinations and keys that are not implemented.
     """
     path = path or environment.file(environ)
     document = Document() if path is None else _read(path)
@@ -64,7 +63,7 @@ def load(
 
 
 def _complete(document: Document, path: Path | None) -> None:
-    """Add the defaults that depend on where the configuration is from."""
+    """Add the defaults that depend on the path of the file."""
     if path is None:
         _fill(document, _WITHOUT_FILE)
         return
@@ -74,14 +73,12 @@ def _complete(document: Document, path: Path | None) -> None:
     key = (STORAGE, "delete", "enabled")
     if REGISTRY_3 in path.absolute().parents and document.value(key) is None:
         _fill(document, {STORAGE: {"delete": {"enabled": "true"}}})
-        message = (
-            f"is not set and counts as true in {REGISTRY_3}, as in registry:3's own file there"
-        )
+        message = f"is not set and counts as true in {REGISTRY_3}, as in the file of registry:3"
         document.warnings.append(Problem(Place(str(path)), ".".join(key), message))
 
 
 def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
-    """Return `log.formatter` of a configuration that cannot be used; `text` if none can be read."""
+    """Return `log.formatter` of an invalid configuration; `text` if it cannot be read."""
     path = path or environment.file(environ)
     document = Document()
     with suppress(ConfigError):
@@ -90,7 +87,7 @@ def formatter_of(path: Path | None, environ: Mapping[str, str]) -> Formatter:
         environment.apply(document, environ)
     log = document.data.get("log") if isinstance(document.data, dict) else None
     named = log.get("formatter") if isinstance(log, dict) else None
-    return next((each for each in get_args(Formatter) if each == named), "text")
+    return next((name for name in get_args(Formatter) if name == named), "text")
 
 
 def _read(path: Path) -> Document:
@@ -101,9 +98,9 @@ def _read(path: Path) -> Document:
         message = f"cannot be read: {error.strerror}"
         raise ConfigError([Problem(Place(str(path)), "", message)]) from None
     except ValueError:
-        raise ConfigError(["the configuration's path holds a NUL character"]) from None
+        raise ConfigError(["the path of the configuration contains a NUL character"]) from None
     if len(content) > _LARGEST_FILE:
-        message = "is larger than 1 MiB, which no configuration is"
+        message = "is larger than 1 MiB, the limit for a configuration"
         raise ConfigError([Problem(Place(str(path)), "", message)])
     try:
         text = content.decode("utf-8-sig")
@@ -114,7 +111,7 @@ def _read(path: Path) -> Document:
 
 
 def _fill(document: Document, defaults: Value) -> None:
-    """Add what is missing from the document, leaving what is there."""
+    """Add defaults for keys that the document does not set."""
     document.data = _filled(document.data, copy.deepcopy(defaults))
 
 
@@ -130,8 +127,8 @@ def _filled(value: Value, defaults: Value) -> Value:
 def _override(document: Document, overrides: Overrides) -> None:
     if overrides.root is not None:
         if document.value((STORAGE, "inmemory")) is not None:
-            said = "is set, and --root names a folder for the images: remove one of them"
-            raise ConfigError([document.located((STORAGE, "inmemory"), said)])
+            message = "is set, and --root names a folder for the images: remove one of them"
+            raise ConfigError([document.located((STORAGE, "inmemory"), message)])
         _option(document, ("storage", "filesystem", "rootdirectory"), str(overrides.root), "--root")
     if overrides.workers is not None:
         _option(document, ("http", "workers"), str(overrides.workers), "--workers")
@@ -140,7 +137,7 @@ def _override(document: Document, overrides: Overrides) -> None:
 
 
 def _listen(document: Document, host: str | None, port: int | None) -> None:
-    """Replace the host, the port or both of the address the document has."""
+    """Replace the host, the port or both in the address of the document."""
     given = (("--host", host is not None), ("--port", port is not None))
     origin = " and ".join(name for name, is_given in given if is_given)
     before = _endpoint(document)
@@ -171,16 +168,16 @@ def _option(document: Document, path: tuple[str, ...], value: str, origin: str) 
 
 
 def _with_log_level(settings: Settings, document: Document) -> Settings:
-    """Let the deprecated `loglevel` speak where `log.level` does not."""
+    """Use the deprecated `loglevel` if `log.level` is not set."""
     if settings.loglevel is None or document.value(("log", "level")) is not None:
         return settings
     return replace(settings, log=replace(settings.log, level=settings.loglevel))
 
 
 def _for_this_machine(settings: Settings) -> Settings:
-    """Allow the names of this machine alone, if it starts on loopback without a file.
+    """Allow only the host `localhost` for a registry on loopback without a file.
 
-    Variables that configure a proxy, a URL, TLS or access control say that clients may use others.
+    Variables that set a proxy, a URL, TLS or access control show that clients may use other hosts.
     """
     http = settings.http
     is_set_up = http.host or http.trustedproxies or http.tls.certificate or settings.is_guarded

@@ -1,19 +1,19 @@
-"""The YAML library, changed to accept what Go's accepts: tabs, repeated anchors, more documents."""
+"""A YAML loader that accepts what Go's library does: tabs, repeated anchors, more documents."""
 
 import yaml
 
 
 class Loader(yaml.SafeLoader):
-    """A parser of one text, which composes nodes and constructs nothing."""
+    """Composes the nodes of one text; it constructs no objects."""
 
     def first(self) -> yaml.Node | None:
-        """Compose the first document; None when there is none."""
+        """Return the first document, or None if there is none."""
         return self.get_node() if self.check_node() else None
 
     def following(self) -> int | None:
-        """Return the line, from 1, of the first text behind the first document; None without one.
+        """Return the line, from 1, of the first text after the first document, or None.
 
-        That text need not be YAML.
+        That text need not be valid YAML.
         """
         try:
             if not self.check_node():
@@ -26,14 +26,14 @@ class Loader(yaml.SafeLoader):
         return self.line + 1 if mark is None else int(mark.line) + 1
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node; an anchor may be set again, as YAML allows."""
+        """Compose a node; an anchor may be defined again, as YAML allows."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if not isinstance(event, yaml.AliasEvent):
             self.anchors.pop(event.anchor, None)
         return super().compose_node(parent, index)
 
     def scan_to_next_token(self) -> None:
-        """Skip spaces and comments as libyaml does: a tab is a space where no key can begin."""
+        """Skip spaces and comments as libyaml does: a tab counts as a space if no key can begin."""
         while True:
             self._skip_blanks()
             if self.peek() == "#":

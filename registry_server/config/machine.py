@@ -1,8 +1,8 @@
-"""The default number of workers: what this machine, or this container, has CPU and memory for.
+"""The default number of workers, from the CPU and memory of this machine or container.
 
 The limits of a container are files of its cgroup: in one folder for version 2, in a folder for each
-controller for version 1. The limits of a folder hold for all folders below it. The folder of a
-container is often mounted in place of the root.
+controller for version 1. A folder's limits apply to all folders below it. In a container the root
+is often the container's own folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 MOST_WORKERS = 4
 
-# Without access rules one worker alone needs 38 MiB, and 50 once it has reloaded its configuration.
-# A supervisor and each further worker need 8, each push in flight a few.
+# Without access rules a single worker needs 38 MiB, and 50 MiB after it reloaded its configuration.
+# The supervisor and each further worker need 8 MiB, and each push in flight a few.
 BYTES_FOR_A_WORKER = 64 << 20
 
 _GROUPS = Path("/proc/self/cgroup")
@@ -25,7 +25,7 @@ _UNIFIED = ""
 
 
 def default_workers(groups: Path = _GROUPS, mounted: Path = _MOUNTED) -> int:
-    """Return one worker for each core, at most MOST_WORKERS, fewer where the cgroup allows less."""
+    """Return one worker per core, at most MOST_WORKERS, and no more than the cgroup allows."""
     limits: list[float] = [MOST_WORKERS, cores()]
     for folder in _folders(groups, mounted):
         limits += [math.ceil(quota) for quota in _cpu_quotas(folder)]
@@ -34,14 +34,14 @@ def default_workers(groups: Path = _GROUPS, mounted: Path = _MOUNTED) -> int:
 
 
 def cores() -> int:
-    """Count the processor cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _folders(groups: Path, mounted: Path) -> Iterator[Path]:
-    """Yield every folder whose limits may hold for this process."""
+    """Yield every folder whose limits may apply to this process."""
     lines: list[str] = []
     with suppress(OSError):
         lines = groups.read_text(errors="surrogateescape").splitlines()
@@ -58,7 +58,7 @@ def _folders(groups: Path, mounted: Path) -> Iterator[Path]:
 
 
 def _cpu_quotas(folder: Path) -> Iterator[float]:
-    """Yield the cores that a folder allows; `max`, -1 or no file is no limit."""
+    """Yield the number of cores that a folder allows; `max`, -1 or a missing file is no limit."""
     both = _words(folder / "cpu.max")
     quota = both[:1] or _words(folder / "cpu.cfs_quota_us")
     period = both[1:] or _words(folder / "cpu.cfs_period_us")
@@ -68,7 +68,7 @@ def _cpu_quotas(folder: Path) -> Iterator[float]:
 
 
 def _memory_limits(folder: Path) -> Iterator[int]:
-    """Yield the memory that a folder allows; version 1 writes no limit as a very large number."""
+    """Yield the bytes of memory that a folder allows; in version 1 a huge number is no limit."""
     words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
     with suppress(ValueError, IndexError):
         yield int(words[0])
@@ -80,6 +80,6 @@ def _words(file: Path) -> list[str]:
     return []
 
 
-# Computed once: settings are also built by a reload, while requests are served, and reading a file
-# would block these.
+# Computed once: a reload builds settings while requests are served, and reading these files would
+# block the requests.
 WORKERS = default_workers()

@@ -1,6 +1,6 @@
-"""How a configuration says what is wrong with it: one line for each problem, never a value.
+"""Problems of a configuration, one line each.
 
-No message quotes a value, because the value may be a password; it names the place instead.
+No message quotes a value, because the value may be a password. It names the key and the place.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a part of the configuration was written.
+    """The origin of a part of the configuration.
 
-    `source` is the path of a file, the name of a variable or an option, or "" when it is not known.
-    Lines and columns count from 1 and are None where they mean nothing.
+    `source` is the path of a file, the name of a variable or an option, or "" if it is not known.
+    `line` and `column` count from 1, and are None if the source has none.
     """
 
     source: str = ""
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong or odd: the place, the full key or "", and what to do about it."""
+    """An error or a warning: the place, the full key or "", and what is wrong and how to fix it."""
 
     place: Place
     key: str
@@ -46,14 +46,14 @@ class Problem:
 
 
 class Origins(Protocol):
-    """Tells where the parts of a configuration were written."""
+    """Knows the places of the parts of a configuration."""
 
     def located(self, path: Path, problem: str) -> Problem:
-        """Return a problem of the part at `path`."""
+        """Return a problem with the place of the part at `path`."""
 
 
 class Unlocated:
-    """The origins of settings whose document is no longer held."""
+    """The origins of settings whose document was discarded."""
 
     def located(self, path: Path, problem: str) -> Problem:
         """Return a problem without a place."""
@@ -61,13 +61,14 @@ class Unlocated:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` says why, a line each, `details` in parts."""
+    """The configuration is invalid; `details` are the problems, and `problems` their lines."""
 
     def __init__(self, problems: Iterable[Problem | str]) -> None:
         self.details = tuple(
-            each if isinstance(each, Problem) else Problem(Place(), "", each) for each in problems
+            problem if isinstance(problem, Problem) else Problem(Place(), "", problem)
+            for problem in problems
         )
-        self.problems = tuple(str(each) for each in self.details)
+        self.problems = tuple(map(str, self.details))
         super().__init__(self.details)  # pickle passes these to `__init__`
 
     def __str__(self) -> str:
@@ -75,7 +76,7 @@ class ConfigError(Exception):
 
 
 def dotted(path: Path) -> str:
-    """Write a key's full path: `notifications.endpoints[0].url`."""
+    """Format the full path of a key: `notifications.endpoints[0].url`."""
     written = ""
     for part in path:
         if isinstance(part, int):
@@ -86,7 +87,7 @@ def dotted(path: Path) -> str:
 
 
 def shown(name: str) -> str:
-    """Make a name from outside safe to print on one line."""
+    """Return an untrusted name, shortened and escaped for one line of output."""
     short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
     return short if short.isprintable() and short == short.strip() != "" else ascii(short)
 

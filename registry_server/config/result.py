@@ -1,4 +1,4 @@
-"""What the command line adds to a configuration, and the result of reading it."""
+"""Overrides of the command line, and the loaded configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_server.config.schema import Settings
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line sets; None leaves it to the environment and the file."""
+    """Settings of the command line; None leaves a setting to the environment and the file."""
 
     host: str | None = None
     port: int | None = None
@@ -21,10 +21,10 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings, and what an operator should see about them.
+    """The settings, and the warnings about them.
 
-    `warnings` are lines, and `notices` the same in parts. `exposure` has further warnings, which
-    only a server and `check` show. `file` is what was read, or None.
+    `warnings` are the lines of `notices`. `exposure` has further warnings, which only the server
+    and `check` show. `file` is the path of the configuration, or None.
     """
 
     settings: Settings

@@ -1,9 +1,9 @@
-"""Booleans and whole numbers, read as distribution's YAML library reads them.
+"""Booleans and integers, converted as distribution's YAML library does.
 
-It reads `y`, `on` and `yes` as booleans and `0x40` and `1e2` as numbers. A text in quotes is
-neither. A value that is no boolean in this sense is a warning. For two keys distribution starts
-nevertheless, and its reading is used. For all others it does not start, and the value is read as it
-was meant.
+That library reads `y`, `on` and `yes` as booleans and `0x40` and `1e2` as numbers. A text in quotes
+is neither. Other forms of booleans, such as "true" in quotes, are a warning. With two keys
+distribution starts nevertheless, and they get the value that it uses. With all other keys it does
+not start, and they get the intended value.
 """
 
 import re
@@ -21,7 +21,7 @@ _MEANT = {
     "false": ("false", "no", "off", "n", "f", "0"),
 }
 
-# How distribution reads any value that is no boolean, for the two keys with which it starts then.
+# The value that distribution uses for anything but a boolean, for the two keys it starts with.
 _READ_BY_DISTRIBUTION = {
     ("storage", "delete", "enabled"): "false",
     ("storage", "maintenance", "uploadpurging", "enabled"): "true",
@@ -33,7 +33,7 @@ _LONGEST = 40
 
 
 def resolve(document: Document) -> None:
-    """Rewrite booleans and whole numbers in place as the schema reads them."""
+    """Rewrite booleans and integers in place to the form that the schema reads."""
     for path, kind, text in list(_scalars(document.data, keys.root(), ())):
         if kind is bool:
             _boolean(document, path, text)
@@ -68,7 +68,7 @@ def _boolean(document: Document, path: Path, text: str) -> None:
 
 
 def _decimal(text: str) -> str:
-    """Return a YAML number in decimal digits, without its fraction; other texts unchanged."""
+    """Return a YAML number as decimal digits without its fraction, or another text unchanged."""
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(digits):
         octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)

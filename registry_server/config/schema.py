@@ -1,8 +1,8 @@
-"""The schema of the configuration: distribution's keys, and ours among them, typed to the leaves.
+"""The schema of the configuration: distribution's keys and ours, fully typed.
 
-Attributes are exactly the keys of the file. Defaults are those that hold when there is a file;
-what differs without one is in `load.py`. Sections that are known and not implemented are in
-`unimplemented.py`, and what happens when one of them is set is decided in `support.py`.
+Attributes have the names of the keys. Defaults apply when there is a file; `load.py` has those that
+apply without one. Sections that are known and not implemented are in `unimplemented.py`, and
+`support.py` decides what happens when one of them is set.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 Formatter: TypeAlias = Literal["text", "json", "logstash"]
 
-# The root of a registry without a configuration file. It is created when it is missing.
+# The root of a registry without a configuration file. It is created if it is missing.
 TRIAL_ROOT = Path("data")
 
 DEFAULT_ENTRIES = 1000
@@ -84,13 +84,13 @@ def _addr_suits_net(addr: str, info: "ValidationInfo") -> str:
 
 
 class AccessLog(Section):
-    """One line for each request, unless `disabled`."""
+    """`log.accesslog`: one line for each request, unless `disabled`."""
 
     disabled: bool = False
 
 
 class LogSettings(Section):
-    """`log`: what is logged, and how a line looks."""
+    """`log`: what is logged, and in which format."""
 
     accesslog: AccessLog = AccessLog()
     level: LogLevel = "info"
@@ -101,9 +101,9 @@ class LogSettings(Section):
 
 
 class Filesystem(Section):
-    """`storage.filesystem`: the tree, and how much is asked of the disk at once.
+    """`storage.filesystem`: the root of the tree, and the most concurrent disk operations.
 
-    `fsync` false gives up the promise that what was accepted survives a power cut.
+    Without `fsync` an accepted push may be lost in a power cut.
     """
 
     rootdirectory: FilePath = Path("/var/lib/registry")
@@ -118,19 +118,19 @@ class Delete(Section):
 
 
 class Redirect(Section):
-    """`storage.redirect`: sending clients to the object store; files have none to send to."""
+    """`storage.redirect`: redirects to an object store, which the filesystem driver does not do."""
 
     disable: bool = False
 
 
 class TagLookup(Section):
-    """`storage.tag`: how many tags distribution looks up at once."""
+    """`storage.tag`: how many tags distribution looks up concurrently."""
 
     concurrencylimit: Annotated[int, Ge(0)] = 0
 
 
 class Cache(Section):
-    """`storage.cache`: where distribution remembers facts about blobs."""
+    """`storage.cache`: where distribution caches facts about blobs."""
 
     blobdescriptor: str = "inmemory"
     blobdescriptorsize: Annotated[int, Ge(0)] = 10_000
@@ -138,7 +138,7 @@ class Cache(Section):
 
 
 class UploadPurging(Section):
-    """`storage.maintenance.uploadpurging`: removing upload sessions that are never finished."""
+    """`storage.maintenance.uploadpurging`: deletion of abandoned upload sessions."""
 
     enabled: bool = True
     age: Age = timedelta(hours=168)
@@ -147,16 +147,16 @@ class UploadPurging(Section):
 
 
 class ReadOnly(Section):
-    """`storage.maintenance.readonly`: refuse everything that writes."""
+    """`storage.maintenance.readonly`: refuses all requests that write."""
 
     enabled: bool = False
 
 
 class GarbageCollection(Section):
-    """`storage.maintenance.garbagecollection`: giving back the space of what nothing needs.
+    """`storage.maintenance.garbagecollection`: deletion of unreferenced blobs and manifests.
 
-    What was used within `grace` is left, by the command as well. `window` is a part of the day,
-    in the time of the machine.
+    Content that was touched within the grace period stays, for the command as well. `window` is a
+    daily time window in the machine's local time.
     """
 
     enabled: bool = False
@@ -175,11 +175,11 @@ class Maintenance(Section):
 
 
 class Storage(Section):
-    """`storage`: one driver, and what holds for any driver.
+    """`storage`: one driver, and settings for every driver.
 
-    The program refuses to start with a driver that is neither `filesystem` nor `inmemory`. The
-    parameters of such a driver are not checked, and not shown, because some are secrets. Those of
-    `inmemory` are ignored.
+    The registry does not start with a driver other than `filesystem` and `inmemory`. The parameters
+    of such a driver are not checked, and not shown, because some are secrets. Those of `inmemory`
+    are ignored.
     """
 
     filesystem: Filesystem = Filesystem()
@@ -198,12 +198,12 @@ class Storage(Section):
 
     @property
     def root(self) -> Path | None:
-        """The folder that everything is kept in; None where it is kept in memory."""
+        """The root folder, or None if images are in memory."""
         return self.filesystem.rootdirectory if self.inmemory is None else None
 
 
 class Tls(Section):
-    """`http.tls`: serving HTTPS, and asking clients for certificates."""
+    """`http.tls`: the server's certificate, and the verification of client certificates."""
 
     certificate: FilePathOrNone = None
     key: FilePathOrNone = None
@@ -225,7 +225,7 @@ class Tls(Section):
 
 
 class Http2(Section):
-    """`http.http2`: HTTP/1.1 is what is served, so there is nothing to disable."""
+    """`http.http2`: has no effect, because the registry serves HTTP/1.1 only."""
 
     disabled: bool = False
 
@@ -237,11 +237,11 @@ class H2c(Section):
 
 
 class Http(Section):
-    """`http`: where the server listens and how it speaks.
+    """`http`: the listener, and how requests are served.
 
-    `host` is the base of absolute URLs, without a slash at its end, or empty. `prefix` begins and
-    ends with a slash, or is empty, and so does `accelredirect`. `relativeurls` is None when the
-    file does not say. Without `allowedhosts` a request may name any host.
+    `host` is empty, or the base of absolute URLs without a final slash. `prefix` and
+    `accelredirect` are empty, or begin and end with a slash. `relativeurls` is None if it is not
+    set. Without `allowedhosts` requests for any host are served.
     """
 
     net: Annotated[Literal["tcp", "unix"], BeforeValidator(lambda net: net or "tcp")] = "tcp"
@@ -262,7 +262,7 @@ class Http(Section):
     accelredirect: ProxyLocation = ""
     workers: Annotated[int, Ge(1), Le(1024)] = WORKERS
 
-    # A default is validated as well: that of `addr` does not suit every `net`.
+    # Defaults are validated as well: that of `addr` is not valid for every `net`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {**CONFIG, "validate_default": True}
 
     @property
@@ -272,30 +272,33 @@ class Http(Section):
 
     @property
     def believed(self) -> tuple[TrustedProxy, ...]:
-        """The trusted proxies, without `unix` over TCP.
+        """The trusted proxies, without `unix` for a TCP listener.
 
         A TCP connection that was reset can lose its address and then looks like a unix socket.
         """
-        return tuple(each for each in self.trustedproxies if self.net == "unix" or each != "unix")
+        return tuple(
+            proxy for proxy in self.trustedproxies if self.net == "unix" or proxy != "unix"
+        )
 
 
 class Catalog(Section):
-    """`catalog`: the most repositories a page of the catalog holds."""
+    """`catalog`: the most repositories in a page of the catalog."""
 
     maxentries: Annotated[int, AfterValidator(_default_unless_positive)] = DEFAULT_ENTRIES
 
 
 class Tags(Section):
-    """`tags`: the most tags a page of a tag list holds; 0 for all of them.
+    """`tags`: the most tags in a page of a tag list; 0 means no limit.
 
-    registry:3 sends at most 1000, which breaks what never followed a Link header on registry:2.
+    registry:3 sends at most 1000, which breaks clients that ignore the Link header, as they could
+    with registry:2.
     """
 
     maxtags: Annotated[int, Ge(0)] = 0
 
 
 class Urls(Section):
-    """`validation.manifests.urls`: which URLs the layers of a pushed manifest may name."""
+    """`validation.manifests.urls`: which URLs the layers of a pushed manifest may have."""
 
     allow: tuple[UrlExpression, ...] = ()
     deny: tuple[UrlExpression, ...] = ()
@@ -323,7 +326,7 @@ class ManifestValidation(Section):
 
 
 class Validation(Section):
-    """`validation`: what a pushed manifest is checked for."""
+    """`validation`: checks of pushed manifests."""
 
     enabled: bool = False
     disabled: bool = False
@@ -331,7 +334,7 @@ class Validation(Section):
 
     @property
     def active(self) -> bool:
-        """Whether the checks are on: `enabled` is older than `disabled` and wins over it."""
+        """Whether the checks are on; `enabled`, the older key, wins over `disabled`."""
         return self.enabled or not self.disabled
 
 
@@ -361,16 +364,16 @@ class Settings(Section):
 
     @property
     def is_guarded(self) -> bool:
-        """Whether access control is configured: users, tokens of another issuer, or rules."""
+        """Whether access control is configured: users, external tokens, or access rules."""
         auth = self.auth
         return auth.token is not None or auth.htpasswd is not None or self.access.configured
 
     @property
     def users_in_file(self) -> bool:
-        """Whether neither tokens nor certificates name users, but a file of users alone."""
+        """Whether all user names come from the file of users, not from tokens or certificates."""
         return self.auth.token is None and not self.access.certificates
 
     @property
     def gives_tokens(self) -> bool:
-        """Whether clients get tokens from this registry: it has rules, and trusts no issuer."""
+        """Whether this registry issues tokens: it has access rules and no external issuer."""
         return self.access.configured and self.auth.token is None

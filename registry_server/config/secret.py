@@ -1,4 +1,4 @@
-"""Texts that no message shows."""
+"""Secret texts, which no message shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A password or a key. Its `repr` lacks the text, so messages and tracebacks lack it, too."""
+    """A password or a key. Its `repr`, and so messages and tracebacks, do not show the text."""
 
     text: str = field(default="", repr=False)
 
@@ -20,7 +20,7 @@ class Secret:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        # Not a union of `str` and `Secret`: the path of an error would name a member of it.
+        # Not a union of `str` and `Secret`: pydantic would add its member to the path of an error.
         from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
         return core_schema.no_info_before_validator_function(_text, from_text)
 

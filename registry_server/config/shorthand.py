@@ -1,8 +1,8 @@
-"""The short forms of the file, written out: `storage: filesystem`, `auth: silly`.
+"""Expands the short forms of a configuration: `storage: filesystem`, `auth: silly`.
 
-Naming a driver or a way to authenticate is a choice even when nothing follows the name, so an
-empty one becomes an empty mapping. Everywhere else an empty place is the same as none. `none` may
-be written in capitals, as in distribution.
+A driver or a way to authenticate is chosen by its name, so one without a value becomes an empty
+mapping. Any other key without a value counts as missing. `none` may be written in capitals, as in
+distribution.
 """
 
 from registry_server.config.document import Document, Value
@@ -11,7 +11,7 @@ _CHOICES = ("storage", "auth")
 
 
 def expand(document: Document) -> None:
-    """Write out the short forms in place."""
+    """Expand the short forms in place."""
     data = document.data
     if not isinstance(data, dict):
         return
@@ -29,7 +29,7 @@ def _spelled(choice: str) -> str:
 
 
 def pruned(value: Value) -> Value:
-    """The same tree without the keys that were left empty."""
+    """Return the same tree without keys that have no value."""
     if isinstance(value, dict):
         return {key: pruned(child) for key, child in value.items() if child is not None}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them: `500000`, `50MB` (10^6), `100MiB` (2^20)."""
+"""Sizes in bytes, with or without a unit: `500000`, `50MB` (10^6), `100MiB` (2^20)."""
 
 import re
 from decimal import Decimal
@@ -13,15 +13,15 @@ _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([a-z]*)", re.ASCII | re.IG
 
 
 def parse_rate(text: str) -> int:
-    """Read a number of bytes per second: a size, and perhaps `/s`."""
+    """Parse a number of bytes per second: a size with an optional `/s`."""
     text = text.strip()
     return parse_size(text[:-2] if text.lower().endswith("/s") else text)
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes; raise ValueError for anything else.
+    """Parse a number of bytes; raise ValueError for anything else.
 
-    What is less than a byte, and not nothing, is a byte: nothing often means no limit.
+    A positive size of less than one byte is one byte, because 0 often means no limit.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _UNITS.get(match[2].lower()) if match else None

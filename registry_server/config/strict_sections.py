@@ -1,8 +1,8 @@
-"""Sections in which an unknown key is an error: overlooking it could open the registry.
+"""Guarded sections, in which an unknown key is an error: ignoring it could open the registry.
 
-So is a key outside of them that was probably meant to be inside: `auht`, a `tls` whose indentation
-was lost, an `auth` in `http`. Distribution ignores such keys and serves without what they ask for.
-Where the document has the section itself, it is a warning: the key may be a template for it.
+A key outside of them that was probably meant for one is an error, too: `auht`, a `tls` with lost
+indentation, an `auth` in `http`. Distribution ignores such keys and serves unprotected. If the
+document also has the section itself, such a key is only a warning: it may be a template for it.
 """
 
 import difflib
@@ -14,8 +14,7 @@ from registry_server.config.schema import Settings, Tls
 
 SECTIONS: tuple[tuple[str, ...], ...] = (("auth",), ("access",), ("limits",), ("http", "tls"))
 
-# Keys that only guarded sections have: one of them at the top, or in `http`, has lost its
-# indentation.
+# Keys that only guarded sections have. At the top level or in `http` their indentation was lost.
 _MISPLACED = {
     **{name: f"auth.{name}" for name in Auth.field_names() if name != "none"},
     **{name: f"http.tls.{name}" for name in Tls.field_names() if name != "key"},
@@ -25,23 +24,24 @@ _MISPLACED = {
 }
 _LIKENESS = 0.65
 
-# Keys that identify a section, wherever it stands and whatever its name is.
+# Keys that identify a section under any name, at any level.
 _ISSUED = frozenset({"realm", "service", "issuer", "rootcertbundle", "jwks"})
 _RULES = frozenset({"rules", "file", "groups"})
 _PAIR = frozenset({"certificate", "key"})
-# Below these a certificate is the server's; another product's debug server has its own.
+# In these sections a certificate is the server's. The debug listener has its own.
 _SERVING = ("http", "storage", "log", "https", "ssl")
 _DEBUG = ("http", "debug")
 
 
 def is_given(document: Document, name: str) -> bool:
-    """Tell whether a document has the guarded section that the key `name` lies in."""
-    section = next(each for each in SECTIONS if tuple(name.split("."))[: len(each)] == each)
+    """Tell whether the document sets the guarded section that contains the key `name`."""
+    path = tuple(name.split("."))
+    section = next(section for section in SECTIONS if path[: len(section)] == section)
     return document.value(section) is not None
 
 
 def guarded_section(path: Path) -> str | None:
-    """Return the name of the guarded section that `path` lies in, or None."""
+    """Return the name of the guarded section that contains `path`, or None."""
     for section in SECTIONS:
         if path[: len(section)] == section:
             return ".".join(section)
@@ -49,9 +49,9 @@ def guarded_section(path: Path) -> str | None:
 
 
 def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
-    """Return the guarded key that an unknown one was probably meant to be, or None.
+    """Return the guarded key that the unknown key at `path` was probably meant to be, or None.
 
-    `known` are the names of all keys: a name that exists elsewhere is no misspelling.
+    `known` has the names of all keys: a name that exists elsewhere is not a misspelling.
     """
     parent, name = path[:-1], str(path[-1]).lower()
     if parent in ((), ("http",)) and name in _MISPLACED:
@@ -66,7 +66,7 @@ def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
 
 
 def _section_by_content(path: Path, value: Value) -> str | None:
-    """Return the guarded section that an unknown key holds, judged by the keys in it."""
+    """Return the guarded section that the keys below an unknown key belong to, or None."""
     inside = value if isinstance(value, dict) else {}
     keys = {key.lower(): child for key, child in inside.items()}
     name = str(path[-1]).lower()
@@ -82,7 +82,7 @@ def _section_by_content(path: Path, value: Value) -> str | None:
 
 
 def _siblings(parent: Path) -> list[str]:
-    """Return the known keys beside or above guarded sections, below `parent`."""
+    """Return the known keys in `parent` that a misspelled guarded section may be compared with."""
     if parent == ():
         return list(Settings.field_names())
     return ["tls"] if parent == ("http",) else []

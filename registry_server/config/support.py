@@ -1,7 +1,7 @@
-"""What happens to keys of distribution's that this registry knows and does not implement.
+"""Errors and warnings about keys that are not implemented, and about keys that conflict.
 
-Mostly a warning. Where overlooking the key would break a promise the file makes (only these
-people, only this cipher, that bucket), the registry refuses to start instead.
+A key that is not implemented is a warning. It is an error if the registry would serve other images
+than intended, or serve them without the intended protection.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from registry_server.config.schema import Settings
 from registry_server.config.section import Section
 from registry_server.config.unmatched import unmatched
 
-_OPEN = "is not implemented, because it accepts any credentials: not starting"
-_DRIVER = "is not implemented yet, and the images are in another store: not starting"
+_OPEN = "is not implemented, because it accepts any credentials: use auth.htpasswd or auth: none"
+_DRIVER = "is not implemented yet: copy the images to a folder and use storage.filesystem"
 
 REFUSED = {
     "auth.silly": _OPEN,
     "proxy.remoteurl": (
-        "is not implemented yet, and without it the cache would be an empty registry that "
-        "accepts pushes: not starting"
+        "is not implemented yet: remove proxy to start a registry that is not a cache and "
+        "accepts pushes"
     ),
     "storage.azure": _DRIVER,
     "storage.gcs": _DRIVER,
@@ -32,7 +32,7 @@ REFUSED = {
     "storage.s3aws": _DRIVER,
     "storage.swift": _DRIVER,
     "http.tls.letsencrypt": (
-        "is not implemented, and without it the registry would not use TLS: not starting"
+        "is not implemented: set http.tls.certificate and http.tls.key to files of a certificate"
     ),
 }
 
@@ -51,19 +51,19 @@ WARNED = {
     "compatibility": f"{_NOT_YET}: schema 1 manifests are not accepted",
 }
 
-# Keys that ask for nothing by themselves. Distribution's own files enable the health check of the
-# storage; here each request finds out whether the storage works.
+# Keys without a warning. Distribution's own files enable the health check of the storage; here
+# each request shows whether the storage works.
 _SILENT = frozenset({"health.storagedriver", "notifications.events"})
 
 
 def doubts(document: Document) -> list[Problem]:
-    """Sections that choose several of what there can be only one of, a line each."""
+    """Return an error for each section with several choices where only one is allowed."""
     drivers = ("filesystem", *sorted(DRIVERS - {"filesystem"}))
     return [*_several(document, STORAGE, drivers), *_several(document, "auth", Auth.field_names())]
 
 
 def refusals(settings: Settings, document: Document) -> list[Problem]:
-    """The reasons not to start with these settings, a line each."""
+    """Return the errors in these settings."""
     problems = [*_changed(settings, document, REFUSED)]
     problems.extend(_tls(settings, document))
     problems.extend(_auth(settings, document))
@@ -75,37 +75,37 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
 
 
 def warnings(settings: Settings, document: Document) -> list[Problem]:
-    """What the operator should know about these settings, a line each."""
+    """Return the warnings about these settings."""
     return [
         *_changed(settings, document, WARNED),
         *_deprecated(settings, document),
-        *_asks_nobody(settings, document),
-        *_manages_nothing(settings, document),
-        *_trusts_no_socket(settings, document),
-        *_caches(settings, document),
-        *_looks_short(document),
-        *_verifies_more_than_asked(settings, document),
-        *_lets_every_page_in(settings, document),
+        *_empty_auth(settings, document),
+        *_unused_administrators(settings, document),
+        *_unused_socket_trust(settings, document),
+        *_unused_cache(settings, document),
+        *_drain_timeout(document),
+        *_client_authentication(settings, document),
+        *_null_origin(settings, document),
         *in_memory.warnings(settings, document),
     ]
 
 
 def _changed(settings: Settings, document: Document, table: dict[str, str]) -> Iterator[Problem]:
-    """Yield the lines of `table` whose key asks for something."""
+    """Yield the entries of `table` whose key is set to more than its default."""
     defaults = Settings()
     for key, reason in table.items():
         path = tuple(key.split("."))
-        if _asks(_value(settings, path), _value(defaults, path), key):
+        if _is_set(_value(settings, path), _value(defaults, path), key):
             yield document.located(path, reason)
 
 
-def _asks(value: object, default: object, key: str) -> bool:
-    """Tell whether a value differs from the default; what is disabled asks for nothing."""
+def _is_set(value: object, default: object, key: str) -> bool:
+    """Tell whether a value differs from the default; list items that are disabled do not count."""
     if key in _SILENT:
         return False
     if isinstance(value, Section) and isinstance(default, Section):
         names = value.field_names()
-        return any(_asks(getattr(value, n), getattr(default, n), f"{key}.{n}") for n in names)
+        return any(_is_set(getattr(value, n), getattr(default, n), f"{key}.{n}") for n in names)
     if isinstance(value, tuple) and value != default:
         return any(not getattr(item, "disabled", False) for item in value)
     return value != default
@@ -122,7 +122,7 @@ def _several(document: Document, section: str, choices: tuple[str, ...]) -> Iter
     data = document.data.get(section) if isinstance(document.data, dict) else None
     named = [choice for choice in choices if isinstance(data, dict) and choice in data]
     if len(named) > 1:
-        yield document.located((section,), f"names {listed(named)}: exactly one is allowed")
+        yield document.located((section,), f"has {listed(named)}: exactly one is allowed")
 
 
 def _tls(settings: Settings, document: Document) -> Iterator[Problem]:
@@ -136,17 +136,18 @@ def _tls(settings: Settings, document: Document) -> Iterator[Problem]:
     if tls.clientcas and tls.clientauth == "require-any-client-cert":
         yield document.located(
             (*path, "clientauth"),
-            "cannot be require-any-client-cert: certificates are verified or not asked for",
+            "cannot be require-any-client-cert, which skips verification: use "
+            "require-and-verify-client-cert",
         )
 
 
 def _auth(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Yield what a way to authenticate lacks: without it no client could log in."""
+    """Yield the keys that a way to authenticate needs: without them no client could log in."""
     token, htpasswd = settings.auth.token, settings.auth.htpasswd
     if htpasswd is not None and htpasswd.path is None:
         yield document.located(("auth", "htpasswd"), "needs path, the file of users")
     if htpasswd is not None and not htpasswd.realm:
-        yield document.located(("auth", "htpasswd"), "needs realm, what clients are shown")
+        yield document.located(("auth", "htpasswd"), "needs realm, which clients show to users")
     if token is not None:
         for key in ("realm", "service", "issuer"):
             if not getattr(token, key):
@@ -158,12 +159,12 @@ def _auth(settings: Settings, document: Document) -> Iterator[Problem]:
 def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.access.certificates and not settings.http.tls.clientcas:
         yield document.located(
-            ("access", "certificates"), "needs http.tls.clientcas, which verifies them"
+            ("access", "certificates"), "needs http.tls.clientcas to verify the certificates"
         )
 
 
 def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Refuse entries of rules that can never match."""
+    """Yield the entries of access rules that can never match."""
     for path, text in unmatched(settings.access, users_in_file=settings.users_in_file):
         yield document.located(("access", *path), text)
 
@@ -173,28 +174,28 @@ def _deprecated(settings: Settings, document: Document) -> Iterator[Problem]:
         yield document.located(("loglevel",), "is deprecated: use log.level")
 
 
-def _asks_nobody(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Yield a warning for an `auth` that names nothing, which distribution accepts."""
+def _empty_auth(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield a warning for an `auth` without a way to authenticate, which distribution accepts."""
     ways = (settings.auth.none, settings.auth.token, settings.auth.htpasswd)
     is_there = isinstance(document.data, dict) and "auth" in document.data
     if is_there and not any(way is not None for way in ways):
         yield document.located(("auth",), "is empty: clients need no password")
 
 
-def _manages_nothing(settings: Settings, document: Document) -> Iterator[Problem]:
+def _unused_administrators(settings: Settings, document: Document) -> Iterator[Problem]:
     named = settings.access.administrators
     if settings.auth.token is not None and (named.users or named.groups):
         path = ("access", "administrators")
         yield document.located(path, "has no effect: with auth.token there are no robots")
 
 
-def _trusts_no_socket(settings: Settings, document: Document) -> Iterator[Problem]:
+def _unused_socket_trust(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.http.net != "unix" and "unix" in settings.http.trustedproxies:
         path = ("http", "trustedproxies", settings.http.trustedproxies.index("unix"))
         yield document.located(path, "unix has no effect: http.net is not unix")
 
 
-def _caches(settings: Settings, document: Document) -> Iterator[Problem]:
+def _unused_cache(settings: Settings, document: Document) -> Iterator[Problem]:
     cache = settings.storage.cache
     for name, value in (("blobdescriptor", cache.blobdescriptor), ("layerinfo", cache.layerinfo)):
         if value not in ("", "inmemory"):
@@ -202,32 +203,31 @@ def _caches(settings: Settings, document: Document) -> Iterator[Problem]:
             yield document.located(path, "has no effect: facts about blobs are cached in memory")
 
 
-def _looks_short(document: Document) -> Iterator[Problem]:
-    """Yield a warning for a drain of 60: in Go, and so here, that is 60 nanoseconds."""
+def _drain_timeout(document: Document) -> Iterator[Problem]:
+    """Yield a warning for a drain timeout of 60: as in Go, that is 60 nanoseconds."""
     path = ("http", "draintimeout")
     text = document.value(path)
     if isinstance(text, str) and is_bare(text) and text.strip("+-0.") != "":
         yield document.located(path, "has no unit and counts nanoseconds: write 60s for seconds")
     elif isinstance(text, str) and text.startswith("-"):
-        yield document.located(path, "is negative and counts as 0: requests are cut at once")
+        yield document.located(path, "is negative and counts as 0: requests are cut immediately")
 
 
-def _verifies_more_than_asked(settings: Settings, document: Document) -> Iterator[Problem]:
+def _client_authentication(settings: Settings, document: Document) -> Iterator[Problem]:
     tls = settings.http.tls
     if tls.clientcas and tls.clientauth == "request-client-cert":
         path = ("http", "tls", "clientauth")
         yield document.located(
             path,
-            "request-client-cert verifies a certificate that is shown, "
-            "as verify-client-cert-if-given does",
+            "counts as verify-client-cert-if-given: a certificate that a client sends is verified",
         )
 
 
-def _lets_every_page_in(settings: Settings, document: Document) -> Iterator[Problem]:
-    """Warn of the origin `null`, which every page can take by a sandboxed frame."""
+def _null_origin(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Yield a warning for the origin `null`, which any page can have in a sandboxed frame."""
     for name, values in settings.http.headers.items():
         if name.lower() == "access-control-allow-origin" and "null" in values:
             yield document.located(
                 ("http", "headers", name),
-                "is null, an origin that every web page can take: name the origins of your pages",
+                "is null, an origin that any web page can have: list the origins of your pages",
             )

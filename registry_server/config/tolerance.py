@@ -1,8 +1,8 @@
-"""Decides which mistakes are warnings: what registry:2 or registry:3 starts with, this starts with.
+"""Decides which mistakes are warnings: this registry starts with all that registry:2 or 3 do.
 
-A wrong key or value is a warning, and is left out, where one of these two ignores it or where this
-registry does not read it. It is an error where leaving it out would open the registry, lose data,
-or serve something else than was meant.
+A wrong key or value is ignored with a warning if registry:2 or registry:3 ignores it, or if this
+registry does not use it. It is an error if ignoring it would open the registry, lose data, or serve
+other images than intended.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from registry_server.config.shorthand import pruned
 from registry_server.config.strict_sections import guarded_section, is_given, meant
 from registry_server.config.validation import Fault, Invalid, validated
 
-# Sections and keys that nothing here reads, so a wrong value has no effect.
+# Sections and keys that this registry does not use, so a wrong value has no effect.
 _UNREAD = (
     "log.hooks",
     "storage.cache",
@@ -44,7 +44,7 @@ _KEPT = ("readonly", "uploadpurging", "garbagecollection")
 _PURGING = (STORAGE, "maintenance", "uploadpurging")
 # Go does not send a header whose name or value HTTP does not allow.
 _HEADER = "http.headers.*"
-# Keys whose unusable values registry:2 or registry:3 ignores.
+# Keys whose invalid values registry:2 or registry:3 ignores.
 _IGNORED = (
     "http.host",
     "log.reportcaller",
@@ -55,9 +55,9 @@ _IGNORED = (
 
 
 def settings_of(document: Document) -> Settings:
-    """Make settings of a document; remove from it, with a warning, what is left out.
+    """Return the settings of a document, from which ignored keys are removed with a warning.
 
-    Raises ConfigError with all mistakes that are errors, in the order in which they were written.
+    Raises ConfigError with all errors, in the order of writing.
     """
     while True:
         try:
@@ -70,7 +70,7 @@ def settings_of(document: Document) -> Settings:
 def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
     errors, warnings = [], []
     for fault in faults:
-        # Only a value can lie in a list: an unknown key ends the path, whatever it is called.
+        # An unknown key is the last part of the path; only the path of a value may end in a list.
         unknown = fault.is_unknown_key
         path = fault.path if unknown else _named(fault.path)
         error = _unknown(document, path) if unknown else _wrong(document, fault)
@@ -87,7 +87,7 @@ def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
 
 
 def _named(loc: tuple[str | int, ...]) -> Path:
-    """Return the path up to its last key; an item of a list has no key."""
+    """Return the path up to its last key, without indices of lists behind it."""
     path = loc[:-1] if loc and loc[-1] == "[key]" else loc
     while path and isinstance(path[-1], int):
         path = path[:-1]
@@ -95,7 +95,7 @@ def _named(loc: tuple[str | int, ...]) -> Path:
 
 
 def _unknown(document: Document, path: Path) -> Problem | None:
-    """Return the error that an unknown key is, or None."""
+    """Return the error for an unknown key, or None if it is a warning."""
     if guarded_section(path) is not None:
         return document.located(path, f"is not a known key: {keys.suggestion(path)}")
     guarded = meant(path, document.value(path), _names())
@@ -110,10 +110,10 @@ def _unknown(document: Document, path: Path) -> Problem | None:
 
 
 def _above_its_place(document: Document, path: Path) -> str | None:
-    """Return the full key that one written directly in `storage` was meant as, if that is not set.
+    """Return the full key of one that was written directly in `storage`, or None.
 
-    Distribution takes such a key for a driver and refuses to start. If it were ignored, another
-    root would be served, or a registry that has to be read-only would accept pushes.
+    Distribution takes such a key for a driver and does not start. If it were ignored, another root
+    would be served, or a registry that must be read-only would accept pushes.
     """
     for section, names in (("filesystem", (_ROOT,)), ("maintenance", _KEPT)):
         for name in names:
@@ -124,9 +124,9 @@ def _above_its_place(document: Document, path: Path) -> str | None:
 
 
 def _names_the_storage(document: Document, path: Path) -> bool:
-    """Tell whether an unknown key may be meant as a storage driver or as `storage`, and both lack.
+    """Tell whether an unknown key may be a misspelled driver or `storage`, and that is not set.
 
-    Then the default root would be served in place of the images that were meant.
+    If it were ignored, the default root would be served instead of the intended images.
     """
     data = document.data if isinstance(document.data, dict) else {}
     storage = data.get(STORAGE)
@@ -141,9 +141,9 @@ def _overlooked(path: Path) -> str:
 
 
 def _wrong(document: Document, fault: Fault) -> Problem | None:
-    """Return the error that an unusable value is, or None."""
+    """Return the error for an invalid value, or None if it is a warning."""
     names = tuple(part for part in fault.path if isinstance(part, str))
-    # With rules the registry sends clients, and their passwords, to this host for tokens.
+    # With access rules clients send their passwords to this host to get tokens.
     if names == ("http", "host") and document.value(("access",)) is not None:
         return document.located(fault.path, fault.text)
     if any(_matches(names, pattern) for pattern in (*_UNREAD, *_IGNORED)):
@@ -156,7 +156,7 @@ def _wrong(document: Document, fault: Fault) -> Problem | None:
 
 
 def _is_off(document: Document, names: tuple[str, ...]) -> bool:
-    """Tell whether a key is in a section that the file switches off."""
+    """Tell whether a key is in a section that the configuration disables."""
     if names[: len(_PURGING)] == _PURGING:
         return document.value((*_PURGING, "enabled")) == "false"
     enabled, disabled = (document.value(("validation", key)) for key in ("enabled", "disabled"))

@@ -1,6 +1,6 @@
-"""Finds entries of rules that can match no caller or no repository, given the groups.
+"""Finds entries of access rules that can match no caller or no repository, given the groups.
 
-An empty list is no such entry: its last name was removed on purpose, and it shows that itself.
+An empty list is not reported: it visibly matches nothing.
 """
 
 import difflib
@@ -21,17 +21,17 @@ from registry_server.config.problems import Path, shown
 _USER = "{user}"
 _ANY_PARTS = "**"
 _NOT_IN_FILE = (
-    "is the name of no user: in the file of auth.htpasswd a colon ends a name, and # begins a "
-    "comment; a robot is named robot:NAME"
+    "cannot be a user name: in the file of auth.htpasswd a colon ends a name, and # begins a "
+    "comment; write a robot as robot:NAME"
 )
 
 
 def unmatched(
     access: Access | RulesFile, *, users_in_file: bool = False
 ) -> Iterator[tuple[Path, str]]:
-    """Yield the path of each such entry and what is wrong; paths begin below `access`.
+    """Yield the path of each such entry, relative to `access`, and what is wrong with it.
 
-    With `users_in_file` the only users are those of `auth.htpasswd`, where a colon ends a name.
+    With `users_in_file` all users are in the file of `auth.htpasswd`, where a colon ends a name.
     """
     groups = access.groups
     if users_in_file:
@@ -46,7 +46,7 @@ def unmatched(
 
 
 def caller_names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
-    """Yield the path and the text of each name of a user or a robot."""
+    """Yield the path and the name of each user or robot."""
     for group, members in rules.groups.items():
         yield from ((("groups", group, at), name) for at, name in enumerate(members))
     for number, rule in enumerate(rules.rules or ()):
@@ -58,40 +58,40 @@ def caller_names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
 
 
 def _unknown(named: Collection[str], groups: Collection[str]) -> Iterator[tuple[Path, str]]:
-    """Yield the groups that are not defined; no caller is in one, because credentials name none."""
+    """Yield the groups that are not defined; credentials carry no groups, so these are empty."""
     for at, name in enumerate(named):
         if name not in groups:
             near = difflib.get_close_matches(name, groups, n=1)
             hint = (
                 f"did you mean {shown(near[0])}?" if near else "define it, with [] if it is empty"
             )
-            yield ("groups", at), f"is a group that groups does not define: {hint}"
+            yield ("groups", at), f"is not defined in groups: {hint}"
 
 
 def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[Path, str]]:
-    """Yield users for which no glob of the rule matches, and globs that match for no caller."""
+    """Yield users that match with no glob of the rule, and globs that match with no caller."""
     globs, users = rule.repositories, rule.users or ()
     for at, user in enumerate(users):
         if globs and not any(is_matchable(glob, user) for glob in globs):
-            yield ("users", at), f"can't stand for {_USER}: no repository name has such a part"
+            yield ("users", at), f"cannot replace {_USER}: it is not valid in a repository name"
     if EVERYBODY in users or rule.anonymous:
         return
     callers = {*users, *(name for group in rule.groups or () for name in groups.get(group, ()))}
     for at, glob in enumerate(globs):
         if callers and not any(is_matchable(glob, caller) for caller in callers):
-            text = f"matches nothing: the name of none of these callers can stand for {_USER}"
+            text = f"matches nothing: no name of the rule's callers can replace {_USER}"
             yield ("repositories", at), text
 
 
 def is_matchable(glob: str, user: str) -> bool:
-    """Tell whether a glob matches any repository name when it is bound to `user`."""
+    """Tell whether a glob can match a repository name when `user` replaces `{user}`."""
     if _USER not in glob.split("/") or user == EVERYBODY:
         return True
     return is_component(user) and len(sample_name(glob, user)) <= LONGEST_NAME
 
 
 def sample_name(glob: str, user: str) -> str:
-    """Return a name that a glob matches when it is bound to `user`; it may be too long."""
+    """Return a name that a glob matches when `user` replaces `{user}`; it may be too long."""
     parts = glob.split("/")
     kept = [user if part == _USER else part for part in parts if part != _ANY_PARTS]
     if parts[-1] == _ANY_PARTS:

@@ -1,6 +1,6 @@
-"""Validation of sections; no other module has pydantic validate a configuration.
+"""Validates sections with pydantic.
 
-An error of pydantic shows values, which may be secrets, so it does not leave this module.
+Pydantic's errors show values, which may be secrets, so they do not leave this module.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake in a section: the path of the key, and what is wrong, without the value."""
+    """An error in a section: the path of the key, and a message without the value."""
 
     path: Path
     text: str
@@ -51,7 +51,7 @@ class Fault:
 
 
 class Invalid(ValueError):
-    """The data does not fit the section; `faults` says why, and has at least one."""
+    """The data is not valid for the section; `faults` has at least one fault."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__(faults)
@@ -62,14 +62,14 @@ class Invalid(ValueError):
 
 
 def validated(section: type[AnySection], data: object) -> AnySection:
-    """Make a section from a tree of texts, lists and mappings; raise `Invalid` with all faults."""
+    """Return a section from a tree of texts, lists and mappings; raise `Invalid` on a fault."""
     try:
         # Mypy confuses the hash of a section with the hash of its class.
-        made: AnySection = _validator(section).validate_python(data)  # type: ignore[arg-type]
+        result: AnySection = _validator(section).validate_python(data)  # type: ignore[arg-type]
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     else:
-        return made
+        return result
     raise Invalid(tuple(map(_fault, details)))
 
 
@@ -84,7 +84,7 @@ def _fault(error: ErrorDetails) -> Fault:
 
 
 def _in_words(error: ErrorDetails) -> str:
-    """Return the end of a sentence that begins with the key: what is wrong, without the value."""
+    """Return a message that continues a sentence starting with the key, without the value."""
     kind, context = error["type"], dict[str, Any](error.get("ctx", {}))
     if kind == "value_error":
         return str(context["error"])

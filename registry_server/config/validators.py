@@ -1,8 +1,7 @@
-"""Annotations of a key's type that convert or refuse its value.
+"""Annotations of a key's type that convert or reject its value.
 
-Each does what pydantic's class of the same name does. Pydantic calls them when it compiles the
-schema. They import pydantic only then, so a process that receives validated settings does not need
-it.
+Each behaves as pydantic's class of the same name. They import pydantic only when it compiles the
+schema, so a process that receives validated settings does not import it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Validator:
-    """`convert` returns the value to use, or raises ValueError with what the value must be."""
+    """`convert` returns the value to use, or raises ValueError with a message."""
 
     convert: Callable[..., Any]
 
@@ -33,16 +32,16 @@ class _Validator:
 
 
 class BeforeValidator(_Validator):
-    """Converts the value of the file before its type is checked."""
+    """Converts the raw value before its type is checked."""
 
 
 class AfterValidator(_Validator):
     """Converts a value of the right type.
 
-    A function with a second parameter gets pydantic's ValidationInfo: its `data` has the valid
-    values of the preceding keys of the section.
+    A function with a second parameter gets pydantic's ValidationInfo, whose `data` has the valid
+    values of the preceding keys.
     """
 
 
 class PlainValidator(_Validator):
-    """Converts the value of the file; its type is not checked."""
+    """Converts the raw value; its type is not checked."""

@@ -1,7 +1,7 @@
-"""The leaf types of the schema: what a text in the file becomes, or why it cannot.
+"""The leaf types of the schema, each with the conversion from text.
 
-Every scalar reaches the schema as text, as the file wrote it, and only the schema says what it
-means: `secret: 0123` keeps its zero and `enabled: yes` is true.
+Every scalar reaches the schema as the text of the file, and the schema converts it: `secret: 0123`
+keeps its zero and `enabled: yes` is true.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ from registry_server.config.window import Window
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TrustedProxy = Network | Literal["unix"]
 
-_A_WINDOW = "a part of the day, such as 02:00-05:30"
+_A_WINDOW = "a daily time window, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
@@ -65,19 +65,19 @@ def _not_negative(value: timedelta) -> timedelta:
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be greater than 0")
     return value
 
 
 def _second_or_more(value: timedelta) -> timedelta:
     if value < timedelta(seconds=1):
-        raise ValueError("must be a second or more")
+        raise ValueError("must be at least 1s")
     return value
 
 
 def _minute_or_more(value: timedelta) -> timedelta:
     if value < timedelta(minutes=1):
-        raise ValueError("must be a minute or more")
+        raise ValueError("must be at least 1m")
     return value
 
 
@@ -118,7 +118,7 @@ def _expression(value: object) -> Expression:
 
 def _path(value: Path) -> Path:
     if "\0" in str(value):
-        raise ValueError("must be a path, without NUL characters")
+        raise ValueError("must not contain NUL characters")
     return value
 
 
@@ -150,16 +150,16 @@ def _prefix(value: str) -> str:
 
 
 def _location(value: str) -> str:
-    """Accept the path of a proxy's location: what it would decode, resolve or merge is left out."""
+    """Return the path of an nginx location; refuse one that nginx would decode or normalize."""
     if not value:
         return value
     if _LOCATION.fullmatch(value) is None:
-        raise ValueError("must be the path of a location of nginx, such as /blobs-internal/")
+        raise ValueError("must be the path of an nginx location, such as /blobs-internal/")
     return value.rstrip("/") + "/"
 
 
 def _host_name(value: object) -> str:
-    """Return a host as clients send it, without a port: in lower case, IPv6 in brackets."""
+    """Return a host as clients send it, without a port: in lower case, with IPv6 in brackets."""
     text = _text(value, "a host").lower().removesuffix(".")
     bare = text.removeprefix("[").removesuffix("]")
     try:

@@ -1,4 +1,4 @@
-"""A part of each day, in the time of the machine."""
+"""A daily time window, in the machine's local time."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ _PATTERN = re.compile(r"\s*\d\d:\d\d\s*-\s*\d\d:\d\d\s*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `start` up to, not including, `end`, which may lie in the next day."""
+    """From `start` until before `end`, which may be on the next day."""
 
     start: time
     end: time
 
     @staticmethod
     def parse(text: str) -> Window:
-        """Read `HH:MM-HH:MM`; raise ValueError, also when it would be no time or all the time."""
+        """Parse `HH:MM-HH:MM`; raise ValueError if it is not that or both times are equal."""
         if _PATTERN.fullmatch(text) is None:
-            raise ValueError("a window is two times of the day, as HH:MM-HH:MM")
+            raise ValueError("a window is written as HH:MM-HH:MM")
         start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
         if start == end:
-            raise ValueError("a window begins and ends at different times")
+            raise ValueError("a window must end at another time than it begins")
         return Window(start, end)
 
     def contains(self, now: datetime) -> bool:
-        """Tell whether it is open."""
+        """Tell whether `now` is in the window."""
         at = now.time()
         if self.start < self.end:
             return self.start <= at < self.end
         return at >= self.start or at < self.end
 
     def left(self, now: datetime) -> float:
-        """Return for how many seconds it stays open, being open."""
+        """Return the seconds until the window ends; `now` must be in it."""
         end = now.replace(hour=self.end.hour, minute=self.end.minute, second=0, microsecond=0)
         if end <= now:
             end += timedelta(days=1)

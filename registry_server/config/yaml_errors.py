@@ -1,7 +1,7 @@
-"""Errors of the YAML library, in words that quote no value.
+"""Messages for errors of the YAML library, without any value.
 
-The library quotes the text it could not read, which may be a part of a password. Its own signs
-(`']'`, `'<stream end>'`) are kept; everything else between quotes is left out.
+The library quotes the text that it could not parse, which may be part of a password. Only its own
+tokens (`']'`, `'<stream end>'`) are kept; all other quoted text is removed.
 """
 
 import re
@@ -17,7 +17,7 @@ _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _SIGN = re.compile(r"['\"](?:<[a-z ]+>|[^\w\s\\]{1,3})['\"]", re.ASCII)
 _INDENTATION = "the indentation does not fit the lines above"
 
-# The beginning of what the library says, and what an operator can do about it.
+# The beginning of a message of the library, and the message for the operator.
 _REMEDIES = (
     ("found character '\\t' that cannot start", "a tab cannot indent a line: use spaces"),
     ("found character", "a value that begins with this character needs quotes"),
@@ -28,18 +28,18 @@ _REMEDIES = (
     ("expected ',' or '}'", "a mapping that begins with { is not closed, or a ',' is missing"),
     ("expected the node content", "a value is missing"),
     ("found undefined alias", "an alias (*) names no anchor (&) above it"),
-    ("found unexpected end of stream", "a quote is opened and never closed"),
-    ("found unexpected document separator", "a quote is opened and never closed"),
-    ("found unknown escape character", "a backslash in double quotes begins no known escape"),
+    ("found unexpected end of stream", "a quote is not closed"),
+    ("found unexpected document separator", "a quote is not closed"),
+    ("found unknown escape character", "a backslash in double quotes begins an unknown escape"),
 )
 
 
 def located(error: yaml.YAMLError, text: str, origin: Origin) -> Problem:
-    """Return the place of an error, with its column, and a line that says what is wrong."""
+    """Return a problem with the line and column of an error."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return _problem(origin, mark.line, mark.column, f"{_words(error)}{_opened(error)}")
-    message = "holds a character that YAML does not allow"
+    message = "contains a character that YAML does not allow"
     at = error.position if isinstance(error, yaml.reader.ReaderError) else 0
     before = text[:at]
     return _problem(origin, before.count("\n"), at - before.rfind("\n") - 1, message)
@@ -65,7 +65,7 @@ def _sign_or_nothing(match: re.Match[str]) -> str:
 
 
 def _opened(error: yaml.MarkedYAMLError) -> str:
-    """Name the line on which the list, the mapping or the quote began, if that is another."""
+    """Return a note about the line on which the list, mapping or quote began, if it differs."""
     began, ended = error.context_mark, error.problem_mark
     if began is None or ended is None or began.line == ended.line:
         return ""

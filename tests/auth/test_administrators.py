@@ -75,18 +75,21 @@ def test_a_file_of_rules_names_them_too() -> None:
     [
         (
             '{rules: [], administrators: {users: ["*"]}}',
-            "every user could make keys",
+            "every user could create robot accounts",
         ),
         (
             '{rules: [], administrators: {groups: ["*"]}}',
-            "every user could make keys",
+            "every user could create robot accounts",
         ),
         ('{rules: [], administrators: {users: [""]}}', "must be a name"),
         ("{rules: [], administrators: [ann]}", "must be a mapping"),
         ("{rules: [], administrators: {users: }}", "is empty"),
         ("{rules: [], administrators: }", "is empty"),
-        ("{administrators: {users: [ann]}}", "and no rules"),
-        ("{file: /rules.yml, administrators: {users: [ann]}}", "must be in there"),
+        ("{administrators: {users: [ann]}}", "but no rules"),
+        (
+            "{file: /rules.yml, administrators: {users: [ann]}}",
+            "move groups, rules",
+        ),
     ],
 )
 def test_a_mistake_makes_nobody_one(access: str, says: str) -> None:

@@ -91,7 +91,7 @@ def test_groups_may_be_given(rules: Access) -> None:
         ("*", "pull", "team/app", "USER must be a name, not a pattern"),
         ("robot$CI", "pull", "team/app", "USER must be robot:ci"),
         ("robot$", "pull", "team/app", "USER must be robot:NAME"),
-        ("ann ", "pull", "team/app", "USER must be a name: printable"),
+        ("ann ", "pull", "team/app", "USER must be a name of 1 to 255 printable"),
     ],
 )
 def test_what_is_no_question_is_refused(

@@ -261,11 +261,11 @@ def _file(**rule: Any) -> bytes:
         (b"- x", "line 1: must be a mapping"),
         (b"rules: [", "line 1, column 9: is not YAML: "),
         (b"rules: [\xff]", "is not UTF-8 text"),
-        (b"rules: []\nrules: []", "line 2: rules was set before, on line 1; "),
+        (b"rules: []\nrules: []", "line 2: rules is already set on line 1; "),
         (b"rules: []\nrule: []", "line 2: rule is not a known key"),
         (b"rules: []\nfile: /x", "line 2: file is not a known key"),
-        (b"rules: []\ngroups: {'*': [a]}", "line 2: groups must be a name: "),
-        (b"rules: []\ngroups: {a: ['*']}", "line 2: groups.a[0] must be a name: "),
+        (b"rules: []\ngroups: {'*': [a]}", "line 2: groups must be a name; "),
+        (b"rules: []\ngroups: {a: ['*']}", "line 2: groups.a[0] must be a name; "),
         (b"rules: []\n#" + b"x" * (1 << 20), "is larger than 1 MiB"),
         (b"rules:\n- users: [a]", "line 2: rules[0] needs actions or deny"),
         (b"rules:\n- actions: [pull]", "line 2: rules[0] needs users, groups or anonymous"),
@@ -275,11 +275,11 @@ def _file(**rule: Any) -> bytes:
         (_file(anonymous="maybe"), "rules[0].anonymous must be true or false"),
         (_file(users=["a", ""]), "rules[0].users[1] must be a name"),
         (_file(users=["a "]), "rules[0].users[0] must be a name"),
-        (_file(groups=["*"]), "rules[0].groups[0] must be a name: for every user"),
-        (_file(repositories=["team**"]), "rules[0].repositories[0] must have ** alone"),
-        (_file(repositories=["x", "***"]), "rules[0].repositories[1] must have ** alone"),
-        (_file(repositories=["a-{user}"]), "rules[0].repositories[0] must have {user} alone"),
-        (_file(repositories=["{group}/x"]), "rules[0].repositories[0] must have {user} alone"),
+        (_file(groups=["*"]), "rules[0].groups[0] must be a name; to match every"),
+        (_file(repositories=["team**"]), "rules[0].repositories[0] must have ** as a whole"),
+        (_file(repositories=["x", "***"]), "rules[0].repositories[1] must have ** as a whole"),
+        (_file(repositories=["a-{user}"]), "rules[0].repositories[0] must have {user} as a whole"),
+        (_file(repositories=["{group}/x"]), "rules[0].repositories[0] must have {user} as a whole"),
         (_file(repositories=["a" * 256]), "rules[0].repositories[0] must be a glob of at most"),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_file_that_can_not_be_used_is_refused(data: bytes, reason: str) -> Non
 )  # fmt: skip
 def test_a_glob_that_matches_no_name_is_refused(glob: str) -> None:
     """A rule would be without effect, and be it one that denies, nobody would notice."""
-    with pytest.raises(ValueError, match="must be a glob of names"):
+    with pytest.raises(ValueError, match="must be a glob of repository names"):
         parse_rules(_file(repositories=[glob]))
 
 

@@ -122,7 +122,7 @@ def test_an_index_replaces_or_adds_an_item(read: Read, refuse: Refuse) -> None:
     ]
     assert settings.validation.manifests.indexes.platformlist[0].os == "linux"
     (problem,) = refuse(text, {"REGISTRY_HTTP_TRUSTEDPROXIES_7": "::1"})
-    assert problem.startswith("REGISTRY_HTTP_TRUSTEDPROXIES_7: http.trustedproxies[7] does not fit")
+    assert problem.startswith("REGISTRY_HTTP_TRUSTEDPROXIES_7: http.trustedproxies[7] cannot be")
 
 
 @pytest.mark.parametrize("name", sorted(KUBERNETES))

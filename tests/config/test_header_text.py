@@ -37,7 +37,7 @@ def test_any_script_is_taken(read: Read, key: str, text: str) -> None:
 def test_control_characters_are_refused(refuse: Refuse, key: str, text: str, control: str) -> None:
     """With file, line and key: a line break would begin another header."""
     (problem,) = refuse("version: 0.1\n" + text.format(json.dumps(f"a{control}b")))
-    assert problem == f"config.yml, line 2: {key} must not have control characters"
+    assert problem == f"config.yml, line 2: {key} must not contain control characters"
 
 
 def test_headers_take_any_script_and_lose_line_breaks(read: Read) -> None:
@@ -54,7 +54,7 @@ def test_a_header_with_control_characters_is_not_sent(read: Read, control: str) 
     loaded = read(f"version: 0.1\nhttp:\n  headers:\n    X-A: {values}\n    X-B: [c]\n")
     assert loaded.settings.http.headers == {"X-B": ("c",)}
     (warning,) = loaded.warnings
-    assert "config.yml, line 4: http.headers.X-A holds a value with control chara" in warning
+    assert "config.yml, line 4: http.headers.X-A must not contain control chara" in warning
 
 
 def test_the_host_of_a_url_is_written_by_idna(read: Read) -> None:

@@ -194,13 +194,13 @@ def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: s
 def test_an_empty_place_in_access_is_no_way_in(refuse: Refuse, text: str, key: str) -> None:
     """What is left of a list whose entries were commented out is not taken for no list."""
     (problem,) = refuse(f"version: 0.1\n{text}\n")
-    assert f"{key} is empty: leave it out" in problem
+    assert f"{key} is empty: remove the key" in problem
 
 
 @pytest.mark.parametrize("name", ["REGISTRY_ACCESS", "REGISTRY_ACCESS_RULES"])
 def test_an_empty_variable_is_no_way_in(name: str) -> None:
     """Such as one that a shell did not know."""
-    with pytest.raises(ConfigError, match="is empty: leave it out"):
+    with pytest.raises(ConfigError, match="is empty: remove the key"):
         load(None, {name: ""})
 
 
@@ -208,7 +208,7 @@ def test_no_word_about_access_is_overlooked(refuse: Refuse) -> None:
     """A key that is there twice is a warning elsewhere; here the first may be what denies."""
     rule = "{users: [ann], deny: [push], deny: [pull]}"
     (problem,) = refuse(f"version: 0.1\naccess:\n  rules:\n    - {rule}\n")
-    assert problem.startswith("config.yml, line 4: access.rules[0].deny was set before, on line 4")
+    assert problem.startswith("config.yml, line 4: access.rules[0].deny is already set on line 4")
 
 
 def test_a_pull_through_cache_is_refused_while_there_is_none(refuse: Refuse) -> None:

@@ -31,7 +31,7 @@ from tests.config.conftest import Read, Refuse
         ("storage: {filesystem: {maxthreads: many}}", "maxthreads must be a whole number"),
         ("storage: {filesystem: {rootdirectory: ''}}", "rootdirectory must not be empty"),
         ("storage: {filesystem: {rootdirectory: []}}", "rootdirectory must be a path"),
-        (r'storage: {filesystem: {rootdirectory: "a\0"}}', "must be a path, without NUL"),
+        (r'storage: {filesystem: {rootdirectory: "a\0"}}', "must not contain NUL"),
         ("http: {addr: '5000'}", "http.addr must be host:port or :port"),
         ("http: {net: unix}", "http.addr must be the path of a socket"),
         ("http: {net: udp}", "http.net must be tcp or unix"),
@@ -58,8 +58,8 @@ from tests.config.conftest import Read, Refuse
             "validation: {manifests: {urls: {deny: ['(?!a)']}}}",
             "deny[0] must be a regular expression in Go's syntax: invalid perl operator",
         ),
-        ("storage: {filesystem: {}, s3: {}}", "storage names filesystem and s3: exactly one"),
-        ("auth: {none: {}, silly: {}}", "auth names none and silly: exactly one"),
+        ("storage: {filesystem: {}, s3: {}}", "storage has filesystem and s3: exactly one"),
+        ("auth: {none: {}, silly: {}}", "auth has none and silly: exactly one"),
     ],
 )
 def test_each_mistake_names_its_line_its_key_and_the_problem(
@@ -93,12 +93,12 @@ def test_each_mistake_names_its_line_its_key_and_the_problem(
         ),
         ("a: &a {b: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
         ("a: &a {<<: *a}\n", "config.yml, line 1: the file is nested too deeply, or refers to"),
-        ("a: {<<: [b]}\n", "config.yml, line 1: << must name a mapping"),
+        ("a: {<<: [b]}\n", "config.yml, line 1: << must refer to a mapping"),
         ("? [a]\n: b\n", "config.yml, line 1: a key must be plain text"),
         ("[" * 5000, "config.yml, line 1: is nested too deeply"),
-        ('a: "\\ud800"\n', "config.yml, line 1: a text holds half of a surrogate pair"),
+        ('a: "\\ud800"\n', "config.yml, line 1: a text contains half of a surrogate pair"),
         ('a: "\\UFFFFFFFF"\n', "config.yml, line 1: is not YAML"),
-        ("a: \x07\n", "config.yml, line 1, column 4: is not YAML: holds a character"),
+        ("a: \x07\n", "config.yml, line 1, column 4: is not YAML: contains a character"),
         ("version: 0.1\na: b\nc\n", "line 4, column 1: is not YAML: a line without 'key: value'"),
         ("a: " + "x" * (1 << 20), "config.yml: is larger than 1 MiB"),
     ],
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
     cases = {
         tmp_path / "missing.yml": "cannot be read: No such file or directory",
         tmp_path: "cannot be read: Is a directory",
-        Path("a\0b"): "holds a NUL character",
+        Path("a\0b"): "contains a NUL character",
     }
     for path, problem in cases.items():
         with pytest.raises(ConfigError, match=problem) as caught:
