@@ -38,7 +38,7 @@ hypothesis.settings.load_profile("patient")
 # costs more than the read. Everything else has to hop.
 _INLINE_READS = (
     ("storage/drivers/filesystem.py", {"read", "holds"}),
-    ("storage/drivers/file_view.py", {"_look"}),
+    ("storage/drivers/file_view.py", {"_stat"}),
     ("storage/drivers/file_staging.py", {"length"}),
     ("registry_server/auth/robots/keys.py", {"_has_changed"}),
 )

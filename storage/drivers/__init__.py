@@ -1,1 +1,1 @@
-"""Where bytes lie: one contract, `base`, and the drivers that keep it."""
+"""Storage drivers: the contract is in `base`, the changes they publish in `changes`."""

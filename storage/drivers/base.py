@@ -1,15 +1,14 @@
-"""The contract between what bytes mean (above) and where they lie (below).
+"""The contract between the meaning of bytes (above) and their storage (below).
 
-Paths are relative, joined by slashes, and already safe: they come from `storage.paths` alone.
-Every method may be called from any worker process at once; what a method promises about
-durability and atomicity, it promises across processes and across a power cut.
+Paths are relative, joined by slashes, and safe: only `storage.paths` makes them. Any number of
+worker processes may call the methods concurrently. The promises about durability and atomicity
+hold across processes and across a power failure.
 
-Whoever holds a staged file or a folder may go on to publish or delete, which holds the tree, and
-never the other way round: in that order nobody waits for somebody who waits for him. Between the
-two comes what `storage.quotas` claims: who holds a staged file may, and then lock a folder.
+Lock order: staged file, quota lock (`storage.quotas`), folder, tree, never the reverse. This order
+rules out deadlocks. Publishing and deleting take the tree lock themselves.
 
-A driver need not be able to append to or rename what it stores. Unfinished bytes wait in its
-`Staging`, which is a folder for files and may be a multipart upload for an object store.
+A driver need not be able to append or rename. Unfinished bytes are kept in its `Staging`, which is
+a folder for files and may be a multipart upload for an object store.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from storage.drivers.changes import Step
 
 T = TypeVar("T")
 
-# Links, notes and hash states are all far smaller; a driver may read so little inline.
+# Bytes that a driver may read on the event loop. Links and hash states are far smaller.
 SMALL = 4096
-# How much is read or written in one hop to a worker thread.
+# Bytes read or written in one hop to a worker thread.
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a driver knows of a file: its size in bytes, its last change in ns since 1970.
+    """A file's size in bytes, and its mtime in ns since 1970.
 
-    No two changes of a file seconds apart have the same `modified_ns`, and so it tells, beside
-    when, whether a file was written, replaced or refreshed since.
+    Changes of a file that are seconds apart have different mtimes. So an equal `modified_ns` means
+    that the file was not written, replaced or touched since.
     """
 
     size: int
@@ -44,12 +43,12 @@ class FileInfo:
 
     @property
     def modified(self) -> float:
-        """The last change in seconds since 1970."""
+        """The mtime in seconds since 1970."""
         return self.modified_ns / 1e9
 
 
 class Mark(NamedTuple):
-    """What a small file held, and by what its driver notices that it holds something else."""
+    """The content of a small file, and the state by which its driver detects a change."""
 
     path: str
     content: bytes
@@ -57,275 +56,274 @@ class Mark(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One entry of a folder; a symbolic link to a folder counts as one."""
+    """One entry of a folder. A symbolic link to a folder counts as a folder."""
 
     name: str
     is_folder: bool
 
 
 class Lead(Enum):
-    """Where the last part of a path leads: it may be a symbolic link, where there are any."""
+    """The target of a path whose last part may be a symbolic link."""
 
-    ABSENT = "there is nothing"
-    HERE = "to itself; a link that leads to itself hides nothing either"
-    INSIDE = "to another place that the driver holds"
-    OUTSIDE = "to a place that the driver does not hold"
-    NOWHERE = "to nothing"
+    ABSENT = "the path is missing"
+    HERE = "the path is no symbolic link, or a link to itself, which hides nothing either"
+    INSIDE = "a link to another path of this driver"
+    OUTSIDE = "a link to a path outside this driver's root"
+    NOWHERE = "a dangling link"
 
 
 class View(Protocol):
-    """Synchronous reads, for a job that makes many of them in one go."""
+    """Synchronous reads, for a job that makes many of them in one hop."""
 
     def names(self, path: str) -> list[str]:
-        """Name the entries of a folder, in no order; nothing when there is no such folder.
+        """Return the names of a folder's entries, in no order; none when the folder is missing.
 
-        A driver without real folders leaves out empty ones. Names are not checked: another
-        program may have put anything there.
+        A driver without real folders leaves out empty ones. Names are not checked: other programs
+        may have created any.
         """
 
     def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder, in no order, as `names` does."""
+        """Return the names of the folders in a folder, as `names` does."""
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Yield the entries of a folder, in no order, as `names` names them.
+        """Yield the entries of a folder, in no order, as `names` does.
 
-        They are read as they are asked for, and none is kept: use this for folders of any size.
-        What is added or removed meanwhile may be yielded or not; all else is yielded once.
+        They are read lazily and not kept in memory: use this for folders of any size. An entry
+        that is added or removed meanwhile may be missing; every other entry is yielded once.
         """
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `entries` of the folder above yields for `path`; None when it is missing."""
+        """Return the entry that `entries` of the parent yields for `path`; None when missing."""
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read as `Driver.read` does."""
 
     def stat(self, path: str) -> FileInfo | None:
-        """Look as `Driver.stat` does."""
+        """Return what `Driver.stat` returns."""
 
     def modified(self, path: str) -> int | None:
-        """Tell when entries of a folder last came or went, in ns; None when it can't be told."""
+        """Return when entries of a folder were last added or removed, in ns; None if unknown."""
 
     def leads(self, path: str) -> Lead:
-        """Tell where a path leads: what it was to lead to may be on a disk that is not mounted."""
+        """Return where a path leads; a link may dangle because a disk is not mounted."""
 
 
 class Uses(View, Protocol):
-    """Reads for who is about to rely on what they find, beside nobody who removes anything."""
+    """Reads made under the shared tree lock: nothing found is removed before the publication."""
 
     def use(self, path: str) -> FileInfo | None:
-        """Look as `stat` does, and have the file's last change be now."""
+        """Set the mtime of a file to now, and return what `stat` returns then."""
 
 
 class Editor(View, Protocol):
-    """Reads, removals and moves for who is alone."""
+    """Reads, removals and moves under the exclusive tree lock."""
 
     def remove(self, path: str) -> bool:
-        """Remove a file, or a folder with all in it; then folders above that are left empty.
+        """Remove a file or a folder tree, then the parents that are left empty.
 
-        Returns whether there was anything.
+        Returns whether the path existed.
         """
 
     def remove_empty(self, path: str) -> bool:
-        """Remove a folder if nothing is in it, then folders above that are left empty.
+        """Remove a folder if it is empty, then the parents that are left empty.
 
-        Returns whether it was removed; a driver without real folders has none to remove.
+        Returns whether the folder was removed. A driver without real folders has none to remove.
         """
 
     def move(self, path: str, target: str) -> bool:
-        """Have a file, or a folder with all in it, be at `target` and no longer at `path`.
+        """Move a file or a folder tree to `target`, replacing what is there.
 
-        What was at `target` goes, and so do folders above `path` that are left empty. Returns
-        whether there was anything; without, `target` stays as it is. If the two lie on different
-        filesystems it is copied after the job, and no more than a warning tells if that fails.
+        Removes the parents of `path` that are left empty. Returns whether `path` existed; if not,
+        `target` is unchanged. Between two filesystems the move is a copy made after the job, and a
+        failure to copy is only logged as a warning.
         """
 
 
 class OpenFile(Protocol):
-    """A file open for reading, whose bytes stay readable until it is closed, deleted or not."""
+    """A file open for reading: its bytes stay readable until `close`, even if it is deleted."""
 
     size: int
 
     @property
     def file(self) -> HasDescriptor | None:
-        """The open file itself, for a kernel to read from; None where there is no such thing."""
+        """The open file, for the kernel to send from; None for a driver without files."""
 
     def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `stop`, at most CHUNK at a time."""
 
     async def close(self) -> None:
-        """Let go; calling it twice does nothing."""
+        """Close the file; calling it twice does nothing."""
 
 
 class StagedFile(Protocol):
-    """Unfinished bytes, held exclusively: no other holder in any process until it is let go."""
+    """Unfinished bytes under an exclusive lock, which excludes all other processes."""
 
     @property
     def length(self) -> int:
-        """How many bytes are held."""
+        """The number of bytes that are stored."""
 
     async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
-        """Add `data` at the end, and have `observe` see it on the same worker thread.
+        """Append `data`, and call `observe` with it on the same worker thread.
 
-        `length` counts it after that. Several calls may be under way, and are done in order.
-        On failure nothing of `data` counts as held, and whatever is appended after it fails alike
-        until the file is held anew.
+        `length` counts `data` after that. Calls may overlap and are executed in order. On failure
+        nothing of `data` is kept, and every later append fails with the same error until the file
+        is opened again.
         """
 
     async def truncate(self, length: int) -> None:
-        """Forget everything after the first `length` bytes."""
+        """Drop everything after the first `length` bytes."""
 
     async def sync(self) -> None:
-        """Return when what is held survives a power cut; on failure nothing is held any more."""
+        """Make the bytes durable. On failure none of them is kept."""
 
     async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
-        """Have `observe` see what is held from `start` to the end, in order, off the event loop."""
+        """Call `observe` with the bytes from `start` to the end, in order, off the event loop."""
 
     async def adopt(self, target: str, *then: Step) -> None:
-        """Make what is held the content of `target`: durable, atomic, replacing what was there.
+        """Publish the bytes as `target`: durable, atomic, replacing what was there.
 
-        Its last change is now, whenever its bytes came. The steps in `then` follow, as in
-        `Driver.publish`, and TimeoutError is raised as there. The staged file is gone afterwards,
-        and so is, some time after a power cut, the folder it was created in, with all in it: its
-        notes are there until the steps are done.
+        Sets the mtime to now, however old the bytes are. The steps in `then` follow, as in
+        `Driver.publish`, which also says when TimeoutError is raised. Afterwards the staged file
+        is gone, and so is the folder it was created in with all its notes, which are kept until
+        the steps are done. A power failure may delay the removal of that folder.
         """
 
 
 class Staging(Protocol):
-    """Where unfinished bytes wait."""
+    """The place for unfinished bytes."""
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Begin with zero bytes held, and with `notes` (as `Driver.note`) that are there first.
+        """Create an empty staged file, after `notes`, which are written as by `Driver.note`.
 
-        `path` must be new, in a folder of its own that the notes are in as well, new too.
+        `path` must be new, in a new folder of its own, which also contains the notes.
         """
 
     async def length(self, path: str) -> int:
-        """Tell how many bytes are held; raise PathNotFound when nothing was created."""
+        """Return the number of bytes stored; raise PathNotFound when `path` was not created."""
 
     async def is_held(self, path: str) -> bool:
-        """Tell whether somebody holds what is staged, in any process."""
+        """Return whether any process holds the lock of the staged file."""
 
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
-        """Hold what is staged exclusively.
+        """Open the staged file under its exclusive lock.
 
-        Raises PathNotFound, or StagingBusy when another holder does not let go soon.
+        Raises PathNotFound, or StagingBusy when another holder keeps the lock for seconds.
         """
 
     async def discard(self, path: str) -> None:
-        """Remove a session's folder with all in it, or a note; not durable, no error if gone."""
+        """Remove a session's folder or one of its notes; not durable, no error when missing."""
 
 
 class Held(Protocol):
-    """A folder that somebody holds exclusively."""
+    """The exclusive lock of a folder."""
 
     def check(self) -> None:
-        """Raise PathNotFound unless what is held is still what lies at the path.
+        """Raise PathNotFound unless the locked folder is still the one at its path.
 
-        A folder may go while it is held, with a folder above it, and another one take its place,
-        which is held by others. For the check of a change: what it finds holds until that is made.
+        The folder may be removed with its parent while it is locked, and be created again under
+        another lock. Call this in the `check` of a change: the answer holds until the change.
         """
 
 
 class StagingBusy(Exception):
-    """Another holder has the staged file."""
+    """Another holder has the lock of the staged file."""
 
 
 class Driver(Protocol):
-    """One place to keep bytes in."""
+    """One store of bytes."""
 
     @property
     def has_files(self) -> bool:
-        """Whether a path is that of a file below a folder, where another program finds it too."""
+        """Whether a path names a file below a folder that other programs can read."""
 
     @property
     def staging(self) -> Staging:
-        """Where unfinished bytes wait."""
+        """The place for unfinished bytes."""
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Return the whole file, cut after `limit` bytes; raise PathNotFound."""
+        """Return the content of a file, cut after `limit` bytes; raise PathNotFound."""
 
     def mark(self, path: str) -> Mark | None:
-        """Return what is known of a small file; None when nothing is that would show a change.
+        """Return what is known of a small file; None unless a later change can be detected.
 
-        Another request may have read it since, so compare what it says with what you have.
+        Another request may have read the file since, so compare the content with what you have.
         """
 
     def holds(self, mark: Mark) -> bool:
-        """Look, inline, whether a file is there and still holds what it did."""
+        """Check, without leaving the event loop, that a file exists and is unchanged."""
 
     async def stat(self, path: str) -> FileInfo | None:
-        """Look at a file; None when there is none."""
+        """Return the size and mtime of a file; None when it is missing."""
 
     async def exists(self, path: str) -> bool:
-        """Tell whether there is a file or a folder; a driver may not know of empty folders."""
+        """Return whether a file or a folder exists; a driver may not know empty folders."""
 
     async def open(self, path: str) -> OpenFile:
         """Open a file for reading; raise PathNotFound."""
 
     async def write(self, path: str, content: bytes) -> None:
-        """Make `content` the file's: all or nothing for a reader, durable when this returns."""
+        """Replace the content of a file, atomically and durably."""
 
     async def note(self, path: str, content: bytes) -> None:
-        """Write something small that a power cut may take away or damage, and nothing else."""
+        """Write a small file without fsync: a power failure may remove or damage it."""
 
     async def publish(
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
-        """Carry out changes in the order of their steps; all but notes are durable at the end.
+        """Carry out the steps in order; all changes but notes are durable on return.
 
-        No change is visible, nor survives a power cut, before all changes of the steps before it
-        are durable, as far as they ever are. `check` is called first, where it may read; what it
-        raises is raised here, and nothing is changed. From before the check until the last change
-        is made nobody is in `exclusively`, in any process; the same holds for `StagedFile.adopt`.
-        Returns the folders of each `Appear` that found something in its place, and has changed
-        nothing there.
+        No change is visible, or survives a power failure, before all changes of the earlier steps
+        are durable, except for notes. `check` is called first and may read; an error it raises is
+        raised here, and nothing is changed. The shared tree lock is held from before the check
+        until after the last change, so no process is in `exclusively` then; the same is true of
+        `StagedFile.adopt`. Returns the path of each `Appear` that found its folder in use and
+        changed nothing there.
 
-        When this fails, the steps up to some point are done, and perhaps a part of the next one.
-        A driver that can do no better carries out one change after the other. Raises TimeoutError,
-        with nothing done, when somebody is in `exclusively` for too long.
+        On failure the steps up to some point are done, and perhaps a part of the next one. A
+        driver that can do no better carries out one change after the other. Raises TimeoutError,
+        with nothing done, when a process stays in `exclusively` for too long.
         """
 
     async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
-        """Remove a file, or a folder with all in it, in one instant for a reader; durable.
+        """Remove a file or a folder tree, atomically for readers and durably.
 
-        `check` is called first, as by `publish`. Returns whether there was anything; if not,
-        `settle` makes that durable. Raises TimeoutError as `publish` does.
+        `check` is called first, as by `publish`. Returns whether the path existed; if not, call
+        `settle` to make its absence durable. Raises TimeoutError as `publish` does.
         """
 
     async def settle(self, path: str) -> None:
-        """Return when it is durable what came and went at a path, in it, and in folders above.
+        """Make durable what was created and removed at a path, in it, and in its parents.
 
-        For who finds something gone that another has removed: he may have failed to sync that.
+        For a caller that finds a path missing: the process that removed it may have failed to
+        sync the removal.
         """
 
     async def use(self, path: str) -> FileInfo | None:
-        """Look as `stat` does, and have the file's last change be now.
+        """Set the mtime of a file to now, under the shared tree lock, and return its `stat`.
 
-        For somebody who may rely on what he finds: it is done beside nobody in `exclusively`.
-        Raises TimeoutError as `publish` does.
+        For a caller that is about to rely on the file. Raises TimeoutError as `publish` does.
         """
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Run `job` while nobody publishes, in any process, and return its result.
+        """Run `job` under the exclusive tree lock and return its result.
 
-        What it removes is gone for readers in the order it removes it, and durably when this
-        returns. Everybody who publishes waits, so it must be brief. When the job or the storage
-        fails, what was removed so far is. Raises TimeoutError when somebody publishes for ever.
+        Removals are visible in the order in which the job makes them, and durable on return. All
+        publications wait, so the job must be brief. When the job or the storage fails, what was
+        removed so far stays removed. Raises TimeoutError when publications do not end.
         """
 
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
-        """Be the only one in any process to do `what`, a word; raise `AlreadyRunning`."""
+        """Hold the lock named `what`, a word, in all processes; raise `AlreadyRunning`."""
 
     def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
-        """Hold a folder exclusively among all who lock it, in any process, for a few writes.
+        """Hold the exclusive lock of a folder, in all processes, for a few writes.
 
-        Nobody takes a lock while holding another, but for the tree: who holds a folder or a staged
-        file may publish. Raises PathNotFound when there is no such folder, and TimeoutError when
-        nobody lets go for very long.
+        A holder may publish, and takes no other lock (see the lock order above). Raises
+        PathNotFound when the folder is missing, and TimeoutError when the wait takes too long.
         """
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Run `job` where its reads do not hold up the event loop, and return its result."""
+        """Run `job` off the event loop, and return its result."""
 
     async def close(self) -> None:
-        """Let go of threads and connections; the driver is not used afterwards."""
+        """Release threads and connections; the driver is not used afterwards."""

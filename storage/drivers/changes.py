@@ -1,9 +1,9 @@
-"""What can be asked to become visible and durable, in a given order.
+"""The changes that a driver publishes, in steps.
 
-    publish(step, step, …)      a step is some changes, in no order among themselves
+    publish(step, step, …)      the changes of one step have no order among themselves
 
-No change is visible, nor survives a power cut, before all changes of the steps before it are
-durable, but for notes, which never are. So a link goes one step behind what it points to.
+No change is visible, or survives a power failure, before all changes of the earlier steps are
+durable. Only a `Note` is never durable. So a link is published one step after its target.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Make `content` the content of a file: all or nothing for a reader."""
+    """Replace the content of a file, atomically and durably."""
 
     path: str
     content: bytes
@@ -23,9 +23,9 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The same, for what a power cut may take away or damage: nothing waits for the disk.
+    """Replace the content of a file atomically, without fsync.
 
-    It is for what is found to be missing, and made anew.
+    For files that are recreated when a power failure removed or damaged them.
     """
 
     path: str
@@ -34,9 +34,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Appear:
-    """Have a folder appear in one instant with `files` in it, named relative to it.
+    """Create a folder atomically, with `files`, whose names are relative to it.
 
-    Nothing happens where there is something in such a folder already.
+    Changes nothing if the folder exists and is not empty.
     """
 
     path: str

@@ -1,8 +1,8 @@
-"""Removing while alone: out of everybody's sight at once, emptied when others may go on.
+"""Removals and moves under the exclusive tree lock, which must be held only briefly.
 
-What is removed is renamed into a folder in the trash, however much it is: that takes no time.
-Having it durable and giving the space back come after the tree was let go of. So does copying what
-is moved to another filesystem: until then it has a temporary name beside its old place.
+Whatever is removed is renamed into the trash: one system call, however large it is. The fsyncs and
+the emptying of the trash follow after the lock is released. So does the copy of what is moved to
+another filesystem: until then it has a temporary name beside its old path.
 """
 
 from __future__ import annotations
@@ -26,76 +26,73 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 class FileEditor(FileView):
-    """Reads, removals and moves below `root`, for the length of one job."""
+    """Reads, removals and moves below `root`, for one job."""
 
-    def __init__(self, root: str, held: Hold) -> None:
+    def __init__(self, root: str, tree: Hold) -> None:
         super().__init__(root)
-        self._held = held
-        self._staying = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
+        self._tree = tree
+        self._permanent = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
         self._trash = f"{root}/{TRASH}"
         self._aside: list[str] = []
         self._to_copy: list[tuple[str, str]] = []
         self._changed: dict[str, None] = {}
-        self._is_told = False
+        self._is_announced = False
 
     def remove(self, path: str) -> bool:
-        """Remove a file or folder, and what it leaves empty."""
         at = self._at(path)
         if not is_there(at):
             return False
-        self._tell()
+        self._announce()
         self._move_aside(at)
-        self._note_removal(os.path.dirname(at))
+        self._remove_empty_parents(at)
         return True
 
     def move(self, path: str, target: str) -> bool:
-        """Rename a file or folder, and remove what it leaves empty."""
         at, to = self._at(path), self._at(target)
         if not is_there(at):
             return False
-        self._tell()
-        self._make_folders(os.path.dirname(to))
+        self._announce()
+        self._create_folders(os.path.dirname(to))
         if is_there(to):
             self._move_aside(to)
         self._rename(at, to)
-        self._note_removal(os.path.dirname(at))
+        self._remove_empty_parents(at)
         return True
 
     def remove_empty(self, path: str) -> bool:
-        """Remove an empty folder, and what that leaves empty."""
-        self._tell()
+        self._announce()
         if not remove_empty(self._at(path)):
             return False
-        self._note_removal(os.path.dirname(self._at(path)))
+        self._remove_empty_parents(self._at(path))
         return True
 
     def finish(self, *, sync: bool) -> None:
-        """Have the changes durable, and give back the space."""
+        """Copy, fsync and empty the trash, after the lock is released."""
         for source, target in self._to_copy:
             try:
                 shutil.move(source, target, copy_function=_copy_and_sync if sync else shutil.copy2)
-            except OSError as error:  # the next collections remove it
-                logger.warning("%s was not moved to %s: %s", source, target, error)
+            except OSError as error:  # a later collection removes the source
+                logger.warning("could not move %s to %s: %s", source, target, error)
         if sync:
             for folder in self._changed:
-                with contextlib.suppress(*_ABSENT):  # it went as well, by a change that counts
+                with contextlib.suppress(*_ABSENT):  # removed by another change, which is synced
                     sync_folder(folder)
         for aside in self._aside:
             try:
                 discard(aside)
-            except OSError as error:  # it is out of sight, and tried again by the next collection
-                logger.warning("what was removed takes up space still: %s", error)
+            except OSError as error:  # readers don't see it; the next collection tries again
+                logger.warning("could not free the space of what was removed: %s", error)
 
-    def _tell(self) -> None:
-        """Have others know that folders go, while none has gone: that may fail on a bad disk."""
-        if not self._is_told:
-            self._held.folders_went()
-            self._is_told = True
+    def _announce(self) -> None:
+        """Record that folders are removed, before the first one is: this may fail on a bad disk."""
+        if not self._is_announced:
+            self._tree.folders_went()
+            self._is_announced = True
 
-    def _make_folders(self, folder: str) -> None:
-        """Create a folder and its missing parents; all of them change."""
+    def _create_folders(self, folder: str) -> None:
+        """Create a folder and its missing parents, all of which have to be synced."""
         if not os.path.isdir(folder):
-            self._make_folders(os.path.dirname(folder))
+            self._create_folders(os.path.dirname(folder))
             os.mkdir(folder, modes.of_folder(folder.removeprefix(f"{self._root}/")))
         self._changed[folder] = None
 
@@ -121,13 +118,14 @@ class FileEditor(FileView):
         else:
             self._aside.append(aside)
 
-    def _note_removal(self, folder: str) -> None:
-        """Remove folders that are empty now; the first that stays has changed.
+    def _remove_empty_parents(self, at: str) -> None:
+        """Remove the parents that are empty now, and record the first other one to be synced.
 
-        A folder of all blobs or of all repositories stays: one that is missing is a disk that is
-        not mounted.
+        The folders of all blobs and of all repositories are kept even when empty: if one of them
+        is missing, a disk is not mounted.
         """
-        while folder not in self._staying and remove_empty(folder):
+        folder = os.path.dirname(at)
+        while folder not in self._permanent and remove_empty(folder):
             self._changed.pop(folder, None)
             folder = os.path.dirname(folder)
         self._changed[folder] = None

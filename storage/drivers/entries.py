@@ -1,9 +1,9 @@
 """The entries of a folder, one at a time: a folder of any size takes no memory.
 
-A folder is absent if it can't be opened for that reason. An error in the middle of reading is never
-absence, whatever its number: NFS has ELOOP for a server that repeats entries. Nor is the error of a
-look at one entry, which filesystems need that list no types of entries. A collection would take
-what was not listed for unneeded.
+A folder is absent if opening it says so. An error in the middle of reading never means absence,
+whatever its number: NFS uses ELOOP for a server that repeats entries. Nor does the error of a
+`stat` of one entry, which is needed on filesystems that list no types. A collection would delete
+content whose links were not listed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from storage.drivers.base import Entry
 from storage.drivers.posix import ABSENT
 from storage.errors import raise_if_exhausted
 
-# What an error says when a symbolic link leads to nothing.
+# Errors that mean that a symbolic link dangles.
 _NOWHERE = ABSENT | {errno.ENAMETOOLONG}
 
 
 def scan(path: str) -> Iterator[Entry]:
-    """Yield what is in the folder `path`, if there is one; raise OSError when it can't be read."""
+    """Yield the entries of the folder `path`, none if it is missing; raise OSError on failure."""
     return (Entry(entry.name, is_folder(path, entry)) for entry in listed(path))
 
 
 def listed(path: str) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries as the system has them; raise as `scan` does."""
+    """Yield the entries as `os.scandir` does; raise as `scan` does."""
     try:
         entries = os.scandir(path)
     except OSError as error:
@@ -39,7 +39,7 @@ def listed(path: str) -> Iterator[os.DirEntry[str]]:
 
 
 def look(path: str) -> Entry | None:
-    """Return what `scan` yields for `path`; None when nothing is there."""
+    """Return what `scan` yields for `path`; None when it is missing."""
     folder, _, name = path.rpartition("/")
     try:
         mode = os.lstat(path).st_mode
@@ -51,9 +51,9 @@ def look(path: str) -> Entry | None:
 
 
 def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry of `path` is a folder, or a link to one that `leads_on` accepts.
+    """Return whether an entry of `path` is a folder, or a link that `leads_on` accepts.
 
-    Raises OSError when a look at it fails.
+    Raises OSError when its `stat` fails.
     """
     try:
         return entry.is_dir(follow_symlinks=False) or leads_on(path, entry)
@@ -65,9 +65,9 @@ def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
 
 
 def leads_on(path: str, entry: os.DirEntry[str]) -> bool:
-    """Tell whether a link leads to a folder that it does not lie in; False for what is no link.
+    """Return whether an entry is a link to a folder, other than one that contains the link.
 
-    A walk that followed a link to a folder above it would never end.
+    A walk that follows a link to a parent never ends.
     """
     return entry.is_symlink() and entry.is_dir() and _leads_on(path, entry.name)
 

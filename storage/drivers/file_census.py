@@ -1,4 +1,4 @@
-"""Every file below a root folder, whoever put it there: for counting what is on the disk."""
+"""All files below a root folder, foreign ones included, for counting what is on the disk."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
-# Folders that are open at the same time, one in the other; what is deeper is read in one go.
+# Nested folders that are open at the same time; deeper folders are read into memory.
 _MOST_OPEN = 200
 
-# Whether it is a folder; None at the end of one.
+# An entry, and whether it is a folder; no entry at the end of a folder.
 _Entry: TypeAlias = tuple[os.DirEntry[str] | None, bool]
 _END: _Entry = (None, False)
 
 
 class CountedFile(NamedTuple):
-    """A file: its path as a driver has it, its size in bytes, its last change in ns since 1970."""
+    """A file: its path, relative to the root, its size in bytes, its mtime in ns since 1970."""
 
     path: str
     size: int
     modified_ns: int
 
 
-# Called with a path, as a driver has it, that can't be read, and with what the system said.
+# Called with a path, relative to the root, that can't be read, and the error.
 Complain: TypeAlias = Callable[[str, OSError], None]
 
 
@@ -37,12 +37,12 @@ class FileCensus:
     def files(
         self, path: str, complain: Complain, apart: Collection[str] = ()
     ) -> Iterator[CountedFile]:
-        """Yield the files at any depth below a folder, in no order, without the paths `apart`.
+        """Yield the files at any depth below a folder, in no order, except the paths `apart`.
 
-        A symbolic link is no file, and is not followed, for it may lead to what was counted
-        already; `path` itself may be one. What goes away meanwhile is left out.
+        Symbolic links are not followed, except for `path` itself: their targets may be counted
+        already. Files that are removed meanwhile may be missing.
         """
-        # A folder may hold a million others, and is read while those are looked through.
+        # A folder may contain a million folders, so it stays open while those are walked.
         waiting = [(path, self._entries(path, complain))]
         while waiting:
             folder, entries = waiting[-1]
@@ -80,10 +80,10 @@ def _join(folder: str, name: str) -> str:
 
 def _counted(path: str, entry: os.DirEntry[str], complain: Complain) -> Iterator[CountedFile]:
     try:
-        found = entry.stat(follow_symlinks=False)
+        stat_result = entry.stat(follow_symlinks=False)
     except _ABSENT:
         return
     except OSError as error:
         complain(path, error)
         return
-    yield CountedFile(path, found.st_size, found.st_mtime_ns)
+    yield CountedFile(path, stat_result.st_size, stat_result.st_mtime_ns)

@@ -1,8 +1,8 @@
-"""Folders held exclusively, through flock on the folder itself: no lock files, nothing left.
+"""Exclusive locks of folders, by flock on the folder itself: there are no lock files to clean up.
 
-A folder that is removed while it is held is another folder when it comes back, so a new holder
-looks whether what it locked is still what lies at the path, and looks again before it changes
-anything there.
+A folder that is removed while it is locked, and created again, is another inode with another lock.
+So the holder of a lock checks that the locked folder is still the one at its path: after locking,
+and again before each change.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from storage.drivers.in_order import Run
 from storage.drivers.posix import ABSENT
 from storage.errors import PathNotFound
 
-# Seconds. Holders write a few links; one that takes this long is in trouble.
+# Seconds to wait for a lock. Holders only write a few links.
 _PATIENCE = 30.0
 _PAUSE = 0.005
 
 
 class HeldFolder:
-    """A folder that is held: by its inode, whatever lies at its path."""
+    """The lock of a folder's inode."""
 
     def __init__(self, fd: int, path: str, folder: str) -> None:
         self._fd = fd
@@ -34,20 +34,20 @@ class HeldFolder:
         self._folder = folder
 
     def check(self) -> None:
-        """Raise PathNotFound if it was removed or renamed since; blocks."""
+        """Raise PathNotFound if the folder was removed or renamed since; blocks."""
         if not _is_at(self._fd, self._folder):
             raise PathNotFound(self._path)
 
 
 class FileLocks:
-    """The locks of a filesystem driver."""
+    """The folder locks of a filesystem driver."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     @asynccontextmanager
     async def hold(self, path: str, folder: str) -> AsyncIterator[HeldFolder]:
-        """Hold `folder`, which is `path` of the driver; raise PathNotFound when there is none."""
+        """Lock `folder`, the driver's `path`; raise PathNotFound when it is missing."""
         try:
             fd = await self._acquire(folder)
         except OSError as error:
@@ -55,22 +55,22 @@ class FileLocks:
         try:
             yield HeldFolder(fd, path, folder)
         finally:
-            # A folder has nothing to be written back or freed.
+            # Quick enough for the event loop: a folder has no dirty bytes, and frees nothing.
             os.close(fd)
 
     async def _acquire(self, folder: str) -> int:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            # A request that is cancelled meanwhile must not keep the lock for ever.
-            fd = await or_undone(self._run(_lock, folder), _let_go)
+            # If the request is cancelled meanwhile, the lock is released again.
+            fd = await or_undone(self._run(_lock, folder), _release)
             if fd is not None:
                 return fd
             await asyncio.sleep(_PAUSE)
-        raise TimeoutError(f"{folder} is held by another request")
+        raise TimeoutError(f"timed out waiting for the lock of {folder}: another request holds it")
 
 
 def _lock(folder: str) -> int | None:
-    """Return a locked descriptor; None when somebody else has it, or it just went."""
+    """Return a locked descriptor; None when the folder is locked, or was just replaced."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ def _lock(folder: str) -> int | None:
     return None
 
 
-def _let_go(fd: int | None) -> None:
+def _release(fd: int | None) -> None:
     if fd is not None:
         os.close(fd)
 

@@ -1,4 +1,4 @@
-"""Unfinished uploads as files, each held by one writer at a time through flock."""
+"""Unfinished uploads as files, each under an exclusive flock while it is open."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from storage.errors import PathNotFound
 
 T = TypeVar("T")
 
-# A client that lost its connection comes back before the server has noticed: wait for the old
-# request to let go rather than turn the new one away. So many attempts, so many seconds apart.
-_PATIENCE = 50
+# A client that lost its connection reconnects before the server has noticed. So the new request
+# waits for the old one to release the lock: this number of attempts, this many seconds apart.
+_ATTEMPTS = 50
 _PAUSE = 0.1
-# Bytes; the disk begins to write once so many wait for it.
+# Dirty bytes after which the kernel is asked to start writing.
 _WRITE_BEHIND = 8 << 20
-# In place of a descriptor.
+# Returned in place of a descriptor.
 _BUSY = -1
 
 
 class HeldFile:
-    """A staged file, open and locked. Every step is carried to its end, cancelled or not."""
+    """A staged file, open and locked. A step that has begun is completed even when cancelled."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class HeldFile:
         self._appends = InOrder(threads.run)
         self._sync = sync
         self.length = self._synced = os.fstat(fd).st_size
-        self._begun = self.length  # up to here the disk was told to begin
+        self._writeback_end = self.length  # up to here the kernel was asked to write
 
     async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
-        """Write and observe in one hop; a thread hop for each is what makes uploads slow."""
+        """Write and observe in one hop to a thread, because two would slow down uploads."""
         await to_completion(self._appends.put(partial(self._append, data, observe)))
 
     def _append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
@@ -75,18 +75,16 @@ class HeldFile:
         self._write_behind()
 
     def _write_behind(self) -> None:
-        """Have the disk begin with what was appended, if that is a good deal."""
-        if self._sync and self.length - self._begun >= _WRITE_BEHIND:
-            writeback.start(self._fd, self._begun, self.length - self._begun)
-            self._begun = self.length
+        """Ask the kernel to start writing what was appended, once it is enough."""
+        if self._sync and self.length - self._writeback_end >= _WRITE_BEHIND:
+            writeback.start(self._fd, self._writeback_end, self.length - self._writeback_end)
+            self._writeback_end = self.length
 
     async def truncate(self, length: int) -> None:
-        """Forget everything after the first `length` bytes."""
         await to_completion(self._run(os.ftruncate, self._fd, length))
         self.length = length
 
     async def sync(self) -> None:
-        """Return when what is held survives a power cut."""
         if self._sync:
             try:
                 await to_completion(self._run(sync_or_empty, self._fd))
@@ -96,7 +94,6 @@ class HeldFile:
         self._synced = self.length
 
     async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
-        """Read and observe, a chunk in each hop."""
         while start < self.length:
             read = await to_completion(self._run(self._replay, start, observe))
             if not read:
@@ -109,16 +106,16 @@ class HeldFile:
         return len(data)
 
     async def adopt(self, target: str, *then: Step) -> None:
-        """Do all in one hop, and let go of the file in it."""
+        """Publish and close the file in one hop."""
         await to_completion(self._run_locking(self._adopt, f"{self._root}/{target}", then))
 
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
         data = HeldData(target, self._path)
         try:
-            # Before the tree is held: it may take long, and who wants to be alone waits for that.
+            # Not under the shared tree lock: this fsync may take long, and would block removals.
             if self._sync:
                 sync_or_empty(self._fd)
-            # What was received days ago is as young as what was received just now.
+            # The mtime is set to now: the bytes may have been received days ago.
             steps: list[list[Prepared]] = [[data], *prepare(self._root, then)]
             self._disk.publish(steps, check=partial(os.utime, self._fd))
         except OSError:
@@ -128,7 +125,10 @@ class HeldFile:
         discard_folder(os.path.dirname(self._path))
 
     async def close(self) -> None:
-        """Let go; inline where that writes back little and frees nothing."""
+        """Close the file, on the event loop only where that is quick: few dirty bytes, no freeing.
+
+        The last close of a file without a name frees its blocks.
+        """
         if self._fd < 0:
             return
         self._appends.forget()
@@ -149,7 +149,7 @@ class HeldFile:
 
 
 class FileStaging:
-    """Unfinished uploads below the root of a filesystem driver."""
+    """The unfinished uploads of a filesystem driver."""
 
     def __init__(self, root: str, disk: durable.Disk, threads: Threads, *, sync: bool) -> None:
         self._root = root
@@ -159,35 +159,32 @@ class FileStaging:
         self._sync = sync
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Begin with an empty file."""
-        below = {f"{self._root}/{note}": content for note, content in notes.items()}
-        await self._run(self._disk.begin, f"{self._root}/{path}", below)
+        paths = {f"{self._root}/{note}": content for note, content in notes.items()}
+        await self._run(self._disk.begin, f"{self._root}/{path}", paths)
 
     async def length(self, path: str) -> int:
-        """Tell how many bytes are held, inline."""
         try:
-            found = os.stat(f"{self._root}/{path}")
+            stat_result = os.stat(f"{self._root}/{path}")
         except (FileNotFoundError, NotADirectoryError):
             raise PathNotFound(path) from None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(stat_result.st_mode):
             raise PathNotFound(path)
-        return found.st_size
+        return stat_result.st_size
 
     async def is_held(self, path: str) -> bool:
-        """Try to lock the file, and let go of it at once."""
-        fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _let_go)
-        _let_go(fd)
+        """Try to lock the file, and release the lock immediately."""
+        fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _release)
+        _release(fd)
         return fd == _BUSY
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[HeldFile]:
-        """Hold the file exclusively, waiting a few seconds for another holder to let go."""
+        """Lock and open the file, waiting a few seconds for another holder of the lock."""
         fd = await self._lock(path)
-        at = f"{self._root}/{path}"
         try:
-            held = HeldFile(
+            file = HeldFile(
                 fd,
-                at,
+                f"{self._root}/{path}",
                 self._root,
                 self._disk,
                 self._threads,
@@ -197,18 +194,17 @@ class FileStaging:
             os.close(fd)
             raise
         try:
-            yield held
+            yield file
         finally:
-            await held.close()
+            await file.close()
 
     async def discard(self, path: str) -> None:
-        """Remove a session's folder, or a file in it."""
         await self._run(discard, f"{self._root}/{path}")
 
     async def _lock(self, path: str) -> int:
-        for _ in range(_PATIENCE):
-            # A request that is cancelled meanwhile must not keep the lock for ever.
-            fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _let_go)
+        for _ in range(_ATTEMPTS):
+            # If the request is cancelled meanwhile, the lock is released again.
+            fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _release)
             if fd is None:
                 raise PathNotFound(path)
             if fd >= 0:
@@ -218,14 +214,14 @@ class FileStaging:
 
 
 def _try_lock(path: str) -> int | None:
-    """Return a locked descriptor, `_BUSY`, or None when there is no such file."""
+    """Return a locked descriptor, `_BUSY`, or None when the file is missing."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The file may have been adopted or discarded while its holder still had the lock.
+        # The previous holder of the lock may have adopted or discarded the file.
         if os.fstat(fd).st_nlink and os.path.samestat(os.fstat(fd), os.stat(path)):
             return fd
     except BlockingIOError:
@@ -240,6 +236,6 @@ def _try_lock(path: str) -> int | None:
     return None
 
 
-def _let_go(fd: int | None) -> None:
+def _release(fd: int | None) -> None:
     if fd is not None and fd != _BUSY:
         os.close(fd)

@@ -16,26 +16,22 @@ from storage.errors import NotOurs, PathNotFound
 
 
 class FileView:
-    """Synchronous reads below a root folder."""
+    """Implements `base.View` below a root folder."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._folders = Folders()
 
     def names(self, path: str) -> list[str]:
-        """Name the entries of a folder."""
         return [entry.name for entry in listed(self._at(path))]
 
     def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder; those of a large one are not read twice."""
         return self._folders.names(self._at(path))
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Yield the entries of a folder."""
         return scan(self._at(path))
 
     def entry(self, path: str) -> Entry | None:
-        """Look at one entry of a folder."""
         try:
             return look(self._at(path))
         except OSError as error:
@@ -44,7 +40,7 @@ class FileView:
             return None
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Read at most `limit` bytes of a file."""
+
         try:
             fd = os.open(self._at(path), READING)
             try:
@@ -57,14 +53,13 @@ class FileView:
             raise absence(path, error) from None
 
     def stat(self, path: str) -> FileInfo | None:
-        """Look at a file."""
-        found = self._look(path)
-        if found is None or not stat.S_ISREG(found.st_mode):
+        stat_result = self._stat(path)
+        if stat_result is None or not stat.S_ISREG(stat_result.st_mode):
             return None
-        return FileInfo(size=found.st_size, modified_ns=found.st_mtime_ns)
+        return FileInfo(size=stat_result.st_size, modified_ns=stat_result.st_mtime_ns)
 
     def use(self, path: str) -> FileInfo | None:
-        """Look at a file, and have its last change be now; raise `NotOurs` if that can't be."""
+        """Set a file's mtime to now, and return its `stat`; raise `NotOurs` if it is refused."""
         try:
             self._refresh(self._at(path))
         except OSError as error:
@@ -83,12 +78,10 @@ class FileView:
                 raise NotOurs(at, os.geteuid(), self._root) from None
 
     def modified(self, path: str) -> int | None:
-        """Tell when entries of a folder last came or went."""
-        found = self._look(path)
-        return None if found is None else found.st_mtime_ns
+        stat_result = self._stat(path)
+        return None if stat_result is None else stat_result.st_mtime_ns
 
     def leads(self, path: str) -> Lead:
-        """Tell where a path leads."""
         at = self._at(path)
         if not os.path.islink(at):
             return Lead.HERE if os.path.lexists(at) else Lead.ABSENT
@@ -104,10 +97,10 @@ class FileView:
         return Lead.INSIDE if inside else Lead.OUTSIDE
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is a file or a folder."""
-        return self._look(path) is not None
+        """Return whether a file or a folder exists."""
+        return self._stat(path) is not None
 
-    def _look(self, path: str) -> os.stat_result | None:
+    def _stat(self, path: str) -> os.stat_result | None:
         try:
             return os.stat(self._at(path))
         except OSError as error:
@@ -120,7 +113,7 @@ class FileView:
 
 
 def absence(path: str, error: OSError) -> Exception:
-    """Return what to raise where a path can't be read: other errors than absence as they are."""
+    """Return PathNotFound for an error that means absence, and any other error unchanged."""
     return PathNotFound(path) if error.errno in ABSENT else error
 
 
@@ -129,8 +122,8 @@ def _read_all(fd: int, limit: int) -> bytes:
     if not data or len(data) == limit:
         return data
     parts = [data]
-    held = len(data)
-    while held < limit and (more := os.read(fd, limit - held)):
+    length = len(data)
+    while length < limit and (more := os.read(fd, limit - length)):
         parts.append(more)
-        held += len(more)
+        length += len(more)
     return b"".join(parts)

@@ -1,19 +1,18 @@
-"""The folders in a folder, remembered while the disk says that nothing came or went.
+"""A cache of the names in large folders, valid while the folder's inode and times are unchanged.
 
-Ten thousand tags take several milliseconds to read, and a page shows a hundred of them. What a
-large folder held is therefore kept, filed under the folder's identity and times. These are asked
-of the disk at each listing, so it is still the disk that says what is there; what is remembered is
-what a folder in that very state holds. Why no two states have the same identity and times:
+Reading ten thousand tags takes several milliseconds, and a page shows a hundred of them. So the
+names in a large folder are cached under the folder's inode and times, for which every listing asks
+the disk. Why no two states of a folder have the same inode and times:
 
-- Whatever comes, goes or is replaced in a folder changes its ctime before the call that did it
-  returns, and no program can set a ctime. Only filesystems are relied on that are known for it:
+- A call that adds, removes or replaces an entry changes the folder's ctime before it returns, and
+  no program can set a ctime. Only filesystems are trusted that are known to do so:
   `storage.drivers.mounts`.
-- A folder is remembered only if its times tell every change apart: `storage.drivers.stamps`.
-- What takes the place of a folder is another inode, or was made later.
-- What a symbolic link in a folder leads to may change without a trace in the folder. With one
-  among its entries nothing is remembered.
-- A clock that is set back gives a later change an earlier one's ctime only by hitting its very
-  nanosecond. Where times are whole seconds that is not rare, and nothing is remembered.
+- A folder is cached only if its next change is sure to change its ctime: `storage.drivers.stamps`.
+- A folder that replaces another has another inode, or was created later.
+- The target of a symbolic link can change without a trace in the folder. A folder that contains a
+  link is not cached.
+- After the clock was set back, a later change could get an earlier ctime only by hitting the same
+  nanosecond. Where times are whole seconds that is likely, and nothing is cached.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from storage.drivers.entries import is_folder, leads_on
 from storage.drivers.mounts import is_local
 from storage.drivers.posix import ABSENT
 
-# Fewer are read about as fast as they are recalled.
+# Folders with fewer subfolders are read about as fast as the cache.
 _MANY = 256
-# Bytes in all; a single folder may have an eighth of it, which is some 50,000 names.
+# Bytes in all. A single folder may use an eighth of it, some 50,000 names.
 _LIMIT = 32 << 20
-# Bytes of a stamp, and of a name's place in a tuple.
+# Bytes of a stamp, and of a name's slot in a tuple.
 _STAMP_BYTES = 256
-_PLACE_BYTES = 8
+_SLOT_BYTES = 8
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
-# Device, inode, ctime, mtime, number of links.
+# Device, inode, ctime, mtime, link count.
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 
 class Folders:
-    """Names the folders in a folder; remembers at most `limit` bytes. Threads may share one."""
+    """Lists the folders in a folder, with a cache of at most `limit` bytes; thread-safe."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
-        self._held: Lru[_Stamp, tuple[str, ...]] = Lru(limit, _cost)
+        self._cache: Lru[_Stamp, tuple[str, ...]] = Lru(limit, _cost)
 
     def names(self, path: str) -> list[str]:
-        """Name the folders in `path`, in no order; raise OSError when it can't be read."""
+        """Return the names of the folders in `path`, in no order; raise OSError on failure."""
         try:
             fd = os.open(path, _FLAGS)
         except OSError as error:
@@ -57,42 +56,44 @@ class Folders:
                 raise
             return []
         try:
-            state = os.fstat(fd)
-            return _read(path, fd)[0] if _is_small(state) else self._recall(path, fd, state)
+            stat_result = os.fstat(fd)
+            if _is_small(stat_result):
+                return _read(path, fd)[0]
+            return self._read_cached(path, fd, stat_result)
         finally:
             os.close(fd)
 
-    def _recall(self, path: str, fd: int, state: os.stat_result) -> list[str]:
-        stamp = _stamp(state)
-        held = self._held.get(stamp)
-        if held is not None:
-            return list(held)
-        # Asked before reading: what changes from here on must be told from what is read.
-        may_last = stamps.is_settled(state)
-        names, is_all = _read(path, fd)
-        if may_last and is_all and is_local(fd):
-            names.sort()  # Whoever sorts it again does so in no time.
-            self._held.put(stamp, tuple(names))
+    def _read_cached(self, path: str, fd: int, stat_result: os.stat_result) -> list[str]:
+        stamp = _stamp(stat_result)
+        cached = self._cache.get(stamp)
+        if cached is not None:
+            return list(cached)
+        # Decided before reading: every change after this must get another ctime.
+        is_settled = stamps.is_settled(stat_result)
+        names, has_no_links = _read(path, fd)
+        if is_settled and has_no_links and is_local(fd):
+            names.sort()  # callers sort it again, which is fast then
+            self._cache.put(stamp, tuple(names))
         return names
 
 
-def _is_small(state: os.stat_result) -> bool:
-    """Whether a folder has few folders in it, each of which links back to it.
+def _is_small(stat_result: os.stat_result) -> bool:
+    """Return whether a folder has few subfolders, each of which is a link to it.
 
-    Some filesystems do not count them, or not so far; the number is 1 then.
+    Filesystems that do not count them, or not that many, report a link count of 1.
     """
-    return 1 < state.st_nlink < _MANY
+    return 1 < stat_result.st_nlink < _MANY
 
 
-def _stamp(state: os.stat_result) -> _Stamp:
-    times = state.st_ctime_ns, state.st_mtime_ns
-    return state.st_dev, state.st_ino, *times, state.st_nlink
+def _stamp(stat_result: os.stat_result) -> _Stamp:
+    times = stat_result.st_ctime_ns, stat_result.st_mtime_ns
+    return stat_result.st_dev, stat_result.st_ino, *times, stat_result.st_nlink
 
 
 def _read(path: str, fd: int) -> tuple[list[str], bool]:
-    """Return the names of folders, and whether the entries alone say which these are.
+    """Return the names of the folders, and whether no entry is a symbolic link.
 
-    A symbolic link to a folder counts if it `leads_on`.
+    A symbolic link to a folder counts as a folder if it `leads_on`.
     """
     try:
         names, others = _split(fd)
@@ -104,9 +105,9 @@ def _read(path: str, fd: int) -> tuple[list[str], bool]:
 
 
 def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
-    """Return the names of the entries that certainly are folders, and all other entries.
+    """Return the names of the real folders, and all other entries.
 
-    A folder may hold a million others. An entry takes as much memory again as its name.
+    Names only, because there may be a million: an entry takes twice the memory of its name.
     """
     names: list[str] = []
     others: list[os.DirEntry[str]] = []
@@ -120,4 +121,4 @@ def _split(fd: int) -> tuple[list[str], list[os.DirEntry[str]]]:
 
 
 def _cost(names: tuple[str, ...]) -> int:
-    return _STAMP_BYTES + sum(map(getsizeof, names)) + len(names) * _PLACE_BYTES
+    return _STAMP_BYTES + sum(map(getsizeof, names)) + len(names) * _SLOT_BYTES

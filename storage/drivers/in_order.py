@@ -1,10 +1,10 @@
-"""Blocking work for one file, done in order on a thread that takes the next piece by itself.
+"""Blocking work for one file, done in order on a thread that takes the next task by itself.
 
-Were each piece a call of its own, the thread would stand idle from the end of one until the event
-loop, which is busy receiving, has noticed and sent the next.
+If each task were a call of its own, the thread would be idle until the event loop, which is busy
+receiving, has noticed the end of one task and sent the next.
 
-Where there is no memory to pass on what became of a piece, its request would wait for ever. So the
-process ends, as `storage.exhaustion` says.
+Without memory to report the result of a task its request would wait without end. So the process
+ends, as described in `storage.exhaustion`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from storage.exhaustion import leave
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[], None]
 
-# Pieces until whoever waits for a thread as well gets one.
-_TURN = 16
+# Tasks of one file in a row; then the thread serves other calls.
+_MOST_IN_A_ROW = 16
 
 
 class Run(Protocol):
-    """Run something that blocks on one of the driver's threads."""
+    """Runs blocking work on one of the driver's threads."""
 
     def __call__(self, work: Callable[..., T], *args: Any) -> Awaitable[T]:
         """Return what `work` returns."""
 
 
 class InOrder:
-    """Does what it is given, one after another; after a failure all that follows fails alike."""
+    """Runs tasks one after another; after a failure all further tasks fail with the same error."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -44,7 +44,7 @@ class InOrder:
         self._failure: BaseException | None = None
 
     def put(self, work: _Work) -> asyncio.Future[None]:
-        """Do `work` after all that was put before; call this on the event loop."""
+        """Run `work` after all earlier tasks; call this on the event loop."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         with self._lock:
@@ -55,11 +55,11 @@ class InOrder:
         return done
 
     def forget(self) -> None:
-        """Let go of a failure: it knows the frames of the work, and so the file and this."""
+        """Drop the error of a failed task, whose frames refer to the file and to this object."""
         self._failure = None
 
     def _take_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a thread do what waits, for a while: others need one too."""
+        """Run waiting tasks on a thread of the driver."""
         try:
             self._thread = asyncio.ensure_future(self._run(self._work, loop))
         except (RuntimeError, MemoryError) as error:
@@ -68,12 +68,12 @@ class InOrder:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._do_some(loop)
+            self._run_some(loop)
         except MemoryError:
             leave()
 
-    def _do_some(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(_TURN):
+    def _run_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(_MOST_IN_A_ROW):
             waiting = self._next()
             if waiting is None:
                 return
@@ -83,9 +83,9 @@ class InOrder:
                     work()
             except BaseException as error:
                 self._failure = error
-            # The loop may be gone, and with it whoever waited.
+            # The loop may be closed, and with it the waiting task.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_settle, done, self._failure)
+                loop.call_soon_threadsafe(_finish, done, self._failure)
             del waiting, work, done
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._take_thread, loop)
@@ -98,7 +98,7 @@ class InOrder:
             return None
 
 
-def _settle(done: asyncio.Future[None], failure: BaseException | None) -> None:
+def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
     if done.done():
         return
     if failure is not None:

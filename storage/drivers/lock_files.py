@@ -1,13 +1,13 @@
 """The files that processes lock, and the folders that stand in for them on a full disk.
 
-A server makes the files when it starts. A disk without room for a new file is where collecting and
-deleting matter most. There a process locks an existing folder, the stand-in, in place of the file.
+A server creates the files when it starts. A full disk has no room for a new file, but needs
+collections and deletions most. There a process locks an existing folder, the stand-in, instead.
 
-A file and its stand-in are never locked by two processes at the same time: a process holds the
-stand-in while it makes the file, and one that has locked the stand-in uses it only if the file is
-still missing and can't be made.
+A file and its stand-in are never locked by two processes at the same time. A process locks the
+stand-in while it creates the file. One that has locked the stand-in uses that lock only if the file
+is still missing and cannot be created.
 
-Files are preferred because NFS passes their locks on to its server.
+Files are preferred because NFS clients forward their locks to the server.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class LockFiles:
         self._root = root
 
     def prepare(self) -> None:
-        """Make the files that collections, scrubs and deletions need, closed to other users.
+        """Create the files that collections, scrubs and deletions need, closed to other users.
 
-        Raises OSError, and TimeoutError while another process holds a stand-in.
+        Raises OSError, and TimeoutError while another process has locked a stand-in.
         """
         for name in (*_STAND_INS, CLOCK):
             fd, is_stand_in = self._opened(name, patience=0.0)
@@ -65,23 +65,23 @@ class LockFiles:
         modes.close_to_others(self._at(OURS))
 
     def lock(self, name: str, kind: int, patience: float) -> int:
-        """Return a descriptor that holds a lock; raise TimeoutError after `patience` seconds."""
+        """Take a lock, return its descriptor; raise TimeoutError after `patience` seconds."""
         fd, is_stand_in = self._opened(name, patience)
         return fd if is_stand_in else _locked(fd, kind, self._at(name), patience)
 
     def _opened(self, name: str, patience: float) -> tuple[int, bool]:
-        """Open a lock file, and make it if it is missing; if it can't be made, lock its stand-in.
+        """Open or create a lock file; if it cannot be created, lock its stand-in.
 
         Returns a descriptor, and whether it is that of the stand-in.
         """
         fd = _open(self._at(name), self._root)
         if fd is not None:
             return fd, False
-        folder = self._hold_stand_in(name, patience)
+        folder = self._lock_stand_in(name, patience)
         if folder is None:
-            return self._open_or_make(name), False
+            return self._open_or_create(name), False
         try:
-            fd = self._open_or_make(name)
+            fd = self._open_or_create(name)
         except OSError as error:
             if error.errno in DISK_FULL:
                 return folder, True
@@ -90,8 +90,8 @@ class LockFiles:
         os.close(folder)
         return fd, False
 
-    def _hold_stand_in(self, name: str, patience: float) -> int | None:
-        """Lock the stand-in of a lock file; None if it has none, or that folder is missing."""
+    def _lock_stand_in(self, name: str, patience: float) -> int | None:
+        """Lock the stand-in of a lock file; return None if it has none or that is missing."""
         folder = _STAND_INS.get(name)
         if folder is None:
             return None
@@ -101,8 +101,8 @@ class LockFiles:
             return None
         return _locked(fd, fcntl.LOCK_EX, self._at(name), patience)
 
-    def _open_or_make(self, name: str) -> int:
-        """Make a lock file, closed to other users, unless it exists by now; open it."""
+    def _open_or_create(self, name: str) -> int:
+        """Open a lock file; if it is missing, create it, closed to other users."""
         path = self._at(name)
         fd = _open(path, self._root)
         if fd is not None:
@@ -122,7 +122,7 @@ class LockFiles:
 
 
 def _open(path: str, root: str) -> int | None:
-    """Open a lock file; None if it is missing. Raises `NotOurs`."""
+    """Open a lock file; return None if it is missing. Raises `NotOurs`."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, os.O_RDWR | flags)
@@ -131,16 +131,16 @@ def _open(path: str, root: str) -> int | None:
     except PermissionError:
         pass
     try:
-        # Another user made it. A file that can be read can be locked, and its number can be read.
+        # It is another user's. To lock it, and to read its number, read permission is enough.
         return os.open(path, os.O_RDONLY | flags)
     except PermissionError:
         raise NotOurs(path, os.geteuid(), root) from None
 
 
 def _write_number(fd: int) -> None:
-    """Write a number to a new file, which can be overwritten even when the disk is full later.
+    """Write a number to a new file; it can be overwritten later, even on a full disk.
 
-    A file without room for it stays, and has none: another process may have locked it by now.
+    If there is no room, the file is kept without one: another process may have locked it already.
     """
     try:
         os.pwrite(fd, os.urandom(NUMBER_BYTES), 0)
@@ -151,7 +151,7 @@ def _write_number(fd: int) -> None:
 
 
 def _locked(fd: int, kind: int, path: str, patience: float) -> int:
-    """Lock a descriptor and return it; close it on failure."""
+    """Lock and return a descriptor; close it on failure."""
     try:
         wait_for_lock(fd, kind, path, patience)
     except BaseException:
@@ -169,5 +169,7 @@ def wait_for_lock(fd: int, kind: int, path: str, patience: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"{path} is held by another process") from None
+                raise TimeoutError(
+                    f"timed out waiting for the lock of {path}: another process holds it"
+                ) from None
         time.sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""Suspending a process (Ctrl-Z) at a moment at which it holds no lock that others wait for."""
+"""Suspending a process (Ctrl-Z) at a moment when it holds no lock that other processes need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class LockUsage:
-    """Counts the threads of this process that hold a lock or wait for it."""
+    """Counts the threads of this process that hold a lock or wait for one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -17,7 +17,7 @@ class LockUsage:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count a thread for the length of the block."""
+        """Count this thread within the block."""
         with self._changed:
             self._count += 1
         try:
@@ -28,10 +28,10 @@ class LockUsage:
                 self._changed.notify_all()
 
     def suspend(self, patience: float) -> None:
-        """Stop the process when the count is zero; do nothing if that takes too long.
+        """Stop the process when the count is zero; return after `patience` seconds otherwise.
 
-        `patience` is in seconds. Call this in the handler of SIGTSTP, on a thread that is never
-        counted. The kernel ignores the signal where no shell could continue the process.
+        Call this in the handler of SIGTSTP, on a thread that is never counted. The kernel ignores
+        the signal where no shell could continue the process.
         """
         with self._changed:
             if self._changed.wait_for(lambda: self._count == 0, patience):

@@ -1,6 +1,6 @@
-"""A dictionary of files, for tests: one process, gone when it ends.
+"""A driver that keeps files in a dictionary, for tests in one process.
 
-It has no real folders, as an object store has none, so what passes on it assumes none.
+Like an object store it has no real folders, so code that works on it does not need any.
 """
 
 from __future__ import annotations
@@ -40,67 +40,57 @@ class _File:
 
 
 class _MemoryView:
-    """Reads of the dictionary; they never block."""
+    """Implements `base.Editor` on the dictionary, without blocking."""
 
     def __init__(self, files: dict[str, _File]) -> None:
         self._files = files
 
     def names(self, path: str) -> list[str]:
-        """Name what lies below a folder, directly."""
         prefix = f"{path}/"
         below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
         return list({rest.partition("/")[0] for rest in below})
 
     def folders(self, path: str) -> list[str]:
-        """Name what has something below it."""
         prefix = f"{path}/"
         below = (key[len(prefix) :] for key in self._files if key.startswith(prefix))
         return list({rest.partition("/")[0] for rest in below if "/" in rest})
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Yield what lies below a folder, directly."""
         folders = set(self.folders(path))
         return (Entry(name, name in folders) for name in self.names(path))
 
     def entry(self, path: str) -> Entry | None:
-        """Look at one entry of a folder."""
         if not self.exists(path):
             return None
         return Entry(path.rpartition("/")[2], path not in self._files)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Read at most `limit` bytes of a file."""
         if path not in self._files:
             raise PathNotFound(path)
         return self._files[path].content[:limit]
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is a file, or a file below a folder."""
         prefix = f"{path}/"
         return path in self._files or any(key.startswith(prefix) for key in self._files)
 
     def stat(self, path: str) -> FileInfo | None:
-        """Look at a file."""
-        found = self._files.get(path)
-        if found is None:
+        file = self._files.get(path)
+        if file is None:
             return None
-        return FileInfo(size=len(found.content), modified_ns=found.modified_ns)
+        return FileInfo(size=len(file.content), modified_ns=file.modified_ns)
 
     def use(self, path: str) -> FileInfo | None:
-        """Look at a file, and have its last change be now."""
         if path in self._files:
             self._files[path].modified_ns = time.time_ns()
         return self.stat(path)
 
     def remove(self, path: str) -> bool:
-        """Remove a file, or all files below a folder."""
-        gone = [key for key in self._files if key == path or key.startswith(f"{path}/")]
-        for key in gone:
+        below = [key for key in self._files if key == path or key.startswith(f"{path}/")]
+        for key in below:
             del self._files[key]
-        return bool(gone)
+        return bool(below)
 
     def move(self, path: str, target: str) -> bool:
-        """Rename a file, or all files below a folder."""
         below = [key for key in self._files if key == path or key.startswith(f"{path}/")]
         if below:
             self.remove(target)
@@ -109,15 +99,13 @@ class _MemoryView:
         return bool(below)
 
     def remove_empty(self, path: str) -> bool:
-        """There are no empty folders."""
-        return False
+        return False  # there are no empty folders
 
     def modified(self, path: str) -> None:
-        """It can't be told: there are no folders."""
+        """Return None: there are no folders."""
 
     def leads(self, path: str) -> Lead:
-        """There are no symbolic links."""
-        return Lead.HERE
+        return Lead.HERE  # there are no symbolic links
 
 
 class _MemoryFile:
@@ -131,11 +119,11 @@ class _MemoryFile:
             yield self._content[at : min(at + CHUNK, stop)]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 class _HeldPath:
-    """A path that is held; whatever comes to lie there is held with it."""
+    """The lock of a path, which also locks a folder that is created there later."""
 
     def __init__(self, view: _MemoryView, path: str) -> None:
         self._view = view
@@ -164,7 +152,7 @@ class _HeldBytes:
         del self._data[length:]
 
     async def sync(self) -> None:
-        """Memory is as durable as it gets."""
+        """Do nothing: nothing here is durable."""
 
     async def replay(self, start: int, observe: Callable[[bytearray], None]) -> None:
         for at in range(start, len(self._data), CHUNK):
@@ -178,27 +166,25 @@ class _HeldBytes:
 class _MemoryStaging:
     def __init__(self, driver: MemoryDriver) -> None:
         self._driver = driver
-        self._held: dict[str, bytearray] = {}
+        self._staged: dict[str, bytearray] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
         for note, content in notes.items():
             await self._driver.note(note, content)
-        self._held[path] = bytearray()
+        self._staged[path] = bytearray()
         self._locks[path] = asyncio.Lock()
 
     async def length(self, path: str) -> int:
-        if path not in self._held:
+        if path not in self._staged:
             raise PathNotFound(path)
-        return len(self._held[path])
+        return len(self._staged[path])
 
     async def is_held(self, path: str) -> bool:
-        """Look at its lock."""
         return path in self._locks and self._locks[path].locked()
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[_HeldBytes]:
-        """Hold what is staged; raise PathNotFound, or StagingBusy after some seconds."""
         await self.length(path)
         lock = self._locks[path]
         try:
@@ -207,18 +193,18 @@ class _MemoryStaging:
             raise StagingBusy from None
         try:
             await self.length(path)
-            yield _HeldBytes(self._driver, path, self._held[path])
+            yield _HeldBytes(self._driver, path, self._staged[path])
         finally:
             lock.release()
 
     async def discard(self, path: str) -> None:
-        for held in [key for key in self._held if key == path or key.startswith(f"{path}/")]:
-            del self._held[held], self._locks[held]
+        for staged in [key for key in self._staged if key == path or key.startswith(f"{path}/")]:
+            del self._staged[staged], self._locks[staged]
         await self._driver.delete(path)
 
 
 class MemoryDriver:
-    """Everything in one dictionary."""
+    """A driver that keeps everything in one dictionary."""
 
     has_files = False
 
@@ -230,49 +216,40 @@ class MemoryDriver:
         self.staging = _MemoryStaging(self)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Return at most `limit` bytes of a file."""
         return self._view.read(path, limit)
 
     def mark(self, path: str) -> Mark | None:
-        """Nothing is gained by it: what is here is at hand."""
-        return None
+        return None  # reads are cheap
 
     def holds(self, mark: Mark) -> bool:
-        """There are no marks."""
         return False
 
     async def stat(self, path: str) -> FileInfo | None:
-        """Look at a file."""
         return self._view.stat(path)
 
     async def exists(self, path: str) -> bool:
-        """Tell whether there is a file, or a file below a folder."""
         return self._view.exists(path)
 
     async def open(self, path: str) -> _MemoryFile:
-        """Open a file for reading."""
         if path not in self._files:
             raise PathNotFound(path)
         return _MemoryFile(self._files[path].content)
 
     async def write(self, path: str, content: bytes) -> None:
-        """Replace a file's content."""
         self._files[path] = _File(content)
 
     async def note(self, path: str, content: bytes) -> None:
-        """Replace a file's content."""
         self._files[path] = _File(content)
 
     async def publish(
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
-        """Carry out one change after the other."""
         if check is not None:
             check(self._view)
         return tuple([change.path for step in steps for change in step if not self._do(change)])
 
     def _do(self, change: Change) -> bool:
-        """Carry out a change; False when something is in the way."""
+        """Carry out a change; return False for an `Appear` whose folder exists."""
         if not isinstance(change, Appear):
             self._files[change.path] = _File(change.content)
             return True
@@ -283,25 +260,21 @@ class MemoryDriver:
         return True
 
     async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
-        """Remove a file, or all files below a folder."""
         if check is not None:
             check(self._view)
         return self._view.remove(path)
 
     async def settle(self, path: str) -> None:
-        """Memory is as durable as it gets."""
+        """Do nothing: nothing here is durable."""
 
     async def use(self, path: str) -> FileInfo | None:
-        """Look at a file, and have its last change be now."""
         return self._view.use(path)
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Run `job` here: nobody else runs meanwhile."""
         return job(self._view)
 
     @asynccontextmanager
     async def claim(self, what: str) -> AsyncIterator[None]:
-        """Remember who does what."""
         if what in self._claimed:
             raise AlreadyRunning(what)
         self._claimed.add(what)
@@ -312,16 +285,14 @@ class MemoryDriver:
 
     @asynccontextmanager
     async def lock(self, path: str) -> AsyncIterator[_HeldPath]:
-        """Hold a path exclusively."""
-        held = _HeldPath(self._view, path)
-        held.check()
+        lock = _HeldPath(self._view, path)
+        lock.check()
         async with self._locks.setdefault(path, asyncio.Lock()):
-            held.check()  # it may have gone while this one waited
-            yield held
+            lock.check()  # the path may have been removed during the wait
+            yield lock
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Run `job` here: it does not block."""
         return job(self._view)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""

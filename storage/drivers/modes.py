@@ -1,9 +1,9 @@
-"""Which files other users of the machine may open.
+"""The modes of files and folders: which of them other users of the machine may open.
 
 Images have the modes that distribution gives them, because other programs read them: nginx sends
-blobs, a backup copies the tree. Work in progress is closed to other users: locks, upload sessions,
-the trash, the quarantine. Secrecy is not the only reason: a user that can open a file for reading
-can lock it, and a lock on the tree stops every push. The umask decides about the group.
+blobs, a backup copies the tree. Locks, upload sessions, the trash and the quarantine are closed to
+other users, and not only for secrecy: a user that can open a file can lock it, and a lock on the
+tree blocks every push. The umask decides about the group.
 
 A temporary file has the mode of the file that it will replace.
 """
@@ -22,13 +22,13 @@ PUBLIC_FOLDER = 0o755
 
 
 def of_folder(below: str) -> int:
-    """Return the mode to make a folder with; `below` is its path, relative to the root."""
+    """Return the mode of a new folder; `below` is its path, relative to the root."""
     first, *others = below.split("/")
     return PRIVATE_FOLDER if first in (OURS, TRASH) or UPLOADS in others else PUBLIC_FOLDER
 
 
 def close_to_others(path: str) -> None:
-    """Remove the permissions of other users from what an older version made, if we own it."""
+    """Remove the permissions of other users, which older versions set, if we own the path."""
     mode = stat.S_IMODE(os.stat(path).st_mode)  # a folder may be a symbolic link to another disk
     if mode & stat.S_IRWXO:
         with contextlib.suppress(PermissionError):

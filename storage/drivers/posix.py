@@ -1,4 +1,4 @@
-"""What the operating system does for one file or folder; everything here blocks."""
+"""System calls on one file or folder; everything here blocks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import shutil
 
 from storage.buffers import Buffer
 
-# A pipe that somebody put in the place of a file must not keep us waiting for its other end.
+# O_NONBLOCK: opening a named pipe in the place of a file must not wait for a writer.
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-# What an error says when there is nothing to be read at a path: a folder, or a symbolic link that
-# leads to itself, is nothing either.
+# Errors that mean "no file at this path". A folder, or a symbolic link to itself, is no file.
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 def write_new(path: str, content: bytes) -> int:
-    """Write a file that must be new and return its descriptor; on failure there is none."""
+    """Create a file, which must be missing, and return its descriptor; remove it on failure."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         write_all(fd, content, 0)
@@ -30,10 +29,10 @@ def write_new(path: str, content: bytes) -> int:
 
 
 def sync_or_empty(fd: int) -> None:
-    """Sync a file that is being received; when that fails, empty it and raise.
+    """Fsync an upload's file; on failure truncate it to zero bytes and raise.
 
-    The kernel reports a failed write once and then takes the pages for clean: the next fsync would
-    succeed, and vouch for bytes that are nowhere.
+    The kernel reports a failed write once and marks the pages clean. The next fsync would succeed
+    although the bytes are not on disk.
     """
     try:
         os.fsync(fd)
@@ -44,7 +43,7 @@ def sync_or_empty(fd: int) -> None:
 
 
 def write_all(fd: int, data: Buffer, offset: int) -> None:
-    """Write all of `data` at `offset`, however many calls that takes."""
+    """Write all of `data` at `offset`."""
     with memoryview(data) as view:
         written = 0
         while written < len(view):
@@ -52,7 +51,7 @@ def write_all(fd: int, data: Buffer, offset: int) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Make the coming and going of a folder's entries durable."""
+    """Fsync a folder, which makes additions and removals of its entries durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -61,7 +60,7 @@ def sync_folder(folder: str) -> None:
 
 
 def is_there(path: str) -> bool:
-    """Tell whether there is anything at a path; an error is not taken for nothing."""
+    """Return whether a path exists; raise OSError if that is unknown."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +69,7 @@ def is_there(path: str) -> bool:
 
 
 def unlink(path: str) -> bool:
-    """Remove a file; False when there is none, or a folder in its place."""
+    """Remove a file; return False when it is missing or a folder."""
     try:
         os.unlink(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -83,9 +82,9 @@ def unlink(path: str) -> bool:
 
 
 def discard(path: str) -> None:
-    """Remove a file or a folder, in no hurry to have that durable; fine if it is gone.
+    """Remove a file or a folder tree without fsync; a missing one is no error.
 
-    Raises OSError when something of it stays.
+    Raises OSError when it could not be removed completely.
     """
     if not unlink(path) and not discard_folder(path):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -93,29 +92,29 @@ def discard(path: str) -> None:
 
 
 def discard_folder(path: str) -> bool:
-    """Remove a folder with all in it as far as that is possible; return whether it was removed.
+    """Remove a folder tree as far as possible; return whether it was removed completely.
 
-    Entries are removed as they are read, so a folder of any size takes no memory. A filesystem may
-    leave out some of them meanwhile, so it is read again until nothing more can be removed.
+    Entries are removed as they are read, so a folder of any size takes no memory. Some filesystems
+    skip entries meanwhile, so the folder is read again until nothing more can be removed.
     """
     while _discard_entries(path):
         if remove_empty(path):
             return True
     if not remove_empty(path):
-        shutil.rmtree(path, ignore_errors=True)  # an error may have come but once
+        shutil.rmtree(path, ignore_errors=True)  # the error may have been transient
     return not os.path.lexists(path)
 
 
 def _discard_entries(path: str) -> bool:
-    """Remove what is in a folder; return whether anything was."""
-    is_any = False
+    """Remove the entries of a folder; return whether any was removed."""
+    has_removed = False
     with contextlib.suppress(OSError):
         if os.path.islink(path):
             return False
         with os.scandir(path) as entries:
             for entry in entries:
-                is_any |= _discard_entry(entry)
-    return is_any
+                has_removed |= _discard_entry(entry)
+    return has_removed
 
 
 def _discard_entry(entry: os.DirEntry[str]) -> bool:
@@ -129,7 +128,7 @@ def _discard_entry(entry: os.DirEntry[str]) -> bool:
 
 
 def remove_empty(path: str) -> bool:
-    """Remove a folder; False when that is not possible, because something is in it."""
+    """Remove a folder; return False when that fails, for example because it is not empty."""
     try:
         os.rmdir(path)
     except OSError:

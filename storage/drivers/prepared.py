@@ -1,4 +1,4 @@
-"""Changes that are written down whole, away from readers: one rename makes each of them visible.
+"""Changes that are written under temporary names, so that one rename publishes each of them.
 
 Everything here blocks. `durable` decides what is synced when, and in which order.
 """
@@ -19,31 +19,31 @@ from storage.paths import TRASH, temporary
 
 
 class Prepared(Protocol):
-    """One change. Each step may be repeated after `drop`."""
+    """One change: written, synced, shown. After `drop` it can be written again."""
 
     @property
     def is_lasting(self) -> bool:
-        """Whether it is to survive a power cut."""
+        """Whether it must be durable."""
 
     @property
     def folders(self) -> Sequence[str]:
-        """The paths of the folders that come with it, durable once its own name is."""
+        """The folders that it creates; they are durable once its own name is."""
 
     @property
     def target(self) -> str:
         """The path at which readers will find it."""
 
     def write(self) -> None:
-        """Write it down; the folder of `target` exists."""
+        """Write the change under a temporary name; the parent of `target` exists."""
 
     def sync(self) -> None:
-        """Return when what was written survives a power cut."""
+        """Fsync what was written."""
 
     def show(self) -> bool:
-        """Make it visible; False when something is there that it must not replace."""
+        """Rename the change into place; return False if it must not replace what is there."""
 
     def drop(self) -> None:
-        """Remove what was written and is not visible; nothing to remove is fine."""
+        """Close descriptors, and remove what was written and not shown; may be called twice."""
 
 
 class PreparedFile:
@@ -59,22 +59,18 @@ class PreparedFile:
         self._fd = -1
 
     def write(self) -> None:
-        """Write a temporary file in the same folder."""
         self._source = f"{os.path.dirname(self.target)}/{temporary()}"
         self._fd = write_new(self._source, self._content)
 
     def sync(self) -> None:
-        """Sync the file."""
         os.fsync(self._fd)
 
     def show(self) -> bool:
-        """Rename the file."""
         os.rename(self._source, self.target)
         self._source = ""
         return True
 
     def drop(self) -> None:
-        """Close the file, and remove it if it was not renamed."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -85,10 +81,10 @@ class PreparedFile:
 
 
 class PreparedFolder:
-    """A folder that appears with all in it, unless something is there already.
+    """A folder that appears with its files, unless `target` is in use.
 
-    It is put together in `scratch`, where no program looks for tags. If `scratch` is on another
-    filesystem, it is put together again under a temporary name beside `target`.
+    It is built in `scratch`, where no program looks for tags. If `scratch` is on another
+    filesystem, it is built again under a temporary name beside `target`.
     """
 
     is_lasting = True
@@ -102,19 +98,18 @@ class PreparedFolder:
         self._fds: list[int] = []
 
     def write(self) -> None:
-        """Put the folder together in the scratch folder."""
         os.makedirs(self._scratch, modes.PRIVATE_FOLDER, exist_ok=True)
-        self._put_together(f"{self._scratch}/{uuid.uuid4().hex}")
+        self._build(f"{self._scratch}/{uuid.uuid4().hex}")
 
-    def _put_together(self, source: str) -> None:
+    def _build(self, source: str) -> None:
         self._source = source
-        for below in reversed(self._below()):  # `os.makedirs` has no mode for what is between
+        for below in reversed(self._below()):  # `os.makedirs` sets no mode on intermediate folders
             os.mkdir(f"{self._source}{below}", modes.PUBLIC_FOLDER)
         for name, content in self._files.items():
             self._fds.append(write_new(f"{self._source}/{name}", content))
 
     def sync(self) -> None:
-        """Sync the files, then the folders they are in."""
+        """Fsync the files, then the folders they are in."""
         for fd in self._fds:
             os.fsync(fd)
         for below in self._below():
@@ -122,25 +117,23 @@ class PreparedFolder:
         self._is_synced = True
 
     def show(self) -> bool:
-        """Rename the folder."""
         try:
             return self._rename()
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-        self._put_beside()
+        self._build_beside()
         return self._rename()
 
-    def _put_beside(self) -> None:
-        """Put the folder together again, on the filesystem of `target`, as durable as it was."""
+    def _build_beside(self) -> None:
+        """Build the folder again, on the filesystem of `target`; fsync it if it was synced."""
         is_synced = self._is_synced
         self.drop()
-        self._put_together(f"{os.path.dirname(self.target)}/{temporary()}")
+        self._build(f"{os.path.dirname(self.target)}/{temporary()}")
         if is_synced:
             self.sync()
 
     def _rename(self) -> bool:
-        """Rename the folder; False when something is there that it must not replace."""
         try:
             os.rename(self._source, self.target)
         except OSError as error:
@@ -151,7 +144,6 @@ class PreparedFolder:
         return True
 
     def drop(self) -> None:
-        """Close the files, and remove them if they were not renamed."""
         while self._fds:
             os.close(self._fds.pop())
         if self._source:
@@ -161,20 +153,19 @@ class PreparedFolder:
 
     @property
     def folders(self) -> Sequence[str]:
-        """The folder, and all in it."""
         return [f"{self.target}{below}" for below in self._below()]
 
     def _below(self) -> list[str]:
-        """Return what is behind its path for each folder, each before the one it is in."""
-        made = {""}
+        """Return the suffix to the folder's path for it and each subfolder, the deepest first."""
+        suffixes = {""}
         for name in self._files:
             while name := os.path.dirname(name):
-                made.add(f"/{name}")
-        return sorted(made, reverse=True)
+                suffixes.add(f"/{name}")
+        return sorted(suffixes, reverse=True)
 
 
 class HeldData:
-    """A complete file that is durable, and lies elsewhere on the same filesystem as `source`."""
+    """The rename of a complete, durable file at `source`, on the same filesystem as `target`."""
 
     is_lasting = True
     folders: Sequence[str] = ()
@@ -184,22 +175,21 @@ class HeldData:
         self._source = source
 
     def write(self) -> None:
-        """It is written."""
+        """Do nothing: the file is complete."""
 
     def sync(self) -> None:
-        """It is synced."""
+        """Do nothing: the file is durable."""
 
     def show(self) -> bool:
-        """Rename the file."""
         os.rename(self._source, self.target)
         return True
 
     def drop(self) -> None:
-        """It is not ours to remove."""
+        """Do nothing: the upload session owns the file."""
 
 
 def prepare(root: str, steps: Sequence[Step]) -> list[list[Prepared]]:
-    """Return how to carry out changes below `root`."""
+    """Return the changes below `root`, ready to be carried out by `durable.Disk`."""
     return [[_prepare(root, change) for change in step] for step in steps]
 
 

@@ -1,13 +1,12 @@
-"""Having a file be new that belongs to somebody else: a copy of ours takes its place.
+"""Refreshing the mtime of another user's file: a copy of ours replaces it.
 
-Only its owner may set a file's times, and by them a collection tells what was used. A registry
-that ran as another user leaves such files behind. The copy is durable before it takes the place,
-as the file was: whoever relied on that one may rely on this. That it took the place need not be
-durable, as the file's times are not.
+Only the owner of a file may set its mtime, on which collections rely. A registry that ran as
+another user leaves such files behind. The copy is durable before it replaces the file, which was
+durable too. The replacement itself need not be durable, as mtimes are not.
 
-Several pushes may want one file at once, and a layer may be large. So the one that copies the file
-locks it and waits for no other lock meanwhile, and those that waited for it find it replaced. They
-give up after a while: a process may be suspended while it holds the lock.
+Several pushes may need the same file concurrently, and a layer may be large. So the process that
+copies the file locks it, and waits for no other lock meanwhile; the others find it replaced when
+they get the lock. They stop waiting after a while, because the holder may be suspended.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from storage.drivers.lock_files import wait_for_lock
 from storage.drivers.posix import READING, write_all
 from storage.drivers.prepared import PreparedFile
 
-# Seconds, as for the tree, which is locked for as long.
+# Seconds to wait for the file's lock, as for the tree lock, which is held meanwhile.
 _PATIENCE = 30.0
 
 
 def renew(path: str) -> None:
-    """Replace a file by a copy of it; what is no file is left alone. Blocks while it is read.
+    """Replace a regular file by a copy of it; blocks while the file is copied.
 
-    Raises PermissionError when the file can't be read, or nothing be put into its folder, and
-    TimeoutError when another process holds the file for too long.
+    Raises PermissionError when the file can't be read or its folder can't be written to, and
+    TimeoutError when another process locks the file for too long.
     """
     target = os.path.realpath(path)
     source = os.open(target, READING)
@@ -47,7 +46,7 @@ def _replace(target: str, source: int) -> None:
     try:
         copy.write()
         copy.sync()
-        # What somebody has put there since is as new, and may be whole where this was not.
+        # A file that was published meanwhile has a new mtime, and may repair a damaged one.
         if _is_at(target, source):
             copy.show()
     finally:
@@ -59,14 +58,14 @@ def _is_at(target: str, source: int) -> bool:
 
 
 class _Copy(PreparedFile):
-    """A copy of an open file, however large, that replaces the one at `target`."""
+    """A copy of an open file of any size, which replaces the file at `target`."""
 
     def __init__(self, target: str, source: int) -> None:
         super().__init__(target, b"")
         self._from = source
 
     def write(self) -> None:
-        """Write a temporary file in the same folder, a chunk at a time."""
+        """Copy the file to a temporary one in the same folder, in chunks."""
         super().write()
         offset = 0
         while data := os.pread(self._from, CHUNK, offset):

@@ -1,11 +1,11 @@
-"""Worker threads for calls that block: an executor that costs a request half as much.
+"""Worker threads for blocking calls, at half the cost of `ThreadPoolExecutor` for each request.
 
-`concurrent.futures` serves any thread; a driver is asked by one event loop. So there is one future
-to a call instead of two chained ones, and the loop alone counts who is busy.
+`concurrent.futures` serves any thread; a driver is called by one event loop only. So each call has
+one future instead of two chained ones, and only the loop counts busy threads.
 
 `threading.Thread.start` waits until the new thread runs. Without memory for that thread's first
-frame it waits for ever, and so does the event loop. So threads are started without waiting, and
-`start` makes the first of them before there are requests.
+frame it would block the event loop without end. So threads are started without waiting, and `start`
+creates the first of them before there are requests.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Future: TypeAlias = "asyncio.Future[Any]"
-# The last part tells whether it may wait for a lock.
+# The last element tells whether the call may wait for a lock.
 _Call: TypeAlias = tuple[
     asyncio.AbstractEventLoop, _Future, Callable[..., Any], tuple[Any, ...], bool
 ]
 
-# How many threads `start` makes. Each takes 16 KiB of memory.
+# The number of threads that `start` creates. Each takes 16 KiB of memory.
 _FIRST = 16
-# Seconds after which a thread that has not begun never will.
+# Seconds after which a thread that has not begun is given up.
 _START_SECONDS = 10.0
 _NO_THREAD = "the system grants no thread"
 
 
 class Threads(Executor):
-    """At most `most` threads; those that `start` did not make are made when all are busy."""
+    """At most `most` threads. Those that `start` did not create are created when all are busy."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -51,22 +51,22 @@ class Threads(Executor):
         self._waiting: deque[_Call] = deque()
 
     def start(self) -> None:
-        """Make the first threads, and wait until they run.
+        """Create the first threads, and wait until they run.
 
-        Fewer than intended are enough. Raises RuntimeError if not even one can be made.
+        Fewer than intended are enough. Raises RuntimeError if none can be created.
         """
         self._most = room_for_threads(self._most)
         wanted = min(_FIRST, self._most)
-        while len(self._threads) < wanted and self._make_another():
+        while len(self._threads) < wanted and self._add_thread():
             pass
-        begun = [thread.has_begun() for thread in self._threads]  # a list: wait for each of them
+        begun = [thread.has_begun() for thread in self._threads]  # a list: waits for each of them
         if not any(begun):
             raise RuntimeError(_NO_THREAD)
 
     def run(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `work` on a thread; call this on the event loop.
 
-        When the future is cancelled before its turn comes, `work` is not called.
+        If the future is cancelled before a thread takes it, `work` is not called.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -74,10 +74,10 @@ class Threads(Executor):
         return future
 
     def run_locking(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Do what `run` does, for work that may wait for a lock of another process.
+        """Call `work` as `run` does, if it may wait for a lock that another process holds.
 
-        Such calls take three quarters of the threads at most, so that a lock that is held for long
-        delays only those that need it.
+        Such calls use at most three quarters of the threads. So a lock that is held for long delays
+        only the calls that need it.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -86,7 +86,7 @@ class Threads(Executor):
         return future
 
     def _admit(self) -> None:
-        """Begin calls that may wait for a lock, as many as may."""
+        """Begin as many locking calls as the limit permits."""
         while self._waiting and self._locking < self._most - self._most // 4:
             call = self._waiting.popleft()
             _, future, *_ = call
@@ -96,20 +96,20 @@ class Threads(Executor):
 
     def _begin(self, call: _Call) -> None:
         if self._busy >= len(self._threads) < self._most:
-            is_made = self._make_another()
-            if not is_made and not self._threads:
+            is_added = self._add_thread()
+            if not is_added and not self._threads:
                 raise RuntimeError(_NO_THREAD)
         self._calls.put(call)
         self._busy += 1
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Do what `run` does, for callers that need an executor; call this on the event loop."""
+        """Call `work` as `run` does, for callers that need an executor."""
         outcome: Future[T] = Future()
         self.run(_carry_out, outcome, work, args, kwargs)
         return outcome
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads; what was asked for is done first. Blocks; calling it twice is fine."""
+        """End the threads after all submitted calls. Blocks; calling it twice is fine."""
         with contextlib.suppress(IndexError):
             while True:
                 self._calls.put(self._waiting.popleft())
@@ -122,8 +122,8 @@ class Threads(Executor):
         with contextlib.suppress(Empty):
             self._calls.get_nowait()  # the None that the last thread put back
 
-    def _make_another(self) -> bool:
-        """Begin a thread; False if the system grants none, and the existing ones do its work."""
+    def _add_thread(self) -> bool:
+        """Start a thread; return False if the system refuses, then the existing ones must do."""
         try:
             self._threads.append(_Thread(self._work))
         except (RuntimeError, MemoryError):
@@ -140,10 +140,10 @@ class Threads(Executor):
                     result = work(*args)
                 except BaseException as raised:
                     error = raised
-            # The loop may be gone, and with it whoever waited.
+            # The loop may be closed, and with it the waiting task.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._finish, future, result, error, is_locking)
-            # Nothing of a call is kept while waiting for the next one.
+            # Free all of this call while waiting for the next one.
             del call, future, work, args, result, error
         self._calls.put(None)  # for the other threads
 
@@ -174,15 +174,15 @@ def _carry_out(
     except BaseException as error:
         outcome.set_exception(error)
     finally:
-        # The error knows this frame, and the outcome knows the error (`storage.sharing`).
+        # The error refers to this frame, and the outcome to the error (`storage.sharing`).
         del outcome, work, args, kwargs
 
 
 class _Thread:
-    """A thread that begins without being waited for; without memory it may never begin."""
+    """A thread that is started without waiting; without memory it may never begin."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        """Ask the system for a thread; raise RuntimeError or MemoryError if it grants none."""
+        """Start the thread; raise RuntimeError or MemoryError if the system refuses."""
         self._work = work
         self._begins = _thread.allocate_lock()
         self._ends = _thread.allocate_lock()
@@ -191,14 +191,14 @@ class _Thread:
         _thread.start_new_thread(self._live, ())
 
     def has_begun(self) -> bool:
-        """Wait until it runs; False if it does not within the time."""
+        """Wait until the thread runs; return False if that takes too long."""
         if not self._begins.acquire(timeout=_START_SECONDS):
             return False
         self._begins.release()
         return True
 
     def join(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the thread has ended."""
         if self.has_begun():
             self._ends.acquire()
 

@@ -1,6 +1,6 @@
-"""Out of sight in one instant: what is removed is renamed into a folder, however much it is.
+"""Removing a folder tree atomically: it is renamed into the trash, and deleted there afterwards.
 
-Emptying it there takes its time and is nobody's concern; a server that starts does what is left.
+What a crash leaves in the trash is deleted when a server starts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from storage.drivers import modes
 from storage.drivers.posix import discard_folder, is_there
 from storage.paths import temporary
 
-# A server that starts may sweep the trash away at any point, and a writer on its way in may add to
-# what was moved there.
+# A server that starts may empty the trash at any point, and a writer that has opened a folder may
+# still add to it after it was moved there.
 _ATTEMPTS = 16
-# The tree is spread over several filesystems, or the disk is so full that no entry can be added.
+# The tree spans several filesystems, or the disk is too full for another directory entry.
 NO_WAY_THERE = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
 
 
 def move_aside(path: str, trash: str) -> str | None:
-    """Move a file or folder into `trash`; return where it is now, None when there was none.
+    """Move a file or folder into `trash`; return its new path, None when it is missing.
 
-    Raises OSError when that is not possible, because the two lie on different filesystems (EXDEV)
-    or no entry can be added (ENOSPC, EDQUOT).
+    Raises OSError with an error number of `NO_WAY_THERE` when that is impossible.
     """
     aside = f"{trash}/{uuid.uuid4().hex}"
     for attempt in range(_ATTEMPTS):
@@ -42,7 +41,7 @@ def move_aside(path: str, trash: str) -> str | None:
 
 
 def hide(path: str, trash: str) -> str | None:
-    """Do as `move_aside`; where that is not possible rename it, to what is nobody's name."""
+    """Move a file or folder into `trash`, or else to a temporary name in the same folder."""
     try:
         return move_aside(path, trash)
     except OSError as error:
@@ -54,7 +53,7 @@ def hide(path: str, trash: str) -> str | None:
 
 
 def empty_out(folder: str) -> None:
-    """Remove a folder that was moved, as far as that is possible."""
+    """Remove a folder that was moved aside, as far as possible."""
     for _ in range(_ATTEMPTS):
         if discard_folder(folder) or not os.path.lexists(folder):
             return

@@ -1,15 +1,15 @@
-"""Many who publish or one who removes: a lock on a whole tree, across processes.
+"""The tree lock, across processes: shared to publish, exclusive to remove.
 
-    .registry/gate      passed by all on their way to the tree; kept by who wants to be alone
-    .registry/tree      held by all who publish (shared), or by the one who is alone
+    .registry/gate      locked, shared or exclusive, on the way to the tree lock
+    .registry/tree      the tree lock
 
-`flock` is not fair: whoever wants to be alone would wait as long as publishers overlap. So they
-queue at a gate, which a publisher passes in no time, and which stays shut behind the one who
-waits to be alone until the last publisher has left.
+`flock` is not fair: an exclusive lock would wait as long as shared ones overlap. So every process
+passes the gate first. A publisher locks the gate only until it has the shared tree lock. A remover
+keeps the gate locked while it waits for the last publisher and while it holds the exclusive lock.
 
-The files can be deleted while nothing serves; `lock_files` says what is locked when none can be
-made. `tree` holds a random number that changes when folders are removed: then each process forgets
-what it remembers of folders.
+The files can be deleted while no server runs; `lock_files` says what is locked when they cannot be
+created. `tree` contains a random number that changes when folders are removed. Then each process
+drops what it has cached about folders.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from storage.drivers.lock_usage import LockUsage
 from storage.errors import DISK_FULL, AlreadyRunning, NotOurs
 from storage.paths import GATE, TREE, claim
 
-# Seconds. Who publishes does a few fsyncs; who is alone looks at some files and removes them.
+# Seconds to wait for a lock. A publication does a few fsyncs, a removal is a few reads and renames.
 _PATIENCE = 30.0
-# Less than that: who waits to be alone keeps everybody else waiting.
+# Less, because publications wait behind a remover that waits for the exclusive lock.
 _PATIENCE_ALONE = 10.0
 
 
 class Hold:
-    """The tree, held in one way or the other."""
+    """The tree lock, held either shared or exclusively."""
 
     def __init__(self, fd: int, root: str) -> None:
         self._fd = fd
@@ -42,10 +42,10 @@ class Hold:
 
     @property
     def number(self) -> bytes:
-        """A number that differs from the one before if folders were removed since.
+        """A number that differs from an earlier one if folders were removed in between.
 
-        A folder that stands in for the file holds none, nor does a file that was made without room
-        for it. Then each call returns another number.
+        A stand-in folder contains no number, nor does a file that was created on a full disk. Then
+        each call returns another number.
         """
         try:
             number = os.pread(self._fd, NUMBER_BYTES, 0)
@@ -54,9 +54,9 @@ class Hold:
         return number if len(number) == NUMBER_BYTES else os.urandom(NUMBER_BYTES)
 
     def folders_went(self) -> None:
-        """Have all others know that folders went, before the tree is let go of.
+        """Change the number, so that other processes learn that folders are removed.
 
-        Raises `NotOurs` when the number is another user's, and so none may go.
+        Raises `NotOurs` when the file belongs to another user; then no folder may be removed.
         """
         try:
             os.pwrite(self._fd, os.urandom(NUMBER_BYTES), 0)
@@ -68,14 +68,14 @@ class Hold:
             raise NotOurs(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
 
     def _has_no_number(self) -> bool:
-        state = os.fstat(self._fd)
-        return stat.S_ISDIR(state.st_mode) or state.st_size < NUMBER_BYTES
+        stat_result = os.fstat(self._fd)
+        return stat.S_ISDIR(stat_result.st_mode) or stat_result.st_size < NUMBER_BYTES
 
 
 class TreeLock:
     """The lock of the tree below `root`. Everything here blocks.
 
-    What a thread logs while it holds the lock is written after it has released it.
+    Log records of a thread that holds the lock are written after it has released the lock.
     """
 
     def __init__(self, root: str) -> None:
@@ -85,7 +85,7 @@ class TreeLock:
 
     @contextmanager
     def shared(self) -> Iterator[Hold]:
-        """Hold the tree among others; raise TimeoutError when someone is alone for too long."""
+        """Hold the shared lock; raise TimeoutError when an exclusive one is held for too long."""
         with deferred_logs(), self._usage.counted():
             with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
                 tree = self._files.lock(TREE, fcntl.LOCK_SH, _PATIENCE)
@@ -96,7 +96,7 @@ class TreeLock:
 
     @contextmanager
     def alone(self) -> Iterator[Hold]:
-        """Hold the tree alone; raise TimeoutError when others do not let go of it."""
+        """Hold the exclusive lock; raise TimeoutError when other locks are not released."""
         with (
             deferred_logs(),
             self._usage.counted(),
@@ -106,15 +106,15 @@ class TreeLock:
             yield Hold(tree, self._root)
 
     def suspend(self) -> None:
-        """Suspend this process as soon as no thread of it holds or waits for the tree."""
+        """Suspend this process as soon as none of its threads holds or waits for the lock."""
         self._usage.suspend(_PATIENCE + _PATIENCE_ALONE)
 
     def prepare(self) -> None:
-        """Make the files of all locks that removals need, unless they are there."""
+        """Create the missing lock files that removals need."""
         self._files.prepare()
 
     def claim(self, what: str) -> int:
-        """Return a descriptor that holds the lock named `what`; raise `AlreadyRunning`."""
+        """Take the lock named `what` and return its descriptor; raise `AlreadyRunning`."""
         try:
             return self._files.lock(claim(what), fcntl.LOCK_EX, patience=0.0)
         except TimeoutError:

@@ -17,7 +17,7 @@ from tests.support.drivers import AnyDriver
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whoever waits for another holder of a staged file give up soon."""
-    monkeypatch.setattr(file_staging, "_PATIENCE", 4)
+    monkeypatch.setattr(file_staging, "_ATTEMPTS", 4)
     monkeypatch.setattr(file_staging, "_PAUSE", 0.05)
     monkeypatch.setattr(memory, "_PATIENCE", 0.2)
 

@@ -479,7 +479,7 @@ async def test_a_tag_whose_folder_was_replaced_is_locked_anew(
     monkeypatch.setattr(file_locks, "_PATIENCE", 0.1)
     doing = work(drivers[1])
     fd, working = await _replace_while_it_is_held(drivers, turnstile, str(OLD), doing)
-    with pytest.raises(TimeoutError, match="is held by another request"):
+    with pytest.raises(TimeoutError, match="another request holds it"):
         await working
     assert await drivers[2].read(paths.tag_current_link(APP, TAG)) == str(OLD).encode()
     os.close(fd)
