@@ -1,10 +1,10 @@
-"""Who asks, what they want, and the question the gate asks before it opens a repository.
+"""The types of access control: actors, actions, decisions, policies and controllers.
 
     credentials ─► Authenticator ─► Actor ─┐
                                            ├─► AccessController ─► the gate
     rules ───────► Policy ─► Decision ─────┘
 
-Nothing else on the wire decides about access.
+The gate calls the controller before it opens a repository. Nothing else decides about access.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from storage.names import RepositoryName
 
 
 class Action(Enum):
-    """What a request wants, in the words of the token scope grammar where that has one.
+    """What a request does with a repository, in the words of the token scope grammar.
 
-    PUSH is to add: blobs, manifests, new tags. OVERWRITE is to move a tag that is there.
+    PUSH adds blobs, manifests and new tags. OVERWRITE moves an existing tag; the grammar has no
+    word for it.
     """
 
     PULL = "pull"
@@ -32,18 +33,17 @@ class Action(Enum):
     DELETE = "delete"
 
 
-# What the listing of repositories and the management of the registry are called. They are no
-# `Action`, for they are about no repository.
+# Listing repositories and managing the registry concern no repository, so they are no `Action`.
 CATALOG = "catalog"
 ADMINISTRATION = "administration"
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a bearer token is good for; it only ever takes away from what the rules allow.
+    """What a bearer token grants; it can restrict what the rules allow, never extend it.
 
-    `repositories` has the actions by the name of the repository, `catalog` is whether these may be
-    listed, `administration` whether the registry may be managed.
+    `repositories` has the granted actions by repository name, `catalog` grants listing
+    repositories, `administration` grants managing the registry.
     """
 
     repositories: Mapping[str, frozenset[Action]]
@@ -51,16 +51,16 @@ class Grants:
     administration: bool = False
 
     def allow(self, action: Action, name: RepositoryName) -> bool:
-        """Tell whether the token may be used for `action` on `name`."""
+        """Tell whether the token grants `action` on `name`."""
         return action in self.repositories.get(name.text, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: a user, a robot, or nobody known, who has no name.
+    """The caller of a request: a user, a robot account, or an anonymous client (no name).
 
-    `grants` is None unless the credentials were a token. `generation` tells a robot from another
-    one that had the name before.
+    `grants` is None unless the credentials were a token. `generation` distinguishes a robot account
+    from an earlier one of the same name.
     """
 
     name: str = ""
@@ -70,7 +70,7 @@ class Actor:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether nobody is known: no credentials were shown, or a token that is for nobody."""
+        """Whether the caller sent no credentials, or a token without a subject."""
         return not self.name
 
 
@@ -79,14 +79,14 @@ ANONYMOUS = Actor()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether something is allowed, and by which rule: a text for operators, never for clients."""
+    """Whether an action is allowed, and by which rule: a text for operators, never for clients."""
 
     allowed: bool
     rule: str
 
 
 class Policy(Protocol):
-    """Decides by name and groups alone, without looking at anything else (pure)."""
+    """Decides by the caller's name and groups alone (pure)."""
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
         """Decide whether `actor` may do `action` with repository `name`."""
@@ -95,25 +95,25 @@ class Policy(Protocol):
         """Decide whether `actor` may list repositories at all; each is decided by `decide`."""
 
     def decide_administration(self, actor: Actor) -> Decision:
-        """Decide whether `actor` may manage the registry itself, which no other right includes."""
+        """Decide whether `actor` may manage the registry; no other right includes that."""
 
 
-# Returns the policy in force, which may be another one for the next request.
+# Returns the policy in force; a file of rules can change it between two requests.
 PolicyInForce: TypeAlias = Callable[[], Awaitable[Policy]]
 
 
 class Credentials(Protocol):
-    """A keeper of passwords, of people or of robots."""
+    """A store of passwords: of users or of robot accounts."""
 
     async def verify(self, name: str, password: str) -> Actor | None:
-        """Return who that is; None when there is nobody of that name and password."""
+        """Return the actor with that name and password, or None if either is wrong."""
 
 
 class AccessController(Protocol):
-    """Decides who may do what. A refusal is an exception that the error table knows."""
+    """Decides what a caller may do. A refusal is an exception that the error table renders."""
 
     async def authorize_base(self, connection: HTTPConnection) -> None:
-        """Return if the caller may know that this is a registry (`/v2/`)."""
+        """Return if the caller may use the base endpoint (`/v2/`)."""
 
     async def authorize(
         self,
@@ -122,29 +122,29 @@ class AccessController(Protocol):
         *actions: Action,
         source: RepositoryName | None = None,
     ) -> None:
-        """Return if the caller may do all of `actions` with repository `name`.
+        """Return if the caller may do all of `actions` with repository `name`, raise otherwise.
 
         A challenge also asks for `pull` on `source`, so that one token is enough for a mount.
         """
 
     async def name(self, connection: HTTPConnection) -> str:
-        """Return the caller's name; nothing for nobody known."""
+        """Return the caller's name, or "" if the caller is anonymous."""
 
     async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
-        """Return which repositories the caller may list; None for all of them."""
+        """Return a filter for the repositories that the caller may list; None for all of them."""
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
-        """Tell whether the caller may do `action` with `name`, without refusing anything."""
+        """Tell whether the caller may do `action` with `name`; a refusal raises nothing."""
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether clients that show nothing may pull from `name`, as the caller may."""
+        """Tell whether anonymous clients may pull from `name`."""
 
 
 class OpenAccess:
-    """Everybody may do everything."""
+    """Allows everything to every caller: the controller without access control."""
 
     async def authorize_base(self, connection: HTTPConnection) -> None:
-        """Agree."""
+        pass
 
     async def authorize(
         self,
@@ -153,20 +153,16 @@ class OpenAccess:
         *actions: Action,
         source: RepositoryName | None = None,
     ) -> None:
-        """Agree."""
+        pass
 
     async def name(self, connection: HTTPConnection) -> str:
-        """Know nobody."""
         return ""
 
     async def authorize_catalog(self, connection: HTTPConnection) -> Visible | None:
-        """Agree to all."""
         return None
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
-        """Agree."""
         return True
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Agree."""
         return True

@@ -1,7 +1,7 @@
-"""From what a request shows to who asks: a password, a token, or nothing.
+"""Authenticates a request by its password, token or client certificate.
 
-What is shown has to hold: a wrong password is refused also where nobody needs one, so that a typing
-mistake does not pass for anonymity.
+Invalid credentials are always refused, also where anonymous access is allowed: otherwise a mistyped
+password would silently turn a user into an anonymous caller.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from registry_server.auth.verifiers import Verifiers
 
 _FIELD = b"authorization"
-# Where the answer of one request is kept: several questions are asked of each.
-_KNOWN = "registry.actor"
+# The key of the scope that caches the actor of a request: handlers ask for it several times.
+_CACHED_ACTOR = "registry.actor"
 
 
-# Tells whether the bearer of a token is still there, by name and generation.
-Known: TypeAlias = Callable[[str, str], Awaitable[bool]]
+# Tells whether the subject of a token still exists, by name and generation.
+SubjectExists: TypeAlias = Callable[[str, str], Awaitable[bool]]
 
 
-async def _anybody(_: str, generation: str) -> bool:
+async def _accept_all(_: str, generation: str) -> bool:
     return True
 
 
 class Authenticator(Protocol):
-    """Tells who asks."""
+    """Finds the actor of a request."""
 
     async def actor(self, connection: HTTPConnection) -> Actor:
-        """Return who asks; raise `Unauthenticated` for credentials that do not hold.
+        """Return the caller; raise `Unauthenticated` for invalid credentials.
 
-        Where too many did not, it is `TooManyRequests`.
+        Raises `TooManyRequests` for a client that has sent too many wrong passwords.
         """
 
 
@@ -56,12 +56,12 @@ class HeaderAuthenticator:
         challenges: Challenges,
         *,
         certificates: bool = False,
-        is_known: Known = _anybody,
+        is_known: SubjectExists = _accept_all,
     ) -> None:
-        """Take passwords by `login`, tokens if there are `verifiers`, and `certificates`.
+        """Accept passwords through `login`, and tokens if there are `verifiers`.
 
-        A client that shows nothing else is then whom its certificate names. A token holds while
-        `is_known` says so of its bearer.
+        With `certificates`, a client without an Authorization header is the user that its
+        certificate names. A token is valid only while `is_known` accepts its subject.
         """
         self._login = login
         self._verifiers = verifiers
@@ -70,41 +70,43 @@ class HeaderAuthenticator:
         self._is_known = is_known
 
     async def actor(self, connection: HTTPConnection) -> Actor:
-        """Return who asks, and remember it for the rest of the request."""
-        known = connection.scope.get(_KNOWN)
-        if isinstance(known, Actor):
-            return known
+        """Return the caller, and cache it in the scope of the request."""
+        cached = connection.scope.get(_CACHED_ACTOR)
+        if isinstance(cached, Actor):
+            return cached
         actor = await self._read(connection)
-        connection.scope[_KNOWN] = actor
+        connection.scope[_CACHED_ACTOR] = actor
         notes_of(connection.scope).met(actor)
         return actor
 
     async def _read(self, connection: HTTPConnection) -> Actor:
-        shown = [value for name, value in connection.scope["headers"] if name == _FIELD]
-        if not shown:
+        fields = [value for name, value in connection.scope["headers"] if name == _FIELD]
+        if not fields:
             name = connection.scope.get(CERTIFIED, "") if self._certificates else ""
             return Actor(name) if name and not is_robots(name) else ANONYMOUS
-        if len(shown) > 1:
-            raise self._challenges.unauthenticated(connection, "one Authorization header at most")
-        field = shown[0].decode("latin-1")
+        if len(fields) > 1:
+            raise self._challenges.unauthenticated(
+                connection, "the request has more than one Authorization header"
+            )
+        field = fields[0].decode("latin-1")
         if field[:7].lower() == "bearer " and self._verifiers is not None:
-            return await self._of_token(connection, self._verifiers, field[7:].strip(" "))
-        return await self._of_password(connection, field)
+            return await self._by_token(connection, self._verifiers, field[7:].strip(" "))
+        return await self._by_password(connection, field)
 
-    async def _of_token(self, connection: HTTPConnection, verifiers: Verifiers, text: str) -> Actor:
+    async def _by_token(self, connection: HTTPConnection, verifiers: Verifiers, text: str) -> Actor:
         verifier = await verifiers.now()
         try:
             claims = verifier.verify(text)
         except TokenInvalid as error:
             raise self._challenges.invalid_token(connection, str(error)) from None
         if claims.sub and not await self._is_known(claims.sub, claims.generation):
-            raise self._challenges.invalid_token(connection, "it is of somebody who is gone")
+            raise self._challenges.invalid_token(connection, "the token's user no longer exists")
         return Actor(name=claims.sub, grants=claims.grants)
 
-    async def _of_password(self, connection: HTTPConnection, field: str) -> Actor:
-        shown = parse_basic(field)
-        if shown is not None:
-            actor = await self._login.attempt(connection.scope, *shown)
+    async def _by_password(self, connection: HTTPConnection, field: str) -> Actor:
+        credentials = parse_basic(field)
+        if credentials is not None:
+            actor = await self._login.attempt(connection.scope, *credentials)
             if actor is not None:
                 return actor
-        raise self._challenges.unauthenticated(connection, "these credentials do not hold")
+        raise self._challenges.unauthenticated(connection, "invalid username or password")

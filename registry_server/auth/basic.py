@@ -1,6 +1,6 @@
-"""The credentials of `Authorization: Basic` (RFC 7617): a name and a password.
+"""Parses the credentials of `Authorization: Basic` (RFC 7617): a name and a password.
 
-A value that cannot be read is no credentials at all; no text of it goes into an error.
+Errors never quote the header.
 """
 
 from __future__ import annotations
@@ -8,24 +8,23 @@ from __future__ import annotations
 import base64
 import unicodedata
 
-# Bytes of the whole value. Nothing that is checked afterwards is longer than that.
-LONGEST_HEADER = 8192
+LONGEST_HEADER = 8192  # bytes
 
 
 def parse_basic(header: bytes | str) -> tuple[str, str] | None:
-    """Return the name and the password of a value of `Authorization`; None when it has none.
+    """Return the name and the password in an `Authorization` header; None if it is malformed.
 
-    The name is UTF-8, not empty, and without control characters; the first colon ends it. The
-    password is any bytes but NUL, as for CNCF distribution, although RFC 7617 (2) allows no control
-    characters: those that are not UTF-8 are surrogates (PEP 383).
+    The first colon ends the name, which is UTF-8, not empty, and without control characters. The
+    password is any bytes but NUL: RFC 7617 (2) excludes control characters, but CNCF distribution
+    accepts them. Bytes that are not UTF-8 become surrogates (PEP 383).
     """
     if len(header) > LONGEST_HEADER:
         return None
     try:
         value = header.encode("ascii") if isinstance(header, str) else header
         scheme, _, encoded = value.partition(b" ")
-        shown = _decode(encoded.strip(b" ")) if scheme.lower() == b"basic" else b""
-        name, colon, password = shown.partition(b":")
+        decoded = _decode(encoded.strip(b" ")) if scheme.lower() == b"basic" else b""
+        name, colon, password = decoded.partition(b":")
         user = name.decode("utf-8")
     except ValueError:
         return None
@@ -35,13 +34,13 @@ def parse_basic(header: bytes | str) -> tuple[str, str] | None:
 
 
 def has_controls(text: str) -> bool:
-    """Tell whether there are control characters in `text`, which the name of no user may have."""
+    """Tell whether `text` has control characters, which user names must not have."""
     return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _decode(encoded: bytes) -> bytes:
     decoded = base64.b64decode(encoded, validate=True)
-    # Bits that mean nothing would be a second way to write the same credentials.
+    # Unused bits that are set would be a second encoding of the same credentials.
     if base64.b64encode(decoded) != encoded:
         raise ValueError("the base64 is not canonical")
     return decoded

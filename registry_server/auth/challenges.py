@@ -1,7 +1,7 @@
-"""How a client is asked for credentials: the WWW-Authenticate header of a 401.
+"""Challenges: the WWW-Authenticate header of a 401.
 
-Docker shows nothing unless `/v2/` asks for it, and pulls anonymously only where it can get a token
-for nobody: so a registry with rules asks for tokens, which its own token server gives.
+Docker sends no credentials unless `/v2/` challenges it, and pulls anonymously only if a token
+server gives it an anonymous token. So a registry with rules has its own token server.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ ADMINISTRATION_SCOPE = "registry:administration:*"
 
 
 class Challenges(Protocol):
-    """Makes the refusals that ask for credentials."""
+    """Makes the exceptions that ask a client for credentials."""
 
     def unauthenticated(
         self, connection: HTTPConnection, message: str, scope: str = ""
     ) -> Unauthenticated:
-        """Make the refusal of a request that shows none, or none that hold."""
+        """Return the refusal of a request without credentials, or with invalid ones.
+
+        The challenge asks for `scope`, if the scheme has scopes.
+        """
 
     def invalid_token(self, connection: HTTPConnection, message: str) -> Unauthenticated:
-        """Make the refusal of a token that does not hold (any more)."""
+        """Return the refusal of a token that is invalid or has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,15 @@ class BasicChallenges:
     def unauthenticated(
         self, connection: HTTPConnection, message: str, scope: str = ""
     ) -> Unauthenticated:
-        """Ask for a name and a password, whatever for."""
         return Unauthenticated(message, f"Basic realm={quoted(self.realm)}")
 
     def invalid_token(self, connection: HTTPConnection, message: str) -> Unauthenticated:
-        """Ask for a name and a password."""
         return self.unauthenticated(connection, message)
 
 
 @dataclass(frozen=True, slots=True)
 class BearerChallenges:
-    """Asks for a token, and says where to get one (the Docker token protocol).
+    """Asks for a token and names the token server (Docker's token protocol).
 
     `realm` returns the absolute URL of the token server, as this client reaches it.
     """
@@ -62,12 +63,10 @@ class BearerChallenges:
     def unauthenticated(
         self, connection: HTTPConnection, message: str, scope: str = ""
     ) -> Unauthenticated:
-        """Ask for a token for `scope`."""
-        error = "insufficient_scope" if _shows_token(connection) else ""
+        error = "insufficient_scope" if _has_bearer_token(connection) else ""
         return self._refusal(connection, message, scope, error)
 
     def invalid_token(self, connection: HTTPConnection, message: str) -> Unauthenticated:
-        """Ask for another token."""
         return self._refusal(connection, message, "", "invalid_token")
 
     def _refusal(
@@ -75,23 +74,23 @@ class BearerChallenges:
     ) -> Unauthenticated:
         parts = [("realm", self.realm(connection)), ("service", self.service)]
         parts += [(name, value) for name, value in (("scope", scope), ("error", error)) if value]
-        listed = ",".join(f"{name}={quoted(value)}" for name, value in parts)
-        return Unauthenticated(message, f"Bearer {listed}")
+        parameters = ",".join(f"{name}={quoted(value)}" for name, value in parts)
+        return Unauthenticated(message, f"Bearer {parameters}")
 
 
 def scope_of(name: RepositoryName, actions: Iterable[Action]) -> str:
-    """Write what is wanted in the token scope grammar, for the words that grammar has."""
+    """Return `actions` in the token scope grammar, which has no word for OVERWRITE."""
     words = [action.value for action in actions if action is not Action.OVERWRITE]
     return f"repository:{name}:{','.join(words)}"
 
 
 def quoted(text: str) -> str:
-    """Write a quoted-string (RFC 9110, 5.6.4)."""
+    """Return `text` as a quoted-string (RFC 9110, 5.6.4)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _shows_token(connection: HTTPConnection) -> bool:
+def _has_bearer_token(connection: HTTPConnection) -> bool:
     fields = connection.scope["headers"]
     return any(
         name == b"authorization" and value[:7].lower() == b"bearer " for name, value in fields

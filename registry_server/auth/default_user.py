@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 def create_if_missing(path: Path) -> None:
-    """Create the file with a user and a random password, unless it exists (blocks).
+    """Create the file with one user and a random password, unless it exists (blocks).
 
-    Only the owner of the folder can read the new file. Raises OSError, and ValueError when the
+    Only the owner of the folder can read the new file. Raises OSError, and ValueError if the
     folder is missing: the path is misspelt, or a volume is not mounted.
     """
     if path.exists():
@@ -33,28 +33,28 @@ def create_if_missing(path: Path) -> None:
     check_folder(path)
     password = secrets.token_urlsafe()
     hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(DEFAULT_COST))
-    is_ours = False
+    was_created = False
 
     def write(content: bytes) -> bytes | None:
-        nonlocal is_ours
-        is_ours = not content  # else another process was faster, and its password counts
-        return f"{NAME}:".encode() + hash + b"\n" if is_ours else None
+        nonlocal was_created
+        was_created = not content  # otherwise another process created it first
+        return f"{NAME}:".encode() + hash + b"\n" if was_created else None
 
-    # A symbolic link is followed: its target is created.
+    # Follow a symbolic link and create its target.
     edit_file(Path(os.path.realpath(path)), write)
-    if is_ours:
-        _tell(path, password)
+    if was_created:
+        _log_password(path, password)
 
 
-def _tell(path: Path, password: str) -> None:
+def _log_password(path: Path, password: str) -> None:
     # With `log.level: error` a warning would be lost, and the password with it.
     level = logging.WARNING if logger.isEnabledFor(logging.WARNING) else logging.ERROR
-    said = "the htpasswd file %s did not exist and was created: the password of its user follows"
-    logger.log(level, said, path, extra={"user": NAME, "password": password})
+    message = "the htpasswd file %s did not exist and was created: the password of its user follows"
+    logger.log(level, message, path, extra={"user": NAME, "password": password})
 
 
 def check_folder(path: Path) -> None:
-    """Raise ValueError unless the folder exists that a missing file would be created in."""
+    """Raise ValueError unless the folder of a missing file exists."""
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise ValueError(
@@ -64,7 +64,7 @@ def check_folder(path: Path) -> None:
 
 
 def announcement(path: Path) -> Problem:
-    """Return what `check` says about a file that `serve` would create."""
+    """Return the warning of `check` about a file that `serve` would create."""
     text = (
         f"does not exist: serve creates it with the user {NAME} and a random password, "
         "and logs the password once"

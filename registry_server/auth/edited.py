@@ -1,7 +1,7 @@
-"""A small file that is changed while others read it: as a whole, in one instant, and durably.
+"""Replaces a small file atomically and durably while other processes read it.
 
-Whoever changes it holds its folder, so that several processes lose nothing of each other's; that
-leaves no lock file behind. `watched` is the other side.
+A writer locks the folder of the file, so concurrent edits are not lost and no lock file is left.
+`watched` reads such files.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from pathlib import Path
 from storage.drivers.lock_files import wait_for_lock
 
 _LARGEST = 16 << 20
-# Seconds. A holder replaces one small file.
-PATIENCE = 10.0
+PATIENCE = 10.0  # seconds; a lock holder replaces one small file
 
 
 def edit_file(path: Path, edit: Callable[[bytes], bytes | None]) -> None:
-    """Replace a file by what `edit` makes of it, in one instant, one caller after the other.
+    """Replace the content of a file by `edit(content)`, atomically and under an exclusive lock.
 
-    `edit` gets nothing when there is no file, and leaves all as it is by returning None. Mode and
-    owner are kept; a new file can be read by the folder's owner alone. Raises OSError, and what
+    `edit` is given b"" if the file does not exist, and returns None to change nothing. Mode and
+    owner are kept; a new file is readable by the folder's owner alone. Raises OSError, and what
     `edit` raises.
     """
     with _locked(path.parent) as folder:
-        content, found = _read(folder, path.name)
+        content, replaced = _read(folder, path.name)
         changed = edit(content)
         if changed is not None:
-            _replace(folder, path.name, changed, found)
+            _replace(folder, path.name, changed, replaced)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Lock a folder exclusively: no lock file is left beside what it guards.
+    """Hold an exclusive lock on a folder, and yield its descriptor.
 
     Every user that can read the folder can lock it, so the wait is limited: raises TimeoutError.
     """
@@ -56,16 +55,16 @@ def _read(folder: int, name: str) -> tuple[bytes, os.stat_result | None]:
     except FileNotFoundError:
         return b"", None
     with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{name} is not a file")
+        stat_result = os.fstat(fd)
+        if not stat.S_ISREG(stat_result.st_mode):
+            raise OSError(f"{name} is not a regular file")
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise OSError(f"{name} is larger than 16 MiB")
-    return content, found
+    return content, stat_result
 
 
-def _replace(folder: int, name: str, content: bytes, found: os.stat_result | None) -> None:
+def _replace(folder: int, name: str, content: bytes, replaced: os.stat_result | None) -> None:
     temporary = f".{name}.{uuid.uuid4().hex}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o600, dir_fd=folder)
@@ -73,7 +72,7 @@ def _replace(folder: int, name: str, content: bytes, found: os.stat_result | Non
         with open(fd, "wb") as file:
             file.write(content)
             file.flush()
-            _give(fd, found or os.fstat(folder), is_new=found is None)
+            _set_owner_and_mode(fd, replaced or os.fstat(folder), is_new=replaced is None)
             os.fsync(fd)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
@@ -82,30 +81,30 @@ def _replace(folder: int, name: str, content: bytes, found: os.stat_result | Non
     os.fsync(folder)
 
 
-def _give(fd: int, owner: os.stat_result, *, is_new: bool) -> None:
-    """Give a file the owner and the mode of the one it replaces.
+def _set_owner_and_mode(fd: int, model: os.stat_result, *, is_new: bool) -> None:
+    """Give a file the owner and the mode of the file it replaces.
 
-    A new one is its maker's own, unless that is root: then it is the folder's owner who serves.
+    A new file belongs to the process that creates it; but if that is root, to the folder's owner,
+    because the server runs as that user.
     """
-    ours = os.fstat(fd)
-    if (not is_new or os.geteuid() == 0) and _owner(ours) != _owner(owner):
-        os.fchown(fd, *_owner(owner))
-    os.fchmod(fd, 0o600 if is_new else stat.S_IMODE(owner.st_mode))
+    if (not is_new or os.geteuid() == 0) and _owner(os.fstat(fd)) != _owner(model):
+        os.fchown(fd, *_owner(model))
+    os.fchmod(fd, 0o600 if is_new else stat.S_IMODE(model.st_mode))
 
 
-def _owner(found: os.stat_result) -> tuple[int, int]:
-    return found.st_uid, found.st_gid
+def _owner(stat_result: os.stat_result) -> tuple[int, int]:
+    return stat_result.st_uid, stat_result.st_gid
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of such a file if it is not there; what it is in exists."""
-    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Create the folder for such a file unless it exists; its parent must exist."""
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.mkdir(path.name, 0o700, dir_fd=above)
+        os.mkdir(path.name, 0o700, dir_fd=parent)
         if os.geteuid() == 0:
-            os.chown(path.name, *_owner(os.fstat(above)), dir_fd=above, follow_symlinks=False)
-        os.fsync(above)
+            os.chown(path.name, *_owner(os.fstat(parent)), dir_fd=parent, follow_symlinks=False)
+        os.fsync(parent)
     except FileExistsError:
         pass
     finally:
-        os.close(above)
+        os.close(parent)

@@ -1,20 +1,19 @@
 """Patterns of repository names: `team/**`, `library/*`, `home/{user}/**`; pure.
 
-A glob is held against a whole name, part by part, parts being what slashes separate:
+A glob must match the whole name. Slashes separate the parts of both:
 
     ?        one character of a part
-    *        any characters of a part, also none
-    **       any number of parts: at the end at least one, elsewhere also none
-    {user}   the caller's name, if that may be a part of a repository's name
+    *        any characters of a part, or none
+    **       any number of parts: one or more at the end, else zero or more
+    {user}   the caller's name, if that is a valid part of a repository name
 
-So `team/**` is all that lies below `team` and not `team` itself, and `**/app` is `app` as well as
-`a/b/app`. A caller whose name can't be a part (`robot:ci`, `..`, `*`) is matched by no glob with
-`{user}`.
+So `team/**` matches everything below `team` but not `team` itself, and `**/app` matches `app` and
+`a/b/app`. For a caller whose name can't be a part (`robot:ci`, `..`, `*`), no glob with `{user}`
+matches.
 
-A match never takes more steps than the length of the glob times that of the name. Most globs of a
-registry do not match a name. So what a glob has literally is looked for first, in less than a
-microsecond. Then what stands behind its last `**`, and before its first one, is held against the
-ends of the name.
+A match takes at most the length of the glob times the length of the name in steps. Most globs do
+not match a given name, so the literal text of a glob is searched first, in under a microsecond.
+Then the parts after its last `**` and before its first one are compared with the ends of the name.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ USER = "{user}"
 _TWICE = (ANY_PARTS, ANY_PARTS)
 _WILDCARDS = re.compile(r"[*?]+")
 
-# Compared from the left, the larger is the more specific.
+# Compared as tuples: the larger rank is the more specific glob.
 Rank: TypeAlias = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A glob: as the operator wrote it, as it is matched, and how specific that is.
+    """A glob: its text in the configuration, its parts, and how specific it is.
 
-    Each name that is matched contains all of `literals`.
+    Each matching name contains all of `literals`.
 
-    `rank` counts literal characters, and where these are as many prefers more `{user}`, then fewer
-    `**`, then fewer `*`, then fewer `?`. A slash is literal unless it is next to `**`, which may
-    swallow it. Thus the name itself is more specific than every other glob that matches it.
+    `rank` prefers more literal characters, then more `{user}`, then fewer `**`, then fewer `*`,
+    then fewer `?`. A slash is literal unless it is next to `**`, which may match it. So a plain
+    name is more specific than every other glob that matches it.
 
-    `{user}` is no literal, and a bound glob keeps its rank: otherwise a long user name would make a
-    glob more specific than a restriction that holds for a short one.
+    `{user}` is not literal, and a bound glob keeps its rank: otherwise a long user name would make
+    a glob more specific than a restriction that applies to a short one.
     """
 
     text: str
@@ -60,15 +59,15 @@ class Glob:
 
     @staticmethod
     def parse(text: str) -> Glob:
-        """Read a glob; every text is one, though not every one can match a name."""
-        # `**/**` says no more than `**`, and is not to be more specific.
+        """Parse a glob; every text is a glob, though not every glob can match a name."""
+        # `**/**` means the same as `**`, so it must not be more specific.
         parts = text.split("/")
         pairs = zip(parts, ["", *parts], strict=False)
-        kept = tuple(part for part, left in pairs if (part, left) != _TWICE)
+        kept = tuple(part for part, previous in pairs if (part, previous) != _TWICE)
         return Glob(text, kept, _rank(kept), _literals(kept))
 
     def bound(self, user: str) -> Glob | None:
-        """Return the glob with `{user}` replaced; None if there is no such part for `user`."""
+        """Return the glob with `{user}` replaced; None if `user` can't be a part of a name."""
         if USER not in self.parts:
             return self
         if not is_component(user):
@@ -77,9 +76,9 @@ class Glob:
         return replace(self, parts=parts, literals=_literals(parts))
 
     def matches(self, name: str) -> bool:
-        """Tell whether the whole of a name is matched.
+        """Tell whether the glob matches the whole of `name`.
 
-        A `{user}` that was not replaced is literal, and so matches no name there could be.
+        A `{user}` that was not replaced is literal, and so matches no valid name.
         """
         if not all(map(name.__contains__, self.literals)):
             return False
@@ -98,9 +97,9 @@ def _rank(parts: tuple[str, ...]) -> Rank:
 
 
 def _literals(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what stands between wildcards and slashes; the longest tells most names apart."""
-    found = {text for part in parts for text in _WILDCARDS.split(part)} - {""}
-    return tuple(sorted(found, key=len, reverse=True))
+    """Return the text between wildcards and slashes, the longest first: it excludes most names."""
+    literals = {text for part in parts for text in _WILDCARDS.split(part)} - {""}
+    return tuple(sorted(literals, key=len, reverse=True))
 
 
 def _part_fits(pattern: str, part: str) -> bool:
@@ -114,11 +113,11 @@ def _character_fits(pattern: str, character: str) -> bool:
 
 
 def _fits(pattern: Sequence[P], items: Sequence[I], star: P, fits: Callable[[P, I], bool]) -> bool:
-    """Tell whether `pattern` matches all `items`, where `star` is any number of them.
+    """Tell whether `pattern` matches all `items`, where `star` matches any number of them.
 
-    What stands behind the last star can only be at the end of the items. What stands between two
-    stars is best matched as early as can be, so only the last star seen is ever given more items.
-    No item is held twice against the same part of the pattern.
+    The pattern after the last star must match the end of the items. The pattern between two stars
+    is matched as early as possible, so only the last star seen ever takes more items. No item is
+    compared twice with the same part of the pattern.
     """
     end, left = len(pattern), len(items)
     while end and pattern[end - 1] != star:
@@ -133,7 +132,7 @@ def _begins(
 ) -> bool:
     """Tell whether `pattern`, which ends with `star`, matches all `items`."""
     at = item = 0
-    retry: tuple[int, int] | None = None  # behind the last star, and the first item it leaves
+    retry: tuple[int, int] | None = None  # the pattern after the last star, and the next item
     while at < len(pattern) - 1:
         if pattern[at] == star:
             at += 1

@@ -1,7 +1,7 @@
 """Users and passwords from a watched file of `name:hash` lines; `htpasswd_file` reads the lines.
 
-An unknown name costs as much time as a wrong password, so that how long an answer takes does not
-tell which accounts exist.
+An unknown name takes as long as a wrong password, so response times do not reveal which accounts
+exist.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from registry_server.auth.htpasswd_file import Users
 from registry_server.auth.remembered import RememberedPasswords
 from registry_server.auth.watched import Watched
 
-# Tells whether a password matches a hash; blocks for as long as the hash costs.
+# Tells whether a password matches a hash; blocks for the time of one bcrypt hash.
 CheckPassword: TypeAlias = Callable[[bytes, bytes], bool]
 
-# All that bcrypt looks at. Apache and distribution ignore what follows; bcrypt 5 refuses it.
+# Bytes that bcrypt uses. Apache and distribution ignore the rest; bcrypt 5 refuses longer ones.
 LONGEST_PASSWORD = 72
 DEFAULT_COST = 12
 
@@ -31,7 +31,7 @@ _NO_PREIMAGE = b"." * 31
 
 
 class HtpasswdUsers:
-    """The users of a file that is watched; implements `Credentials`."""
+    """The users of a watched file; implements `Credentials`."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class HtpasswdUsers:
         check: CheckPassword = bcrypt.checkpw,
         parallel: int | None = None,
     ) -> None:
-        """Check passwords by `check`, at most `parallel` at once."""
+        """Check passwords by `check`, at most `parallel` concurrently."""
         self._file = file
         self._remembered = remembered or RememberedPasswords()
         self._check = check
@@ -50,29 +50,30 @@ class HtpasswdUsers:
         self._decoy = b""
 
     async def verify(self, name: str, password: str) -> Actor | None:
-        """Return the user of that name and password, or None; only its first 72 bytes count.
+        """Return the user with that name and password, or None.
 
-        Bytes of a password that are not UTF-8 come as `basic` decodes them.
+        Only the first 72 bytes of the password count. Bytes that are not UTF-8 are surrogates, as
+        `parse_basic` decodes them.
         """
         try:
-            shown = password.encode("utf-8", "surrogateescape")
+            encoded = password.encode("utf-8", "surrogateescape")
             name.encode("utf-8")
         except UnicodeEncodeError:
             return None
-        if b"\0" in shown:
+        if b"\0" in encoded:
             return None
         users = await self._file.now()
-        is_right = await self._verified(users, name, shown[:LONGEST_PASSWORD])
+        is_right = await self._verified(users, name, encoded[:LONGEST_PASSWORD])
         return Actor(name) if is_right else None
 
     async def has(self, name: str) -> bool:
-        """Tell whether there is a user of that name."""
+        """Tell whether the user exists."""
         return name in await self._file.now()
 
     async def generation(self, name: str) -> str | None:
-        """Tell one password of a user from the next, without telling anything of it.
+        """Return an id of the user's current password; None if the user does not exist.
 
-        The same in every process, and None if there is no such user.
+        It reveals nothing of the password, and is the same in every process.
         """
         hash = (await self._file.now()).get(name)
         return None if hash is None else hashlib.sha256(b"generation\0" + hash).hexdigest()[:32]
@@ -94,12 +95,12 @@ class HtpasswdUsers:
         except BaseException:
             self._free.release()
             raise
-        # Not when we are cancelled: the thread goes on, and the next would be one too many.
+        # Released by the thread, not on cancellation: the thread is busy until it returns.
         running.add_done_callback(lambda _: self._free.release())
         return await asyncio.shield(running)
 
     def _decoy_among(self, users: Users) -> bytes:
-        """Return a hash that no password has, which costs what most of the file's do."""
+        """Return a hash that no password matches, at the cost that most users have."""
         if users is not self._seen:
             self._seen = users
             self._decoy = bcrypt.gensalt(_usual_cost(users)) + _NO_PREIMAGE
@@ -107,7 +108,7 @@ class HtpasswdUsers:
 
 
 def _usual_cost(users: Users) -> int:
-    """Return the cost most users have; the higher one of two."""
+    """Return the most frequent cost; of several, the highest."""
     costs = Counter(int(hash[4:6]) for hash in users.values())
     return max(costs, key=lambda cost: (costs[cost], cost), default=DEFAULT_COST)
 
@@ -115,7 +116,7 @@ def _usual_cost(users: Users) -> int:
 def _parallel(cores: int) -> int:
     """Return twice the cores, or half the threads of the event loop if that is less.
 
-    A flood of logins must not take the threads that all else needs.
+    A flood of logins must leave threads for other requests.
     """
-    threads = min(32, cores + 4)  # as concurrent.futures has it
+    threads = min(32, cores + 4)  # the default of concurrent.futures
     return max(1, min(2 * cores, threads // 2))

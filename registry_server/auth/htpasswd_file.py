@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOWEST_COST, HIGHEST_COST = 4, 20
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# For one file: a file that is no htpasswd file may have a million lines.
+# For each file: a wrong file may have a million lines.
 _MOST_WARNINGS = 20
 
 # distribution ignores the letter after `$2`; these are the letters in use.
@@ -41,7 +41,7 @@ _SKIPPED = "the line is skipped"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a line. Lines count from one; `reason` quotes nothing of the line."""
+    """A fault of a line. Lines count from one; `reason` never quotes the line."""
 
     line: int
     reason: str
@@ -58,19 +58,19 @@ class HtpasswdFile:
     def warnings(self, path: Path, more_faults: Iterable[Fault] = ()) -> tuple[Problem, ...]:
         """Return a warning for each fault, with the file and the line number; at most 21."""
         faults = (*self.faults, *more_faults)
-        found = [Problem(Place(str(path), each.line), "", each.reason) for each in faults]
-        more = len(found) - _MOST_WARNINGS
+        warnings = [Problem(Place(str(path), fault.line), "", fault.reason) for fault in faults]
+        more = len(warnings) - _MOST_WARNINGS
         if more > 0:
             text = f"{more} more lines have such faults"
-            found[_MOST_WARNINGS:] = [Problem(Place(str(path)), "", text)]
-        return tuple(found)
+            warnings[_MOST_WARNINGS:] = [Problem(Place(str(path)), "", text)]
+        return tuple(warnings)
 
 
 def parse_htpasswd(content: bytes) -> HtpasswdFile:
-    """Read the users of a file; blank lines and lines that begin with `#` do not count.
+    """Parse the content of a file; blank lines and lines that begin with `#` are ignored.
 
     A line that cannot be used is a fault. It also cancels earlier lines of the same name: a hash
-    that was made unusable on purpose must not bring an older password back.
+    that was made unusable on purpose must not reactivate an older password.
     """
     users: dict[str, bytes] = {}
     lines: dict[str, int] = {}
@@ -98,16 +98,15 @@ def watch_htpasswd(path: Path, pause: float = PAUSE) -> Watched[Users]:
     """Read a file of users and watch it; raise OSError or ValueError as `Watched` (blocks).
 
     The file is checked for changes at most once in `pause` seconds. Faults are logged when it has
-    changed. They are not logged at the first read: each worker reads the file, and `serve` has
-    logged them already.
+    changed, but not at the first read: `serve` has logged them before it started the workers.
     """
     return Watched(path, _UserReader(path), pause)
 
 
 def read_htpasswd(path: Path) -> HtpasswdFile:
-    """Read a file of users once (blocks); raise OSError, or ValueError for one that is too large.
+    """Read a file of users once (blocks).
 
-    A folder in place of the file is a ValueError that says so.
+    Raises OSError, or ValueError for a folder or a file that is too large.
     """
     if path.is_dir():
         raise ValueError(
@@ -118,14 +117,13 @@ def read_htpasswd(path: Path) -> HtpasswdFile:
 
 
 class _UserReader:
-    """Parses the content of a watched file, and logs its faults from the second time on."""
+    """Parses the content of a watched file, and logs its faults from the second read on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_first = True
 
     def __call__(self, content: bytes) -> Users:
-        """Return the users."""
         file = parse_htpasswd(content)
         if not self._is_first:
             for warning in file.warnings(self._path):
@@ -135,7 +133,7 @@ class _UserReader:
 
 
 def _entries(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield each line that is not blank and not a comment: its number from one, and its text."""
+    """Yield the number and the text of each line that is neither blank nor a comment."""
     for number, line in enumerate(content.split(b"\n"), start=1):
         entry = line.strip()
         if entry and not entry.startswith(b"#"):
@@ -155,15 +153,15 @@ def _name(encoded: bytes, *, is_entry: bool) -> str:
 
 
 def _hash(text: bytes) -> tuple[bytes, bytes]:
-    """Return the bcrypt hash that a text begins with, and what follows it; raise ValueError.
+    """Return the bcrypt hash at the start of `text`, and the text after it; raise ValueError.
 
-    The hash is spelled as the library `bcrypt` requires: the lowest four bits of the salt's last
+    The hash is normalized for the library `bcrypt`: the lowest four bits of the salt's last
     character carry no salt and must be zero.
     """
-    found = _BCRYPT.match(text)
-    if found is None or not LOWEST_COST <= int(found["cost"]) <= HIGHEST_COST:
+    match = _BCRYPT.match(text)
+    if match is None or not LOWEST_COST <= int(match["cost"]) <= HIGHEST_COST:
         raise ValueError(f"has no bcrypt hash of a cost from {LOWEST_COST} to {HIGHEST_COST}")
-    last = _ALPHABET[_ALPHABET.index(found["last"]) & 0b110000]
-    letter = found["letter"] if found["letter"] in (b"a", b"y") else b"b"
-    hash = b"$2%b$%b$%b%c%b" % (letter, found["cost"], found["salt"], last, found["sum"])
-    return hash, text[found.end() :]
+    last = _ALPHABET[_ALPHABET.index(match["last"]) & 0b110000]
+    letter = match["letter"] if match["letter"] in (b"a", b"y") else b"b"
+    hash = b"$2%b$%b$%b%c%b" % (letter, match["cost"], match["salt"], last, match["sum"])
+    return hash, text[match.end() :]

@@ -1,7 +1,7 @@
-"""The keys that tokens are verified with: read from a JWK set, or from certificates.
+"""The keys that verify tokens, read from a JWK set or from certificates.
 
-Every key was named by the operator, or is our own. One that a token brings along is never used,
-unless it comes in a certificate that one of the operator's certificates vouches for.
+Every key is configured by the operator or is this registry's own. A key in the header of a token is
+never used, except one in a certificate that chains to a configured certificate.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys that tokens are verified with, and the certificates that vouch for others."""
+    """The keys that verify tokens, and the root certificates for chains in token headers."""
 
     keys: tuple[VerificationKey, ...]
     roots: tuple[x509.Certificate, ...] = ()
 
     @staticmethod
     def of(keys: Iterable[VerificationKey] = (), roots: Sequence[x509.Certificate] = ()) -> Keyring:
-        """Put keys together; those of the certificates sign tokens themselves, too.
+        """Return a keyring of `keys` and the keys of `roots`, which may sign tokens themselves.
 
         Raises `KeyUnusable` for a certificate with a key that can't be used.
         """
@@ -48,24 +48,24 @@ class Keyring:
 
     @staticmethod
     def joined(rings: Iterable[Keyring]) -> Keyring:
-        """Return all that is on any of them."""
+        """Return the union of several keyrings."""
         rings = tuple(rings)
         return Keyring(
-            tuple(key for each in rings for key in each.keys),
-            tuple(root for each in rings for root in each.roots),
+            tuple(key for ring in rings for key in ring.keys),
+            tuple(root for ring in rings for root in ring.roots),
         )
 
     def named(self, id: str) -> tuple[VerificationKey, ...]:
-        """Return our keys of that name."""
+        """Return the keys with that id."""
         return tuple(key for key in self.keys if id in key.ids)
 
     def vouched_for(self, chain: object, now: float) -> VerificationKey:
         """Return the key of the first certificate of an `x5c` header (RFC 7515, section 4.1.6).
 
-        Raises `KeyUnusable` unless the chain ends at one of our certificates at the time `now`.
+        Raises `KeyUnusable` unless the chain ends at a root certificate and is valid at `now`.
         """
         if not self.roots:
-            raise KeyUnusable("there is no certificate to verify a chain with")
+            raise KeyUnusable("no root certificate is configured to verify a chain with")
         try:
             leaf, *others = _parse_chain(chain)
             self._verifier(now).verify(leaf, _without_branches(others))
@@ -73,14 +73,14 @@ class Keyring:
         except KeyUnusable:
             raise
         except Exception:
-            # Anybody may send one, and what is raised for odd ones is no list that ends: TypeError
-            # for a name of bits, for one.
-            raise KeyUnusable("no certificate of ours vouches for the chain") from None
+            # Any client can send a chain, and malformed ones raise exceptions of many types, such
+            # as TypeError for a name that is a bit string.
+            raise KeyUnusable("no configured certificate vouches for the chain") from None
 
     def _verifier(self, now: float) -> verification.ClientVerifier:
-        """Return what verifies a chain by RFC 5280; extensions for the web are optional.
+        """Return a verifier of chains by RFC 5280, without the requirements of web certificates.
 
-        A certificate authority made by `openssl req -x509` has no key usage extension.
+        An authority made by `openssl req -x509` has no key usage extension.
         """
         return (
             verification.PolicyBuilder()
@@ -94,13 +94,13 @@ class Keyring:
         )
 
 
-def _is_authority(_: object, __: object, found: x509.BasicConstraints) -> None:
-    if not found.ca:
-        raise ValueError("it is no certificate of an authority")
+def _is_authority(_: object, __: object, constraints: x509.BasicConstraints) -> None:
+    if not constraints.ca:
+        raise ValueError("it is not a certificate of an authority")
 
 
-def _may_sign(_: object, __: object, found: x509.KeyUsage | None) -> None:
-    if found is not None and not found.key_cert_sign:
+def _may_sign(_: object, __: object, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.key_cert_sign:
         raise ValueError("its key may not sign certificates")
 
 
@@ -115,9 +115,9 @@ def _certified(certificate: x509.Certificate) -> VerificationKey:
     try:
         return VerificationKey.of(certificate.public_key())
     except (UnsupportedAlgorithm, InternalError):
-        raise KeyUnusable("a certificate has a key of a type that is not known") from None
+        raise KeyUnusable("a certificate has a key of an unknown type") from None
     except ValueError as error:
-        raise KeyUnusable(f"a certificate has a key that can't be used: {error}") from None
+        raise KeyUnusable(f"a certificate has an unusable key: {error}") from None
 
 
 def _parse_chain(chain: object) -> list[x509.Certificate]:
@@ -125,17 +125,17 @@ def _parse_chain(chain: object) -> list[x509.Certificate]:
         raise KeyUnusable(f"a chain has one to {_LONGEST_CHAIN} certificates")
     try:
         return [
-            x509.load_der_x509_certificate(base64.b64decode(each, validate=True)) for each in chain
+            x509.load_der_x509_certificate(base64.b64decode(der, validate=True)) for der in chain
         ]
     except (ValueError, TypeError, x509.InvalidVersion):
-        raise KeyUnusable("a certificate of the chain can't be read") from None
+        raise KeyUnusable("a certificate of the chain is malformed") from None
 
 
 def _without_branches(others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """Return each certificate once; raise `KeyUnusable` if two have the same subject.
 
-    The verifier would try both as issuers at each level: four certificates with one name and one
-    key cost 256 signature checks, during which it holds the interpreter lock for 0.3 s or more.
+    The verifier would try both as issuers at each level: four certificates with the same name and
+    key cost 256 signature checks, and it holds the interpreter lock for 0.3 s or more.
     """
     different = list(dict.fromkeys(others))
     if len({certificate.subject for certificate in different}) < len(different):
@@ -144,33 +144,33 @@ def _without_branches(others: Sequence[x509.Certificate]) -> list[x509.Certifica
 
 
 def parse_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """Read the PEM certificates of a `rootcertbundle`; raise `KeyUnusable` if there is none."""
+    """Parse the PEM certificates of a `rootcertbundle`; raise `KeyUnusable` if there is none."""
     try:
-        found = x509.load_pem_x509_certificates(pem)
+        certificates = x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion):
-        raise KeyUnusable("it holds no PEM certificate, or one that can't be read") from None
-    if len(found) > _MOST_KEYS:
-        raise KeyUnusable(f"it holds more than {_MOST_KEYS} certificates")
-    return tuple(found)
+        raise KeyUnusable("it has no PEM certificate, or a malformed one") from None
+    if len(certificates) > _MOST_KEYS:
+        raise KeyUnusable(f"it has more than {_MOST_KEYS} certificates")
+    return tuple(certificates)
 
 
 def parse_jwks(content: bytes) -> tuple[VerificationKey, ...]:
-    """Read a JWK set; raise `KeyUnusable` if it is none, or holds no key to verify with.
+    """Parse a JWK set; raise `KeyUnusable` if it is malformed or has no key for verifying.
 
-    Keys of types that are not known are left out, as RFC 7517 (section 5) has it: among them
-    shared secrets, with which no token is ever verified. So are those for encryption.
+    Keys of unknown types are ignored (RFC 7517, section 5), and so are keys for encryption. Shared
+    secrets count as unknown: they never verify a token.
     """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        raise KeyUnusable("it is no JSON") from None
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
-        raise KeyUnusable('it is no JWK set: {"keys": [...]}')
-    found = tuple(_parse_jwk(each) for each in listed if _is_for_verifying(each))
-    if not found:
-        raise KeyUnusable("it holds no key to verify tokens with")
-    return found
+        raise KeyUnusable("it is not JSON") from None
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or len(entries) > _MOST_KEYS:
+        raise KeyUnusable('it is not a JWK set: {"keys": [...]}')
+    keys = tuple(_parse_jwk(jwk) for jwk in entries if _is_for_verifying(jwk))
+    if not keys:
+        raise KeyUnusable("it has no key for verifying tokens")
+    return keys
 
 
 def _is_for_verifying(jwk: object) -> bool:
@@ -180,13 +180,13 @@ def _is_for_verifying(jwk: object) -> bool:
 
 
 def _parse_jwk(jwk: dict[str, Any]) -> VerificationKey:
-    # Only the members of a public key are looked at: a private one is no business of ours.
+    # Only the members of a public key are read, also if the set has private keys.
     public = {member: jwk.get(member, "") for member in JWK_MEMBERS[jwk["kty"]].split()}
     name, algorithm = jwk.get("kid", ""), jwk.get("alg", "")
-    if not all(isinstance(each, str) for each in (name, algorithm, *public.values())):
-        raise KeyUnusable("a member of a key that should be text is not")
+    if not all(isinstance(value, str) for value in (name, algorithm, *public.values())):
+        raise KeyUnusable("a member of a key is not a string")
     try:
         key = _READERS[jwk["kty"]](public)
     except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm, InternalError):
-        raise KeyUnusable("a key of the set can't be read") from None
+        raise KeyUnusable("a key of the set is malformed") from None
     return VerificationKey.of(key, name, algorithm)

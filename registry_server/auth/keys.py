@@ -1,4 +1,4 @@
-"""Keys: the one that signs tokens and where it is kept, and any that tokens are verified with."""
+"""The key that signs tokens, its file, and the public keys that verify tokens."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _LARGEST_FILE = 1 << 20
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
-# What goes into a thumbprint, RFC 7638 section 3.2 and RFC 8037 section 2.
+# The members of a thumbprint (RFC 7638, section 3.2; RFC 8037, section 2).
 JWK_MEMBERS = {"EC": "crv kty x y", "RSA": "e kty n", "OKP": "crv kty x"}
 
 
 class KeyUnusable(ValueError):
-    """What should be a key is none, or a weak one. Says why, and nothing of the key."""
+    """A key is malformed or too weak; the message never quotes the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key, the names a token may call it by, and the algorithms it may be used with."""
+    """A public key, the ids that tokens may use for it, and the algorithms it may be used with."""
 
     key: PublicKey
     ids: frozenset[str]
@@ -52,54 +52,54 @@ class VerificationKey:
 
     @staticmethod
     def of(key: object, name: str = "", algorithm: str = "") -> VerificationKey:
-        """Take a public key, perhaps with a name of its own and the one algorithm it is for.
+        """Return a verification key; `name` is an additional id, `algorithm` the only one allowed.
 
-        Raises `KeyUnusable` for a type of key that is not known, or a weak one.
+        Raises `KeyUnusable` for a weak key or one of an unknown type.
         """
-        public, fitting = _checked(key)
+        public, algorithms = _checked(key)
         ids = {thumbprint(public), libtrust_id(public)} | ({name} if name else set())
         if algorithm:
-            fitting = tuple(each for each in fitting if each == algorithm)
-        return VerificationKey(public, frozenset(ids), fitting)
+            algorithms = tuple(allowed for allowed in algorithms if allowed == algorithm)
+        return VerificationKey(public, frozenset(ids), algorithms)
 
 
 def _checked(key: object) -> tuple[PublicKey, tuple[str, ...]]:
-    """Return a public key and its algorithms: no key is ever used with one of another type."""
+    """Return a public key and the algorithms of its type."""
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _SMALLEST_RSA:
-            raise KeyUnusable(f"an RSA key has at least {_SMALLEST_RSA} bits")
+            raise KeyUnusable(f"an RSA key must have at least {_SMALLEST_RSA} bits")
         return key, _RSA
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in _CURVES:
-            raise KeyUnusable("an EC key is of P-256, P-384 or P-521")
+            raise KeyUnusable("the curve of an EC key must be P-256, P-384 or P-521")
         return key, (_CURVES[key.curve.name],)
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key, ("EdDSA",)
-    raise KeyUnusable("a key is EC, RSA or Ed25519")
+    raise KeyUnusable("a key must be EC, RSA or Ed25519")
 
 
 def to_jwk(key: PublicKey) -> Jwk:
-    """Return the public members of a JWK (RFC 7517), without a name."""
+    """Return the public members of a JWK (RFC 7517), without an id."""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        made = ECAlgorithm.to_jwk(key, as_dict=True)
+        jwk = ECAlgorithm.to_jwk(key, as_dict=True)
     elif isinstance(key, rsa.RSAPublicKey):
-        made = RSAAlgorithm.to_jwk(key, as_dict=True)
+        jwk = RSAAlgorithm.to_jwk(key, as_dict=True)
     else:
-        made = OKPAlgorithm.to_jwk(key, as_dict=True)
-    return {member: made[member] for member in JWK_MEMBERS[made["kty"]].split()}
+        jwk = OKPAlgorithm.to_jwk(key, as_dict=True)
+    return {member: jwk[member] for member in JWK_MEMBERS[jwk["kty"]].split()}
 
 
 def thumbprint(key: PublicKey) -> str:
-    """Return the RFC 7638 thumbprint of a key, over SHA-256, in base64url."""
+    """Return the SHA-256 thumbprint of a key in base64url (RFC 7638)."""
     canonical = json.dumps(to_jwk(key), sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(canonical).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def libtrust_id(key: PublicKey) -> str:
-    """Return the name that libtrust, and so CNCF distribution, gives to a key of a certificate.
+    """Return the id that libtrust, and so CNCF distribution, gives a key of a certificate.
 
-    That is 240 bits of the SHA-256 of its DER in base32, in twelve groups of four.
+    It is 240 bits of the SHA-256 of the key's DER in base32, in twelve groups of four.
     """
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
@@ -108,7 +108,7 @@ def libtrust_id(key: PublicKey) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The private key of a token server; its representation does not show it."""
+    """The private key of the token server; `repr` does not show it."""
 
     private: PrivateKey
     algorithm: str
@@ -119,40 +119,40 @@ class SigningKey:
 
     @staticmethod
     def parse(pem: bytes) -> SigningKey:
-        """Read a private key in PEM without a passphrase, or raise `KeyUnusable`."""
+        """Parse a private key in PEM without a passphrase, or raise `KeyUnusable`."""
         try:
             private = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
-            raise KeyUnusable("it is no PEM of a private key without a passphrase") from None
-        public, fitting = _checked(private.public_key())
+            raise KeyUnusable("it is not a PEM private key without a passphrase") from None
+        public, algorithms = _checked(private.public_key())
         # For mypy: the type of the public key has just been checked.
         assert isinstance(
             private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
         )
-        return SigningKey(private, fitting[0], thumbprint(public))
+        return SigningKey(private, algorithms[0], thumbprint(public))
 
     @property
     def public(self) -> VerificationKey:
-        """The key that verifies what this one signs, with the one algorithm it signs with."""
+        """The key that verifies signatures of this one, limited to its algorithm."""
         return VerificationKey.of(self.private.public_key(), algorithm=self.algorithm)
 
     def sign(self, claims: Mapping[str, Any], typ: str) -> str:
-        """Return a token (RFC 7519, compact form) that says `claims`."""
+        """Return a signed token with `claims` (RFC 7519, compact form)."""
         headers = {"kid": self.id, "typ": typ}
         return jwt.encode(dict(claims), self.private, self.algorithm, headers)
 
 
 def jwks(keys: Iterable[VerificationKey]) -> dict[str, list[Jwk]]:
-    """Return the JWK set (RFC 7517, section 5) for others to verify tokens with."""
-    listed = []
-    for each in keys:
-        jwk = {**to_jwk(each.key), "kid": thumbprint(each.key), "use": "sig"}
-        listed.append(jwk | ({"alg": each.algorithms[0]} if len(each.algorithms) == 1 else {}))
-    return {"keys": listed}
+    """Return the JWK set of public keys (RFC 7517, section 5)."""
+    entries = []
+    for key in keys:
+        jwk = {**to_jwk(key.key), "kid": thumbprint(key.key), "use": "sig"}
+        entries.append(jwk | ({"alg": key.algorithms[0]} if len(key.algorithms) == 1 else {}))
+    return {"keys": entries}
 
 
 def load_signing_key(path: Path) -> SigningKey:
-    """Read the signing key in a file (blocks); raise OSError or `KeyUnusable`."""
+    """Read the signing key from a file (blocks); raise OSError or `KeyUnusable`."""
     with path.open("rb") as file:
         content = file.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:
@@ -161,9 +161,9 @@ def load_signing_key(path: Path) -> SigningKey:
 
 
 def load_or_create_signing_key(path: Path) -> SigningKey:
-    """Read the signing key in a file, which is made if there is none (blocks).
+    """Read the signing key from a file, and create the file if it is missing (blocks).
 
-    Workers that start at once agree on one: the file appears whole, and only if there was none.
+    Workers that start concurrently agree on one key: the file is created atomically, once.
     Raises OSError or `KeyUnusable`.
     """
     try:
@@ -174,7 +174,7 @@ def load_or_create_signing_key(path: Path) -> SigningKey:
 
 
 def temporary_signing_key() -> SigningKey:
-    """Return a new signing key that is kept nowhere."""
+    """Return a new signing key that is not stored."""
     return SigningKey.parse(_new_pem())
 
 

@@ -1,4 +1,4 @@
-"""The one place where a name and a password are looked at, wherever they are shown."""
+"""Checks names and passwords, for the Authorization header and the token server alike."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from registry_server.limits.logins import UNLIMITED, LoginLimits
 
 
 class Login:
-    """Asks several who keep passwords, one after the other, within the limits for guessing."""
+    """Checks a password against several stores in order, within the limits for wrong ones."""
 
     def __init__(self, credentials: Sequence[Credentials], limits: LoginLimits = UNLIMITED) -> None:
         self._credentials = tuple(credentials)
         self._limits = limits
 
     async def attempt(self, scope: Scope, name: str, password: str) -> Actor | None:
-        """Return whom a request's name and password make known, or None.
+        """Return the actor with that name and password, or None if they are wrong.
 
-        Raises `TooManyRequests` for a client that has shown too many wrong ones.
+        Raises `TooManyRequests` for a client that has sent too many wrong passwords.
         """
         return await self._limits.attempt(scope, partial(self._find, name, password))
 
     async def _find(self, name: str, password: str) -> Actor | None:
-        for each in self._credentials:
-            actor = await each.verify(name, password)
+        for credentials in self._credentials:
+            actor = await credentials.verify(name, password)
             if actor is not None:
                 return actor
         return None

@@ -1,8 +1,8 @@
-"""Refusals: who is asked for credentials, and who has them and may not.
+"""Refusals of access control.
 
 AccessRefused
-├── Unauthenticated    no credentials, or none that hold; says how to show some
-└── Denied             known, and not allowed
+├── Unauthenticated    missing or invalid credentials; has the challenges
+└── Denied             authenticated, but not allowed
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Unauthenticated(AccessRefused):
 
 
 class TokenInvalid(Exception):
-    """A token is not accepted; the message says why, and shows nothing of the token."""
+    """A token is not accepted; the message says why, and never quotes the token."""
 
 
 class Denied(AccessRefused):
-    """The caller is known, and may not do this."""
+    """The caller is authenticated and may not do this."""

@@ -1,8 +1,8 @@
-"""Refresh tokens: a login that `docker login` may keep instead of the password.
+"""Refresh tokens: `docker login` may store one instead of the password.
 
-One is a token that only the token server takes: of a type and for an audience of its own, so that
-neither kind ever passes for the other. It ends with its time, with the signing key, with the user,
-and with the user's password.
+Only the token server accepts them. They have a type and an audience of their own, so a refresh
+token never passes for an access token or the reverse. A refresh token is invalid once it expires,
+the signing key changes, the user is removed, or the user's password changes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ from registry_server.auth.tokens import (
 TYPE = "refresh"
 LIFETIME = 30 * 24 * 3600
 
-# Tells one password of a user from the next: a short keyed digest of what is stored of it, which
-# says nothing of the password. None if there is no such user.
+# Returns an id of a user's current password, which reveals nothing of it; None for an unknown user.
 Generation: TypeAlias = Callable[[str], Awaitable[str | None]]
 
 
 class RefreshTokens:
-    """Issues and takes refresh tokens."""
+    """Issues and verifies refresh tokens."""
 
     def __init__(
         self,
@@ -56,9 +55,9 @@ class RefreshTokens:
         self._clock = clock
 
     async def issue(self, name: str) -> str | None:
-        """Return a token for a user who has just logged in; None if there is no such user.
+        """Return a token for a user who has just logged in.
 
-        None as well for one whose name is too long for a token.
+        Returns None if the user does not exist, or has a name that is too long for a token.
         """
         generation = await self._generation(name)
         if not name or generation is None:
@@ -69,18 +68,19 @@ class RefreshTokens:
         return text if len(text) <= LONGEST else None
 
     async def verify(self, text: str) -> str:
-        """Return whose token this is, or raise `TokenInvalid`."""
+        """Return the user of a token, or raise `TokenInvalid`."""
         now = self._clock()
         payload = open_token(text, self._keys, (TYPE,), self._algorithms, now)
         self._expected.check(payload, now)
-        name, shown = text_of(payload, "sub"), text_of(payload, GENERATION)
+        name, claimed = text_of(payload, "sub"), text_of(payload, GENERATION)
         generation = await self._generation(name)
-        if not name or generation is None or not _equal(generation, shown):
-            raise TokenInvalid("the user is gone, or has another password now")
+        if not name or generation is None or not _equal(generation, claimed):
+            raise TokenInvalid("the user no longer exists, or the password has changed")
         return name
 
 
 def _equal(first: str, second: str) -> bool:
     # A claim may hold half a surrogate pair, which has no bytes in UTF-8.
-    one, other = first.encode(errors="backslashreplace"), second.encode(errors="backslashreplace")
-    return hmac.compare_digest(one, other)
+    return hmac.compare_digest(
+        first.encode(errors="backslashreplace"), second.encode(errors="backslashreplace")
+    )

@@ -1,8 +1,8 @@
-"""A short memory of passwords that were right, for clients that show theirs with each request.
+"""A cache of correct passwords, for clients that send a password with every request.
 
-bcrypt is slow on purpose, and a push is dozens of requests. What is remembered is good for
-nothing but comparing: a MAC whose key never leaves this process, over the name, the password and
-the hash it matched. So an entry that has changed in the file is never answered from memory.
+bcrypt is slow by design, and a push takes dozens of requests. A cache entry is a MAC over the name,
+the password and the matched hash, with a key that never leaves this process. So it reveals no
+password, and it no longer matches once the hash in the file has changed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LENGTH_BYTES = 8
 
 @dataclass(slots=True)
 class _Flight:
-    """A check that is going on, and how many wait for it."""
+    """A running check, and the number of callers that wait for it."""
 
     task: asyncio.Task[bool]
     waiting: int = 0
 
 
 class RememberedPasswords:
-    """Knows for a while who has shown the right password; wrong ones leave no trace."""
+    """Caches successful password checks for a while; failed ones are not cached."""
 
     def __init__(
         self,
@@ -41,22 +41,22 @@ class RememberedPasswords:
         most: int = _MOST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remember up to `most` names, the latest ones, each for `seconds` after its check."""
+        """Cache the `most` names that were used last, each for `seconds` after its check."""
         self._seconds = seconds
         self._most = most
         self._clock = clock
         self._key = secrets.token_bytes(_KEY_BYTES)
-        self._known: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._checked: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._flights: dict[bytes, _Flight] = {}
 
     async def verified(self, name: str, password: bytes, hash: bytes, check: Check) -> bool:
-        """Tell whether the password is right: from memory, or else by `check`.
+        """Tell whether the password is right: from the cache, or else by calling `check`.
 
-        Those who ask the same at the same time share one check. It is cancelled when the last of
-        them is.
+        Concurrent calls with the same arguments share one check, which is cancelled when the last
+        of them is.
         """
         mac = self._mac(name, password, hash)
-        if self._knows(name, mac):
+        if self._is_cached(name, mac):
             return True
         flight = self._flights.get(mac)
         if flight is None:
@@ -71,7 +71,7 @@ class RememberedPasswords:
         finally:
             flight.waiting -= 1
             if not flight.waiting:
-                # Forgotten first: who asks from now on must not join what is being cancelled.
+                # Removed first: later calls must not join a check that is being cancelled.
                 if self._flights.get(mac) is flight:
                     del self._flights[mac]
                 flight.task.cancel()
@@ -79,24 +79,24 @@ class RememberedPasswords:
     async def _check(self, name: str, mac: bytes, check: Check) -> bool:
         is_right = await check()
         if is_right:
-            self._known[name] = mac, self._clock() + self._seconds
-            self._known.move_to_end(name)
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
+            self._checked[name] = mac, self._clock() + self._seconds
+            self._checked.move_to_end(name)
+            while len(self._checked) > self._most:
+                self._checked.popitem(last=False)
         return is_right
 
-    def _knows(self, name: str, mac: bytes) -> bool:
-        known, until = self._known.get(name, (b"", 0.0))
-        if not hmac.compare_digest(known, mac):
+    def _is_cached(self, name: str, mac: bytes) -> bool:
+        cached_mac, expires = self._checked.get(name, (b"", 0.0))
+        if not hmac.compare_digest(cached_mac, mac):
             return False
-        if self._clock() >= until:
-            del self._known[name]
+        if self._clock() >= expires:
+            del self._checked[name]
             return False
-        self._known.move_to_end(name)
+        self._checked.move_to_end(name)
         return True
 
     def _mac(self, name: str, password: bytes, hash: bytes) -> bytes:
-        # With their lengths, so that no other three parts make the same message.
+        # Lengths make the message unambiguous.
         parts = (name.encode("utf-8"), password, hash)
         message = b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
         return hmac.digest(self._key, message, "sha256")

@@ -1,7 +1,7 @@
-"""What robots are called: `ci` where they are managed, `robot:ci` to rules and in tokens.
+"""Names of robot accounts: `ci` in management commands, `robot:ci` in rules and tokens.
 
-No user has a name of the latter kind, nor of `robot$ci`, by which a robot may log in as well: not
-every client takes a name with a colon.
+A robot account may also log in as `robot$ci`, because some clients accept no colon in a name. User
+names of either form are reserved.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _LOGINS = tuple(f"{PREFIX}{separator}" for separator in SEPARATORS)
 
 
 def is_robots(login: str) -> bool:
-    """Tell whether a name is one that only a robot's key, or a token of ours, may make known."""
+    """Tell whether a login name is reserved for robot accounts."""
     return login.startswith(_LOGINS)
 
 
 def is_robot_name(text: str) -> bool:
-    """Tell whether a robot may be called so."""
+    """Tell whether `text` is a valid name of a robot account."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_robot_name(name: str) -> None:
-    """Raise ValueError unless a robot may be called `name`."""
+    """Raise ValueError unless `name` is a valid name of a robot account."""
     if not is_robot_name(name):
         raise ValueError(
             "the name of a robot is up to 64 of a-z, 0-9, '.', '_' and '-', "

@@ -1,25 +1,25 @@
-"""Rules per repository: who may do what, decided by name and groups alone; pure.
+"""Access rules per repository, decided by the caller's name and groups alone (pure).
 
-A rule applies to a caller who is in its `users` or `groups`, or to everybody if it says
-`anonymous`; `"*"` in `users` is everybody who is known. It applies to a repository that one of its
-globs matches (see `globs.py`). Of the rules that apply to both:
+A rule applies to the callers in its `users` or `groups`, or to all callers if it is `anonymous`;
+`"*"` in `users` means every authenticated caller. It applies to the repositories that one of its
+globs matches (see `globs.py`). Of the rules that apply to both caller and repository:
 
-1.  What one of them denies is refused, whatever any other says.
-2.  Of those that have `actions`, the ones with the most specific glob decide, together where they
-    are equally specific: what they grant is allowed. They replace what less specific ones grant,
-    for every caller they apply to. So an administrator who may do everything in `**` may only
-    pull from `library/*` where a rule for everybody grants no more, until a rule as specific
-    names them. A rule that only denies replaces nothing.
-3.  All else is refused; so is everything when there are no rules.
+1.  An action that any of them denies is refused.
+2.  Otherwise the rules with `actions` and the most specific glob decide: an action that one of them
+    grants is allowed. They replace the grants of less specific rules for every caller they apply
+    to. Example: a rule grants everything in `**` to an administrator, and a rule for all callers
+    grants only `pull` in `library/*`. Then the administrator may only pull from `library/*`, until
+    an equally specific rule grants more. A rule that only denies replaces nothing.
+3.  All other actions are refused; without rules, every action.
 
-The order of rules, users and groups means nothing. No action includes another: `push` without
-`overwrite` is to add new tags and leave those that are there.
+The order of rules, users and groups does not matter. No action includes another: `push` without
+`overwrite` allows adding tags, not moving existing ones.
 
-Whether repositories may be listed at all (`catalog`) is no matter of repositories: it is allowed
-if any rule that applies to the caller grants it, and none denies it. `"*"` is all five actions,
-but where it is denied for some repositories only, the list of the others is not.
+Listing repositories (`catalog`) does not depend on a repository: it is allowed if any rule that
+applies to the caller grants it and none denies it. `"*"` means all five actions, but in `deny` it
+includes `catalog` only if the rule applies to `**`.
 
-Who may manage the registry itself is named apart, as `administrators`: no rule makes anybody one.
+`administrators` alone names the callers that may manage the registry; no rule grants that.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _Groups: TypeAlias = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule; `label` is where it is written, `grants` None if it only denies."""
+    """A rule; `label` is its place in the configuration, `grants` is None if it only denies."""
 
     label: str
     globs: tuple[Glob, ...]
@@ -64,7 +64,7 @@ class Rule:
     denies: frozenset[str]
 
     def applies_to(self, name: str, groups: _Groups) -> bool:
-        """Tell whether the rule is about a caller; who is not known has no name."""
+        """Tell whether the rule applies to a caller; an anonymous caller has no name."""
         if self.anonymous or not name:
             return self.anonymous
         return _ALL in self.users or name in self.users or not self.groups.isdisjoint(groups)
@@ -72,7 +72,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A rule that applies, and its most specific glob of those that match."""
+    """A rule that applies, and its most specific matching glob."""
 
     rule: Rule
     glob: Glob
@@ -86,14 +86,14 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class Administrators:
-    """Who may manage the registry itself; `label` is where they are written."""
+    """The callers that may manage the registry; `label` is their key in the configuration."""
 
     label: str = "access.administrators"
     users: frozenset[str] = frozenset()
     groups: _Groups = frozenset()
 
     def decide(self, name: str, groups: _Groups) -> Decision:
-        """Decide about a caller; who is not known has no name, and is none of them."""
+        """Decide whether a caller is an administrator; anonymous callers never are."""
         named = bool(name) and (name in self.users or not self.groups.isdisjoint(groups))
         return Decision(named, self.label if named else f"{self.label} does not name them")
 
@@ -102,7 +102,7 @@ _NO_ADMINISTRATORS = Administrators()
 
 
 class RulesPolicy:
-    """Decides by rules. `members` are the callers in each group, besides what credentials say."""
+    """Decides by rules. `members` has the callers of each group; credentials may add groups."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class RulesPolicy:
         applicable = lru_cache(_MOST_CALLERS)(partial(_applicable, tuple(rules)))
         self._applicable = applicable
 
-        # The actions with one repository are decided one after the other.
+        # The actions of one request are decided one after the other, for one repository.
         @lru_cache(_MOST_MATCHES)
         def matches(name: str, groups: _Groups, repository: str) -> list[_Match]:
             return _matches(applicable(name, groups), repository)
@@ -127,11 +127,9 @@ class RulesPolicy:
         self._decide = lru_cache(_MOST_DECISIONS)(decide)
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
-        """Decide whether `actor` may do `action` with repository `name`."""
         return self._decide(actor.name, self._groups_of(actor), action.value, name.text)
 
     def decide_catalog(self, actor: Actor) -> Decision:
-        """Decide whether `actor` may list repositories at all; each is decided by `decide`."""
         rules = [rule for rule, _ in self._applicable(actor.name, self._groups_of(actor))]
         for rule in rules:
             if CATALOG in rule.denies:
@@ -142,7 +140,6 @@ class RulesPolicy:
         return Decision(False, _nothing(rules, CATALOG))
 
     def decide_administration(self, actor: Actor) -> Decision:
-        """Decide whether `actor` is one of those who are named for that."""
         return self._administrators.decide(actor.name, self._groups_of(actor))
 
     def _groups_of(self, actor: Actor) -> _Groups:
@@ -150,10 +147,10 @@ class RulesPolicy:
 
 
 def policy_of(section: sections.Access | sections.RulesFile, where: str = "access.") -> RulesPolicy:
-    """Make the policy of a configuration; `where` is what its keys are below, in decisions."""
+    """Return the policy of a configuration; the labels of its decisions begin with `where`."""
     rules = enumerate(section.rules or ())
     return RulesPolicy(
-        (_rule(f"{where}rules[{at}]", rule) for at, rule in rules),
+        (_rule(f"{where}rules[{index}]", rule) for index, rule in rules),
         section.groups,
         Administrators(
             f"{where}administrators",
@@ -164,17 +161,15 @@ def policy_of(section: sections.Access | sections.RulesFile, where: str = "acces
 
 
 def parse_rules(data: bytes, *, users_in_file: bool = False) -> RulesPolicy:
-    """Make the policy of a file of rules; raise as `read_rules`."""
+    """Return the policy of a file of rules; raise as `read_rules`."""
     return policy_of(read_rules(data, users_in_file=users_in_file), where="")
 
 
 def read_rules(data: bytes, *, users_in_file: bool = False) -> sections.RulesFile:
-    """Read the file that `access.file` names: YAML with `rules`, and perhaps `groups`
-    and `administrators`.
+    """Parse the content of `access.file`: YAML with `rules`, `groups` and `administrators`.
 
-    `users_in_file` is as for `unmatched`. Raises ValueError with one line that says what can't be
-    used, and where. A key that is there
-    twice is an error: one of the two would be overlooked, and that may be the one that denies.
+    `users_in_file` is as for `unmatched`. Raises ValueError with one line: the fault and its place.
+    A duplicate key is an error: one of the two would be ignored, perhaps the one that denies.
     """
     if len(data) > _LARGEST:
         raise ValueError("is larger than 1 MiB")
@@ -216,7 +211,7 @@ def _rule(label: str, section: sections.Rule) -> Rule:
 
 
 def _words(actions: Sequence[str], besides: set[str]) -> frozenset[str]:
-    """Write out `*`, which is all that is done with a repository, and what is named besides."""
+    """Return `actions`, with `*` replaced by all actions on a repository and `besides`."""
     words = frozenset(actions)
     return words - {_ALL} | _ACTIONS | besides if _ALL in words else words
 
@@ -226,52 +221,52 @@ def _by_member(members: Mapping[str, Iterable[str]]) -> Mapping[str, _Groups]:
     for group, names in members.items():
         for name in names:
             groups.setdefault(name, set()).add(group)
-    return {name: frozenset(found) for name, found in groups.items()}
+    return {name: frozenset(joined) for name, joined in groups.items()}
 
 
 _Applicable: TypeAlias = tuple[tuple[Rule, tuple[Glob, ...]], ...]
 
 
 def _applicable(rules: Sequence[Rule], name: str, groups: _Groups) -> _Applicable:
-    """Return the rules about a caller, each with the globs as they are for them."""
-    found = []
+    """Return the rules that apply to a caller, with the caller's name in their globs."""
+    applicable = []
     for rule in rules:
         if rule.applies_to(name, groups):
             globs = (glob.bound(name) for glob in rule.globs)
-            found.append((rule, tuple(glob for glob in globs if glob is not None)))
-    return tuple(found)
+            applicable.append((rule, tuple(glob for glob in globs if glob is not None)))
+    return tuple(applicable)
 
 
 def _matches(rules: _Applicable, name: str) -> list[_Match]:
-    found = []
+    matches = []
     for rule, globs in rules:
         matching = [glob for glob in globs if glob.matches(name)]
         if matching:
-            found.append(_Match(rule, max(matching, key=lambda glob: glob.rank)))
-    return found
+            matches.append(_Match(rule, max(matching, key=lambda glob: glob.rank)))
+    return matches
 
 
 def _decide(matches: Sequence[_Match], action: str) -> Decision:
     for match in matches:
         if action in match.rule.denies:
             return Decision(False, f"{match} denies {action}")
-    having = [match for match in matches if match.rule.grants is not None]
-    best = max((match.glob.rank for match in having), default=None)
-    deciding = [match for match in having if match.glob.rank == best]
+    with_actions = [match for match in matches if match.rule.grants is not None]
+    best = max((match.glob.rank for match in with_actions), default=None)
+    deciding = [match for match in with_actions if match.glob.rank == best]
     for match in deciding:
         if match.grants(action):
             return Decision(True, str(match))
     if not deciding:
         return Decision(False, _nothing(matches, action))
-    return Decision(False, _replaced(deciding[0], having, action))
+    return Decision(False, _replaced(deciding[0], with_actions, action))
 
 
 def _nothing(applying: Sequence[object], action: str) -> str:
     return f"no rule grants {action}" if applying else "no rule applies"
 
 
-def _replaced(decisive: _Match, having: Sequence[_Match], action: str) -> str:
-    """Say that the most specific rule does not grant something, and which other one would."""
-    said = f"{decisive} does not grant {action}"
-    granting = next((match for match in having if match.grants(action)), None)
-    return said if granting is None else f"{said}, and is more specific than {granting}"
+def _replaced(decisive: _Match, with_actions: Sequence[_Match], action: str) -> str:
+    """Return that the most specific rule does not grant an action, and a rule that would."""
+    reason = f"{decisive} does not grant {action}"
+    granting = next((match for match in with_actions if match.grants(action)), None)
+    return reason if granting is None else f"{reason}, and is more specific than {granting}"

@@ -1,11 +1,10 @@
-"""What a client asks a token for, and what a token says it is for, in the words of the protocol.
+"""Token scopes (Docker's "Token Scope Documentation") and the `access` claim of tokens.
 
     repository:team/app:pull,push     repository(plugin):team/app:pull     registry:catalog:*
 
-`registry:administration:*` is ours: a token for images alone manages nothing.
+`registry:administration:*` is this registry's own scope, for managing it.
 
-A client sends whatever it likes: of a scope that can't be read, of a type or an action that is
-not known, nothing is granted, and the others count. (Docker's "Token Scope Documentation".)
+Malformed scopes, unknown types and unknown actions grant nothing and are otherwise ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ EVERYTHING = "*"
 _CATALOG = ("registry", "catalog")
 _ADMINISTRATION = ("registry", "administration")
 
-# What stands in a token's `access` claim: type, name and actions.
+# A token's `access` claim: objects with type, name and actions.
 Access: TypeAlias = list[dict[str, object]]
 
 _TYPE = re.compile(r"([a-z0-9]+)(?:\(([a-z0-9]+)\))?", re.ASCII)
@@ -35,14 +34,14 @@ _KNOWN = {action.value: action for action in Action}
 
 
 class ScopeInvalid(ValueError):
-    """A scope does not follow the grammar, or a request asks for too many."""
+    """A scope does not follow the grammar, or a request has too many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One thing and what is to be done with it.
+    """A resource and the actions on it.
 
-    The class, `plugin` of `repository(plugin)`, is a hint to people and decides nothing.
+    `kind` is the resource class, such as `plugin` in `repository(plugin)`; it grants nothing.
     """
 
     type: str
@@ -56,9 +55,9 @@ class Scope:
 
     @staticmethod
     def parse(text: str) -> Scope:
-        """Read one scope, or raise `ScopeInvalid`.
+        """Parse one scope, or raise `ScopeInvalid`.
 
-        A name may hold colons, as in `localhost:5000/app`: it ends at the last one.
+        The last colon ends the name, which may have colons itself, as in `localhost:5000/app`.
         """
         type_, _, rest = text[: LONGEST + 1].partition(":")
         name, _, actions = rest.rpartition(":")
@@ -66,47 +65,46 @@ class Scope:
         if len(text) > LONGEST or not typed or not _NAME.fullmatch(name):
             raise ScopeInvalid("a scope is type:name:actions")
         if not _ACTIONS.fullmatch(actions):
-            raise ScopeInvalid("the actions of a scope are words between commas")
+            raise ScopeInvalid("the actions of a scope are words separated by commas")
         words = frozenset(filter(None, actions.split(",")))
         return Scope(typed[1], name, words, typed[2] or "")
 
     def wanted(self) -> frozenset[Action]:
-        """Return the known ones of the actions that are named; `*` names all."""
+        """Return the known actions of this scope; `*` means all of them."""
         if EVERYTHING in self.actions:
             return frozenset(Action)
         return frozenset(_KNOWN[word] for word in self.actions if word in _KNOWN)
 
     @property
     def is_repository(self) -> bool:
-        """Whether this is about one repository."""
+        """Whether the resource is a repository."""
         return self.type == REPOSITORY
 
     @property
     def is_catalog(self) -> bool:
-        """Whether this is about listing repositories: `registry:catalog:*` and nothing less."""
+        """Whether this is `registry:catalog:*`, for listing repositories."""
         return (self.type, self.name) == _CATALOG and EVERYTHING in self.actions
 
     @property
     def is_administration(self) -> bool:
-        """Whether this is about managing the registry: `registry:administration:*` likewise."""
+        """Whether this is `registry:administration:*`, for managing the registry."""
         return (self.type, self.name) == _ADMINISTRATION and EVERYTHING in self.actions
 
 
 def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
-    """Read the `scope` parameters of a request, each of which may hold several between spaces.
+    """Parse the `scope` parameters of a request, each with one or more scopes between spaces.
 
-    What can't be read is left out. Raises `ScopeInvalid` for more than `MOST` or `LONGEST`.
+    Malformed scopes are ignored. Raises `ScopeInvalid` for more than `MOST` scopes or `LONGEST`
+    characters.
     """
-    whole = " ".join(texts)
-    if len(whole) > LONGEST:
+    joined = " ".join(texts)
+    if len(joined) > LONGEST:
         raise ScopeInvalid(
-            f"scopes have at most {LONGEST} characters together, and these {len(whole)}"
+            f"the scopes of a request have at most {LONGEST} characters; these have {len(joined)}"
         )
-    words = whole.split()
+    words = joined.split()
     if len(words) > MOST:
-        raise ScopeInvalid(
-            f"a request asks for at most {MOST} scopes, and this one for {len(words)}"
-        )
+        raise ScopeInvalid(f"a request has at most {MOST} scopes; this one has {len(words)}")
     return tuple(scope for scope in map(_parse_or_none, words) if scope is not None)
 
 
@@ -118,21 +116,21 @@ def _parse_or_none(text: str) -> Scope | None:
 
 
 def scopes_of(grants: Grants) -> tuple[Scope, ...]:
-    """Return what is granted as scopes, in the order of the names; the inverse of `grants_of`."""
-    made = [
+    """Return grants as scopes, in the order of the names; the inverse of `grants_of`."""
+    scopes = [
         Scope(REPOSITORY, name, frozenset(action.value for action in actions))
         for name, actions in sorted(grants.repositories.items())
         if actions
     ]
     if grants.catalog:
-        made.append(Scope(*_CATALOG, frozenset({EVERYTHING})))
+        scopes.append(Scope(*_CATALOG, frozenset({EVERYTHING})))
     if grants.administration:
-        made.append(Scope(*_ADMINISTRATION, frozenset({EVERYTHING})))
-    return tuple(made)
+        scopes.append(Scope(*_ADMINISTRATION, frozenset({EVERYTHING})))
+    return tuple(scopes)
 
 
 def grants_of(scopes: Iterable[Scope]) -> Grants:
-    """Return what scopes grant where nothing else is asked: those of a token that was verified."""
+    """Return the grants of the scopes in a verified token."""
     repositories: dict[str, frozenset[Action]] = {}
     catalog = administration = False
     for scope in scopes:
@@ -145,7 +143,7 @@ def grants_of(scopes: Iterable[Scope]) -> Grants:
 
 
 def access_of(grants: Grants) -> Access:
-    """Write grants as the `access` claim of a token."""
+    """Return grants as the `access` claim of a token."""
     return [
         {"type": scope.type, "name": scope.name, "actions": sorted(scope.actions)}
         for scope in scopes_of(grants)
@@ -153,24 +151,24 @@ def access_of(grants: Grants) -> Access:
 
 
 def parse_access(claim: object) -> Grants:
-    """Read an `access` claim; raise `ScopeInvalid` if it is not one.
+    """Parse an `access` claim; raise `ScopeInvalid` if it is malformed.
 
-    A claim that is missing or null grants nothing; so does a list of actions that is null, which
-    is how Go writes an empty one.
+    A claim that is missing or null grants nothing. So does a null list of actions, which is how Go
+    writes an empty one.
     """
     if claim is None:
         return Grants({})
     if not isinstance(claim, list):
-        raise ScopeInvalid("the access claim is no list")
+        raise ScopeInvalid("the access claim is not a list")
     return grants_of(map(_parse_entry, claim))
 
 
 def _parse_entry(entry: object) -> Scope:
     if not isinstance(entry, Mapping):
-        raise ScopeInvalid("an entry of the access claim is no object")
+        raise ScopeInvalid("an entry of the access claim is not an object")
     type_, name, actions = entry.get("type"), entry.get("name"), entry.get("actions") or []
     if not isinstance(type_, str) or not isinstance(name, str) or not isinstance(actions, list):
         raise ScopeInvalid("an entry of the access claim lacks a type, a name or actions")
     if not all(isinstance(action, str) for action in actions):
-        raise ScopeInvalid("an action of the access claim is no text")
+        raise ScopeInvalid("an action of the access claim is not a string")
     return Scope(type_, name, frozenset(actions))

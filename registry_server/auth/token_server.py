@@ -1,10 +1,10 @@
-"""The token server: where a client that was sent away with a challenge gets its token.
+"""The token server: gives tokens to clients that got a challenge.
 
-    GET  ?service=&scope=&offline_token=     Basic credentials, or nobody's
+    GET  ?service=&scope=&offline_token=     with Basic credentials, or anonymous
     POST grant_type=password|refresh_token   the OAuth2 form of the same
 
-What a token grants is what was asked for and the rules allow, action by action: a request never
-fails because it asks for too much. (Docker's "Token Authentication Specification" and "OAuth2".)
+A token grants the requested actions that the rules allow; a request never fails because it asks
+for more. (Docker's "Token Authentication Specification" and "OAuth2".)
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ T = TypeVar("T")
 
 _LONGEST = 64 << 10  # bytes, of a query or a form
 _MOST_FIELDS = 600  # a field for each scope, and some more
-# Clients ask for one scope to three, and for a few dozen where images share layers. A request for
-# more than `_FEW` is decided about in one of `_AT_ONCE` places.
+# Clients ask for one to three scopes, or a few dozen if images share layers. At most
+# `_CONCURRENT_LARGE` requests with more than `_FEW` scopes are decided concurrently.
 _FEW = 16
-_AT_ONCE = 2
+_CONCURRENT_LARGE = 2
 _FORM = "application/x-www-form-urlencoded"
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PUBLIC = {"Cache-Control": "public, max-age=300"}
 
 
 class _Refused(Exception):
-    """The request can't be answered with a token."""
+    """The request gets no token."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -67,14 +67,14 @@ def _unusable(message: str) -> _Refused:
     return _Refused(400, "UNSUPPORTED", message)
 
 
-def _unauthorized() -> _Refused:
-    # One text for every reason: which part was wrong is nobody's business.
-    return _Refused(401, "UNAUTHORIZED", "the credentials are not accepted")
+def _unauthorized(message: str = "invalid username or password") -> _Refused:
+    # The message must not reveal whether the name or the password is wrong.
+    return _Refused(401, "UNAUTHORIZED", message)
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The fields of a query or a form; of one that is repeated, the first counts."""
+    """The fields of a query or a form."""
 
     fields: Sequence[tuple[str, str]]
 
@@ -85,24 +85,25 @@ class _Form:
         try:
             fields = parse_qsl(content.decode("ascii"), True, max_num_fields=_MOST_FIELDS)
         except ValueError:
-            limit = f"it has at most {_MOST_FIELDS} fields"
-            raise _unusable(f"what is sent is no form: {limit}, and is ASCII") from None
+            raise _unusable(
+                f"the request is not a form in ASCII with at most {_MOST_FIELDS} fields"
+            ) from None
         return _Form(fields)
 
     def get(self, name: str) -> str:
-        """Return a field, or nothing."""
+        """Return the first value of a field, or ""."""
         return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> list[str]:
-        """Return a field as often as it is there."""
+        """Return all values of a field."""
         return [value for key, value in self.fields if key == name]
 
 
 def grants_for(actor: Actor, scopes: Sequence[Scope], policy: Policy) -> Grants:
-    """Return what of `scopes` the rules allow `actor`, and nothing else.
+    """Return the part of `scopes` that the rules allow `actor`.
 
-    Clients have no word for moving a tag: who asks to push, and may, is granted it as well if the
-    rules allow that.
+    Clients have no word for moving a tag, so a granted PUSH includes OVERWRITE if the rules allow
+    it.
     """
     repositories: dict[str, frozenset[Action]] = {}
     for scope in scopes:
@@ -131,17 +132,17 @@ def _repository(scope: Scope) -> RepositoryName | None:
 def _allowed(
     actor: Actor, wanted: frozenset[Action], name: RepositoryName, policy: Policy
 ) -> frozenset[Action]:
-    def holds(action: Action) -> bool:
+    def is_allowed(action: Action) -> bool:
         return policy.decide(actor, action, name).allowed
 
-    allowed = frozenset(filter(holds, wanted))
-    if Action.PUSH in allowed and holds(Action.OVERWRITE):
+    allowed = frozenset(filter(is_allowed, wanted))
+    if Action.PUSH in allowed and is_allowed(Action.OVERWRITE):
         return allowed | {Action.OVERWRITE}
     return allowed
 
 
 class TokenServer:
-    """Gives tokens to people and robots, and to nobody for what everybody may do."""
+    """Gives tokens to users, robot accounts and anonymous clients."""
 
     def __init__(
         self,
@@ -152,17 +153,17 @@ class TokenServer:
         service: str,
         address: Callable[[HttpScope], str] = client_address,
     ) -> None:
-        """Serve tokens for `service`; `address` tells clients apart that show no name."""
+        """Issue tokens for `service`; `address` distinguishes anonymous clients."""
         self._issuer = issuer
         self._refresh = refresh
         self._login = login
         self._policy = policy
         self._service = service
         self._address = address
-        self._many = FairSemaphore(_AT_ONCE)
+        self._large = FairSemaphore(_CONCURRENT_LARGE)
 
     async def get(self, request: Request) -> Response:
-        """Answer the `GET` form: 200 with a token, 400, or 401 for credentials that don't hold."""
+        """Answer the `GET` form: 200 with a token, 400, or 401 for invalid credentials."""
         try:
             return _secret(await self._get(request))
         except _Refused as refusal:
@@ -176,11 +177,11 @@ class TokenServer:
             return self._refusal(refusal)
 
     async def options(self, request: Request) -> Response:
-        """Answer OPTIONS, for preflights of web pages; configured headers are added elsewhere."""
+        """Answer OPTIONS, for preflights of web pages; `http.cors` adds its headers elsewhere."""
         return Response(headers={"Allow": "GET, HEAD, POST"})
 
     async def jwks(self, request: Request) -> Response:
-        """Return the public keys that tokens are verified with (RFC 7517, section 5)."""
+        """Return the public key that verifies tokens (RFC 7517, section 5)."""
         body = json.dumps(jwks([self._issuer.key.public])).encode()
         return Response(body, 200, _PUBLIC, media_type="application/json")
 
@@ -188,7 +189,7 @@ class TokenServer:
         form = _Form.parse(request.scope["query_string"])
         self._check_service(form)
         scopes = _scopes(form, with_administration=not is_from_page(request.scope))
-        actor = await self._who(request)
+        actor = await self._authenticated(request)
         if not actor.is_anonymous:
             notes_of(request.scope).welcomed(actor)
         issued, _ = await self._issue(request, actor, scopes)
@@ -202,16 +203,16 @@ class TokenServer:
     async def _post(self, request: Request) -> dict[str, object]:
         form = _Form.parse(await _body(request))
         self._check_service(form)
-        shows_password = form.get("grant_type") == "password"
-        # A refresh token is kept for weeks, in files and by tools: it is good for images alone.
-        may_administer = shows_password and not is_from_page(request.scope)
+        has_password = form.get("grant_type") == "password"
+        # Tools keep refresh tokens in files for weeks, so they are limited to images.
+        may_administer = has_password and not is_from_page(request.scope)
         scopes = _scopes(form, with_administration=may_administer)
         actor = await self._granted_by(request, form)
-        if shows_password:
+        if has_password:
             notes_of(request.scope).welcomed(actor)
         issued, granted = await self._issue(request, actor, scopes)
-        # A token that refreshes itself would never end: it is only had for a password.
-        wants_refresh = shows_password and form.get("access_type") == "offline"
+        # A refresh token that could renew itself would never expire, so it takes a password.
+        wants_refresh = has_password and form.get("access_type") == "offline"
         return {
             **_common(issued),
             "scope": " ".join(map(str, scopes_of(granted))),
@@ -220,17 +221,17 @@ class TokenServer:
 
     def _check_service(self, form: _Form) -> None:
         if any(service != self._service for service in form.all("service")):
-            raise _unusable("there are no tokens for that service here")
+            raise _unusable("this token server issues no tokens for that service")
 
-    async def _who(self, request: Request) -> Actor:
+    async def _authenticated(self, request: Request) -> Actor:
         fields = request.headers.getlist("authorization")
         if not fields:
             return ANONYMOUS
-        # Of several a proxy may look at another one than we do.
-        shown = parse_basic(fields[0]) if len(fields) == 1 else None
-        if shown is None:
+        # A proxy may read another one of several headers.
+        credentials = parse_basic(fields[0]) if len(fields) == 1 else None
+        if credentials is None:
             raise _unauthorized()
-        return await self._logged_in(request, *shown)
+        return await self._logged_in(request, *credentials)
 
     async def _granted_by(self, request: Request, form: _Form) -> Actor:
         kind = form.get("grant_type")
@@ -238,7 +239,7 @@ class TokenServer:
             return await self._logged_in(request, form.get("username"), form.get("password"))
         if kind == "refresh_token":
             return await self._refreshed(form.get("refresh_token"))
-        raise _unusable("grant_type is password or refresh_token")
+        raise _unusable("grant_type must be password or refresh_token")
 
     async def _logged_in(self, request: Request, name: str, password: str) -> Actor:
         # A form can hold a name that a header cannot.
@@ -253,7 +254,7 @@ class TokenServer:
         try:
             return Actor(await self._refresh.verify(text))
         except TokenInvalid:
-            raise _unauthorized() from None
+            raise _unauthorized("invalid refresh token") from None
 
     async def _issue(
         self, request: Request, actor: Actor, scopes: Sequence[Scope]
@@ -268,14 +269,14 @@ class TokenServer:
             raise _unusable(str(error)) from None
 
     async def _in_turn(self, caller: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work` in one of the places, of which a caller has one."""
-        async with self._many.of(caller or object()):
-            # To its end, so that the place is taken for as long as the thread is.
+        """Do `work` when a place is free; each caller has at most one place."""
+        async with self._large.of(caller or object()):
+            # To completion, so that the place is taken for as long as the thread.
             return await to_completion(work())
 
     async def _sign_in_thread(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
-        # Hundreds of scopes by hundreds of rules, and a signature with a large RSA key, would keep
-        # other requests waiting.
+        # Hundreds of scopes by hundreds of rules, and a signature with a large RSA key, would block
+        # the event loop.
         return await asyncio.to_thread(self._sign, actor, scopes, await self._policy())
 
     def _sign(self, actor: Actor, scopes: Sequence[Scope], policy: Policy) -> tuple[Issued, Grants]:
@@ -284,7 +285,7 @@ class TokenServer:
         return issued, granted
 
     async def _refresh_token(self, request: Request, actor: Actor) -> Mapping[str, str]:
-        """Return the field with a refresh token; a web page gets none: it lasts for weeks."""
+        """Return the field with a refresh token, which is valid for weeks; web pages get none."""
         if actor.is_anonymous or is_from_page(request.scope):
             return {}
         text = await self._refresh.issue(actor.name)
@@ -300,20 +301,20 @@ class TokenServer:
 
 
 def _scopes(form: _Form, *, with_administration: bool) -> tuple[Scope, ...]:
-    """Return what a token is asked for, perhaps without the administration of the registry.
+    """Return the requested scopes, without administration unless `with_administration`.
 
-    No web page may have that, whatever passwords its visitor's browser keeps.
+    Web pages never get it, because a browser may add stored passwords to their requests.
     """
     try:
         scopes = parse_scopes(form.all("scope"))
     except ScopeInvalid as error:
         raise _unusable(str(error)) from None
-    return tuple(each for each in scopes if with_administration or not each.is_administration)
+    return tuple(scope for scope in scopes if with_administration or not scope.is_administration)
 
 
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise _unusable(f"a form is {_FORM}")
+        raise _unusable(f"the Content-Type must be {_FORM}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -323,11 +324,11 @@ async def _body(request: Request) -> bytes:
 
 
 def _common(issued: Issued) -> dict[str, object]:
-    since = datetime.fromtimestamp(issued.issued_at, UTC)
+    issued_at = datetime.fromtimestamp(issued.issued_at, UTC)
     return {
         "access_token": issued.text,
         "expires_in": issued.expires_in,
-        "issued_at": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "issued_at": issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 

@@ -2,8 +2,8 @@
 
     access token ─► TokenVerifier ─► Claims        TokenIssuer ─► access token
 
-The signature is PyJWT's business: with a key of ours and the algorithms that fit it, whatever the
-token says. What the claims must say is checked here, at a time that is given.
+PyJWT verifies the signature, with a configured key and the algorithms of its type, never with those
+that the token names. This module checks the claims.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.robot_names import is_robots
 from registry_server.auth.scopes import ScopeInvalid, access_of, parse_access
 
-# Characters. Issuers that know many groups or repositories send 40,000; a head has 65,536 bytes.
+# Characters. Some issuers send 40,000, for many groups or repositories; a head has 65,536 bytes.
 LONGEST = 60 << 10
 LEEWAY = 60  # seconds, as in distribution
 LIFETIME = 300
-SHORTEST_LIFETIME = 60  # the specification's: older clients count on it
+SHORTEST_LIFETIME = 60  # set by the specification, and older clients rely on it
 
 ALGORITHMS = frozenset(
     {"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 )
 ACCESS_TYPE = "JWT"
-# The claim that tells one password, or one robot, from the next of the same name.
+# The claim that identifies one password of a user, or one of the robot accounts that had a name.
 GENERATION = "gen"
 
 _ACCESS_TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-# The number of remembered tokens, and of their characters: the claims kept grow with the token.
-_MOST_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 2 << 20
-_LATEST = 1 << 53  # what JSON numbers are good for
+# Limits of the cache: tokens, and characters of these together, because claims grow with tokens.
+_MOST_CACHED = 1024
+_LONGEST_CACHED = 2 << 20
+_LATEST = 1 << 53  # the largest exact integer of a JSON number
 
-# Neither `crit` nor `b64` (RFC 7797) is of any use in a token, and both change what is signed.
+# Neither `crit` nor `b64` (RFC 7797) is useful in a token, and both change what is signed.
 _REFUSED_HEADERS = ("crit", "b64")
 
 _JWS = jwt.PyJWS()
@@ -56,9 +56,9 @@ Clock: TypeAlias = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. `sub` is empty for somebody nobody knows.
+    """The claims of a verified token. `sub` is empty for an anonymous caller.
 
-    `generation` is which robot of the name it was issued to, in tokens of ours.
+    In this registry's own tokens, `generation` identifies the robot account they were issued to.
     """
 
     sub: str
@@ -70,7 +70,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token that was signed, for how many seconds it holds, and since when."""
+    """A signed token, its lifetime in seconds, and the Unix time of its issue."""
 
     text: str
     expires_in: int
@@ -79,85 +79,85 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Who a token must be from and for, and when it holds."""
+    """The expected issuer and audience of a token, and the leeway for its times in seconds."""
 
     issuer: str
     audience: str
     leeway: float = LEEWAY
 
     def check(self, payload: Payload, now: float) -> float:
-        """Return when the token expires; raise `TokenInvalid` if it is not as expected."""
+        """Return the Unix time when the token expires; raise `TokenInvalid` if it is invalid."""
         if payload.get("iss") != self.issuer:
-            raise TokenInvalid("it is from another issuer")
+            raise TokenInvalid("the token is from another issuer")
         audience = payload.get("aud")
         if self.audience not in (audience if isinstance(audience, list) else [audience]):
-            raise TokenInvalid("it is for another service")
+            raise TokenInvalid("the token is for another service")
         expires = _moment(payload, "exp")
         self.check_time(expires, _moment(payload, "nbf") if "nbf" in payload else 0, now)
         return expires
 
     def check_time(self, expires: float, begins: float, now: float) -> None:
-        """Raise `TokenInvalid` unless `now` lies between, give or take the leeway."""
+        """Raise `TokenInvalid` unless `now` is between the two, with the leeway on both sides."""
         if now > expires + self.leeway:
-            raise TokenInvalid("it has expired")
+            raise TokenInvalid("the token has expired")
         if now < begins - self.leeway:
-            raise TokenInvalid("it is not valid yet")
+            raise TokenInvalid("the token is not valid yet")
 
 
 def _moment(payload: Payload, claim: str) -> float:
-    found = payload.get(claim)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _LATEST:
-        raise TokenInvalid(f"its {claim} is missing, or no moment")
-    return found
+    value = payload.get(claim)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+        raise TokenInvalid(f"the token's {claim} is missing or not a time")
+    return value
 
 
 def text_of(payload: Payload, claim: str) -> str:
-    """Return a claim that is text, or empty when it is missing; raise `TokenInvalid` otherwise.
+    """Return a claim that is text, or "" if it is missing; raise `TokenInvalid` otherwise.
 
-    Text is what can be printed: it ends up in logs, and half a surrogate pair in no file at all.
+    The text must be printable, because it is logged; half a surrogate pair can't be written at all.
     """
-    found = payload.get(claim, "")
-    if not isinstance(found, str) or not found.isprintable():
-        raise TokenInvalid(f"its {claim} is no text")
-    return found
+    value = payload.get(claim, "")
+    if not isinstance(value, str) or not value.isprintable():
+        raise TokenInvalid(f"the token's {claim} is not text")
+    return value
 
 
 def open_token(
     text: str, keys: Keyring, types: Iterable[str], algorithms: frozenset[str], now: float
 ) -> Payload:
-    """Verify the signature of a token whose `typ` is one of `types`; return what it says.
+    """Verify the signature of a token whose `typ` is one of `types`; return its payload.
 
-    Nothing that it says is checked. Raises `TokenInvalid`.
+    The claims are not checked. Raises `TokenInvalid`.
     """
-    # Padding, which RFC 7515 (2) leaves out, would be a second way to write the same token.
+    # RFC 7515 (2) omits padding: with it, the same token would have a second encoding.
     if len(text) > LONGEST or not text.isascii() or "=" in text:
-        raise TokenInvalid("it is too long, or no token")
+        raise TokenInvalid("the token is malformed or too long")
     header = _header(text)
     if str(header.get("typ", "")).lower() not in types:
-        raise TokenInvalid("it is of another type")
+        raise TokenInvalid("the token is of another type")
     for key in _candidates(header, keys, now):
-        fitting = [name for name in key.algorithms if name in algorithms]
-        if header.get("alg") in fitting:
-            payload = _verified(text, key, fitting)
+        allowed = [name for name in key.algorithms if name in algorithms]
+        if header.get("alg") in allowed:
+            payload = _verified(text, key, allowed)
             if payload is not None:
                 return _parse(payload)
-    raise TokenInvalid("it is not signed by a key that is trusted, or not in a way that is")
+    raise TokenInvalid("the token is not signed by a trusted key with an allowed algorithm")
 
 
 def _header(text: str) -> dict[str, Any]:
     try:
         header = jwt.get_unverified_header(text)
     except jwt.PyJWTError:
-        raise TokenInvalid("it is malformed") from None
+        raise TokenInvalid("the token is malformed") from None
     if any(name in header for name in _REFUSED_HEADERS):
-        raise TokenInvalid("its header asks for an extension")
+        raise TokenInvalid("the token's header has an unsupported extension")
     return header
 
 
 def _candidates(
     header: Mapping[str, Any], keys: Keyring, now: float
 ) -> tuple[VerificationKey, ...]:
-    """Return the keys to try. A `jwk` in the header is not even looked at (CVE-2025-24976)."""
+    """Return the keys to try. A `jwk` in the header is ignored (CVE-2025-24976)."""
     if "kid" in header:
         named = keys.named(header["kid"])
         if named or "x5c" not in header:
@@ -171,7 +171,7 @@ def _candidates(
 
 
 def _verified(text: str, key: VerificationKey, algorithms: list[str]) -> bytes | None:
-    """Return the payload if that key signed it."""
+    """Return the payload if `key` signed the token, else None."""
     try:
         payload = _JWS.decode_complete(text, key.key, algorithms)["payload"]
     except jwt.PyJWTError:
@@ -184,16 +184,16 @@ def _parse(payload: bytes) -> Payload:
     try:
         parsed = json.loads(payload)
     except (ValueError, RecursionError):
-        raise TokenInvalid("what it says is no JSON") from None
+        raise TokenInvalid("the token's payload is not JSON") from None
     if not isinstance(parsed, dict):
-        raise TokenInvalid("what it says is no object")
+        raise TokenInvalid("the token's payload is not an object")
     return parsed
 
 
 class TokenVerifier:
-    """Verifies access tokens, and remembers which it has.
+    """Verifies access tokens, and caches the claims of valid ones.
 
-    It never forgets a key: where keys change, `verifiers` has another one made.
+    Its keys never change; `verifiers` replaces the whole verifier when keys do.
     """
 
     def __init__(
@@ -209,31 +209,31 @@ class TokenVerifier:
     ) -> None:
         """Verify tokens from `issuer` for `service`.
 
-        `push_overwrites` is for the tokens of others, who have no word for moving a tag. Raises
-        ValueError for an algorithm that is none, or that signs with a shared secret.
+        `push_overwrites` is for tokens of other issuers, which have no word for moving a tag.
+        Raises ValueError for an unknown algorithm, or one that signs with a shared secret.
         """
         self._algorithms = frozenset(algorithms)
         if not self._algorithms or not self._algorithms <= ALGORITHMS:
-            raise ValueError(f"algorithms are among {', '.join(sorted(ALGORITHMS))}")
+            raise ValueError(f"the algorithms must be among {', '.join(sorted(ALGORITHMS))}")
         self._keys = keys
         self._expected = Expected(issuer, service, leeway)
         self._push_overwrites = push_overwrites
         self._clock = clock
-        # By the digest, so that nothing in memory can be used as a token; and how long it was.
-        self._known: OrderedDict[bytes, tuple[Claims, float, int]] = OrderedDict()
+        # Claims, `nbf` and length by the token's digest: the cache must hold no usable token.
+        self._cache: OrderedDict[bytes, tuple[Claims, float, int]] = OrderedDict()
         self._length = 0
 
     def verify(self, text: str, now: float | None = None) -> Claims:
-        """Return what a token says, or raise `TokenInvalid`."""
+        """Return the claims of a token, or raise `TokenInvalid`."""
         now = self._clock() if now is None else now
         digest = hashlib.sha256(text.encode(errors="replace")).digest()
-        known = self._known.get(digest)
-        if known is None:
-            known = (*self._verify(text, now), len(text))
-            self._remember(digest, known)
+        cached = self._cache.get(digest)
+        if cached is None:
+            cached = (*self._verify(text, now), len(text))
+            self._add_to_cache(digest, cached)
         else:
-            self._known.move_to_end(digest)
-        claims, begins, _ = known
+            self._cache.move_to_end(digest)
+        claims, begins, _ = cached
         self._expected.check_time(claims.expires, begins, now)
         return claims
 
@@ -248,24 +248,29 @@ class TokenVerifier:
             grants = _with_overwrite(grants)
         sub = text_of(payload, "sub")
         if self._push_overwrites and is_robots(sub):
-            raise TokenInvalid("its sub is the name of a robot, which others can't vouch for")
+            raise TokenInvalid("the token's sub is a robot account, which only this registry names")
         if "iat" in payload:
-            _moment(payload, "iat")  # nothing goes by it, but what is no token is none
+            _moment(payload, "iat")  # not used, but a malformed one makes the token invalid
         generation = payload.get(GENERATION)
-        known = generation if isinstance(generation, str) else ""
-        claims = Claims(sub, grants, text_of(payload, "jti"), expires, known)
+        claims = Claims(
+            sub,
+            grants,
+            text_of(payload, "jti"),
+            expires,
+            generation if isinstance(generation, str) else "",
+        )
         return claims, _moment(payload, "nbf") if "nbf" in payload else 0
 
-    def _remember(self, digest: bytes, known: tuple[Claims, float, int]) -> None:
-        self._known[digest] = known
-        self._length += known[2]
-        while len(self._known) > _MOST_REMEMBERED or self._length > _LONGEST_REMEMBERED:
-            _, (_, _, length) = self._known.popitem(last=False)
+    def _add_to_cache(self, digest: bytes, cached: tuple[Claims, float, int]) -> None:
+        self._cache[digest] = cached
+        self._length += cached[2]
+        while len(self._cache) > _MOST_CACHED or self._length > _LONGEST_CACHED:
+            _, (_, _, length) = self._cache.popitem(last=False)
             self._length -= length
 
 
 def _with_overwrite(grants: Grants) -> Grants:
-    """Return what a token of others grants here: never administration, whatever it says."""
+    """Return grants where PUSH includes OVERWRITE, without administration: another issuer's."""
     widened = {
         name: actions | {Action.OVERWRITE} if Action.PUSH in actions else actions
         for name, actions in grants.repositories.items()
@@ -281,14 +286,14 @@ class TokenIssuer:
     ) -> None:
         """Sign with `key` as `issuer`; raise ValueError for a lifetime that is too short."""
         if lifetime < SHORTEST_LIFETIME:
-            raise ValueError(f"a token lives for at least {SHORTEST_LIFETIME} seconds")
+            raise ValueError(f"the lifetime must be at least {SHORTEST_LIFETIME} seconds")
         self.key = key
         self._issuer = issuer
         self._lifetime = lifetime
         self._clock = clock
 
     def sign(self, sub: str, grants: Grants, audience: str, generation: str = "") -> Issued:
-        """Return a token by which `audience` lets `sub`, of a `generation`, do what is granted.
+        """Return a token with `grants` for `sub`, a subject of this `generation`, at `audience`.
 
         Raises ValueError if it would be longer than registries accept.
         """
@@ -301,8 +306,8 @@ class TokenIssuer:
         text = self.key.sign(claims, ACCESS_TYPE)
         if len(text) > LONGEST:
             raise ValueError(
-                f"the token would have {len(text)} characters, and {LONGEST} are accepted: "
-                "ask for fewer repositories at a time"
+                f"the token would have {len(text)} characters (the limit is {LONGEST}): "
+                "request fewer repositories at a time"
             )
         return Issued(text, self._lifetime, now)
 

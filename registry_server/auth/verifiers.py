@@ -1,7 +1,7 @@
-"""Who verifies tokens at this moment: the keys may change, and with them what is remembered.
+"""The current verifier of tokens, which changes with the keys.
 
-A verifier never forgets a key, nor a token that it has verified. So for other keys there is another
-one, which remembers nothing yet.
+The keys and the cache of a `TokenVerifier` are never invalidated. When keys change, a new verifier
+with an empty cache replaces it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MakeVerifier: TypeAlias = Callable[[Keyring], TokenVerifier]
 
 
 class Verifiers(Protocol):
-    """Tells who verifies."""
+    """A source of the current verifier."""
 
     async def now(self) -> TokenVerifier:
-        """Return who verifies a token that has just come."""
+        """Return the verifier for the current keys."""
 
 
 class SameVerifier:
@@ -31,28 +31,26 @@ class SameVerifier:
         self._verifier = verifier
 
     async def now(self) -> TokenVerifier:
-        """Return it."""
         return self._verifier
 
 
 class WatchedVerifier:
-    """A verifier for the keys of several files together, made anew when one of them changes."""
+    """A verifier for the keys of several files, replaced when one of the files changes."""
 
     def __init__(self, files: Sequence[Watched[Keyring]], make: MakeVerifier) -> None:
-        """Have `make` make one whenever a file says something else."""
+        """Call `make` for a new verifier whenever the content of a file changes."""
         self._files = files
         self._make = make
-        self._said: list[Keyring] = []
+        self._rings: list[Keyring] = []
         self._verifier = make(Keyring(()))
 
     async def now(self) -> TokenVerifier:
-        """Return the one for what the files say now."""
-        said = [await each.now() for each in self._files]
-        if not _are_the_same(said, self._said):
-            self._said, self._verifier = said, self._make(Keyring.joined(said))
+        rings = [await file.now() for file in self._files]
+        if not _are_identical(rings, self._rings):
+            self._rings, self._verifier = rings, self._make(Keyring.joined(rings))
         return self._verifier
 
 
-def _are_the_same(some: list[Keyring], others: list[Keyring]) -> bool:
-    """Tell whether no file was read since; to compare keys would take longer."""
-    return len(some) == len(others) and all(map(is_, some, others))
+def _are_identical(rings: list[Keyring], others: list[Keyring]) -> bool:
+    """Tell whether both lists have the same objects; comparing keys would take longer."""
+    return len(rings) == len(others) and all(map(is_, rings, others))

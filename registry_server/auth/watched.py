@@ -1,7 +1,8 @@
-"""A small file that an operator may change while the registry serves: users, rules, keys.
+"""A small file that the operator may edit while the registry serves: users, rules, keys.
 
-It is looked at when it is needed, once a second at most. An edit that can't be used changes
-nothing, and the log says why once; nobody is locked out, nor let in, by a typing mistake.
+The file is checked for changes when its content is needed, at most once a second. An edit that
+can't be used is logged once and the previous content stays in force, so a typing mistake neither
+locks callers out nor lets them in.
 """
 
 from __future__ import annotations
@@ -19,82 +20,89 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-PAUSE = 1.0  # seconds between two looks
+PAUSE = 1.0  # seconds between two checks
 _LARGEST = 16 << 20
 
-# What tells one state of a file from another: inode, length, last change of content and of inode.
+# Identifies the content of a file: inode, size, mtime and ctime.
 State: TypeAlias = tuple[int, int, int, int]
 
 
 class Watched(Generic[T]):
-    """What a file says, as `parse` reads it: a value, or a ValueError that says why not."""
+    """The parsed content of a file, reloaded when the file changes."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = PAUSE) -> None:
-        """Read the file; raise OSError or ValueError when it can't be used (blocks).
+        """Read the file; raise OSError or ValueError if it can't be used (blocks).
 
-        Between two looks at it are `pause` seconds at least.
+        `parse` raises ValueError with the reason. `pause` is the time between checks in seconds.
         """
         self._path = path
         self._parse = parse
         self._pause = pause
-        self._looking = threading.Lock()
-        self._complaint = ""
+        self._checking = threading.Lock()
+        self._last_error = ""
         self._state = state_of(path)
         self._value = parse(read_small(path))
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
 
     async def now(self) -> T:
-        """Return what the file says, or said before it could not be used any more."""
-        if time.monotonic() - self._looked >= self._pause:
-            self._looked = time.monotonic()
-            await asyncio.to_thread(self._look_alone)
+        """Return the content of the file, or the last usable one."""
+        if time.monotonic() - self._checked_at >= self._pause:
+            self._checked_at = time.monotonic()
+            await asyncio.to_thread(self._check_if_free)
         return self._value
 
-    def _look_alone(self) -> None:
-        """Look, unless somebody does: a look that takes long must not undo what a later one found.
+    def _check_if_free(self) -> None:
+        """Check the file, unless another thread does.
 
-        Nor may a disk that hangs take one thread after another.
+        A slow check must not overwrite the result of a later one, and a disk that hangs must not
+        block more than one thread.
         """
-        if self._looking.acquire(blocking=False):
+        if self._checking.acquire(blocking=False):
             try:
-                self._look()
+                self._check()
             finally:
-                self._looking.release()
+                self._checking.release()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             state = state_of(self._path)
             if state == self._state:
                 return
             content = read_small(self._path)
         except OSError as error:
-            # What it says by now is not known, so the next look is for that.
-            self._complain(error.strerror or str(error))
+            # The state is left as it is, so the next check reads the file again.
+            self._log_error(error.strerror or str(error))
             return
         self._state = state
-        self._take(content)
+        self._reload(content)
 
-    def _take(self, content: bytes) -> None:
+    def _reload(self, content: bytes) -> None:
         try:
             self._value = self._parse(content)
         except ValueError as error:
-            self._complain(str(error))
+            self._log_error(str(error))
         else:
-            self._complaint = ""
-            logger.info("%s was read anew", self._path)
+            self._last_error = ""
+            logger.info("%s reloaded", self._path)
 
-    def _complain(self, reason: str) -> None:
-        """Say why the file can't be used, once."""
-        if reason != self._complaint:
-            self._complaint = reason
-            said = "%s can't be used, what it said before stays in force: %s"
-            logger.error(said, self._path, reason)
+    def _log_error(self, reason: str) -> None:
+        """Log why the file can't be used, unless that was the last error as well."""
+        if reason != self._last_error:
+            self._last_error = reason
+            logger.error(
+                "could not reload %s, its previous content stays in force: %s", self._path, reason
+            )
 
 
 def state_of(path: Path) -> State:
-    """Look at a file, or at what a link leads to (blocks); raise OSError."""
-    found = os.stat(path)
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    """Return the state of a file, or of the target of a link (blocks); raise OSError."""
+    stat_result = os.stat(path)
+    return (
+        stat_result.st_ino,
+        stat_result.st_size,
+        stat_result.st_mtime_ns,
+        stat_result.st_ctime_ns,
+    )
 
 
 def read_small(path: Path) -> bytes:

@@ -692,7 +692,7 @@ async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None
                 await client.get("/v2/", headers=basic("robot$ci", robot))
                 await client.get("/v2/", headers=basic("writer", WRONG))
                 said = "\n".join(heard.lines)
-                return "can't be used" in said and "the line is skipped" in said
+                return "could not reload" in said and "the line is skipped" in said
 
             await eventually(complained)
     audited = await to_thread(log.read_text)

@@ -188,7 +188,7 @@ async def test_a_damaged_file_is_a_failure_that_the_log_explains(
         assert (answer.status_code, codes(answer)) == (500, ["UNKNOWN"])
         assert str(tmp_path) not in answer.text
     assert path.read_text() == "{"
-    assert "robots.json can't be used: it is not JSON" in caplog.text
+    assert "robots.json is damaged: it is not JSON" in caplog.text
 
 
 async def test_a_robot_administers_where_it_is_named(serve: Managed, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ E3d8SXWvg+CM6WB2lMSwjmWItRz0tucJQQ==
 
 def test_a_key_that_no_library_foresaw_is_refused() -> None:
     """As one of another type is: a line for the operator, and no traceback."""
-    with pytest.raises(KeyUnusable, match="no PEM of a private key"):
+    with pytest.raises(KeyUnusable, match="not a PEM private key"):
         SigningKey.parse(_NO_KEY.encode())
 
 

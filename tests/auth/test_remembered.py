@@ -130,7 +130,7 @@ async def test_two_processes_remember_differently() -> None:
     for _ in range(2):
         memory = RememberedPasswords()
         await memory.verified("ann", b"secret", HASH, Checker())
-        kept.append(memory._known["ann"][0])
+        kept.append(memory._checked["ann"][0])
     assert kept[0] != kept[1]
 
 

@@ -129,7 +129,7 @@ async def test_a_broken_edit_changes_nothing(
     for _ in range(3):
         assert await who(robots, "robot:ci", secret) == "robot:ci"
     (record,) = caplog.records
-    assert "robot 1 can't be read" in record.getMessage()
+    assert "robot 1 is malformed" in record.getMessage()
     assert "correct-horse" not in record.getMessage()
 
 
@@ -195,7 +195,7 @@ def test_what_could_not_be_read_again_is_not_written(store: RobotStore) -> None:
     for description in ("a\nb", "\x1b[31m", "x" * 257):
         with pytest.raises(ValueError, match="description"):
             store.create("ci", None, description)
-    with pytest.raises(ValueError, match="expire"):
+    with pytest.raises(ValueError, match="expiry"):
         store.create("ci", NOW - timedelta(days=1))
     store.create("a" * 64, None, "\N{SNOWMAN}" * 256)
     assert len(store.list()) == 1

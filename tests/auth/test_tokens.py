@@ -38,7 +38,7 @@ from registry_server.auth.keys import (
 from registry_server.auth.problems import TokenInvalid
 from registry_server.auth.refresh import TYPE, RefreshTokens
 from registry_server.auth.tokens import (
-    _LONGEST_REMEMBERED,
+    _LONGEST_CACHED,
     LEEWAY,
     LONGEST,
     SHORTEST_LIFETIME,
@@ -206,7 +206,7 @@ def test_a_key_is_only_used_with_the_algorithm_it_is_for() -> None:
 @pytest.mark.parametrize("algorithms", [[], ["none"], ["HS256"], ["ES256", "HS512"], ["RS1"]])
 def test_no_configuration_allows_a_shared_secret(algorithms: list[str]) -> None:
     """A verifier that would take `none` or HMAC can't be made, nor one that takes nothing."""
-    with pytest.raises(ValueError, match="algorithms are among"):
+    with pytest.raises(ValueError, match="algorithms must be among"):
         verifier(algorithms=algorithms)
 
 
@@ -350,9 +350,9 @@ def test_long_tokens_are_remembered_within_a_bound() -> None:
     tokens = [signed(pad="a" * 45_000, jti=f"{number}") for number in range(80)]
     for text in (*tokens, *tokens[:5], *tokens[-5:]):
         assert verifying.verify(text, NOW).sub == "ann"
-    assert 0 < len(verifying._known) < len(tokens)
-    assert verifying._length == sum(length for _, _, length in verifying._known.values())
-    assert verifying._length <= _LONGEST_REMEMBERED
+    assert 0 < len(verifying._cache) < len(tokens)
+    assert verifying._length == sum(length for _, _, length in verifying._cache.values())
+    assert verifying._length <= _LONGEST_CACHED
 
 
 def test_a_token_is_bounded() -> None:

@@ -53,7 +53,7 @@ def test_it_logs_in_pushes_and_logs_out(
     loaded = load(client, tmp_path, LoadableImage(two_layers(tmp_path, "access"), [own, public]))
     with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
         client("push", own)
-    with pytest.raises(AssertionError, match="unauthorized: the credentials are not accepted"):
+    with pytest.raises(AssertionError, match="unauthorized: invalid username or password"):
         client("login", guarded.address, "--username=ann", f"--password={WRONG}")
     assert "Login Succeeded" in client(
         "login", guarded.address, "--username=ann", f"--password={ANN}"
@@ -119,7 +119,7 @@ def test_a_configuration_written_by_hand_is_a_login(
     tag = f"{guarded.address}/home/{name}/by-hand:v1"
     loaded = load(client, tmp_path, LoadableImage(two_layers(tmp_path, name), [tag]))
     write_logins(tmp_path, {guarded.address: {"auth": encoded(name, WRONG)}})
-    with pytest.raises(AssertionError, match="unauthorized: the credentials are not accepted"):
+    with pytest.raises(AssertionError, match="unauthorized: invalid username or password"):
         client("push", tag)
     by_hand = {guarded.address: {"auth": encoded(name, PASSWORDS[name])}}
     write_logins(tmp_path, by_hand)
@@ -164,5 +164,5 @@ def test_a_robot_logs_in_under_its_name(
     client("rmi", tag)
     robots(guarded, "revoke")
     until(lambda: is_answered(guarded, shown, 401), "the robot was gone")
-    with pytest.raises(AssertionError, match="unauthorized: the credentials are not accepted"):
+    with pytest.raises(AssertionError, match="unauthorized: invalid username or password"):
         client(*login)

@@ -92,4 +92,4 @@ def test_the_token_server_grants_hundreds_of_scopes(tmp_path: Path) -> None:
         body = urlencode([*login.items(), ("scope", " ".join(map(scope, range(501))))]).encode()
         refused = server.wire.request("POST", "/auth/token", body, form)
         assert refused.status == 400
-        assert message(refused) == "a request asks for at most 500 scopes, and this one for 501"
+        assert message(refused) == "a request has at most 500 scopes; this one has 501"

@@ -101,7 +101,7 @@ def test_each_command_reads_the_file(tmp_path: Path, command: str) -> None:
         ("auth: {htpasswd: {realm: r, path: no/users}}", None, "neither does the folder"),
         ("auth: {htpasswd: {realm: r, path: root}}", None, "root is a folder"),
         ("access: {file: users}", "rules: [{users: [ann]}]\n", "needs actions or deny"),
-        ("access: {rules: [], tokens: {key: users}}", "no key\n", "no PEM of a private key"),
+        ("access: {rules: [], tokens: {key: users}}", "no key\n", "not a PEM private key"),
     ],
 )
 def test_a_file_of_access_that_cannot_be_used(

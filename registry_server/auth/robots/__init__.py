@@ -1,12 +1,12 @@
-"""Robot keys: names and secrets for machines, made by an operator, which end at a set time.
+"""Robot accounts: names and keys for machines, created by an operator, optionally with an expiry.
 
     <rootdirectory>/access/robots.json     {"version": 1, "robots": [{name, hash, created, ...}]}
 
     RobotStore ─► edit_file ─► robots.json ─► RobotsFile ─► RobotKeys
-    (who manages them)                        (each server) (Credentials)
+    (management)                              (each server) (Credentials)
 
-The file is only ever replaced whole. Servers look at it whenever a robot's key or token is shown,
-so one that is revoked is refused at once, by all of them.
+The file is always replaced atomically. Servers check it for changes at every use of a robot's key
+or token, so every server refuses a revoked one immediately.
 """
 
 from registry_server.auth.robots.document import Robots, format_moment, format_robots, parse_robots

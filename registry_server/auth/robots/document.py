@@ -1,4 +1,4 @@
-"""The file of the robots, as text.
+"""The format of the robots' file.
 
 {"version": 1, "robots": [{name, hash, created, expires, description}]}
 """
@@ -24,18 +24,18 @@ NO_ROBOTS: Robots = MappingProxyType({})
 
 
 def parse_robots(content: bytes) -> Robots:
-    """Read the file; raise ValueError, with nothing of what it says, when it can't be used."""
+    """Parse the file; raise ValueError if it is malformed, with a message that never quotes it."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     if not isinstance(document, dict) or document.get("version") != _VERSION:
         raise ValueError(f"it is not a list of robots of version {_VERSION}")
-    listed = document.get("robots")
-    if not isinstance(listed, list) or len(listed) > MOST_ROBOTS:
+    entries = document.get("robots")
+    if not isinstance(entries, list) or len(entries) > MOST_ROBOTS:
         raise ValueError(f"it has no list of up to {MOST_ROBOTS} robots")
     robots: dict[str, Robot] = {}
-    for number, entry in enumerate(listed, start=1):
+    for number, entry in enumerate(entries, start=1):
         robot = _parse_robot(number, entry)
         if robot.name in robots:
             raise ValueError(f"robot {number} has the name of an earlier one")
@@ -44,9 +44,9 @@ def parse_robots(content: bytes) -> Robots:
 
 
 def format_robots(robots: Robots) -> bytes:
-    """Write robots so that `parse_robots` reads the same ones."""
-    listed = [_plain(robots[name]) for name in sorted(robots)]
-    document = {"version": _VERSION, "robots": listed}
+    """Return the content of the file; the inverse of `parse_robots`."""
+    entries = [_plain(robots[name]) for name in sorted(robots)]
+    document = {"version": _VERSION, "robots": entries}
     return (json.dumps(document, indent=2) + "\n").encode("ascii")
 
 
@@ -61,10 +61,10 @@ def _parse_robot(number: int, entry: object) -> Robot:
         if _HASH.fullmatch(hash) is None:
             raise ValueError
         digest = bytes.fromhex(hash.partition(":")[2])
-        ends = None if expires is None else _moment(expires)
-        return Robot(name, digest, _moment(entry["created"]), ends, description)
+        expiry = None if expires is None else _moment(expires)
+        return Robot(name, digest, _moment(entry["created"]), expiry, description)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        raise ValueError(f"robot {number} can't be read") from None
+        raise ValueError(f"robot {number} is malformed") from None
 
 
 def _plain(robot: Robot) -> dict[str, object]:
@@ -78,7 +78,7 @@ def _plain(robot: Robot) -> dict[str, object]:
 
 
 def format_moment(moment: datetime) -> str:
-    """Write a time in whole seconds of UTC (RFC 3339)."""
+    """Return a time in UTC with whole seconds (RFC 3339)."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 

@@ -1,4 +1,4 @@
-"""The robots as servers see them: who is let in by which key."""
+"""Robot accounts in a server: the watched file, and the check of keys."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ logger = logging.getLogger(__name__)
 
 
 class RobotsFile(Watched[Robots]):
-    """The file as servers see it: when there is none, there are no robots."""
+    """The watched file of the robots; without a file there are no robots."""
 
     _ABSENT = (0, 0, 0, 0)
 
     def __init__(self, path: Path) -> None:
-        """Read the file if there is one; raise OSError or ValueError as `Watched` (blocks)."""
-        # As `Watched` begins, which wants a file.
+        """Read the file if it exists; raise OSError or ValueError as `Watched` (blocks)."""
+        # The state of `Watched`, whose constructor requires a file.
         self._value = NO_ROBOTS
         self._state = self._ABSENT
-        self._looked = 0.0
+        self._checked_at = 0.0
         with contextlib.suppress(FileNotFoundError):
             super().__init__(path, parse_robots)
 
     async def now(self) -> Robots:
-        """Return the robots as they are at this moment, as far as the file can be used.
+        """Return the current robots, or the last usable ones.
 
-        A key that was just made is shown to any worker, and one that was revoked is leaked, so no
-        time may pass. The file lies in the root: to look whether it has changed is what is done
-        for each link of the storage, on the event loop as well.
+        The file is checked at every call: a new key must work in every worker, and a revoked key
+        may have leaked. One `stat` in the root directory is cheap enough for the event loop, as it
+        is for the links of the storage.
         """
         if self._has_changed():
-            await asyncio.to_thread(self._look_in_turn)
+            await asyncio.to_thread(self._check_in_turn)
         return self._value
 
     def _has_changed(self) -> bool:
@@ -54,23 +54,23 @@ class RobotsFile(Watched[Robots]):
         except OSError:
             return True
 
-    def _look_in_turn(self) -> None:
-        # Who looks now must not be answered by a look that began before.
-        with self._looking:
-            self._look()
+    def _check_in_turn(self) -> None:
+        # Waits for the lock: the result of a check that began earlier may be outdated.
+        with self._checking:
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             os.stat(self._path)
         except FileNotFoundError:
-            # Who removes the file does not want its keys to stay in force.
+            # Removing the file revokes all keys.
             if self._state != self._ABSENT:
-                logger.warning("%s is gone, and all robots with it", self._path)
+                logger.warning("%s was deleted: all robot accounts are revoked", self._path)
             self._state, self._value = self._ABSENT, NO_ROBOTS
         except OSError:
-            super()._look()
+            super()._check()
         else:
-            super()._look()
+            super()._check()
 
 
 def _now() -> datetime:
@@ -78,29 +78,26 @@ def _now() -> datetime:
 
 
 class RobotKeys:
-    """The robots of a file that is watched; implements `Credentials`."""
+    """The robot accounts of a watched file; implements `Credentials`."""
 
     def __init__(self, file: RobotsFile, now: Callable[[], datetime] = _now) -> None:
         self._file = file
         self._now = now
-        # What an unknown name is compared with, so that it takes as long as a known one.
-        self._nobody = secrets.token_bytes(hashlib.sha256().digest_size)
+        # Compared with the key for an unknown name, so that it takes as long as for a known one.
+        self._decoy = secrets.token_bytes(hashlib.sha256().digest_size)
 
     async def is_known(self, login: str, generation: str) -> bool:
-        """Tell whether there is the robot that rules know by `login`, and it has not expired.
-
-        One of another `generation` is another robot of that name.
-        """
+        """Tell whether the robot `login` exists, has not expired, and is of that `generation`."""
         robot = (await self._file.now()).get(login.removeprefix(f"{PREFIX}:"))
         if robot is None or robot.login != login or robot.is_expired(self._now()):
             return False
         return robot.generation == generation
 
     async def verify(self, name: str, password: str) -> Actor | None:
-        """Return the robot of that login name and secret; None if there is none, or no longer.
+        """Return the robot with that login name and secret; None if it is unknown or expired.
 
-        The name is `robot:NAME` or `robot$NAME`. Of the former RFC 7617 makes the name `robot`
-        and a password that begins with `NAME:`, which is understood as well.
+        The name is `robot:NAME` or `robot$NAME`. RFC 7617 splits the former at the colon into the
+        name `robot` and a password that begins with `NAME:`, which is accepted as well.
         """
         login = _split_login(name, password)
         if login is None:
@@ -108,15 +105,15 @@ class RobotKeys:
         robot_name, secret = login
         robots = await self._file.now()
         robot = robots.get(robot_name)
-        shown = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-        is_right = hmac.compare_digest(shown, self._nobody if robot is None else robot.digest)
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        is_right = hmac.compare_digest(digest, self._decoy if robot is None else robot.digest)
         if robot is None or not is_right or robot.is_expired(self._now()):
             return None
         return Actor(robot.login, generation=robot.generation)
 
 
 def _split_login(name: str, password: str) -> tuple[str, str] | None:
-    """Return the robot's own name and its secret; None when it is not a robot who asks."""
+    """Return the robot's own name and its secret; None if it is not the login of a robot."""
     if name == PREFIX:
         robot_name, colon, secret = password.partition(":")
         return (robot_name, secret) if colon else None

@@ -1,4 +1,4 @@
-"""A robot, and what may be said of one."""
+"""A robot account, and the checks of its fields."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DAYS = re.compile(r"([0-9]{1,5})d", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Robot:
-    """A robot, and the SHA-256 of its secret.
+    """A robot account, with the SHA-256 of its secret as `digest`.
 
-    A plain hash is enough: the secret is 256 random bits, so there is nothing to guess, which is
-    what bcrypt makes slow; and the hash is checked with each request of a build.
+    A slow hash such as bcrypt protects secrets that can be guessed; this one is 256 random bits,
+    and is checked with every request.
     """
 
     name: str
@@ -31,32 +31,31 @@ class Robot:
 
     @property
     def generation(self) -> str:
-        """What tells it from others of its name: a hash that says nothing of its secret."""
+        """An id that distinguishes robots of the same name; it reveals nothing of the secret."""
         return hashlib.sha256(b"generation\0" + self.digest).hexdigest()[:32]
 
     @property
     def login(self) -> str:
-        """The name it is known by to rules and in logs."""
+        """Its name in rules, tokens and logs."""
         return f"{PREFIX}:{self.name}"
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether its time is over."""
         return self.expires is not None and now >= self.expires
 
 
 def check_description(text: str) -> None:
-    """Raise ValueError unless `text` can be shown in one line."""
+    """Raise ValueError unless `text` is one printable line of limited length."""
     if len(text) > LONGEST_DESCRIPTION or not text.isprintable():
         raise ValueError(f"a description is one line of up to {LONGEST_DESCRIPTION} characters")
 
 
 def parse_lifetime(text: str) -> timedelta:
-    """Read after how long a robot ends, as `90d` or `12h`; raise ValueError for what is no time."""
+    """Parse the lifetime of a robot, such as `90d` or `12h`; raise ValueError."""
     days = _DAYS.fullmatch(text)
     try:
-        after = timedelta(days=int(days[1])) if days else parse_duration_with_unit(text)
+        lifetime = timedelta(days=int(days[1])) if days else parse_duration_with_unit(text)
     except ValueError:
         raise ValueError("must be a duration, such as 90d or 12h") from None
-    if after < timedelta(seconds=1):
-        raise ValueError("must be a second at least")
-    return after
+    if lifetime < timedelta(seconds=1):
+        raise ValueError("must be at least one second")
+    return lifetime

@@ -1,4 +1,4 @@
-"""The robots as those see them who manage them."""
+"""Management of robot accounts: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -22,40 +22,37 @@ from registry_server.auth.robots.document import (
 from registry_server.auth.robots.robot import Robot, check_description
 from storage.paths import ACCESS
 
-_SECRET_PREFIX = "rk_"  # noqa: S105 - so that a scanner of sources finds one that was leaked
+_SECRET_PREFIX = "rk_"  # noqa: S105 - lets secret scanners find leaked keys
 _SECRET_BYTES = 32
 
 
 class RobotExists(Exception):
-    """There is a robot of that name."""
+    """A robot of that name already exists."""
 
 
 class TooManyRobots(ValueError):
-    """There are as many robots as there may be."""
+    """The number of robots is at its limit."""
 
 
 class RobotsDamaged(Exception):
-    """The file of the robots can't be read, so it is not written either."""
+    """The file of the robots is malformed; it is not overwritten either."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedRobot:
-    """A robot that was just made, and its secret, which is kept nowhere."""
+    """A new robot and its secret, which is not stored."""
 
     robot: Robot
     secret: str = field(repr=False)
 
 
 def robots_file(root: Path) -> Path:
-    """Return where the robots of a root directory are kept: outside of docker/registry/v2."""
+    """Return the path of the robots' file in a root directory: outside docker/registry/v2."""
     return root / ACCESS / "robots.json"
 
 
 class RobotStore:
-    """Makes, lists and revokes robots. Everything here blocks.
-
-    Raises OSError when the disk refuses, and `RobotsDamaged`.
-    """
+    """Creates, lists and revokes robots. All methods block and raise OSError or `RobotsDamaged`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,24 +60,24 @@ class RobotStore:
     def create(
         self, name: str, expires: datetime | None = None, description: str = ""
     ) -> CreatedRobot:
-        """Make a robot, and its secret.
+        """Create a robot and its secret.
 
-        Raises `RobotExists`, or ValueError when it can't be made so: `TooManyRobots` is one.
+        Raises `RobotExists`, `TooManyRobots`, or another ValueError for an invalid argument.
         """
         check_robot_name(name)
         check_description(description)
         now = datetime.now(UTC).replace(microsecond=0)
-        ends = None if expires is None else expires.astimezone(UTC).replace(microsecond=0)
-        if ends is not None and ends <= now:
-            raise ValueError("a robot can't expire before it is made")
+        expiry = None if expires is None else expires.astimezone(UTC).replace(microsecond=0)
+        if expiry is not None and expiry <= now:
+            raise ValueError("the expiry of a robot must be in the future")
         secret = _new_secret()
         digest = hashlib.sha256(secret.encode("ascii")).digest()
-        robot = Robot(name, digest, now, ends, description)
+        robot = Robot(name, digest, now, expiry, description)
         self._add(robot)
         return CreatedRobot(robot, secret)
 
     def list(self) -> list[Robot]:
-        """Return all robots by name, those that are expired as well."""
+        """Return all robots, expired ones too, in the order of their names."""
         try:
             robots = self._parse(self._path.read_bytes())
         except FileNotFoundError:
@@ -88,36 +85,36 @@ class RobotStore:
         return [robots[name] for name in sorted(robots)]
 
     def revoke(self, name: str) -> bool:
-        """Remove a robot; return whether there was one."""
-        was_there = False
+        """Remove a robot; return whether it existed."""
+        existed = False
 
-        def without(content: bytes) -> bytes | None:
-            nonlocal was_there
+        def remove(content: bytes) -> bytes | None:
+            nonlocal existed
             robots = dict(self._parse(content))
-            was_there = robots.pop(name, None) is not None
-            return format_robots(robots) if was_there else None
+            existed = robots.pop(name, None) is not None
+            return format_robots(robots) if existed else None
 
-        with contextlib.suppress(FileNotFoundError):  # not even the folder
-            edit_file(self._path, without)
-        return was_there
+        with contextlib.suppress(FileNotFoundError):  # the folder is missing too
+            edit_file(self._path, remove)
+        return existed
 
     def _add(self, robot: Robot) -> None:
-        def with_it(content: bytes) -> bytes:
+        def add(content: bytes) -> bytes:
             robots = self._parse(content)
             if robot.name in robots:
-                raise RobotExists(f"there is a robot {robot.name}; revoke it first")
+                raise RobotExists(f"robot {robot.name} already exists; revoke it first")
             if len(robots) >= MOST_ROBOTS:
-                raise TooManyRobots(f"there are {MOST_ROBOTS} robots; revoke some first")
+                raise TooManyRobots(f"{MOST_ROBOTS} robots exist (the limit); revoke some first")
             return format_robots({**robots, robot.name: robot})
 
         make_folder(self._path.parent)
-        edit_file(self._path, with_it)
+        edit_file(self._path, add)
 
     def _parse(self, content: bytes) -> Robots:
         try:
             return parse_robots(content) if content else NO_ROBOTS
         except ValueError as error:
-            raise RobotsDamaged(f"{self._path} can't be used: {error}") from None
+            raise RobotsDamaged(f"{self._path} is damaged: {error}") from None
 
 
 def _new_secret() -> str:
