@@ -1,1 +1,1 @@
-"""The `/v2/` endpoints of the distribution spec. `routes` shows them on one screen."""
+"""The `/v2/` endpoints of the distribution spec; `routes` has the table of them."""

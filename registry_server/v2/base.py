@@ -1,4 +1,4 @@
-"""`/v2/`: is this a registry, and may I talk to it? (spec, "Determining Support")"""
+"""`/v2/`: the API version check (spec, "Determining Support")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADERS = encoded({"Content-Type": "application/json", "Content-Length": str(le
 
 
 class BaseEndpoint:
-    """Answers `{}`, as registries always have."""
+    """`/v2/`"""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

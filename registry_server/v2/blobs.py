@@ -23,8 +23,8 @@ from registry_server.v2.responses import (
 from storage.digest import Digest
 from storage.interfaces import Blob
 
-# What a digest names never changes, so a cache may keep it for as long as HTTP can say.
-_FOR_EVER = "max-age=31536000, immutable"
+# The content of a digest never changes, so caches may keep it for the longest usual time, a year.
+_IMMUTABLE = "max-age=31536000, immutable"
 
 
 class BlobEndpoints:
@@ -46,9 +46,9 @@ class BlobEndpoints:
             size = await repository.blobs.size(digest)
             return EncodedResponse(b"", _encoded_headers(digest, size, is_public))
         headers = _headers(digest, is_public)
-        sent_for_us = await self._offload.answer(request, repository.blobs, digest, headers)
-        if sent_for_us is not None:
-            return sent_for_us
+        redirect = await self._offload.answer(request, repository.blobs, digest, headers)
+        if redirect is not None:
+            return redirect
         blob = await repository.blobs.open(digest)
         try:
             return BlobResponse(blob, _parts(request, digest, blob), headers)
@@ -64,13 +64,13 @@ class BlobEndpoints:
 
 
 def _headers(digest: Digest, is_public: bool) -> dict[str, str]:
-    """Describe a blob; shared caches may not keep one that needs credentials.
+    """Return the headers of a blob; shared caches must not keep one that needs credentials.
 
-    The answer has to say so (RFC 9111, 5.2.2.7): a proxy that ends TLS with client certificates, or
-    is told to cache everything, need not see credentials in the request.
+    The response has to say so (RFC 9111, section 5.2.2.7): a proxy that verifies client
+    certificates, or caches everything, may see no credentials in the request.
     """
-    kept = _FOR_EVER if is_public else f"private, {_FOR_EVER}"
-    return content_headers(digest) | {"Cache-Control": kept, "Accept-Ranges": "bytes"}
+    cache_control = _IMMUTABLE if is_public else f"private, {_IMMUTABLE}"
+    return content_headers(digest) | {"Cache-Control": cache_control, "Accept-Ranges": "bytes"}
 
 
 @lru_cache(maxsize=1024)

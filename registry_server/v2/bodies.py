@@ -1,4 +1,4 @@
-"""Request bodies: bounded ones read whole, unbounded ones passed on piece by piece."""
+"""Request bodies: small ones are read whole, blobs are streamed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from storage.buffers import Buffer
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.pipeline import Chunk
 
-# The spec writes `0-99`; older clients write it as other protocols do, `bytes 0-99/*`.
+# The spec's form is `0-99`; older clients send HTTP's own form, `bytes 0-99/*`.
 _CONTENT_RANGE = re.compile(
     r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]+|\*))?", re.ASCII
 )
 
 
 async def read_limited(request: Request, limit: int, count: Callable[[int], object] = int) -> bytes:
-    """Read a body of at most `limit` bytes; raise `PayloadTooLarge` as soon as that is known.
+    """Return a body of at most `limit` bytes; raise `PayloadTooLarge` as soon as it is larger.
 
     `count` is called with the size of each part that arrives.
     """
@@ -40,10 +40,10 @@ async def read_limited(request: Request, limit: int, count: Callable[[int], obje
 
 
 def pieces(request: Request) -> AsyncIterator[Buffer]:
-    """Yield a body as it arrives, by the shortest way the server offers.
+    """Yield a body as it arrives, straight from the transport if the server supports that.
 
-    What is yielded may be written into again once the third one behind it is asked for. Raises
-    ClientDisconnect when the client leaves before its end.
+    A yielded buffer may be overwritten once the third buffer after it is requested. Raises
+    ClientDisconnect if the client disconnects before the end of the body.
     """
     direct = request.scope.get("extensions", {}).get(DIRECT)
     return direct() if direct is not None else _events(request)
@@ -56,23 +56,23 @@ async def _events(request: Request) -> AsyncIterator[Buffer]:
 
 
 def content_length(request: Request) -> int | None:
-    """Return what Content-Length says, None when it is absent (a chunked body)."""
+    """Return Content-Length, or None if it is missing, as for a chunked body."""
     text = request.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def announced(request: Request) -> Chunk:
-    """Read Content-Length, for a body that says nothing else of itself."""
+    """Return the range of a blob that is sent in one request; only its length may be declared."""
     return Chunk(announced=content_length(request))
 
 
 def chunk(request: Request, held: int) -> Chunk:
-    """Read Content-Range (spec, "Pushing a blob in chunks"), for a session of `held` bytes.
+    """Return the range of a chunk for a session of `held` bytes (spec, "Pushing a blob in chunks").
 
-    A malformed one is out of order; one that disagrees with Content-Length is refused before the
-    body is read. One byte too many is accepted: some clients write the first byte that they do not
-    send as the end, and registry:2 ignores the header. Without the header the `_state` of the URL
-    says where the chunk starts, if it can.
+    It is in Content-Range, or else its start is in the `_state` of the URL. Raises
+    `ChunkOutOfOrder` for a malformed header, and `ChunkSizeMismatch`, before the body is read, for
+    one that contradicts Content-Length. A range that is one byte too long is accepted: some clients
+    send an exclusive end, and registry:2 ignores the header.
     """
     header = request.headers.get("content-range")
     if header is None:
@@ -90,9 +90,9 @@ def chunk(request: Request, held: int) -> Chunk:
 
 
 def _placed(request: Request) -> Chunk:
-    """Read where a chunk without Content-Range starts; an empty one has no place.
+    """Return the range of a chunk without Content-Range; an empty chunk may start anywhere.
 
-    Scripts close an upload with a PUT without a body, to the first URL they got.
+    Scripts finish an upload with an empty PUT to the first URL of the session.
     """
     announced = content_length(request)
     if not announced and "transfer-encoding" not in request.headers:

@@ -1,9 +1,9 @@
-"""From a request's path to its handler, and from a handler's exception to its answer.
+"""Dispatches requests by path to their handlers, and renders the exceptions of handlers.
 
-A path is read from the right: its last two segments tell the endpoint, and what is left of them
-belongs to the repository, which may so be called `a/manifests/b` or anything else. The gate refuses
-what is no name. Every character stands for itself; paths were decoded before. A path that is not
-clean, or has one slash too many at its end, is redirected as in CNCF distribution.
+A path is matched from the right: its last two segments select the endpoint, and the segments before
+them are the name of the repository, which may therefore be `a/manifests/b`. The gate refuses
+invalid names. Paths are already percent-decoded. A path that is not clean, or has one slash too
+many at its end, is redirected as in CNCF distribution.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ Admission: TypeAlias = Callable[[Request], Awaitable[None]]
 
 _BELOW = "/v2/"
 _MOST_PATHS = 2048
-_SHORT = 512  # characters of a path that is remembered
+_SHORT = 512  # characters; longer paths are not cached
 _NAMED = f"{_BELOW}<name>"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path, and what answers each of its methods; GET's handler answers HEAD as well.
+    """A path and the handler of each method; GET's handler also serves HEAD.
 
-    The path is fixed, or `/v2/<name>` and fixed segments, of which the last may be a parameter
-    in angle brackets: any segment but an empty one.
+    The path is fixed, or begins with `/v2/<name>`. Its last segment may be a parameter in angle
+    brackets, which matches any segment that is not empty.
     """
 
     path: str
     handlers: Mapping[str, Handler]
 
     def handler(self, method: str) -> Handler | None:
-        """Return what answers `method`."""
+        """Return the handler of `method`, or None."""
         return self.handlers.get("GET" if method == "HEAD" else method)
 
     @property
     def methods(self) -> set[str]:
-        """What Allow says."""
+        """The methods for the Allow header."""
         return {*self.handlers, "HEAD"} if "GET" in self.handlers else {*self.handlers}
 
 
 class _Tail:
-    """What an endpoint's path has behind the name, to be held against the path of a request."""
+    """The part of an endpoint's path after the name, to match the path of a request."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -60,7 +60,10 @@ class _Tail:
         self._parameter = self._last[1:-1] if self._last.startswith("<") else ""
 
     def match(self, before: str, last: str) -> dict[str, str] | None:
-        """Return the parameters of a path that ends as this does; its kind was compared."""
+        """Return the parameters of a path that ends with this tail, or None if it does not.
+
+        The segment before `last` is known to be equal to `kind`.
+        """
         end = len(before) - len(self._before)
         if end < len(_BELOW) or not before.endswith(self._before):
             return None
@@ -74,10 +77,10 @@ async def admit_all(_: Request) -> None:
 
 
 class Dispatcher:
-    """Answers everything under `/v2`, and leaves the rest to another application.
+    """Serves all paths under `/v2`, and passes other paths to the application `rest`.
 
-    `prefix` is `http.prefix`, for redirects. `admit` returns if the caller of OPTIONS may learn the
-    methods of a path; otherwise it raises an exception of the error table.
+    `prefix` is `http.prefix`, for redirects. `admit` raises an exception of the error table unless
+    the caller of OPTIONS may see the methods of a path.
     """
 
     def __init__(
@@ -98,11 +101,11 @@ class Dispatcher:
                 self._tails.setdefault(tail.kind, []).append(tail)
             else:
                 self._fixed[endpoint.path] = endpoint
-        # Pure, and a cluster's nodes all ask for the same few paths.
-        self._remembered = lru_cache(maxsize=_MOST_PATHS)(self._match)
+        # The nodes of a cluster request the same few paths.
+        self._match_cached = lru_cache(maxsize=_MOST_PATHS)(self._match)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; an unforeseen exception is answered, and raised again."""
+        """Answer a request; after an unforeseen exception is answered, it is raised again."""
         if scope["type"] != "http" or not (scope["path"] + "/").startswith(_BELOW):
             await self._rest(scope, receive, send)
             return
@@ -120,7 +123,7 @@ class Dispatcher:
             raise mistake
 
     def _handler(self, scope: Scope) -> Handler:
-        """Return what answers a request, and write the parameters of its path into its scope."""
+        """Return the handler of a request, and set the path parameters in its scope."""
         known = False
         for endpoint, parameters in self._matching(scope["path"]):
             known = True
@@ -136,18 +139,18 @@ class Dispatcher:
         raise HTTPException(405 if known else 404)
 
     def _redirect_target(self, path: str) -> str:
-        """Return the path to redirect to from one that no endpoint has; "" for none."""
+        """Return the path to redirect to from one without an endpoint, or ""."""
         if not redirects.is_clean(path):
-            # `StripPrefix` left the prefix of such a path in place.
+            # `StripPrefix` leaves the prefix of such a path in place.
             return redirects.clean(path)
         plain = path.removesuffix("/")
         return f"{self._prefix}{plain}" if plain != path and self._matching(plain) else ""
 
     async def _options(self, request: Request) -> Response:
-        """Answer OPTIONS with the methods of the path (RFC 9110, 9.3.7).
+        """Answer OPTIONS with the methods of the path (RFC 9110, section 9.3.7).
 
-        A browser's preflight reads what a page may send from the configured headers, and needs
-        status 200 (Fetch, "CORS-preflight fetch").
+        For the preflight request of a browser, the configured headers say what a page may send. It
+        needs status 200 (Fetch, "CORS-preflight fetch").
         """
         await self._admit(request)
         return Response(headers={"Allow": self._allowed(request.scope["path"])})
@@ -157,22 +160,22 @@ class Dispatcher:
         return ", ".join(sorted(methods.difference(without)))
 
     def _matching(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
-        return self._remembered(path) if len(path) <= _SHORT else self._match(path)
+        return self._match_cached(path) if len(path) <= _SHORT else self._match(path)
 
     def _match(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
-        """Return the endpoints that have this path, with what it says in place of parameters."""
+        """Return the endpoints that match this path, with the values of their parameters."""
         if not redirects.is_clean(path):
             return []
         fixed = self._fixed.get(path)
         if fixed is not None:
             return [(fixed, {})]
         before, kind, last = _split(path)
-        found = []
+        matches = []
         for tail in self._tails.get(kind, ()):
             parameters = tail.match(before, last)
             if parameters is not None:
-                found.append((tail.endpoint, parameters))
-        return found
+                matches.append((tail.endpoint, parameters))
+        return matches
 
     async def _refusal(self, request: Request, error: Exception) -> Response:
         answer = await errors.render(request, error)
@@ -187,7 +190,7 @@ async def _redirect_to(target: str, request: Request) -> Response:
 
 
 def _split(path: str) -> tuple[str, str, str]:
-    """Return what comes before the last two segments, and these."""
+    """Return the path before the last two segments, and these two."""
     before, _, last = path.rpartition("/")
     before, _, kind = before.rpartition("/")
     return before, kind, last

@@ -1,4 +1,4 @@
-"""Header fields of a request, read from where the server put them: half the price of a mapping."""
+"""Header fields of a request, read from the ASGI scope at half the cost of Starlette's mapping."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from starlette.requests import Request
 
 
 def values(request: Request, name: bytes) -> tuple[str, ...]:
-    """Return every value of the field `name`, which is in small letters, in their order."""
+    """Return all values of the field `name`, in order; `name` is in lower case."""
     fields = request.scope["headers"]
     return tuple([value.decode("latin-1") for key, value in fields if key == name])

@@ -15,16 +15,16 @@ from registry_server.presence import while_connected
 from registry_server.v2.pagination import window
 from registry_server.v2.urls import Urls
 
-# How many repositories a page of the catalog has when the client does not say, as in distribution.
+# Repositories in a page of the catalog if the client sends no `n`, as in distribution.
 _CATALOG_PAGE = 100
 
-# Entries that are encoded in one call, which holds the interpreter's lock; with more of them it is
-# done in a thread.
-_AT_ONCE = 5000
+# Entries per call of the JSON encoder, which holds the interpreter's lock. Longer lists are encoded
+# on a thread.
+_BATCH = 5000
 
 
 class ListingEndpoints:
-    """`/v2/<name>/tags/list` and `/v2/_catalog`, in pages of at most so many entries."""
+    """`/v2/<name>/tags/list` and `/v2/_catalog`, in pages of limited size."""
 
     def __init__(self, gate: Gate, urls: Urls, most_tags: int | None, most_names: int) -> None:
         self._gate = gate
@@ -57,11 +57,13 @@ class ListingEndpoints:
     async def _page(
         self, path: str, start: str, entries: Sequence[str], more: int | None
     ) -> Response:
-        """Answer with a document that begins with `start` and ends behind the list."""
+        """Return a response with `start` and the rest of the document; `more` is the page size if
+        another page follows.
+        """
         headers = {}
         if more is not None:
             headers["Link"] = self._urls.next_page(path, n=str(more), last=str(entries[-1]))
-        if len(entries) <= _AT_ONCE:
+        if len(entries) <= _BATCH:
             content = _document(start, entries)
         else:
             content = await asyncio.to_thread(_document, start, entries)
@@ -69,6 +71,6 @@ class ListingEndpoints:
 
 
 def _document(start: str, entries: Sequence[str]) -> bytes:
-    starts = range(0, len(entries), _AT_ONCE)
-    parts = [json.dumps(entries[at : at + _AT_ONCE], separators=(",", ":"))[1:-1] for at in starts]
+    starts = range(0, len(entries), _BATCH)
+    parts = [json.dumps(entries[at : at + _BATCH], separators=(",", ":"))[1:-1] for at in starts]
     return f"{start}{','.join(parts)}]}}".encode()

@@ -1,6 +1,6 @@
-"""The bodies of pushed manifests, which are in memory until the manifest is stored.
+"""Limits the memory for bodies of pushed manifests, which is held until the manifest is stored.
 
-Nearly all have a few kilobytes. They are never refused for the sake of large ones.
+Nearly all manifests have a few kilobytes. These are never refused because of large ones.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from registry_server.limits.problems import TooManyRequests
 from registry_server.v2.bodies import read_limited
 from storage.large_documents import INLINE
 
-# Bytes in a worker.
-MOST_BYTES = 128 << 20
-# Seconds. Storing the largest takes a tenth of one.
+MOST_BYTES = 128 << 20  # in a worker
+# Seconds. Storing the largest manifest takes a tenth of a second.
 _RETRY_AFTER = 5
 
 
 class ManifestBodies:
-    """Reads bodies of at most `limit` bytes; with large ones all have at most `most`."""
+    """Reads bodies of at most `limit` bytes; refuses large ones beyond `most` bytes in total."""
 
     def __init__(self, limit: int, most: int = MOST_BYTES) -> None:
         self._limit = limit
@@ -30,10 +29,10 @@ class ManifestBodies:
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Read a body, which counts until the end of the block.
+        """Yield a body; it counts until the end of the `async with` block.
 
-        Raises `PayloadTooLarge` as soon as that is known, and `TooManyRequests` for a large one
-        when all bodies that count have more than `most` bytes.
+        Raises `PayloadTooLarge` as soon as it exceeds its limit, and `TooManyRequests` if it is
+        large and all bodies together exceed `most` bytes.
         """
         counted = 0
 

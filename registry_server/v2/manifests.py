@@ -29,7 +29,7 @@ from storage.manifest_store import name, parse
 from storage.manifests import MANIFEST_LIMIT
 from storage.names import Reference, Tag, parse_reference
 
-# The spec asks for at least 10; each costs a few durable writes.
+# The spec requires at least 10; each tag costs a few durable writes.
 MOST_TAGS = 100
 
 
@@ -37,7 +37,7 @@ class ManifestEndpoints:
     """`/v2/<name>/manifests/<reference>`"""
 
     def __init__(self, gate: Gate, urls: Urls, largest: int = MANIFEST_LIMIT) -> None:
-        """Take pushed manifests of up to `largest` bytes."""
+        """`largest` is the size limit of pushed manifests in bytes."""
         self._gate = gate
         self._urls = urls
         self._bodies = ManifestBodies(largest)
@@ -102,7 +102,7 @@ def _content_type(request: Request) -> str:
 
 
 def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:
-    """Return the tags a push sets: the one in the path, or those in the query of a digest."""
+    """Return the tags that a push sets: the one in the path, or those in the query."""
     if isinstance(reference, Tag):
         return (reference,)
     texts = request.query_params.getlist("tag")
@@ -112,7 +112,10 @@ def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:
 
 
 async def _digest(raw: bytes, reference: Reference) -> Digest:
-    """Name what was pushed by the algorithm the path asks for, and hold it to that digest."""
+    """Return the digest of a pushed manifest; raise `DigestInvalid` if the path has another one.
+
+    The algorithm is that of the path, or the default one for a tag.
+    """
     algorithm = reference.algorithm if isinstance(reference, Digest) else CANONICAL
     digest = await name(raw, algorithm)
     if isinstance(reference, Digest) and reference != digest:

@@ -1,9 +1,9 @@
-"""Accept: which form of a manifest a client gets (RFC 9110 section 12.5.1, and habits of clients).
+"""Content negotiation: which manifest a client gets for its Accept (RFC 9110 section 12.5.1).
 
-Absent, `*/*` and `application/*` mean what is stored. A client that can't read an index and asked
-by tag gets the image of the default platform out of it, as it would from CNCF distribution. A
-Docker manifest is served whatever the client says: every client reads it. For all else a client
-is told what it should have accepted, because a bare 404 has puzzled people for years.
+Without Accept, or with `*/*` or `application/*`, a client gets the stored manifest. A client that
+does not accept an index, and requests a tag, gets the index's image of the default platform, as
+from CNCF distribution. A Docker manifest is always served, because every client reads it. In all
+other cases the error message names the media type to accept.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from storage.names import Reference, Tag
 from storage.stored_manifests import read
 
 DEFAULT_PLATFORM = ("linux", "amd64")
-# Characters of the headers that are remembered. Parsed, each can take fifty bytes of memory.
+# Characters; longer headers are not cached. Parsed, each character can take fifty bytes of memory.
 _SHORT = 1024
-# Clients send five or so. A header of 64 KiB has 32,000 ranges, and reading them takes 13 ms.
+# Clients send about five. A header of 64 KiB has 32,000 ranges, and parsing them takes 13 ms.
 _MOST_RANGES = 256
 _MOST_PARAMETERS = 16
 _CHILD_BYTES = 2 * DIGEST_BYTES + 64
@@ -40,12 +40,12 @@ _ALWAYS_SERVED = frozenset({DOCKER_MANIFEST, DOCKER_SCHEMA1})
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """What a client accepts: media ranges, each accepted or excluded."""
+    """The media ranges of a client's Accept, each accepted (True) or excluded (False)."""
 
     ranges: Mapping[str, bool]
 
     def allows(self, media_type: str) -> bool:
-        """Tell whether `media_type` is acceptable; the most specific range that fits decides."""
+        """Tell whether `media_type` is accepted; the most specific range that matches decides."""
         if not self.ranges:
             return True
         for candidate in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
@@ -55,12 +55,13 @@ class Accept:
 
 
 def parse_accept(headers: tuple[str, ...]) -> Accept:
-    """Read all Accept headers of a request as one list; what makes no sense is passed over.
+    """Parse all Accept headers of a request as one list.
 
-    So is what lies behind the first _MOST_RANGES, and behind so many parameters of a range.
+    Malformed ranges are ignored, as are ranges after the first _MOST_RANGES, and parameters after
+    the first _MOST_PARAMETERS of a range.
     """
-    # Clients send one of a few short lists; what is longer is not worth remembering.
-    return _remembered(headers) if sum(map(len, headers)) <= _SHORT else _parse(headers)
+    # Nearly all clients send one of a few short lists.
+    return _parse_cached(headers) if sum(map(len, headers)) <= _SHORT else _parse(headers)
 
 
 def _parse(headers: tuple[str, ...]) -> Accept:
@@ -73,7 +74,7 @@ def _parse(headers: tuple[str, ...]) -> Accept:
     return Accept(ranges)
 
 
-_remembered = lru_cache(maxsize=256)(_parse)
+_parse_cached = lru_cache(maxsize=256)(_parse)
 
 
 def _is_excluded(parameters: list[str]) -> bool:
@@ -85,7 +86,7 @@ def _is_excluded(parameters: list[str]) -> bool:
 
 
 async def choose(manifests: Manifests, reference: Reference, accept: Accept) -> StoredManifest:
-    """Return what `reference` names in a form the client accepts; raise `ManifestUnknown`."""
+    """Return the manifest of `reference` that the client accepts, or raise `ManifestUnknown`."""
     stored = await manifests.get(reference)
     if accept.allows(stored.media_type):
         return stored
@@ -118,13 +119,13 @@ async def _default_image(
 
 
 async def _default_child(index: StoredManifest) -> Digest | None:
-    """Return the child for the default platform; what an index lists never changes."""
-    known = _default_children.get(index.digest)
-    if known is None:
-        fitting = filter(_is_default, (await read(index.raw)).manifest.children)
-        known = (next((child.digest for child in fitting), None),)
-        _default_children.put(index.digest, known)
-    return known[0]
+    """Return the child for the default platform; the children of a digest never change."""
+    cached = _default_children.get(index.digest)
+    if cached is None:
+        matching = filter(_is_default, (await read(index.raw)).manifest.children)
+        cached = (next((child.digest for child in matching), None),)
+        _default_children.put(index.digest, cached)
+    return cached[0]
 
 
 def _is_default(child: Descriptor) -> bool:

@@ -1,7 +1,7 @@
-"""Have the proxy in front send a blob: `X-Accel-Redirect`, by the name nginx gave it.
+"""Lets nginx send blobs from its own disk, with the header `X-Accel-Redirect`.
 
-The gate has said yes and the repository has the blob; what is left is moving bytes, and the
-answer's empty body is replaced on the way by a file from the proxy's own disk.
+The registry checks access and membership, and answers with an empty body. nginx replaces the body
+by a file.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from registry_server.v2.responses import range_applies
 from storage.digest import Digest
 from storage.interfaces import Blobs
 
-# nginx reads such a range as we do. Of several it joins none, and it refuses some that we serve.
+# nginx serves such a range as this registry does. It does not join several ranges, and refuses some
+# that this registry serves.
 _ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
 
-# nginx holds these against the date of the file, and answers 412 or 304 where we look at none.
+# nginx compares these with the date of the file and answers 412 or 304. This registry ignores them.
 _CONDITIONS = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """Answers a request for a blob with its path below `prefix`, where the proxy has the blobs.
+    """Answers requests for blobs with paths below `prefix`, the nginx location of the blobs.
 
-    `prefix` begins and ends with a slash; if it is empty, the registry sends blobs itself.
+    `prefix` begins and ends with a slash. If it is empty, the registry sends blobs itself.
     """
 
     prefix: str = ""
@@ -37,27 +38,27 @@ class Offload:
     async def answer(
         self, request: Request, blobs: Blobs, digest: Digest, headers: Mapping[str, str]
     ) -> Response | None:
-        """Answer a GET for the proxy to complete; None when the bytes are ours to send.
+        """Return the response to a GET that nginx completes, or None to send the blob from here.
 
-        They are where the proxy would answer otherwise than we do, and where there is no file.
-        Raises `BlobUnknown`, and `RangeUnsatisfiable`: a refusal is ours in any case.
+        It is None if nginx would treat the request differently, or if the blob has no file. Raises
+        `BlobUnknown` and `RangeUnsatisfiable`, so the registry itself answers with these errors.
         """
-        if not self.prefix or not _read_alike(request):
+        if not self.prefix or not _is_equivalent(request):
             return None
         file = await blobs.place(digest)
         if file is None or not file.size:  # nginx refuses any range of an empty file
             return None
-        sent = {**headers, "X-Accel-Redirect": f"{self.prefix}{file.path}"}
-        wanted = request.headers.get("Range") if range_applies(request, digest) else None
-        if not ranges.parse(wanted, file.size):
-            # nginx keeps this one, and adds its own to a whole file, not to a part.
-            sent.pop("Accept-Ranges", None)
-        return Response(headers=sent, media_type="application/octet-stream")
+        redirect = {**headers, "X-Accel-Redirect": f"{self.prefix}{file.path}"}
+        requested = request.headers.get("Range") if range_applies(request, digest) else None
+        if not ranges.parse(requested, file.size):
+            # nginx keeps this header, and adds its own to a whole file but not to a part.
+            redirect.pop("Accept-Ranges", None)
+        return Response(headers=redirect, media_type="application/octet-stream")
 
 
-def _read_alike(request: Request) -> bool:
-    """Tell whether nginx gives the request the meaning it has for us."""
+def _is_equivalent(request: Request) -> bool:
+    """Tell whether nginx treats the request as this registry does."""
     if any(name in request.headers for name in _CONDITIONS):
         return False
-    wanted = request.headers.getlist("Range")
-    return not wanted or (len(wanted) == 1 and _ONE_RANGE.fullmatch(wanted[0]) is not None)
+    headers = request.headers.getlist("Range")
+    return not headers or (len(headers) == 1 and _ONE_RANGE.fullmatch(headers[0]) is not None)

@@ -1,4 +1,4 @@
-"""`n` and `last` of the listings."""
+"""The query parameters `n` and `last` of listings."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from starlette.requests import Request
 from registry_server.v2.problems import PaginationInvalid
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
-# More digits than this are more entries than anybody has; int() would spend time on them.
+# No listing has more entries than this many digits can count, and int() is slow for long texts.
 _MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Entries behind `last`, at most `n`; None for all."""
+    """The requested page: at most `n` entries after `last`; None means no limit."""
 
     last: str
     n: int | None
 
     def limit(self, default: int | None, most: int | None) -> int | None:
-        """Return how many entries a page may have: what was asked for, within `most`."""
-        wanted = default if self.n is None else self.n
-        if most is None or wanted is None:
-            return wanted if most is None else most
-        return min(wanted, most)
+        """Return the size of the page: `n` or else `default`, at most `most`."""
+        requested = default if self.n is None else self.n
+        if most is None or requested is None:
+            return requested if most is None else most
+        return min(requested, most)
 
 
 def window(request: Request) -> Window:
-    """Read the query; raise `PaginationInvalid` for an `n` that is not a whole number."""
+    """Parse the query; raise `PaginationInvalid` if `n` is not a whole number."""
     text = request.query_params.get("n")
     last = request.query_params.get("last", "")
     if text is None or text == "":

@@ -1,10 +1,10 @@
-"""What can be wrong with a request before the storage is asked."""
+"""Errors in a request that are found before the storage is used."""
 
 from __future__ import annotations
 
 
 class PayloadTooLarge(Exception):
-    """A body is over its limit of `limit` bytes."""
+    """The body exceeds `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body must be at most {limit} bytes")
@@ -15,7 +15,7 @@ class PaginationInvalid(Exception):
 
 
 class RangeUnsatisfiable(Exception):
-    """No part of a blob of `size` bytes is what the Range header asks for."""
+    """The Range header cannot be satisfied for a blob of `size` bytes."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the range can't be served from a blob of {size} bytes")
@@ -23,4 +23,4 @@ class RangeUnsatisfiable(Exception):
 
 
 class TooManyTags(Exception):
-    """One push names more tags than are accepted."""
+    """A push has more tags than the limit."""

@@ -1,4 +1,4 @@
-"""The Range header, RFC 9110 section 14, pure."""
+"""Parses the Range header (RFC 9110 section 14)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from registry_server.v2.problems import RangeUnsatisfiable
 
-# Each range costs a seek and a header; nobody who pulls an image needs more (CVE-2025-62727).
+# Each range costs a seek and a header; no client needs more to pull an image (CVE-2025-62727).
 MOST_RANGES = 16
 
 _SPEC = re.compile(r"(\d{0,40})-(\d{0,40})", re.ASCII)
@@ -15,35 +15,35 @@ _SPEC = re.compile(r"(\d{0,40})-(\d{0,40})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """The bytes from `start` up to, not including, `stop`."""
+    """The bytes from `start` until before `stop`."""
 
     start: int
     stop: int
 
     def content_range(self, size: int) -> str:
-        """Render the Content-Range of this part of `size` bytes."""
+        """Return the Content-Range of this part of `size` bytes."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
 def parse(header: str | None, size: int) -> tuple[ByteRange, ...]:
-    """Read a Range header against a blob of `size` bytes.
+    """Parse a Range header for a blob of `size` bytes.
 
-    Returns the satisfiable ranges in the order asked for, overlapping ones joined; nothing when
-    all of the blob is to be sent. Raises `RangeUnsatisfiable` for a malformed header, for one
-    that asks for nothing we have, and for one that asks for too many parts.
+    Returns the satisfiable ranges in the requested order, with overlapping ones joined, or an empty
+    tuple if the whole blob is to be sent. Raises `RangeUnsatisfiable` if the header is malformed,
+    has more than MOST_RANGES ranges, or none that is satisfiable.
     """
     if header is None:
         return ()
     unit, equals, specs = header.partition("=")
-    # Units we don't know are ignored, and an empty blob is sent whole: some clients put a range
-    # on every request.
+    # Unknown units are ignored. An empty blob is sent whole, because some clients send a range with
+    # every request.
     if unit.strip().lower() != "bytes" or not equals or not size:
         return ()
     pieces = [piece.strip() for piece in specs.split(",", MOST_RANGES + 1)]
     if len(pieces) > MOST_RANGES:
         raise RangeUnsatisfiable(size)
-    found = [_resolve(piece, size) for piece in pieces if piece]
-    ranges = _joined([part for part in found if part is not None])
+    resolved = [_resolve(piece, size) for piece in pieces if piece]
+    ranges = _joined([part for part in resolved if part is not None])
     if not ranges:
         raise RangeUnsatisfiable(size)
     return ranges
@@ -66,15 +66,15 @@ def _resolve(spec: str, size: int) -> ByteRange | None:
 def _suffix(length: str, size: int) -> ByteRange | None:
     if not length:
         raise RangeUnsatisfiable(size)
-    wanted = int(length)
-    return ByteRange(max(size - wanted, 0), size) if wanted else None
+    requested = int(length)
+    return ByteRange(max(size - requested, 0), size) if requested else None
 
 
 def _joined(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
-    """Join ranges that overlap or touch, in whatever order they were asked for.
+    """Join ranges that overlap or are adjacent, in any order (RFC 9110, section 15.3.7.2).
 
-    RFC 9110, section 15.3.7.2, allows this. No byte is sent twice, so a short request cannot make
-    an answer longer than the blob. A joined range stands where the first of its parts stood.
+    No byte is sent twice, so a short request cannot cause a response longer than the blob. A joined
+    range has the position of the first of its parts.
     """
     joined: list[ByteRange] = []
     for part in ranges:

@@ -1,4 +1,4 @@
-"""Referrers: what has a manifest as its subject (spec, "Listing Referrers")."""
+"""Referrers: manifests with a given subject (spec, "Listing Referrers")."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INDEX = b'{"schemaVersion":2,"mediaType":"%b","manifests":[%%b]}' % OCI_INDEX.e
 
 
 class ReferrerEndpoints:
-    """`/v2/<name>/referrers/<digest>`: an index, empty rather than absent."""
+    """`/v2/<name>/referrers/<digest>`: an index, which is empty for an unknown subject."""
 
     def __init__(self, gate: Gate, urls: Urls) -> None:
         self._gate = gate
@@ -48,10 +48,10 @@ class ReferrerEndpoints:
 
 
 def _artifact_type(request: Request) -> str | None:
-    """Return the type to filter by, or None.
+    """Return the artifact type to filter by, or None.
 
-    Many clients send the plus of `application/vnd.x+json` as it is, which a query decodes to a
-    space. No media type has a space (RFC 6838, section 4.2), so each space stands for a plus.
+    Many clients do not escape the plus in `application/vnd.x+json`, so a query decodes it to a
+    space. No media type has a space (RFC 6838, section 4.2), so each space was a plus.
     """
     return request.query_params.get("artifactType", "").replace(" ", "+") or None
 

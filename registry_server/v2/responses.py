@@ -1,4 +1,4 @@
-"""Answers that carry content: conditional requests, and blobs whole or in parts."""
+"""Responses with content: conditional requests, and blobs as a whole or in parts."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from storage.digest import Digest
 from storage.interfaces import Blob
 
 _BYTES = "application/octet-stream"
-# ASGI's extension: the server sends a part of an open file.
+# An extension of ASGI: the server sends a part of an open file.
 _ZERO_COPY = "http.response.zerocopysend"
-# Entity tags of a header that are looked at. Clients send one or two; 64 KiB can hold 30,000.
+# Entity tags of a header that are compared. Clients send one or two; 64 KiB can hold 30,000.
 _MOST_TAGS = 64
 
-# All headers of an answer, names in small letters, in a form that can be kept for the next one.
+# All headers of a response, with names in lower case; an immutable form that can be cached.
 EncodedHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 class EncodedResponse(Response):
-    """A 200 whose headers were encoded before: what is asked most is answered alike each time.
+    """A 200 with cached headers, for the most frequent requests.
 
-    Encoding them anew took 3 us of a request's 25. `headers` says all, Content-Length included.
+    Encoding them for each request took 3 us of 25. `headers` must be complete, with Content-Length.
     """
 
     def __init__(self, body: bytes, headers: EncodedHeaders) -> None:
@@ -48,20 +48,20 @@ class EncodedResponse(Response):
 
 
 def encoded(headers: Mapping[str, str]) -> EncodedHeaders:
-    """Return headers as they go out, with the one that every answer has."""
+    """Return encoded headers, with the API version header that every response has."""
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     return (*lines, envelope.API_VERSION)
 
 
 def content_headers(digest: Digest) -> dict[str, str]:
-    """Name the content of an answer: the quoted digest is as strong an ETag as there is."""
+    """Return the headers that identify content by its digest; the ETag is strong."""
     return {"Docker-Content-Digest": str(digest), "ETag": f'"{digest}"'}
 
 
 def not_modified(request: Request, digest: Digest) -> bool:
-    """Tell whether If-None-Match names this content (RFC 9110 section 13.1.2).
+    """Tell whether If-None-Match has the digest (RFC 9110 section 13.1.2).
 
-    Clients write the digest bare as well as quoted; a weak tag is as good as a strong one here.
+    Some clients send it without quotes. The comparison is weak, as the RFC requires.
     """
     names = (str(digest), "*")
     for header in fields.values(request, b"if-none-match"):
@@ -72,26 +72,26 @@ def not_modified(request: Request, digest: Digest) -> bool:
 
 
 def range_applies(request: Request, digest: Digest) -> bool:
-    """Tell whether If-Range lets the Range header count (RFC 9110 section 13.1.5)."""
+    """Tell whether the Range header applies, given If-Range (RFC 9110 section 13.1.5)."""
     condition = request.headers.get("if-range")
     return condition is None or condition.strip() == f'"{digest}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is sent in one go: some bytes of framing, then a part of the blob."""
+    """A piece of the body: some bytes of framing, then a part of the blob."""
 
     head: bytes
     part: ByteRange
 
     @property
     def length(self) -> int:
-        """How many bytes that is."""
+        """The number of bytes."""
         return len(self.head) + self.part.stop - self.part.start
 
 
 class BlobResponse(Response):
-    """Streams a blob, or `parts` of it, and closes it whatever happens."""
+    """Sends a blob, or `parts` of it, and always closes it."""
 
     def __init__(
         self, blob: Blob, parts: tuple[ByteRange, ...], headers: Mapping[str, str]
@@ -106,7 +106,7 @@ class BlobResponse(Response):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer, by the server's kernel where both the blob and the server can."""
+        """Send the response; zero-copy if both the blob and the server support it."""
         start = {"type": "http.response.start", "status": self.status_code}
         sends_files = _ZERO_COPY in scope.get("extensions", {})
         try:
@@ -134,7 +134,7 @@ class BlobResponse(Response):
             )
 
     async def _send_stream(self, receive: Receive, send: Send) -> None:
-        """Send what the blob yields; stop reading it when the client is gone."""
+        """Stream the blob; stop when the client disconnects."""
         watch = asyncio.create_task(disconnected(receive))
         try:
             for frame in self._frames:
@@ -154,7 +154,7 @@ def _part(body: bytes) -> Message:
 
 
 def _framing(size: int, parts: tuple[ByteRange, ...], boundary: str) -> dict[str, str]:
-    """Say what the body is: the blob, one part of it, or several."""
+    """Return the headers for the kind of body: the whole blob, one part, or several parts."""
     if len(parts) > 1:
         return {"Content-Type": f"multipart/byteranges; boundary={boundary}"}
     plain = {"Content-Type": _BYTES}
@@ -169,7 +169,7 @@ def _frames(size: int, parts: tuple[ByteRange, ...], boundary: str) -> tuple[Fra
 
 
 def _head(size: int, part: ByteRange, boundary: str) -> bytes:
-    """Introduce one of several parts (RFC 9110 section 14.6)."""
+    """Return the head of one of several parts (RFC 9110 section 14.6)."""
     lines = (
         "",
         f"--{boundary}",

@@ -1,7 +1,7 @@
-"""The wire on one screen: the endpoints of the spec, by the numbers of its table "Endpoints".
+"""The table of endpoints, with their numbers in the spec's table "Endpoints".
 
-The numbers are those of its main branch, which has some that 1.1 has not. No two endpoints answer
-the same path and method, so their order means nothing. `dispatch` tells how a path is read.
+The numbers are those of the spec's main branch, which has more than version 1.1. No two endpoints
+have the same path and method, so their order does not matter. `dispatch` matches the paths.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def endpoints(
     most_names: int,
     largest_manifest: int = MANIFEST_LIMIT,
 ) -> tuple[Endpoint, ...]:
-    """Return the endpoints under `/v2`; GET answers HEAD as well."""
+    """Return the endpoints under `/v2`; GET also serves HEAD."""
     base = BaseEndpoint(gate)
     blobs = BlobEndpoints(gate, offload)
     manifests = ManifestEndpoints(gate, urls, largest_manifest)

@@ -1,8 +1,8 @@
-"""The headers that tell a client how much of an upload is held."""
+"""The header that reports the progress of an upload."""
 
 from __future__ import annotations
 
 
 def held(length: int) -> dict[str, str]:
-    """Render `Range: 0-<last>`; the spec has `0-0` for nothing as well as for one byte."""
+    """Return `Range: 0-<last>`; in the spec `0-0` means no bytes as well as one byte."""
     return {"Range": f"0-{max(length - 1, 0)}"}

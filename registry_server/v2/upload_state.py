@@ -1,9 +1,9 @@
-"""The `_state` in the URL of an upload: how many bytes it held when the URL was given out.
+"""The `_state` in the URL of an upload session: its size when the URL was issued.
 
 It protects against a chunk that is sent twice. A chunk without Content-Range starts at this offset;
-when the upload holds another number of bytes, the chunk is out of order and is not appended. The
-state is not signed, because it grants nothing: a request without it is accepted as well. The
-`_state` of another registry is ignored, so an upload can be continued after a change of registry.
+if the session has another size, the chunk is out of order and is not appended. The state is not
+signed, because it grants nothing: requests without it are accepted. The `_state` of another
+registry is ignored, so a session can continue after a change of registry.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _OURS = re.compile(r"at\.([0-9]{1,18})", re.ASCII)
 
 
 def query(held: int) -> str:
-    """Return the query of the URL of an upload that holds `held` bytes."""
+    """Return the query of the URL of a session with `held` bytes."""
     return f"{_NAME}=at.{held}"
 
 
 def offset(request: Request) -> int | None:
-    """Return how many bytes the upload held when this URL was given out, None when unknown."""
+    """Return the size of the session when this URL was issued, or None if it is unknown."""
     match = _OURS.fullmatch(request.query_params.get(_NAME, ""))
     return int(match[1]) if match else None

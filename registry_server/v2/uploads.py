@@ -1,7 +1,7 @@
-"""Uploads: begin, send, ask, finish, cancel, or mount (spec, "Pushing blobs").
+"""Upload sessions: start, append, status, finish, cancel; and mount (spec, "Pushing blobs").
 
-A request that needs bytes locks the session while it runs; between requests it is not locked, and
-any worker serves the next one.
+A request that appends bytes locks the session until it ends. Between requests the session is not
+locked, and any worker can serve the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.names import RepositoryName, UploadId
 
 
 class UploadEndpoints:
-    """`/v2/<name>/blobs/uploads/` and what lies below it."""
+    """`/v2/<name>/blobs/uploads/` and the paths below it."""
 
     def __init__(self, gate: Gate, urls: Urls) -> None:
         self._gate = gate
@@ -38,7 +38,7 @@ class UploadEndpoints:
         if "mount" in query:
             return await self._mount(request, repository)
         if "digest" in query:
-            return await self._push_at_once(request, repository, Digest.parse(query["digest"]))
+            return await self._push_whole(request, repository, Digest.parse(query["digest"]))
         return await self._begin(request, repository, query.get("digest-algorithm", CANONICAL))
 
     async def append(self, request: Request) -> Response:
@@ -54,7 +54,7 @@ class UploadEndpoints:
         """PUT: end-6"""
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
         if "digest" not in request.query_params:
-            raise DigestInvalid("the digest of the whole blob is missing from the query")
+            raise DigestInvalid("the query must have the digest of the whole blob")
         digest = Digest.parse(request.query_params["digest"])
         async with repository.uploads.open(await self._gate.upload(request)) as upload:
             await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
@@ -76,9 +76,9 @@ class UploadEndpoints:
         return Response(status_code=204, headers={"Docker-Upload-UUID": str(id)})
 
     async def _mount(self, request: Request, repository: Repository) -> Response:
-        """Link the blob from another repository, or begin an upload of it when that is impossible.
+        """Link the blob from another repository; if that fails, start an upload session.
 
-        A malformed digest or source is such a case (spec, "Mounting a blob from another
+        A malformed digest or source also starts a session (spec, "Mounting a blob from another
         repository": SHOULD).
         """
         try:
@@ -94,19 +94,19 @@ class UploadEndpoints:
         return self._created(request, repository, digest)
 
     async def _source(self, request: Request, digest: Digest) -> RepositoryName:
-        """Find where to mount from; raise `NameInvalid`, or `BlobUnknown` when there is none."""
+        """Return the repository to mount from; raise `BlobUnknown` if there is none."""
         text = request.query_params.get("from")
         named = RepositoryName.parse(text) if text else None
-        finding = self._gate.mount_source(request, digest, named)
-        source = await (while_connected(request.receive, finding) if named is None else finding)
+        lookup = self._gate.mount_source(request, digest, named)
+        source = await (while_connected(request.receive, lookup) if named is None else lookup)
         if source is None:
             raise BlobUnknown(digest)
         return source
 
-    async def _push_at_once(
+    async def _push_whole(
         self, request: Request, repository: Repository, digest: Digest
     ) -> Response:
-        """Take the whole blob; if the client leaves midway there is nothing to go on with."""
+        """Store a whole blob from one request; if that fails, its session is deleted."""
         id = await repository.uploads.start(digest.algorithm, await self._gate.owner(request))
         try:
             async with repository.uploads.open(id) as upload:
@@ -115,7 +115,7 @@ class UploadEndpoints:
         except DigestInvalid:
             raise
         except BaseException:
-            # What went wrong is the answer, even if it took the session along.
+            # The response is this error, even if the session is already deleted.
             with suppress(UploadUnknown):
                 await repository.uploads.cancel(id)
             raise

@@ -1,10 +1,9 @@
-"""The URLs a client is sent to.
+"""The URLs in responses.
 
-`http.host` makes every `Location` absolute. Without it `http.relativeurls` decides, with the
-meanings of CNCF distribution: `true` is relative, `false` is absolute, with the host that the
-request names. When neither is set, a `Location` is absolute where its base is certain: many clients
-cannot resolve a relative one, and a wrong base breaks a push. The `Link` of a listing is always
-relative.
+With `http.host` every `Location` is absolute. Without it `http.relativeurls` decides, as in CNCF
+distribution: `true` means relative, `false` means absolute with the host of the request. If neither
+is set, a `Location` is absolute if its base is certain, and otherwise relative: many clients cannot
+resolve a relative one, and a wrong base breaks a push. The `Link` of a listing is always relative.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _SCHEMES = ("http", "https")
 # Characters: a name of 253 and a port.
 _LONGEST_HOST = 260
 
-# What a client may have written as a host; anything else is not repeated in a header.
+# A valid host of a request; another one is not repeated in a header.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
 
 
@@ -41,9 +40,10 @@ _EVERY_ADDRESS: tuple[Network, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Builds URLs: `host` is the base of absolute ones, `prefix` what `/v2/` is mounted under.
+    """Builds URLs from the settings of `http`.
 
-    `relative` is `http.relativeurls`, None when that is not set.
+    `host` is the base of absolute URLs, `prefix` the path under which `/v2/` is mounted, and
+    `relative` is `http.relativeurls`, or None if that is not set.
     """
 
     host: str = ""
@@ -53,30 +53,30 @@ class Urls:
     warnings: ProxyWarnings = field(default_factory=ProxyWarnings, compare=False)
 
     def blob(self, request: Request, name: RepositoryName, digest: Digest) -> str:
-        """Return where a blob can be pulled."""
+        """Return the URL of a blob."""
         return f"{self._base(request)}/v2/{name}/blobs/{digest}"
 
     def manifest(self, request: Request, name: RepositoryName, digest: Digest) -> str:
-        """Return where a manifest can be pulled."""
+        """Return the URL of a manifest."""
         return f"{self._base(request)}/v2/{name}/manifests/{digest}"
 
     def upload(self, request: Request, name: RepositoryName, id: UploadId, held: int) -> str:
-        """Return where an upload that holds `held` bytes continues.
+        """Return the URL of an upload session with `held` bytes.
 
-        It always has a query: scripts append `&digest=`.
+        It always has a query, because scripts append `&digest=`.
         """
         state = upload_state.query(held)
         return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}?{state}"
 
     def at(self, request: Request, path: str) -> str:
-        """Return where a path of this server is, for a `Location`."""
+        """Return the `Location` of a path of this server."""
         return f"{self._base(request)}{path}"
 
     def absolute(self, connection: HTTPConnection, path: str) -> str:
         """Return the absolute URL of `path` as the client reaches it.
 
-        Only a trusted proxy is believed, because the client sends its password to this URL. For
-        another proxy the log has a warning.
+        Only the headers of a trusted proxy are used, because the client sends its password to this
+        URL. Those of another proxy are logged as a warning.
         """
         if self.host:
             return f"{self.host}{self.prefix}{path}"
@@ -89,10 +89,10 @@ class Urls:
         return f"{origin}{self.prefix}{path}"
 
     def secure(self, connection: HTTPConnection, path: str) -> str:
-        """Return the https URL of `path`, without the prefix, at the host the client asked for.
+        """Return the https URL of `path`, without the prefix, at the host of the request.
 
-        A trusted proxy may give another scheme and host. The host of `http.host`, where it is
-        set, is the only one: the client sends its password to this URL.
+        A trusted proxy may set another scheme and host. If `http.host` is set, its host is always
+        used, because the client sends its password to this URL.
         """
         scope = connection.scope
         is_trusted = proxies.has_trusted_peer(scope, self.trusted)
@@ -103,18 +103,18 @@ class Urls:
         return f"{_origin(scope, claimed)}{path}"
 
     def next_page(self, path: str, **query: str) -> str:
-        """Render the Link header of a listing that has another page."""
+        """Return the Link header for the next page of a listing."""
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
         return f'<{self.prefix}{path}?{parameters}>; rel="next"'
 
     def _base(self, request: Request) -> str:
-        # As in CNCF distribution, a host wins over relativeurls.
+        # As in CNCF distribution, `host` wins over `relativeurls`.
         return f"{self.host or self._location_origin(request.scope)}{self.prefix}"
 
     def _location_origin(self, scope: Scope) -> str:
-        """Return the scheme and host of a `Location`; empty for a relative one."""
+        """Return the scheme and host of a `Location`, or "" for a relative one."""
         if self.relative is not None:
-            # Distribution believes every proxy. A client that forges this misleads itself alone.
+            # Distribution trusts every proxy. A client that forges this misleads only itself.
             return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERY_ADDRESS))
         if not proxies.has_signs(scope):
             return _origin(scope)
@@ -128,12 +128,12 @@ _NO_CLAIMS = Hop()
 
 
 def _origin(scope: Scope, claimed: Hop = _NO_CLAIMS) -> str:
-    """Return scheme and host of a request; what a proxy `claimed` comes first.
+    """Return the scheme and host of a request, preferably those that a proxy `claimed`.
 
-    Empty when the host is missing or malformed.
+    The result is empty if the host is missing or malformed.
     """
     proto = claimed.proto.lower()
-    # Some proxies write "wss", or a list with an empty place.
+    # Some proxies send "wss", or a list with an empty item.
     scheme = proto if proto in _SCHEMES else scope["scheme"]
     host = claimed.host or proxies.host(scope)
     fits = len(host) <= _LONGEST_HOST and _AUTHORITY.fullmatch(host)
