@@ -1,6 +1,6 @@
 """The content store: every blob and manifest once, under its digest.
 
-It knows nothing of repositories; whoever asks has checked membership already.
+It knows no repositories; callers have already checked membership.
 """
 
 from __future__ import annotations
@@ -17,64 +17,64 @@ logger = logging.getLogger(__name__)
 
 
 class BlobStore:
-    """Content by digest; collections leave what is younger than `grace` seconds."""
+    """Content by digest; collections keep what was touched within the last `grace` seconds."""
 
     def __init__(self, driver: Driver, grace: float) -> None:
         self._driver = driver
-        # Refreshing writes to the disk, so it is not done for each of a thousand questions.
+        # Touching writes to the disk, so a recently touched blob is not touched again.
         self._fresh = grace / 10
 
     async def size(self, digest: Digest) -> int | None:
-        """Return how many bytes `digest` names; None when they are absent or were cut short."""
-        found = await self._driver.stat(paths.blob(digest))
-        if found is None or _cut_short(digest, found.size):
+        """Return the size of `digest` in bytes; None when it is missing or was emptied."""
+        info = await self._driver.stat(paths.blob(digest))
+        if info is None or _was_emptied(digest, info.size):
             return None
-        return found.size
+        return info.size
 
     async def is_fresh(self, digest: Digest) -> bool:
-        """Tell whether bytes were used so lately that somebody may rely on them for a while."""
-        found = await self._driver.stat(paths.blob(digest))
-        return found is not None and time.time() - found.modified <= self._fresh
+        """Return whether a blob exists and was touched within a tenth of the grace period."""
+        info = await self._driver.stat(paths.blob(digest))
+        return info is not None and time.time() - info.modified <= self._fresh
 
     async def use(self, digest: Digest) -> None:
-        """Have collections leave bytes alone for the grace period, if they are there.
+        """Touch a blob, if it exists, so that collections keep it for the grace period.
 
-        Where that can't be written down the bytes can still be read, so that is only logged.
+        The blob can be read even if this fails, so an error is only logged.
         """
         try:
             await self._driver.use(paths.blob(digest))
         except OSError as error:
-            logger.warning("that %s is used was not written down: %s", digest, error)
+            logger.warning("could not refresh the mtime of %s: %s", digest, error)
 
     async def open(self, digest: Digest) -> OpenFile | None:
-        """Open the bytes of `digest`; None when they are absent or were cut short."""
+        """Open the bytes of `digest`; return None when they are missing or were emptied."""
         try:
             file = await self._driver.open(paths.blob(digest))
         except PathNotFound:
             return None
-        if _cut_short(digest, file.size):
+        if _was_emptied(digest, file.size):
             await file.close()
             return None
         return file
 
 
 def read_verified(view: View, digest: Digest, limit: int) -> bytes | None:
-    """Read all bytes of `digest` within a batch; None when absent, damaged, or over `limit`."""
+    """Read all bytes of `digest` and verify them; None when missing, damaged or over `limit`."""
     try:
         content = view.read(paths.blob(digest), limit + 1)
     except PathNotFound:
         return None
     if len(content) <= limit and Digest.of(content, digest.algorithm) == digest:
         return content
-    logger.error("the bytes stored for %s are not what it names; treated as absent", digest)
+    logger.error("the file of %s is damaged (digest mismatch); treated as absent", digest)
     return None
 
 
 def content_of(digest: Digest, linked: Digest | None) -> Digest | None:
-    """Return the digest under which a blob's content is stored, given what its link says.
+    """Return the digest under which a blob's content is stored, given the digest in its link.
 
-    It is the blob's own, except where distribution took a sha512 push: it stores that under the
-    sha256 of the bytes and has the link say so. Any other link is damaged, and leads nowhere.
+    The two are the same, except for a sha512 blob that was pushed to distribution: it stores the
+    content under its sha256, which the link holds. Any other difference means a damaged link.
     """
     if linked is None or linked == digest or linked.algorithm != digest.algorithm:
         return linked
@@ -83,17 +83,17 @@ def content_of(digest: Digest, linked: Digest | None) -> Digest | None:
 
 
 def use(view: Uses, digest: Digest) -> bool:
-    """Tell whether the bytes of `digest` are there, within the check of a change that needs them.
+    """Touch the blob `digest` and return whether it exists, in the check of a change.
 
-    If they are, whoever was about to collect them notices that they were used.
+    A collection that was about to delete the blob sees the new mtime and keeps it.
     """
-    found = view.use(paths.blob(digest))
-    return found is not None and not _cut_short(digest, found.size)
+    info = view.use(paths.blob(digest))
+    return info is not None and not _was_emptied(digest, info.size)
 
 
-def _cut_short(digest: Digest, size: int) -> bool:
-    """Recognise the empty file that a crash of an older registry left in place of content."""
+def _was_emptied(digest: Digest, size: int) -> bool:
+    """Return whether a crash of an older registry left an empty file in place of the content."""
     if size or digest.is_empty:
         return False
-    logger.error("the bytes stored for %s were cut to nothing; treated as absent", digest)
+    logger.error("the file of %s is damaged (empty); treated as absent", digest)
     return True

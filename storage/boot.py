@@ -1,4 +1,4 @@
-"""Which boot of the machine this is: what was not synced before another one may be lost."""
+"""Identifies the current boot of the machine: a later boot may have lost unsynced writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @lru_cache(maxsize=1)
 def this_boot() -> str:
-    """Name this boot; where it has no name, this process."""
+    """Return the boot id; where the system has none, an id of this process."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,10 +1,10 @@
-"""What bytes are handed from floor to floor in."""
+"""Types for bytes in memory and open files, shared by all layers."""
 
 from __future__ import annotations
 
 from typing import Protocol, TypeAlias
 
-# Bytes in memory. Where it says so, they may be written over once they were dealt with.
+# Bytes in memory. Where an interface says so, its owner may reuse the memory afterwards.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -12,4 +12,4 @@ class HasDescriptor(Protocol):
     """An open file of the operating system."""
 
     def fileno(self) -> int:
-        """Return its descriptor, which stays its own."""
+        """Return the descriptor, which still belongs to the file."""

@@ -1,11 +1,11 @@
-"""A bounded memory of facts about content: bytes named by a digest never change.
+"""An LRU cache for facts about content, which never change: a digest names fixed bytes.
 
-Never put membership here alone. Whether a repository holds something is asked of the disk each
-time; a registry that cached it served deleted content to strangers (CVE-2026-35172). What a link
-said may stand here beside its `Mark`, by which the disk is asked.
+Never cache membership alone. Whether a repository has something is checked on disk each time; a
+registry that cached it served deleted content without authorization (CVE-2026-35172). The digest
+in a link may be cached together with its `Mark`, which tells whether the link changed on disk.
 
-A limit is a number of bytes, and a cost is what the interpreter allocates. Clients choose both the
-number of entries and their lengths, so a limit on one of the two does not bound the memory.
+Limits and costs are the bytes that the interpreter allocates. Clients choose both the number of
+entries and their lengths, so a limit on only one of the two does not bound the memory.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Bytes that an entry takes beside its key and its value. CPython 3.11 allocates 170 to 200.
+# Bytes of an entry without its key and value. CPython 3.11 allocates 170 to 200.
 ENTRY_BYTES = 224
-# Bytes of a digest with its texts, if its algorithm is the longest.
+# Bytes of a `Digest` with its strings, for the longest algorithm.
 DIGEST_BYTES = 288
 
 
 class Lru(Generic[K, V]):
-    """Keep what was used last, as long as all of it together takes at most `limit` bytes.
+    """A thread-safe LRU cache whose entries together cost at most `limit` bytes.
 
-    `cost` returns the bytes of a value and its key. A value that takes more than the limit divided
-    by `share` is not held. Worker threads may use one together.
+    `cost` returns the bytes of a value and its key. A value that costs more than `limit / share`
+    is not cached.
     """
 
     def __init__(self, limit: int, cost: Callable[[V], int], share: int = 8) -> None:
@@ -40,7 +40,7 @@ class Lru(Generic[K, V]):
         self.size = 0
 
     def get(self, key: K) -> V | None:
-        """Return what is held for `key`, and count that as a use."""
+        """Return the value of `key`, which becomes the most recently used; None if missing."""
         with self._lock:
             held = self._held.get(key)
             if held is None:
@@ -49,7 +49,7 @@ class Lru(Generic[K, V]):
             return held[0]
 
     def put(self, key: K, value: V) -> None:
-        """Hold `value` and evict the least recently used."""
+        """Cache `value`, and evict the least recently used entries while over the limit."""
         cost = self._cost(value) + ENTRY_BYTES
         with self._lock:
             if cost > self._most:

@@ -1,6 +1,6 @@
-"""Finishing what must not be left half done when a request is cancelled, and ending the rest.
+"""Helpers for cancellation: complete work that must not be left half done, and cancel the rest.
 
-What is raised here lets go of the task it came from, as in `storage.sharing`.
+An exception raised here keeps no reference to the task it came from, as in `storage.sharing`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def to_completion(work: Awaitable[T]) -> T:
-    """Await `work` to its end even if the caller is cancelled, then let the cancellation go on."""
+    """Await `work` to its end even if the caller is cancelled, then raise the cancellation."""
     task = asyncio.ensure_future(work)
     del work  # it may be the task itself
     cancelled: asyncio.CancelledError | None = None
@@ -29,7 +29,7 @@ async def to_completion(work: Awaitable[T]) -> T:
                 break
         if cancelled is not None:
             if not task.cancelled():
-                task.exception()  # seen; the cancellation is what the caller asked for
+                task.exception()  # marks it as retrieved: the caller gets the cancellation
             raise cancelled
         return task.result()
     finally:
@@ -39,7 +39,7 @@ async def to_completion(work: Awaitable[T]) -> T:
 async def race(
     work: Coroutine[Any, Any, T], end: Coroutine[Any, Any, object], error: type[Exception]
 ) -> T:
-    """Return what `work` returns; cancel it, and raise `error`, when `end` returns first."""
+    """Return the result of `work`; if `end` returns first, cancel `work` and raise `error`."""
     task, ending = asyncio.create_task(work), asyncio.create_task(end)
     del work
     try:
@@ -54,7 +54,7 @@ async def race(
 
 
 async def or_undone(work: Awaitable[T], undo: Callable[[T], object]) -> T:
-    """Await `work` to its end; if the caller was cancelled meanwhile, `undo` what came of it."""
+    """Await `work` to its end; if the caller was cancelled meanwhile, `undo` its result."""
     task = asyncio.ensure_future(work)
     del work
     try:

@@ -1,19 +1,19 @@
-"""Deleting a manifest with all of its tags, of which there may be ten thousand.
+"""Deletes a manifest with all of its tags, of which there may be ten thousand.
 
     up to a hundred tags    one step removes the tags and the revision link
     more                    a note is written; one step removes a hundred tags and the revision
                             link; further steps remove the other tags, then the note
 
 Each step holds the exclusive tree lock. Pushes wait for that lock, so a step removes at most a
-hundred tags. The note says which manifest is being deleted: once its revision link is removed, a
-listing leaves out the tags that lead to it. So readers lose the manifest and all of its tags in one
-instant, however long the other steps take.
+hundred tags. The note names the manifest that is being deleted: once its revision link is removed,
+a listing leaves out the tags that point to it. So for readers the manifest and all of its tags
+disappear atomically, however long the other steps take.
 
-A deletion that is cut off leaves tags that neither answer nor are listed. They are removed by the
-same deletion when it is repeated, by the next collection, or by a push of the same manifest, before
-that stores the manifest again.
+An interrupted deletion leaves tags that can be neither pulled nor listed. They are removed when the
+deletion is repeated, by the next collection, or by a push of the same manifest before it stores the
+manifest again.
 
-What is pushed meanwhile stays. A tag is removed only if it still leads to the manifest; after the
+A concurrent push is kept. A tag is removed only if it still points to the manifest and, after the
 revision link was removed, only while that link is missing.
 """
 
@@ -30,12 +30,12 @@ from storage.errors import DISK_FULL
 from storage.links import is_member, link_to, read_link
 from storage.names import RepositoryName, Tag, only_tags
 
-# Tags that one step removes. Each takes some 0.1 ms, for which pushes wait.
+# Tags that one step removes. Each takes about 0.1 ms, during which pushes wait.
 AT_ONCE = 100
 
 
 class ManifestDeletion:
-    """Deletes the manifest `digest` of repository `name`; may be repeated after any failure."""
+    """Deletes manifest `digest` of repository `name`; it can be repeated after any failure."""
 
     def __init__(self, driver: Driver, name: RepositoryName, digest: Digest) -> None:
         self._driver = driver
@@ -57,15 +57,15 @@ class ManifestDeletion:
         return existed or bool(tags or notes)
 
     async def finish(self) -> None:
-        """Complete deletions of the manifest that were cut off or are under way."""
+        """Complete deletions of the manifest that were interrupted or are running."""
         await self._finish(await self._driver.batch(self._notes))
 
     async def _finish(self, notes: Iterable[str]) -> None:
-        """Remove the tags that lead to the manifest, if that is deleted, and then `notes`."""
+        """Remove the tags that point to the manifest, if it is deleted, and then `notes`."""
         tags = await self._driver.batch(self._tags)
         for start in range(0, len(tags), AT_ONCE):
-            some = tags[start : start + AT_ONCE]
-            await self._driver.exclusively(partial(self._remove_dead, some))
+            batch = tags[start : start + AT_ONCE]
+            await self._driver.exclusively(partial(self._remove_dead, batch))
         for note in notes:
             await self._driver.exclusively(partial(_remove_file, note))
 
@@ -74,28 +74,28 @@ class ManifestDeletion:
         return editor.remove(self._link)
 
     def _remove_dead(self, tags: Sequence[Tag], editor: Editor) -> None:
-        if not is_member(editor, self._name, self._digest):  # else it was pushed again
+        if not is_member(editor, self._name, self._digest):  # otherwise it was pushed again
             self._remove_tags(tags, editor)
 
     def _remove_tags(self, tags: Iterable[Tag], editor: Editor) -> None:
         for tag in tags:
-            if self._leads_here(editor, tag):
+            if self._points_here(editor, tag):
                 editor.remove(paths.tag(self._name, tag))
 
     def _tags(self, view: View) -> list[Tag]:
-        """Find every tag that leads to the manifest now."""
+        """Return every tag that points to the manifest."""
         tags = map(Tag, only_tags(view.folders(paths.tags(self._name))))
-        return [tag for tag in tags if self._leads_here(view, tag)]
+        return [tag for tag in tags if self._points_here(view, tag)]
 
-    def _leads_here(self, view: View, tag: Tag) -> bool:
+    def _points_here(self, view: View, tag: Tag) -> bool:
         return read_link(view, paths.tag_current_link(self._name, tag)) == self._digest
 
     def _notes(self, view: View) -> list[str]:
-        """Find the notes of deletions of the manifest that were cut off or are under way."""
+        """Return the notes of deletions of the manifest that were interrupted or are running."""
         return [note for note, digest in noted(view, self._name) if digest == self._digest]
 
     async def _write_note(self) -> list[str]:
-        """Note that the manifest is being deleted; on a full disk it is deleted without a note."""
+        """Write a note about the deletion; return none on a full disk, where none can be made."""
         note = f"{paths.deletions(self._name)}/{uuid.uuid4().hex}"
         try:
             await self._driver.publish((link_to(note, self._digest),))
@@ -107,21 +107,21 @@ class ManifestDeletion:
 
 
 def is_left_undone(view: View, name: RepositoryName, digest: Digest) -> bool:
-    """Tell whether a manifest is deleted, and some of its tags may not be removed yet."""
+    """Return whether a manifest is deleted, but some of its tags may remain."""
     return digest in being_deleted(view, name) and not is_member(view, name, digest)
 
 
 def noted(view: View, name: RepositoryName) -> list[tuple[str, Digest]]:
-    """Return the path of each note about a deletion, and the manifest that it names."""
+    """Return the path of each deletion note, and the manifest that it names."""
     folder = paths.deletions(name)
-    # A note that is being written is none yet.
+    # A temporary file is a note that is still being written.
     notes = [f"{folder}/{file}" for file in view.names(folder) if not paths.is_temporary(file)]
     named = [(note, read_link(view, note)) for note in notes]
     return [(note, digest) for note, digest in named if digest is not None]
 
 
 def being_deleted(view: View, name: RepositoryName) -> set[Digest]:
-    """Return the manifests that notes name; some may still be members, or be members again."""
+    """Return the manifests that deletion notes name; some may be members, still or again."""
     return {digest for _, digest in noted(view, name)}
 
 

@@ -1,6 +1,6 @@
-"""A digest: an algorithm and the hex of a hash, as the OCI image spec writes it.
+"""A digest: an algorithm and a hash in hex, as the OCI image spec defines it.
 
-Only algorithms that this registry can verify are digests here; anything else is `DigestInvalid`.
+Digests with algorithms that this registry cannot verify are `DigestInvalid`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The name of some bytes, `algorithm:hex`; parsed once, at the edge."""
+    """The digest of some content, `algorithm:hex`; parsed once, where it enters the program."""
 
     algorithm: str
     hex: str
@@ -30,22 +30,22 @@ class Digest:
 
     @staticmethod
     def parse(text: str) -> Digest:
-        """Read `text`; raise `DigestInvalid` for bad syntax and for unsupported algorithms."""
+        """Parse `text`; raise `DigestInvalid` for bad syntax and for unsupported algorithms."""
         return _parse(text)
 
     @staticmethod
     def of(content: bytes, algorithm: str = CANONICAL) -> Digest:
-        """Hash `content`; the algorithm must be a supported one."""
+        """Hash `content`; raise `DigestInvalid` for an unsupported algorithm."""
         return Digest(supported(algorithm), hashlib.new(algorithm, content).hexdigest())
 
     @property
     def is_empty(self) -> bool:
-        """Whether this names zero bytes."""
+        """Whether this is the digest of empty content."""
         return self == Digest.of(b"", self.algorithm)
 
 
 def supported(algorithm: str) -> str:
-    """Return `algorithm`, or raise `DigestInvalid` when it is not one we can verify."""
+    """Return `algorithm`, or raise `DigestInvalid` when it is unsupported."""
     if algorithm not in HEX_LENGTHS:
         known = " or ".join(sorted(HEX_LENGTHS))
         raise DigestInvalid(f"digest algorithm {algorithm[:40]!r} is not supported, use {known}")

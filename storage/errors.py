@@ -1,29 +1,29 @@
-"""The domain's errors, carrying facts and never a status code.
+"""The storage's exceptions: they carry facts, never a status code.
 
 StorageError
-├── InvalidInput            the caller's words do not follow the spec's grammar
+├── InvalidInput            the input does not follow the spec's grammar
 │   ├── NameInvalid
 │   ├── TagInvalid
 │   ├── DigestInvalid       malformed, of an unsupported algorithm, or not what the bytes hash to
 │   ├── UploadIdInvalid
 │   └── ManifestInvalid
-├── Unknown                 well-formed, and not here
+├── Unknown                 well-formed, but missing
 │   ├── RepositoryUnknown
 │   ├── BlobUnknown
 │   ├── ManifestUnknown     by digest or by tag
-│   ├── ReferencesUnknown   a manifest names content its repository does not hold
+│   ├── ReferencesUnknown   a manifest refers to content that its repository lacks
 │   └── UploadUnknown
-├── UploadConflict          the session and the request disagree
+├── UploadConflict          the request does not match the state of the session
 │   ├── ChunkOutOfOrder
 │   ├── ChunkSizeMismatch
 │   └── UploadBusy          another request is writing to the session
 ├── OperationDisabled       the configuration forbids it
-├── QuotaExceeded           the repository may not hold so much
-├── TooManyUploads          the repository may not have so many sessions
-├── TagImmutable            the caller may set a tag that is new, and move none
-├── AlreadyRunning          another process does what only one may do at a time
-├── NotOurs                 another user's file is in the way: an OSError, as it is the system's
-└── PathNotFound            a driver's: no such path
+├── QuotaExceeded           the repository would exceed its size limit
+├── TooManyUploads          the repository has reached its limit of upload sessions
+├── TagImmutable            the caller may create tags, but not move them
+├── AlreadyRunning          another process runs a job that only one may run at a time
+├── NotOurs                 a file belongs to another user: an OSError too
+└── PathNotFound            raised by drivers: no such path
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from storage.digest import Digest
     from storage.names import Tag
 
-# The system's errors for a disk, or a user's quota, that has no room for more.
+# The disk, or the user's disk quota, is full.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-# Those for a lack of descriptors or memory. They say nothing of the file that was to be read.
+# The process is out of descriptors or memory. These errors say nothing about the file.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class StorageError(Exception):
-    """Everything this package raises on purpose."""
+    """Base of all errors that this package raises deliberately."""
 
 
 class PathNotFound(StorageError):
-    """A driver holds nothing at this path."""
+    """A driver has nothing at this path."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"nothing is stored at {path}")
@@ -81,7 +81,7 @@ class ManifestInvalid(InvalidInput):
 
 
 class Unknown(StorageError):
-    """Well-formed, and not here."""
+    """Well-formed, but missing."""
 
 
 class RepositoryUnknown(Unknown):
@@ -101,7 +101,7 @@ class BlobUnknown(Unknown):
 
 
 class ManifestUnknown(Unknown):
-    """The repository has no such manifest; `reference` is the tag or digest asked for."""
+    """The repository has no such manifest; `reference` is the requested tag or digest."""
 
     def __init__(self, reference: object, reason: str | None = None) -> None:
         super().__init__(reason or f"manifest {reference} is not known to this repository")
@@ -109,7 +109,7 @@ class ManifestUnknown(Unknown):
 
 
 class ReferencesUnknown(Unknown):
-    """A manifest refers to content that its repository does not hold: `missing`, in order."""
+    """A manifest refers to content that its repository lacks: `missing`, in order."""
 
     def __init__(self, missing: tuple[Digest, ...]) -> None:
         super().__init__(f"{len(missing)} referenced blobs or manifests are not in the repository")
@@ -124,7 +124,7 @@ class UploadUnknown(Unknown):
 
 
 class UploadConflict(StorageError):
-    """The session and the request disagree; `held` is the number of bytes the session holds."""
+    """The request does not match the session, which has received `held` bytes."""
 
     def __init__(self, message: str, held: int) -> None:
         super().__init__(message)
@@ -132,34 +132,34 @@ class UploadConflict(StorageError):
 
 
 class ChunkOutOfOrder(UploadConflict):
-    """A chunk does not begin where the session ends."""
+    """A chunk does not start at the end of the session."""
 
     def __init__(self, start: int, held: int) -> None:
         super().__init__(f"the chunk starts at {start}, the upload holds {held} bytes", held)
 
 
 class ChunkSizeMismatch(UploadConflict):
-    """A chunk's body is not as long as it was declared to be; none of it was kept."""
+    """A chunk's body is longer or shorter than declared; none of it was kept."""
 
     def __init__(self, declared: int, received: int, held: int) -> None:
         super().__init__(f"the chunk declares {declared} bytes, {received} arrived", held)
 
 
 class UploadBusy(UploadConflict):
-    """Another request is writing to this session right now."""
+    """Another request is writing to this session."""
 
     def __init__(self, held: int) -> None:
         super().__init__("another request is writing to this upload", held)
 
 
 class QuotaExceeded(StorageError):
-    """`name` may hold `most` bytes, holds `held`, and was to hold `more`."""
+    """`more` bytes do not fit in `name`, which holds `held` of its limit of `most` bytes."""
 
     def __init__(self, name: str, most: int, held: int, more: int) -> None:
-        allowed, there, wanted = map(format_size, (most, held, more))
-        # Whoever pushes reads this in their terminal.
+        allowed, used, wanted = map(format_size, (most, held, more))
+        # `docker push` prints this.
         super().__init__(
-            f"repository {name} may hold {allowed} and holds {there}: another {wanted} do not fit"
+            f"repository {name} may hold {allowed} and holds {used}: another {wanted} do not fit"
         )
         self.name = name
         self.most = most
@@ -168,19 +168,19 @@ class QuotaExceeded(StorageError):
 
 
 class TooManyUploads(StorageError):
-    """`name` may have `most` upload sessions, and has them."""
+    """`name` already has `most` upload sessions, the limit."""
 
     def __init__(self, name: str, most: int) -> None:
         super().__init__(
-            f"repository {name} may have {most} uploads in progress, and has them; one that nobody "
-            "goes on with ends after a while"
+            f"repository {name} already has {most} uploads in progress (the limit); "
+            "abandoned uploads are removed after the purge age"
         )
         self.name = name
         self.most = most
 
 
 class TagImmutable(StorageError):
-    """`tag` leads to another manifest, and the caller may not move tags."""
+    """`tag` points to another manifest, and the caller may not move tags."""
 
     def __init__(self, tag: Tag) -> None:
         super().__init__(f"the tag {tag} exists and may not be moved")
@@ -188,7 +188,7 @@ class TagImmutable(StorageError):
 
 
 class AlreadyRunning(StorageError):
-    """Another process does what only one may do at a time: `what`."""
+    """Another process runs `what`, a job that only one process may run at a time."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"another {what} is running on this storage")
@@ -196,24 +196,24 @@ class AlreadyRunning(StorageError):
 
 
 class NotOurs(StorageError, PermissionError):
-    """What lies at `path`, below `root`, belongs to another user than the number `user`."""
+    """The file or folder `path`, below `root`, does not belong to the process's user id `user`."""
 
     def __init__(self, path: str, user: int, root: str) -> None:
         super().__init__(
-            f"{path} can't be written to by the user {user}, who runs this; "
-            f"give it all there is: chown -R {user} {root}"
+            f"{path} is not writable by the user {user} that runs this process; "
+            f"change the owner: chown -R {user} {root}"
         )
         self.path = path
 
 
 class OperationDisabled(StorageError):
-    """The registry is configured not to do this: `what` is "deleting" or "writing"."""
+    """The configuration disables this operation: `what` is "deleting" or "writing"."""
 
     _REASONS: ClassVar[Mapping[str, str]] = {
         "deleting": "deleting is disabled in this registry's configuration",
         # `docker push` prints this.
         "writing": "the registry is read-only, for maintenance or because its volume is: pushing "
-        "and deleting are disabled, pulling goes on",
+        "and deleting are disabled, pulling works",
     }
 
     def __init__(self, what: str) -> None:
@@ -222,11 +222,11 @@ class OperationDisabled(StorageError):
 
 
 def raise_if_exhausted(error: OSError) -> None:
-    """Raise `error` if a call failed for lack of descriptors or memory, and not at the disk."""
+    """Raise `error` if a call failed for lack of descriptors or memory."""
     if error.errno in EXHAUSTED:
         raise error
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system says of an error, without its number and the path."""
+    """Return the system's message for an error, without its number and path."""
     return error.strerror or str(error)

@@ -1,8 +1,8 @@
-"""The end of a process that has no memory for its own bookkeeping.
+"""Ends a process that has no memory left for its own bookkeeping.
 
-An operation that gets no memory fails, and its request is answered. But if the outcome of an
-operation cannot be passed on, its request waits for ever. So the process ends, and its supervisor,
-or what started the server, replaces it. An upload in progress can be resumed.
+An operation that gets no memory fails, and its request is answered. But if the result of an
+operation cannot be delivered, its request would hang. So the process exits, and the supervisor, or
+the service manager, starts a new one. Clients can resume uploads.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import NoReturn
 
 EXIT_CODE = 1
 
-# Allocated beforehand, because it may be impossible later.
+# Allocated in advance, because it may be impossible later.
 _MESSAGE = b"registry-server: out of memory: this process ends\n"
 
 
 def leave() -> NoReturn:
-    """End the process immediately, with a message on standard error. Allocates nothing."""
+    """End the process immediately with a message on standard error. Allocates no memory."""
     try:
         os.write(2, _MESSAGE)
     finally:

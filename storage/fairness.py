@@ -1,4 +1,4 @@
-"""Locks and places for work that takes long, so that one caller delays the others little."""
+"""Locks and semaphores for long work, so that one caller delays the others little."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from weakref import WeakValueDictionary
 
 
 class SubjectLocks:
-    """A lock for each subject; tasks get it in the order in which they asked for it."""
+    """A lock for each subject; tasks acquire it in the order of their requests."""
 
     def __init__(self) -> None:
         self._of_subject: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, subject: Hashable) -> asyncio.Lock:
         """Return the lock of `subject`."""
-        # The tasks that wait hold the lock; it is forgotten with the last of them.
+        # Only waiting tasks reference the lock; it is dropped with the last of them.
         return self._of_subject.setdefault(subject, asyncio.Lock())
 
 
 class FairSemaphore:
-    """A semaphore of `at_once` places, in which one subject has one place at most.
+    """A semaphore of `at_once` slots, of which one subject uses one at most.
 
-    Tasks of one subject wait for each other first, so they delay those of another by few turns.
+    Tasks of one subject queue behind each other first, so they delay other subjects little.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -32,6 +32,6 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def of(self, subject: Hashable) -> AsyncIterator[None]:
-        """Hold a place for `subject` for the length of the block."""
+        """Hold a slot for `subject` for the length of the block."""
         async with self._locks.of(subject), self._free:
             yield

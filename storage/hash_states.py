@@ -1,4 +1,4 @@
-"""The hash states of one upload session: written down by one request, taken up by another."""
+"""The saved hash states of an upload session: one request saves a state, another restores it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from storage.errors import PathNotFound
 from storage.hashing import Hasher, Hashers
 from storage.names import RepositoryName, UploadId
 
-# The digits of the largest offset a state's 64-bit length can hold.
+# The number of digits of the largest offset that a state's 64-bit length can hold.
 _LONGEST_OFFSET = 19
 
 
 class HashStates:
-    """What `hashstates/` of one session holds."""
+    """The folder `hashstates/` of one session."""
 
     def __init__(
         self, driver: Driver, hashers: Hashers, name: RepositoryName, id: UploadId
@@ -25,25 +25,25 @@ class HashStates:
         self._hashers = hashers
         self._name = name
         self._id = id
-        self._there: list[tuple[str, int]] = []
+        self._stored: list[tuple[str, int]] = []
 
     def first(self, algorithm: str) -> Mapping[str, bytes]:
-        """Return the notes that tell a later request which algorithm a session is begun with."""
+        """Return the file that tells later requests with which algorithm a session started."""
         state = None if algorithm == CANONICAL else self._hashers.new(algorithm).state()
         return {} if state is None else {self._path(algorithm, 0): state}
 
     async def newest(self, length: int) -> Hasher:
-        """Take up the state that covers most of the first `length` bytes, or start over.
+        """Restore the state that covers most of the first `length` bytes, or start at zero.
 
-        A damaged state is passed over. One that covers more than is held is removed: other bytes
-        may come in place of those that were lost, and it would vouch for them.
+        Damaged states are skipped. A state that covers more than `length` bytes is removed: bytes
+        were lost, and others may take their place, for which the state would be wrong.
         """
         listed = await self._list()
-        self._there = [state for state in listed if state[1] <= length]
+        self._stored = [state for state in listed if state[1] <= length]
         for state in listed:
             if state[1] > length:
                 await self._driver.staging.discard(self._path(*state))
-        for algorithm, offset in sorted(self._there, key=lambda state: state[1], reverse=True):
+        for algorithm, offset in sorted(self._stored, key=lambda state: state[1], reverse=True):
             if offset:
                 hasher = self._hashers.restore(algorithm, await self._read(algorithm, offset))
                 if hasher is not None and hasher.length == offset:
@@ -51,19 +51,19 @@ class HashStates:
         return self._hashers.new(listed[0][0] if listed else CANONICAL)
 
     def fresh(self, algorithm: str) -> Hasher:
-        """Start over with another algorithm than the session was begun with."""
+        """Return a hasher for another algorithm than the one the session started with."""
         return self._hashers.new(algorithm)
 
     async def note(self, hasher: Hasher) -> None:
-        """Write down a state that covers durable bytes, then drop those it supersedes."""
-        state, noted = hasher.state(), (hasher.algorithm, hasher.length)
+        """Save a state that covers durable bytes, then remove the states it supersedes."""
+        state, saved = hasher.state(), (hasher.algorithm, hasher.length)
         if state is None:
             return
-        await self._driver.note(self._path(*noted), state)
-        superseded = [one for one in self._there if one != noted]
-        self._there = [noted]
-        for one in superseded:
-            await self._driver.staging.discard(self._path(*one))
+        await self._driver.note(self._path(*saved), state)
+        superseded = [stored for stored in self._stored if stored != saved]
+        self._stored = [saved]
+        for stored in superseded:
+            await self._driver.staging.discard(self._path(*stored))
 
     async def _list(self) -> list[tuple[str, int]]:
         folder = paths.upload_states(self._name, self._id)

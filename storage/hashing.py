@@ -1,17 +1,17 @@
-"""Hash functions whose state can be written down and taken up again by another process.
+"""Hash functions whose state can be saved, and restored by another process.
 
 An upload of many gigabytes may be finished by another worker, after a restart, or by CNCF
-distribution on the same folder; none of them should read those gigabytes again. distribution
-writes the state of its hash function in the encoding of Go's `crypto` packages:
+distribution on the same folder; none of them should have to read those gigabytes again.
+distribution saves the state of its hash function in the encoding of Go's `crypto` packages:
 
     sha256, 108 bytes: "sha\\x03"  8 state words of 4 bytes   64-byte block, zero-padded   length
     sha512, 204 bytes: "sha\\x07"  8 state words of 8 bytes  128-byte block, zero-padded   length
 
 all integers big-endian, the length in bytes and 8 bytes wide. Python's hashlib cannot export its
 state, but the libcrypto it is linked with can: its low-level contexts are plain structs (declared
-in <openssl/sha.h>, stable since 0.9.8). They are deprecated there, not removed, and as fast as
-hashlib. Because a struct's layout is a promise nobody checks at run time, `best_hashers` tries
-the library against hashlib before it trusts it.
+in <openssl/sha.h>, stable since 0.9.8). They are deprecated, not removed, and as fast as hashlib.
+Nothing checks a struct's layout at run time, so `best_hashers` compares the library's results with
+hashlib's before it uses it.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ logger = logging.getLogger(__name__)
 
 
 class Hasher(Protocol):
-    """A running hash over the first `length` bytes of something."""
+    """A running hash over the first `length` bytes of some content."""
 
     algorithm: str
     length: int
 
     def update(self, data: Buffer) -> None:
-        """Hash `data` as well; releases the GIL, so it may run beside the event loop."""
+        """Hash `data`; releases the GIL, so it can run in parallel with the event loop."""
 
     def digest(self) -> Digest:
-        """Name everything hashed so far; hashing may go on afterwards."""
+        """Return the digest of everything hashed so far; `update` may be called afterwards."""
 
     def state(self) -> bytes | None:
-        """Export the state in Go's encoding, or None where it can't be had."""
+        """Export the state in Go's encoding; None where that is impossible."""
 
 
 class Hashers(Protocol):
-    """Where hashers come from."""
+    """A factory of hashers."""
 
     def new(self, algorithm: str) -> Hasher:
-        """Start over zero bytes; the algorithm must be a supported one."""
+        """Return a hasher over zero bytes; `algorithm` must be supported."""
 
     def restore(self, algorithm: str, state: bytes) -> Hasher | None:
-        """Take up an exported state; None when it is malformed or can't be taken up here."""
+        """Restore an exported state; None when it is malformed or restoring is impossible."""
 
 
 class PlainHasher:
-    """hashlib: correct everywhere, and unable to export its state."""
+    """A hasher of hashlib: correct on every system, but unable to export its state."""
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -66,27 +66,24 @@ class PlainHasher:
         self._hash = hashlib.new(algorithm)
 
     def update(self, data: Buffer) -> None:
-        """Hash `data` as well."""
         self._hash.update(data)
         self.length += len(data)
 
     def digest(self) -> Digest:
-        """Name everything hashed so far."""
         return Digest(self.algorithm, self._hash.hexdigest())
 
     def state(self) -> None:
-        """There is none to be had."""
+        """Return None: hashlib cannot export its state."""
 
 
 class PlainHashers:
-    """The fallback: an interrupted upload is read again when it is finished."""
+    """The fallback: an interrupted upload is read again when it is committed."""
 
     def new(self, algorithm: str) -> Hasher:
-        """Start over zero bytes."""
         return PlainHasher(algorithm)
 
     def restore(self, algorithm: str, state: bytes) -> None:
-        """Nothing can be taken up."""
+        """Return None: hashlib cannot restore a state."""
 
 
 class _Sha256Context(ctypes.Structure):
@@ -113,7 +110,7 @@ class _Sha512Context(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How one algorithm's state lies in libcrypto's struct and in Go's encoding."""
+    """The layout of an algorithm's state in libcrypto's struct and in Go's encoding."""
 
     function: str
     context: type[_Sha256Context] | type[_Sha512Context]
@@ -130,7 +127,7 @@ _LAYOUTS = {
 
 
 class LibcryptoHasher:
-    """libcrypto's own context, of which the state can be read and written."""
+    """A hasher over a libcrypto context, whose state can be read and written."""
 
     def __init__(self, library: ctypes.CDLL, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -142,29 +139,28 @@ class LibcryptoHasher:
         getattr(library, f"{self._layout.function}_Init")(ctypes.byref(self._context))
 
     def update(self, data: Buffer) -> None:
-        """Hash `data` as well; ctypes releases the GIL meanwhile."""
         if isinstance(data, memoryview) and data.readonly:
-            data = data.tobytes()  # ctypes points at nothing that it may not write
+            data = data.tobytes()  # ctypes takes no pointer to read-only memory
         if data:
             start = data if isinstance(data, bytes) else ctypes.byref(_first_byte(data))
+            # ctypes releases the GIL during the call.
             self._update(ctypes.byref(self._context), start, ctypes.c_size_t(len(data)))
             self.length += len(data)
 
     def digest(self) -> Digest:
-        """Name everything hashed so far, on a copy: finishing spoils a context."""
+        # On a copy: finalizing overwrites a context.
         copy = self._layout.context.from_buffer_copy(self._context)
         out = ctypes.create_string_buffer(HEX_LENGTHS[self.algorithm] // 2)
         self._final(out, ctypes.byref(copy))
         return Digest(self.algorithm, out.raw.hex())
 
     def state(self) -> bytes:
-        """Export the state in Go's encoding."""
         layout, context = self._layout, self._context
         block = bytes(context.block)[: context.pending]
         return layout.encoding.pack(layout.magic, *context.words, block, self.length)
 
     def load(self, state: bytes) -> bool:
-        """Replace the state with an exported one; False, and no change, when it is malformed."""
+        """Replace the state with an exported one; return False, unchanged, if it is malformed."""
         layout, context = self._layout, self._context
         if len(state) != layout.encoding.size or not state.startswith(layout.magic):
             return False
@@ -179,29 +175,27 @@ class LibcryptoHasher:
 
 
 def _first_byte(data: bytearray | memoryview) -> ctypes.c_char:
-    """Return where the bytes begin, and keep them there; a memoryview must be a writable one."""
+    """Return a pointer to `data` that keeps it from moving; a memoryview must be writable."""
     return ctypes.c_char.from_buffer(data)
 
 
 class LibcryptoHashers:
-    """Hashers over a libcrypto that has been tried."""
+    """A factory of hashers over a libcrypto."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
     def new(self, algorithm: str) -> Hasher:
-        """Start over zero bytes."""
         return LibcryptoHasher(self._library, algorithm)
 
     def restore(self, algorithm: str, state: bytes) -> Hasher | None:
-        """Take up an exported state, None when it is malformed."""
         hasher = LibcryptoHasher(self._library, algorithm)
         return hasher if hasher.load(state) else None
 
 
 @lru_cache(maxsize=1)
 def best_hashers() -> Hashers:
-    """Return resumable hashers where this process can have them; say so once where not."""
+    """Return hashers that can export their state, or log once that this process has none."""
     for name in _candidates():
         try:
             hashers = LibcryptoHashers(ctypes.CDLL(name))
@@ -210,13 +204,13 @@ def best_hashers() -> Hashers:
         except (OSError, AttributeError):
             continue
     logger.warning(
-        "no usable libcrypto was found: interrupted uploads are read again when they are finished"
+        "no usable libcrypto found: interrupted uploads are read again when they are committed"
     )
     return PlainHashers()
 
 
 def _candidates() -> list[str | None]:
-    """Name the libcrypto that Python itself is linked with first, whatever its path."""
+    """Return the libcrypto libraries to try: first those this process has mapped, by path."""
     try:
         mapped = {
             line.split(maxsplit=5)[5]
@@ -229,7 +223,7 @@ def _candidates() -> list[str | None]:
 
 
 def _agrees_with_hashlib(hashers: LibcryptoHashers, algorithm: str) -> bool:
-    """Hash across a block's edge, export in mid-block, take up, finish; compare with hashlib."""
+    """Export a state within a block, restore it, hash on, and compare with hashlib."""
     first, second = bytes(range(200)), bytes(range(100, 255)) * 3
     before = hashers.new(algorithm)
     before.update(first)

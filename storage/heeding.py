@@ -1,4 +1,4 @@
-"""Reads that end a job which is no longer wanted."""
+"""Reads that can be cancelled: they end a job whose result is no longer needed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ T = TypeVar("T")
 
 
 class HeedingReads:
-    """Jobs whose reads are those of a `HeedingView`."""
+    """Runs jobs with a `HeedingView`."""
 
     def __init__(self, inner: Driver, check: Callable[[], None]) -> None:
         self._inner = inner
         self._check = check
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Run `job`."""
         return await self._inner.batch(lambda view: job(HeedingView(view, self._check)))
 
 
 class HeedingView:
-    """`inner`; each read calls `check` first, which raises when the job is to end.
+    """Reads of `inner` that call `check` first, which raises to end the job.
 
-    So a walk ends early without a word about it in the walk.
+    So the code of a walk needs no cancellation checks of its own.
     """
 
     def __init__(self, inner: View, check: Callable[[], None]) -> None:
@@ -33,42 +32,34 @@ class HeedingView:
         self._check = check
 
     def names(self, path: str) -> list[str]:
-        """Name the entries of a folder."""
         self._check()
         return self._inner.names(path)
 
     def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder."""
         self._check()
         return self._inner.folders(path)
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Yield the entries of a folder."""
         for entry in self._inner.entries(path):
             self._check()
             yield entry
 
     def entry(self, path: str) -> Entry | None:
-        """Return an entry."""
         self._check()
         return self._inner.entry(path)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Read a file."""
         self._check()
         return self._inner.read(path, limit)
 
     def stat(self, path: str) -> FileInfo | None:
-        """Look."""
         self._check()
         return self._inner.stat(path)
 
     def modified(self, path: str) -> int | None:
-        """Tell when entries of a folder last came or went."""
         self._check()
         return self._inner.modified(path)
 
     def leads(self, path: str) -> Lead:
-        """Tell where a path leads."""
         self._check()
         return self._inner.leads(path)

@@ -1,12 +1,12 @@
-"""What a registry is, on one page. Read this first.
+"""The registry's protocols, on one page. Read this first.
 
-`Registry` opens a `Repository`; a repository has five parts, each small. The stored ones are in
-`storage.registry` and `storage.repository`; anything that caches, mirrors or announces wraps them
-with the same interface, and a handler never asks which one it holds.
+`Registry` opens a `Repository`, which has five small parts. The stored implementations are in
+`storage.registry` and `storage.repository`. A cache, a mirror or a notifier wraps them with the
+same protocols, and handlers cannot tell the difference.
 
 Every method may raise `storage.errors`; each docstring names those a caller should expect.
-Membership is always what the storage says now: what is remembered between calls is used only
-while a look at the storage says that it still holds.
+Membership is always what the storage says now: a cached link is used only after the driver has
+confirmed that its file is unchanged.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Blob(Protocol):
 
     @property
     def file(self) -> HasDescriptor | None:
-        """The file that holds exactly the blob, for a kernel to send from; None without one."""
+        """The open file that holds exactly the blob, for zero-copy sends; None without one."""
 
     def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `stop`."""
 
     async def close(self) -> None:
-        """Let go; calling it twice does nothing."""
+        """Release the blob; a second call does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlobFile:
-    """A file that holds all of a blob, `size` bytes.
+    """The file of a blob, `size` bytes long.
 
     `path` is relative to the folder of all blobs, with slashes: `<alg>/<two hex>/<hex>/data`.
     """
@@ -52,7 +52,7 @@ class BlobFile:
     size: int
 
 
-# Where somebody else may fetch a blob. Storage that signs URLs would offer one of those here.
+# Where another program can fetch a blob. Storage that signs URLs would offer one here.
 Place: TypeAlias = BlobFile
 
 
@@ -66,20 +66,20 @@ class Blobs(Protocol):
         """Open a blob, which the caller closes; raise `BlobUnknown`."""
 
     async def place(self, digest: Digest) -> Place | None:
-        """Tell where somebody else may fetch a blob; raise `BlobUnknown`.
+        """Return where another program can fetch a blob; raise `BlobUnknown`.
 
-        None when it is to be had from `open` alone. What is there may be collected later, once
-        the blob is a member nowhere; who was sent there then finds nothing.
+        Returns None when only `open` can read it. Once no repository has the blob, a collection
+        may delete the file, also between this call and the fetch.
         """
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
-        """Make a blob of `source` a member here, durably; raise `BlobUnknown` if it has none.
+        """Make a blob of `source` a member here, durably; raise `BlobUnknown` if it is no member.
 
-        Whether the caller may read `source` was decided before.
+        The caller has already checked that the client may read `source`.
         """
 
     async def delete(self, digest: Digest) -> None:
-        """End a blob's membership; raise `BlobUnknown`. Its bytes are collected later."""
+        """Delete a blob from the repository; raise `BlobUnknown`. Its bytes are collected later."""
 
 
 class Manifests(Protocol):
@@ -91,93 +91,91 @@ class Manifests(Protocol):
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest whose bytes hash to `digest`, then point each of `tags` at it, durably.
 
-        Raises `ReferencesUnknown` when the repository lacks what it refers to, and
-        `ManifestInvalid` when it breaks the operator's rules. Putting the same one again is fine.
+        Raises `ReferencesUnknown` when the repository lacks content that it refers to, and
+        `ManifestInvalid` when it violates the operator's policy. Storing it again is not an error.
 
-        Where tags may not be moved it raises `TagImmutable` if one of `tags` leads to another
-        manifest, and changes nothing; a tag that leads to none may be set anew. Of several who set
-        a new tag at once one is first, and the others are told so: their manifests, and those of
-        their tags that nobody else set, may stay.
+        Where tags are immutable, raises `TagImmutable` if one of `tags` points to another manifest,
+        and changes nothing; a tag that points to no manifest may be set again. When several
+        callers set a new tag concurrently, one succeeds and the others get `TagImmutable`; their
+        manifests, and the tags that only they set, may stay.
         """
 
     async def delete(self, digest: Digest) -> None:
-        """End a manifest's membership: for a reader it and its tags go in one instant.
-
-        Raises `ManifestUnknown`.
-        """
+        """Delete a manifest and its tags, atomically for readers; raise `ManifestUnknown`."""
 
 
 class Tags(Protocol):
     """The tags of a repository."""
 
     async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
-        """List tags behind `after` in the order of their bytes; raise `RepositoryUnknown`.
+        """List tags after `after` in byte order; raise `RepositoryUnknown`.
 
-        The lists that one `caller` asks for are read one after the other, so that they delay those
-        of others little. When the caller is cancelled the work ends, unless other callers wait.
+        The listings of one `caller` run one after the other, so that they delay other callers
+        little. Cancelling the caller ends the work, unless another caller waits for its result.
         """
 
     async def delete(self, tag: Tag) -> None:
-        """Remove a tag alone: its manifest and other tags stay. Raises `ManifestUnknown`."""
+        """Delete only the tag; its manifest and other tags stay. Raises `ManifestUnknown`."""
 
 
 class Upload(Protocol):
-    """An upload session that the caller holds alone until it lets go of it."""
+    """An upload session that is open, and exclusively locked, in this request."""
 
     @property
     def length(self) -> int:
-        """How many bytes the session holds."""
+        """The number of bytes received so far."""
 
     async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
-        """Add what `source` yields. If it breaks off, what arrived is kept.
+        """Append what `source` yields. If `source` fails, what it yielded before is kept.
 
-        What it yields may be written into again once the third one behind it is asked for.
+        `source` may reuse a buffer once the third buffer after it is requested.
 
-        Raises `ChunkOutOfOrder` before reading anything and `ChunkSizeMismatch` after undoing.
+        Raises `ChunkOutOfOrder` before it reads anything, and `ChunkSizeMismatch` after it has
+        restored the session's previous length.
         """
 
     async def commit(self, digest: Digest) -> None:
-        """Make what is held a member blob, durably, and end the session.
+        """Store the received bytes as a blob of the repository, durably, and end the session.
 
-        Raises `DigestInvalid`, which ends the session too, and `UploadUnknown` when somebody
-        removed the session meanwhile.
+        Raises `DigestInvalid` if they hash to another digest, which ends the session too, and
+        `UploadUnknown` if the session was removed meanwhile.
         """
 
     async def discard(self) -> None:
-        """End the session and drop what it holds."""
+        """End the session and delete its bytes."""
 
 
 class Uploads(Protocol):
     """The upload sessions of a repository; they outlive requests, workers and restarts."""
 
     async def start(self, algorithm: str, owner: str = "") -> UploadId:
-        """Begin a session that hashes with `algorithm`; its id says whose it is."""
+        """Start a session that hashes with `algorithm`; its id encodes the owner."""
 
     async def length(self, id: UploadId) -> int:
-        """Return how many bytes a session holds; raise `UploadUnknown`."""
+        """Return how many bytes a session has received; raise `UploadUnknown`."""
 
     def open(self, id: UploadId) -> AbstractAsyncContextManager[Upload]:
-        """Hold a session alone; raise `UploadUnknown`, or `UploadBusy` if someone else does."""
+        """Lock a session exclusively; raise `UploadUnknown`, or `UploadBusy` if it is locked."""
 
     async def cancel(self, id: UploadId) -> None:
-        """End a session and drop what it holds; raise `UploadUnknown` or `UploadBusy`."""
+        """End a session and delete its bytes; raise `UploadUnknown` or `UploadBusy`."""
 
 
 class Referrers(Protocol):
-    """Which manifests of a repository have a given subject."""
+    """The manifests of a repository that have a given subject."""
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
     ) -> ReferrerPage:
-        """List referrers behind `after` in the order of their digests, of one type or of all.
+        """List referrers after `after` by digest, of one artifact type or of all.
 
-        A page has at most `limit` entries and is bounded in bytes, so it may be empty and not be
-        the last one. When the caller is cancelled the work ends, unless other callers wait for it.
+        A page has at most `limit` entries and is bounded in bytes, so even an empty page need not
+        be the last one. Cancelling the caller ends the work, unless another caller waits for it.
         """
 
 
 class Repository(Protocol):
-    """One repository; it need not exist yet, the first push makes it."""
+    """One repository; it need not exist yet, the first push creates it."""
 
     @property
     def name(self) -> RepositoryName:
@@ -204,7 +202,7 @@ class Repository(Protocol):
         """Its referrers."""
 
 
-# Whether a repository may be listed. It is asked on any thread, and must not block.
+# Whether a repository may be listed. It is called on any thread, and must not block.
 Visible: TypeAlias = Callable[[RepositoryName], bool]
 
 
@@ -212,9 +210,9 @@ class Registry(Protocol):
     """All repositories."""
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository, existing or not; asks nothing of the storage.
+        """Open a repository, existing or not, without reading from the storage.
 
-        Without `moves_tags` its tags can be set once, and then not be moved to another manifest.
+        Without `moves_tags`, a tag that is set cannot be moved to another manifest.
         """
 
     async def catalog(
@@ -224,21 +222,21 @@ class Registry(Protocol):
         visible: Visible | None = None,
         caller: Hashable = None,
     ) -> Page[RepositoryName]:
-        """List repositories that hold a manifest, behind `after`, in the order of their bytes.
+        """List the repositories after `after` that have a manifest, in byte order.
 
-        Only those are listed that are `visible`, and the page is as full without the others.
-        `caller` is as for tags.
+        Repositories that are not `visible` are skipped and do not count towards `limit`. `caller`
+        is as for tags.
         """
 
     async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
-        """Find the repositories of which a blob is a member, in the order of their bytes.
+        """Return the repositories that have a blob, in byte order.
 
-        In a large registry only the first ones are searched. `caller` is as for tags.
+        In a large registry only the first repositories are searched. `caller` is as for tags.
         """
 
     async def remove(self, name: RepositoryName) -> None:
-        """Remove a repository with all that is a member of it, durably; those below it stay.
+        """Delete a repository with its blobs, manifests, tags and upload sessions, durably.
 
-        For a reader all of its manifests and tags go in one instant. Raises `RepositoryUnknown`.
-        Its bytes are collected later.
+        Repositories below it stay. For readers the deletion is atomic. The bytes are collected
+        later. Raises `RepositoryUnknown`.
         """

@@ -1,14 +1,13 @@
-"""JSON of manifests: read strictly at a push, and as Go reads it once it is stored.
+"""Parses the JSON of manifests: strictly when they are pushed, as Go does once they are stored.
 
-A pushed document must mean the same to every reader, so a key twice in one object is refused. A
-stored document was accepted by another registry, which reads JSON as Go does: the last value of a
-repeated key counts. This registry answers as that one does.
+A pushed document must mean the same to every reader, so duplicate keys are refused. A stored
+document may come from another registry, which parses JSON as Go does: the last value of a duplicate
+key counts. This registry must answer as that one does.
 
-Both readers replace bytes that are not UTF-8 by U+FFFD, as Go does. Both limit the number of values
-and escapes that one call of the parser reads, because it holds the interpreter's lock: the worst
-document of `_MOST_VALUES` takes 60 ms, and one with as many strings of escapes as fit into 4 MiB
-took 180 ms. An index of 10,000 children, each with a platform and two annotations, is within the
-limit.
+Both parsers replace invalid UTF-8 by U+FFFD, as Go does. Both limit the number of values and
+escapes that one call parses, because it holds the GIL: the worst document of `_MOST_VALUES` takes
+60 ms, and one with as many strings of escapes as fit into 4 MiB took 180 ms. An index of 10,000
+children, each with a platform and two annotations, is within the limit.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from typing import Any
 from storage.errors import ManifestInvalid
 
 _MOST_VALUES = 100_000
-# Backslashes that count as a value: the parser builds a string with escapes from as many pieces.
+# So many backslashes count as a value: the parser builds a string with escapes from pieces.
 _ESCAPES = 4
 _MOST_DIGITS = 40
 # The limit of Go's encoding/json.
 _MOST_LEVELS = 10_000
 # The parser recurses. A document deeper than Python's limit is cut into pieces of so many levels.
 _LEVELS_OF_A_PIECE = 200
-# Of a stored document with too many values, only the outermost level is read, in parts of so many
-# fields.
+# Of a stored document with too many values, only the outermost level is parsed, so many fields at
+# a time.
 _LEVELS_OF_AN_OUTLINE = 2
 _FIELDS_AT_ONCE = 1000
 
-# These are for text without escaped quotes (`_plain`): one match may be a string of 4 MiB, during
-# which the interpreter's lock is held, and to look for escapes takes ten times as long.
-# A string, a quote that begins no string, or a bracket.
+# Both patterns are for text without escaped quotes (`_plain`): a match may be a string of 4 MiB,
+# during which the GIL is held, and matching escapes as well takes ten times as long.
+# A string, an unpaired quote, or a bracket.
 _TOKEN = re.compile(r'"[^"]*+"|["\[\]{}]')
 
 # A field of an object whose inner levels are empty.
@@ -49,7 +48,7 @@ PairsHook = Callable[[list[tuple[str, Any]]], Any]
 
 
 def load_strictly(raw: bytes) -> object:
-    """Read a pushed document; raise `ManifestInvalid` when it is not JSON or has a key twice."""
+    """Parse a pushed document; raise `ManifestInvalid` for bad JSON and for duplicate keys."""
     if _has_too_many_values(raw):
         raise ManifestInvalid(
             f"the manifest has more than {_MOST_VALUES} values; {_ESCAPES} escapes count as one"
@@ -58,10 +57,10 @@ def load_strictly(raw: bytes) -> object:
 
 
 def load_as_stored(raw: bytes, is_field: Callable[[str], bool]) -> object:
-    """Read a document that another registry stored; raise `ManifestInvalid` if it is not JSON.
+    """Parse a document that another registry stored; raise `ManifestInvalid` if it is not JSON.
 
-    Levels beyond the limit are read as empty. Of a document with too many values, only the fields
-    that `is_field` knows are kept, and their inner levels are read as empty.
+    Levels beyond the limit become empty. Of a document with too many values, only fields for which
+    `is_field` is true are kept, and their inner levels become empty.
     """
     if _has_too_many_values(raw):
         return _translated(lambda: _fields(_decoded(raw), is_field))
@@ -69,17 +68,17 @@ def load_as_stored(raw: bytes, is_field: Callable[[str], bool]) -> object:
 
 
 def merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object that Go reads: the last value of a key counts.
+    """Return the object as Go parses it: the last value of a key counts.
 
-    A null does not replace a text or a number. The keys are in the order of their last values.
+    A null does not replace a string or a number. Keys are in the order of their last values.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        if value is None and isinstance(found.get(key), (str, int)):
+        if value is None and isinstance(fields.get(key), (str, int)):
             continue
-        found.pop(key, None)
-        found[key] = value
-    return found
+        fields.pop(key, None)
+        fields[key] = value
+    return fields
 
 
 def _load(raw: bytes, hook: PairsHook, deep: Callable[[str, PairsHook], object]) -> object:
@@ -116,12 +115,12 @@ def _parsed(text: str, hook: PairsHook) -> Any:
         object_pairs_hook=hook,
         parse_constant=_refuse_constant,
         parse_int=_whole_number,
-        parse_float=lambda _: 0.0,  # no field is a fraction, so only the type counts
+        parse_float=lambda _: 0.0,  # no field is a fraction, so only the type matters
     )
 
 
 def _deep(text: str, hook: PairsHook) -> object:
-    """Read a document of any depth that Go reads; parse all of its pieces, return the outermost."""
+    """Parse a document of any depth that Go accepts, piece by piece; return the outermost piece."""
     document = None
     for piece in _pieces(text, _LEVELS_OF_A_PIECE):
         document = _parsed(piece, hook)
@@ -129,7 +128,7 @@ def _deep(text: str, hook: PairsHook) -> object:
 
 
 def _outline(text: str, hook: PairsHook, levels: int) -> object:
-    """Read the outermost piece alone; the inner ones need not be JSON."""
+    """Parse only the outermost piece; the inner pieces need not be JSON."""
     return _parsed(_outermost(text, levels), hook)
 
 
@@ -141,24 +140,24 @@ def _outermost(text: str, levels: int) -> str:
 
 
 def _fields(text: str, is_field: Callable[[str], bool]) -> dict[str, Any]:
-    """Read the fields of the outermost object in parts, so that other threads run in between."""
+    """Parse the fields of the outermost object in parts, so that other threads run in between."""
     outermost = _outermost(text, _LEVELS_OF_AN_OUTLINE).strip(_SPACES)
     if not (outermost.startswith("{") and outermost.endswith("}")):
         raise ManifestInvalid("the manifest is not an object")
-    found = _FIELD.finditer(_plain(outermost), 1, len(outermost) - 1)
-    fields = (outermost[match.start() : match.end()] for match in found)
+    matches = _FIELD.finditer(_plain(outermost), 1, len(outermost) - 1)
+    fields = (outermost[match.start() : match.end()] for match in matches)
     return merged(
         pair
-        for some in iter(lambda: list(islice(fields, _FIELDS_AT_ONCE)), [])
-        for pair in _parsed(f"{{{','.join(some)}}}", list)
+        for batch in iter(lambda: list(islice(fields, _FIELDS_AT_ONCE)), [])
+        for pair in _parsed(f"{{{','.join(batch)}}}", list)
         if is_field(pair[0])
     )
 
 
 def _pieces(text: str, levels: int) -> Iterator[str]:
-    """Cut a document into pieces of at most `levels` levels, the outermost last.
+    """Yield pieces of a document, of at most `levels` levels each, the outermost last.
 
-    An empty list or object replaces each piece that was cut out.
+    Where a piece was cut out, an empty list or object remains.
     """
     open_pieces: list[list[str]] = [[]]
     begin = 0
@@ -176,10 +175,10 @@ def _pieces(text: str, levels: int) -> Iterator[str]:
 
 
 def _brackets(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the position and level of each opening bracket, and for closing ones minus the level.
+    """Yield the position and level of each bracket; for a closing one, the level is negative.
 
-    Raises `ManifestInvalid` for a string without an end, an unpaired bracket, and more levels than
-    Go reads. The parser checks whether the brackets of a pair are of one kind.
+    Raises `ManifestInvalid` for an unterminated string, an unpaired bracket, and more levels than
+    Go allows. The parser checks whether the brackets of a pair match.
     """
     depth = 0
     for token in _TOKEN.finditer(_plain(text)):
@@ -199,19 +198,19 @@ def _brackets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _plain(text: str) -> str:
-    """Return a text of the same length, in which escaped quotes and backslashes are replaced."""
+    """Replace escaped quotes and backslashes by as many other characters."""
     return text.replace(r"\\", "__").replace(r"\"", "__")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ManifestInvalid("the manifest has a key twice in one object")
-    return found
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ManifestInvalid("the manifest has a duplicate key in one object")
+    return fields
 
 
 def _whole_number(text: str) -> int:
-    # Reading thousands of digits takes long, and no field may hold such a number.
+    # Parsing thousands of digits takes long, and no field may hold such a number.
     return int(text) if len(text) <= _MOST_DIGITS else _OUT_OF_RANGE
 
 

@@ -1,8 +1,7 @@
-"""Work on large manifests: on a thread, and a few at a time.
+"""Parses large manifests on a thread, and only a few at a time.
 
-A manifest of 4 MiB takes the parser up to 85 ms with the interpreter's lock, and 25 MiB of memory
-beside its bytes. Were as many parsed at once as there are threads, all other requests would wait
-for each of them.
+The parser needs up to 85 ms for a manifest of 4 MiB, during which it holds the GIL, and 25 MiB of
+memory beside its bytes. If every thread parsed one, all other requests would wait for them.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from storage.concurrency import to_completion
 
 T = TypeVar("T")
 
-# Bytes. Hashing and parsing more takes longer than switching to a thread.
+# Bytes. Hashing and parsing fewer takes less time than switching to a thread.
 INLINE = 64 << 10
 
 
 class ByteBudget:
-    """Lets tasks use `most` bytes together; those that need more than is left wait in turn."""
+    """A semaphore of `most` bytes; tasks that need more than is free wait in order."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -31,7 +30,7 @@ class ByteBudget:
 
     @asynccontextmanager
     async def of(self, size: int) -> AsyncIterator[None]:
-        """Use `size` bytes for the length of the block, and all there are if `size` is more."""
+        """Acquire `size` bytes, or `most` if that is less, for the length of the block."""
         size = min(size, self._most)
         await self._take(size)
         try:
@@ -55,7 +54,7 @@ class ByteBudget:
             raise
 
     def _admit(self) -> None:
-        """Give their turns to the first that wait, as many as there is room for."""
+        """Admit the first waiting tasks, as many as fit into the free bytes."""
         while self._waiting:
             size, turn = self._waiting[0]
             if not turn.done():
@@ -66,14 +65,14 @@ class ByteBudget:
             self._waiting.popleft()
 
 
-# Of this process: bytes of documents that are read or parsed at the same time.
+# Bytes of documents that this process reads or parses at the same time.
 BUDGET = ByteBudget(8 << 20)
 
 
 async def parsed(parse: Callable[..., T], raw: bytes, *args: Any) -> T:
-    """Return what `parse` makes of a document."""
+    """Return `parse(raw, *args)`; large documents are parsed on a thread, within the budget."""
     if len(raw) <= INLINE:
         return parse(raw, *args)
     async with BUDGET.of(len(raw)):
-        # Not when the caller is cancelled: the thread goes on, and the next would be one too many.
+        # Even if the caller is cancelled: the thread keeps running, so its bytes stay acquired.
         return await to_completion(asyncio.to_thread(parse, raw, *args))

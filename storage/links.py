@@ -1,7 +1,7 @@
 """Links: files that hold a digest as text. They decide what belongs to a repository.
 
-Older registries left empty links behind when the power went. Such a link is logged and treated
-as absent, so that one damaged file never stops a pull, a listing or a collection.
+Older registries leave empty links behind after a power cut. A damaged link is logged and treated
+as absent, so that it never stops a pull, a listing or a collection.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Links:
         self._driver = driver
 
     async def read(self, path: str) -> Digest | None:
-        """Return the digest a link holds; None when it is absent or damaged."""
+        """Return the digest in a link; None when the link is missing or damaged."""
         try:
             return _parse(path, await self._driver.read(path))
         except PathNotFound:
@@ -35,9 +35,9 @@ class Links:
 
 
 def link_to(path: str, digest: Digest) -> Put:
-    """Return the change that points a link at `digest`.
+    """Return the change that writes a link to `digest`.
 
-    It belongs in a step after the one that makes what it points to durable.
+    Publish it in a step after the one that makes the link's target durable.
     """
     return Put(path, str(digest).encode())
 
@@ -51,12 +51,12 @@ def read_link(view: View, path: str) -> Digest | None:
 
 
 def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
-    """Tell whether a repository has a manifest."""
+    """Return whether a repository has a manifest."""
     return read_link(view, paths.revision_link(name, digest)) == digest
 
 
 def digests(view: View, folder: str) -> Iterator[Digest]:
-    """Yield the digests that `folder` has a folder for, in no order; strays are passed over."""
+    """Yield the digests that have a folder in `folder`, unordered; other names are skipped."""
     for algorithm, length in HEX_LENGTHS.items():
         for name, is_folder in view.entries(f"{folder}/{algorithm}"):
             if is_folder and len(name) == length:
@@ -65,9 +65,10 @@ def digests(view: View, folder: str) -> Iterator[Digest]:
 
 
 def tags_in(view: View, name: RepositoryName) -> Iterator[Tag]:
-    """Yield the tags that a repository has a folder for, in no order; strays are passed over.
+    """Yield the tags that have a folder in a repository, unordered; other names are skipped.
 
-    Iterate over it directly: a variable would keep the folder open for as long as an error is kept.
+    Iterate over the result directly: with a variable, the traceback of an error would keep the
+    folder open.
     """
     folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
     return map(Tag, only_tags(folders))
@@ -75,7 +76,7 @@ def tags_in(view: View, name: RepositoryName) -> Iterator[Tag]:
 
 def _parse(path: str, content: bytes) -> Digest | None:
     try:
-        # distribution trims nothing and writes no newline; people with editors do.
+        # distribution writes no newline and trims none; text editors add one.
         return Digest.parse(content.decode("ascii").strip())
     except (UnicodeDecodeError, DigestInvalid):
         logger.error("link %s is damaged and treated as absent: %r", path, content[:80])

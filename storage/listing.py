@@ -1,4 +1,4 @@
-"""Pages of sorted names: what a listing returns and how one is cut."""
+"""Pages of sorted names, the results of listings."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Sorting holds the interpreter's lock: so many names take some milliseconds.
+# Sorting holds the GIL; so many names take a few milliseconds.
 _SORTED_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some entries in order, and whether there are more after them."""
+    """Entries in order, and whether more follow."""
 
     entries: tuple[T, ...]
     more: bool = False
 
 
 def cut(entries: Iterable[T], limit: int | None) -> Page[T]:
-    """Take the first `limit` entries (all when None); reads one further to know of more."""
+    """Return the first `limit` entries, all if None; reads one more to set `more`."""
     if limit is None:
         return Page(tuple(entries))
     taken = tuple(islice(entries, limit + 1))
@@ -32,7 +32,7 @@ def cut(entries: Iterable[T], limit: int | None) -> Page[T]:
 
 
 def behind(names: Sequence[str], after: str) -> Iterator[str]:
-    """Yield the names behind `after`, in order."""
+    """Yield the names after `after`, in order."""
     starts = range(0, len(names), _SORTED_AT_ONCE)
     parts = [sorted(names[start : start + _SORTED_AT_ONCE]) for start in starts]
     rests = [islice(part, bisect_right(part, after), None) for part in parts]

@@ -1,8 +1,8 @@
-"""Reads whose length grows with the registry: lists of tags and of repositories, and searches.
+"""Reads whose duration grows with the registry: lists of tags and of repositories, and searches.
 
-Each occupies one of the driver's threads, and the interpreter. So only a few run at a time, the
-threads that are left serve all other requests, and those that read the same share one. Each caller
-waits in a line of its own, of which only the first stands in the line of all.
+Each occupies one of the driver's threads, and the GIL. So only a few run at a time, which leaves
+threads for all other requests, and equal reads share one run. Each caller has a queue of its own,
+of which only the first read waits in the common queue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class LongReads:
-    """Runs at most `at_once` reads at a time; the others wait for their turns."""
+    """Runs at most `at_once` reads at a time; the others wait."""
 
     def __init__(self, driver: Driver, at_once: int) -> None:
         self._driver = driver
@@ -35,11 +35,11 @@ class LongReads:
         subject: Hashable = None,
         caller: Hashable = None,
     ) -> T:
-        """Return what `job` reads; it is shared with callers that ask an equal `question`.
+        """Return the result of `job`, shared between concurrent calls with an equal `question`.
 
-        Reads of one `subject` wait for each other, and so do the questions of one `caller`; without
-        one, each is another caller's. Everything is read after the caller asked. A read that no
-        caller waits for any more when its turn comes is not begun, and one that is under way ends.
+        Reads of one `subject` run one after the other, and so do the reads of one `caller`; without
+        a caller, each call counts as another caller's. A job starts after every call that shares
+        it. A job that no call waits for any more is not started, or ends at its next read.
         """
         if not caller:  # such as a client of a unix socket
             return await self._shared(question, job, subject)

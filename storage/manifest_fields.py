@@ -3,8 +3,8 @@
 Null counts as absent, because programs in Go write it for absent values. A field of another type
 raises `ManifestInvalid`, whose message begins with `where`, the path of the field.
 
-A key or a text may have 4 MiB, and the interpreter's lock is held while such a one is quoted or
-folded. So none is quoted whole, and a key that is longer than any field's name is not folded.
+A key or a string may have 4 MiB, and the GIL is held while it is quoted or folded. So messages
+quote only the beginning, and keys longer than every field name are not folded.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from storage.json_text import merged
 Json: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
-# Characters of a client's text that a message quotes.
+# Characters of a client's string that a message quotes.
 _SHOWN = 80
 
 
 def shown(text: str) -> str:
-    """Quote a text for a message; one of more than `_SHOWN` characters is cut, and ends in `…`."""
+    """Quote a string for a message, cut to `_SHOWN` characters; a cut string ends in `…`."""
     return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
 
 
@@ -37,12 +37,12 @@ def expect(value: object, kind: type[T], where: str, expected: str) -> T:
 
 
 def has(document: Json, key: str) -> bool:
-    """Tell whether a document has a field."""
+    """Return whether a document has a field."""
     return document.get(key) is not None
 
 
 def text(document: Json, key: str, where: str = "") -> str:
-    """Return a text, empty if it is absent."""
+    """Return a string, empty if it is absent."""
     value = document.get(key)
     if value is None or isinstance(value, str):
         return value or ""
@@ -50,29 +50,29 @@ def text(document: Json, key: str, where: str = "") -> str:
 
 
 def text_or_null(value: object, where: str) -> str:
-    """Return a text, empty for null, as Go reads it."""
+    """Return a string, empty for null, as Go reads it."""
     return "" if value is None else expect(value, str, where, "a string")
 
 
 def each(
     document: Json, key: str, read: Callable[[object, str], T], where: str = ""
 ) -> tuple[T, ...]:
-    """Read each value of a list; an absent list is empty."""
-    found = document.get(key)
-    if found is None:
+    """Return what `read` returns for each element of a list; an absent list is empty."""
+    field = document.get(key)
+    if field is None:
         return ()
     path = _path(key, where)
-    values: Iterable[object] = expect(found, list, path, "a list")
+    values: Iterable[object] = expect(field, list, path, "a list")
     return tuple(read(value, f"{path}[{at}]") for at, value in enumerate(values))
 
 
 def text_map(document: Json, key: str, where: str = "") -> Mapping[str, str]:
-    """Return an object of texts, empty if it is absent; a null value is an empty text."""
-    found = document.get(key)
-    if found is None:
+    """Return an object of strings, empty if it is absent; a null value is an empty string."""
+    field = document.get(key)
+    if field is None:
         return {}
     path = _path(key, where)
-    pairs: Json = expect(found, dict, path, "an object")
+    pairs: Json = expect(field, dict, path, "an object")
     return {key: _text_at(key, value, path) for key, value in pairs.items()}
 
 
@@ -85,7 +85,7 @@ def _text_at(key: str, value: object, path: str) -> str:
 def size(document: Json, where: str) -> int:
     """Return the size in bytes, 0 if it is absent.
 
-    Docker and skopeo have left it out, or written -1, when a proxy hid it. Nothing relies on it.
+    Docker and skopeo leave it out, or write -1, where a proxy hides it. Nothing relies on it.
     """
     value = document.get("size")
     if value is None:
@@ -97,16 +97,16 @@ def size(document: Json, where: str) -> int:
 
 def digest(document: Json, where: str) -> Digest:
     """Return the digest, which is required."""
-    named: str = expect(document.get("digest"), str, f"{where}.digest", "a string")
+    value: str = expect(document.get("digest"), str, f"{where}.digest", "a string")
     try:
-        return Digest.parse(named)
+        return Digest.parse(value)
     except DigestInvalid as error:
         raise ManifestInvalid(f"{where}.digest: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class FieldNames:
-    """The names of the fields of an object."""
+    """The field names of an object, and how Go matches keys to them."""
 
     exact: frozenset[str]
     by_folded: Mapping[str, str]
@@ -114,36 +114,37 @@ class FieldNames:
 
     @classmethod
     def of(cls, *names: str) -> Self:
-        """Make a set of names."""
+        """Build from the field names."""
         by_folded = {_fold(name): name for name in names}
         return cls(frozenset(names), by_folded, max(map(len, names)))
 
     def meant_by(self, key: str) -> str:
-        """Return the field that Go takes a key for; the key itself if it takes it for none."""
+        """Return the field that Go matches a key to, or the key itself if there is none."""
         if len(key) > self.longest or key in self.exact:
             return key
         return self.by_folded.get(_fold(key), key)
 
     def has(self, key: str) -> bool:
-        """Tell whether Go takes a key for a field."""
+        """Return whether Go matches a key to a field."""
         return self.meant_by(key) in self.exact
 
 
 def expect_exact(document: Json, names: FieldNames, where: str) -> None:
-    """Refuse a key that differs from a field's name in case only: programs in Go read it too."""
+    """Refuse a key that differs from a field's name only in case: programs in Go accept it."""
     for key in document:
-        if names.meant_by(key) != key:
-            raise ManifestInvalid(f"{where} has the key {key!r}, which is not quite a field's name")
+        field = names.meant_by(key)
+        if field != key:
+            raise ManifestInvalid(f"{where} has the key {key!r}, which must be spelled {field!r}")
 
 
 def folded(document: Json, names: FieldNames) -> Json:
-    """Return `document` with the keys that Go takes for fields spelled as the fields are."""
+    """Return `document` with the keys that Go matches to fields replaced by the field names."""
     return merged((names.meant_by(key), value) for key, value in document.items())
 
 
 def _fold(key: str) -> str:
-    # Go ignores the case of ASCII letters, and takes the Kelvin sign for k and the long s for s.
-    # No character becomes less than one.
+    # Go ignores the case of ASCII letters, and treats the Kelvin sign as k and the long s as s.
+    # Folding never makes a key shorter.
     return key.lower().replace("\u017f", "s")
 
 
@@ -152,13 +153,13 @@ def _path(key: str, where: str) -> str:
 
 
 def readable_text(document: Json, key: str) -> str:
-    """Return a text, empty if it is absent or of another type."""
+    """Return a string, empty if it is absent or of another type."""
     value = document.get(key)
     return value if isinstance(value, str) else ""
 
 
 def readable_annotations(document: Json) -> Mapping[str, str]:
-    """Return the annotations whose values are texts."""
+    """Return the annotations whose values are strings."""
     value = document.get("annotations")
-    found = value.items() if isinstance(value, dict) else ()
-    return {key: text for key, text in found if isinstance(text, str)}
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {key: text for key, text in pairs if isinstance(text, str)}

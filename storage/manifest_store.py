@@ -1,8 +1,8 @@
-"""Manifests by digest: bytes and type, verified when they are read and then remembered.
+"""Manifests by digest: their bytes and media type, verified when they are read and then cached.
 
-It knows nothing of repositories; whoever asks has checked membership already. What it remembers
-are facts about content, so it may: a cluster's nodes all ask for the same few at once. The type of
-a large one is remembered for longer than its bytes, which are then read without being parsed.
+It knows no repositories; callers have already checked membership. Content may be cached, and should
+be: the nodes of a cluster all pull the same few manifests. The type of a large manifest stays
+cached longer than its bytes, which then need not be parsed when they are read again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from storage.sharing import Run, SharedRuns
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 32 << 20
-# The largest manifest that is accepted by default takes an eighth of that, and a little more.
+# The largest manifest accepted by default takes a little more than an eighth of that.
 CACHE_SHARE = 4
 _TYPES_BYTES = 2 << 20
 
@@ -42,81 +42,81 @@ class ManifestStore:
 
     def __init__(self, driver: Driver, cache_bytes: int = CACHE_BYTES) -> None:
         self._driver = driver
-        self._known: Lru[Digest, StoredManifest] = Lru(
-            cache_bytes, cost=lambda one: one.memory, share=CACHE_SHARE
+        self._cache: Lru[Digest, StoredManifest] = Lru(
+            cache_bytes, cost=lambda manifest: manifest.memory, share=CACHE_SHARE
         )
-        # Of large manifests.
+        # The media types of large manifests.
         self._types: Lru[Digest, str] = Lru(
-            _TYPES_BYTES, cost=lambda one: DIGEST_BYTES + getsizeof(one)
+            _TYPES_BYTES, cost=lambda media_type: DIGEST_BYTES + getsizeof(media_type)
         )
         self._loads = SharedRuns[Digest, StoredManifest | None]()
 
     async def get(self, digest: Digest) -> StoredManifest | None:
-        """Return a manifest; None when its bytes are absent, damaged, or no manifest.
+        """Return a manifest; None when its bytes are missing, damaged or not a manifest.
 
-        Callers that ask for the same large one share the work.
+        Concurrent calls for the same large manifest share the work.
         """
-        known = self._known.get(digest)
-        if known is not None:
-            return known
-        found = await self._driver.batch(partial(_load_unless_large, digest=digest))
-        if isinstance(found, int):
-            return await self._loads.result(digest, partial(self._load_large, digest, found))
-        if found is not None:
-            self._known.put(digest, found)
-        return found
+        cached = self._cache.get(digest)
+        if cached is not None:
+            return cached
+        loaded = await self._driver.batch(partial(_load_unless_large, digest=digest))
+        if isinstance(loaded, int):
+            return await self._loads.result(digest, partial(self._load_large, digest, loaded))
+        if loaded is not None:
+            self._cache.put(digest, loaded)
+        return loaded
 
     async def _load_large(
         self, digest: Digest, size: int, run: Run[StoredManifest | None]
     ) -> StoredManifest | None:
         async with BUDGET.of(size):
             run.check()
-            known = self._known.get(digest)  # another run may have read it meanwhile
-            if known is not None:
-                return known
+            cached = self._cache.get(digest)  # another run may have loaded it meanwhile
+            if cached is not None:
+                return cached
             media_type = self._types.get(digest)
-            found = await self._driver.batch(lambda view: load(view, digest, media_type))
-        if found is not None:
-            self._known.put(digest, found)
-            self._types.put(digest, found.media_type)
-        return found
+            loaded = await self._driver.batch(lambda view: load(view, digest, media_type))
+        if loaded is not None:
+            self._cache.put(digest, loaded)
+            self._types.put(digest, loaded.media_type)
+        return loaded
 
     def put(self, digest: Digest, manifest: Manifest) -> Put:
         """Return the change that stores a manifest whose bytes hash to `digest`."""
         return Put(paths.blob(digest), manifest.raw)
 
     def remember(self, digest: Digest, manifest: Manifest) -> None:
-        """Have a manifest that was stored at hand; its bytes hash to `digest`."""
-        self._known.put(digest, StoredManifest(digest, manifest.media_type, manifest.raw))
+        """Cache a manifest that was stored; its bytes hash to `digest`."""
+        self._cache.put(digest, StoredManifest(digest, manifest.media_type, manifest.raw))
 
 
 def _load_unless_large(view: View, digest: Digest) -> StoredManifest | int | None:
-    """Read a manifest within a batch; of a large one only look how many bytes it has."""
-    content = view.stat(paths.blob(digest))
-    if content is not None and content.size > INLINE:
-        return content.size
+    """Load a manifest within a batch, or return the size of a large one."""
+    info = view.stat(paths.blob(digest))
+    if info is not None and info.size > INLINE:
+        return info.size
     return load(view, digest)
 
 
 def load(view: View, digest: Digest, media_type: str | None = None) -> StoredManifest | None:
-    """Read a manifest within a batch, past what is remembered; `media_type` if that is known."""
+    """Load a manifest within a batch, bypassing the cache; pass `media_type` if it is known."""
     raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:
         return StoredManifest(digest, media_type or sniff_media_type(raw), raw)
     except ManifestInvalid as error:
-        logger.error("%s is linked as a manifest, but it is no manifest: %s", digest, error)
+        logger.error("%s is linked as a manifest, but is not a valid manifest: %s", digest, error)
         return None
 
 
 async def name(raw: bytes, algorithm: str) -> Digest:
-    """Hash a manifest, on a thread when it is a large one."""
+    """Return the digest of a manifest; large ones are hashed on a thread."""
     if len(raw) <= INLINE:
         return Digest.of(raw, algorithm)
     return await asyncio.to_thread(Digest.of, raw, algorithm)
 
 
 async def parse(raw: bytes, content_type: str = "") -> Manifest:
-    """Read a manifest as `parse_manifest` does, on a thread and in its turn if it is large."""
+    """Parse a manifest as `parse_manifest` does; large ones on a thread, within the budget."""
     return await parsed(parse_manifest, raw, content_type)

@@ -1,10 +1,11 @@
-"""Manifests: raw bytes in, what they refer to out. The bytes themselves are what is stored.
+"""Parses manifests: raw bytes in, references out. The raw bytes are what is stored.
 
-A type is the document's `mediaType`, or its shape when that is absent or empty. What registry:2
-and registry:3 both accept is accepted, with two exceptions. A document that could be read as two
-types is refused (CVE-2021-41190). So is one with a key twice or a field's name in another case,
-because two readers may use different values. Unknown fields are ignored and stored with the bytes.
-Stored manifests are served whatever they are (`storage.stored_manifests`).
+A manifest's type is its `mediaType`; if that is absent or empty, its fields decide. Everything that
+both registry:2 and registry:3 accept is accepted, with two exceptions. A document that could be
+read as two types is refused (CVE-2021-41190). So is one with a duplicate key, or with a field's
+name in another case, because two readers may use different values. Unknown fields are ignored, and
+stored with the bytes. Stored manifests are served even if they are invalid
+(`storage.stored_manifests`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-# Never accepted in a push; old volumes still hold some, and they are served as they are.
+# Not accepted in a push. Old volumes still hold some, which are served unchanged.
 DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 
 IMAGE_TYPES = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
@@ -33,22 +34,22 @@ INDEX_TYPES = frozenset({DOCKER_LIST, OCI_INDEX})
 SUPPORTED_TYPES = IMAGE_TYPES | INDEX_TYPES
 _DOCKER_TYPES = frozenset({DOCKER_MANIFEST, DOCKER_LIST})
 
-# Media types of what a repository keeps as a manifest, including obsolete ones.
+# Media types that a repository stores as manifests, including obsolete ones.
 _MANIFEST_TYPES = SUPPORTED_TYPES | {
     DOCKER_SCHEMA1,
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.oci.artifact.manifest.v1+json",
 }
 
-# The spec asks registries for at least 4 MB ("Pushing Manifests"); distribution stops there too.
+# The spec requires at least 4 MB ("Pushing Manifests"), which is distribution's limit too.
 MANIFEST_LIMIT = 4 << 20
-# What an operator may have accepted once is read for ever.
+# The highest limit that can be configured: manifests of this size may be stored.
 LARGEST_MANIFEST = 16 << 20
 
-# With these values of Content-Type the document decides about its type.
+# With these values of Content-Type, the document alone determines its type.
 _NO_OPINION = frozenset({"", "application/json"})
 
-# Clients fetch these from their URLs; a registry may never have seen them.
+# Clients fetch these from their URLs; the registry need not have them.
 _NON_DISTRIBUTABLE = frozenset(
     {
         "application/vnd.docker.image.rootfs.foreign.diff.tar",
@@ -61,10 +62,11 @@ _NON_DISTRIBUTABLE = frozenset(
 
 # The type of a document without a mediaType, by the first of these fields that it has.
 _TYPES = {"manifests": OCI_INDEX, "config": OCI_MANIFEST, "layers": OCI_MANIFEST}
-# Its type by schemaVersion if it has none of them. So registry:2 serves an index without children.
+# Its type if it has none of these fields, by schemaVersion, as in registry:2: an index without
+# children gets the type of a manifest.
 _TYPES_OF_VERSIONS = {1: DOCKER_SCHEMA1, 2: OCI_MANIFEST}
 
-# A document with fields of two of these can be read as two things.
+# A document with fields of two of these kinds is ambiguous.
 _SHAPES = {
     "config": "a manifest",
     "layers": "a manifest",
@@ -79,7 +81,7 @@ DESCRIPTOR_FIELDS = fields.FieldNames.of(
     "mediaType", "digest", "size", "urls", "platform", "artifactType", "annotations"
 )
 
-# Bytes of an object with three fields, without what they hold.
+# Bytes of an object with three fields, without their values.
 _OBJECT_BYTES = 64
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
@@ -87,7 +89,7 @@ _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Where a child of an index runs."""
+    """The platform that a child of an index runs on."""
 
     os: str = ""
     architecture: str = ""
@@ -108,12 +110,12 @@ class Descriptor:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether clients fetch this from its URLs, so that it need not be in the repository."""
+        """Whether clients fetch the content from its URLs, so the repository may lack it."""
         return self.media_type in _NON_DISTRIBUTABLE and any(map(is_http, self.urls))
 
     @property
     def is_manifest(self) -> bool:
-        """Whether the media type is that of a manifest or an index; media types ignore case."""
+        """Whether the media type, which ignores case, is that of a manifest or an index."""
         return self.media_type.lower() in _MANIFEST_TYPES
 
 
@@ -135,10 +137,10 @@ class Manifest:
         return self.media_type in INDEX_TYPES
 
     def child_kinds(self) -> Mapping[Digest, bool]:
-        """Map each child's digest to whether a blob can stand for it.
+        """Map each child's digest to whether it may be a blob instead of a manifest.
 
-        BuildKit keeps a build cache as an index whose children are layers and one configuration,
-        uploaded as blobs. A digest that is also listed as a manifest has to be one.
+        BuildKit stores a build cache as an index whose children are layers and one config, which
+        are uploaded as blobs. A digest that is also listed as a manifest must be a manifest.
         """
         kinds: dict[Digest, bool] = {}
         for child in self.children:
@@ -147,13 +149,13 @@ class Manifest:
 
 
 def is_http(url: str) -> bool:
-    """Tell whether clients can fetch a layer from a URL."""
+    """Return whether clients can fetch a layer from a URL."""
     return url.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest as it was pushed: its bytes, their digest, and the type they are."""
+    """A manifest as it was pushed: its bytes, their digest, and the media type."""
 
     digest: Digest
     media_type: str
@@ -161,15 +163,15 @@ class StoredManifest:
 
     @property
     def memory(self) -> int:
-        """How many bytes of memory it takes."""
+        """The bytes of memory that it occupies."""
         return getsizeof(self.raw) + getsizeof(self.media_type) + DIGEST_BYTES + _OBJECT_BYTES
 
 
 def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
-    """Read a pushed manifest.
+    """Parse a pushed manifest.
 
-    `content_type` is what the client declared, without parameters; empty when it declared
-    nothing. Raises `ManifestInvalid`, whose message says which field is wrong and why.
+    `content_type` is the client's Content-Type without parameters, empty if it sent none. Raises
+    `ManifestInvalid`, whose message says which field is wrong and why.
     """
     document = _object(load_strictly(raw))
     media_type = _media_type(document)
@@ -191,26 +193,26 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
 
 
 def sniff_media_type(raw: bytes) -> str:
-    """Tell the type of a manifest that is stored: the one that registry:2 serves it with.
+    """Return the type of a stored manifest, the one with which registry:2 serves it.
 
-    Accepts everything that the program which stored it, perhaps years ago, found valid. Raises
-    `ManifestInvalid` for what is not JSON, or has no type that can be sent in a header.
+    Accepts everything that older programs accepted when they stored it. Raises `ManifestInvalid`
+    for content that is not JSON, or has no type that can be sent in a header.
     """
     return stored_type(stored_document(raw))
 
 
 def stored_type(document: Json) -> str:
-    """Tell the type of a document as `sniff_media_type` does."""
+    """Return the type of a document as `sniff_media_type` does."""
     media_type = _media_type(document)
     if not _HEADER_SAFE.fullmatch(media_type):
-        raise ManifestInvalid(f"mediaType {fields.shown(media_type)} is no media type")
+        raise ManifestInvalid(f"mediaType {fields.shown(media_type)} is not a media type")
     return media_type
 
 
 def stored_document(raw: bytes) -> Json:
-    """Return the fields of a stored manifest as programs in Go read them.
+    """Return the fields of a stored manifest as programs in Go read them, ignoring case.
 
-    They ignore the case of a field's name. Raises `ManifestInvalid` when it is no JSON object.
+    Raises `ManifestInvalid` when it is not a JSON object.
     """
     try:
         document = _object(load_strictly(raw))
@@ -238,11 +240,8 @@ def _media_type(document: Json) -> str:
 
 
 def _lists_nothing(document: Json) -> bool:
-    """Tell whether a document has no field that tells its type; a manifest has a configuration.
-
-    Pushed as an index, it is an index without `manifests`.
-    """
-    return not document.get("mediaType") and not any(fields.has(document, one) for one in _SHAPES)
+    """Return whether no field determines a document's type: it may be an index without children."""
+    return not document.get("mediaType") and not any(fields.has(document, key) for key in _SHAPES)
 
 
 def _require_version(document: Json) -> None:
@@ -255,7 +254,7 @@ def _refuse_confusion(document: Json, kind: str) -> None:
     fields.expect_exact(document, _FIELDS, "the manifest")
     shapes = {kind, *(shape for field, shape in _SHAPES.items() if fields.has(document, field))}
     if len(shapes) > 1:
-        raise ManifestInvalid(f"the document is {' and '.join(sorted(shapes))} at once")
+        raise ManifestInvalid(f"the document is both {' and '.join(sorted(shapes))}")
 
 
 def _image(document: Json, media_type: str, raw: bytes) -> Manifest:
@@ -285,16 +284,16 @@ def _index(document: Json, media_type: str, raw: bytes) -> Manifest:
 
 
 def _subject(document: Json) -> Descriptor | None:
-    """Return the subject; None when it has no digest that this registry could find.
+    """Return the subject; None when it has no valid digest.
 
-    Older registries do not know subjects, and accept any value. Without a readable subject the
-    answer has no OCI-Subject header, so the client maintains the list of referrers itself.
+    Older registries ignore the field and accept any value. Without a readable subject the response
+    has no OCI-Subject header, so the client maintains the list of referrers itself.
     """
     return readable_subject(document.get("subject"))
 
 
 def readable_subject(value: object) -> Descriptor | None:
-    """Return the subject that `value` describes, None when it has no digest that can be read."""
+    """Return the subject that `value` describes; None when it has no valid digest."""
     if not isinstance(value, dict):
         return None
     try:
@@ -310,12 +309,12 @@ def readable_subject(value: object) -> Descriptor | None:
 
 
 def _artifact_type(document: Json) -> str:
-    # Older registries do not know this field, and accept any value.
+    # Older registries ignore this field and accept any value.
     return fields.readable_text(document, "artifactType")
 
 
 def _own_annotations(document: Json, media_type: str) -> Mapping[str, str]:
-    """Return a document's own annotations, a field that Docker's types do not have."""
+    """Return a document's own annotations; Docker's types do not define the field."""
     if media_type in _DOCKER_TYPES:
         return fields.readable_annotations(document)
     return fields.text_map(document, "annotations")

@@ -1,7 +1,7 @@
-"""Registries that refuse: wrappers that stand before the stored one and never reach it.
+"""Wrappers that refuse operations which the configuration disables.
 
-What a registry is configured not to do it cannot do, whatever route a request came by: one
-registry checked such a switch on some of its routes only (CVE-2026-41888).
+They apply to every route: another registry checked such a setting only on some of its routes
+(CVE-2026-41888).
 """
 
 from __future__ import annotations
@@ -29,26 +29,22 @@ from storage.wrapped import WrappedRegistry
 
 
 class UndeletableRegistry(WrappedRegistry):
-    """A registry whose content can be added to and not be deleted (`storage.delete.enabled`)."""
+    """A registry that refuses to delete (`storage.delete.enabled`)."""
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository that refuses to delete."""
         return _Undeletable(self._inner.repository(name, moves_tags=moves_tags))
 
     async def remove(self, name: RepositoryName) -> None:
-        """Refuse."""
         raise OperationDisabled("deleting")
 
 
 class ReadOnlyRegistry(UndeletableRegistry):
-    """A registry that is only read from (`storage.maintenance.readonly`)."""
+    """A registry that refuses to write (`storage.maintenance.readonly`)."""
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository that refuses to change."""
         return _ReadOnly(self._inner.repository(name, moves_tags=moves_tags))
 
     async def remove(self, name: RepositoryName) -> None:
-        """Refuse."""
         raise OperationDisabled("writing")
 
 

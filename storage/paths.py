@@ -1,4 +1,4 @@
-"""Every name that means something on disk, value to path.
+"""The layout of the storage: maps values to paths.
 
     docker/registry/v2
     ├── blobs/<alg>/<first two hex>/<hex>/data          layers, configs, manifests, each once
@@ -8,38 +8,38 @@
         │   ├── deletions/<32 hex>                      ours: a manifest that is being deleted
         │   ├── revisions/<alg>/<hex>/link              a manifest is a member of this repository
         │   └── tags/<tag>
-        │       ├── current/link                        what the tag points to now
-        │       └── index/<alg>/<hex>/link              everything the tag ever pointed to
+        │       ├── current/link                        the manifest that the tag points to
+        │       └── index/<alg>/<hex>/link              every manifest the tag ever pointed to
         ├── _referrers                                  ours; distribution skips every `_` folder
-        │   ├── scanned                                 what the index was last rebuilt from
+        │   ├── scanned                                 from what the index was last rebuilt
         │   └── <subject alg>/<subject hex>/<alg>/<hex>
-        │       ├── link                                it has that subject
-        │       └── descriptor                          what a list of referrers says of it, as JSON
-        └── _uploads/<uuid>                             a push in progress
-            ├── data                                    the bytes held
+        │       ├── link                                a manifest that has this subject
+        │       └── descriptor                          its entry in a list of referrers, as JSON
+        └── _uploads/<uuid>                             an upload session
+            ├── data                                    the bytes received so far
             ├── startedat                               RFC 3339, UTC
-            ├── reserved                                ours: what it may grow to, under a quota
-            └── hashstates/<alg>/<offset>               the hash function's state after that many
+            ├── reserved                                ours: the session's quota reservation
+            └── hashstates/<alg>/<offset>               the state of the hash function at an offset
 
-Beside it lies what is ours alone, and can be deleted without a loss while nothing serves:
+Beside it are our own files. They can be deleted without loss while no process serves:
 
-    .trash/<uuid>                                       removed, to be emptied; or to appear
+    .trash/<uuid>                                       deleted folders, and folders being prepared
     .registry
-    ├── gate, tree                                      locks of who publishes and who is alone
-    ├── collection, scrub                               locks of what only one may do at a time
-    ├── quota-<32 hex>                                  locks of who makes a limited repository grow
-    ├── clock                                           tells the time by which files are stamped
-    ├── collected.json                                  what the last collection did, and when
-    ├── scrub.json                                      how far the last scrub came
+    ├── gate, tree                                      the shared and exclusive tree lock
+    ├── collection, scrub                               locks of jobs that run one at a time
+    ├── quota-<32 hex>                                  quota locks
+    ├── clock                                           a file whose mtime is the storage's time
+    ├── collected.json                                  the result and time of the last collection
+    ├── scrub.json                                      the position of the last scrub
     └── quarantine
-        ├── <alg>/<hex>                                 bytes that are not what they were called
-        └── docker/registry/v2/…                        what lay in the place of a link
+        ├── <alg>/<hex>                                 content that did not match its digest
+        └── docker/registry/v2/…                        folders found in place of a link
 
-Anywhere in the tree a `.tmp-<32 hex>` is a file or a folder that is being written or removed, or
-was when a process died.
+Anywhere in the tree, `.tmp-<32 hex>` is a file or folder that is being written or removed, or that
+a crash left behind.
 
-Paths are relative to a driver's root, joined by slashes. A `link` holds a digest as text and
-nothing else, without a newline. Values went through the grammar before they get here.
+Paths are relative to a driver's root, joined by slashes. A `link` holds a digest as text without a
+newline. The values passed in have been parsed, so paths stay inside the root.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ CURRENT, HISTORY = "current", "index"
 
 TRASH = ".trash"
 OURS = ".registry"
-ACCESS = "access"  # keys, which are nowhere else; so it is not hidden
-COLLECTION, SCRUB = "collection", "scrub"  # what is claimed
+ACCESS = "access"  # the keys have no other copy, so the folder is not hidden
+COLLECTION, SCRUB = "collection", "scrub"  # the names of claims
 GATE = f"{OURS}/gate"
 TREE = f"{OURS}/tree"
 CLOCK = f"{OURS}/clock"
@@ -77,37 +77,37 @@ _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}", re.ASCII)
 
 
 def temporary() -> str:
-    """Name a file that is to be written, and then renamed, in the folder it is for."""
+    """Return a new name for a temporary file, which is renamed within its folder once written."""
     return f".tmp-{uuid.uuid4().hex}"
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file's name is one of these."""
+    """Return whether `name` is that of a temporary file or folder."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def claim(what: str) -> str:
-    """Return the lock that whoever does `what`, a word, holds alone."""
+    """Return the lock file of the job `what`, a word, which only one process runs at a time."""
     return f"{OURS}/{what}"
 
 
 def quarantined(digest: Digest) -> str:
-    """Return where bytes are put that lay under `digest` and are not what it names."""
+    """Return the quarantine path for content that was stored as `digest` but does not match it."""
     return f"{QUARANTINE}/{digest.algorithm}/{digest.hex}"
 
 
 def set_aside(path: str) -> str:
-    """Return where a folder is put that lay in the place of the link at `path`."""
+    """Return the quarantine path for a folder found in place of the link at `path`."""
     return f"{QUARANTINE}/{path}"
 
 
 def blob(digest: Digest) -> str:
-    """Return where the bytes of `digest` lie."""
+    """Return the file with the content of `digest`."""
     return f"{BLOBS}/{blob_below(digest)}"
 
 
 def blob_below(digest: Digest) -> str:
-    """Return the same, relative to BLOBS."""
+    """Return the file with the content of `digest`, relative to BLOBS."""
     return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
 
 
@@ -127,7 +127,7 @@ def layer_link(name: RepositoryName, digest: Digest) -> str:
 
 
 def manifests(name: RepositoryName) -> str:
-    """Return the folder that a repository has once a manifest was pushed to it."""
+    """Return the folder of manifests, which exists once a manifest has been pushed."""
     return f"{repository(name)}/{MANIFESTS}"
 
 
@@ -142,7 +142,7 @@ def revision_link(name: RepositoryName, digest: Digest) -> str:
 
 
 def deletions(name: RepositoryName) -> str:
-    """Return the folder with a note for each manifest of many tags that is being deleted."""
+    """Return the folder with a note for each running deletion of a manifest with many tags."""
     return f"{manifests(name)}/{DELETIONS}"
 
 
@@ -157,17 +157,17 @@ def tag(name: RepositoryName, tag: Tag) -> str:
 
 
 def tag_current_link(name: RepositoryName, tag: Tag) -> str:
-    """Return the link that says what a tag points to."""
+    """Return the link to the manifest that a tag points to."""
     return f"{tags(name)}/{tag.text}/{CURRENT}/{LINK}"
 
 
 def tag_history(name: RepositoryName, tag: Tag) -> str:
-    """Return the folder with a link for all that a tag ever pointed to."""
+    """Return the folder with a link to every manifest that a tag ever pointed to."""
     return f"{tags(name)}/{tag.text}/{HISTORY}"
 
 
 def tag_index_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:
-    """Return the link that remembers that a tag pointed to a digest."""
+    """Return the link that records that a tag has pointed to a digest."""
     return f"{tag_history(name, tag)}/{digest.algorithm}/{digest.hex}/{LINK}"
 
 
@@ -177,7 +177,7 @@ def referrers_of_all(name: RepositoryName) -> str:
 
 
 def referrers_scanned(name: RepositoryName) -> str:
-    """Return the note that tells what the referrers index was last rebuilt from."""
+    """Return the file that records from what the index of referrers was last rebuilt."""
     return f"{referrers_of_all(name)}/scanned"
 
 
@@ -192,7 +192,7 @@ def referrer_link(name: RepositoryName, subject: Digest, referrer: Digest) -> st
 
 
 def referrer_descriptor(name: RepositoryName, subject: Digest, referrer: Digest) -> str:
-    """Return the note that describes a referrer, so that a list need not read the manifest."""
+    """Return the file with a referrer's descriptor, so that a list need not read the manifest."""
     return f"{referrers(name, subject)}/{referrer.algorithm}/{referrer.hex}/{DESCRIPTOR}"
 
 
@@ -207,17 +207,17 @@ def upload(name: RepositoryName, upload: UploadId) -> str:
 
 
 def upload_data(name: RepositoryName, id: UploadId) -> str:
-    """Return where the bytes of an unfinished upload wait."""
+    """Return the file with the bytes of an unfinished upload."""
     return f"{upload(name, id)}/data"
 
 
 def upload_started(name: RepositoryName, id: UploadId) -> str:
-    """Return the note that says when a session began."""
+    """Return the file with the start time of a session."""
     return f"{upload(name, id)}/startedat"
 
 
 def upload_reserved(name: RepositoryName, id: UploadId) -> str:
-    """Return the note that says how much a session may hold, where that is limited."""
+    """Return the file with the quota reservation of a session."""
     return f"{upload(name, id)}/reserved"
 
 
@@ -227,5 +227,5 @@ def upload_states(name: RepositoryName, id: UploadId) -> str:
 
 
 def upload_state(name: RepositoryName, id: UploadId, algorithm: str, offset: int) -> str:
-    """Return where the hash state after `offset` bytes is written down."""
+    """Return the file with the hash state after `offset` bytes."""
     return f"{upload_states(name, id)}/{algorithm}/{offset}"

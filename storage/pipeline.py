@@ -1,4 +1,4 @@
-"""Moving a stream of pieces to a writer in large batches, writes under way meanwhile."""
+"""Writes a stream of buffers in large batches, and receives while earlier batches are written."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from storage.drivers.base import CHUNK
 
 Write: TypeAlias = Callable[[Buffer], Coroutine[Any, Any, None]]
 
-# A piece of this many bytes is worth a write of its own, and not worth copying.
+# A buffer of this many bytes is written by itself: copying it into a batch would cost more.
 _LARGE = CHUNK // 8
-# Writes under way: while one is done the next one waits beside it, and a third piece arrives.
+# Concurrent writes: one runs and the next one waits, while a third batch arrives.
 _AHEAD = 2
-# A client may send most of a batch and then next to nothing. So for more than so many bytes the
-# rest of a batch is waited for so many seconds; a fast client fills a whole one in less.
+# A client may send most of a batch and then stall. So a batch of more than _LITTLE bytes waits
+# _PATIENCE seconds for the rest; a fast client fills a whole batch in less.
 _LITTLE = CHUNK // 16
 _PATIENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a request says of its body: where it starts and its length in bytes, when it does.
+    """The start and length of a body in bytes, as far as the request's headers declare them.
 
-    A body that is not as long as `length` is undone; one that breaks off before the `announced`
-    number of bytes is a connection that was lost, and what arrived is kept.
+    A body whose length differs from `length` is undone. A body that ends before `announced` bytes
+    means that the connection was lost, and what arrived is kept.
     """
 
     start: int | None = None
@@ -38,17 +38,17 @@ class Chunk:
 
     @property
     def expected(self) -> int | None:
-        """How many bytes will come, if anything said so."""
+        """The number of bytes to expect; None if the headers declare none."""
         return self.announced if self.length is None else self.length
 
 
 async def pump(source: AsyncIterator[Buffer], write: Write) -> None:
-    """Write everything `source` yields, in order: large pieces as they are, small ones gathered.
+    """Write everything `source` yields: large buffers unchanged, small ones gathered into batches.
 
-    Writes may overlap, so `write` sees to their order. A piece need not stay what it is after the
-    third one behind it is asked for. However the source ends (exhausted, an error, a cancellation),
-    what it yielded is written before this returns or raises. After a failed write nothing more is
-    written. While the source yields little, no more than `_LITTLE` stays in memory for long.
+    Writes may overlap, so `write` must keep their order. `source` may reuse a buffer once the third
+    buffer after it is requested. However the source ends (exhausted, an error, a cancellation),
+    everything it yielded is written before this returns or raises. After a failed write nothing
+    more is written. While the source stalls, at most `_LITTLE` bytes stay unwritten for long.
     """
     writer = _Writer(write)
     try:
@@ -59,7 +59,7 @@ async def pump(source: AsyncIterator[Buffer], write: Write) -> None:
 
 
 class _Writer:
-    """Begins writes, each of a batch."""
+    """Gathers buffers into batches and starts their writes."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -68,12 +68,12 @@ class _Writer:
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self, data: Buffer) -> None:
-        """Add a piece to the batch; begin to write that when it is large enough."""
+        """Add a buffer to the batch, and start writing the batch when it is large enough."""
         self._batch = _joined(self._batch, data)
         if len(self._batch) >= CHUNK or self._batch is data:
             self._stop_timer()
             if not self._has_room():
-                # A cancelled request must not cancel the write: what arrived counts.
+                # A cancelled request must not cancel the write: what arrived is kept.
                 await asyncio.shield(self._writing[0])
                 self._writing.popleft()
             self._begin_write()
@@ -81,19 +81,19 @@ class _Writer:
             self._start_timer()
 
     async def finish(self) -> None:
-        """Write what is left; raise what the first write that failed raised."""
+        """Write the rest; raise the exception of the first write that failed."""
         self._stop_timer()
         failures = await self._failures()
         try:
             if failures:
                 raise failures[0]
         finally:
-            failures.clear()  # what is raised knows this frame (`storage.sharing`)
+            failures.clear()  # breaks a reference cycle with the traceback (`storage.sharing`)
         if self._batch:
             await self._write(self._batch)
 
     async def _failures(self) -> list[BaseException]:
-        """Wait for the writes, and forget them; return what they raised."""
+        """Wait for the writes, drop them, and return their exceptions."""
         ends = await asyncio.gather(*self._writing, return_exceptions=True)
         self._writing.clear()
         return [end for end in ends if end is not None]
@@ -103,8 +103,8 @@ class _Writer:
         self._batch = bytearray()
 
     def _has_room(self) -> bool:
-        """Tell whether a write may begin, after the oldest one is forgotten if it went well."""
-        if len(self._writing) == _AHEAD and _went_well(self._writing[0]):
+        """Drop the oldest write if it succeeded; return whether another one may start."""
+        if len(self._writing) == _AHEAD and _succeeded(self._writing[0]):
             self._writing.popleft()
         return len(self._writing) < _AHEAD
 
@@ -117,7 +117,7 @@ class _Writer:
             self._timer = None
 
     def _lose_patience(self) -> None:
-        """Write the batch as it is, unless the disk is what is slow."""
+        """Write the incomplete batch, unless earlier writes are still running."""
         self._timer = None
         if self._has_room():
             self._begin_write()
@@ -125,15 +125,15 @@ class _Writer:
             self._start_timer()
 
 
-def _went_well(task: asyncio.Task[None]) -> bool:
+def _succeeded(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _joined(batch: Buffer, data: Buffer) -> Buffer:
-    """Return `data` itself where that is a batch, else a copy of both.
+    """Return `data` itself where it makes a batch, otherwise add a copy of it to `batch`.
 
-    A memoryview is lent, and its owner counts the pieces that are asked for: it is never gathered,
-    or pieces would be asked for while earlier ones are still being written.
+    A memoryview is never copied into a batch: its owner reuses the memory once the third buffer
+    after it is requested, so each memoryview must start a write.
     """
     if not batch and (isinstance(data, memoryview) or len(data) >= _LARGE):
         return data

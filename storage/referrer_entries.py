@@ -1,11 +1,11 @@
-"""An entry of a list of referrers: a manifest's descriptor as JSON (image-spec, descriptor.md).
+"""Entries of a list of referrers: a manifest's descriptor as JSON (image-spec, descriptor.md).
 
-The same bytes are sent to clients, lie beside the link in `_referrers`, and are kept in memory. So
-pages, files and caches are bounded by the length of entries.
+The same bytes are sent to clients, stored beside the link in `_referrers`, and cached in memory. So
+the length of entries bounds pages, files and caches.
 
-The spec has entries carry the manifest's annotations. Too many or too long ones are left out, all
-of them: a client that sees some would take the others for absent. They can be read from the
-manifest. A page of entries with the longest annotations has 48 entries.
+The spec requires entries to carry the manifest's annotations. If there are too many, or they are
+too long, all of them are left out: a client that saw some would take the others for absent. It can
+read them from the manifest. A page of entries with the longest annotations has 48 entries.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MOST_ANNOTATIONS = 256
 LONGEST_ANNOTATIONS = 64 << 10
 # Characters. RFC 6838, section 4.2, allows 255, without parameters.
 LONGEST_TYPE = 1024
-# Bytes of an entry; a character of its two types may be an escape of six bytes.
+# Bytes of an entry; each character of its two types may need an escape of six bytes.
 LONGEST_ENTRY = LONGEST_ANNOTATIONS + 2 * 6 * LONGEST_TYPE + 1024
 
-# Bytes of the object, beside its digest and what it holds.
+# Bytes of the object, without its digest and its other values.
 _OBJECT_BYTES = 64
 _TEXTS = frozenset({"mediaType", "artifactType"})
 _REQUIRED = frozenset({"mediaType", "digest", "size"})
@@ -44,13 +44,13 @@ class Referrer:
 
     @property
     def memory(self) -> int:
-        """How many bytes of memory it takes."""
-        held = getsizeof(self.document) + getsizeof(self.artifact_type)
-        return held + DIGEST_BYTES + _OBJECT_BYTES
+        """The bytes of memory that it occupies."""
+        values = getsizeof(self.document) + getsizeof(self.artifact_type)
+        return values + DIGEST_BYTES + _OBJECT_BYTES
 
 
 def describe(manifest: Manifest, digest: Digest) -> Referrer | None:
-    """Describe a manifest (spec, "Listing Referrers"); None if its media type is too long.
+    """Return the entry of a manifest (spec, "Listing Referrers"); None if its type is too long.
 
     A manifest that another registry stored may have a media type of any length.
     """
@@ -61,24 +61,24 @@ def describe(manifest: Manifest, digest: Digest) -> Referrer | None:
 
 
 def parse(document: bytes, digest: Digest) -> Referrer | None:
-    """Read the entry of `digest`; None for anything else: a power cut may leave that."""
+    """Parse the stored entry of `digest`; None if it is damaged, as after a power cut."""
     try:
-        found = json.loads(document)
+        fields = json.loads(document)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or not _is_entry(found, digest):
+    if not isinstance(fields, dict) or not _is_entry(fields, digest):
         return None
-    kind, annotations = found.get("artifactType", ""), found.get("annotations", {})
-    return _entry(digest, found["mediaType"], found["size"], kind, annotations)
+    kind, annotations = fields.get("artifactType", ""), fields.get("annotations", {})
+    return _entry(digest, fields["mediaType"], fields["size"], kind, annotations)
 
 
-def _is_entry(found: Mapping[str, object], digest: Digest) -> bool:
-    if not _REQUIRED <= found.keys() <= _FIELDS or found["digest"] != str(digest):
+def _is_entry(fields: Mapping[str, object], digest: Digest) -> bool:
+    if not _REQUIRED <= fields.keys() <= _FIELDS or fields["digest"] != str(digest):
         return False
-    annotations = found.get("annotations", {})
+    annotations = fields.get("annotations", {})
     return (
-        all(isinstance(found.get(key, ""), str) for key in _TEXTS)
-        and type(found["size"]) is int
+        all(isinstance(fields.get(key, ""), str) for key in _TEXTS)
+        and type(fields["size"]) is int
         and isinstance(annotations, dict)
         and all(isinstance(value, str) for value in annotations.values())
     )
@@ -99,7 +99,7 @@ def _entry(
 
 
 def _encoded(value: object) -> bytes:
-    # Without escapes a text in Cyrillic is a third as long. Half of a surrogate pair, which is no
-    # character, becomes the escape that it was pushed as.
+    # Without escapes, Cyrillic text is a third as long. A lone surrogate, which UTF-8 cannot
+    # encode, becomes the escape as which it was pushed.
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
 """Writes to the index of referrers, `_referrers/` in a repository.
 
-No write waits for an fsync, neither what a push adds nor what a list request finds missing. After a
-power cut the note about the last scan names another boot, so the scan is repeated.
+No write is synced, neither by a push nor by a list request that finds entries missing. After a
+power cut the record of the last scan names another boot, so the scan is repeated.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from storage.links import is_member
 from storage.names import RepositoryName
 
 
-class _Gone(Exception):
-    """A referrer was deleted; a file about it would be left behind."""
+class _ReferrerDeleted(Exception):
+    """A referrer was deleted, so its files must not be written."""
 
 
 async def write(driver: Driver, name: RepositoryName, notes: Mapping[Digest, Note]) -> bool:
-    """Write the files of referrers, in one hop; False, with none written, if one was deleted.
+    """Write the files of referrers; return False, with none written, if one was deleted.
 
-    Raises OSError or `OperationDisabled` where nothing can be written.
+    Raises OSError, or `OperationDisabled` on a read-only volume.
     """
 
     def check(view: Uses) -> None:
         if not all(is_member(view, name, referrer) for referrer in notes):
-            raise _Gone
+            raise _ReferrerDeleted
 
     try:
         await driver.publish(tuple(notes.values()), check=check)
-    except _Gone:
+    except _ReferrerDeleted:
         return False
     return True

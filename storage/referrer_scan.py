@@ -1,10 +1,10 @@
-"""Finds manifests with a subject that the index of referrers does not have yet.
+"""Finds manifests with a subject that are missing from the index of referrers.
 
-They came by another way than our pushes: an older registry on the same volume, a copied folder. A
-scan is needed if the folders of revisions changed since the last scan, which noted their mtimes.
-The subject of a manifest never changes, so a scan reads only manifests that this process has not
-read before. Manifests under the spec's referrers tag schema are revisions of the repository like
-any other, so the scan finds them too (spec, "Enabling the Referrers API").
+They were not pushed to this registry: an older registry wrote to the volume, or a folder was
+copied. A scan is needed if the folders of revisions changed since the last scan, which recorded
+their mtimes. The subject of a manifest never changes, so a scan reads only manifests that this
+process has not read before. Manifests under the spec's referrers tag schema are ordinary revisions,
+so the scan finds them too (spec, "Enabling the Referrers API").
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from storage.stored_manifests import read_stored
 
 logger = logging.getLogger(__name__)
 
-# A change this recent may share its timestamp with one yet to come (clocks tick coarsely).
+# A change this recent may share its mtime with a later one, because clocks tick coarsely.
 _SETTLED_NS = 2_000_000_000
-# Links that are written in one hop to a thread, under the shared tree lock.
+# Links that are written in one call, under the shared tree lock.
 _AT_ONCE = 256
 _SUBJECTS_BYTES = 24 << 20
 
-# A subject, in a tuple so that "has none" differs from "is not known".
+# A subject, in a tuple so that "has no subject" differs from "is unknown".
 Subject: TypeAlias = tuple[Digest | None]
 # The boot, and the mtime of each algorithm's folder of revisions.
 Scanned: TypeAlias = dict[str, int | str]
 # Referrers, each with its subject.
 Unlisted: TypeAlias = list[tuple[Digest, Digest]]
 
-# Characters of a digest's hex that are kept. To find two digests that begin with the same thirty
-# takes 2^60 attempts, and would only hide from scans a manifest that was made for this.
+# Hex digits of a digest that are kept. Finding two digests with the same thirty takes 2^60
+# attempts, and would only hide the attacker's own manifest from scans.
 _HEX_KEPT = 30
-# Bytes of the number that is kept, and of its place in a dictionary that has just grown.
+# Bytes of the kept number, and of its slot in a dictionary that has just grown.
 _PLACE_BYTES = 44 + 84
 
 
 class Subjects:
-    """The subjects of manifests, by the hex of their digests; threads may share one.
+    """A thread-safe cache of the subjects of manifests, by the hex of their digests.
 
-    The hex alone tells manifests apart, whatever their algorithm (`_HEX_KEPT`). A folder of
-    revisions is named by it, and to make a `Digest` of each of a hundred thousand would take longer
-    than the rest of a scan. Over `limit` bytes all of them are dropped and read again.
+    The hex identifies a manifest whatever its algorithm (`_HEX_KEPT`), and is the name of its
+    folder of revisions. Parsing a hundred thousand digests would take longer than the rest of a
+    scan. Over `limit` bytes the whole cache is dropped.
     """
 
     def __init__(self, limit: int = _SUBJECTS_BYTES) -> None:
@@ -69,25 +69,25 @@ class Subjects:
         self.size = 0
 
     def of(self, view: View, algorithm: str, hex: str) -> Subject | None:
-        """Return a manifest's subject; None when the manifest can't be read now."""
+        """Return a manifest's subject; None when the manifest cannot be read now."""
         try:
             key = int(hex[:_HEX_KEPT], 16)
         except ValueError:
-            return (None,)  # a stray folder
+            return (None,)  # not the name of a revision
         known = self._known.get(key)
         if known is not None:
             return (Digest.parse(known.decode()) if known else None,)
-        found = _read_subject(view, algorithm, hex)
-        if found is not None:
-            self._note(key, str(found[0]).encode() if found[0] else b"")
-        return found
+        subject = _read_subject(view, algorithm, hex)
+        if subject is not None:
+            self._cache(key, str(subject[0]).encode() if subject[0] else b"")
+        return subject
 
-    def _note(self, key: int, subject: bytes) -> None:
-        taken = _PLACE_BYTES + (getsizeof(subject) if subject else 0)
+    def _cache(self, key: int, subject: bytes) -> None:
+        cost = _PLACE_BYTES + (getsizeof(subject) if subject else 0)
         with self._lock:
-            if self.size + taken > self._limit:
-                self._known, self.size = {}, 0  # a new one: other threads may read the old one
-            self.size += 0 if key in self._known else taken
+            if self.size + cost > self._limit:
+                self._known, self.size = {}, 0  # not clear(): other threads may read the old one
+            self.size += 0 if key in self._known else cost
             self._known[key] = subject
 
 
@@ -103,7 +103,7 @@ def _read_subject(view: View, algorithm: str, hex: str) -> Subject | None:
 
 
 def parsed(stored: StoredManifest) -> Manifest | None:
-    """Read a stored manifest as far as possible; None if it is no manifest."""
+    """Parse a stored manifest as far as possible; None if it is not a manifest."""
     try:
         return read_stored(stored.raw).manifest
     except ManifestInvalid:
@@ -111,11 +111,11 @@ def parsed(stored: StoredManifest) -> Manifest | None:
 
 
 @dataclass(slots=True)
-class _Found:
-    """What a scan found.
+class _ScanResult:
+    """The referrers that a scan found missing from the index.
 
-    It is not `complete` if a revision may become a referrer without a change of any folder's
-    mtime, such as one whose bytes can't be read now. Then the next scan reads it again.
+    A scan is not `complete` if a revision may become a referrer without changing a folder's mtime,
+    such as one whose bytes cannot be read now. Then the next request scans again.
     """
 
     unlisted: Unlisted = field(default_factory=list)
@@ -131,35 +131,35 @@ class ReferrerScan:
         self._name = name
 
     async def is_needed(self) -> bool:
-        """Tell whether the revisions have changed since the last scan that was noted."""
-        changed, noted = await self._driver.batch(self._changes)
-        return len(changed) <= 1 or changed != noted
+        """Return whether revisions changed since the last recorded scan."""
+        current, recorded = await self._driver.batch(self._changes)
+        return len(current) <= 1 or current != recorded
 
     async def run(self, run: Run[Unlisted]) -> Unlisted:
-        """Return referrers, with their subjects, that were not in the index; put them there."""
+        """Add missing referrers to the index, and return them with their subjects."""
         run.check()
-        changed, noted = await self._driver.batch(self._changes)
-        if len(changed) > 1 and changed == noted:
+        current, recorded = await self._driver.batch(self._changes)
+        if len(current) > 1 and current == recorded:
             return []
-        found = await self._driver.batch(lambda view: self._scan(view, run))
+        result = await self._driver.batch(lambda view: self._scan(view, run))
         try:
-            await self._heal(found, changed, run)
+            await self._heal(result, current, run)
         except (OSError, OperationDisabled) as error:
             logger.warning("could not write the referrers index of %s: %s", self._name, error)
-        return found.unlisted
+        return result.unlisted
 
-    async def _heal(self, found: _Found, changed: Scanned, run: Run[Unlisted]) -> None:
-        """Write what is missing; if that is interrupted, the next scan finds it again."""
-        unlisted = iter(found.unlisted)
-        while some := list(islice(unlisted, _AT_ONCE)):
+    async def _heal(self, result: _ScanResult, scanned: Scanned, run: Run[Unlisted]) -> None:
+        """Write missing entries; if this is interrupted, the next scan finds the rest."""
+        unlisted = iter(result.unlisted)
+        while batch := list(islice(unlisted, _AT_ONCE)):
             run.check()
-            if not await referrer_index.write(self._driver, self._name, dict(self._links(some))):
+            if not await referrer_index.write(self._driver, self._name, dict(self._links(batch))):
                 return
-        times = [at for at in changed.values() if isinstance(at, int)]
+        times = [at for at in scanned.values() if isinstance(at, int)]
         settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
-        if times and settled and found.complete:
-            note = json.dumps(changed).encode()
-            await self._driver.note(paths.referrers_scanned(self._name), note)
+        if times and settled and result.complete:
+            record = json.dumps(scanned).encode()
+            await self._driver.note(paths.referrers_scanned(self._name), record)
 
     def _links(self, unlisted: Unlisted) -> Iterator[tuple[Digest, Note]]:
         for referrer, subject in unlisted:
@@ -169,33 +169,33 @@ class ReferrerScan:
     def _changes(self, view: View) -> tuple[Scanned, object]:
         folder = paths.revisions(self._name)
         times = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
-        changed: Scanned = {alg: at for alg, at in times.items() if at is not None}
+        current: Scanned = {alg: at for alg, at in times.items() if at is not None}
         try:
-            noted = json.loads(view.read(paths.referrers_scanned(self._name)))
+            recorded = json.loads(view.read(paths.referrers_scanned(self._name)))
         except (PathNotFound, ValueError):
-            noted = None
-        return {"boot": this_boot(), **changed}, noted
+            recorded = None
+        return {"boot": this_boot(), **current}, recorded
 
-    def _scan(self, view: View, run: Run[Unlisted]) -> _Found:
-        found = _Found()
+    def _scan(self, view: View, run: Run[Unlisted]) -> _ScanResult:
+        result = _ScanResult()
         folder = paths.revisions(self._name)
         for algorithm in HEX_LENGTHS:
             for hex in view.folders(f"{folder}/{algorithm}"):
                 run.check()
-                known = self._subjects.of(view, algorithm, hex)
-                if known is None:
-                    found.complete = False
-                elif known[0] is not None:
-                    self._compare(view, found, Digest(algorithm, hex), known[0])
-        return found
+                subject = self._subjects.of(view, algorithm, hex)
+                if subject is None:
+                    result.complete = False
+                elif subject[0] is not None:
+                    self._compare(view, result, Digest(algorithm, hex), subject[0])
+        return result
 
-    def _compare(self, view: View, found: _Found, referrer: Digest, subject: Digest) -> None:
-        """Look for a referrer's link; an empty one counts as missing."""
+    def _compare(self, view: View, result: _ScanResult, referrer: Digest, subject: Digest) -> None:
+        """Add a referrer to `result` if its link is missing from the index, or empty."""
         link = view.stat(paths.referrer_link(self._name, subject, referrer))
         if link is not None and link.size:
             return
         if is_member(view, self._name, referrer):
-            found.unlisted.append((referrer, subject))
+            result.unlisted.append((referrer, subject))
         else:
-            # If it is pushed again, its folder exists already, and no mtime changes.
-            found.complete = False
+            # If it is pushed again, its folder already exists, so no mtime changes.
+            result.complete = False

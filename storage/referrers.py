@@ -1,9 +1,9 @@
-"""Which manifests of a repository have a given subject: an index that can be rebuilt.
+"""The index of referrers: which manifests of a repository have a given subject.
 
-Our own pushes keep it complete; `storage.referrer_scan` finds what came by another way. Beside each
-link lies the entry that a list has for it, so a list reads no manifest. An older version of this
-registry wrote only the link: then a list reads the manifest, once, and writes the entry. Where
-nothing can be written, referrers are listed all the same.
+Pushes to this registry keep the index complete; `storage.referrer_scan` adds what other programs
+wrote. Each link has its list entry beside it, so that a list reads no manifest. Older versions of
+this registry wrote only the link: then the first list reads the manifest and writes the entry. On a
+read-only volume referrers are listed without writing anything. The index can be rebuilt.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from storage.sharing import Run, SharedRuns
 
 logger = logging.getLogger(__name__)
 
-# Bytes of the answer; clients accept an index of 4 MiB.
+# Bytes of a response; clients accept an index of 4 MiB.
 PAGE_BYTES = 3 << 20
-# Bytes that a page reads; opening a file counts as `_OPENING` of them. So a page reads some ten
-# thousand entries of the usual length, which takes a fifth of a second.
+# Bytes that are read for a page; opening a file counts as `_OPENING` bytes. So a page reads about
+# ten thousand entries of the usual length, in a fifth of a second.
 READ_BYTES = 8 << 20
 _OPENING = 256
-# Missing entries that one page writes beside their links, in one hop.
+# Missing entries that one page writes beside their links.
 _MOST_WRITTEN = 256
 _ENTRIES_BYTES = 16 << 20
-# Threads that may read for lists at the same time, of different repositories. The others are left
-# to pushes and pulls.
+# Threads that may read lists at the same time, of different repositories. The others remain free
+# for pushes and pulls.
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ReferrerPage:
-    """Some referrers; the next page begins behind the digest `next`, which is "" on the last page.
+    """Some referrers; the next page starts after the digest `next`, which is "" on the last page.
 
-    A page may be empty and not be the last one, because the bytes that it reads are bounded.
+    An empty page need not be the last one, because the bytes read for a page are bounded.
     """
 
     entries: tuple[Referrer, ...]
@@ -64,9 +64,9 @@ class ReferrerPage:
 
 
 class Question(NamedTuple):
-    """What is to be listed: referrers behind `after`, at most `limit`, of one type or of all.
+    """The parameters of a list: at most `limit` referrers after `after`, of one type or of all.
 
-    `extra` are referrers that the scan before it found. The index may lack them where it can't be
+    `extra` are referrers that the preceding scan found. The index lacks them where it cannot be
     written.
     """
 
@@ -80,7 +80,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the referrers of all repositories share: facts about content, and work under way."""
+    """Shared by the referrers of all repositories: facts about content, and running work."""
 
     subjects: Subjects = field(default_factory=Subjects)
     entries: Lru[Digest, Referrer] = field(
@@ -101,7 +101,7 @@ class ReferrerStore:
         self._scan = ReferrerScan(driver, memory.subjects, name)
 
     def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[Note, ...]:
-        """Return the changes that record that a manifest, which is durable, has `subject`."""
+        """Return the changes that record that a durable manifest has `subject`."""
         link = Note(paths.referrer_link(self._name, subject, digest), str(digest).encode())
         entry = referrer_entries.describe(manifest, digest)
         return (link,) if entry is None else (link, self._note(subject, entry))
@@ -109,14 +109,14 @@ class ReferrerStore:
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
     ) -> ReferrerPage:
-        """List referrers in the order of their digests, those behind `after`, of one type.
+        """List the referrers after `after` in the order of their digests, of one type or of all.
 
-        Callers that ask the same at the same time share the work. It ends when all of them left.
+        Concurrent calls with equal parameters share the work, which ends when all are cancelled.
         """
         unlisted: Unlisted = []
         if await self._scan.is_needed():
             unlisted = await self._memory.scans.result(self._name.text, self._scanned)
-        extra = frozenset(referrer for referrer, of in unlisted if of == subject)
+        extra = frozenset(digest for digest, its_subject in unlisted if its_subject == subject)
         question = Question(self._name.text, subject, artifact_type, after, limit, extra)
         return await self._memory.pages.result(question, partial(self._answer, question))
 
@@ -128,12 +128,12 @@ class ReferrerStore:
         reading = _Reading(self._name, question, self._memory.entries, run)
         async with self._memory.places.of(self._name):
             page = await self._driver.batch(reading.page)
-        notes = {one.digest: self._note(question.subject, one) for one in reading.unwritten}
+        notes = {entry.digest: self._note(question.subject, entry) for entry in reading.unwritten}
         if notes:
             try:
                 await referrer_index.write(self._driver, self._name, notes)
             except OperationDisabled:
-                pass  # a volume that is only read
+                pass  # a read-only volume
             except OSError as error:
                 logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return page
@@ -144,7 +144,7 @@ class ReferrerStore:
 
 
 class _Reading:
-    """The reading of one page; `unwritten` are entries that were not found beside their links."""
+    """Reads one page; `unwritten` are entries that were missing beside their links."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Reading:
         self._budget = READ_BYTES
 
     def page(self, view: View) -> ReferrerPage:
-        """Read until the page is full or the budget is spent; at least one entry is read."""
+        """Read at least one entry, until the page is full or the budget is spent."""
         entries: list[Referrer] = []
         size, last = 0, ""
         for digest in self._listed(view):
@@ -178,9 +178,11 @@ class _Reading:
         return ReferrerPage(tuple(entries))
 
     def _listed(self, view: View) -> Iterator[Digest]:
-        """Yield the digests behind `after` in order: those of the index and `extra`."""
+        """Yield the digests after `after` in order, those of the index and `extra`."""
         folder = paths.referrers(self._name, self._question.subject)
-        extra = sorted(str(one) for one in self._question.extra if str(one) > self._question.after)
+        extra = sorted(
+            text for text in map(str, self._question.extra) if text > self._question.after
+        )
         last = ""
         for text in merge(self._texts(view, folder), extra):
             if text != last:
@@ -188,10 +190,10 @@ class _Reading:
                 try:
                     yield Digest.parse(text)
                 except DigestInvalid:
-                    continue  # a stray folder
+                    continue  # not the folder of a referrer
 
     def _texts(self, view: View, folder: str) -> Iterator[str]:
-        for algorithm in HEX_LENGTHS:  # in the order of their names
+        for algorithm in HEX_LENGTHS:  # in alphabetical order
             names = view.folders(f"{folder}/{algorithm}")
             names.sort()
             start = bisect_right(names, self._question.after, key=f"{algorithm}:{{}}".format)
@@ -207,7 +209,7 @@ class _Reading:
         return entry if is_member(view, self._name, digest) else None
 
     def _read(self, view: View, digest: Digest) -> Referrer | None:
-        """Read the entry beside the link, else make it from the manifest; remember it."""
+        """Read the entry beside the link, or build it from the manifest; cache it."""
         path = paths.referrer_descriptor(self._name, self._question.subject, digest)
         try:
             document = view.read(path, LONGEST_ENTRY + 1)
@@ -220,9 +222,9 @@ class _Reading:
         return entry
 
     def _described(self, view: View, digest: Digest) -> Referrer | None:
-        """Make an entry from the manifest, and have it written if there is room for one more."""
-        content = view.stat(paths.blob(digest))
-        self._budget -= _OPENING + (content.size if content else 0)
+        """Build an entry from the manifest; the page writes it, unless it has too many to write."""
+        info = view.stat(paths.blob(digest))
+        self._budget -= _OPENING + (info.size if info else 0)
         stored = load(view, digest)
         manifest = None if stored is None else parsed(stored)
         entry = None if manifest is None else referrer_entries.describe(manifest, digest)

@@ -1,4 +1,4 @@
-"""All repositories of one storage, found by walking its folders in the order of their names."""
+"""All repositories of a storage, found by walking its folders in byte order of their names."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from storage.referrers import Memory
 from storage.repository import StoredRepository, Stores
 from storage.rules import ManifestRules
 
-# Seconds for which collections leave what was used.
+# The grace period in seconds: collections keep content that was touched within it.
 GRACE = 3600.0
 
-# Some 4 MB; past it what is known is learned again.
+# Entries of about 4 MB; with more, the cache is cleared.
 _MOST_FOUND = 10_000
-# Repositories that are searched for a blob; with what is cached, a thousand take some 100 ms.
+# Repositories that are searched for a blob; a thousand take about 100 ms with a warm page cache.
 MOST_SEARCHED = 10_000
-# Lists of tags that are read at the same time; searches through all repositories.
+# Concurrent listings of tags, and concurrent searches through all repositories.
 _TAG_LISTS = 2
 _SEARCHES = 2
-# Searches for blobs wait for each other, and leave a turn to the catalog.
+# The common subject of searches for blobs: they run one at a time, which leaves a slot to the
+# catalog.
 _HOLDERS = object()
-# Nobody pushes to a repository just when it was removed so many times.
+# A concurrent push cannot interfere with a removal so often.
 _ATTEMPTS = 16
 
 
 class StoredRegistry:
-    """The registry of everything a driver holds."""
+    """The registry in a driver's storage."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class StoredRegistry:
         self._searches = LongReads(driver, _SEARCHES)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> StoredRepository:
-        """Open a repository, existing or not."""
+        """Open a repository, existing or not, without reading from the storage."""
         return StoredRepository(self._stores, name, moves_tags=moves_tags)
 
     async def catalog(
@@ -78,47 +79,47 @@ class StoredRegistry:
         visible: Visible | None = None,
         caller: Hashable = None,
     ) -> Page[RepositoryName]:
-        """List repositories that hold a manifest."""
+        """List repositories that have a manifest."""
 
         def job(view: View) -> Page[RepositoryName]:
-            # Asking the caller first costs nothing; asking the disk does.
+            # `visible` is checked first, because it costs less than reading the disk.
             names = filter(visible, walk(view, after)) if visible else walk(view, after)
             return cut((name for name in names if self._holding.holds(view, name)), limit)
 
-        # What one caller may see is not another's to share.
+        # Callers that see different repositories cannot share a result.
         question = (after, limit) if visible is None else object()
         return await self._searches.result(question, job, caller=caller)
 
     async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
-        """Find the repositories of which a blob is a member, among the first `MOST_SEARCHED`."""
+        """Return the repositories that have a blob, among the first `MOST_SEARCHED`."""
         job = partial(_holders, digest)
         return await self._searches.result(digest, job, _HOLDERS, caller)
 
     async def remove(self, name: RepositoryName) -> None:
-        """Remove a repository: what answers first and durably, then what that needed.
+        """Delete a repository: first its manifests and tags, durably, then everything else.
 
-        Nobody finds a manifest whose layers are gone, whenever the power goes. Who pushes one in
-        between was first, and what he pushed goes as well. After a crash it may be repeated.
+        So no power cut leaves a manifest without its layers. A manifest that is pushed between the
+        two steps is deleted too. After a crash the removal can be repeated.
         """
-        # Once more, after an fsync that failed, what answers may be gone and not durably so.
+        # The fsync of an earlier removal may have failed: sync what it removed.
         await self._driver.settle(paths.repository(name))
-        found = False
+        existed = False
         sessions: list[str] = []
         for _ in range(_ATTEMPTS):
-            went, is_done = await self._driver.exclusively(partial(_remove, name, sessions))
-            found |= went
+            removed, is_done = await self._driver.exclusively(partial(_remove, name, sessions))
+            existed |= removed
             if is_done:
                 break
         else:
-            raise TimeoutError(f"repository {name} is pushed to and removed all the time")
-        for session in sessions:  # what is staged may wait elsewhere
+            raise TimeoutError(f"repository {name} keeps being pushed to while it is removed")
+        for session in sessions:  # a driver may keep staged bytes elsewhere
             await self._driver.staging.discard(session)
-        if not found:
+        if not existed:
             raise RepositoryUnknown(name.text)
 
 
 def _holders(digest: Digest, view: View) -> list[RepositoryName]:
-    # The links of other digests may lead to a sha256 (`storage.blobs.content_of`).
+    # The link of a sha512 blob may hold its sha256 (`storage.blobs.content_of`).
     if digest.algorithm == CANONICAL and view.stat(paths.blob(digest)) is None:
         return []
     links = ((name, paths.layer_link(name, digest)) for name in islice(walk(view), MOST_SEARCHED))
@@ -126,32 +127,33 @@ def _holders(digest: Digest, view: View) -> list[RepositoryName]:
 
 
 def _remove(name: RepositoryName, sessions: list[str], editor: Editor) -> tuple[bool, bool]:
-    """Remove the manifests, or all else when there are none; add uploads to `sessions`.
+    """Remove the manifests or, if there are none, everything else; add uploads to `sessions`.
 
-    Returns whether there was anything, and whether nothing is left.
+    Returns whether anything was removed, and whether nothing is left.
     """
     if editor.remove(paths.manifests(name)):
         return True, False
     uploads, folder = paths.uploads(name), paths.repository(name)
-    sessions += [f"{uploads}/{one}" for one in editor.names(uploads)]
-    # Those below have no "_" at the beginning of their names.
-    ours = [one for one in sorted(editor.names(folder)) if one.startswith("_")]
-    return sum(editor.remove(f"{folder}/{one}") for one in ours) > 0, True
+    sessions += [f"{uploads}/{id}" for id in editor.names(uploads)]
+    # The names of nested repositories never start with "_".
+    parts = [part for part in sorted(editor.names(folder)) if part.startswith("_")]
+    return sum(editor.remove(f"{folder}/{part}") for part in parts) > 0, True
 
 
 def walk(view: View, after: str = "") -> Iterator[RepositoryName]:
-    """Yield every folder that may be a repository, those behind `after`, in order of bytes.
+    """Yield every folder after `after` that may be a repository, in byte order.
 
-    A page costs the same wherever it starts: folders that end before `after` are not entered.
+    Folders whose names all come before `after` are not read, so a page costs the same wherever it
+    starts.
     """
     return _walk(view, "", after)
 
 
 def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
-    """Merge the folders here with what is below them: "a" < "a-b" < "a/b", as "-" < "/".
+    """Merge the folders here with the folders below them: "a" < "a-b" < "a/b", as "-" < "/".
 
-    What is below a folder waits until no folder here comes before it. All that wait begin with
-    each other, and what is below the longest comes first.
+    A folder is descended into once no sibling sorts before its children. Each waiting folder is a
+    prefix of the next one, so the last one, the longest, is descended into first.
     """
     if len(prefix) > NAME_LIMIT:
         return
@@ -169,7 +171,7 @@ def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
 
 
 def _heads(text: str) -> Iterator[str]:
-    """Yield each name with which `text` begins and below which something comes behind `text`."""
+    """Yield each name that is a prefix of `text` and may have names after `text` below it."""
     for end in range(1, min(len(text), NAME_LIMIT) + 1):
         if text[end : end + 1] <= "/" and is_component(text[:end]):
             yield text[:end]
@@ -181,35 +183,35 @@ def _is_among(names: list[str], name: str) -> bool:
 
 
 class Holding:
-    """Tells which repositories hold a manifest.
+    """Tells which repositories have a manifest.
 
-    Remembers by which link it was told for a repository. The next time it looks there first, which
-    spares reading folders; whether the link is there is asked of the disk each time.
+    Caches one link of each repository. The next check looks for that link first, which avoids
+    reading folders; whether it exists is checked on disk each time.
     """
 
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
 
     def holds(self, view: View, name: RepositoryName) -> bool:
-        """Whether there is a link to a manifest now."""
-        found = self._found.get(name.text)
-        if found is not None and view.stat(found):
+        """Return whether a repository has a link to a manifest."""
+        link = self._found.get(name.text)
+        if link is not None and view.stat(link):
             return True
-        found = next((link for link in _links(view, name) if view.stat(link)), None)
-        self._note(name, found)
-        return found is not None
+        link = next((path for path in _links(view, name) if view.stat(path)), None)
+        self._remember(name, link)
+        return link is not None
 
-    def _note(self, name: RepositoryName, found: str | None) -> None:
-        if found is None:
+    def _remember(self, name: RepositoryName, link: str | None) -> None:
+        if link is None:
             self._found.pop(name.text, None)
             return
         if len(self._found) >= _MOST_FOUND:
             self._found.clear()
-        self._found[name.text] = found
+        self._found[name.text] = link
 
 
 def _links(view: View, name: RepositoryName) -> Iterator[str]:
-    """Yield where links to manifests would be, as tags and as revisions."""
+    """Yield the paths of links to manifests, of tags and of revisions; a link may be missing."""
     for tag in only_tags(view.folders(paths.tags(name))):
         yield paths.tag_current_link(name, Tag(tag))
     for digest in digests(view, paths.revisions(name)):

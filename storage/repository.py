@@ -3,10 +3,9 @@
     push      blob data → revision link → referrer link → tag history → tag
     delete    tags and revision link → referrer link
 
-A new tag appears together with its history; `storage.tags` says why. Each arrow is a point where
-the power may go. On the way up what is written later points at what is durable already. On the way
-down the tags are removed with the revision link, as `storage.deletions` says; what is left behind
-is rubbish.
+A crash may happen at each arrow. A push writes a link only once its target is durable. A new tag
+is created together with its history, as `storage.tags` explains. A deletion removes the tags
+together with the revision link, as `storage.deletions` explains; a crash leaves only garbage.
 """
 
 from __future__ import annotations
@@ -48,19 +47,19 @@ from storage.stored_manifests import read
 from storage.tags import TagStore
 from storage.uploads import UploadStore
 
-# Storing and deleting the same manifest in turns is done by nobody for long.
+# A concurrent deletion cannot interfere with a push so often.
 _ATTEMPTS = 16
 
-# Bytes of a question and the answer's own objects; of a mark without its texts.
+# Bytes of a cache key with the objects of its entry, and of a mark without its strings.
 _QUESTION_BYTES = 1024
 _MARK_BYTES = 384
 
 
 class Answer(NamedTuple):
-    """What a reference led to, and the links that led there.
+    """The manifest that a reference resolved to, and the links that were read.
 
-    Who asks by digest may leave the manifest out of a push, so it must look used now and then:
-    from the instant `until` of `time.monotonic` on the answer does not do.
+    A client that gets a manifest by digest may omit it from a push, so the manifest must be
+    touched regularly: the lookup is cached until `until`, a time of `time.monotonic`.
     """
 
     links: tuple[Mark, ...]
@@ -69,7 +68,7 @@ class Answer(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """How many bytes of memory this takes, with the question."""
+        """The bytes of memory that the entry and its key occupy."""
         links = sum(getsizeof(link.path) + getsizeof(link.content) for link in self.links)
         return _QUESTION_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
 
@@ -80,7 +79,7 @@ Answers: TypeAlias = Lru[tuple[str, Reference], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What the repositories of one registry share."""
+    """Shared by the repositories of one registry."""
 
     driver: Driver
     blobs: BlobStore
@@ -92,7 +91,7 @@ class Stores:
     answers: Answers
     tag_lists: LongReads
     grace: float
-    """Seconds for which collections leave what was used."""
+    """Seconds for which collections keep content that was touched."""
 
 
 class StoredRepository:
@@ -109,15 +108,18 @@ class StoredRepository:
 
 
 class StoredBlobs:
-    """Blobs whose link is in `_layers`."""
+    """The blobs that have a link in `_layers`."""
 
     def __init__(self, stores: Stores, name: RepositoryName) -> None:
         self._stores = stores
         self._name = name
 
     async def size(self, digest: Digest) -> int:
-        """Return a blob's size in bytes, to somebody who may leave it out of a push for that."""
-        # The link is looked at last: a collection may remove it until the content is fresh.
+        """Return a blob's size in bytes.
+
+        The client may then omit the blob from a push, so a blob that is not fresh is touched.
+        """
+        # The link is read again afterwards: a collection may remove it until the blob is touched.
         is_fresh = await self._stores.blobs.is_fresh(digest)
         content = await self._content(digest)
         if not is_fresh:
@@ -136,7 +138,7 @@ class StoredBlobs:
         return file
 
     async def place(self, digest: Digest) -> Place | None:
-        """Tell which file holds a blob, where the driver keeps files."""
+        """Return the file of a blob; None unless the driver stores files."""
         content = await self._content(digest)
         size = await self._stores.blobs.size(content)
         if size is None:
@@ -146,7 +148,7 @@ class StoredBlobs:
         return BlobFile(paths.blob_below(content), size)
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
-        """Link a blob of `source` here, as `source` links it."""
+        """Write a link to a blob of `source`, with the digest that the link in `source` holds."""
         content = await StoredBlobs(self._stores, source)._content(digest)
 
         def check(view: Uses) -> None:
@@ -158,15 +160,15 @@ class StoredBlobs:
         await self._stores.driver.publish((link,), check=check)
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a blob's link, between pushes: none finds it and then does without it."""
+        """Remove a blob's link under the exclusive lock, so that no push relies on it meanwhile."""
         driver, link = self._stores.driver, paths.layer_link(self._name, digest)
-        found = content_of(digest, await self._stores.links.read(link))
-        if found is None or not await driver.exclusively(lambda editor: editor.remove(link)):
-            await driver.settle(link)  # who removed it may have failed to sync that
+        content = content_of(digest, await self._stores.links.read(link))
+        if content is None or not await driver.exclusively(lambda editor: editor.remove(link)):
+            await driver.settle(link)  # the fsync of an earlier deletion may have failed
             raise BlobUnknown(digest)
 
     async def _content(self, digest: Digest) -> Digest:
-        """Return the digest the content is stored under, or raise `BlobUnknown`."""
+        """Return the digest under which the content is stored; raise `BlobUnknown`."""
         linked = await self._stores.links.read(paths.layer_link(self._name, digest))
         content = content_of(digest, linked)
         if content is None:
@@ -175,7 +177,7 @@ class StoredBlobs:
 
 
 class StoredManifests:
-    """Manifests whose link is in `_manifests/revisions`."""
+    """The manifests that have a link in `_manifests/revisions`."""
 
     def __init__(
         self, stores: Stores, name: RepositoryName, tags: TagStore, referrers: ReferrerStore
@@ -188,8 +190,7 @@ class StoredManifests:
     async def get(self, reference: Reference) -> StoredManifest:
         """Return the manifest of a digest, or the one a tag points to.
 
-        What was answered before is the answer while the links it came from are what they were;
-        that is asked of the disk each time.
+        A cached lookup is used while its links are unchanged, which is checked on disk each time.
         """
         question = (self._name.text, reference)
         answer = self._stores.answers.get(question)
@@ -206,11 +207,11 @@ class StoredManifests:
         return stored
 
     async def _use(self, digest: Digest) -> float:
-        """Have collections leave a manifest alone; return until when that need not be repeated."""
+        """Touch a manifest unless it is fresh; return the time when that must be repeated."""
         until = time.monotonic() + self._stores.grace / 10
         if not await self._stores.blobs.is_fresh(digest):
             await self._stores.blobs.use(digest)
-        await self._resolve(digest)  # a collection may have removed it before it was fresh
+        await self._resolve(digest)  # a collection may have removed it before it was touched
         return until
 
     def _still_holds(self, answer: Answer) -> bool:
@@ -219,11 +220,11 @@ class StoredManifests:
         return all(map(self._stores.driver.holds, answer.links))
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
-        """Store a manifest and point tags at it, in the order drawn above.
+        """Store a manifest and point tags at it, in the order shown above.
 
-        If another request deletes it before all tags are set, the deletion came first, and the
-        manifest is stored again. A deletion that was cut off is completed before that: otherwise
-        old tags would come back with the manifest.
+        If another request deletes it before all tags are set, it is stored again, as if the
+        deletion had come first. An interrupted deletion is completed before that: otherwise old
+        tags would reappear with the manifest.
         """
         await self._stores.rules.check(manifest)
         for _ in range(_ATTEMPTS):
@@ -232,10 +233,10 @@ class StoredManifests:
                 self._stores.manifests.remember(digest, manifest)
                 return
             await ManifestDeletion(self._stores.driver, self._name, digest).finish()
-        raise TimeoutError(f"manifest {digest} is pushed and deleted all the time")
+        raise TimeoutError(f"manifest {digest} keeps being deleted while it is pushed")
 
     async def _put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
-        """Store a manifest; raise `ManifestUnknown` if it is gone before all tags are set."""
+        """Store a manifest; raise `ManifestUnknown` if it is deleted before all tags are set."""
         steps: list[Step] = [
             (self._stores.manifests.put(digest, manifest),),
             (link_to(paths.revision_link(self._name, digest), digest),),
@@ -243,20 +244,20 @@ class StoredManifests:
         if manifest.subject is not None:
             steps.append(self._referrers.add(manifest.subject.digest, digest, manifest))
         new = await self._tags.appearing(tags, digest)
-        in_the_way = await self._stores.driver.publish(
+        already_existed = await self._stores.driver.publish(
             *steps, new, check=lambda view: self._check(view, manifest, digest, tags)
         )
-        appeared = {change.path for change in new}.difference(in_the_way)
+        created = {change.path for change in new}.difference(already_existed)
         for tag in tags:
-            if paths.tag(self._name, tag) not in appeared:
-                await self._tags.point(tag, digest, lambda view: self._check_is_there(view, digest))
+            if paths.tag(self._name, tag) not in created:
+                await self._tags.point(tag, digest, lambda view: self._check_exists(view, digest))
 
     async def delete(self, digest: Digest) -> None:
-        """Remove a manifest with its tags (`storage.deletions`), then its referrer entry.
+        """Delete a manifest with its tags (`storage.deletions`), then its referrer entry.
 
-        The manifest is deleted between two pushes, never within one. After a failure the deletion
-        can be repeated and does the rest. An entry that stays in the referrers index does no harm:
-        a listing passes over what is no member.
+        The exclusive lock keeps the deletion from happening within a push. A failed deletion can be
+        repeated, which completes it. An entry that stays in the index of referrers does no harm: a
+        listing skips manifests that are not members.
         """
         if not await ManifestDeletion(self._stores.driver, self._name, digest).run():
             raise ManifestUnknown(digest)
@@ -265,15 +266,15 @@ class StoredManifests:
             await self._forget_subject(stored)
 
     def _links(self, reference: Reference, digest: Digest) -> tuple[Mark, ...] | None:
-        """Mark the links that led to `digest`, if the driver notices every change of them."""
+        """Return marks of the links that were read, None unless the driver has one of each."""
         read = [paths.revision_link(self._name, digest)]
         if isinstance(reference, Tag):
             read.append(paths.tag_current_link(self._name, reference))
         marks = tuple(filter(None, map(self._stores.driver.mark, read)))
-        # Another request may have read something newer meanwhile, and the mark would be of that.
-        said = str(digest).encode()
-        vouched = len(marks) == len(read) and all(mark.content == said for mark in marks)
-        return marks if vouched else None
+        # Another request may have read a newer link meanwhile, and the mark would be of that one.
+        content = str(digest).encode()
+        is_complete = len(marks) == len(read) and all(mark.content == content for mark in marks)
+        return marks if is_complete else None
 
     async def _resolve(self, reference: Reference) -> Digest:
         digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
@@ -283,14 +284,14 @@ class StoredManifests:
             raise ManifestUnknown(reference)
         return digest
 
-    def _check_is_there(self, view: Uses, digest: Digest) -> None:
+    def _check_exists(self, view: Uses, digest: Digest) -> None:
         if not self._has_manifest(view, digest):
             raise ManifestUnknown(digest)
 
     def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
-        """Look for what a manifest needs; all that it names, and what refers to it, is used.
+        """Check that a manifest may be stored; touch all its references and referrers.
 
-        Raises `ManifestUnknown` while a deletion of it may have tags left to remove.
+        Raises `ManifestUnknown` while a deletion of the manifest may have tags left to remove.
         """
         if is_left_undone(view, self._name, digest):
             raise ManifestUnknown(digest)
@@ -318,7 +319,8 @@ class StoredManifests:
     def _has_child(self, view: Uses, digest: Digest, *, may_be_blob: bool) -> bool:
         if self._has_manifest(view, digest):
             return True
-        # A blob is refreshed in any case: an index that need not have all its children names it.
+        # A blob is touched in any case: the policy may allow an index to lack children, and it
+        # still refers to the blob.
         return self._has_blob(view, digest) and may_be_blob
 
     def _has_blob(self, view: Uses, digest: Digest) -> bool:
@@ -337,14 +339,14 @@ class StoredManifests:
         if subject is None:
             return
         revision = paths.revision_link(self._name, stored.digest)
-        # The link comes last: one without a descriptor does no harm.
+        # The link is removed last: a link without a descriptor does no harm.
         entry = (
             paths.referrer_descriptor(self._name, subject, stored.digest),
             paths.referrer_link(self._name, subject, stored.digest),
         )
 
         def forget(editor: Editor) -> None:
-            if editor.stat(revision) is None:  # else it was pushed again
+            if editor.stat(revision) is None:  # otherwise it was pushed again
                 for path in entry:
                     editor.remove(path)
 
@@ -361,7 +363,7 @@ class StoredTags:
         self._tags = tags
 
     async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
-        """List tags behind `after`."""
+        """List the tags after `after`."""
         job = partial(self._tags.page, after=after, limit=limit)
         page = await self._lists.result((self._name, after, limit), job, self._name, caller)
         if not page.entries and not await self._exists():
@@ -369,11 +371,11 @@ class StoredTags:
         return page
 
     async def delete(self, tag: Tag) -> None:
-        """Remove a tag alone."""
+        """Remove only the tag."""
         if not await self._tags.remove(tag):
             raise ManifestUnknown(tag)
 
     async def _exists(self) -> bool:
-        """A repository exists once something was pushed to it; an upload in progress is not."""
+        """Return whether a blob or manifest was pushed; an upload session alone does not count."""
         manifests, layers = paths.manifests(self._name), paths.layers(self._name)
         return await self._driver.exists(manifests) or await self._driver.exists(layers)

@@ -1,7 +1,7 @@
-"""What a pushed manifest must bring along: rules an operator may tighten or loosen, pure.
+"""The operator's policy for pushed manifests, free of I/O.
 
-They are `validation.manifests` of the configuration, with distribution's meaning, and what
-`limits.manifests` says of references.
+It is `validation.manifests` of the configuration, with distribution's meaning, and the number of
+references that `limits.manifests` allows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from storage.manifests import (
 )
 from storage.url_rules import ANY_URL, UrlRules
 
-# The layers whose URLs registry:2 and registry:3 look at, by the type of the manifest.
+# The layer types whose URLs registry:2 and registry:3 check, by the type of the manifest.
 _FETCHED = {
     DOCKER_MANIFEST: frozenset({"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}),
     OCI_MANIFEST: frozenset(
@@ -35,7 +35,7 @@ _FETCHED = {
     ),
 }
 
-# More than any image has. Each is looked up under the shared lock.
+# More than any image has. Each is looked up under the shared tree lock.
 MOST_REFERENCES = 10_000
 
 
@@ -49,9 +49,9 @@ class IndexChildren(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ManifestRules:
-    """`children` with `platforms` for indexes; `urls` for layers that have URLs.
+    """`children` and `platforms` apply to indexes, `urls` to layers that have URLs.
 
-    A manifest refers to `most_references` blobs and manifests at most; 0 is no limit.
+    A manifest may refer to `most_references` blobs and manifests; 0 means no limit.
     """
 
     children: IndexChildren = IndexChildren.ALL
@@ -64,30 +64,30 @@ class ManifestRules:
         return (blob for blob in manifest.blobs if not blob.is_foreign)
 
     def required_manifests(self, manifest: Manifest) -> Iterator[Descriptor]:
-        """Yield the children that must be in the repository; a subject never needs to be."""
+        """Yield the children that must be in the repository; a subject need not be."""
         return (child for child in manifest.children if self._is_required(child.platform))
 
     async def check(self, manifest: Manifest) -> None:
-        """Raise `ManifestInvalid` for what can be told without looking anything up.
+        """Run the checks that need no lookup in the repository; raise `ManifestInvalid`.
 
-        URLs are checked in a thread: expressions may take two seconds for one manifest.
+        URLs are checked on a thread: expressions may take two seconds for one manifest.
         """
         self.check_count(manifest)
         if any(blob.urls for blob in manifest.blobs):
             await asyncio.to_thread(self.check_urls, manifest)
 
     def check_count(self, manifest: Manifest) -> None:
-        """Raise `ManifestInvalid` when a manifest refers to too much; a name counts each time."""
+        """Raise `ManifestInvalid` for too many references; a repeated one counts each time."""
         subjects = int(manifest.subject is not None)
         count = len(manifest.blobs) + len(manifest.children) + subjects
         if 0 < self.most_references < count:
             raise ManifestInvalid(
-                f"the manifest refers to {count} blobs and manifests,"
-                f" and this registry takes at most {self.most_references}"
+                f"the manifest refers to {count} blobs and manifests, "
+                f"this registry allows at most {self.most_references}"
             )
 
     def check_urls(self, manifest: Manifest) -> None:
-        """Raise `ManifestInvalid` when a layer points somewhere it must not."""
+        """Raise `ManifestInvalid` when a layer has a URL that the policy forbids."""
         self.urls.check_work([url for blob in manifest.blobs for url in blob.urls])
         fetched = _FETCHED.get(manifest.media_type, frozenset())
         for blob in manifest.blobs:
@@ -97,9 +97,9 @@ class ManifestRules:
                     raise ManifestInvalid(f"the URL {url[:200]!r} of {blob.digest} is not allowed")
 
     def _may_name(self, url: str, *, is_fetched: bool) -> bool:
-        """Tell whether a blob may name `url`.
+        """Return whether a blob may have `url`.
 
-        What is not HTTP is refused only of layers that clients fetch from their URLs.
+        URLs other than HTTP are refused only for layers that clients fetch from their URLs.
         """
         if not is_http(url):
             return not is_fetched

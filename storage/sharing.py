@@ -1,10 +1,11 @@
-"""Work that callers share: all that ask for the same before it begins get one result.
+"""Work that concurrent callers share: calls with an equal key get the result of one run.
 
-A caller joins only a run that has not begun. So a run reads everything after its callers asked: a
-client that pushed something and then asks for the list finds it there.
+A call joins only a run that has not started. So a run reads everything after its callers asked: a
+client that pushes something and then lists finds it in the list.
 
-An error knows the frames that it passed through, and a task knows its error. So no such frame knows
-the task at the end: only a collection of the interpreter would free them, with all that they hold.
+A task references its exception, and the exception's traceback references the frames it passed. So
+these frames drop their references to the task: the cycle would keep everything in them alive until
+the garbage collector runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Run(Generic[T]):
         self._left = asyncio.Event()
 
     def check(self) -> None:
-        """Raise `Abandoned` if no caller waits; the work calls this often, on any thread."""
+        """Raise `Abandoned` if no caller waits. The work calls this often, on any thread."""
         if not self.callers:
             raise Abandoned
 
@@ -40,12 +41,12 @@ class Run(Generic[T]):
         return await race(part, self._left.wait(), Abandoned)
 
     def join(self) -> None:
-        """Have one caller more, which a run that has begun never gets."""
+        """Add a caller; only allowed before the run starts."""
         self.callers += 1
         self._left.clear()
 
     def leave(self) -> None:
-        """Have one caller fewer."""
+        """Remove a caller."""
         self.callers -= 1
         if not self.callers:
             self._left.set()
@@ -57,14 +58,14 @@ class _Waiting(NamedTuple, Generic[T]):
 
 
 class SharedRuns(Generic[K, T]):
-    """For each key, at most one run is under way, and one more waits for its end."""
+    """For each key, at most one run is active, and at most one more waits for its end."""
 
     def __init__(self) -> None:
         self._waiting: dict[K, _Waiting[T]] = {}
-        self._begun: dict[K, asyncio.Task[T]] = {}
+        self._active: dict[K, asyncio.Task[T]] = {}
 
     async def result(self, key: K, work: Callable[[Run[T]], Awaitable[T]]) -> T:
-        """Return what `work` returns, or raise what it raises, to all callers of the run."""
+        """Return the result of `work`, or raise its exception, to all callers of the run."""
         run, task = self._waiting.get(key) or self._new(key, work)
         run.join()
         try:
@@ -82,21 +83,21 @@ class SharedRuns(Generic[K, T]):
         return waiting
 
     async def _carry_out(self, key: K, run: Run[T], work: Callable[[Run[T]], Awaitable[T]]) -> T:
-        before = self._begun.get(key)
+        previous = self._active.get(key)
         try:
-            if before is not None:
-                await asyncio.wait([before])
-            self._begun[key] = self._waiting[key].task
+            if previous is not None:
+                await asyncio.wait([previous])
+            self._active[key] = self._waiting[key].task
         finally:
-            del before, self._waiting[key]
+            del previous, self._waiting[key]
         try:
             run.check()
             return await work(run)
         finally:
-            del self._begun[key]
+            del self._active[key]
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Mark the exception of an abandoned run as seen; asyncio would log it otherwise."""
+    """Mark the exception of an abandoned run as retrieved, or asyncio would log it."""
     if not task.cancelled():
         task.exception()

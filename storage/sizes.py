@@ -1,10 +1,10 @@
-"""Sizes in bytes as people read them."""
+"""Formats sizes in bytes."""
 
 from __future__ import annotations
 
 
 def format_size(size: int) -> str:
-    """Write a number of bytes for people: three digits and a unit of 1000."""
+    """Format a number of bytes with three digits and a decimal unit, such as "12.3 MB"."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:

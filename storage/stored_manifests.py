@@ -1,8 +1,8 @@
-"""Reads manifests that are stored already, as far as that is possible.
+"""Parses stored manifests as far as possible.
 
-A volume may hold documents that would be refused at a push: with a key twice, with keys in another
-case, of an obsolete type. They are served unchanged. A collection keeps everything that they name
-(`storage.maintenance.garbage.needs`), and their subject is used where it can be read.
+A volume may hold documents that a push would refuse: with duplicate keys, with keys in another
+case, of an obsolete type. They are served unchanged. A collection keeps everything that they refer
+to (`storage.maintenance.garbage.needs`), and their subject is used where it is readable.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from storage.manifests import (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What could be read of a stored manifest.
+    """The readable part of a stored manifest.
 
-    `doubt` is the reason why it would be refused at a push. With one, the manifest's blobs are not
-    known, and its children may be incomplete.
+    `doubt` is the reason why a push would refuse it. If there is one, the manifest's blobs are
+    unknown, and its children may be incomplete.
     """
 
     manifest: Manifest
@@ -40,12 +40,12 @@ class Reading:
 
     @property
     def subject(self) -> Digest | None:
-        """The digest of the subject, if there is one."""
+        """The digest of the subject; None without one."""
         return None if self.manifest.subject is None else self.manifest.subject.digest
 
 
 def read_stored(raw: bytes) -> Reading:
-    """Read a stored manifest; raise `ManifestInvalid` when it is not JSON or no manifest at all."""
+    """Parse a stored manifest; raise `ManifestInvalid` if it is not JSON, or not a manifest."""
     try:
         return Reading(parse_manifest(raw))
     except ManifestInvalid as error:
@@ -53,7 +53,7 @@ def read_stored(raw: bytes) -> Reading:
 
 
 async def read(raw: bytes) -> Reading:
-    """Read a stored manifest as `read_stored` does, on a thread and in its turn if it is large."""
+    """Parse a stored manifest as `read_stored` does; a large one on a thread, within the budget."""
     return await parsed(read_stored, raw)
 
 

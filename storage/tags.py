@@ -1,8 +1,8 @@
-"""Tags of one repository: a link each, and a history that is kept as distribution keeps it.
+"""The tags of a repository: a link each, and a history in the format of distribution.
 
-A folder is a tag. A listing looks at no link, because a repository may have ten thousand of them,
-so no folder of ours is ever without one. Only while a manifest of many tags is being deleted does
-it read links (`storage.deletions`).
+Every folder counts as a tag. A listing reads no links, because a repository may have ten thousand
+tags, so this registry never creates a tag's folder without its link. Only while a manifest with
+many tags is being deleted does a listing read links (`storage.deletions`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from storage.names import RepositoryName, Tag, only_tags
 
 Check: TypeAlias = Callable[[Uses], None]
 
-# Appearing and moving fail only when others do the opposite in between.
+# Creating or moving a tag fails only if another request removed or created it in between.
 _ATTEMPTS = 16
 
 
 class TagStore:
-    """Where the tags of repository `name` point; unless it `moves` them, each is set once."""
+    """The tags of repository `name`; unless it `moves` tags, a tag can only be set once."""
 
     def __init__(self, driver: Driver, name: RepositoryName, *, moves: bool = True) -> None:
         self._driver = driver
@@ -38,41 +38,41 @@ class TagStore:
         self._moves = moves
 
     async def get(self, tag: Tag) -> Digest | None:
-        """Return what a tag points to now."""
+        """Return the digest that a tag points to; None when there is no such tag."""
         return await self._links.read(paths.tag_current_link(self._name, tag))
 
     async def appearing(self, tags: Iterable[Tag], digest: Digest) -> Step:
-        """Return the changes that point those of `tags` that are new at a manifest.
+        """Return the changes that create those of `tags` that do not exist yet.
 
-        A new tag appears with its history in one instant, so that no crash leaves a folder that
-        a listing takes for a tag.
+        A new tag and its history are created atomically, so that no crash leaves a folder that a
+        listing would take for a tag.
         """
         new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
         return tuple([self._appear(tag, digest) for tag in new])
 
     def check_may_point(self, view: View, tag: Tag, digest: Digest) -> None:
-        """Raise `TagImmutable` if a tag leads to another manifest and may not be moved.
+        """Raise `TagImmutable` if a tag points to another manifest and may not be moved.
 
-        One that leads to no manifest of this repository keeps no promise to anybody.
+        A dangling tag may be set again.
         """
         if self._moves:
             return
         target = self._target(view, tag)
-        if target is not None and target != digest and self._leads_on(view, target):
+        if target is not None and target != digest and self._is_pullable(view, target):
             raise TagImmutable(tag)
 
     async def point(self, tag: Tag, digest: Digest, check: Check) -> None:
-        """Point a tag at a manifest that is durable; `check` says whether it is still there.
+        """Point a tag at a durable manifest; `check` raises if the manifest was deleted.
 
-        One that is there is moved under a lock, so that nobody removes it for what it pointed to
-        before, and nobody else decides that it may be set. Raises `TagImmutable`.
+        An existing tag is moved under its folder lock: no other request can remove it because of
+        its previous target, or decide concurrently that it may be set. Raises `TagImmutable`.
         """
         for _ in range(_ATTEMPTS):
             if await self._move(tag, digest, check):
                 return
             if not await self._driver.publish((self._appear(tag, digest),), check=check):
                 return
-        raise TimeoutError(f"tag {tag} is set and removed all the time")
+        raise TimeoutError(f"tag {tag} keeps being removed while it is set")
 
     def _appear(self, tag: Tag, digest: Digest) -> Appear:
         folder = paths.tag(self._name, tag)
@@ -84,19 +84,19 @@ class TagStore:
         return Appear(folder, {link.removeprefix(f"{folder}/"): content for link in links})
 
     async def _move(self, tag: Tag, digest: Digest, check: Check) -> bool:
-        """Move a tag, its history first; False when there is none."""
+        """Move a tag, its history first; return False when it does not exist."""
         folder = paths.tag(self._name, tag)
         try:
             async with self._driver.lock(folder) as held:
 
                 def check_held(view: Uses) -> None:
                     held.check()
-                    if not view.names(folder):  # a new tag may take the place of an empty folder
+                    if not view.names(folder):  # a new tag may replace an empty folder
                         raise PathNotFound(folder)
                     self.check_may_point(view, tag, digest)
                     check(view)
 
-                # Carried to its end: who is cancelled must not let go of the lock meanwhile.
+                # Run to completion: a cancelled request must not release the lock before.
                 await to_completion(
                     self._driver.publish(
                         (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
@@ -109,9 +109,9 @@ class TagStore:
         return True
 
     async def remove(self, tag: Tag) -> bool:
-        """Remove a tag and its history in one instant; return whether there was one.
+        """Remove a tag and its history atomically and durably; return whether it existed.
 
-        When there was none, that is durable too: who removed it may have failed to sync that.
+        If it did not exist, its removal is synced, because an earlier fsync may have failed.
         """
         if await self._remove(tag):
             return True
@@ -119,7 +119,7 @@ class TagStore:
         return False
 
     async def _remove(self, tag: Tag) -> bool:
-        """Remove a tag under its lock, if it is there."""
+        """Remove a tag under its folder lock, if it exists."""
         folder = paths.tag(self._name, tag)
         for _ in range(_ATTEMPTS):
             with suppress(PathNotFound):
@@ -128,14 +128,14 @@ class TagStore:
                     return await to_completion(removing)
             if not await self._driver.batch(lambda view: view.names(folder)):
                 return False
-        raise TimeoutError(f"tag {tag} is set and removed all the time")
+        raise TimeoutError(f"tag {tag} keeps being set while it is removed")
 
     def page(self, view: View, after: str, limit: int | None) -> Page[Tag]:
-        """List tags in the order of their bytes, those behind `after`.
+        """List the tags after `after` in byte order.
 
-        Names before and behind the page are not looked at, so it costs the same wherever it starts.
+        Names outside the page are not examined, so a page costs the same wherever it starts.
         """
-        # A deletion may begin or end while the names are read.
+        # A deletion may start or end while the names are read.
         doubtful = being_deleted(view, self._name)
         names = behind(view.folders(paths.tags(self._name)), after)
         doubtful |= being_deleted(view, self._name)
@@ -144,14 +144,14 @@ class TagStore:
     def _answering(
         self, view: View, tags: Iterable[Tag], doubtful: Collection[Digest]
     ) -> Iterable[Tag]:
-        """Leave out tags of `doubtful` manifests that are deleted; without one, read no link."""
-        dead = gone(view, self._name, doubtful)
-        return (tag for tag in tags if self._target(view, tag) not in dead) if dead else tags
+        """Skip tags of those `doubtful` manifests that are deleted; read no link if none is."""
+        deleted = gone(view, self._name, doubtful)
+        return (tag for tag in tags if self._target(view, tag) not in deleted) if deleted else tags
 
-    def _leads_on(self, view: View, digest: Digest) -> bool:
-        """Tell whether a tag that points to `digest` answers, as far as a look tells."""
-        found = view.stat(paths.blob(digest))
-        return found is not None and found.size > 0 and is_member(view, self._name, digest)
+    def _is_pullable(self, view: View, digest: Digest) -> bool:
+        """Return whether a manifest is a member and has content, without reading the content."""
+        info = view.stat(paths.blob(digest))
+        return info is not None and info.size > 0 and is_member(view, self._name, digest)
 
     def _target(self, view: View, tag: Tag) -> Digest | None:
         return read_link(view, paths.tag_current_link(self._name, tag))

@@ -1,17 +1,17 @@
 """Upload sessions: bytes that arrive in pieces until their digest is known.
 
-A session is a folder and nothing else, so any worker, a restarted server, or CNCF distribution on
-the same volume can go on with it. What it holds is what its data file holds. The state of the
-hash function is written down when a request ends that left much to hash, and only once the bytes
-it covers are durable: after a power cut a state never vouches for bytes that are not there. What
-comes after the newest state is hashed again by the next request.
+A session is only a folder, so any worker, a restarted server, or CNCF distribution on the same
+volume can continue it. Its length is that of its data file. The state of the hash function is saved
+at the end of a request that hashed much, and only once the bytes it covers are durable: after a
+power cut no state covers missing bytes. The next request hashes the bytes after the newest state
+again.
 
-    POST    startedat, data (empty); for another algorithm than sha256 hashstates/<alg>/0
-    PATCH   data grows; after some MiB: fsync; hashstates/<alg>/<length>, and the older states go
-    PUT     digest equal? fsync, rename to blobs/…/data; link in _layers; the folder goes
+    POST    startedat, data (empty); for another algorithm than sha256, hashstates/<alg>/0
+    PATCH   append to data; after 1 MiB: fsync, hashstates/<alg>/<length>, delete older states
+    PUT     digest equal? fsync, rename to blobs/…/data, link in _layers, delete the folder
 
-A crash between those steps leaves a session that goes on from its length, a blob that no link
-names (rubbish, collected later), or a session without data (purged later).
+A crash between these steps leaves a session that continues at its length, an unreferenced blob
+(collected later), or a session without data (purged later).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from storage.pipeline import Chunk, pump
 
 logger = logging.getLogger(__name__)
 
-# Bytes. Hashing so many again takes about as long as having them durable and writing a state.
+# Bytes. Hashing so many again takes about as long as syncing them and saving a state.
 WORTH_A_STATE = 1 << 20
 
 
@@ -55,7 +55,7 @@ class UploadStore:
         self._name = name
 
     async def start(self, algorithm: str, owner: str = "") -> UploadId:
-        """Begin a session that hashes with `algorithm`, a supported one."""
+        """Start a session that hashes with `algorithm`, which must be supported."""
         id = UploadId.new(owner)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         notes = {paths.upload_started(self._name, id): started.encode()}
@@ -64,22 +64,22 @@ class UploadStore:
         return id
 
     async def length(self, id: UploadId) -> int:
-        """Return how many bytes a session holds; raise `UploadUnknown`."""
+        """Return how many bytes a session has received; raise `UploadUnknown`."""
         try:
             return await self._driver.staging.length(paths.upload_data(self._name, id))
         except PathNotFound:
             raise UploadUnknown(id) from None
 
     async def cancel(self, id: UploadId) -> None:
-        """End a session and drop what it holds; raise `UploadUnknown`."""
+        """End a session and delete its bytes; raise `UploadUnknown` or `UploadBusy`."""
         async with self.open(id) as session:
             await session.discard()
 
     @asynccontextmanager
     async def open(self, id: UploadId) -> AsyncIterator[UploadSession]:
-        """Hold a session exclusively, and leave it so that anyone can go on with it.
+        """Lock a session exclusively; at the end, save its hash state for the next request.
 
-        Raises `UploadUnknown`, or `UploadBusy` when another request keeps writing to it.
+        Raises `UploadUnknown`, or `UploadBusy` when another request keeps the session locked.
         """
         states = self._states(id)
         async with self._hold(id) as staged:
@@ -105,11 +105,11 @@ class UploadStore:
 
 
 class UploadSession:
-    """A session that this request alone holds.
+    """A session that is locked by this request.
 
-    The hash function follows what arrives as long as it has seen all that is held. Where its
-    state can be exported it is brought up to date first; where it can't, reading everything
-    again for each chunk would be quadratic, so that waits for the commit.
+    Bytes are hashed as they arrive, provided that all bytes before them are hashed. If the hasher
+    can export its state, the bytes that it lacks are hashed before the first append. If it cannot,
+    reading everything again for each chunk would be quadratic, so that is left to the commit.
     """
 
     def __init__(
@@ -127,19 +127,19 @@ class UploadSession:
         self._staged = staged
         self._states = states
         self._hasher = hasher
-        self._noted = hasher.length
+        self._saved = hasher.length
         self._ended = False
 
     @property
     def length(self) -> int:
-        """How many bytes are held."""
+        """The number of bytes received so far."""
         return self._staged.length
 
     async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
-        """Add what `source` yields. If it breaks off, what arrived is kept.
+        """Append what `source` yields. If `source` fails, what it yielded before is kept.
 
-        Raises `ChunkOutOfOrder` before anything is read, and `ChunkSizeMismatch`, after which the
-        session holds what it held before.
+        Raises `ChunkOutOfOrder` before it reads anything, and `ChunkSizeMismatch` after it has
+        restored the session's previous length.
         """
         held = self.length
         if chunk.start is not None and chunk.start != held:
@@ -154,10 +154,10 @@ class UploadSession:
             raise
 
     async def commit(self, digest: Digest) -> None:
-        """Make what is held a blob of the repository, durably, and end the session.
+        """Store the received bytes as a blob of the repository, durably, and end the session.
 
-        Raises `DigestInvalid`, after which the session and what it held are gone, and
-        `UploadUnknown` when they were gone before.
+        Raises `DigestInvalid`, which ends the session too, and `UploadUnknown` if the session was
+        removed meanwhile.
         """
         actual = await self._digest(digest.algorithm)
         if actual != digest:
@@ -166,35 +166,35 @@ class UploadSession:
         await to_completion(self._adopt(digest))
 
     async def discard(self) -> None:
-        """End the session and drop what it holds."""
+        """End the session and delete its bytes."""
         self._ended = True
         await self._driver.staging.discard(paths.upload(self._name, self._id))
 
     async def settle(self) -> None:
-        """Write down the hash state if the next request would have much to read again.
+        """Save the hash state if the next request would have to hash much again.
 
-        Raises OSError when what is held can't be made durable: then nothing of it is held any more.
+        Raises OSError if the received bytes cannot be synced; then all of them are dropped.
         """
-        in_step = self._hasher.length == self.length
-        if self._ended or not in_step or self._hasher.length - self._noted < WORTH_A_STATE:
+        is_current = self._hasher.length == self.length
+        if self._ended or not is_current or self._hasher.length - self._saved < WORTH_A_STATE:
             return
         await self._staged.sync()
         try:
             await self._states.note(self._hasher)
         except OSError as error:
-            logger.warning("the hash state of upload %s was not written: %s", self._id, error)
+            logger.warning("could not save the hash state of upload %s: %s", self._id, error)
 
     async def _adopt(self, digest: Digest) -> None:
         link = link_to(paths.layer_link(self._name, digest), digest)
         try:
             await self._staged.adopt(paths.blob(digest), (link,))
         except FileNotFoundError:
-            await self._check_is_there()
+            await self._check_exists()
             raise
         self._ended = True
 
-    async def _check_is_there(self) -> None:
-        """Raise `UploadUnknown` if somebody took the session away, with its repository say."""
+    async def _check_exists(self) -> None:
+        """Raise `UploadUnknown` if the session was removed, for example with its repository."""
         try:
             await self._driver.staging.length(paths.upload_data(self._name, self._id))
         except PathNotFound:
@@ -205,13 +205,13 @@ class UploadSession:
         await self._staged.append(data, self._observe)
 
     def _observe(self, data: Buffer) -> None:
-        """Hash what is appended, if all before it was; what is not, the commit will read."""
+        """Hash appended bytes if all bytes before them are hashed; otherwise the commit does."""
         if self._hasher.length == self.length:
             self._hasher.update(data)
 
     async def _digest(self, algorithm: str) -> Digest:
-        same = self._hasher.algorithm == algorithm
-        hasher = self._hasher if same else self._states.fresh(algorithm)
+        is_same = self._hasher.algorithm == algorithm
+        hasher = self._hasher if is_same else self._states.fresh(algorithm)
         await self._catch_up(hasher)
         return hasher.digest()
 
@@ -222,7 +222,7 @@ class UploadSession:
 async def _declared(
     source: AsyncIterator[Buffer], chunk: Chunk, held: int
 ) -> AsyncIterator[Buffer]:
-    """Yield what `source` yields; raise `ChunkSizeMismatch` when it is not what was declared."""
+    """Yield what `source` yields; raise `ChunkSizeMismatch` if it is not as long as declared."""
     received = 0
     async for data in source:
         received += len(data)

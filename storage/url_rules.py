@@ -1,4 +1,4 @@
-"""Which URLs the layers of a pushed manifest may have, by the operator's expressions; pure."""
+"""The operator's expressions for the URLs of layers in pushed manifests, free of I/O."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Protocol
 from storage.errors import ManifestInvalid
 
 # The most steps for one manifest: the instructions of all expressions, times the bytes of its URLs.
-# A step takes RE2 8 ns at worst (so a manifest takes 2 s), and usually less than 1 ns. Twenty
+# A step of RE2 takes 8 ns at worst (so a manifest takes 2 s), and usually less than 1 ns. Twenty
 # expressions like distribution's example can check 390 kB of URLs.
 MOST_STEPS = 250_000_000
-# A call of an expression costs as much as so many bytes.
+# Matching an empty URL costs as much as matching so many bytes.
 _BYTES_OF_A_CALL = 64
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Matcher(Protocol):
-    """A compiled expression, whose work for each byte of a text is at most `size` steps."""
+    """A compiled expression, which takes at most `size` steps for each byte of a text."""
 
     @property
     def size(self) -> int:
-        """The number of steps."""
+        """The most steps for each byte."""
 
     def matches(self, text: bytes) -> bool:
-        """Tell whether it matches some part of a text in UTF-8."""
+        """Return whether the expression matches some part of a text in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class UrlRules:
     deny: tuple[Matcher, ...] = ()
 
     def permits(self, url: str) -> bool:
-        """Tell whether a layer may have this URL."""
+        """Return whether a layer may have this URL."""
         if not (self.allow or self.deny):
             return True
         text = _in_utf8(url)
@@ -57,7 +57,7 @@ ANY_URL = UrlRules()
 
 
 def _in_utf8(url: str) -> bytes:
-    """Encode a URL; half a surrogate pair, which JSON may have, is U+FFFD as in Go."""
+    """Encode a URL; a lone surrogate, which JSON allows, becomes U+FFFD as in Go."""
     try:
         return url.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What a registry passes on that stands before another one, where it has nothing to add."""
+"""A base for wrappers of a registry; they override the methods that they change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from storage.names import RepositoryName
 
 
 class WrappedRegistry:
-    """Passes everything on."""
+    """Passes every call on to `inner`."""
 
     def __init__(self, inner: Registry) -> None:
         self._inner = inner
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository."""
         return self._inner.repository(name, moves_tags=moves_tags)
 
     async def catalog(
@@ -27,13 +26,10 @@ class WrappedRegistry:
         visible: Visible | None = None,
         caller: Hashable = None,
     ) -> Page[RepositoryName]:
-        """List repositories."""
         return await self._inner.catalog(after, limit, visible, caller)
 
     async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
-        """Find the repositories that have a blob."""
         return await self._inner.holders(digest, caller)
 
     async def remove(self, name: RepositoryName) -> None:
-        """Remove a repository."""
         await self._inner.remove(name)

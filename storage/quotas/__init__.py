@@ -1,24 +1,25 @@
-"""Quotas: how much a repository may hold, and how many uploads may be in progress in it.
+"""Quotas: limits on the bytes of a repository, and on the number of its upload sessions.
 
-    wrappers ─► room ─► turn_queue ─► turns           one process at a time looks and takes
-                  └───► admission ─► held ─► members   what the disk says is there
+    wrappers ─► room ─► turn_queue ─► turns           one process at a time checks and reserves
+                  └───► admission ─► held ─► members   the usage on disk
 
-What counts is what a repository holds on disk: each blob and manifest that is a member of it, once,
-and what its upload sessions hold, or were promised. The disk is looked at anew for the requests
-that wait, so what another worker did, a deletion or a collection counts at once.
+The usage is read from disk: each blob and manifest of the repository, once, and the bytes of its
+upload sessions or, if larger, their reservations. It is read again for each group of waiting
+requests, so a deletion, a collection and the pushes of other workers count immediately.
 
-Never more than its quota is there, however many push at once in however many processes, because
-nothing grows without a promise, and promises are given by one at a time:
+A repository never exceeds its quota, however many processes push concurrently, because nothing
+grows without a reservation, and only the holder of the quota lock may reserve:
 
-- A request that brings bytes is promised them before it writes: all that it announces, or else a
-  part of the room that is left, again and again. The promise is a note beside the session's data,
-  and ends with the request; a session counts as the larger of the two.
-- A mount, and a manifest, take place while nobody else is promised anything.
-- A commit takes no room: the session counted. Its note names the blob, which counts as long as
-  neither the data nor the link is there; so there is no instant at which neither counts.
+- A request that sends bytes reserves them before it writes: the declared length or, without one, a
+  part of the free space at a time. The reservation is a file beside the session's data, and is
+  released at the end of the request.
+- A mount and a manifest are written while the quota lock is held.
+- A commit needs no additional space, because the session counted. Its reservation names the blob,
+  and counts while the session's data is missing and the blob is no member, so the bytes count at
+  every moment.
 
-A crash leaves a note behind. It counts until that would be in somebody's way: then it is tried
-whether anybody holds the session.
+A crash leaves a reservation behind. It counts until a request would be refused because of it: then
+it is ignored if no process has the session locked.
 """
 
 from storage.quotas.room import Limits, LimitsOf

@@ -1,10 +1,12 @@
-"""What a repository holds, as the disk says now.
+"""The usage of a repository, read from disk.
 
-The order of looks matters, as nobody who shrinks or commits waits for whoever looks. The note of a
-session is read before its data: without a note the data grows no more, for who looks is the only
-one to give promises. Where the data is gone the note is read again, because a commit writes there
-what it commits before it takes the data away; and members come last, because a session goes only
-once its blob is one.
+The order of the reads matters, because deletions and commits do not wait for the quota lock:
+
+1. A session's reservation, then its data: without a reservation the data does not grow, and only
+   the holder of the quota lock, which reads here, creates reservations.
+2. Where the data is missing, the reservation again: a commit writes the digest into it before it
+   moves the data.
+3. The members, last: a commit removes the session only once its blob is a member.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from storage.quotas.members import Members, Tallies
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """How many bytes a session may hold, and once it is committed the blob that it becomes."""
+    """The bytes that a session may grow to and, once it is being committed, its blob's digest."""
 
     size: int
     digest: Digest | None = None
@@ -33,7 +35,7 @@ class Promise:
 
     @staticmethod
     def parse(content: bytes) -> Promise | None:
-        """Read what `bytes` wrote; None for anything else, which a power cut may leave."""
+        """Parse what `bytes` returned; None if it is damaged, as after a power cut."""
         size, _, digest = content.decode("ascii", "replace").partition(" ")
         try:
             return Promise(int(size), Digest.parse(digest) if digest else None)
@@ -43,7 +45,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The upload sessions of a repository: what each holds, or may; and those without data."""
+    """The upload sessions of a repository: the bytes that each counts, and those without data."""
 
     sizes: Mapping[UploadId, int]
     without: frozenset[UploadId]
@@ -51,11 +53,11 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that counts, in bytes: members, what is ending, and sessions.
+    """Everything that counts, in bytes: members, blobs being committed, and sessions.
 
-    `doubtful` are those members that were looked at one by one. What is `ending` is said to become
-    content, by a note that a crash or a wrong digest may leave behind. It counts unless it is a
-    member, and gives no right to the blob.
+    `doubtful` are the members that were checked one by one. `ending` are the blobs that
+    reservations say are being committed; a crash or a wrong digest may leave such a reservation
+    behind. They count unless they are members, but do not make the blob a member.
     """
 
     members: int
@@ -64,18 +66,18 @@ class Held:
     uploads: Mapping[UploadId, int]
 
     def has(self, digest: Digest | None, size: int) -> bool:
-        """Tell whether some content is among the doubtful, with no less than `size`."""
+        """Return whether `digest` is among the doubtful members, with at least `size` bytes."""
         return digest is not None and self.doubtful.get(digest.hex, -1) >= size
 
     def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
-        """Return how much there is without one session, and some content that is no member."""
+        """Return the usage without the session `upload`, and without `digest` if it is ending."""
         whole = self.members + sum(self.ending.values()) + sum(self.uploads.values())
         session = 0 if upload is None else self.uploads.get(upload, 0)
         content = 0 if digest is None else self.ending.get(digest.hex, 0)
         return whole - session - content
 
     def grown(self, size: int, digest: Digest | None, upload: UploadId | None) -> Held:
-        """Return what is held once a session holds `size` bytes, or else some content does."""
+        """Return the usage after a session grows to `size` bytes, or `digest` is added."""
         if upload is not None:
             return replace(self, uploads={**self.uploads, upload: size})
         ending = {hex: size for hex, size in self.ending.items() if not digest or hex != digest.hex}
@@ -83,10 +85,10 @@ class Held:
 
 
 async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:
-    """Look at the sessions of a repository.
+    """Read the sessions of a repository.
 
-    A promise counts unless one looks `thoroughly`, and nobody has the session: then who was
-    promised is dead, or will ask again before it grows.
+    With `thoroughly`, the reservation of a session that no process has locked does not count: its
+    process died, or will reserve again before the session grows.
     """
     promised = await driver.batch(lambda view: dict(_promises(view, name)))
     sizes: dict[UploadId, int] = {}
@@ -103,15 +105,15 @@ async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = F
 async def held(
     driver: Driver, name: RepositoryName, tallies: Tallies, *, thoroughly: bool = False
 ) -> Held:
-    """Look at all that a repository holds, `thoroughly` as `Members` and `sessions` define it."""
-    begun = await sessions(driver, name, thoroughly=thoroughly)
+    """Read the usage of a repository, `thoroughly` as `Members` and `sessions` define it."""
+    active = await sessions(driver, name, thoroughly=thoroughly)
 
     def job(view: View) -> Held:
-        ending = dict(_ending(view, name, begun.without))
+        ending = dict(_ending(view, name, active.without))
         members = Members(view, name, tallies.of(name), thorough=thoroughly)
         tallies.note(name, members.parts)
         others = {hex: size for hex, size in ending.items() if hex not in members}
-        return Held(members.size, members.doubtful, others, begun.sizes)
+        return Held(members.size, members.doubtful, others, active.sizes)
 
     return await driver.batch(job)
 
@@ -131,7 +133,7 @@ def _promise(view: View, name: RepositoryName, id: UploadId) -> Promise | None:
 
 
 def _ending(view: View, name: RepositoryName, ids: Iterable[UploadId]) -> Iterator[tuple[str, int]]:
-    """Yield the blobs that sessions without data become."""
+    """Yield the digest and size of the blobs as which sessions without data are committed."""
     for id in ids:
         promise = _promise(view, name, id)
         if promise is not None and promise.digest is not None:

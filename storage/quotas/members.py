@@ -1,14 +1,14 @@
-"""The content of a repository, added up part by part.
+"""The total size of a repository's blobs and manifests, cached by parts.
 
-The size of content never changes, so members that were added up once need no second look while the
-folders of links list the same ones. They are compared in parts: those whose hex begins alike. When
-a member comes or goes, the members of one part are looked at again, a four-thousandth of many. What
-is remembered of a part is its sum, and of its names no more than a hash, so a repository of a
-million members takes no more memory than one of five thousand.
+The size of content never changes, so a sum stays valid while the folders of links list the same
+names. The names are compared in parts, by the first digits of their hex. When a member is added or
+removed, only its part is read again: 1 of 4096 in a large repository. The cache holds a part's sum
+and a hash of its names, so a repository of a million members takes no more memory than one of five
+thousand.
 
-A name counts for certain once there was a link, and content of the size that is added up. Until
-then it is looked at each time, for link or content may come without a change of the listing. A name
-that stands for content with another digest always is.
+A name is certain once its link and its content have been seen; the sum includes it. Until then it
+is doubtful and checked each time, because the link or the content may be written without a change
+of the listing. A name that stands for content with another digest is always doubtful.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from storage.errors import DigestInvalid
 from storage.links import read_link
 from storage.names import RepositoryName
 
-# Bytes in all. A repository may have an eighth of it, and takes half of that with all its parts.
+# Bytes of the cache. A repository may have an eighth of it; all parts take half of that.
 _LIMIT = 24 << 20
-# What CPython 3.11 allocates for a part, its beginning and its hash, and for a name in doubt.
+# Bytes that CPython 3.11 allocates for a part with its key and hash, and for a doubtful name.
 _PART_BYTES = 400
 _NAME_BYTES = 256
 
-# Fewer members are in 16 parts, more in 4096.
+# Fewer members are split into 16 parts, more into 4096.
 _MANY = 4096
 
-# One of the folders of links, by its place among them, and a name in it.
+# The index of a folder of links, and a name in it.
 _Name: TypeAlias = tuple[int, str]
-# What each of the folders of links lists.
+# The names in each folder of links.
 _Names: TypeAlias = tuple[list[str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The `size` of members by a hash of all `names`, and without those that are in `doubt`."""
+    """A hash of a part's names, the sum of its certain members' sizes, and its doubtful names."""
 
     names: bytes
     size: int
@@ -53,17 +53,17 @@ class Part:
 
 
 class Tallies:
-    """What was added up of repositories; worker threads may share one."""
+    """A thread-safe cache of the parts of repositories."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._known: Lru[str, Mapping[str, Part]] = Lru(limit, _cost)
 
     def of(self, name: RepositoryName) -> Mapping[str, Part]:
-        """Return the parts that are known of a repository, by how their members begin."""
+        """Return the cached parts of a repository, by the first digits of their members."""
         return self._known.get(name.text) or {}
 
     def note(self, name: RepositoryName, parts: Mapping[str, Part]) -> None:
-        """Know these of a repository from now on."""
+        """Cache the parts of a repository."""
         self._known.put(name.text, parts)
 
 
@@ -73,10 +73,10 @@ def _cost(parts: Mapping[str, Part]) -> int:
 
 
 class Members:
-    """What is linked in a repository, by one listing.
+    """The members of a repository, from one listing.
 
-    A folder for a link that was there once counts as a link unless the look is `thorough`. Another
-    registry that deletes leaves such folders behind. A thorough look asks for each link.
+    The folder of a link that was seen before counts as a link unless `thorough` is set, which
+    checks each link. Other registries leave such folders behind when they delete.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Members:
             for start, names in self._names.items()
         }
         doubts = (doubt for part in self.parts.values() for doubt in part.doubt)
-        # By the hex under which each is stored.
+        # By the hex under which the content is stored.
         self.doubtful = {digest.hex: size for digest, size in self._links.stored(doubts)}
 
     @property
     def size(self) -> int:
-        """The bytes of all members, each once."""
+        """The bytes of all members, each counted once."""
         doubtful = (size for hex, size in self.doubtful.items() if not self._is_certain(hex))
         return sum(part.size for part in self.parts.values()) + sum(doubtful)
 
@@ -104,7 +104,7 @@ class Members:
         return hex in self.doubtful or self._is_certain(hex)
 
     def _is_certain(self, hex: str) -> bool:
-        """Tell whether the sum of its part has the size of some content."""
+        """Return whether the sum of its part includes a name."""
         start = hex[: self._width]
         return any(
             hex in names and (at, hex) not in self.parts[start].doubt
@@ -118,37 +118,37 @@ class Members:
         return known
 
     def _is_whole(self, names: _Names, known: Part) -> bool:
-        """Tell whether all that counts for certain still has a link."""
-        return all(one in known.doubt or self._links.is_there(one) for one in _each(names))
+        """Return whether all certain names still have a link."""
+        return all(name in known.doubt or self._links.exists(name) for name in _each(names))
 
     def _add_up(self, names: _Names, hash: bytes) -> Part:
         sizes: dict[str, int] = {}
         doubt: list[_Name] = []
-        for one in _each(names):
-            for digest, size in self._links.stored([one]):
-                # Without a size it was cut short, perhaps, and the next push brings it again.
-                if size and digest.hex == one[1]:
+        for name in _each(names):
+            for digest, size in self._links.stored([name]):
+                # An empty file may be damaged; then the next push stores the content again.
+                if size and digest.hex == name[1]:
                     sizes[digest.hex] = size
                     break
             else:
-                doubt.append(one)
+                doubt.append(name)
         return Part(hash, sum(sizes.values()), tuple(doubt))
 
 
 def member_at(view: View, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
-    """Return under which digest a member is stored, and its size; None when it is no member."""
+    """Return the digest under which a member is stored, and its size; None if it is no member."""
     links = (paths.layer_link(name, digest), paths.revision_link(name, digest))
-    found = (stored for link in links for stored in _stored(view, digest, link))
-    return next(found, None)
+    members = (stored for link in links for stored in _stored(view, digest, link))
+    return next(members, None)
 
 
 def content_at(view: View, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
-    """Return the same of a blob alone."""
+    """Return the same for blobs only, not for manifests."""
     return next(_stored(view, digest, paths.layer_link(name, digest)), None)
 
 
 class _Links:
-    """The folders of links of a repository: of blobs and of manifests, for each algorithm."""
+    """The folders of links of a repository: for blobs and for manifests, by algorithm."""
 
     def __init__(self, view: View, name: RepositoryName) -> None:
         self._view = view
@@ -159,30 +159,30 @@ class _Links:
         ]
 
     def listed(self) -> _Names:
-        """List each of them; anything may be called anything there."""
+        """Return the names in each folder, which may be no digests."""
         return tuple(self._view.names("/".join(folder)) for folder in self._folders)
 
-    def is_there(self, one: _Name) -> bool:
-        """Tell whether there is a link."""
-        return _is_link(self._view, self._link(one))
+    def exists(self, name: _Name) -> bool:
+        """Return whether a name has a link."""
+        return _is_link(self._view, self._link(name))
 
-    def stored(self, some: Iterable[_Name]) -> Iterator[tuple[Digest, int]]:
-        """Yield under which digest each of some is stored, and its size, if it is a member."""
-        for one in some:
-            at, hex = one
+    def stored(self, names: Iterable[_Name]) -> Iterator[tuple[Digest, int]]:
+        """Yield the digest under which each member is stored, and its size."""
+        for name in names:
+            at, hex = name
             try:
                 digest = Digest.parse(f"{self._folders[at][1]}:{hex}")
             except DigestInvalid:
                 continue
-            yield from _stored(self._view, digest, self._link(one))
+            yield from _stored(self._view, digest, self._link(name))
 
-    def _link(self, one: _Name) -> str:
-        at, hex = one
+    def _link(self, name: _Name) -> str:
+        at, hex = name
         return f"{'/'.join(self._folders[at])}/{hex}/{paths.LINK}"
 
 
 def _split(listed: _Names, width: int) -> dict[str, _Names]:
-    """Put names that begin alike together."""
+    """Group names by their first `width` digits."""
     parts: defaultdict[str, _Names] = defaultdict(lambda: tuple([] for _ in listed))
     for at, names in enumerate(listed):
         for hex in names:
@@ -191,29 +191,29 @@ def _split(listed: _Names, width: int) -> dict[str, _Names]:
 
 
 def _each(names: _Names) -> Iterator[_Name]:
-    return ((at, hex) for at, some in enumerate(names) for hex in some)
+    return ((at, hex) for at, folder in enumerate(names) for hex in folder)
 
 
 def _hash(names: _Names) -> bytes:
-    # No name has a slash, or is empty.
-    text = "//".join("/".join(sorted(some)) for some in names)
+    # No name contains a slash or is empty, so the text is unambiguous.
+    text = "//".join("/".join(sorted(folder)) for folder in names)
     return hashlib.blake2b(os.fsencode(text), digest_size=32).digest()
 
 
 def _stored(view: View, digest: Digest, link: str) -> Iterator[tuple[Digest, int]]:
-    """Yield under which digest a member is stored, and its size; nothing without a member."""
+    """Yield the digest under which a member is stored, and its size; nothing if it is no member."""
     if not _is_link(view, link):
         return
-    found = view.stat(paths.blob(digest))
-    if found is None and digest.algorithm != CANONICAL:
-        # distribution stores it under the sha256 of its bytes, and says so in the link.
+    info = view.stat(paths.blob(digest))
+    if info is None and digest.algorithm != CANONICAL:
+        # distribution stores it under the sha256 of its bytes, which the link holds.
         digest = read_link(view, link) or digest
-        found = view.stat(paths.blob(digest))
-    if found is not None:
-        yield digest, found.size
+        info = view.stat(paths.blob(digest))
+    if info is not None:
+        yield digest, info.size
 
 
 def _is_link(view: View, link: str) -> bool:
-    """Tell whether there is a link; an empty one is what a crash of an older registry left."""
-    found = view.stat(link)
-    return found is not None and found.size > 0
+    """Return whether a link exists and is not empty, as a crash of an older registry leaves it."""
+    info = view.stat(link)
+    return info is not None and info.size > 0

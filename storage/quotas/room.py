@@ -1,4 +1,4 @@
-"""The room that a repository has left, and how it is taken."""
+"""The quota accounts of repositories, in which requests reserve space."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from storage.quotas.turns import Turns
 
 T = TypeVar("T")
 
-# Bytes that are promised at once to who does not say how many come: a part of the room that is
-# left, so that several go on side by side, but not so little that looking costs more than writing.
+# Bytes that are reserved at a time for a body of undeclared length: a part of the free space, so
+# that several uploads can proceed, but enough that reading the usage costs less than writing.
 _SHARE = 16
 _LEAST_AHEAD = 1 << 20
 _MOST_AHEAD = 64 << 20
@@ -33,7 +33,7 @@ _MOST_AHEAD = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most `bytes` a repository may hold, and `uploads` that may be in progress; 0: any."""
+    """The most `bytes` and `uploads` in progress that a repository may have; 0 means no limit."""
 
     bytes: int = 0
     uploads: int = 0
@@ -46,7 +46,7 @@ LimitsOf: TypeAlias = Callable[[RepositoryName], Limits]
 
 
 class Room:
-    """The room of one repository, which has limits."""
+    """The quota account of a repository that has limits."""
 
     def __init__(
         self, driver: Driver, name: RepositoryName, limits: Limits, queue: TurnQueue[Admission]
@@ -57,34 +57,34 @@ class Room:
         self._queue = queue
 
     async def begin(self, start: Callable[[], Awaitable[T]]) -> T:
-        """Have `start` begin a session; raise `TooManyUploads` where it would be one too many."""
+        """Call `start`, which begins a session; raise `TooManyUploads` at the limit."""
 
         async def job(_: Admission) -> T:
-            there = await held.sessions(self._driver, self._name)
-            if len(there.sizes) >= self._limits.uploads:
+            active = await held.sessions(self._driver, self._name)
+            if len(active.sizes) >= self._limits.uploads:
                 raise TooManyUploads(self._name.text, self._limits.uploads)
             return await start()
 
         return await self._queue.run(job)
 
     async def add(self, digest: Digest, size: int, write: Callable[[], Awaitable[None]]) -> None:
-        """Have `write` add content that takes `size` bytes; raise `QuotaExceeded`."""
+        """Call `write`, which adds content of `size` bytes; raise `QuotaExceeded`."""
         growth = Growth(size, digest)
 
         async def job(admission: Admission) -> None:
             await admission.admit(growth, self._limits.bytes)
             try:
                 await write()
-            except BaseException:  # some of it may be there
+            except BaseException:  # a part of it may be written
                 admission.forget()
                 raise
 
         await self._queue.run(job)
 
     async def promise(self, upload: UploadId, size: int, *, more: bool) -> int:
-        """Let a session hold `size` bytes; return how many it may, if it may want `more`.
+        """Reserve `size` bytes in all for a session, and a part of the free space if `more`.
 
-        Raises `QuotaExceeded`.
+        Returns the reserved bytes, the session's previous bytes included. Raises `QuotaExceeded`.
         """
 
         async def job(admission: Admission) -> int:
@@ -97,14 +97,14 @@ class Room:
         return await self._queue.run(job)
 
     async def convert(self, upload: UploadId, size: int, digest: Digest) -> None:
-        """Let a session of `size` bytes become a blob, for which it needs no more room.
+        """Record in a session's reservation that it is being committed as `digest`.
 
-        So nobody has to wait for anybody.
+        This needs no additional space, and so not the quota lock.
         """
         await to_completion(self._note(upload, Promise(size, digest)))
 
     async def check(self, upload: UploadId, size: int, digest: Digest) -> None:
-        """Raise `QuotaExceeded` if the quota was lowered since a session was promised its room."""
+        """Raise `QuotaExceeded` if the quota was lowered since a session's bytes were reserved."""
         growth = Growth(size, digest, upload)
 
         async def job(admission: Admission) -> None:
@@ -113,7 +113,7 @@ class Room:
         await self._queue.run(job)
 
     async def release(self, upload: UploadId) -> None:
-        """End what was promised: from now on a session counts for what it holds."""
+        """Delete the reservation of a session, which from now on counts with its own size."""
         note = paths.upload_reserved(self._name, upload)
         await to_completion(self._driver.staging.discard(note))
 
@@ -122,7 +122,7 @@ class Room:
 
 
 class Rooms:
-    """The room of each repository."""
+    """The quota accounts of all repositories."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -131,7 +131,7 @@ class Rooms:
         self._queues: WeakValueDictionary[str, TurnQueue[Admission]] = WeakValueDictionary()
 
     def of(self, name: RepositoryName, limits: Limits) -> Room:
-        """Return the room of one that has limits."""
+        """Return the account of a repository that has `limits`."""
         queue = self._queues.setdefault(name.text, TurnQueue(partial(self._turn, name)))
         return Room(self._driver, name, limits, queue)
 

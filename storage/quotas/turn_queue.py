@@ -1,9 +1,10 @@
-"""Requests of one process that wait for the turn of one repository, and share it.
+"""Requests of one process that wait for the quota lock of a repository, and share it.
 
-To look at a large repository takes far longer than to let something in. A look serves all requests
-that came before it began. So there are few looks, however many requests come at once.
+Reading the usage of a large repository takes far longer than admitting a request. One read serves
+all requests that came before the lock was acquired. So the usage is read rarely, however many
+requests are concurrent.
 
-What is raised here lets go of the future it came from, as in `storage.sharing`.
+An exception raised here keeps no reference to its future, as in `storage.sharing`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from storage.concurrency import to_completion
 S = TypeVar("S")
 T = TypeVar("T")
 
-# Seconds. The turns of other processes have as much.
+# Seconds that a request waits. Waiting for the locks of other processes has the same limit.
 _PATIENCE = 30.0
-# Seconds between two turns, for another process to take one.
+# Seconds between two turns, so that another process can acquire the lock.
 _PAUSE = 0.005
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting(Generic[S]):
-    """A job, the context that it runs in, and what comes of it."""
+    """A job, the context that it runs in, and its result."""
 
     job: Callable[[S], Coroutine[Any, Any, Any]]
     context: Context = field(default_factory=copy_context)
@@ -40,7 +41,7 @@ class _Waiting(Generic[S]):
             self.done.set_exception(error)
 
     async def run(self, seen: S) -> None:
-        """Run the job to its end, and pass on what comes of it."""
+        """Run the job to its end, and set its result or exception."""
         task = asyncio.create_task(self.job(seen), context=self.context)
         await asyncio.wait([task])
         if task.cancelled():
@@ -52,9 +53,9 @@ class _Waiting(Generic[S]):
 
 
 class TurnQueue(Generic[S]):
-    """Jobs that wait for a turn; `turn` waits for one, and yields what its jobs share.
+    """Runs jobs in turns. `turn` acquires the lock, and yields a state that the turn's jobs share.
 
-    A job waits for `patience` seconds at most.
+    A job waits for at most `patience` seconds.
     """
 
     def __init__(
@@ -66,35 +67,35 @@ class TurnQueue(Generic[S]):
         self._serving: asyncio.Task[None] | None = None
 
     async def run(self, job: Callable[[S], Coroutine[Any, Any, T]]) -> T:
-        """Run a job in a turn that begins after this, to its end even if the caller is cancelled.
+        """Run a job in the next turn, to its end even if the caller is cancelled.
 
-        Raises what the job raises, what the wait for the turn raises, or TimeoutError when the turn
-        does not begin for very long.
+        Raises the exceptions of the job and of `turn`, and TimeoutError when the turn does not
+        start within the queue's patience.
         """
-        one = _Waiting(job)
-        self._waiting.append(one)
+        waiting = _Waiting(job)
+        self._waiting.append(waiting)
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve())
         try:
-            await asyncio.wait([one.done], timeout=self._patience)
-            if self._withdraw(one):
-                raise TimeoutError("others have the turn of a repository")
-            await asyncio.wait([one.done])
-            result: T = one.done.result()
+            await asyncio.wait([waiting.done], timeout=self._patience)
+            if self._withdraw(waiting):
+                raise TimeoutError("timed out waiting for a quota lock")
+            await asyncio.wait([waiting.done])
+            result: T = waiting.done.result()
         except asyncio.CancelledError:
-            if not self._withdraw(one):
+            if not self._withdraw(waiting):
                 with suppress(Exception):
-                    await to_completion(one.done)
+                    await to_completion(waiting.done)
             raise
         finally:
-            del one
+            del waiting
         return result
 
-    def _withdraw(self, one: _Waiting[S]) -> bool:
-        """Wait no longer; return False if the turn has come."""
-        if one not in self._waiting:
+    def _withdraw(self, waiting: _Waiting[S]) -> bool:
+        """Remove a job from the queue; return False if its turn has started."""
+        if waiting not in self._waiting:
             return False
-        self._waiting.remove(one)
+        self._waiting.remove(waiting)
         return True
 
     async def _serve(self) -> None:
@@ -111,8 +112,8 @@ class TurnQueue(Generic[S]):
         try:
             async with self._turn() as seen:
                 taken, self._waiting = self._waiting, []
-                for one in taken:
-                    await one.run(seen)
+                for waiting in taken:
+                    await waiting.run(seen)
         except Exception as error:
             if not taken:
                 taken, self._waiting = self._waiting, []
@@ -120,4 +121,4 @@ class TurnQueue(Generic[S]):
                 taken.pop().fail(error)
         finally:
             while taken:
-                taken.pop().done.cancel()  # which does nothing to those that are done
+                taken.pop().done.cancel()  # does nothing to those that are done

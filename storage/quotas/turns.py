@@ -1,4 +1,4 @@
-"""One at a time: in this process in the order they come, and then across processes."""
+"""The quota lock of a repository: first in, first out in this process, then across processes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from storage.drivers.base import Driver
 from storage.errors import AlreadyRunning
 from storage.names import RepositoryName
 
-# Seconds that one request waits in all. A turn is a look at a repository and a few writes at most.
+# Seconds that a request waits in all. The lock is held while the usage is read, and for a few
+# writes at most.
 _PATIENCE = 30.0
 _PAUSE = 0.002
 
 
 class Turns:
-    """Turns of those that make a repository grow. No other repository has to wait for them.
+    """The locks that serialize the growth of each repository.
 
-    A turn is a claim of the driver's, for a repository's folder may go while it is held, and a lock
-    on it be worth nothing. Whoever holds a session may take one, and whoever has one may lock a tag
-    or the tree; never the other way round.
+    A quota lock is a claim of the driver rather than a lock on the repository's folder, which may
+    be deleted while it is locked. Lock order: upload session, quota lock, then a tag's folder or
+    the tree; never the reverse.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        # Whoever waits here is in nobody's way, and need not try again and again.
+        # Requests of this process wait here, without polling and without blocking other processes.
         self._here: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, name: RepositoryName) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; raise TimeoutError when the wait is very long.
+        """Hold the lock for the length of the block; raise TimeoutError after 30 s of waiting.
 
-        The wait for the requests before it counts too: each of them may wait for another process.
+        The time includes waiting for earlier requests, which may wait for other processes.
         """
         lock = self._here.setdefault(name.text, asyncio.Lock())
-        # A name may be longer than that of a file, and has slashes.
+        # A repository name may have slashes, and be longer than a file name may be.
         what = f"quota-{hashlib.sha256(name.text.encode()).hexdigest()[:32]}"
         async with AsyncExitStack() as stack:
             try:
@@ -45,7 +46,7 @@ class Turns:
                     await stack.enter_async_context(lock)
                     await self._claim(what, stack)
             except TimeoutError:
-                raise TimeoutError(f"{what} is held by others") from None
+                raise TimeoutError(f"timed out waiting for the lock {what}") from None
             yield
 
     async def _claim(self, what: str, stack: AsyncExitStack) -> None:

@@ -1,6 +1,6 @@
-"""Registries that stand before the stored one and let no more in than there is room for.
+"""Wrappers of a registry that enforce quotas.
 
-Only what grows is held up. What reads and deletes is the stored repository's own.
+Only operations that grow a repository are checked; all others are passed on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from storage.wrapped import WrappedRegistry
 
 
 class LimitedRegistry(WrappedRegistry):
-    """A registry whose repositories hold no more than `limits` says; `inner` is over `driver`."""
+    """A registry that enforces `limits`; `inner` must store in `driver`."""
 
     def __init__(self, inner: Registry, driver: Driver, limits: LimitsOf) -> None:
         super().__init__(inner)
@@ -41,7 +41,7 @@ class LimitedRegistry(WrappedRegistry):
         self._rooms = Rooms(driver)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
-        """Open a repository; one that has no limits is the inner registry's own."""
+        """Open a repository; one without limits is returned unwrapped."""
         repository = self._inner.repository(name, moves_tags=moves_tags)
         limits = self._limits(name)
         if not limits:
@@ -77,10 +77,10 @@ class _LimitedBlobs:
         self.delete = inner.delete
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
-        found = await self._driver.batch(lambda view: content_at(view, source, digest))
-        if found is None:
+        content = await self._driver.batch(lambda view: content_at(view, source, digest))
+        if content is None:
             raise BlobUnknown(digest)
-        await self._room.add(*found, partial(self._inner.mount, digest, source))
+        await self._room.add(*content, partial(self._inner.mount, digest, source))
 
 
 class _LimitedManifests:
@@ -126,10 +126,10 @@ class _LimitedUploads:
 
 
 class _LimitedUpload:
-    """A session that ends when it is refused.
+    """A session that ends when it exceeds the quota.
 
-    What it holds would be in everybody's way until somebody purges it, and clients that are
-    refused do not come back for it.
+    Its bytes would count against the quota until they are purged, and refused clients do not
+    resume it.
     """
 
     def __init__(self, inner: Upload, id: UploadId, room: Room) -> None:
@@ -150,12 +150,12 @@ class _LimitedUpload:
             raise
 
     async def commit(self, digest: Digest) -> None:
-        if not self._is_promised:  # by this request, so by the quota that holds
+        if not self._is_promised:  # an earlier request reserved; the quota may be lower now
             await self._check(digest)
         self._is_promised = True
         await self._room.convert(self._id, self.length, digest)
         await self._inner.commit(digest)
-        self._is_promised = False  # the note is gone with the session
+        self._is_promised = False  # the reservation was deleted with the session
 
     async def _check(self, digest: Digest) -> None:
         try:
@@ -175,7 +175,7 @@ class _LimitedUpload:
     async def _as_promised(
         self, source: AsyncIterator[Buffer], expected: int | None
     ) -> AsyncIterator[Buffer]:
-        """Yield what `source` yields, once there is room for it: for all of it before the first."""
+        """Yield what `source` yields after reserving it; a declared length is reserved in full."""
         reached = promised = self.length
         if expected:
             promised = await self._promise(reached + expected, more=False)

@@ -328,7 +328,7 @@ async def test_so_many_uploads_and_no_more(driver: AnyDriver) -> None:
     registry = limited(driver, uploads=2)
     repository = registry.repository(APP)
     first, second = await begin(repository, b"a"), await begin(repository, b"b")
-    with pytest.raises(TooManyUploads, match="library/app may have 2 uploads in progress"):
+    with pytest.raises(TooManyUploads, match="library/app already has 2 uploads in progress"):
         await repository.uploads.start("sha256")
     await finish(repository, first, Digest.of(b"a"))
     third = await begin(repository, b"c")

@@ -278,7 +278,7 @@ async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
 ) -> None:
     """And is told, as of every lock; the turns of other repositories are others."""
     monkeypatch.setattr(turns, "_PATIENCE", 0.05)
-    with pytest.raises(TimeoutError, match="is held by others"):
+    with pytest.raises(TimeoutError, match="timed out waiting for the lock"):
         async with taken.of(APP):
             raise AssertionError
     with suppress(AlreadyRunning):
@@ -293,7 +293,7 @@ async def test_the_wait_for_those_before_counts(
     first = asyncio.create_task(_turn(taken))
     await asyncio.sleep(0)
     monkeypatch.setattr(turns, "_PATIENCE", 0.05)
-    with pytest.raises(TimeoutError, match="is held by others"):
+    with pytest.raises(TimeoutError, match="timed out waiting for the lock"):
         await _turn(taken)
     assert not first.done()
     first.cancel()

@@ -60,7 +60,7 @@ async def test_a_hundred_callers_need_two_runs() -> None:
     await asyncio.gather(*others)
     assert work.begun == 2
     assert not runs._waiting
-    assert not runs._begun
+    assert not runs._active
 
 
 async def test_what_was_begun_before_answers_no_later_caller() -> None:
@@ -120,7 +120,7 @@ async def test_work_that_nothing_waits_for_does_not_begin() -> None:
     await _turns()
     assert work.begun == 1
     assert not runs._waiting
-    assert not runs._begun
+    assert not runs._active
 
 
 async def test_an_error_is_every_caller_s() -> None:
@@ -180,7 +180,7 @@ async def test_no_caller_gets_what_was_read_before_it_asked(steps: list[str]) ->
             await _turns()
         else:
             work.may_end.release()
-        assert len(runs._begun) <= 1
+        assert len(runs._active) <= 1
     for _ in range(len(asked) + 2):
         work.may_end.release()
     for task, now in asked:
