@@ -144,7 +144,7 @@ def test_it_is_interrupted_and_goes_on(root: Path, number: signal.Signals) -> No
     done = scrub(root)
     assert done.returncode == 1
     line, went_on, checked, _ = done.stdout.splitlines()
-    assert line.startswith(f"corrupt-blob {paths.blob(FIRST)}: it was cut to nothing")
+    assert line.startswith(f"corrupt-blob {paths.blob(FIRST)}: it is empty")
     assert went_on == f"went on from an interrupted scrub: blobs after {FIRST}"
     assert checked.startswith("5 blobs ")
     assert "went on" not in scrub(root).stdout

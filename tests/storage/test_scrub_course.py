@@ -242,7 +242,7 @@ async def test_it_is_noted_now_and_then(
     damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is killed has come somewhere as well."""
-    monkeypatch.setattr("storage.maintenance.scrub.run._NOTE_EVERY", 0.0)
+    monkeypatch.setattr("storage.maintenance.scrub.run._SAVE_EVERY", 0.0)
     noted: list[str] = []
 
     class Noting(Watched):

@@ -1,4 +1,4 @@
-"""The first stage: the bytes of every blob, in the order of digests, several at once."""
+"""The first stage: the bytes of every blob, in the order of digests, several in parallel."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from storage.maintenance.scrub.listing import Lister, Listing, is_digest
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.second_look import undisturbed
 
-# Blobs are replaced while they are read by nobody for long.
+# Attempts to read a blob that is replaced meanwhile.
 _ATTEMPTS = 3
 _DATA = "data"
 
 
 class BlobCheck:
-    """Reads blobs, at most `parallel` at once, and moves corrupt ones away if it `repairs`."""
+    """Reads blobs, `parallel` at a time, and moves corrupt ones to quarantine if it `repairs`."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class BlobCheck:
         self._pace = pace
         self._free = asyncio.Semaphore(parallel)
         self._repairs = repairs
-        # Those being read, in order, each with the one before it.
+        # The digests being read, in order, each with its predecessor.
         self._in_flight: dict[Digest, Digest | None] = {}
         self._last: Digest | None = None
 
     @property
     def done_up_to(self) -> Digest | None:
-        """The last digest with which all before it are done too."""
+        """The last digest up to which all digests are done."""
         return next(iter(self._in_flight.values()), self._last)
 
     async def run(
@@ -57,9 +57,9 @@ class BlobCheck:
         found: Callable[[Finding], None],
         done: Callable[[Digest, int], None],
     ) -> None:
-        """Read all blobs behind `after`; `done` hears of each with its size in bytes.
+        """Check all blobs after `after`; call `done` for each, with its size in bytes.
 
-        Raises OSError for lack of descriptors or memory.
+        Raises OSError if file descriptors or memory are exhausted.
         """
         try:
             await self._run(after, found, done)
@@ -74,7 +74,7 @@ class BlobCheck:
     ) -> None:
         self._last = after
 
-        async def one(digest: Digest) -> None:
+        async def check(digest: Digest) -> None:
             size, finding = await self._check(digest)
             if finding is not None:
                 found(finding)
@@ -89,15 +89,15 @@ class BlobCheck:
             async for digest in digests:
                 await self._free.acquire()
                 self._in_flight[digest], self._last = self._last, digest
-                tasks.create_task(one(digest))
+                tasks.create_task(check(digest))
 
     async def _all(self, after: Digest | None) -> AsyncGenerator[Digest, None]:
-        """Yield digests that have a folder, one folder `<alg>/<two hex>` after the other."""
+        """Yield the digests that have a folder, from one folder `<alg>/<two hex>` after another."""
         start = "" if after is None else _folder(after)
         for algorithm in await self._lister.run(_algorithms):
             shorts = await self._lister.run(partial(_shorts, algorithm=algorithm))
             for short in shorts:
-                # "~" comes behind all hex digits.
+                # "~" sorts after all hex digits.
                 if f"{paths.BLOBS}/{algorithm}/{short}/~" > start:
                     job = partial(_digests, algorithm=algorithm, short=short)
                     for digest in await self._lister.run(job):
@@ -105,7 +105,7 @@ class BlobCheck:
                             yield digest
 
     async def _check(self, digest: Digest) -> tuple[int, Finding | None]:
-        """Return a blob's size, and what is wrong with it."""
+        """Return a blob's size and its damage, if any."""
         path = paths.blob(digest)
         try:
             for _ in range(_ATTEMPTS):
@@ -118,19 +118,19 @@ class BlobCheck:
                     break
         except OSError as error:
             raise_if_exhausted(error)
-            what = f"it can't be read: {reason_of(error)}"
+            what = f"it cannot be read: {reason_of(error)}"
             return 0, Finding(Kind.UNREADABLE, path, what, digest=digest)
-        wrong = seen.wrong or _wrong_each_time(examined, changed=seen.changed)
-        if not wrong:
+        damage = seen.damage or _persistent_damage(examined, changed=seen.changed)
+        if not damage:
             return size, None
-        finding = Finding(Kind.CORRUPT_BLOB, path, wrong, digest=digest)
+        finding = Finding(Kind.CORRUPT_BLOB, path, damage, digest=digest)
         if self._repairs:
             return size, await self._quarantine(digest, finding)
         self._contents.recall(digest, examined.state)
         return size, finding
 
     async def _quarantine(self, digest: Digest, finding: Finding) -> Finding | None:
-        """Move a blob away, unless it is sound when it is read once more."""
+        """Move a blob to quarantine, unless it is intact when it is read again."""
         try:
             for _ in range(_ATTEMPTS):
                 again = await examine(self._driver, digest, self._pace)
@@ -139,39 +139,42 @@ class BlobCheck:
                 seen = await self._driver.exclusively(partial(_move, digest, again))
                 if not seen.changed:
                     moved = finding.mended(f"moved to {paths.quarantined(digest)}")
-                    return moved if seen.wrong else None
+                    return moved if seen.damage else None
         except OSError as error:
             raise_if_exhausted(error)
-            return finding.left(f"it could not be moved away: {reason_of(error)}")
-        return finding.left("it changes all the time")
+            return finding.left(f"could not be moved to quarantine: {reason_of(error)}")
+        return finding.left("not moved to quarantine: it keeps changing")
 
 
 class _Seen(NamedTuple):
-    """What a second look at a blob found: whether it `changed` since the first, else its fault."""
+    """The result of a second look at a blob: whether it `changed` since the first, or its damage.
+
+    A blob without damage has an empty `damage`.
+    """
 
     changed: bool
-    wrong: str = ""
+    damage: str = ""
 
 
 def _seen(digest: Digest, examined: Examined, view: View) -> _Seen:
-    """Tell whether a blob changed since its bytes were read; if not, what is wrong with it."""
+    """Return whether a blob changed since its bytes were read; if not, its damage."""
     state = view.stat(paths.blob(digest))
     if state != examined.state or (state is None) != (examined.actual is None):
         return _Seen(changed=True)
     if state is None:
-        wrong = "its bytes are no file" if _has_data(view, digest) else ""
+        damage = "it is not a regular file" if _has_data(view, digest) else ""
     elif not state.size:
-        wrong = "it was cut to nothing"
+        damage = "it is empty"
     else:
-        wrong = f"its bytes hash to {examined.actual}"
-    return _Seen(changed=False, wrong=wrong)
+        damage = f"its bytes hash to {examined.actual}"
+    return _Seen(changed=False, damage=damage)
 
 
-def _wrong_each_time(examined: Examined, *, changed: bool) -> str:
-    """Tell what is wrong with bytes that were wrong at every reading, and `changed` after each.
+def _persistent_damage(examined: Examined, *, changed: bool) -> str:
+    """Return the damage of a blob that was corrupt in every attempt, and `changed` after each.
 
-    A push that refers to a blob refreshes its modification time. A corrupt one that is pushed all
-    the time would never hold still, and would never be found.
+    A push that refers to a blob touches it. A corrupt blob that is pushed again and again would
+    always have changed, and would never be reported.
     """
     if not changed or examined.actual is None:
         return ""
@@ -179,15 +182,15 @@ def _wrong_each_time(examined: Examined, *, changed: bool) -> str:
 
 
 def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:
-    """Move a blob to quarantine if it is still the one that was read."""
+    """Move a blob to quarantine if it did not change since it was read."""
     seen = _seen(digest, examined, editor)
-    if seen.wrong:
+    if seen.damage:
         editor.move(paths.blob(digest), paths.quarantined(digest))
     return seen
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error of a group of tasks."""
+    """Return the first error of a task group."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 

@@ -1,4 +1,4 @@
-"""The bytes of a blob: read once from beginning to end and hashed, or only asked for."""
+"""The content of blobs: read and hashed completely, or only checked for existence."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from storage.errors import PathNotFound
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.readings import Facts, Readings
 
-# More than this many corrupt blobs are found, but not recalled when links are looked at.
+# Corrupt blobs that are remembered for the check of links; more are only reported.
 _MOST_RECALLED = 10_000
 # Bytes.
 _SMALL = 1 << 20
-ABSENT = "is not there"
+ABSENT = "is missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a blob's file was found to be: `actual` is what its bytes hash to.
+    """The result of reading a blob: `actual` is the digest of its bytes, None without a file.
 
-    It is None where no file is. `state` tells, when compared with a later look, whether the file
-    was changed or replaced after the reading began.
+    `state` was taken before the reading: if a later `stat` differs, the file was changed since.
     """
 
     state: FileInfo | None
@@ -35,7 +34,7 @@ class Examined:
 
 
 async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
-    """Read and hash what is stored for `digest`; raise OSError when it can't be read."""
+    """Read and hash the blob stored for `digest`; raise OSError when it can't be read."""
     state, content = await driver.batch(partial(_look, digest))
     if content is not None:
         await pace.spend(len(content.raw))
@@ -51,14 +50,14 @@ async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
 
 
 class _Content(NamedTuple):
-    """The bytes of a small blob, and what they hash to."""
+    """The bytes of a small blob and their digest."""
 
     raw: bytes
     digest: Digest
 
 
 def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]:
-    """Look at a blob, and read it if it is small: then another hop to a thread would cost more."""
+    """Stat a blob, and read it if that costs less than another hop to a thread."""
     path = paths.blob(digest)
     state = view.stat(path)
     if state is None or state.size > _SMALL:
@@ -67,7 +66,7 @@ def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]
         raw = view.read(path, state.size + 1)
     except PathNotFound:
         return state, None
-    if len(raw) > state.size:  # it was replaced by a longer one
+    if len(raw) > state.size:  # it was replaced by a longer file
         return state, None
     return state, _Content(raw, Digest.of(raw, digest.algorithm))
 
@@ -82,10 +81,10 @@ async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Answers for links whether what they lead to is there.
+    """Answers whether the target of a link exists and is intact.
 
-    `corrupt` are the corrupt blobs that are still in their places, each with the state in which it
-    was read; those of an earlier run have none. A link to one is damaged as well.
+    `corrupt` are the corrupt blobs that were not moved, each with its state when it was read; those
+    of an earlier run have no state. A link to one of them is damaged as well.
     """
 
     corrupt: dict[Digest, FileInfo | None] = field(default_factory=dict)
@@ -93,24 +92,24 @@ class Contents:
     may_read: bool = True
 
     def recalled(self) -> Contents:
-        """Return the same for a look under a lock: it reads no manifest, it recalls them."""
+        """Return a copy for checks under a lock: it reads no manifests, it uses remembered ones."""
         return replace(self, may_read=False)
 
     def facts_of(self, view: View, digest: Digest) -> Facts | None:
-        """Return what a manifest says; None when its bytes are not here, or can't be recalled."""
+        """Return what a manifest says; None when it is missing, or not remembered under a lock."""
         return self.readings.read(view, digest) if self.may_read else self.readings.recall(digest)
 
     def recall(self, digest: Digest, state: FileInfo | None = None) -> None:
-        """Remember that a blob is corrupt, unless there are very many."""
+        """Remember a corrupt blob, up to a limit."""
         if len(self.corrupt) < _MOST_RECALLED:
             self.corrupt[digest] = state
 
     def lacks(self, view: View, digest: Digest) -> str | None:
-        """Return what is wrong with the bytes of `digest`, as far as a look tells; None if fine."""
-        found = view.stat(paths.blob(digest))
-        if found is None:
+        """Return what a `stat` shows to be wrong with the blob of `digest`; None if nothing is."""
+        info = view.stat(paths.blob(digest))
+        if info is None:
             return ABSENT
-        if not found.size and not digest.is_empty:
-            return "was cut to nothing"
-        is_corrupt = digest in self.corrupt and self.corrupt[digest] in (None, found)
+        if not info.size and not digest.is_empty:
+            return "is empty"
+        is_corrupt = digest in self.corrupt and self.corrupt[digest] in (None, info)
         return "is corrupt" if is_corrupt else None

@@ -1,4 +1,4 @@
-"""How far a scrub came: what it has done and found, written down now and then."""
+"""The progress of a scrub: what it has done and found, saved every few seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.errors import StorageError, raise_if_exhausted
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.paths import SCRUBBED
 
-# Seconds after which going on would vouch for what was looked at too long ago.
+# Seconds after which an interrupted scrub is not continued: its first checks are too old.
 OLDEST = 7 * 86400.0
 _VERSION = 1
 _MOST_FINDINGS = 1000
@@ -24,7 +24,7 @@ _LONGEST = 4 << 20
 
 
 class Stage(Enum):
-    """What is being looked at; `after` of a course is a digest, then a repository's name."""
+    """The stage of a scrub; `Course.after` is a digest, then a repository's name."""
 
     BLOBS = "blobs"
     REPOSITORIES = "repositories"
@@ -32,10 +32,10 @@ class Stage(Enum):
 
 @dataclass(slots=True)
 class Course:
-    """What has been done so far, over interruptions.
+    """The progress of a scrub, across interruptions.
 
-    Everything up to and with `after` is done. `size` is in bytes. All findings are counted, by
-    kind and whether they were repaired; the first thousand are kept.
+    Everything up to and including `after` is done. `size` is in bytes. All findings are counted,
+    by kind and whether they were repaired; the first thousand are kept.
     """
 
     repairs: bool
@@ -49,8 +49,8 @@ class Course:
     went_on_from: str = ""
 
     def add(self, finding: Finding) -> bool:
-        """Take note of a finding; False when it was found before the interruption already."""
-        # As it is written down, for that is what it is compared with.
+        """Record a finding; return False if it was recorded before an interruption."""
+        # The printable form, because the saved findings are in that form.
         key = (finding.kind.value, shown(finding.path), shown(finding.what))
         if key in self.findings and not self.findings[key].repaired:
             return False
@@ -61,11 +61,11 @@ class Course:
 
     @property
     def position(self) -> str:
-        """Say how far this came."""
+        """The progress in words."""
         return f"{self.stage.value} after {self.after}" if self.after else self.stage.value
 
-    async def note(self, driver: Driver) -> None:
-        """Write this down, for `recall`."""
+    async def save(self, driver: Driver) -> None:
+        """Save the progress, for `recall`."""
         document = {
             "version": _VERSION,
             "noted": time.time(),
@@ -82,10 +82,10 @@ class Course:
 
 
 async def recall(driver: Driver, *, repairs: bool) -> Course | None:
-    """Return the course of a scrub that was interrupted, if it can be gone on with.
+    """Return the progress of an interrupted scrub, if it can be continued.
 
-    One that repairs does not go on with one that did not: what that passed is unrepaired. Raises
-    OSError for lack of descriptors or memory.
+    A scrub that repairs does not continue one that does not, because that left damage unrepaired.
+    Raises OSError if file descriptors or memory are exhausted.
     """
     try:
         document = json.loads(await driver.read(SCRUBBED, _LONGEST))

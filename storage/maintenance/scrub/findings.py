@@ -1,4 +1,4 @@
-"""What a scrub finds: what is wrong, where, and what became of it."""
+"""The findings of a scrub: what is wrong, where, and whether it was repaired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.names import RepositoryName
 
 
 class Kind(Enum):
-    """What is wrong."""
+    """The kind of damage, or of harmless irregularity."""
 
     CORRUPT_BLOB = "corrupt-blob"
     UNREADABLE = "unreadable"
@@ -21,7 +21,7 @@ class Kind(Enum):
     DEAD_TAG = "dead-tag"
     BAD_MANIFEST = "bad-manifest"
     MISSING_BLOB = "missing-blob"
-    # Notes from here on: nothing is lost, and this registry works with it as it is.
+    # Notes from here on: nothing is lost, and this registry works in spite of it.
     MISSING_CHILD = "missing-child"
     UNCHECKED_MANIFEST = "unchecked-manifest"
     ORPHANED_LINK = "orphaned-link"
@@ -34,7 +34,7 @@ class Kind(Enum):
 
     @property
     def is_note(self) -> bool:
-        """Whether this is worth knowing, and no damage."""
+        """Whether this is no damage, only worth knowing."""
         return self in _NOTES
 
 
@@ -57,8 +57,8 @@ _NOTES = frozenset(
 class Finding:
     """Something wrong at `path`, which is relative to the storage's root.
 
-    `what` says it in words. `how` says how it was repaired, or what would help; it is empty when
-    nothing has to be done, or nobody can know what.
+    `what` describes it. `how` says how it was repaired, or what would help; it is empty when
+    nothing has to be done, or the remedy is unknown.
     """
 
     kind: Kind
@@ -70,15 +70,15 @@ class Finding:
     repaired: bool = False
 
     def left(self, how: str) -> Finding:
-        """Return the same, not repaired."""
+        """Return a copy that is not repaired, with the reason or the remedy."""
         return replace(self, how=how, repaired=False)
 
     def mended(self, how: str) -> Finding:
-        """Return the same, repaired."""
+        """Return a copy that is repaired."""
         return replace(self, how=how, repaired=True)
 
     def document(self) -> dict[str, object]:
-        """Return the same as a JSON document, from which `read_finding` makes it again."""
+        """Return the finding as a JSON document, which `read_finding` parses."""
         return {
             "kind": self.kind.value,
             "severity": "note" if self.kind.is_note else "error",
@@ -92,7 +92,7 @@ class Finding:
 
 
 def read_finding(document: Any) -> Finding:
-    """Make a finding from its document; raise ValueError for anything else."""
+    """Parse a finding's document; raise ValueError if it is malformed."""
     try:
         repository, digest = document["repository"], document["digest"]
         return Finding(
@@ -109,9 +109,9 @@ def read_finding(document: Any) -> Finding:
 
 
 def shown(text: str) -> str:
-    """Return what came from a disk in printable characters, on one line.
+    """Return a text from the disk in printable characters, on one line.
 
-    Bytes that are not UTF-8 are surrogates by then, and become `\\xff` and the like.
+    Bytes that are not UTF-8, which Python decodes to surrogates, become `\\xff` and the like.
     """
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 

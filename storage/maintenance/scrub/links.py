@@ -1,7 +1,7 @@
-"""Links that make content a member of a repository, each of which can be looked at by itself.
+"""Checks of the links that make blobs and manifests members of a repository.
 
-A folder without its link is no damage: that is what other registries leave behind when something
-is deleted, and a crash in the middle of a push.
+A folder without its link is no damage: deletions by other registries leave it behind, and so does
+a crash in the middle of a push.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from storage.names import RepositoryName
 
 
 class Entry(Protocol):
-    """Something in the tree that tells whether it is as it should be, from what it reads now."""
+    """Something in the tree that can check itself."""
 
     @property
     def name(self) -> RepositoryName:
@@ -28,17 +28,17 @@ class Entry(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it lies."""
+        """Its path."""
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Return what is wrong, or None; raise OSError when it can't be read."""
+        """Read it, and return what is wrong, or None; raise OSError when it can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkText:
-    """What a link says, and what is wrong with how it says it.
+    """The content of a link, and what is wrong with it.
 
-    Without a digest a link is damaged. With one and `wrong` it is read here, but not elsewhere.
+    Without a digest the link is damaged. With a digest and `wrong` only this registry can read it.
     """
 
     digest: Digest | None
@@ -46,33 +46,33 @@ class LinkText:
 
 
 def read_text(view: View, path: str) -> LinkText | None:
-    """Read a link; None when there is none."""
+    """Read a link; return None when it is missing."""
     try:
         content = view.read(path)
     except PathNotFound:
-        return LinkText(None, "is no file") if view.entry(path) else None
+        return LinkText(None, "is not a regular file") if view.entry(path) else None
     if not content:
         return LinkText(None, "is empty")
     try:
         text = content.decode("ascii")
         digest = Digest.parse(text.strip())
     except (UnicodeDecodeError, DigestInvalid):
-        return LinkText(None, f"is no digest but {shown(repr(content[:80]))}")
-    return LinkText(digest, "" if text == str(digest) else "has more in it than a digest")
+        return LinkText(None, f"contains {shown(repr(content[:80]))} instead of a digest")
+    return LinkText(digest, "" if text == str(digest) else "contains more than a digest")
 
 
 def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
-    """Tell whether a manifest's link is there and sound."""
+    """Return whether a manifest's link exists and is intact."""
     text = read_text(view, paths.revision_link(name, digest))
     return text is not None and text.digest == digest
 
 
 def has_blob(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> str | None:
-    """Return what keeps a repository from serving a blob; None when nothing does."""
+    """Return why a repository cannot serve a blob; None if it can."""
     text = read_text(view, paths.layer_link(name, digest))
     content = None if text is None else content_of(digest, text.digest)
     if content is None:
-        return "is not linked in this repository" if text is None else "has a damaged link"
+        return "has no link in this repository" if text is None else "has a damaged link"
     return contents.lacks(view, content)
 
 
@@ -85,11 +85,9 @@ class LayerLink:
 
     @property
     def path(self) -> str:
-        """Where it lies."""
         return paths.layer_link(self.name, self.digest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it damaged, dead, or untidy."""
         text = read_text(view, self.path)
         if text is None:
             return None
@@ -99,14 +97,13 @@ class LayerLink:
 
 @dataclass(frozen=True, slots=True)
 class OfManifest:
-    """Something about a manifest of a repository; it is found at the link of the manifest."""
+    """Something about a manifest of a repository, reported at the path of the manifest's link."""
 
     name: RepositoryName
     digest: Digest
 
     @property
     def path(self) -> str:
-        """Where the link of the manifest lies."""
         return paths.revision_link(self.name, self.digest)
 
 
@@ -115,7 +112,6 @@ class RevisionLink(OfManifest):
     """The link of a manifest."""
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it damaged, dead, or untidy."""
         text = read_text(view, self.path)
         if text is None:
             return None
@@ -126,17 +122,17 @@ class RevisionLink(OfManifest):
 def judge(
     link: LayerLink | RevisionLink, text: LinkText, content: Digest | None, lacking: str | None
 ) -> Finding | None:
-    """Return what is wrong with a link that leads to `content`, which is `lacking` or not."""
+    """Return what is wrong with a link to `content`; `lacking` is what is wrong with that."""
 
-    def found(kind: Kind, what: str) -> Finding:
+    def finding(kind: Kind, what: str) -> Finding:
         return Finding(kind, link.path, what, link.name, link.digest)
 
     if content is None:
-        named = f"names {text.digest}" if text.digest else text.wrong
-        return found(Kind.DAMAGED_LINK, f"the link {named}")
+        wrong = f"names {text.digest}" if text.digest else text.wrong
+        return finding(Kind.DAMAGED_LINK, f"the link {wrong}")
     if lacking == ABSENT and isinstance(link, LayerLink):
         # If a manifest needs the blob, the check of that manifest reports it.
-        return found(Kind.ORPHANED_LINK, f"the blob that it links {lacking}")
+        return finding(Kind.ORPHANED_LINK, "dangling link: its blob is missing")
     if lacking is not None:
-        return found(Kind.DEAD_LINK, f"what it links {lacking}")
-    return found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None
+        return finding(Kind.DEAD_LINK, f"dangling link: its target {lacking}")
+    return finding(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None

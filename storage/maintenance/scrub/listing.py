@@ -1,7 +1,7 @@
-"""Folders of the tree, and what is in them that does not belong there.
+"""Lists folders of the tree, and reports entries that do not belong there.
 
-Such things are reported and never touched, nor is anything below them looked at: they are
-somebody's, and do no harm.
+Such strays are never changed, and what is below them is not read: an operator or another program
+may need them, and they do no harm.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ from storage.paths import is_temporary
 
 T = TypeVar("T")
 
-# Seconds; what is temporary and younger is under way, what is older was left by a machine that
-# stopped.
-_UNDER_WAY = 3600.0
+# Seconds. Younger temporary files are being written, older ones were left by a crash.
+_IN_PROGRESS = 3600.0
 _NS = 10**9
-# Strays of a folder that are held until the database is given them.
-_MOST_HELD = 256
+# Strays that are kept in memory before they are added to the database.
+_BATCH = 256
 
 
 class Listing:
-    """Names what should be in folders, and adds all else to `strays`.
+    """Lists the expected entries of folders, and adds all others to `strays`.
 
-    `doubtful` are the folders that have strays, by whose place in it these are numbered.
+    `doubtful` are the folders that have strays. In `strays` a folder is its index in this list.
     """
 
     def __init__(self, view: View, strays: Strays) -> None:
@@ -49,7 +48,7 @@ class Listing:
     def each(
         self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
     ) -> Iterator[str]:
-        """Name the folders in `path` that are ours, in no order; other than `files` are strays."""
+        """Yield the names of our folders in `path`, in no order; all but `files` are strays."""
         folder = Folder(path, is_ours, files)
         others: list[Entry] = []
         for entry in self.view.entries(path):
@@ -57,29 +56,29 @@ class Listing:
                 yield entry.name
             elif _is_stray(self.view, folder, entry):
                 others.append(entry)
-                if len(others) == _MOST_HELD:
-                    self._doubt(folder, others)
+                if len(others) == _BATCH:
+                    self._add_strays(folder, others)
                     others = []
-        self._doubt(folder, others)
+        self._add_strays(folder, others)
 
     def folders(
         self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()
     ) -> list[str]:
-        """Name the same in order: for folders of which all names can be held."""
+        """Return the same names sorted, for folders whose names fit into memory."""
         return sorted(self.each(path, is_ours, files))
 
     def check(self, path: str, is_ours: Callable[[str], bool], files: Collection[str] = ()) -> None:
-        """Look for strays in a folder."""
+        """Only look for strays in a folder."""
         for _ in self.each(path, is_ours, files):
             pass
 
     def digests(self, path: str, files: Collection[str] = ()) -> Iterator[Digest]:
-        """Yield the digests that `path`, where `files` may be, has a folder for, in no order."""
+        """Yield the digests that have a folder in `path`, in no order; `files` are no strays."""
         for algorithm in self.folders(path, HEX_LENGTHS.__contains__, files):
             for hex in self.each(f"{path}/{algorithm}", partial(is_digest, algorithm)):
                 yield Digest(algorithm, hex)
 
-    def _doubt(self, folder: Folder, others: list[Entry]) -> None:
+    def _add_strays(self, folder: Folder, others: list[Entry]) -> None:
         if not others:
             return
         if not self.doubtful or self.doubtful[-1] is not folder:
@@ -88,9 +87,9 @@ class Listing:
 
 
 class Lister:
-    """Has jobs list folders, and reports what they find in passing.
+    """Runs jobs that list folders, one at a time, and reports what they could not read and strays.
 
-    One job at a time, for all of them put strays into one database.
+    One at a time, because all of them add strays to one database.
     """
 
     def __init__(
@@ -101,43 +100,43 @@ class Lister:
         self._found = found
 
     async def run(self, job: Callable[[Listing], T], name: RepositoryName | None = None) -> T:
-        """Run `job` with a listing, off the event loop; what it finds is of the repository."""
+        """Run `job` with a listing, off the event loop; findings are those of repository `name`."""
 
         def run(view: View) -> tuple[T, Listing]:
             listing = Listing(view, self._strays)
             return job(listing), listing
 
-        # A cancelled caller would go on, and close the database that the job writes to.
+        # A cancelled caller must not close the database while the job writes to it.
         result, listing = await to_completion(self._driver.batch(run))
-        for one in dict.fromkeys(listing.trouble):
-            what = f"it can't be read: {one.reason}"
-            self._found(Finding(Kind.UNREADABLE, one.path, what, name))
+        for trouble in dict.fromkeys(listing.trouble):
+            what = f"it cannot be read: {trouble.reason}"
+            self._found(Finding(Kind.UNREADABLE, trouble.path, what, name))
         if listing.doubtful:
             await self._report(listing.doubtful, name)
         return result
 
     async def _report(self, doubtful: list[Folder], name: RepositoryName | None) -> None:
-        """Report those strays that a second look finds as well."""
+        """Report the strays that a second look confirms."""
         while taken := await to_completion(self._driver.batch(lambda _: self._strays.take())):
-            some = [(doubtful[number], entry) for number, entry in taken]
-            again = await each_undisturbed(self._driver, some, _is_still)
-            for (folder, entry), is_still in zip(some, again, strict=True):
-                if is_still:
+            strays = [(doubtful[number], entry) for number, entry in taken]
+            confirmed = await each_undisturbed(self._driver, strays, _is_still_stray)
+            for (folder, entry), is_confirmed in zip(strays, confirmed, strict=True):
+                if is_confirmed:
                     self._found(_finding(folder, entry, name))
 
 
 def _is_stray(view: View, folder: Folder, entry: Entry) -> bool:
-    """Tell whether what is no folder of ours is worth reporting."""
+    """Return whether an entry that is no folder of ours is to be reported."""
     if entry.name in folder.files:
         return False
     if not is_temporary(entry.name):
         return True
     changed = last_change(view, f"{folder.path}/{entry.name}")
-    return changed is not None and time.time() - changed / _NS >= _UNDER_WAY
+    return changed is not None and time.time() - changed / _NS >= _IN_PROGRESS
 
 
-def _is_still(view: View, stray: tuple[Folder, Entry]) -> bool:
-    """Tell whether a stray is what it was."""
+def _is_still_stray(view: View, stray: tuple[Folder, Entry]) -> bool:
+    """Return whether a stray exists unchanged."""
     folder, entry = stray
     tolerant = TolerantView(view, [])
     is_same = tolerant.entry(f"{folder.path}/{entry.name}") == entry
@@ -147,12 +146,12 @@ def _is_still(view: View, stray: tuple[Folder, Entry]) -> bool:
 def _finding(folder: Folder, entry: Entry, name: RepositoryName | None) -> Finding:
     path = f"{folder.path}/{entry.name}"
     if is_temporary(entry.name):
-        return Finding(Kind.LEFTOVER, path, "a write that was cut off left this", name)
+        return Finding(Kind.LEFTOVER, path, "a temporary file of an interrupted write", name)
     return Finding(Kind.FOREIGN, path, folder.describe(entry), name)
 
 
 def is_digest(algorithm: str, hex: str) -> bool:
-    """Tell whether a folder's name is the hex of a digest."""
+    """Return whether a folder's name is the hex of a digest."""
     try:
         Digest.parse(f"{algorithm}:{hex}")
     except DigestInvalid:

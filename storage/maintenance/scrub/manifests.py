@@ -1,7 +1,7 @@
-"""What a manifest names, looked for in its repository.
+"""Checks that the content a manifest names is in its repository.
 
-The bytes of a manifest never change. So a second look reads and parses nothing: it asks only
-whether the manifest still is a member, and for what was missing.
+The bytes of a manifest never change. So a second look reads and parses no manifest: it only checks
+whether the manifest is still a member, and whether the missing content is still missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PUSH_CACHE = "push the image or the build cache again"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Something that a manifest names: a manifest, a blob, or what may be either."""
+    """A digest that a manifest names: of a manifest, of a blob, or of either."""
 
     name: RepositoryName
     manifest: Digest
@@ -37,21 +37,20 @@ class Reference:
 
     @property
     def path(self) -> str:
-        """Where the link of the manifest lies."""
         return paths.revision_link(self.name, self.manifest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it missing; it is none if what names it is no member any more."""
-        if not _is_there(view, contents, self.name, self.manifest):
+        """Return a finding if the content is missing and the manifest is still a member."""
+        if not _exists(view, contents, self.name, self.manifest):
             return None
         return self.look_at_target(view, contents)
 
     def look_at_target(self, view: View, contents: Contents) -> Finding | None:
-        """Find it missing, whether or not the manifest that names it is a member."""
-        if self.may_be_manifest and _is_there(view, contents, self.name, self.digest):
+        """Return a finding if the content is missing, without checking the manifest."""
+        if self.may_be_manifest and _exists(view, contents, self.name, self.digest):
             return None
         if not self.may_be_blob:
-            what = f"manifest {self.digest} of this index is not here"
+            what = f"manifest {self.digest} of this index is missing"
             return Finding(Kind.MISSING_CHILD, self.path, what, self.name, self.manifest)
         lacking = has_blob(view, contents, self.name, self.digest)
         if lacking is None:
@@ -63,9 +62,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with a manifest as a whole; `state` is that of bytes that are not what it is.
+    """Damage of a manifest as a whole; `state` is that of its file if its bytes are corrupt.
 
-    Bytes that are what a digest names stay so, and have no `state`.
+    Bytes that match their digest never change, and have no `state`.
     """
 
     finding: Finding
@@ -73,20 +72,18 @@ class Flaw:
 
     @property
     def name(self) -> RepositoryName:
-        """The repository of the manifest."""
         assert self.finding.repository is not None
         return self.finding.repository
 
     @property
     def path(self) -> str:
-        """Where the link of the manifest lies."""
         return self.finding.path
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find the same again if the manifest still is a member, and its bytes are no others."""
+        """Return the finding again if the manifest is a member and its bytes are unchanged."""
         digest = self.finding.digest
         assert digest is not None
-        if not _is_there(view, contents, self.name, digest):
+        if not _exists(view, contents, self.name, digest):
             return None
         is_same = self.state is None or view.stat(paths.blob(digest)) == self.state
         return self.finding if is_same else None
@@ -97,23 +94,23 @@ class Content(OfManifest):
     """The bytes of a manifest that could not be read."""
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Raise OSError when they can't be read now either; they are not parsed."""
-        if _is_there(view, contents, self.name, self.digest):
+        """Raise OSError if the bytes still can't be read; they are not parsed."""
+        if _exists(view, contents, self.name, self.digest):
             read_verified(view, self.digest, LARGEST_MANIFEST)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What seems to be wrong with a manifest, and what it says it is about."""
+    """The suspected damage of a manifest, and its subject."""
 
     suspects: tuple[Reference | Flaw, ...] = ()
     subject: Digest | None = None
 
 
 def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> Checked:
-    """Check a manifest of a repository; one that its link does not lead to is not its concern."""
-    if not _is_there(view, contents, name, digest):
+    """Check a manifest of a repository, unless its link is damaged or dangles."""
+    if not _exists(view, contents, name, digest):
         return Checked()
 
     def flaw(kind: Kind, what: str, help: str = "", state: FileInfo | None = None) -> Flaw:
@@ -125,29 +122,29 @@ def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) 
         return Checked()
     raw = read_verified(view, digest, LARGEST_MANIFEST)
     if raw is None:
-        what = "the bytes of the manifest are not what it names"
+        what = "the manifest's bytes do not match its digest"
         return Checked((flaw(Kind.BAD_MANIFEST, what, _PUSH_AGAIN, state),))
     try:
         reading = read_stored(raw)
     except ManifestInvalid as error:
-        what, help = f"this is no manifest: {error}", "delete it, or push the image again"
+        what, help = f"not a manifest: {error}", "delete it, or push the image again"
         return Checked((flaw(Kind.BAD_MANIFEST, what, help),))
     if reading.doubt is not None:
-        what = f"served as it is, but what it names was not looked for: {reading.doubt}"
+        what = f"served unchanged, but its references were not checked: {reading.doubt}"
         return Checked((flaw(Kind.UNCHECKED_MANIFEST, what),), reading.subject)
     references = _references(name, digest, reading.manifest)
-    missing = (one for one in references if one.look_at_target(view, contents))
+    missing = (reference for reference in references if reference.look_at_target(view, contents))
     return Checked(tuple(missing), reading.subject)
 
 
 def _references(name: RepositoryName, digest: Digest, manifest: Manifest) -> Iterator[Reference]:
-    """Yield what has to be here; layers with URLs and subjects need not be."""
-    for blob in dict.fromkeys(one.digest for one in manifest.blobs if not one.is_foreign):
+    """Yield the references that must exist; layers with URLs and subjects may be missing."""
+    for blob in dict.fromkeys(layer.digest for layer in manifest.blobs if not layer.is_foreign):
         yield Reference(name, digest, blob, may_be_manifest=False, may_be_blob=True)
     for child, may_be_blob in manifest.child_kinds().items():
         yield Reference(name, digest, child, may_be_manifest=True, may_be_blob=may_be_blob)
 
 
-def _is_there(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> bool:
-    """Tell whether a manifest is a member of a repository, and has bytes."""
+def _exists(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> bool:
+    """Return whether a manifest is a member of a repository, and has bytes."""
     return is_member(view, name, digest) and not contents.lacks(view, digest)

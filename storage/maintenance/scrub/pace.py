@@ -1,4 +1,4 @@
-"""How fast a scrub may read: one limit for all that it reads at once."""
+"""Limits the rate at which a scrub reads."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 
 
 class Pace:
-    """At most `rate` bytes per second, counted over all who share this; no limit without one."""
+    """A limit of `rate` bytes per second for all tasks that share this; None means no limit."""
 
     def __init__(self, rate: float | None = None) -> None:
         self._rate = rate
         self._free_at = 0.0
 
     async def spend(self, size: int) -> None:
-        """Wait until `size` bytes that were read are paid for; for none there is no wait."""
+        """Wait for as long as `size` bytes, which were read, take at the rate."""
         if self._rate is None or not size:
             return
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The parts of a repository, and what belongs into their folders."""
+"""The parts of a repository, and what is expected in their folders."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PARTS = frozenset({paths.LAYERS, paths.MANIFESTS, paths.REFERRERS, paths.UPLOAD
 _MANIFESTS = frozenset({"revisions", "tags", paths.DELETIONS})
 _TAG = frozenset({paths.CURRENT, paths.HISTORY})
 _SESSION_FILES = frozenset({"data", "reserved", "startedat"})
-# Between a tag and a digest in a key: no tag has it, and it sorts before all that a tag may have.
+# Separates tag and digest in a key. No tag contains it, and it sorts before all characters of tags.
 _END = b"\0"
 
 
 class Parts:
-    """The parts of the repository `name`; of each, one is read at a time."""
+    """The parts of the repository `name`. Each kind of part is read by one caller at a time."""
 
     def __init__(self, database: Database, name: RepositoryName) -> None:
         self._database = database
@@ -40,14 +40,14 @@ class Parts:
         self._expected = self._queue(QueueId.EXPECTED)
 
     def present(self, listing: Listing) -> list[str]:
-        """Begin: name the parts there are, and look for what does not belong beside them."""
+        """Begin: return the parts that exist, and look for strays beside them."""
         self._expected.clear()
         folder = paths.repository(self._name)
-        folders = listing.each(folder, lambda one: one in _PARTS or is_component(one))
-        found = [one for one in folders if one in _PARTS]
-        if found:
+        names = listing.each(folder, lambda name: name in _PARTS or is_component(name))
+        present = [name for name in names if name in _PARTS]
+        if present:
             listing.check(paths.manifests(self._name), _MANIFESTS.__contains__)
-        return found
+        return present
 
     def uploads(self) -> Part[str]:
         """List the upload sessions."""
@@ -70,12 +70,12 @@ class Parts:
             self._queue(QueueId.REVISIONS),
             lambda key: RevisionLink(self._name, digest_of(key)),
             lambda listing: map(key_of, listing.digests(top)),
-            # Signatures of schema 1 manifests are what very old registries kept below their links.
+            # Very old registries kept signatures of schema 1 manifests beside their links.
             _inside(_LINK, skip={"signatures"}),
         )
 
     def manifests(self) -> Pages[Digest]:
-        """Return what `revisions` listed once more."""
+        """Return the digests that `revisions` listed."""
         return Pages(self._queue(QueueId.REVISIONS), digest_of)
 
     def layers(self) -> Part[LayerLink]:
@@ -98,7 +98,7 @@ class Parts:
         )
 
     def history(self, tags: Sequence[Tag]) -> Part[HistoryLink]:
-        """List the histories of some tags."""
+        """List the history links of `tags`."""
 
         def read(key: bytes) -> HistoryLink:
             tag, _, digest = key.partition(_END)
@@ -108,7 +108,7 @@ class Parts:
         return Part(self._queue(QueueId.HISTORY), read, keys, _inside(_LINK))
 
     def subjects(self) -> Part[Digest]:
-        """List the subjects that the index of referrers has folders for."""
+        """List the subjects that have a folder in the referrers index."""
         top, _, note = paths.referrers_scanned(self._name).rpartition("/")
         return Part(
             self._queue(QueueId.SUBJECTS),
@@ -117,20 +117,20 @@ class Parts:
         )
 
     def referrers(self, subjects: Sequence[Digest]) -> Part[ReferrerLink]:
-        """List the referrers that the index has of some subjects."""
+        """List the referrers of `subjects` in the index."""
         keys = partial(_referrers, name=self._name, subjects=subjects)
         return Part(self._queue(QueueId.REFERRERS), self._referrer, keys, _inside(_REFERRER_FILES))
 
     def expect(self, subject: Digest, digest: Digest) -> None:
-        """Note that the index of referrers should say that `digest` has `subject`."""
+        """Record that the index should list `digest` as a referrer of `subject`."""
         self._expected.add([key_of(subject) + key_of(digest)])
 
     def see(self, links: Iterable[ReferrerLink]) -> None:
-        """Note what the index has."""
-        self._expected.discard(key_of(one.subject) + key_of(one.digest) for one in links)
+        """Record links that the index contains."""
+        self._expected.discard(key_of(link.subject) + key_of(link.digest) for link in links)
 
     def unlisted(self) -> Pages[ReferrerLink]:
-        """Return what was expected, and not seen."""
+        """Return the links that were expected and not seen."""
         return Pages(self._expected, self._referrer)
 
     def _referrer(self, key: bytes) -> ReferrerLink:
@@ -142,7 +142,7 @@ class Parts:
 
 
 def _inside(files: Collection[str], skip: Collection[str] = ()) -> LookInside:
-    """Return what looks into the folder of an entry, where folders named in `skip` may be."""
+    """Return a function that looks for strays beside an entry, apart from `skip` and `files`."""
 
     def look_inside(listing: Listing, entry: Entry) -> None:
         listing.check(entry.path.rpartition("/")[0], skip.__contains__, files)

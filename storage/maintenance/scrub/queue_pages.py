@@ -1,4 +1,4 @@
-"""What there is of one kind in a repository: read from the tree once, then looked at by pages."""
+"""The entries of one kind in a repository: listed once, then checked page by page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from storage.maintenance.scrub.queue import Queue
 
 T = TypeVar("T")
 
-# Looked at in one hop to a thread; between hops a scrub can be interrupted.
+# Entries checked in one hop to a thread. A scrub can be interrupted between two hops.
 PAGE = 256
 
 
 class Pages(Generic[T]):
-    """What the keys of `queue` stand for, in their order; `read` tells what that is."""
+    """Pages of what `read` makes of the keys of `queue`, in the order of the keys."""
 
     def __init__(self, queue: Queue, read: Callable[[bytes], T]) -> None:
         self.is_over = False
@@ -32,7 +32,7 @@ class Pages(Generic[T]):
 
 
 class Part(Generic[T]):
-    """What a job lists as `keys`; what is in the folder of each is looked for with it."""
+    """Pages of the entries that `keys` lists; `look_inside` is called for each entry."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Part(Generic[T]):
         return self._pages.is_over
 
     def next(self, listing: Listing) -> list[T]:
-        """Return the next page; the first call lists all there is."""
+        """Return the next page; the first call lists all entries."""
         if not self._is_listed:
             self._is_listed = True
             self._queue.clear()
             self._queue.add(self._keys(listing))
-        found = self._pages.next()
-        for one in found:
-            self._look_inside(listing, one)
-        return found
+        page = self._pages.next()
+        for entry in page:
+            self._look_inside(listing, entry)
+        return page

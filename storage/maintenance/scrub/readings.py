@@ -1,7 +1,7 @@
-"""What manifests say that the index of referrers should say as well.
+"""A cache of what manifests say about their subjects, to compare with the referrers index.
 
-A manifest's bytes never change, so what they say is remembered: a second look, under a lock that
-pushes wait for, then needs no bytes. Remembered are a subject and a hash for each manifest.
+The bytes of a manifest never change, so the cache needs no invalidation. Thanks to it a second
+look, under a lock that blocks pushes, reads no manifest.
 """
 
 from __future__ import annotations
@@ -18,32 +18,29 @@ from storage.manifests import LARGEST_MANIFEST, Manifest
 from storage.referrer_entries import describe
 from storage.stored_manifests import read_stored
 
-# Manifests that are remembered: more than a page has, so that none is forgotten before its repair.
+# Manifests. More than a page has, so that none is evicted before its repair.
 _MOST = 512
 
 
 class Facts(NamedTuple):
-    """What a manifest says: its subject, and a hash of its descriptor in lists of referrers.
-
-    Both are None where the manifest has none.
-    """
+    """A manifest's subject, and a hash of its descriptor in lists of referrers, if it has them."""
 
     subject: Digest | None
     descriptor: bytes | None
 
 
 class Readings:
-    """What was read last."""
+    """The facts of the manifests that were read last."""
 
     def __init__(self) -> None:
         self._facts: OrderedDict[Digest, Facts] = OrderedDict()
 
     def recall(self, digest: Digest) -> Facts | None:
-        """Return what a manifest says if it was read lately."""
+        """Return the facts of a manifest that was read lately."""
         return self._facts.get(digest)
 
     def read(self, view: View, digest: Digest) -> Facts | None:
-        """Return what a manifest says, and remember it; None when its bytes are not here."""
+        """Return the facts of a manifest, and cache them; None when its bytes are missing."""
         facts = self._facts.pop(digest, None) or _read(view, digest)
         if facts is not None:
             self._facts[digest] = facts

@@ -1,4 +1,4 @@
-"""Checks of the referrers index: a link, which may be missing, and the descriptor beside it."""
+"""Checks of the referrers index: its links and the descriptors beside them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.referrer_entries import LONGEST_ENTRY
 
 @dataclass(frozen=True, slots=True)
 class ReferrerLink:
-    """What says that `digest` has `subject`."""
+    """The link that makes `digest` a referrer of `subject`; it may be missing."""
 
     name: RepositoryName
     subject: Digest
@@ -26,23 +26,25 @@ class ReferrerLink:
 
     @property
     def path(self) -> str:
-        """Where it lies, or should."""
         return paths.referrer_link(self.name, self.subject, self.digest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it stale, missing, damaged, or untidy; None also when nobody can tell."""
+        """Return what is wrong with the link; None also when its manifest can't be read."""
         text = read_text(view, self.path)
         if not is_member(view, self.name, self.digest):
-            return self._found(Kind.STALE_REFERRER, "a referrer that is gone") if text else None
+            return self._found(Kind.STALE_REFERRER, "the referrer was deleted") if text else None
         facts = contents.facts_of(view, self.digest)
         if facts is None:
             return None
         if facts.subject != self.subject:
-            return self._found(Kind.STALE_REFERRER, "no referrer of this") if text else None
+            what = "the manifest has another subject"
+            return self._found(Kind.STALE_REFERRER, what) if text else None
         if text is None:
-            return self._found(Kind.UNLISTED_REFERRER, "a referrer that is not in the index")
+            return self._found(Kind.UNLISTED_REFERRER, "a referrer that is missing in the index")
         if text.digest != self.digest:
-            return self._found(Kind.DAMAGED_LINK, f"the link {text.wrong or 'names another'}")
+            return self._found(
+                Kind.DAMAGED_LINK, f"the link {text.wrong or 'names another digest'}"
+            )
         return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None
 
     def _found(self, kind: Kind, what: str) -> Finding:
@@ -51,7 +53,7 @@ class ReferrerLink:
 
 @dataclass(frozen=True, slots=True)
 class ReferrerDescription:
-    """What a list says of `digest`; a repair removes it, and the next list writes it again."""
+    """The cached descriptor of `digest`; a repair removes it, and the next list writes it again."""
 
     name: RepositoryName
     subject: Digest
@@ -59,21 +61,20 @@ class ReferrerDescription:
 
     @property
     def path(self) -> str:
-        """Where it lies."""
         return paths.referrer_descriptor(self.name, self.subject, self.digest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it stale; None also when there is none, or the manifest can't be read."""
+        """Return a finding if it is stale; None also when the manifest can't be read."""
         try:
             document = view.read(self.path, LONGEST_ENTRY + 1)
         except PathNotFound:
             return None
         if not is_member(view, self.name, self.digest):
-            return self._found("a referrer that is gone")
+            return self._found("the referrer was deleted")
         facts = contents.facts_of(view, self.digest)
         if facts is None or facts.descriptor == hashed(document):
             return None
-        return self._found("not what the manifest says")
+        return self._found("the descriptor differs from the manifest")
 
     def _found(self, what: str) -> Finding:
         return Finding(Kind.STALE_REFERRER, self.path, what, self.name, self.digest)

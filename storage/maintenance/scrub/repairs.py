@@ -1,8 +1,8 @@
-"""Repairing what an entry of a repository's tree found: each only if the entry still finds it.
+"""Repairs of the findings in repositories, each only if a check under a lock confirms it.
 
-What is written anew is written while nobody removes, what is removed is removed while nobody
-publishes. A deletion of a tag removes beside those who publish, so the links of a tag are written
-under the lock of the tag. Written is only what there is no doubt about.
+Links are rewritten under the shared tree lock, and removed under the exclusive one. The deletion of
+a tag takes only the shared tree lock, so the links of a tag are written under the tag's lock as
+well. A link is only written if its content is certain.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.referrers import ReferrerLink
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
 
-_REWRITTEN = "written anew"
+_REWRITTEN = "rewritten"
 _REMOVED = "removed"
 _DOUBTFUL = "push the tag again or delete it; its history names more than one manifest"
-_NOTHING_STORED = "not removed: there is no blob at all, is the whole volume mounted?"
-_NOT_ALONE = "not removed: something else is in its folder"
+_NOTHING_STORED = "not removed: the storage has no blobs; is the whole volume mounted?"
+_HAS_FOREIGN = "not removed: its folder contains foreign files"
 
 _DEAD = frozenset({Kind.DEAD_LINK, Kind.ORPHANED_LINK, Kind.STALE_HISTORY, Kind.STALE_REFERRER})
 _TAG_FOLDERS = frozenset({paths.CURRENT, paths.HISTORY})
 
 
 class _Changed(Exception):
-    """The entry finds something else by now."""
+    """The entry has changed since the finding."""
 
 
 class Mender:
-    """Repairs entries; removes none unless it `may_remove`."""
+    """Repairs findings; removes nothing unless `may_remove` is true."""
 
     def __init__(self, driver: Driver, contents: Contents, pace: Pace, *, may_remove: bool) -> None:
         self._driver = driver
@@ -49,7 +49,7 @@ class Mender:
         self._may_remove = may_remove
 
     async def mend(self, entry: Entry, finding: Finding) -> Finding | None:
-        """Repair what `entry` found; return what became of it, None if it was so no longer."""
+        """Repair a finding; return it, repaired or not, or None if it is outdated."""
         try:
             if finding.kind is Kind.UNREADABLE:
                 return finding
@@ -70,7 +70,7 @@ class Mender:
     async def _mend_membership(
         self, entry: LayerLink | RevisionLink, finding: Finding
     ) -> Finding | None:
-        """Write a link anew if the bytes in question are there and sound, else remove it."""
+        """Rewrite a link if its content exists and is intact, else remove it."""
         if finding.kind is Kind.UNTIDY_LINK:
             text = await self._driver.batch(lambda view: read_text(view, entry.path))
             named = text.digest if text else None
@@ -81,21 +81,21 @@ class Mender:
         return await self._unlink(entry, finding)
 
     async def _mend_tag(self, entry: CurrentLink | HistoryLink, finding: Finding) -> Finding:
-        """Mend a link of a tag under the lock that a move and a deletion of the tag take."""
-        async with self._driver.lock(paths.tag(entry.name, entry.tag)) as held:
+        """Repair a link of a tag under the lock that moves and deletions of the tag take."""
+        async with self._driver.lock(paths.tag(entry.name, entry.tag)) as lock:
             if isinstance(entry, HistoryLink):
-                work = self._rewrite(entry, finding, entry.digest, held)
+                work = self._rewrite(entry, finding, entry.digest, lock)
             elif finding.kind is Kind.DEAD_TAG:
                 work = self._remove_tag(entry, finding)
             else:
-                work = self._mend_current(entry, finding, held)
+                work = self._mend_current(entry, finding, lock)
             return await to_completion(work)
 
-    async def _mend_current(self, entry: CurrentLink, finding: Finding, held: Held) -> Finding:
+    async def _mend_current(self, entry: CurrentLink, finding: Finding, lock: Held) -> Finding:
         digest = finding.digest or await self._driver.batch(entry.certain)
         if digest is None:
             return finding.left(_DOUBTFUL)
-        return await self._rewrite(entry, finding, digest, held)
+        return await self._rewrite(entry, finding, digest, lock)
 
     async def _remove_tag(self, entry: CurrentLink, finding: Finding) -> Finding:
         if not self._may_remove:
@@ -104,8 +104,8 @@ class Mender:
 
         def job(editor: Editor) -> Finding:
             self._look_again(editor, entry, finding)
-            if any(one.name not in _TAG_FOLDERS for one in editor.entries(folder)):
-                return finding.left(_NOT_ALONE)
+            if any(child.name not in _TAG_FOLDERS for child in editor.entries(folder)):
+                return finding.left(_HAS_FOREIGN)
             editor.remove(folder)
             return finding.mended("the tag was removed")
 
@@ -124,19 +124,19 @@ class Mender:
         return await self._driver.exclusively(job)
 
     async def _rewrite(
-        self, entry: Entry, finding: Finding, digest: Digest, held: Held | None = None
+        self, entry: Entry, finding: Finding, digest: Digest, lock: Held | None = None
     ) -> Finding:
-        """Have a link name `digest`; its bytes count as used, so that no collection takes them."""
+        """Write a link to `digest`, and touch its blob, so that no collection deletes it."""
 
         def check(view: Uses) -> None:
-            if held is not None:
-                held.check()
+            if lock is not None:
+                lock.check()
             self._look_again(view, entry, finding)
             if not use(view, digest) and not isinstance(entry, HistoryLink):
                 raise _Changed
 
-        in_the_way = partial(_is_in_the_way, path=entry.path)
-        if finding.kind is Kind.DAMAGED_LINK and await self._driver.batch(in_the_way):
+        is_obstructed = partial(_is_obstructed, path=entry.path)
+        if finding.kind is Kind.DAMAGED_LINK and await self._driver.batch(is_obstructed):
             await self._replace(entry, finding, digest, check)
         else:
             await self._driver.publish((link_to(entry.path, digest),), check=check)
@@ -145,16 +145,16 @@ class Mender:
     async def _replace(
         self, entry: Entry, finding: Finding, digest: Digest, check: Callable[[Uses], None]
     ) -> None:
-        """Put a link where something is that a file can't replace, and set that aside.
+        """Write a link to a path that is no regular file, after moving that aside.
 
-        Both under one hold of the lock: a deletion in between would find no link to remove, and
-        the repair would bring back what was deleted.
+        Both happen under one exclusive lock. A deletion in between would find no link to remove,
+        and the repair would restore what was deleted.
         """
         ready = f"{paths.TRASH}/{uuid.uuid4().hex}"
 
         def job(editor: Editor) -> None:
             self._look_again(editor, entry, finding)
-            if editor.stat(ready) is None:  # a server that started has emptied the trash
+            if editor.stat(ready) is None:  # a starting server has emptied the trash
                 raise _Changed
             _set_aside(editor, entry.path)
             editor.move(ready, entry.path)
@@ -170,11 +170,11 @@ class Mender:
             raise _Changed
 
 
-def _is_in_the_way(view: View, path: str) -> bool:
-    """Tell whether something is in a link's place that is no file."""
+def _is_obstructed(view: View, path: str) -> bool:
+    """Return whether the path of a link exists and is no regular file."""
     return view.stat(path) is None and view.entry(path) is not None
 
 
 def _set_aside(editor: Editor, path: str) -> bool:
-    """Move away what is in a link's place and is no file; False when that is not so."""
-    return _is_in_the_way(editor, path) and editor.move(path, paths.set_aside(path))
+    """Move aside what is at the path of a link, if it is no regular file; return whether it was."""
+    return _is_obstructed(editor, path) and editor.move(path, paths.set_aside(path))

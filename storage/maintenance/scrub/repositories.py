@@ -1,4 +1,4 @@
-"""The second stage: every repository's links, manifests, tags and referrers."""
+"""The second stage: the links, manifests, tags and referrers of every repository."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Pair: TypeAlias = tuple[Entry, Finding]
 
 
 class RepositoryCheck:
-    """Looks at repositories, one after the other; repairs with `mender` if there is one."""
+    """Checks repositories one after the other; repairs their findings if it has a `mender`."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class RepositoryCheck:
         self._found = found
 
     async def run(self, name: RepositoryName) -> bool:
-        """Look at one repository: first what makes members, then what leads to them.
+        """Check one repository: first the links of its members, then what refers to them.
 
-        Return whether it is one, and not only a folder that others lie in.
+        Return False for a folder that only contains other repositories.
         """
         parts = Parts(self._database, name)
         present = await self._lister.run(parts.present, name)
@@ -59,7 +59,7 @@ class RepositoryCheck:
             return False
         if paths.UPLOADS in present:
             async for _ in self._listed(name, parts.uploads()):
-                pass  # what belongs into their folders is all that is known of them
+                pass  # upload sessions are only checked for strays
         async for revisions in self._listed(name, parts.revisions()):
             await self._look(revisions)
         async for layers in self._listed(name, parts.layers()):
@@ -70,7 +70,7 @@ class RepositoryCheck:
         return True
 
     async def _check_manifests(self, name: RepositoryName, parts: Parts) -> None:
-        """Look for what manifests name; what one seems to lack is in memory for one at a time."""
+        """Check the references of manifests; the suspects of one manifest are in memory."""
         manifests = parts.manifests()
         while not manifests.is_over:
             for digest in await self._batch(partial(self._lacking, name, parts, manifests)):
@@ -82,13 +82,13 @@ class RepositoryCheck:
     def _lacking(
         self, name: RepositoryName, parts: Parts, manifests: Pages[Digest], view: View
     ) -> list[Digest]:
-        """Return those of the next page that seem to lack something."""
-        return [one for one in manifests.next() if self._check(name, parts, one, view)]
+        """Return the manifests of the next page that have suspects."""
+        return [digest for digest in manifests.next() if self._check(name, parts, digest, view)]
 
     def _check(
         self, name: RepositoryName, parts: Parts, digest: Digest, view: View
     ) -> tuple[Entry, ...]:
-        """Check a manifest; note what should be in the index of referrers."""
+        """Check a manifest, and record what the referrers index should contain."""
         try:
             checked = check(view, self._contents, name, digest)
         except OSError as error:
@@ -100,14 +100,14 @@ class RepositoryCheck:
 
     async def _check_tags(self, name: RepositoryName, parts: Parts) -> None:
         async for tags in self._listed(name, parts.tags()):
-            found = await self._look(tags)
-            dead = {finding.path for finding in found if finding.kind is Kind.DEAD_TAG}
+            findings = await self._look(tags)
+            dead = {finding.path for finding in findings if finding.kind is Kind.DEAD_TAG}
             alive = [link.tag for link in tags if link.path not in dead]
             async for history in self._listed(name, parts.history(alive)):
                 await self._look(history)
 
     async def _check_referrers(self, name: RepositoryName, parts: Parts) -> None:
-        """Look at what is in the index of referrers, then at what should be and is not."""
+        """Check what the referrers index contains, then what it lacks."""
         async for subjects in self._listed(name, parts.subjects()):
             async for links in self._listed(name, parts.referrers(subjects)):
                 await self._look(map(_description, links))
@@ -118,43 +118,43 @@ class RepositoryCheck:
             await self._look(await self._batch(lambda _: unlisted.next()))
 
     async def _listed(self, name: RepositoryName, part: Part[T]) -> AsyncGenerator[list[T], None]:
-        """Yield a part of a repository by pages, and report what does not belong there."""
+        """Yield a part of a repository page by page, and report strays."""
         while not part.is_over:
-            if some := await self._lister.run(part.next, name):
-                yield some
+            if page := await self._lister.run(part.next, name):
+                yield page
 
     async def _batch(self, job: Callable[[View], T]) -> T:
-        """Run a job that uses the database, which is not closed before it has ended."""
+        """Run a job that uses the database to its end, so that the database stays open."""
         return await to_completion(self._driver.batch(job))
 
     async def _look(self, entries: Iterable[Entry]) -> list[Finding]:
-        """Have entries look at themselves; report, repaired or not, what they find."""
-        some, reported = list(entries), list[Finding]()
-        if not some:
+        """Check entries; repair, report and return the confirmed findings."""
+        page, reported = list(entries), list[Finding]()
+        if not page:
             return reported
-        found = await self._driver.batch(lambda view: self._look_at(view, some))
-        if found:
-            found = await self._confirmed(found)
-        for entry, finding in found:
-            mended = await self._mender.mend(entry, finding) if self._mender else finding
-            if mended is not None:
-                reported.append(mended)
-                self._found(mended)
+        suspects = await self._driver.batch(lambda view: self._look_at(view, page))
+        if suspects:
+            suspects = await self._confirmed(suspects)
+        for entry, suspect in suspects:
+            finding = await self._mender.mend(entry, suspect) if self._mender else suspect
+            if finding is not None:
+                reported.append(finding)
+                self._found(finding)
         return reported
 
-    async def _confirmed(self, found: list[Pair]) -> list[Pair]:
-        """Return those findings that a second look makes as well."""
-        again = await self._look_again([entry for entry, _ in found])
-        return [pair for pair, finding in zip(found, again, strict=True) if finding == pair[1]]
+    async def _confirmed(self, suspects: list[Pair]) -> list[Pair]:
+        """Return the findings that a second look confirms."""
+        again = await self._look_again([entry for entry, _ in suspects])
+        return [pair for pair, finding in zip(suspects, again, strict=True) if finding == pair[1]]
 
     async def _look_again(self, entries: Sequence[Entry]) -> list[Finding | None]:
-        """Return what entries find under the exclusive tree lock."""
+        """Check entries under the exclusive tree lock."""
         look = partial(_look_at_one, contents=self._contents.recalled())
         return await each_undisturbed(self._driver, entries, look)
 
     def _look_at(self, view: View, entries: Iterable[Entry]) -> list[Pair]:
-        found = ((entry, _look_at_one(view, entry, self._contents)) for entry in entries)
-        return [(entry, finding) for entry, finding in found if finding is not None]
+        pairs = ((entry, _look_at_one(view, entry, self._contents)) for entry in entries)
+        return [(entry, finding) for entry, finding in pairs if finding is not None]
 
 
 def _look_at_one(view: View, entry: Entry, contents: Contents) -> Finding | None:
@@ -162,7 +162,7 @@ def _look_at_one(view: View, entry: Entry, contents: Contents) -> Finding | None
         return entry.look(view, contents)
     except OSError as error:
         raise_if_exhausted(error)
-        what = f"it can't be read: {reason_of(error)}"
+        what = f"it cannot be read: {reason_of(error)}"
         return Finding(Kind.UNREADABLE, entry.path, what, entry.name)
 
 

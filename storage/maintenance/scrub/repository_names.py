@@ -1,4 +1,4 @@
-"""The names of all repositories: a folder of a million is read once, and its names wait on disk."""
+"""The names of all repositories, in a queue on disk, because there may be a million of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from storage.maintenance.database import Database
 from storage.maintenance.scrub.queue import Queue, QueueId
 from storage.names import NAME_LIMIT, RepositoryName, is_component
 
-# Taken in one hop to a thread.
-_AT_ONCE = 100
+# Names returned by one hop to a thread.
+_PAGE = 100
 
 
 class RepositoryNames:
-    """The folders that may be repositories, those behind `after`, in order of bytes.
+    """The folders that may be repositories, those after `after`, in the order of their bytes.
 
-    They are those of `storage.registry.walk`. What is below a folder comes behind it, and so is
-    looked for when the folder's own turn comes. Calls block, and come one at a time.
+    They are those of `storage.registry.walk`. The folders below a folder sort after it, so they are
+    listed when the folder itself is returned. Calls block. Make one call at a time.
     """
 
     def __init__(self, database: Database, after: str) -> None:
@@ -29,21 +29,22 @@ class RepositoryNames:
         if self._taken is None:
             self._taken = b""
             self._look_into(view, "")
-        found: list[RepositoryName] = []
-        while len(found) < _AT_ONCE and (keys := self._queue.after(self._taken, 1)):
+        page: list[RepositoryName] = []
+        while len(page) < _PAGE and (keys := self._queue.after(self._taken, 1)):
             (self._taken,) = keys
             name = self._taken.decode("ascii")
             self._look_into(view, f"{name}/")
             if name > self._after:
-                found.append(RepositoryName(name))
-        return found
+                page.append(RepositoryName(name))
+        return page
 
     def _look_into(self, view: View, prefix: str) -> None:
-        """Queue the folders below one, as far as they or what is below them comes behind."""
+        """Queue the folders in a folder, if they, or folders below them, sort after `after`."""
         entries = view.entries(f"{paths.REPOSITORIES}/{prefix}".rstrip("/"))
-        names = (prefix + one.name for one in entries if one.is_folder and is_component(one.name))
-        self._queue.add(one.encode("ascii") for one in names if self._is_wanted(one))
+        folders = (entry.name for entry in entries if entry.is_folder)
+        names = (prefix + name for name in folders if is_component(name))
+        self._queue.add(name.encode("ascii") for name in names if self._is_wanted(name))
 
     def _is_wanted(self, name: str) -> bool:
-        # "~" comes behind all that a name may have.
+        # "~" sorts after all characters of names.
         return len(name) <= NAME_LIMIT and f"{name}/~" > self._after

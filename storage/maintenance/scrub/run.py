@@ -1,4 +1,4 @@
-"""A scrub from beginning to end, or from where the last one was interrupted."""
+"""A scrub from the beginning to the end, or from where the last one was interrupted."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ from storage.paths import SCRUBBED
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two notes of how far this came.
-_NOTE_EVERY = 10.0
+# Seconds after which the progress is saved again.
+_SAVE_EVERY = 10.0
 _BEGINNINGS = 0x10000
 
 _HELP = {
     Kind.CORRUPT_BLOB: "--repair moves it to quarantine, then it can be pushed again",
-    Kind.UNREADABLE: "look at the disk",
-    Kind.DAMAGED_LINK: "--repair writes it anew where that is certain, or removes it",
+    Kind.UNREADABLE: "check the disk",
+    Kind.DAMAGED_LINK: "--repair rewrites it if its content is certain, or removes it",
     Kind.DEAD_LINK: "--repair removes it",
-    Kind.ORPHANED_LINK: "a collection by registry:2 or registry:3 leaves such; --repair removes it",
-    Kind.DEAD_TAG: "--repair removes the tag; pushing it again heals it",
-    Kind.UNTIDY_LINK: "--repair writes it anew",
+    Kind.ORPHANED_LINK: "collections by registry:2 or registry:3 leave such links; "
+    "--repair removes it",
+    Kind.DEAD_TAG: "--repair removes the tag; pushing it again repairs it",
+    Kind.UNTIDY_LINK: "--repair rewrites it",
     Kind.STALE_HISTORY: "--repair removes it",
     Kind.STALE_REFERRER: "--repair removes it",
     Kind.UNLISTED_REFERRER: "--repair adds it, and so does the next list of referrers",
-    Kind.FOREIGN: "never touched",
+    Kind.FOREIGN: "never changed",
 }
 _ABOVE = (
     ("docker", "registry"),
@@ -62,7 +63,7 @@ _ABOVE = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to scrub: `rate` is in bytes per second, `parallel` is how many blobs at once."""
+    """How to scrub: `rate` is in bytes per second, `parallel` the number of concurrent blobs."""
 
     repair: bool = False
     restart: bool = False
@@ -72,11 +73,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a scrub did and found, with what it had before an interruption.
+    """What a scrub did and found, including the part before an interruption.
 
-    `errors` and `notes` are findings that are left. `position` says how far it came, if it did
-    not come to its end, and `went_on_from` where it began, if not at the beginning. A few blobs
-    count twice when an interruption came while they were read.
+    `errors` and `notes` are findings that were not repaired. `position` says how far the scrub
+    got, if it is incomplete, and `went_on_from` where it began, if it continued another one. Blobs
+    that were being read at an interruption count twice.
     """
 
     blobs: int
@@ -90,16 +91,16 @@ class Summary:
 
 
 class Listener(Protocol):
-    """Hears of each finding, from the event loop or a thread, one at a time."""
+    """Receives each finding, from the event loop or a thread, one at a time."""
 
     def found(self, finding: Finding) -> None:
-        """Something is wrong, or was."""
+        """Take a finding, repaired or not."""
 
 
 class Scrub:
-    """One run over a whole storage. Cancel `run` to end it; the next one goes on from there.
+    """One scrub of a whole storage. Cancel `run` to end it; the next scrub continues from there.
 
-    Once it `has_begun` there is something to report, however it ends.
+    When `has_begun` is true, there is something to report, whatever ends the scrub.
     """
 
     def __init__(
@@ -112,13 +113,13 @@ class Scrub:
         self._pace = Pace(options.rate)
         self._contents = Contents()
         self._course = Course(repairs=options.repair)
-        self._noted_at = time.monotonic()
+        self._saved_at = time.monotonic()
         self._is_complete = False
         self.has_begun = False
 
     @property
     def summary(self) -> Summary:
-        """What was done so far."""
+        """The summary of what was done so far."""
         course = self._course
         left = {kind: n for (kind, repaired), n in course.counts.items() if not repaired}
         return Summary(
@@ -135,8 +136,8 @@ class Scrub:
     async def run(self) -> Summary:
         """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all.
 
-        Without descriptors or memory to go on with, it ends with OSError, MemoryError or
-        sqlite3.Error. What it did so far is noted, as when it is cancelled.
+        Raises OSError, MemoryError or sqlite3.Error when file descriptors or memory are exhausted.
+        The progress is saved then, as after a cancellation.
         """
         async with self._claimed(), self._database() as database:
             await self._begin()
@@ -147,7 +148,7 @@ class Scrub:
                 await self._blobs(lister)
                 await self._repositories(lister, database)
             except (asyncio.CancelledError, OSError, MemoryError, sqlite3.Error):
-                await to_completion(self._note())
+                await to_completion(self._save())
                 raise
             self._is_complete = True
             with contextlib.suppress(OSError):
@@ -156,7 +157,7 @@ class Scrub:
 
     @contextlib.asynccontextmanager
     async def _claimed(self) -> AsyncIterator[None]:
-        """Be alone; where nothing can be written, nobody else repairs and none need be kept out."""
+        """Exclude other scrubs; without the lock where the storage can't be written to by any."""
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._driver.claim(paths.SCRUB))
@@ -164,12 +165,14 @@ class Scrub:
                 if self._options.repair:
                     raise
                 raise_if_exhausted(error)
-                logger.warning("the storage can't be written to, and is only read: %s", error)
+                logger.warning(
+                    "the storage cannot be written to, scrubbing without lock: %s", error
+                )
             yield
 
     @contextlib.asynccontextmanager
     async def _database(self) -> AsyncIterator[Database]:
-        """Have a private database for lists that grow with the registry."""
+        """Open a private database for lists that grow with the registry."""
         database = await self._driver.batch(lambda _: Database(queue.SCHEMA + strays.SCHEMA))
         with contextlib.closing(database):
             yield database
@@ -181,13 +184,13 @@ class Scrub:
         self._course = earlier
         for finding in earlier.findings.values():
             self._listener.found(finding)
-            # Who repairs looks for himself: it may have been pushed again since.
+            # With --repair the blob is read again: it may have been pushed again since.
             is_bad = finding.kind is Kind.CORRUPT_BLOB and not finding.repaired
             if is_bad and finding.digest and not self._options.repair:
                 self._contents.recall(finding.digest)
 
     async def _above(self, lister: Lister) -> None:
-        """Look at the few folders above blobs and repositories."""
+        """Check the few folders above blobs and repositories."""
 
         def job(listing: Listing) -> None:
             for folder, *ours in _ABOVE:
@@ -214,30 +217,30 @@ class Scrub:
             self._course.size += size
             reached = check.done_up_to
             self._course.after = str(reached) if reached else ""
-            # Digests are spread evenly, so how far this one is says how much is done.
+            # Digests are evenly distributed, so their first digits show the progress.
             at = int(digest.hex[:4], 16)
             self._progress.step(f"hashing {digest.algorithm} blobs", at, _BEGINNINGS)
 
-        noting = asyncio.create_task(self._note_now_and_then())
+        saving = asyncio.create_task(self._save_regularly())
         try:
             await check.run(after, self._found, done)
         finally:
-            noting.cancel()
-            await asyncio.wait([noting])
+            saving.cancel()
+            await asyncio.wait([saving])
         self._course.stage, self._course.after = Stage.REPOSITORIES, ""
 
     async def _repositories(self, lister: Lister, database: Database) -> None:
         mender = await self._mender()
         check = RepositoryCheck(self._driver, database, lister, self._contents, mender, self._found)
         names = RepositoryNames(database, self._course.after)
-        while some := await lister.run(lambda listing: names.next(listing.view)):
-            for name in some:
+        while page := await lister.run(lambda listing: names.next(listing.view)):
+            for name in page:
                 self._course.repositories += await check.run(name)
                 self._course.after = name.text
                 await asyncio.sleep(0)  # so that a scrub can be interrupted with any driver
                 self._progress.step("checking repositories", self._course.repositories, None)
-                if time.monotonic() - self._noted_at > _NOTE_EVERY:
-                    await self._note()
+                if time.monotonic() - self._saved_at > _SAVE_EVERY:
+                    await self._save()
 
     async def _mender(self) -> Mender | None:
         if not self._options.repair:
@@ -246,27 +249,27 @@ class Scrub:
         return Mender(self._driver, self._contents, self._pace, may_remove=may_remove)
 
     def _found(self, finding: Finding) -> None:
-        """Tell of a finding, with what would help."""
+        """Record and report a finding, with its remedy."""
         if not finding.how and not finding.repaired:
             finding = finding.left(_HELP.get(finding.kind, ""))
         if self._course.add(finding):
             self._listener.found(finding)
 
-    async def _note_now_and_then(self) -> None:
+    async def _save_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_NOTE_EVERY)
-            await self._note()
+            await asyncio.sleep(_SAVE_EVERY)
+            await self._save()
 
-    async def _note(self) -> None:
-        self._noted_at = time.monotonic()
+    async def _save(self) -> None:
+        self._saved_at = time.monotonic()
         try:
-            await self._course.note(self._driver)
+            await self._course.save(self._driver)
         except OSError as error:
-            logger.warning("how far the scrub came was not noted: %s", error)
+            logger.warning("could not save the progress of the scrub: %s", error)
 
 
 def _is_whole(view: View) -> bool:
-    """Tell whether there are blobs, and nothing may lie on a disk that is not mounted."""
+    """Return whether there are blobs, and no link dangles because a disk is not mounted."""
     tolerant = TolerantView(view, [])
     lost = chain(hidden(tolerant, has_blobs=True), hidden_blobs(tolerant))
     return _has_blobs(view) and next(lost, None) is None

@@ -1,10 +1,9 @@
-"""The second look that a finding needs, at a tree that no process changes meanwhile.
+"""The second look that confirms a finding, under the exclusive tree lock.
 
-A scrub reads while clients push and delete and a collection runs. So what it found may be half of a
-change, such as a new folder without its file. It looks again under the exclusive tree lock, and
-reports only what it finds then. Pushes wait for the lock, so one hold of it is brief: it has a
-bounded number of looks, which read links and ask for files, and no look lists a folder of any size
-or parses a manifest.
+A scrub reads while clients push and delete and a collection runs. So a first look may see half of a
+change, such as a new folder without its file. Only findings of the second look are reported. Pushes
+wait for the lock, so it is held only briefly, for a bounded number of looks. A look reads links and
+calls `stat`; it lists no large folder and parses no manifest.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from storage.errors import OperationDisabled, raise_if_exhausted
 S = TypeVar("S")
 T = TypeVar("T")
 
-# Looks of one hold, and the seconds after which it has no further one.
-_AT_ONCE = 256
+# Looks under one lock, and the seconds after which no further look begins.
+_MOST_LOOKS = 256
 _LONGEST = 0.005
 
 
 async def undisturbed(driver: Driver, look: Callable[[View], T]) -> T:
-    """Return what `look` finds while no process publishes or removes anything.
+    """Return what `look` returns under the exclusive tree lock.
 
-    Where the lock can't be had, it looks without: on a volume that can't be written, and after the
-    wait for the lock timed out. Raises OSError for lack of descriptors or memory.
+    Without the lock if it is unavailable: on a volume that can't be written to, or after a timeout.
+    Raises OSError if file descriptors or memory are exhausted.
     """
     try:
         return await driver.exclusively(look)
@@ -43,23 +42,23 @@ async def undisturbed(driver: Driver, look: Callable[[View], T]) -> T:
 async def each_undisturbed(
     driver: Driver, things: Sequence[S], look: Callable[[View, S], T]
 ) -> list[T]:
-    """Return what `look` finds for each of `things`, as `undisturbed`, by holds of bounded length.
+    """Return what `look` returns for each of `things`, as `undisturbed` does.
 
-    Between two holds the tree may change.
+    The lock is released now and then, and the tree may change meanwhile.
     """
-    found: list[T] = []
-    while len(found) < len(things):
-        some = things[len(found) : len(found) + _AT_ONCE]
-        found += await undisturbed(driver, partial(_look_at, things=some, look=look))
-    return found
+    results: list[T] = []
+    while len(results) < len(things):
+        batch = things[len(results) : len(results) + _MOST_LOOKS]
+        results += await undisturbed(driver, partial(_look_at, things=batch, look=look))
+    return results
 
 
 def _look_at(view: View, things: Sequence[S], look: Callable[[View, S], T]) -> list[T]:
-    """Look at the first of `things`, and at as many more as there is time for."""
+    """Look at the first of `things`, and at others for as long as time permits."""
     until = time.monotonic() + _LONGEST
-    found = [look(view, things[0])]
+    results = [look(view, things[0])]
     for thing in things[1:]:
         if time.monotonic() > until:
             break
-        found.append(look(view, thing))
-    return found
+        results.append(look(view, thing))
+    return results

@@ -1,6 +1,6 @@
-"""What lies in folders and seems not to belong there: nothing, or a million files.
+"""Entries of folders that seem not to belong there: none, or a million.
 
-It is kept on disk until it is looked at again (`second_look`) and reported.
+They are kept in a database until a second look confirms them (`second_look`).
 """
 
 from __future__ import annotations
@@ -20,43 +20,41 @@ CREATE TABLE stray (
 """
 _ADD = "INSERT OR IGNORE INTO stray (folder, name, is_folder) VALUES (?, ?, ?)"
 _FIRST = "SELECT folder, name, is_folder FROM stray ORDER BY folder, name LIMIT ?"
-# Taken at once.
-_AT_ONCE = 256
+_PAGE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the tree, and what belongs there: folders that are ours, and `files`."""
+    """A folder of the tree. Expected in it are the folders that `is_ours` accepts, and `files`."""
 
     path: str
     is_ours: Callable[[str], bool]
     files: Collection[str] = ()
 
     def takes(self, entry: Entry) -> bool:
-        """Tell whether an entry is a folder that is ours."""
+        """Return whether an entry is an expected folder."""
         return entry.is_folder and self.is_ours(entry.name)
 
     def describe(self, entry: Entry) -> str:
-        """Say what is wrong with an entry that does not belong here."""
+        """Return what is wrong with an unexpected entry."""
         if self.is_ours(entry.name):
-            return "no folder, and where a folder belongs"
-        return f"a {'folder' if entry.is_folder else 'file'} that no registry put here"
+            return "not a folder, but a folder is expected here"
+        return f"a {'folder' if entry.is_folder else 'file'} that no registry created"
 
 
 class Strays:
-    """What seems to be stray, by the number of its folder. Calls block, and come one at a time."""
+    """Suspected strays, by the number of their folder. Calls block. Make one call at a time."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def add(self, folder: int, entries: Iterable[Entry]) -> None:
-        """Add what a first look found."""
-        rows = ((folder, os.fsencode(one.name), one.is_folder) for one in entries)
+        rows = ((folder, os.fsencode(entry.name), entry.is_folder) for entry in entries)
         self._db.many(_ADD, rows)
 
     def take(self) -> list[tuple[int, Entry]]:
-        """Remove and return the first, in order; none at the end."""
-        rows = self._db.execute(_FIRST, _AT_ONCE).fetchall()
+        """Remove and return the first page, in order; an empty one at the end."""
+        rows = self._db.execute(_FIRST, _PAGE).fetchall()
         if rows:
             self._db.execute("DELETE FROM stray WHERE (folder, name) <= (?, ?)", *rows[-1][:2])
         return [(folder, Entry(os.fsdecode(name), bool(kind))) for folder, name, kind in rows]

@@ -1,6 +1,6 @@
-"""A tag and its history, looked at.
+"""Checks of tags and their history.
 
-A history that names manifests which are gone is what every deletion of an older manifest leaves.
+A history that names deleted manifests is usual: the deletion of an older manifest leaves it.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import LinkText, is_member, read_text
 from storage.names import RepositoryName, Tag
 
-# Manifests of a history that are looked for in one look, which pushes may have to wait for.
+# Manifests of a history that one look checks: pushes may wait for it.
 _MOST_ASKED = 256
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentLink:
-    """What a tag points to now."""
+    """The link of a tag to its manifest."""
 
     name: RepositoryName
     tag: Tag
 
     @property
     def path(self) -> str:
-        """Where it lies."""
         return paths.tag_current_link(self.name, self.tag)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find the tag dead, its link damaged, or untidy.
+        """Return a finding if the tag is dead, or its link is damaged or untidy.
 
-        It is dead when its manifest is gone, or when nothing says which it was. A damaged link
-        whose history names manifests that are there, or very many, is a question for people, unless
-        it names one.
-        A tag whose manifest is being deleted is no finding: the deletion removes it.
+        A tag is dead if its manifest is missing, or if its link is damaged and no manifest of its
+        history exists. A damaged link is repaired if the history names one manifest, otherwise an
+        operator has to decide. A tag whose manifest is being deleted is no finding, because the
+        deletion removes the tag.
         """
         text = read_text(view, self.path)
         if text is None:
@@ -55,32 +54,32 @@ class CurrentLink:
         if is_left_undone(view, self.name, digest):
             return None
         if not is_member(view, self.name, digest):
-            return self._found(Kind.DEAD_TAG, f"tag {self.tag} points to no manifest", digest)
+            what = f"tag {self.tag} points to a missing manifest"
+            return self._found(Kind.DEAD_TAG, what, digest)
         if text.wrong:
             return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}", digest)
         return None
 
     def certain(self, view: View) -> Digest | None:
-        """Return what the tag must have pointed to, if its history leaves no doubt."""
+        """Return the manifest that the tag must have pointed to, if its history names only one."""
         history = list(islice(self._history(view), 2))
         is_certain = len(history) == 1 and is_member(view, self.name, history[0])
         return history[0] if is_certain else None
 
     def _history(self, view: View) -> Iterator[Digest]:
-        """Yield all that the tag ever pointed to, as far as its history has it."""
+        """Yield the manifests of the tag's history."""
         return digests(view, paths.tag_history(self.name, self.tag))
 
     def _may_live(self, view: View) -> bool:
-        """Tell whether a manifest of the history exists, or the history is too long to tell."""
+        """Return whether a manifest of the history exists, or the history is too long to check."""
         history = list(islice(self._history(view), _MOST_ASKED + 1))
         if len(history) > _MOST_ASKED:
             return True
-        return any(is_member(view, self.name, one) for one in history)
+        return any(is_member(view, self.name, digest) for digest in history)
 
     def _has_folder(self, view: View) -> bool:
-        """Tell whether the tag's folder is there."""
-        found = view.entry(paths.tag(self.name, self.tag))
-        return found is not None and found.is_folder
+        entry = view.entry(paths.tag(self.name, self.tag))
+        return entry is not None and entry.is_folder
 
     def _found(self, kind: Kind, what: str, digest: Digest | None = None) -> Finding:
         return Finding(kind, self.path, what, self.name, digest)
@@ -88,7 +87,7 @@ class CurrentLink:
 
 @dataclass(frozen=True, slots=True)
 class HistoryLink:
-    """An entry of a tag's history."""
+    """A link in a tag's history."""
 
     name: RepositoryName
     tag: Tag
@@ -96,22 +95,20 @@ class HistoryLink:
 
     @property
     def path(self) -> str:
-        """Where it lies."""
         return paths.tag_index_link(self.name, self.tag, self.digest)
 
     def look(self, view: View, contents: Contents) -> Finding | None:
-        """Find it stale, damaged, or untidy."""
         text = read_text(view, self.path)
         if text is None:
             return None
         if is_left_undone(view, self.name, self.digest):
             return None
         if not is_member(view, self.name, self.digest):
-            gone = f"the history of tag {self.tag} names a manifest that is gone"
-            return self._found(Kind.STALE_HISTORY, gone)
+            what = f"the history of tag {self.tag} names a deleted manifest"
+            return self._found(Kind.STALE_HISTORY, what)
         if text.digest != self.digest:
-            named = f"names {text.digest}" if text.digest else text.wrong
-            return self._found(Kind.DAMAGED_LINK, f"the link {named}")
+            wrong = f"names {text.digest}" if text.digest else text.wrong
+            return self._found(Kind.DAMAGED_LINK, f"the link {wrong}")
         return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}") if text.wrong else None
 
     def _found(self, kind: Kind, what: str) -> Finding:
