@@ -1,4 +1,4 @@
-"""What `storage.drivers.base` promises, as tests that every driver passes.
+"""The promises of `storage.drivers.base`, as tests that every driver passes.
 
 A driver joins with a class that inherits `DriverContract` and has a fixture `new_driver`.
 """
@@ -21,7 +21,7 @@ from tests.storage.streams import cancelled_after, joined
 SIZES = (0, 1, SMALL - 1, SMALL, SMALL + 1, CHUNK + 3)
 BIG = bytes(range(251)) * (2 * CHUNK // 251 + 7)
 
-# Another program may have put anything into a folder.
+# Other programs may create entries with any name.
 STRANGE_NAMES = (
     "_x",
     "..x",
@@ -38,7 +38,7 @@ STRANGE_NAMES = (
 
 
 def _ignore(_: Buffer) -> None:
-    """Observe nothing."""
+    """Do nothing."""
 
 
 async def _held(staged: StagedFile, start: int = 0) -> bytes:
@@ -59,19 +59,19 @@ async def _staged(driver: Driver, path: str) -> bytes:
 
 
 class DriverContract:
-    """The conformance tests; a subclass makes the driver."""
+    """The conformance tests. A subclass provides the driver."""
 
     @pytest.fixture
     async def driver(self, new_driver: Driver) -> AsyncIterator[Driver]:
-        """Give the driver, and close it."""
+        """Yield the driver, and close it."""
         yield new_driver
         await new_driver.close()
 
     # Files
 
     @pytest.mark.parametrize("size", SIZES)
-    async def test_what_is_written_is_read(self, driver: Driver, size: int) -> None:
-        """A file reads back as the bytes that were written, whatever its size."""
+    async def test_written_content_is_read_back(self, driver: Driver, size: int) -> None:
+        """A file of any size reads back as the bytes that were written."""
         content = BIG[:size]
         await driver.write("a/b/file", content)
         assert await driver.read("a/b/file", CHUNK * 2) == content
@@ -80,14 +80,14 @@ class DriverContract:
         assert found.size == size
 
     async def test_a_read_is_cut_after_its_limit(self, driver: Driver) -> None:
-        """No more than `limit` bytes are read, SMALL when nothing is said."""
+        """A read returns at most `limit` bytes, SMALL by default."""
         await driver.write("file", BIG)
         assert await driver.read("file") == BIG[:SMALL]
         for limit in (1, SMALL, SMALL + 1, CHUNK):
             assert await driver.read("file", limit) == BIG[:limit]
 
-    async def test_what_is_not_there_is_not_found(self, driver: Driver) -> None:
-        """Nothing, a folder, and a path below a file all count as no file."""
+    async def test_missing_files_are_not_found(self, driver: Driver) -> None:
+        """A missing path, a folder, and a path below a file are no files."""
         await driver.write("folder/file", b"x")
         for path in ("nothing", "folder", "folder/nothing", "folder/file/below"):
             with pytest.raises(PathNotFound):
@@ -98,8 +98,8 @@ class DriverContract:
                 await driver.open(path)
             assert await driver.stat(path) is None
 
-    async def test_stat_tells_when_a_file_changed(self, driver: Driver) -> None:
-        """`modified` is a time in seconds since 1970, and never goes back."""
+    async def test_stat_returns_the_mtime_of_a_file(self, driver: Driver) -> None:
+        """`modified` is in seconds since 1970, and does not decrease."""
         await driver.write("file", b"1")
         first = await driver.stat("file")
         await driver.write("file", b"2")
@@ -110,28 +110,28 @@ class DriverContract:
         assert second.modified >= first.modified
 
     async def test_files_and_folders_exist(self, driver: Driver) -> None:
-        """A file and the folders above it exist; a name that begins the same does not."""
+        """A file and its parents exist; a path that is only a prefix does not."""
         await driver.write("one/two/file", b"")
         for path in ("one", "one/two", "one/two/file"):
             assert await driver.exists(path)
         for path in ("on", "one/tw", "one/two/fil", "one/two/file/x", "two"):
             assert not await driver.exists(path)
 
-    async def test_a_write_replaces_all_of_a_file(self, driver: Driver) -> None:
-        """Nothing of a longer content shines through a shorter one."""
+    async def test_a_write_replaces_the_whole_file(self, driver: Driver) -> None:
+        """Nothing of a longer content remains after a shorter one."""
         for content in (b"long content", b"short", b""):
             await driver.write("x/link", content)
             assert await driver.read("x/link") == content
 
-    async def test_a_note_is_read_like_any_file(self, driver: Driver) -> None:
-        """Notes replace files and are read back."""
+    async def test_an_unsynced_write_is_read_like_any_file(self, driver: Driver) -> None:
+        """An unsynced write replaces a file and is read back."""
         await driver.write("n/note", b"before")
         await driver.note("n/note", b"after")
         assert await driver.read("n/note") == b"after"
         assert await driver.delete("n/note")
 
-    async def test_a_reader_sees_all_or_nothing_of_a_write(self, driver: Driver) -> None:
-        """While a file is replaced again and again, every read gives one whole content."""
+    async def test_writes_are_atomic_for_readers(self, driver: Driver) -> None:
+        """While a file is replaced repeatedly, every read returns one whole content."""
         contents = [bytes([letter]) * (SMALL * 3) for letter in b"abc"]
         await driver.write("file", contents[0])
         writing = asyncio.create_task(self._write_all(driver, contents * 20))
@@ -150,8 +150,8 @@ class DriverContract:
         for content in contents:
             await driver.write("file", content)
 
-    async def test_writers_at_once_leave_one_whole_content(self, driver: Driver) -> None:
-        """Of several writes to one path, one wins and none is torn or left lying about."""
+    async def test_concurrent_writes_leave_one_whole_content(self, driver: Driver) -> None:
+        """One of several writes to a path wins; none is torn, and no temporary file is left."""
         contents = [bytes([number]) * (SMALL + number) for number in range(12)]
         await asyncio.gather(*(driver.write("d/e/file", content) for content in contents))
         assert await driver.read("d/e/file", CHUNK) in contents
@@ -159,8 +159,8 @@ class DriverContract:
 
     # Deleting
 
-    async def test_a_deleted_file_is_gone_once(self, driver: Driver) -> None:
-        """Delete says whether there was anything, so the second time it says no."""
+    async def test_delete_returns_whether_the_file_existed(self, driver: Driver) -> None:
+        """The second deletion of a file returns False."""
         await driver.write("a/file", b"x")
         await driver.write("a/file2", b"y")
         assert await driver.delete("a/file") is True
@@ -170,8 +170,8 @@ class DriverContract:
         assert await driver.stat("a/file") is None
         assert await driver.read("a/file2") == b"y"
 
-    async def test_a_deleted_folder_goes_with_all_in_it(self, driver: Driver) -> None:
-        """Everything below goes; a neighbour whose name begins the same stays."""
+    async def test_deleting_a_folder_deletes_its_content(self, driver: Driver) -> None:
+        """Everything below is deleted; a sibling with the same prefix stays."""
         for path in ("t/v1/current/link", "t/v1/index/a/link", "t/v1", "t/v1-a/link", "t/v10"):
             if path != "t/v1":
                 await driver.write(path, b"x")
@@ -180,8 +180,8 @@ class DriverContract:
         assert sorted(await driver.batch(lambda view: view.names("t"))) == ["v1-a", "v10"]
         assert await driver.delete("t/v1") is False
 
-    async def test_a_folder_goes_in_one_instant(self, driver: Driver) -> None:
-        """Once a reader misses one file of a folder, it finds none of them any more."""
+    async def test_deleting_a_folder_is_atomic_for_readers(self, driver: Driver) -> None:
+        """Once a reader misses one file of a folder, it finds none of the others."""
         files = [f"folder/{number}/link" for number in range(30)]
         for _ in range(3):
             await asyncio.gather(*(driver.write(path, b"x") for path in files))
@@ -191,10 +191,8 @@ class DriverContract:
             survivors = await watching
             assert survivors == []
 
-    async def test_a_write_meanwhile_survives_a_folder_s_removal_or_goes(
-        self, driver: Driver
-    ) -> None:
-        """A write and the removal of a folder above it at once: both succeed."""
+    async def test_a_write_and_the_removal_of_its_folder_both_succeed(self, driver: Driver) -> None:
+        """A concurrent write survives the removal of its parent, or is deleted with it."""
         path = "tags/v1/index/sha256/x/link"
         for _ in range(25):
             await asyncio.gather(driver.write(path, b"x"), driver.delete("tags/v1"))
@@ -209,7 +207,7 @@ class DriverContract:
         [(0, 0), (0, 1), (0, len(BIG)), (5, 5), (1, CHUNK), (CHUNK - 1, CHUNK + 1), (7, len(BIG))],
     )
     async def test_a_range_is_streamed(self, driver: Driver, start: int, stop: int) -> None:
-        """A range comes whole, in pieces of at most CHUNK."""
+        """A range is complete, in pieces of at most CHUNK."""
         await driver.write("file", BIG)
         file = await driver.open("file")
         assert file.size == len(BIG)
@@ -219,7 +217,7 @@ class DriverContract:
         assert all(0 < len(piece) <= CHUNK for piece in pieces)
 
     async def test_an_open_file_is_read_twice_and_closed_twice(self, driver: Driver) -> None:
-        """Ranges may be asked for in any order, and closing again does nothing."""
+        """Ranges may be read in any order, and a second close does nothing."""
         await driver.write("file", b"0123456789")
         file = await driver.open("file")
         assert await joined(file.stream(5, 10)) == b"56789"
@@ -228,7 +226,7 @@ class DriverContract:
         await file.close()
 
     async def test_an_open_file_outlives_its_path(self, driver: Driver) -> None:
-        """The bytes stay readable when the path is replaced, deleted, or its folder is."""
+        """The bytes stay readable when the path is replaced, or it or its folder is deleted."""
         await driver.write("folder/file", BIG)
         readers = [await driver.open("folder/file") for _ in range(3)]
         for reader, change in zip(
@@ -247,13 +245,13 @@ class DriverContract:
     # Batches
 
     async def test_a_batch_returns_and_raises_what_its_job_does(self, driver: Driver) -> None:
-        """The job's result comes back, and so does its error."""
+        """The job's result is returned, and its error is raised."""
         assert await driver.batch(lambda _: 42) == 42
         with pytest.raises(ZeroDivisionError):
             await driver.batch(lambda _: 1 // 0)
 
-    async def test_a_view_reads_as_the_driver_does(self, driver: Driver) -> None:
-        """read and stat of a view are the driver's."""
+    async def test_a_reader_reads_as_the_driver_does(self, driver: Driver) -> None:
+        """`read` and `stat` of a reader return what the driver's return."""
         await driver.write("folder/file", BIG[: SMALL * 2])
         assert await driver.batch(lambda view: view.read("folder/file")) == BIG[:SMALL]
         assert await driver.batch(lambda view: view.stat("folder/file")) == await driver.stat(
@@ -265,7 +263,7 @@ class DriverContract:
                 await driver.batch(methodcaller("read", path))
 
     async def test_names_are_the_direct_entries(self, driver: Driver) -> None:
-        """Each entry is named once; absent folders and files have none."""
+        """Each entry is named once; missing folders and files have no entries."""
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "g"):
             await driver.write(path, b"")
         assert sorted(await driver.batch(lambda view: view.names("f"))) == ["a", "ab", "b"]
@@ -273,7 +271,7 @@ class DriverContract:
             assert await driver.batch(methodcaller("names", path)) == []
 
     async def test_folders_are_the_entries_that_have_entries(self, driver: Driver) -> None:
-        """Folders are named once and files are not; absent folders and files have none."""
+        """Each folder is named once, files are not; missing folders and files have none."""
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "f/.x/y", "g"):
             await driver.write(path, b"")
         assert sorted(await driver.batch(lambda view: view.folders("f"))) == [".x", "a", "ab"]
@@ -281,7 +279,7 @@ class DriverContract:
             assert await driver.batch(methodcaller("folders", path)) == []
 
     async def test_entries_are_the_names_and_whether_they_are_folders(self, driver: Driver) -> None:
-        """`entries` agrees with `names` and `folders`; absent folders and files have none."""
+        """`entries` agrees with `names` and `folders`; missing folders and files have none."""
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "f/.x/y", "g"):
             await driver.write(path, b"")
         for path in ("f", "f/a", "nothing", "g", "g/below", "f/b"):
@@ -291,7 +289,7 @@ class DriverContract:
             assert sorted(found) == [(name, name in folders) for name in sorted(names)]
 
     async def test_one_entry_is_what_entries_yields_for_it(self, driver: Driver) -> None:
-        """A file, a folder, or nothing."""
+        """`entry` agrees with `entries` for a file, a folder, and a missing path."""
         for path in ("f/a/1", "f/b"):
             await driver.write(path, b"")
         for path in ("f/a", "f/b", "f/ab", "nothing/a", "f/b/a"):
@@ -300,14 +298,14 @@ class DriverContract:
             expected = next((one for one in found if one.name == name), None)
             assert await driver.batch(methodcaller("entry", path)) == expected
 
-    async def test_strange_names_are_listed_as_they_are(self, driver: Driver) -> None:
-        """What another program put there is named, whatever it is called."""
+    async def test_strange_names_are_listed_unchanged(self, driver: Driver) -> None:
+        """Entries that another program created are listed, whatever their names."""
         for name in STRANGE_NAMES:
             await driver.write(f"f/{name}", b"")
         assert set(await driver.batch(lambda view: view.names("f"))) == set(STRANGE_NAMES)
 
-    async def test_a_folder_tells_of_coming_and_going(self, driver: Driver) -> None:
-        """`modified` is None, or differs after an entry came; nothing has none."""
+    async def test_modified_changes_when_an_entry_is_added(self, driver: Driver) -> None:
+        """`modified` is None, or changes when an entry is added; None for a missing folder."""
         await driver.write("f/a", b"")
         before = await driver.batch(lambda view: view.modified("f"))
         await asyncio.sleep(0.02)
@@ -319,13 +317,13 @@ class DriverContract:
     # Staging
 
     async def test_a_staged_file_begins_empty(self, driver: Driver) -> None:
-        """What was created holds zero bytes and nobody."""
+        """A new staged file is empty and not locked."""
         await driver.staging.create("u/1/data", {})
         assert await driver.staging.length("u/1/data") == 0
         assert await _staged(driver, "u/1/data") == b""
 
-    async def test_what_was_not_staged_is_not_found(self, driver: Driver) -> None:
-        """No length and no holder without create; nor when a folder or a file is in the way."""
+    async def test_missing_staged_files_are_not_found(self, driver: Driver) -> None:
+        """No length and no lock without `create`, nor for a folder or a path below a file."""
         await driver.write("u/folder/file", b"x")
         for path in ("u/nothing", "u/folder/file/data", "u/folder"):
             with pytest.raises(PathNotFound):
@@ -333,8 +331,8 @@ class DriverContract:
             with pytest.raises(PathNotFound):
                 await _staged(driver, path)
 
-    async def test_appended_bytes_are_held_and_observed(self, driver: Driver) -> None:
-        """Each append adds at the end, is seen once and in order, and outlives its holder."""
+    async def test_appended_bytes_are_stored_and_observed(self, driver: Driver) -> None:
+        """Each append is stored at the end, observed once and in order, and kept after closing."""
         await driver.staging.create("u/1/data", {})
         seen = bytearray()
         for piece in (b"abc", b"", BIG, b"xyz"):
@@ -347,8 +345,8 @@ class DriverContract:
         assert bytes(seen) == b"abc" + BIG + b"xyz"
         assert await _staged(driver, "u/1/data") == bytes(seen)
 
-    async def test_appends_of_one_holder_follow_each_other(self, driver: Driver) -> None:
-        """One holder appends many times, and reads its own bytes from anywhere."""
+    async def test_appends_and_replays_alternate(self, driver: Driver) -> None:
+        """One holder appends repeatedly, and replays its bytes from any offset."""
         await driver.staging.create("u/1/data", {})
         async with driver.staging.open("u/1/data") as staged:
             for number in range(50):
@@ -358,8 +356,8 @@ class DriverContract:
             for start in (0, 1, 600, len(content) - 1, len(content)):
                 assert await _held(staged, start) == content[start:]
 
-    async def test_what_is_appended_is_copied(self, driver: Driver) -> None:
-        """Changing the buffer after an append changes nothing that is held."""
+    async def test_appended_bytes_are_copied(self, driver: Driver) -> None:
+        """Changing the buffer after an append changes nothing that is stored."""
         await driver.staging.create("u/1/data", {})
         buffer = bytearray(b"before")
         async with driver.staging.open("u/1/data") as staged:
@@ -367,8 +365,8 @@ class DriverContract:
             buffer[:] = b"after!"
         assert await _staged(driver, "u/1/data") == b"before"
 
-    async def test_a_failed_append_holds_nothing(self, driver: Driver) -> None:
-        """When the append raises, nothing of its data counts as held, now or later."""
+    async def test_a_failed_append_stores_nothing(self, driver: Driver) -> None:
+        """When an append raises, none of its data is stored, then or later."""
 
         def fail(_: Buffer) -> None:
             raise MemoryError
@@ -382,8 +380,8 @@ class DriverContract:
         assert await _staged(driver, "u/1/data") == b"before"
 
     @pytest.mark.parametrize("length", [0, 1, 5, 10])
-    async def test_truncating_forgets_the_end(self, driver: Driver, length: int) -> None:
-        """After a truncation appends go on from there."""
+    async def test_truncating_drops_the_end(self, driver: Driver, length: int) -> None:
+        """After a truncation appends continue from the new end."""
         await _stage(driver, "u/1/data", b"0123456789")
         async with driver.staging.open("u/1/data") as staged:
             await staged.truncate(length)
@@ -391,8 +389,8 @@ class DriverContract:
             await staged.append(bytearray(b"new"), _ignore)
         assert await _staged(driver, "u/1/data") == b"0123456789"[:length] + b"new"
 
-    async def test_adopting_moves_what_is_held(self, driver: Driver) -> None:
-        """The target has the bytes, whole and in place of others; the staged file is gone."""
+    async def test_adopting_publishes_the_staged_bytes(self, driver: Driver) -> None:
+        """The target has the bytes, replacing others; the staged file is gone."""
         for content in (BIG, b"", b"small"):
             await _stage(driver, "u/1/data", content)
             async with driver.staging.open("u/1/data") as staged:
@@ -403,8 +401,8 @@ class DriverContract:
             with pytest.raises(PathNotFound):
                 await _staged(driver, "u/1/data")
 
-    async def test_adopting_is_all_or_nothing_for_a_reader(self, driver: Driver) -> None:
-        """A reader of the target has the old bytes or the new ones, and keeps what it opened."""
+    async def test_adopting_is_atomic_for_readers(self, driver: Driver) -> None:
+        """A reader of the target gets the old bytes or the new ones, and keeps what it opened."""
         await driver.write("blobs/x/data", b"old" * SMALL)
         old = await driver.open("blobs/x/data")
         await _stage(driver, "u/1/data", BIG)
@@ -419,8 +417,8 @@ class DriverContract:
         assert await joined(old.stream(0, old.size)) == b"old" * SMALL
         await old.close()
 
-    async def test_only_one_holds_a_staged_file(self, driver: Driver, impatient: None) -> None:
-        """While one holds it, another waits, then hears that it is busy."""
+    async def test_a_staged_file_has_one_holder(self, driver: Driver, impatient: None) -> None:
+        """While it is locked, a second `open` waits, then raises StagingBusy."""
         await _stage(driver, "u/1/data", b"x")
         async with driver.staging.open("u/1/data") as staged:
             with pytest.raises(StagingBusy):
@@ -430,7 +428,7 @@ class DriverContract:
         assert await _staged(driver, "u/1/data") == b"xy"
 
     async def test_holders_take_turns(self, driver: Driver) -> None:
-        """Those who wait get it one after the other, and each finds what the last one left."""
+        """Waiting callers get the lock one after another, and each finds what the last one left."""
         await driver.staging.create("u/1/data", {})
         inside = 0
 
@@ -445,15 +443,17 @@ class DriverContract:
         await asyncio.gather(*(add() for _ in range(4)))
         assert await driver.staging.length("u/1/data") == 15
 
-    async def test_holding_one_leaves_the_others_free(self, driver: Driver) -> None:
+    async def test_locks_of_staged_files_are_independent(self, driver: Driver) -> None:
         """Sessions do not wait for each other."""
         await _stage(driver, "u/1/data", b"1")
         await _stage(driver, "u/11/data", b"11")
         async with driver.staging.open("u/1/data"):
             assert await _staged(driver, "u/11/data") == b"11"
 
-    async def test_a_holder_that_fails_lets_go(self, driver: Driver, impatient: None) -> None:
-        """An error or a cancellation inside frees the file for the next one."""
+    async def test_a_failing_holder_releases_the_lock(
+        self, driver: Driver, impatient: None
+    ) -> None:
+        """An error or a cancellation of the holder releases the lock."""
         await _stage(driver, "u/1/data", b"x")
 
         async def hold(error: BaseException) -> None:
@@ -467,16 +467,16 @@ class DriverContract:
         assert await _staged(driver, "u/1/data") == b"x"
 
     @pytest.mark.parametrize("ticks", range(6))
-    async def test_a_cancelled_open_lets_go_of_the_lock(
+    async def test_a_cancelled_open_releases_the_lock(
         self, driver: Driver, impatient: None, ticks: int
     ) -> None:
-        """Whenever the request is cancelled while it opens the file, the next one gets it."""
+        """Whenever an `open` is cancelled, the next one gets the lock."""
         await _stage(driver, "u/1/data", b"x")
         await cancelled_after(ticks, _staged(driver, "u/1/data"))
         assert await _staged(driver, "u/1/data") == b"x"
 
-    async def test_a_waiter_finds_an_ended_session_gone(self, driver: Driver) -> None:
-        """Who waited while the holder adopted or discarded it gets PathNotFound."""
+    async def test_a_waiter_of_an_ended_session_gets_path_not_found(self, driver: Driver) -> None:
+        """A caller that waited while the holder adopted or discarded the file gets PathNotFound."""
         for end in ("adopt", "discard"):
             await _stage(driver, f"u/{end}/data", b"x")
             async with driver.staging.open(f"u/{end}/data") as staged:
@@ -489,15 +489,15 @@ class DriverContract:
             with pytest.raises(PathNotFound):
                 await waiting
 
-    async def test_discarding_a_note_removes_it_alone(self, driver: Driver) -> None:
-        """A single file may be discarded; what lies beside it stays."""
+    async def test_discarding_a_note_removes_only_that(self, driver: Driver) -> None:
+        """A single file may be discarded; its siblings stay."""
         await driver.note("u/1/hashstates/sha256/0", b"0")
         await driver.note("u/1/hashstates/sha256/10", b"10")
         await driver.staging.discard("u/1/hashstates/sha256/0")
         assert await driver.batch(lambda view: view.names("u/1/hashstates/sha256")) == ["10"]
 
     async def test_discarding_removes_a_session_s_folder(self, driver: Driver) -> None:
-        """All in it goes, again and for nothing at all is no error, neighbours stay."""
+        """The whole folder is removed; discarding it again is no error; other sessions stay."""
         await _stage(driver, "u/1/data", b"x")
         await driver.note("u/1/startedat", b"now")
         await _stage(driver, "u/11/data", b"y")
@@ -511,7 +511,7 @@ class DriverContract:
 
     @pytest.mark.parametrize("ticks", range(8))
     async def test_a_cancelled_append_is_all_or_nothing(self, driver: Driver, ticks: int) -> None:
-        """However an append is cancelled, its data is held and was observed, or neither."""
+        """Whenever an append is cancelled, its data is stored and was observed, or neither."""
         await _stage(driver, "u/1/data", b"before")
         seen: list[int] = []
         async with driver.staging.open("u/1/data") as staged:
@@ -523,8 +523,8 @@ class DriverContract:
         expected = b"before" + (BIG if seen else b"") + b"after"
         assert await _staged(driver, "u/1/data") == expected
 
-    async def test_who_locks_a_folder_is_alone(self, driver: Driver) -> None:
-        """Of many who read, wait and write under a lock, none overwrites what another wrote."""
+    async def test_folder_locks_are_exclusive(self, driver: Driver) -> None:
+        """Callers that read, wait and write under a lock lose none of each other's results."""
         await driver.write("counted/so/far", b"0")
 
         async def count() -> None:
@@ -536,8 +536,8 @@ class DriverContract:
         await asyncio.gather(*(count() for _ in range(12)))
         assert await driver.read("counted/so/far") == b"12"
 
-    async def test_there_is_no_lock_without_a_folder(self, driver: Driver) -> None:
-        """Nothing is made for a lock."""
+    async def test_locking_a_missing_folder_fails(self, driver: Driver) -> None:
+        """Locking creates no folder."""
         with pytest.raises(PathNotFound):
             async with driver.lock("missing/folder"):
                 raise AssertionError("it was locked")
@@ -545,8 +545,8 @@ class DriverContract:
 
     # Publishing
 
-    async def test_what_is_published_is_there(self, driver: Driver) -> None:
-        """Every change of every step, in folders that are there and in new ones."""
+    async def test_published_changes_are_readable(self, driver: Driver) -> None:
+        """All changes of all steps are readable, in existing folders and in new ones."""
         await driver.write("a/old", b"old")
         assert await driver.publish() == ()
         assert await driver.publish((), (Put("a/old", b"new"), Put("b/c/d", BIG)), ()) == ()
@@ -555,14 +555,14 @@ class DriverContract:
         for path, content in expected.items():
             assert await driver.read(path, CHUNK * 3) == content
 
-    async def test_what_is_published_last_counts(self, driver: Driver) -> None:
-        """A file that several steps put holds what the last one says."""
+    async def test_the_last_step_wins(self, driver: Driver) -> None:
+        """A file that several steps put has the content of the last one."""
         await driver.publish(*((Put("a/file", b"%d" % number),) for number in range(5)))
         assert await driver.read("a/file") == b"4"
         assert await driver.batch(lambda view: view.names("a")) == ["file"]
 
     async def test_a_reader_sees_steps_in_order(self, driver: Driver) -> None:
-        """Who sees a step sees all those before it, beside many who publish."""
+        """A reader that sees a step sees all earlier ones, while others publish concurrently."""
         for _ in range(3):
             steps: list[Step] = [(Put(f"s/{step}/link", b"x"),) for step in range(12)]
             steps[6] = (Appear("s/6", {"link": b"x", "other/link": b"x"}),)
@@ -573,8 +573,8 @@ class DriverContract:
             assert await watching == []
             await driver.delete("s")
 
-    async def test_what_a_check_raises_stops_all(self, driver: Driver) -> None:
-        """It reads first, and its error comes back; nothing is changed."""
+    async def test_a_failing_check_prevents_all_changes(self, driver: Driver) -> None:
+        """The check reads first; its error is raised, and nothing is changed."""
 
         def check(view: View) -> None:
             if view.stat("wanted") is None:
@@ -588,8 +588,8 @@ class DriverContract:
         await driver.publish((Put("a/b", b""),), check=check)
         assert await driver.exists("a/b")
 
-    async def test_what_is_in_the_way_is_told_and_left(self, driver: Driver) -> None:
-        """A folder with something in it stays as it is; all other changes come."""
+    async def test_an_existing_folder_is_reported_and_kept(self, driver: Driver) -> None:
+        """A folder that is not empty is kept; all other changes are made."""
         await driver.write("tags/b/link", b"old")
         told = await driver.publish(
             (Put("first", b"1"),),
@@ -602,8 +602,8 @@ class DriverContract:
         assert await driver.exists("first")
         assert await driver.exists("last")
 
-    async def test_a_folder_appears_with_all_in_it(self, driver: Driver) -> None:
-        """One of many who have it appear succeeds, and only that one's files are there."""
+    async def test_one_of_several_folders_appears_whole(self, driver: Driver) -> None:
+        """One of several concurrent `Appear` changes wins, and only its files exist."""
         told = await asyncio.gather(
             *(
                 driver.publish((Appear("tag", {"current/link": n, "index/a/link": n}),))
@@ -617,14 +617,16 @@ class DriverContract:
         assert sorted(await driver.batch(lambda view: view.names("tag"))) == ["current", "index"]
 
     async def test_a_folder_can_appear_again(self, driver: Driver) -> None:
-        """After it was deleted."""
+        """A folder can appear again after its deletion."""
         assert not await driver.publish((Appear("tags/v1", {"current/link": b"1"}),))
         await driver.delete("tags/v1")
         assert not await driver.publish((Appear("tags/v1", {"current/link": b"2"}),))
         assert await driver.read("tags/v1/current/link") == b"2"
 
-    async def test_many_publish_into_folders_that_are_removed(self, driver: Driver) -> None:
-        """Beside deletions of the folders above, every plan succeeds, and its last step stays."""
+    async def test_publications_succeed_while_their_folders_are_deleted(
+        self, driver: Driver
+    ) -> None:
+        """Every publication succeeds, and its last step stays, while parents are deleted."""
 
         async def publish(number: int) -> None:
             await driver.publish(
@@ -640,8 +642,8 @@ class DriverContract:
             )
         assert len(await driver.batch(lambda view: view.names("kept"))) == 6
 
-    async def test_adopting_goes_on_with_what_follows(self, driver: Driver) -> None:
-        """The steps behind an adoption come after it; the session's folder goes with its notes."""
+    async def test_adopting_is_followed_by_the_steps(self, driver: Driver) -> None:
+        """The steps become visible after the adoption; the session's folder is removed."""
         notes = {"u/1/startedat": b"now", "u/1/states/0": b"state"}
         await driver.staging.create("u/1/data", notes)
         assert await driver.read("u/1/startedat") == b"now"
@@ -657,8 +659,8 @@ class DriverContract:
             assert await driver.exists(path)
         assert not await driver.exists("u/1")
 
-    async def test_what_is_moved_is_at_its_target_alone(self, driver: Driver) -> None:
-        """A file, and a folder with all in it; what they leave empty goes, what is beside stays."""
+    async def test_a_move_moves_files_and_folders(self, driver: Driver) -> None:
+        """A file or a folder tree is moved; parents left empty are removed, siblings stay."""
         root = "docker/registry/v2"
         for path in ("a/b/data", "c/d/e/file", "c/d/other", "c/beside"):
             await driver.write(f"{root}/{path}", path.encode())
@@ -674,8 +676,8 @@ class DriverContract:
         assert await driver.batch(lambda view: view.names(root)) == ["c"]
         assert await driver.batch(lambda view: view.names(f"{root}/c")) == ["beside"]
 
-    async def test_a_move_replaces_what_was_there(self, driver: Driver) -> None:
-        """A file or a folder at the target goes, but not for nothing."""
+    async def test_a_move_replaces_its_target(self, driver: Driver) -> None:
+        """A file or folder at the target is replaced, unless the source is missing."""
         await driver.write("aside/file", b"old")
         await driver.write("aside/folder/old", b"old")
         for target in ("aside/file", "aside/folder"):
@@ -687,8 +689,8 @@ class DriverContract:
             assert await driver.read(target) == b"new"
             assert not await driver.exists("docker/registry/v2/new")
 
-    async def test_a_lock_outlives_the_folder(self, driver: Driver) -> None:
-        """Who waits for a lock finds the folder gone, and not another one in its place locked."""
+    async def test_waiting_for_the_lock_of_a_deleted_folder_fails(self, driver: Driver) -> None:
+        """The waiter gets PathNotFound, even if a new folder replaced the deleted one."""
         order: list[str] = []
 
         async def remove() -> None:
@@ -711,8 +713,10 @@ class DriverContract:
         assert sorted(order) == ["locked", "removed"]
         assert await driver.read("tag/link") == b"new"
 
-    async def test_who_holds_a_folder_notices_that_it_went(self, driver: Driver) -> None:
-        """A change under the lock is refused once the folder is gone, with the one above it."""
+    async def test_the_holder_of_a_lock_detects_that_the_folder_was_deleted(
+        self, driver: Driver
+    ) -> None:
+        """A change under the lock is refused after the folder was deleted with its parent."""
         await driver.write("docker/repository/tag/link", b"old")
         async with driver.lock("docker/repository/tag") as held:
             await driver.publish(check=lambda _: held.check())
@@ -723,7 +727,7 @@ class DriverContract:
         assert not await driver.exists("docker/repository/tag")
 
     async def test_a_deletion_that_is_refused_removes_nothing(self, driver: Driver) -> None:
-        """What its check raises is raised, and what it finds is what would be removed."""
+        """The error of its check is raised, and the check sees what would be deleted."""
         await driver.write("tag/link", b"old")
 
         def check(view: View) -> None:
@@ -737,8 +741,8 @@ class DriverContract:
         assert await driver.delete("tag", check)
         assert not await driver.exists("tag")
 
-    async def test_to_settle_changes_nothing(self, driver: Driver) -> None:
-        """Whether there is anything at the path, or a folder above it, or not."""
+    async def test_syncing_removals_changes_nothing(self, driver: Driver) -> None:
+        """It makes no difference whether the path or its parents exist."""
         await driver.write("folder/file", b"x")
         for path in ("folder/file", "folder", "folder/missing/file", "missing/file"):
             await driver.settle(path)
@@ -746,8 +750,8 @@ class DriverContract:
         assert not await driver.exists("missing")
         assert not await driver.exists("folder/missing")
 
-    async def test_a_cancelled_lock_is_free(self, driver: Driver) -> None:
-        """Whoever is cancelled while it waits or holds keeps nobody out."""
+    async def test_a_cancelled_holder_releases_the_lock(self, driver: Driver) -> None:
+        """A cancellation during the wait or under the lock blocks no other caller."""
 
         async def hold() -> None:
             async with driver.lock("held"):
@@ -761,7 +765,7 @@ class DriverContract:
 
 
 def _watch(view: View, files: list[str]) -> list[str]:
-    """Look at the files in turn until one is missing; return those that are there after that."""
+    """Stat the files in turn until one is missing; return those that exist after that."""
     for _ in range(10_000):
         if any(view.stat(path) is None for path in files):
             return [path for path in files if view.stat(path) is not None]
@@ -769,7 +773,7 @@ def _watch(view: View, files: list[str]) -> list[str]:
 
 
 def _watch_order(view: View, files: list[str]) -> list[str]:
-    """Wait for the last of `files`, looking backwards; return those that were missing then."""
+    """Wait for the last of `files`, in reverse order; return those that were missing then."""
     for _ in range(3_000):
         for at in reversed(range(len(files))):
             if view.stat(files[at]) is not None:

@@ -1,4 +1,4 @@
-"""Files pass the driver contract, and keep what only files can break."""
+"""The filesystem driver passes the contract, and tests of what only files can break."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class _Files(DriverContract):
 
 
 class TestFilesystemDriver(_Files):
-    """Everything a driver promises, over files; no temporary file or trash is left by any test."""
+    """The contract, on files; no test leaves a temporary file or trash."""
 
 
 class TestScratchFilesystemDriver(_Files):
-    """The same with fsync off."""
+    """The contract with fsync off."""
 
     sync = False
 
@@ -61,14 +61,14 @@ def new_driver(tmp_path: Path) -> FilesystemDriver:
 
 @pytest.fixture
 async def driver(new_driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give the driver, and close it."""
+    """Yield the driver, and close it."""
     yield new_driver
     await new_driver.close()
 
 
 @pytest.fixture
 async def other_driver(tmp_path: Path) -> AsyncIterator[FilesystemDriver]:
-    """Give a second driver over the same folder, as another worker process has."""
+    """Yield a second driver over the same folder, like that of another worker."""
     driver = await asyncio.to_thread(FilesystemDriver, tmp_path, threads=2)
     yield driver
     await driver.close()
@@ -76,14 +76,14 @@ async def other_driver(tmp_path: Path) -> AsyncIterator[FilesystemDriver]:
 
 @pytest.fixture
 def descriptors() -> Iterator[None]:
-    """Fail a test that leaves a file open."""
+    """Fail a test that leaves a file descriptor open."""
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def _ignore(_: Buffer) -> None:
-    """Observe nothing."""
+    """Do nothing."""
 
 
 async def _held(staged: StagedFile) -> bytes:
@@ -95,7 +95,7 @@ async def _held(staged: StagedFile) -> bytes:
 async def test_another_process_holds_the_staged_file(
     driver: FilesystemDriver, tmp_path: Path, impatient: None
 ) -> None:
-    """The lock holds across processes, and the end of a process frees it."""
+    """The lock excludes other processes, and the end of its process releases it."""
     await driver.staging.create("u/data", {})
     command = [sys.executable, "-I", "-c", HOLDER, str(tmp_path / "u/data")]
     process = await asyncio.to_thread(
@@ -129,7 +129,7 @@ async def test_another_worker_s_driver_shares_the_lock(
 async def test_no_descriptor_is_left_open(
     driver: FilesystemDriver, impatient: None, tmp_path: Path, descriptors: None
 ) -> None:
-    """Reads, failed reads, held, busy and ended sessions all close what they opened."""
+    """Reads, failed reads, and locked, busy and ended sessions close all descriptors."""
     (tmp_path / "folder").mkdir()
     for number in range(5):
         await driver.write("a/file", b"x")
@@ -187,9 +187,9 @@ async def test_a_cancelled_open_leaves_no_descriptor(
     await driver.close()
 
 
-async def test_a_full_disk_holds_nothing_of_an_append(driver: FilesystemDriver) -> None:
-    """When the disk takes only part of an append, none of it counts, nor what was put behind it;
-    whoever holds the file next goes on where it was.
+async def test_a_full_disk_stores_nothing_of_an_append(driver: FilesystemDriver) -> None:
+    """When the disk takes only a part of an append, none of it is stored, nor any later append.
+    The next holder continues from the old end.
     """
     await driver.staging.create("u/data", {})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -211,7 +211,7 @@ async def test_a_full_disk_holds_nothing_of_an_append(driver: FilesystemDriver) 
 
 
 async def test_appends_that_overlap_are_done_in_order(driver: FilesystemDriver) -> None:
-    """Each is written and observed behind those before it, and counted in `length` after that."""
+    """Each is written and observed after the earlier ones, and then counted in `length`."""
     await driver.staging.create("u/data", {})
     seen: list[tuple[int, bytes]] = []
     async with driver.staging.open("u/data") as staged:
@@ -228,7 +228,7 @@ async def test_appends_that_overlap_are_done_in_order(driver: FilesystemDriver) 
 
 
 async def test_a_full_disk_leaves_the_old_content(driver: FilesystemDriver, tmp_path: Path) -> None:
-    """A write that fails leaves what was there and no temporary file."""
+    """A failed write keeps the old content and leaves no temporary file."""
     await driver.write("f/file", b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK, hard))
@@ -244,7 +244,7 @@ async def test_a_full_disk_leaves_the_old_content(driver: FilesystemDriver, tmp_
 async def test_a_folder_in_a_file_s_place_is_no_file(
     driver: FilesystemDriver, tmp_path: Path
 ) -> None:
-    """A folder called `data` or `link` reads as nothing, and holds nothing staged."""
+    """A folder called `data` or `link` counts as a missing file, and is no staged file."""
     (tmp_path / "x/data").mkdir(parents=True)
     assert await driver.stat("x/data") is None
     assert await driver.exists("x/data")
@@ -258,7 +258,7 @@ async def test_a_folder_in_a_file_s_place_is_no_file(
 async def test_a_file_in_a_folder_s_place_fails_only_its_own_write(
     driver: FilesystemDriver, tmp_path: Path
 ) -> None:
-    """A write below a file, or onto a folder, fails, changes nothing and leaves nothing."""
+    """A write below a file, or onto a folder, fails and changes nothing."""
     (tmp_path / "x").write_bytes(b"stray")
     (tmp_path / "y/link").mkdir(parents=True)
     for path in ("x/link", "y/link"):
@@ -269,8 +269,8 @@ async def test_a_file_in_a_folder_s_place_fails_only_its_own_write(
     assert os.listdir(tmp_path / "y/link") == []
 
 
-def test_one_entry_is_a_folder_if_the_list_of_all_says_so(tmp_path: Path) -> None:
-    """Whatever it is: a link that leads on, back up, to a file, to itself or to nothing; a pipe."""
+def test_entry_and_entries_agree_about_symbolic_links(tmp_path: Path) -> None:
+    """For links to folders, parents, files, themselves or nothing, and for a pipe."""
     folder = tmp_path / "folder"
     (folder / "below").mkdir(parents=True)
     (tmp_path / "other").mkdir()
@@ -285,7 +285,7 @@ def test_one_entry_is_a_folder_if_the_list_of_all_says_so(tmp_path: Path) -> Non
     assert [view.entry(f"folder/{one.name}") for one in entries] == entries
 
 
-async def test_dangling_and_circular_symlinks_are_read_as_nothing(
+async def test_dangling_and_circular_symlinks_count_as_missing(
     driver: FilesystemDriver, tmp_path: Path
 ) -> None:
     """A symbolic link that leads nowhere is not a file."""
@@ -300,7 +300,7 @@ async def test_dangling_and_circular_symlinks_are_read_as_nothing(
 async def test_removing_a_folder_never_follows_symlinks(
     driver: FilesystemDriver, tmp_path: Path
 ) -> None:
-    """What a link inside a removed folder leads to stays."""
+    """The target of a link inside a removed folder stays."""
     await driver.write("kept/file", b"x")
     await driver.write("gone/file", b"x")
     (tmp_path / "gone/link").symlink_to(tmp_path / "kept")
@@ -310,7 +310,7 @@ async def test_removing_a_folder_never_follows_symlinks(
 
 
 def test_the_trash_is_emptied_before_serving(tmp_path: Path) -> None:
-    """What a process that died left in the trash goes, and nothing else; none is no error."""
+    """What a crashed process left in the trash is deleted; a missing trash is no error."""
     empty_trash(tmp_path)
     for folder in (f"{TRASH}/0123/index", "docker"):
         (tmp_path / folder).mkdir(parents=True)
@@ -339,7 +339,7 @@ def test_a_folder_of_any_size_is_removed_without_being_held_in_memory(tmp_path: 
 async def test_a_folder_removed_between_two_steps_of_a_write_is_made_again(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A tag deleted just while its new link's folders are made: the write makes them again."""
+    """A tag is deleted while the folders of its new link are created: they are created again."""
     await driver.write("tags/v1/current/link", b"x")
     mkdir = os.mkdir
     raced: list[str] = []
@@ -359,7 +359,7 @@ async def test_a_folder_removed_between_two_steps_of_a_write_is_made_again(
 async def test_a_folder_removed_just_before_a_rename_is_made_again(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A tag deleted just before its new link is renamed into place: the write starts over."""
+    """A tag is deleted just before its new link is renamed into place: the write is repeated."""
     rename = os.rename
     raced: list[str] = []
 
@@ -378,7 +378,7 @@ async def test_a_folder_removed_just_before_a_rename_is_made_again(
 async def test_a_folder_is_removed_though_another_worker_empties_the_trash(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A worker that starts removes the trash while a folder is moved there: it still goes."""
+    """A starting worker removes the trash while a folder is moved there: the removal succeeds."""
     await driver.write("tags/v1/current/link", b"x")
     rename = os.rename
     raced: list[str] = []
@@ -396,7 +396,7 @@ async def test_a_folder_is_removed_though_another_worker_empties_the_trash(
 
 
 async def test_an_adopted_file_has_no_stale_name(driver: FilesystemDriver, tmp_path: Path) -> None:
-    """After adoption the bytes lie at one path only, with one link and usual permissions."""
+    """An adopted file has one path, one link and the usual permissions."""
     await driver.staging.create("u/data", {})
     async with driver.staging.open("u/data") as staged:
         await staged.append(bytearray(b"abc"), _ignore)

@@ -1,4 +1,4 @@
-"""The dictionary passes the driver contract."""
+"""The memory driver passes the driver contract."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.storage.driver_contract import DriverContract
 
 
 class TestMemoryDriver(DriverContract):
-    """Everything a driver promises, over a dictionary."""
+    """The contract, on a dictionary."""
 
     @pytest.fixture
     def new_driver(self) -> MemoryDriver:

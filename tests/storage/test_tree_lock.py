@@ -1,4 +1,4 @@
-"""Many publish or one is alone, in any process; each test steps through it with held threads."""
+"""Tests of the tree lock across processes; each holds threads at fixed points."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from storage.tags import TagStore
 from tests.storage.content import APP
 from tests.storage.turnstile import Held, Turnstile, hold_call
 
-# Somebody who holds the tree and is not this process.
+# Another process that holds the tree lock.
 HOLDER = """
 import fcntl, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR)
@@ -53,7 +53,7 @@ Work: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 
 @pytest.fixture
 def turnstile(monkeypatch: pytest.MonkeyPatch) -> Turnstile:
-    """Know who is turned away."""
+    """Record who was refused a lock."""
     made = Turnstile()
     made.put(monkeypatch)
     return made
@@ -61,13 +61,13 @@ def turnstile(monkeypatch: pytest.MonkeyPatch) -> Turnstile:
 
 @pytest.fixture
 def made(tmp_path: Path) -> list[FilesystemDriver]:
-    """Make the drivers of three processes."""
+    """Return a function that creates the drivers of three processes."""
     return [FilesystemDriver(tmp_path, sync=False, threads=2) for _ in range(3)]
 
 
 @pytest.fixture
 async def drivers(made: list[FilesystemDriver]) -> AsyncIterator[list[FilesystemDriver]]:
-    """Give the drivers over a root in which there are a file and an upload."""
+    """Yield drivers over a root that contains a file and an upload."""
     await made[0].write("docker/file", b"x")
     await made[0].staging.create("uploads/1/data", {})
     yield made
@@ -76,7 +76,7 @@ async def drivers(made: list[FilesystemDriver]) -> AsyncIterator[list[Filesystem
 
 
 def _ignore(_: Buffer) -> None:
-    """Observe nothing."""
+    """Do nothing."""
 
 
 async def _publish(driver: FilesystemDriver) -> None:
@@ -105,7 +105,7 @@ async def _delete(driver: FilesystemDriver) -> None:
     assert await driver.delete("docker/file")
 
 
-# What holds the tree with others, and a call in the middle of it: its name, the end of its path.
+# Operations under the shared lock, and a system call in the middle: its name, a path's end.
 SHARING: dict[str, tuple[Work, str, str]] = {
     "a change": (_publish, "rename", "docker/published"),
     "the last of several changes": (_publish_in_steps, "rename", "docker/published"),
@@ -118,7 +118,7 @@ sharing = pytest.mark.parametrize(("work", "call", "path"), SHARING.values(), id
 
 
 async def stay_in_check(driver: Driver, held: Held) -> None:
-    """Publish something, and stay in the check of it."""
+    """Publish something, and stay in its check."""
 
     def check(_: Uses) -> None:
         held.stay()
@@ -127,7 +127,7 @@ async def stay_in_check(driver: Driver, held: Held) -> None:
 
 
 @sharing
-async def test_who_wants_to_be_alone_waits_for_all_who_change_something(
+async def test_the_exclusive_lock_waits_for_all_publications(
     drivers: list[FilesystemDriver],
     turnstile: Turnstile,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,35 +135,35 @@ async def test_who_wants_to_be_alone_waits_for_all_who_change_something(
     call: str,
     path: str,
 ) -> None:
-    """Nobody is alone while another process is in the middle of a change."""
+    """No process gets the exclusive lock while another is in the middle of a change."""
     held = hold_call(monkeypatch, call, path)
     working = asyncio.ensure_future(work(drivers[0]))
     await held.entered(working)
-    alone = asyncio.ensure_future(drivers[1].exclusively(lambda _: working.done()))
-    waited = await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    exclusive = asyncio.ensure_future(drivers[1].exclusively(lambda _: working.done()))
+    waited = await turnstile.waits(exclusive, "tree", fcntl.LOCK_EX)
     held.release()
     await working
-    await alone
+    await exclusive
     assert waited
 
 
-async def test_a_check_and_the_change_have_nobody_alone_between_them(
+async def test_no_removal_comes_between_a_check_and_its_change(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
-    """What a check found is still there when the change is made: its removal comes after it."""
+    """What a check found exists when the change is made; its removal comes afterwards."""
     held = Held()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(publishing)
-    alone = asyncio.ensure_future(drivers[1].exclusively(lambda one: one.stat("docker/held")))
-    waited = await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    exclusive = asyncio.ensure_future(drivers[1].exclusively(lambda one: one.stat("docker/held")))
+    waited = await turnstile.waits(exclusive, "tree", fcntl.LOCK_EX)
     held.release()
     await publishing
-    assert await alone is not None, "it ran before the change was made"
+    assert await exclusive is not None, "it ran before the change was made"
     assert waited
 
 
 @sharing
-async def test_who_changes_something_waits_for_who_is_alone(
+async def test_publications_wait_for_the_exclusive_lock(
     drivers: list[FilesystemDriver],
     turnstile: Turnstile,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,45 +171,45 @@ async def test_who_changes_something_waits_for_who_is_alone(
     call: str,
     path: str,
 ) -> None:
-    """What whoever is alone looks at nobody changes until he is done."""
+    """What the holder of the exclusive lock reads does not change until it is done."""
     held, reached = Held(), hold_call(monkeypatch, call, path)
     reached.release()
-    alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
-    await held.entered(alone)
+    exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+    await held.entered(exclusive)
     working = asyncio.ensure_future(work(drivers[1]))
     waited = await turnstile.waits(working, "gate", fcntl.LOCK_SH)
     assert not reached.is_inside
     held.release()
-    await asyncio.gather(alone, working)
+    await asyncio.gather(exclusive, working)
     assert waited
     assert reached.is_inside
 
 
-async def test_a_check_waits_for_who_is_alone(
+async def test_a_check_waits_for_the_exclusive_lock(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
-    """A check finds what is left when the removal is done, not what was there before."""
+    """A check reads the tree as it is after the removal."""
     held, checked = Held(), Held()
     checked.release()
 
     def remove_late(_: object) -> None:
         held.stay()
 
-    alone = asyncio.ensure_future(drivers[0].exclusively(remove_late))
-    await held.entered(alone)
+    exclusive = asyncio.ensure_future(drivers[0].exclusively(remove_late))
+    await held.entered(exclusive)
     publishing = asyncio.ensure_future(stay_in_check(drivers[1], checked))
     waited = await turnstile.waits(publishing, "gate", fcntl.LOCK_SH)
     assert not checked.is_inside
     held.release()
-    await asyncio.gather(alone, publishing)
+    await asyncio.gather(exclusive, publishing)
     assert waited
     assert checked.is_inside
 
 
-async def test_two_are_never_alone_together(
+async def test_the_exclusive_lock_has_one_holder(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
-    """Who wants to be alone waits for another who is."""
+    """A process waits for another that holds the exclusive lock."""
     held, order = Held(), list[str]()
     first = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
     await held.entered(first)
@@ -222,8 +222,8 @@ async def test_two_are_never_alone_together(
     assert order == ["second"]
 
 
-async def test_publishers_share_the_tree(drivers: list[FilesystemDriver]) -> None:
-    """One that takes its time keeps no other waiting, in its process or in another."""
+async def test_publications_share_the_lock(drivers: list[FilesystemDriver]) -> None:
+    """A slow publication blocks no other one, in its process or in another."""
     held = Held()
     slow = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(slow)
@@ -234,30 +234,30 @@ async def test_publishers_share_the_tree(drivers: list[FilesystemDriver]) -> Non
     await slow
 
 
-async def test_the_gate_lets_nobody_past_who_waits_to_be_alone(
+async def test_publications_queue_behind_a_waiting_exclusive_lock(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
-    """Publishers that come later wait their turn: however many overlap, he gets his."""
+    """Later publications wait, however many overlap, so the exclusive lock is granted."""
     first, later, order = Held(), Held(), list[str]()
     later.release()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], first))
     await first.entered(publishing)
-    alone = asyncio.ensure_future(
-        drivers[1].exclusively(lambda _: order.append(f"alone, others {later.is_inside}"))
+    exclusive = asyncio.ensure_future(
+        drivers[1].exclusively(lambda _: order.append(f"exclusive, others {later.is_inside}"))
     )
-    assert await turnstile.waits(alone, "tree", fcntl.LOCK_EX)
+    assert await turnstile.waits(exclusive, "tree", fcntl.LOCK_EX)
     overtaking = asyncio.ensure_future(stay_in_check(drivers[2], later))
     waited = await turnstile.waits(overtaking, "gate", fcntl.LOCK_SH)
     first.release()
-    await asyncio.gather(publishing, alone, overtaking)
+    await asyncio.gather(publishing, exclusive, overtaking)
     assert waited
-    assert order == ["alone, others False"]
+    assert order == ["exclusive, others False"]
 
 
-async def test_who_can_t_be_alone_gives_up_and_leaves_the_gate_open(
+async def test_an_exclusive_lock_that_times_out_opens_the_gate(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A publisher that never ends makes removals fail, and no other publisher."""
+    """A publication that never ends makes removals fail, and no other publication."""
     monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
     held, ran = Held(), list[str]()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
@@ -265,38 +265,38 @@ async def test_who_can_t_be_alone_gives_up_and_leaves_the_gate_open(
     open_before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            await drivers[1].exclusively(lambda _: ran.append("alone"))
+            await drivers[1].exclusively(lambda _: ran.append("exclusive"))
     assert ran == []
     assert len(os.listdir("/proc/self/fd")) == open_before
     monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
     await _publish(drivers[2])
     held.release()
     await publishing
-    await drivers[1].exclusively(lambda _: ran.append("alone"))
-    assert ran == ["alone"]
+    await drivers[1].exclusively(lambda _: ran.append("exclusive"))
+    assert ran == ["exclusive"]
 
 
 @sharing
-async def test_who_can_t_publish_gives_up_and_changes_nothing(
+async def test_a_publication_that_times_out_changes_nothing(
     drivers: list[FilesystemDriver],
     monkeypatch: pytest.MonkeyPatch,
     work: Work,
     call: str,
     path: str,
 ) -> None:
-    """Somebody who is alone for ever makes changes fail, whole; afterwards they succeed."""
+    """Under an exclusive lock without end publications fail completely; they succeed afterwards."""
     monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
     held, reached = Held(), hold_call(monkeypatch, call, path)
     reached.release()
-    alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
-    await held.entered(alone)
+    exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+    await held.entered(exclusive)
     open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(TimeoutError):
         await work(drivers[1])
     assert not reached.is_inside
     assert len(os.listdir("/proc/self/fd")) == open_before
     held.release()
-    await alone
+    await exclusive
     await work(drivers[1])
     assert reached.is_inside
 
@@ -304,10 +304,10 @@ async def test_who_can_t_publish_gives_up_and_changes_nothing(
 @pytest.mark.parametrize(
     ("name", "kind"), [("gate", fcntl.LOCK_EX), ("tree", fcntl.LOCK_SH), ("tree", fcntl.LOCK_EX)]
 )
-async def test_a_process_that_dies_lets_go(
+async def test_the_end_of_a_process_releases_its_locks(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch, name: str, kind: int
 ) -> None:
-    """The locks are the kernel's, on files below the root: others see them, and their end."""
+    """The locks are the kernel's, on files below the root, so other processes see their end."""
     monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
     monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
     path = f"{drivers[0].root}/{OURS}/{name}"
@@ -331,7 +331,7 @@ async def test_a_process_that_dies_lets_go(
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no file or folder be made any more."""
+    """Let no file or folder be created from now on."""
     real = os.open
 
     def refuse(path: str, *_: object, **__: object) -> None:
@@ -346,17 +346,17 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", open_or_refuse)
 
 
-async def test_locks_that_can_t_be_made_lock_all_the_same(
+async def test_locks_work_without_lock_files(
     drivers: list[FilesystemDriver], turnstile: Turnstile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a full disk another process waits; one that can make them by then waits as well."""
+    """On a full disk another process waits, even one that can create the files by then."""
     await drivers[0].write(f"{paths.BLOBS}/file", b"x")
     await asyncio.to_thread(shutil.rmtree, f"{drivers[0].root}/{OURS}")
     held, order = Held(), list[str]()
     with monkeypatch.context() as full:
         fill_the_disk(full)
-        alone = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
-        await held.entered(alone)
+        exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
+        await held.entered(exclusive)
         other = asyncio.ensure_future(drivers[1].exclusively(lambda _: order.append("other")))
         assert await turnstile.waits(other, "docker", fcntl.LOCK_EX)
     turnstile.away.clear()
@@ -365,17 +365,17 @@ async def test_locks_that_can_t_be_made_lock_all_the_same(
     assert await turnstile.waits(publishing, "docker", fcntl.LOCK_EX)
     assert (order, later.is_inside) == ([], False)
     held.release()
-    await asyncio.gather(alone, other, publishing)
+    await asyncio.gather(exclusive, other, publishing)
     assert order == ["other"]
     assert sorted(os.listdir(f"{drivers[0].root}/{OURS}")) == ["gate", "tree"]
 
 
-async def test_a_lock_without_room_for_its_number_is_held_by_one_alone(
+async def test_a_lock_file_without_number_is_exclusive(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process may find the file that was just made: there is never a second lock to hold.
+    """Another process may find the new file: there is never a second lock.
 
-    Folders can be removed all the same, and each process sees that they went.
+    Folders can be removed all the same, and each process detects it.
     """
     await asyncio.to_thread(shutil.rmtree, f"{drivers[0].root}/{OURS}")
     os.makedirs(f"{drivers[0].root}/docker/registry")
@@ -391,9 +391,9 @@ async def test_a_lock_without_room_for_its_number_is_held_by_one_alone(
 
     monkeypatch.setattr(os, "pwrite", find_no_room)
     monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.1)
-    alone = drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
+    exclusive = drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
     with pytest.raises(TimeoutError):
-        await alone
+        await exclusive
     os.close(others[0])
     assert await drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
     for _ in range(2):
@@ -405,10 +405,10 @@ async def test_a_lock_without_room_for_its_number_is_held_by_one_alone(
     assert os.stat(f"{drivers[0].root}/{paths.TREE}").st_size == NUMBER_BYTES
 
 
-async def test_claims_that_can_t_be_made_keep_others_out(
+async def test_claims_work_without_lock_files(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One collection and one scrub at a time, on a full disk and while room comes back."""
+    """One collection and one scrub run at a time, on a full disk and while space is freed."""
     await drivers[0].write(f"{paths.BLOBS}/file", b"x")
     await drivers[0].write(f"{paths.REPOSITORIES}/file", b"x")
     with monkeypatch.context() as full:
@@ -435,7 +435,7 @@ async def _remove(driver: FilesystemDriver) -> None:
 
 
 def _tag(folder: str, text: str) -> int:
-    """Make a tag, as another program does, and hold it."""
+    """Create a tag, as another program does, and lock it."""
     os.makedirs(f"{folder}/current")
     Path(folder, "current", LINK).write_text(text)
     fd = os.open(folder, os.O_RDONLY)
@@ -446,9 +446,9 @@ def _tag(folder: str, text: str) -> int:
 async def _replace_while_it_is_held(
     drivers: list[FilesystemDriver], turnstile: Turnstile, text: str, work: Awaitable[object]
 ) -> tuple[int, asyncio.Future[object]]:
-    """Have another program's tag, which it holds, take the place of the one that `work` holds.
+    """Replace the tag that `work` has locked by another one, which is locked as well.
 
-    Returns what holds it, and `work`, which goes on.
+    Returns the descriptor of that lock, and `work`, which continues.
     """
     folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
     held = Held()
@@ -467,13 +467,13 @@ async def _replace_while_it_is_held(
 
 
 @pytest.mark.parametrize("work", [_move, _remove])
-async def test_a_tag_whose_folder_was_replaced_is_locked_anew(
+async def test_a_tag_whose_folder_was_replaced_is_locked_again(
     drivers: list[FilesystemDriver],
     turnstile: Turnstile,
     monkeypatch: pytest.MonkeyPatch,
     work: Work,
 ) -> None:
-    """Who locked a folder that went meanwhile does not touch the next one, which others hold."""
+    """A process that locked a removed folder does not change the new one without its lock."""
     folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
     os.close(await asyncio.to_thread(_tag, folder, str(OLD)))
     monkeypatch.setattr(file_locks, "_PATIENCE", 0.1)
@@ -489,7 +489,7 @@ async def test_a_tag_whose_folder_was_replaced_is_locked_anew(
 async def test_a_tag_whose_folder_was_replaced_is_not_repaired(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
-    """A scrub that found something about it leaves the next one to who holds that."""
+    """A scrub does not repair the new folder, which another process has locked."""
     folder, text = f"{drivers[0].root}/{paths.tag(APP, TAG)}", f"{OLD}\n"
     os.close(await asyncio.to_thread(_tag, folder, text))
     revision = link_to(paths.revision_link(APP, OLD), OLD)

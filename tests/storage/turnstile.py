@@ -1,7 +1,7 @@
-"""Who is in whose way at the tree: publishers that are held, and a word when somebody has to wait.
+"""Tests of blocking at the tree lock: publishers that are held, and waiters that are detected.
 
-Nothing here depends on how fast anybody is: whoever is to wait is seen to be turned away by the
-lock, and whoever is not comes to his end.
+Nothing here depends on speed: a process that has to wait is seen to be refused by the lock, and
+a process that need not wait is seen to finish.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE = 20.0
 
 
 class Turnstile:
-    """Stands in for `fcntl` where the tree is locked, and knows who was turned away."""
+    """Replaces `fcntl` where the tree is locked, and records which tasks were refused."""
 
     LOCK_SH = fcntl.LOCK_SH
     LOCK_EX = fcntl.LOCK_EX
@@ -35,7 +35,7 @@ class Turnstile:
         self._told = told
 
     def flock(self, fd: int, operation: int) -> None:
-        """Lock, and take note if that is not possible now."""
+        """Lock, and record a refusal."""
         try:
             fcntl.flock(fd, operation)
         except BlockingIOError:
@@ -46,11 +46,11 @@ class Turnstile:
             raise
 
     def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have all drivers pass here from now on."""
+        """Replace `fcntl` for all drivers from now on."""
         monkeypatch.setattr(lock_files, "fcntl", self)
 
     async def waits(self, task: asyncio.Future[Any], name: str, kind: int) -> bool:
-        """Wait until a task was turned away from a lock; False if it came to its end instead."""
+        """Wait until a task was refused a lock; return False if it finished instead."""
         while (name, kind) not in self.away:
             if task.done():
                 return False
@@ -59,28 +59,28 @@ class Turnstile:
 
 
 class Held:
-    """A place at which a thread stays until it is released."""
+    """A point at which a thread stays until it is released."""
 
     def __init__(self) -> None:
         self._inside = threading.Event()
         self._released = threading.Event()
 
     def stay(self) -> None:
-        """Say that somebody is here, and stay; blocks."""
+        """Record that a thread is here, and stay; blocks."""
         self._inside.set()
         assert self._released.wait(PATIENCE), "nobody released it"
 
     def release(self) -> None:
-        """Let whoever is here, or comes, go on."""
+        """Release the threads that are here, and those that come later."""
         self._released.set()
 
     @property
     def is_inside(self) -> bool:
-        """Whether somebody came here."""
+        """Whether a thread has come here."""
         return self._inside.is_set()
 
     async def entered(self, task: asyncio.Future[Any]) -> None:
-        """Wait until somebody is here; raise what the task does that was to come."""
+        """Wait until a thread is here; raise the error of the task that was to come."""
         while not self.is_inside:
             if task.done():
                 task.result()
@@ -89,7 +89,7 @@ class Held:
 
 
 def hold_call(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> Held:
-    """Hold the next call of a function of `os` for a path that ends so, before it is made."""
+    """Hold the next call of a function of `os` for a path with this end, before it is made."""
     held, real = Held(), getattr(os, name)
 
     def call(*arguments: Any, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Drivers around a driver: each call goes through, and a subclass looks at it or stops it."""
+"""Drivers around a driver: they forward each call, and subclasses observe or refuse it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A call that changes what is stored: its method, its path, what it brings along.
+    """A call that changes what is stored.
 
-    `content` is the bytes that are written, or the path of what is adopted.
+    `kind` is the method. `content` is the bytes written, or the path that is adopted.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Change:
 
 
 class WrappedDriver:
-    """The same driver; `change` is where a subclass comes in between."""
+    """Forwards all calls; a subclass overrides `change`."""
 
     def __init__(self, inner: Driver) -> None:
         self.inner = inner
@@ -50,7 +50,6 @@ class WrappedDriver:
 
     @property
     def has_files(self) -> bool:
-        """Pass on."""
         return self.inner.has_files
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
@@ -58,29 +57,24 @@ class WrappedDriver:
         return await carry_out()
 
     def streamed(self, path: str, data: bytearray) -> None:
-        """Hear of bytes that are read back from a staged file."""
+        """Observe bytes that are read back from a staged file."""
 
     def removed(self, path: str) -> None:
-        """Hear of what was removed by who was alone."""
+        """Observe a removal under the exclusive lock."""
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Pass on."""
         return await self.inner.read(path, limit)
 
     def mark(self, path: str) -> Mark | None:
-        """Pass on."""
         return self.inner.mark(path)
 
     def holds(self, mark: Mark) -> bool:
-        """Pass on."""
         return self.inner.holds(mark)
 
     async def stat(self, path: str) -> FileInfo | None:
-        """Pass on."""
         return await self.inner.stat(path)
 
     async def exists(self, path: str) -> bool:
-        """Pass on."""
         return await self.inner.exists(path)
 
     async def open(self, path: str) -> OpenFile:
@@ -88,17 +82,15 @@ class WrappedDriver:
         return await self.inner.open(path)
 
     async def write(self, path: str, content: bytes) -> None:
-        """Change."""
         await self.publish((Put(path, content),))
 
     async def note(self, path: str, content: bytes) -> None:
-        """Change."""
         await self.change(Change("note", path, content), lambda: self.inner.note(path, content))
 
     async def publish(
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
-        """Change one thing after the other, as a driver may that can do no better."""
+        """Publish the changes one by one, as a driver may that can do no better."""
         if check is not None:
             await self.inner.publish(check=check)
         found = [await self._publish(one) for step in steps for one in step]
@@ -112,19 +104,16 @@ class WrappedDriver:
         return await self.change(change, lambda: self.inner.publish((one,)))
 
     async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
-        """Change."""
         return await self.change(Change("delete", path), lambda: self.inner.delete(path, check))
 
     async def settle(self, path: str) -> None:
-        """Pass on: nothing changes."""
         await self.inner.settle(path)
 
     async def use(self, path: str) -> FileInfo | None:
-        """Pass on: a time is no content."""
         return await self.inner.use(path)
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Change: all that the job removes is one."""
+        """Report all removals of the job as one change."""
         removed: list[str] = []
 
         def watched(editor: Editor) -> T:
@@ -136,66 +125,54 @@ class WrappedDriver:
         return done
 
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
-        """Pass on."""
         return self.inner.claim(what)
 
     def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
-        """Pass on."""
         return self.inner.lock(path)
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Pass on."""
         return await self.inner.batch(job)
 
     async def close(self) -> None:
-        """Pass on."""
         await self.inner.close()
 
 
 class WrappedView:
-    """A view that calls `before` and then passes on, for each look at the tree."""
+    """A reader that calls `before` and then forwards, for each read of the tree."""
 
     def __init__(self, inner: View, before: Callable[[], object] = lambda: None) -> None:
         self.inner = inner
         self._before = before
 
     def names(self, path: str) -> list[str]:
-        """Pass on."""
         self._before()
         return self.inner.names(path)
 
     def folders(self, path: str) -> list[str]:
-        """Pass on."""
         self._before()
         return self.inner.folders(path)
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Pass on."""
         self._before()
         return self.inner.entries(path)
 
     def entry(self, path: str) -> Entry | None:
-        """Pass on."""
         self._before()
         return self.inner.entry(path)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Pass on."""
         self._before()
         return self.inner.read(path, limit)
 
     def stat(self, path: str) -> FileInfo | None:
-        """Pass on."""
         self._before()
         return self.inner.stat(path)
 
     def modified(self, path: str) -> int | None:
-        """Pass on."""
         self._before()
         return self.inner.modified(path)
 
     def leads(self, path: str) -> Lead:
-        """Pass on."""
         self._before()
         return self.inner.leads(path)
 
@@ -230,7 +207,7 @@ class _WrappedStaging:
         self._inner = inner
 
     async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Note one after the other, then create, as a driver may that can do no better."""
+        """Write the notes one by one, then create, as a driver may that can do no better."""
         for note, content in notes.items():
             await self._driver.note(note, content)
         await self._driver.change(Change("create", path), lambda: self._inner.create(path, {}))
@@ -285,7 +262,7 @@ class _WrappedStaged:
 
 
 class RecordingDriver(WrappedDriver):
-    """Writes down every change, and counts the bytes that are read back from staged files."""
+    """Records every change, and counts the bytes read back from staged files."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -293,35 +270,32 @@ class RecordingDriver(WrappedDriver):
         self.read_back = 0
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Carry out a change and write it down."""
         done = await carry_out()
         if change.kind != "exclusive":
             self.changes.append(change)
         return done
 
     def removed(self, path: str) -> None:
-        """Write down a removal."""
         self.changes.append(Change("delete", path))
 
     def streamed(self, path: str, data: bytearray) -> None:
-        """Count the bytes."""
         self.read_back += len(data)
 
     def durable(self) -> list[tuple[str, str]]:
-        """Return the changes that a reader of the registry can see, in order."""
+        """Return the changes that readers of the registry can see, in order."""
         kinds = {"write", "appear", "adopt", "delete"}
         return [(one.kind, one.path) for one in self.changes if one.kind in kinds]
 
 
 class Crash(Exception):
-    """The process ended here."""
+    """The process ends here."""
 
 
 class CrashingDriver(WrappedDriver):
-    """Ends the process in place of one change, and stays dead.
+    """Crashes in place of one change, and refuses all further ones.
 
     `at` is that change's number, counted from 0, or its kind. `tear` is called first, to leave
-    what a change that was cut off would leave.
+    what an interrupted change would leave.
     """
 
     def __init__(
@@ -334,7 +308,6 @@ class CrashingDriver(WrappedDriver):
         self.crashed_at: Change | None = None
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Carry out a change while the process lives."""
         if self.crashed_at is not None:
             raise Crash
         if self._at in (self._number, change.kind):
