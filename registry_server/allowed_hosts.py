@@ -1,9 +1,8 @@
 """Refuses requests with a `Host` header that names another host than this registry.
 
-The owner of a domain can have its name resolve to the address of this machine (DNS rebinding). A
-browser that visits the domain then takes the registry for a part of it: pages of the domain may
-send and read everything. The `Host` of their requests is the name of the domain, and no page can
-change that.
+The owner of a domain can make its name resolve to the address of this machine (DNS rebinding). To a
+browser the registry then belongs to that domain, so pages of the domain may send and read
+everything. The `Host` of their requests is the name of the domain, and no page can change that.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _PORT = re.compile(r":[0-9]*\Z")
 # Short forms such as 127.1 as well: no domain has a name whose last part is a number.
 _IPV4_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,10}){1,3}", re.ASCII)
 _MOST_REMEMBERED = 256
-# Characters: the longest name (RFC 1035, 2.3.4, in text) with a port. No longer one is remembered.
+# Characters: the longest name (RFC 1035, 2.3.4, in text) with a port. Longer ones are not cached.
 _LONGEST_HOST = 260
 _REFUSED = (
     "this registry does not serve that host: it was started without a configuration, or "
@@ -44,7 +43,6 @@ class AllowedHosts:
         self._is_allowed = lru_cache(maxsize=_MOST_REMEMBERED)(self._decide)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Pass a request on, or refuse it."""
         if scope["type"] == "http":
             host = proxies.host(scope)
             if len(host) > _LONGEST_HOST or not self._is_allowed(host):

@@ -1,7 +1,7 @@
-"""The response class of every handler: header values go out as UTF-8.
+"""The response class of every handler, which sends header values as UTF-8.
 
-Starlette encodes them as Latin-1 and fails on any other character, so that a realm in another
-script would make every answer a 500. CNCF distribution sends UTF-8, and clients read it.
+Starlette encodes them as Latin-1 and fails on other characters, so a realm in another script would
+make every response a 500. CNCF distribution sends UTF-8, and clients accept it.
 """
 
 from __future__ import annotations

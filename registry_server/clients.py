@@ -1,4 +1,4 @@
-"""Who the client is: the address it came from, also through proxies that are trusted."""
+"""The address of a client, also behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PREFIX_OF_A_CLIENT = 64
 
 
 def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
-    """Return the address a request came from; "" for none, as on a unix socket.
+    """Return the client address of a request; "" if it has none, as on a unix socket.
 
-    It is the peer's, unless that is a proxy of `trusted`: then it is the last address that its
-    headers have and that is no such proxy's. Lists that can't be read are as none.
+    It is the peer's address; for a trusted peer, the last address in its headers that is not a
+    trusted proxy. Malformed headers are ignored.
     """
     address = proxies.peer(scope)
     if proxies.has_trusted_peer(scope, trusted):
@@ -31,9 +31,9 @@ def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
 
 @lru_cache(maxsize=_MOST_COUNTED)
 def counted_as(address: str) -> str:
-    """Return whom limits take an address for: of IPv6 the network of 64 bits that it is in.
+    """Return the key that limits count an address under: for IPv6, its /64 network.
 
-    Whoever has one address of such a network has all of them.
+    A client with one address of such a network can use all of them.
     """
     parsed = proxies.parsed(address)
     if not isinstance(parsed, ipaddress.IPv6Address):

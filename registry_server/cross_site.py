@@ -1,9 +1,8 @@
 """Refuses changes that a web page of another origin requests with its visitor's credentials.
 
-A browser adds the password that it keeps, or a client certificate, to a simple POST of any page,
-without asking the server first (Fetch, "CORS protocol"). The page cannot read the answer, but a
-mount would have published a blob. No browser adds a bearer token by itself, so a request with one
-is intended.
+A browser adds a stored password or a client certificate to a simple POST of any page, without a
+preflight (Fetch, "CORS protocol"). The page cannot read the response, but a mount would have
+published a blob. No browser adds a bearer token by itself, so a request with one is intended.
 
 | a request that would change something   | is admitted                                           |
 |-----------------------------------------|-------------------------------------------------------|
@@ -34,10 +33,10 @@ _ANY = "*"
 # Values that a configuration may name, and that stand for pages of many origins.
 _SHARED = frozenset({_ANY, "null"})
 
-# Types of a POST that a browser sends for a page only after it asked. All others count as sent
-# without asking: those of forms (Fetch, "CORS-safelisted request-header"), and those that features
-# of browsers have on their own, such as the `text/ping` of a link (HTML, "Hyperlink auditing").
-_ASKED_TYPES = frozenset({b"application/octet-stream", b"application/json"})
+# Types of a POST that a browser sends for a page only after a preflight. All others count as sent
+# without one: those of forms (Fetch, "CORS-safelisted request-header"), and those of browser
+# features, such as the `text/ping` of a link (HTML, "Hyperlink auditing").
+_PREFLIGHTED_TYPES = frozenset({b"application/octet-stream", b"application/json"})
 
 _KEY = "http.cors"
 _REFUSED = (
@@ -55,8 +54,8 @@ _WARNING = (
 class CrossSite:
     """Refuses changes that a page requests, unless its origin is allowed.
 
-    Allowed are the origin that the request is sent to; that of `host`, the URL that clients use,
-    unless it is empty; and those in `named`, except below the path `private`.
+    Allowed are the origin that the request is sent to; the origin of `host`, the URL that clients
+    use, unless it is empty; and the origins in `named`, except below the path `private`.
     """
 
     def __init__(self, app: ASGIApp, named: Iterable[str], host: str, private: str) -> None:
@@ -91,12 +90,12 @@ class CrossSite:
             return False
         if origin in self._named and origin not in _SHARED:
             return True
-        # Every page has such an origin or can take it, so a browser adds no credentials to what it
-        # asks permission for. It does add them to what it sends without asking.
+        # Every page can have such an origin, so a browser adds no credentials to requests with a
+        # preflight. It does add them to requests without one.
         return not self._named.isdisjoint((_ANY, origin)) and not _is_simple(scope)
 
     def _warn(self, scope: Scope) -> None:
-        """Tell the operator of each origin once, where naming it would help."""
+        """Log each origin once, if configuring it would help."""
         origin = next(iter(pages.origins(scope)), "")
         is_private = scope["path"].startswith(self._private)
         if is_private or _OF_WEB.fullmatch(origin) is None or origin in self._warned:
@@ -118,11 +117,11 @@ def _shows_token(scope: Scope) -> bool:
 
 
 def _is_simple(scope: Scope) -> bool:
-    """Tell whether a browser may send such a request without asking first."""
+    """Tell whether a browser may send such a request without a preflight."""
     types = [value for name, value in scope["headers"] if name == b"content-type"]
     essences = [value.partition(b";")[0].strip().lower() for value in types]
-    is_asked = len(essences) == 1 and essences[0] in _ASKED_TYPES
-    return scope["method"] == "POST" and not is_asked
+    is_preflighted = len(essences) == 1 and essences[0] in _PREFLIGHTED_TYPES
+    return scope["method"] == "POST" and not is_preflighted
 
 
 def _is_own(scope: Scope, origin: str) -> bool:
@@ -146,6 +145,6 @@ def _hosts(scope: Scope) -> Iterator[str]:
 
 
 def _asked(scope: Scope) -> proxies.Hop:
-    # The nearest proxy is believed whether it is trusted or not: a browser sends such headers for a
-    # page of another origin only after the server has allowed it.
+    # The nearest proxy need not be trusted: a browser sends such headers for a page of another
+    # origin only after the server has allowed it.
     return proxies.asked(scope, ())

@@ -1,7 +1,7 @@
-"""The error envelope `{"errors": [{"code", "message", "detail"}]}`: the one form of a refusal.
+"""The error envelope `{"errors": [{"code", "message", "detail"}]}` of every refusal.
 
-Pure, because a refusal may come from where no request is at hand: a handler's exception
-(`errors`), bytes that are no request (`http1`), the end of a drain (`middleware`).
+Pure, because some refusals have no request object: malformed requests (`http1`) and the end of a
+drain (`middleware`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 
 MEDIA_TYPE = "application/json"
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
-# Keeps browsers from guessing a type: many answers carry pushed content, which could look like a
-# page or a script.
+# Stops browsers from guessing a type: pushed content could look like a page or a script.
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 # Characters. A message may quote what was sent, and a manifest's mediaType can fill its 4 MiB.
@@ -23,20 +22,20 @@ Entry: TypeAlias = dict[str, Any]
 
 
 def entry(code: str, message: str, detail: object = None) -> Entry:
-    """Make one error; a message of more than LONGEST_MESSAGE characters is cut, and ends in `…`."""
+    """Return one error; a message over LONGEST_MESSAGE characters is cut and ends in `…`."""
     if len(message) > LONGEST_MESSAGE:
         message = message[: LONGEST_MESSAGE - 1] + "…"
-    made: Entry = {"code": code, "message": message}
-    return made if detail is None else made | {"detail": detail}
+    error: Entry = {"code": code, "message": message}
+    return error if detail is None else error | {"detail": detail}
 
 
 def body(entries: Sequence[Entry]) -> bytes:
-    """Render the envelope of at least one entry."""
+    """Return the envelope of one or more entries."""
     return json.dumps({"errors": entries}).encode()
 
 
 def last_headers(body: bytes) -> list[tuple[bytes, bytes]]:
-    """Return all headers of a refusal that no handler gives and that ends the connection."""
+    """Return the headers of a refusal without a handler that closes the connection."""
     return [
         API_VERSION,
         (b"content-type", MEDIA_TYPE.encode()),

@@ -1,10 +1,9 @@
-"""From the domain's exceptions to the wire: one table, and the one place that renders it.
+"""The error table: maps exceptions to status and code, and renders them as an `envelope`.
 
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
 PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's; those of the management API are ours.
-Every refusal is an `envelope`.
-What no handler answers gets one elsewhere: bytes that are no request in `http1`, a request that
-the end of a drain cuts in `middleware`, one too many in `limits`.
+Refusals that no handler raises are rendered elsewhere: malformed requests in `http1`, requests that
+the end of a drain cancels in `middleware`, requests over a limit in `limits`.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ from storage.digest import Digest
 logger = logging.getLogger(__name__)
 
 
-# The first class of an exception's ancestry that stands here decides.
+# The first entry in an exception's MRO decides.
 _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.NameInvalid: (400, "NAME_INVALID"),
     errors.TagInvalid: (400, "TAG_INVALID"),
     errors.DigestInvalid: (400, "DIGEST_INVALID"),
     errors.ManifestInvalid: (400, "MANIFEST_INVALID"),
-    # What is not an id is not the id of a session: the spec has only 404 for that.
+    # The spec has no code for a malformed session id, so it counts as an unknown one.
     errors.UploadIdInvalid: (404, "BLOB_UPLOAD_UNKNOWN"),
     errors.RepositoryUnknown: (404, "NAME_UNKNOWN"),
     errors.BlobUnknown: (404, "BLOB_UNKNOWN"),
@@ -68,16 +67,16 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     managing.RobotsFull: (409, "ROBOTS_FULL"),
     managing.RobotsUnusable: (500, "UNKNOWN"),
 }
-# What a repository may hold, whoever asks.
+# The limits of a repository, which apply to every caller.
 _OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
 _FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError, MemoryError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
-_FAILED = "the registry failed; its log says why"
+_FAILED = "internal error; see the registry's log"
 _FULL = (507, "the registry's disk is full")
-_BUSY = (503, "the registry has as many files open as it may")
+_BUSY = (503, "the registry has too many open files")
 _NO_MEMORY = (503, "the registry is out of memory")
-_FORBIDDEN = (503, "the registry's user has no permission for its files; its log names the path")
+_FORBIDDEN = (503, "the registry has no permission for its files; its log names the path")
 _SYSTEM = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
@@ -86,13 +85,13 @@ _SYSTEM = {
     errno.EMFILE: _BUSY,
     errno.ENFILE: _BUSY,
     errno.ENOMEM: _NO_MEMORY,
-    errno.EFBIG: (507, "the registry's disk takes no file of this size"),
+    errno.EFBIG: (507, "the file is too large for the registry's disk"),
     errno.EROFS: (503, "the registry's disk is read-only"),
 }
-# Seconds. Nobody knows when it is over: long enough that asking again does not make it worse.
+# Seconds: long enough that retries do not add to the load.
 _RETRY_AFTER = "5"
 
-# A manifest has room for tens of thousands of references, each of which would be an entry.
+# A manifest can have tens of thousands of references, and each missing one would be an entry.
 _MOST_MISSING = 1000
 
 
@@ -100,30 +99,30 @@ Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[responses.Respons
 
 
 def install(app: Starlette, renderer: Renderer | None = None) -> None:
-    """Have `app` answer every exception with the envelope, as `v2.dispatch` does."""
+    """Make `app` render every exception with `renderer`, by default with `render`."""
     for kind in (*_FORESEEN, Exception):
         app.add_exception_handler(kind, renderer or render)
 
 
 def is_foreseen(error: Exception) -> bool:
-    """Tell whether `render` has all there is to say about an exception; else it is a mistake."""
+    """Tell whether an exception is expected; any other is a bug."""
     return isinstance(error, _FORESEEN)
 
 
 def switched_off(error: Exception) -> set[str]:
-    """Return the methods a configuration has switched off, if that is what the error says."""
+    """Return the methods that the configuration has switched off, if `error` says so."""
     if not isinstance(error, errors.OperationDisabled):
         return set()
     return {"DELETE"} if error.what == "deleting" else {"DELETE", "PATCH", "POST", "PUT"}
 
 
 async def render(request: Request, error: Exception) -> Response:
-    """Turn an exception into the answer its row of the table asks for."""
+    """Return the response to an exception, by its row in the table."""
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "UNKNOWN")
         return _answer(error.status_code, [entry(code, error.detail)], error.headers)
     if isinstance(error, ClientDisconnect):
-        logger.info("the client left during %s %s", request.method, request.scope["path"])
+        logger.info("the client disconnected during %s %s", request.method, request.scope["path"])
         return Response(status_code=400)
     if isinstance(error, (OSError, MemoryError)):
         return _system_failure(request, error)
@@ -143,11 +142,11 @@ def _answer(
 
 
 def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
-    """Say what an operator can mend in one line of the log; anything else with its traceback."""
+    """Log one line for errors that an operator can fix, and a traceback for all others."""
     number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno
     status, message = _SYSTEM.get(number or 0, (500, _FAILED))
     if isinstance(error, TimeoutError):
-        status, message = 503, "somebody else has held what this needs for too long"
+        status, message = 503, "timed out waiting for a storage lock; try again"
     trace = error if status == 500 else None
     path = request.scope["path"]
     reason = str(error) or "out of memory"
@@ -160,20 +159,20 @@ def _entries(code: str, error: Exception) -> list[Entry]:
     if isinstance(error, errors.ReferencesUnknown):
         return _missing(code, error.missing)
     if isinstance(error, managing.RequestInvalid):
-        faults = error.faults
         return [
-            entry(code, f"{each.field}: {each.message}", {"field": each.field}) for each in faults
+            entry(code, f"{fault.field}: {fault.message}", {"field": fault.field})
+            for fault in error.faults
         ]
     return [entry(code, str(error), _detail(error))]
 
 
 def _missing(code: str, digests: tuple[Digest, ...]) -> list[Entry]:
-    message = "the repository does not hold what the manifest refers to"
-    listed = [entry(code, message, {"digest": str(each)}) for each in digests[:_MOST_MISSING]]
-    more = len(digests) - len(listed)
+    message = "the manifest refers to content that the repository does not have"
+    entries = [entry(code, message, {"digest": str(digest)}) for digest in digests[:_MOST_MISSING]]
+    more = len(digests) - len(entries)
     if more:
-        listed.append(entry(code, f"the repository does not hold {more} more of them"))
-    return listed
+        entries.append(entry(code, f"the repository does not have {more} more references"))
+    return entries
 
 
 def _detail(error: Exception) -> object:
@@ -196,6 +195,6 @@ def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
     if isinstance(error, problems.RangeUnsatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):
-        # Whoever is out of step learns in the same answer where to go on.
+        # The response tells the client the offset to continue from.
         return upload_headers.held(error.held)
     return None

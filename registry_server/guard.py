@@ -1,12 +1,12 @@
 """Wiring of access: from settings to the access controller and the routes for tokens.
 
-| configured        | who is known              | what they may do      | a 401 asks for          |
+| configured        | callers                   | what they may do      | a 401 asks for          |
 |-------------------|---------------------------|-----------------------|-------------------------|
-| nothing           | no one                    | everything            |                         |
+| nothing           | all, anonymous            | everything            |                         |
 | `auth.htpasswd`   | users of the file         | everything            | a name and a password   |
-| `auth.token`      | who brings a token        | what the token grants | a token from its issuer |
-| `access` (rules)  | users, robots, tokens     | what rules grant      | a token from here       |
-| both of the last  | who brings a token        | what both grant       | a token from its issuer |
+| `auth.token`      | clients with a token      | what the token grants | a token from its issuer |
+| `access` (rules)  | users, robots, tokens     | what rules grant      | a token of the registry |
+| both of the last  | clients with a token      | what both grant       | a token from its issuer |
 
 Robots are managed by the users in `access.administrators`. Access control takes 0.15 s to import,
 so `guarded` is imported only when access control is configured.
@@ -32,7 +32,7 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who decides, and what comes with it: routes for tokens, and the management API."""
+    """The access controller, the routes for tokens, and the management API."""
 
     access: AccessController
     routes: tuple[Route, ...] = ()
@@ -40,9 +40,9 @@ class Guard:
 
 
 def make_guard(settings: Settings, urls: Urls) -> Guard:
-    """Assemble what the settings ask for; files are read, and those of users and rules watched.
+    """Build the configured access control; the files of users and rules are read and watched.
 
-    Raises OSError or ValueError for one that can't be used. A signing key is made if there is none.
+    A missing signing key is created. Raises OSError or ValueError for an unusable file.
     """
     if not settings.is_guarded:
         return Guard(OpenAccess())
@@ -52,7 +52,7 @@ def make_guard(settings: Settings, urls: Urls) -> Guard:
 
 
 def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
-    """Do as `make_guard`, but create no file: a temporary key stands in for a missing one."""
+    """Do as `make_guard`, but create no file: a temporary key replaces a missing one."""
     if not settings.is_guarded:
         return Guard(OpenAccess())
     from registry_server import guarded
@@ -61,9 +61,9 @@ def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:
-    """Read every file that `make_guard` would, and create none; return warnings about them.
+    """Read every file that `make_guard` reads, and create none; return warnings about them.
 
-    Raises OSError or ValueError for one that cannot be used, or does not exist.
+    Raises OSError or ValueError for an unusable or missing file.
     """
     if not settings.is_guarded:
         return ()
@@ -73,7 +73,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
 
 
 def check_before_start(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `check`, except that a file which `prepare` would create is a warning."""
+    """Do as `check`, but return a warning for a missing file that `prepare` creates."""
     if not settings.is_guarded:
         return ()
     from registry_server import guarded
@@ -82,7 +82,7 @@ def check_before_start(settings: Settings) -> tuple[Problem, ...]:
 
 
 def prepare(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `check`, and create what is missing: the key for tokens, the file of users."""
+    """Do as `check`, but create missing files: the signing key and the file of users."""
     if not settings.is_guarded:
         return ()
     from registry_server import guarded

@@ -1,6 +1,7 @@
-"""What every answer gets: plain ASGI wrappers, which cost next to nothing.
+"""Plain ASGI wrappers around the application.
 
-Starlette's BaseHTTPMiddleware took a dispatch from 14 to 190 microseconds when it was measured.
+They cost next to nothing; Starlette's BaseHTTPMiddleware took a dispatch from 14 to 190
+microseconds.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class Headers:
-    """Adds the configured headers to every answer.
+    """Adds the configured headers to every response.
 
-    Below the path `private`, if that is set, it adds none of CORS: no web page may read answers.
+    Below the path `private`, CORS headers are left out: no web page may read those responses.
     """
 
     def __init__(
@@ -40,7 +41,6 @@ class Headers:
         self._unshared = [line for line in self._extra if not line[0].startswith(_CORS)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with more headers."""
         extra = self._extra
         if self._private is not None and scope["path"].startswith(self._private):
             extra = self._unshared
@@ -54,9 +54,9 @@ class Headers:
 
 
 class InFlight:
-    """How many requests are in flight, so that a shutdown can wait until the last has tidied up.
+    """The number of requests in flight, so that a shutdown can wait for their cleanup.
 
-    `with in_flight:` is one more of them.
+    `with in_flight:` counts one request.
     """
 
     def __init__(self) -> None:
@@ -74,20 +74,19 @@ class InFlight:
             self._idle.set()
 
     async def finished(self, seconds: float | None) -> None:
-        """Return when no request is in flight, or after `seconds`; None waits for as long."""
+        """Return when no request is in flight, or after `seconds`; None means no timeout."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
 
 class Counted:
-    """Counts requests, and answers those that are cut."""
+    """Counts requests in flight, and answers those that the end of the drain cancels."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
         self._app = app
         self._in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; it is in flight until it has ended, however it ends."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -96,12 +95,12 @@ class Counted:
             try:
                 await self._app(scope, receive, answer)
             except asyncio.CancelledError:
-                # The server cancels what outlasts the drain, and closes the connection after this.
-                await _cut(scope, answer)
+                # The server cancels requests that outlast the drain, then closes the connection.
+                await _refuse_cancelled(scope, answer)
 
 
 class _Answer:
-    """An answer on its way, and whether any of it is: then there is no other."""
+    """Sends a response, and records whether it has begun: then no other can be sent."""
 
     __slots__ = ("_send", "has_begun")
 
@@ -114,13 +113,13 @@ class _Answer:
         return self._send(message)
 
 
-async def _cut(scope: Scope, answer: _Answer) -> None:
-    """Log that a request was cut, and answer it if no answer has begun."""
+async def _refuse_cancelled(scope: Scope, answer: _Answer) -> None:
+    """Log that a request was cancelled, and send 503 if no response has begun."""
     path = quote(scope["path"], safe=_SAFE)
-    logger.warning("%s %s was cut: the drain took too long", scope["method"], path)
+    logger.warning("%s %s was cancelled: the drain timed out", scope["method"], path)
     if answer.has_begun:
         return
-    # The code, which the spec has not, is CNCF distribution's.
+    # The code is CNCF distribution's; the spec has none.
     body = envelope.body([envelope.entry("UNAVAILABLE", "the registry is shutting down")])
     headers = envelope.last_headers(body)
     await answer({"type": "http.response.start", "status": 503, "headers": headers})
@@ -128,25 +127,24 @@ async def _cut(scope: Scope, answer: _Answer) -> None:
 
 
 class OneLine:
-    """Lets no path with a line break reach routes, whose expressions overlook one at the end.
+    """Stops paths with a newline: route expressions match them, because `$` ignores a final one.
 
-    What is done by such a path is not found by who compares paths as they are: the audit log.
+    The audit log compares paths exactly, so it would miss what such a request does.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, as one for nothing if its path has more than one line."""
         if scope["type"] == "http" and "\n" in scope["path"]:
             scope = {**scope, "path": _OUTSIDE}
         await self._app(scope, receive, send)
 
 
 class StripPrefix:
-    """Serves everything below `prefix`, as `http.prefix` asks, and outside it `/` alone.
+    """Strips `http.prefix` from paths; of the paths outside it, only `/` is served.
 
-    A path that is not clean keeps its prefix: the dispatcher redirects it.
+    A path that is not clean keeps its prefix, and the dispatcher redirects it.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
@@ -154,7 +152,6 @@ class StripPrefix:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on without the prefix."""
         if scope["type"] == "http" and redirects.is_clean(scope["path"]):
             scope = {**scope, "path": self._stripped(scope["path"])}
         await self._app(scope, receive, send)
@@ -162,18 +159,17 @@ class StripPrefix:
     def _stripped(self, path: str) -> str:
         if path.startswith(f"{self._prefix}/"):
             return path[len(self._prefix) :]
-        # Load balancers ask for `/`, whatever the prefix is.
+        # Load balancers request `/`, whatever the prefix is.
         return path if path == "/" else _OUTSIDE
 
 
 class AccessLog:
-    """Writes a line for each request: who, what, status, bytes of body, milliseconds."""
+    """Logs each request: client address, method, path, status, bytes of body, milliseconds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and log its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -185,7 +181,7 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
             else:
-                # A body, or what the kernel sends of a file.
+                # A body, or a part of a file that the kernel sends.
                 sent += message.get("count", 0) or len(message.get("body", b""))
             await send(message)
 
@@ -198,8 +194,7 @@ class AccessLog:
 
 def _log(scope: Scope, status: int, sent: int, seconds: float) -> None:
     client = scope["client"][0] if scope.get("client") else "-"
-    # The path was decoded: quoting it again keeps a line one line. The query stays out: it may
-    # hold what belongs in no log.
+    # The path was decoded; quoting keeps newlines out of the log. The query may have secrets.
     path = quote(scope["path"], safe=_SAFE)
     access_logger.info(
         "%s %s %s %d %d %.1fms", client, scope["method"], path, status, sent, seconds * 1000

@@ -1,9 +1,9 @@
-"""What a browser says about the web page that sends a request: `Origin` and `Sec-Fetch-Site`.
+"""The request headers in which a browser describes the page that sends a request.
 
-A page can neither set nor remove these headers (Fetch, "forbidden request-header"). A browser sends
-`Origin` with every request whose answer a page of another origin may read, and with every POST. It
-sends `Sec-Fetch-Site` with every request to an https URL or to this machine (W3C, "Fetch Metadata
-Request Headers").
+A page can neither set nor remove them (Fetch, "forbidden request-header"). A browser sends `Origin`
+with every request whose response a page of another origin may read, and with every POST. It sends
+`Sec-Fetch-Site` with every request to an https URL or to this machine (W3C, "Fetch Metadata Request
+Headers").
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USUAL_PORTS = {"http": ":80", "https": ":443"}
 def is_from_page(scope: Scope) -> bool:
     """Tell whether a web page sends the request, from any origin.
 
-    `Sec-Fetch-Mode` is not asked: the `fetch` of Node.js sends it as well.
+    `Sec-Fetch-Mode` is not checked, because the `fetch` of Node.js sends it as well.
     """
     return bool(origins(scope)) or any(site != _NO_PAGE for site in sites(scope))
 
@@ -35,7 +35,7 @@ def sites(scope: Scope) -> list[str]:
 
 
 def normalized(origin: str) -> str:
-    """Write an origin as browsers do: small letters, without the usual port (RFC 6454, 6.2)."""
+    """Return an origin as browsers write it: lowercase, without a default port (RFC 6454, 6.2)."""
     scheme, separator, authority = origin.lower().partition("://")
     return f"{scheme}{separator}{authority.removesuffix(_USUAL_PORTS.get(scheme, ' '))}"
 

@@ -1,4 +1,4 @@
-"""Work that ends when its client disconnects."""
+"""Cancels work when its client disconnects."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client has disconnected; what arrives of a body meanwhile is dropped."""
+    """Return when the client has disconnected; the rest of the body is discarded."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does; cancel it, and raise `ClientDisconnect`, when the client leaves."""
+    """Return the result of `work`; cancel it and raise `ClientDisconnect` on a disconnect."""
     return await race(work, disconnected(receive), ClientDisconnect)

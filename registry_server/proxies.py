@@ -1,13 +1,12 @@
-"""What proxies say about a request that they pass on, and which of them is believed.
+"""Reads the headers in which proxies describe the original request, as far as they are trusted.
 
-Two headers tell where it came from: X-Forwarded-For, with X-Forwarded-Proto and X-Forwarded-Host
-beside it, and Forwarded, which has all three (RFC 7239). What a proxy adds stands to the right of
-what its client sent (section 4 there), so lists are read from there, and no further than to the
-first address that nobody trusted has added. A client can send the headers that its proxy does not
-write: Forwarded counts only where those are not, which nearly all proxies write.
+The headers are X-Forwarded-For, -Proto and -Host, or Forwarded, which has all three (RFC 7239). A
+proxy appends to the right of what its client sent (section 4), so lists are read from the right, up
+to the first address that is not a trusted proxy. A client can send a header that its proxy does not
+overwrite. Nearly all proxies write X-Forwarded-*, so Forwarded counts only without these.
 
-The peer of a unix socket has no address. The word `unix` trusts each process that may open the
-socket, and no node that a header names.
+The peer of a unix socket has no address. The word `unix` trusts every process that may open the
+socket, and no address in a header.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ _MOST_PARSED = 4096
 # Characters: the longest address of IPv6, and the name of its zone.
 _LONGEST_ADDRESS = 64
 
-# RFC 7239, 6, without the names that stand for no address. Load balancers add ports here and there.
+# RFC 7239, 6, without obfuscated identifiers. Some load balancers add ports.
 _NODE = re.compile(
     r"([0-9.]+)(?::[0-9]{1,5})?|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"
 )
-# One pair of an element, and what ends it; addresses of IPv6 are often left without quotes.
+# One pair of an element, and its delimiter; IPv6 addresses are often not quoted.
 _PAIR = re.compile(
     r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     r"(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;\\]+))[ \t]*(;|,|$)"
@@ -59,9 +58,9 @@ _ESCAPED = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What a proxy says of a request it got: from which node, asking which host, by which scheme.
+    """A proxy's description of a request: the node it came from, the scheme and the host.
 
-    "" is for what it does not say, or can't be read.
+    "" stands for a missing or malformed value.
     """
 
     node: str = ""
@@ -70,20 +69,20 @@ class Hop:
 
 
 def peer(scope: Scope) -> Address | None:
-    """Return the address at the other end of the connection; None where that has none."""
+    """Return the address of the connection's peer; None for a unix socket."""
     client = scope.get("client")
     return parsed(str(client[0])) if client else None
 
 
 def host(scope: Scope) -> str:
-    """Return what the Host header says, "" without one."""
+    """Return the value of the Host header, or ""."""
     return next(iter(_lines(scope, _HOST_ASKED)), "")
 
 
 def has_signs(scope: Scope) -> bool:
-    """Tell whether a request has signs of a proxy, trusted or not.
+    """Tell whether a request seems to come through a proxy, trusted or not.
 
-    HTTP/1.0 is one, which nginx speaks by default, and so is a unix socket.
+    HTTP/1.0, nginx's default, is a sign of one, and so is a unix socket.
     """
     if scope["http_version"] == "1.0" or peer(scope) is None:
         return True
@@ -91,36 +90,36 @@ def has_signs(scope: Scope) -> bool:
 
 
 def is_trusted(address: Address | None, trusted: tuple[TrustedProxy, ...]) -> bool:
-    """Tell whether an address is a proxy's that is believed."""
-    networks = (each for each in trusted if each != UNIX)
+    """Tell whether an address belongs to a trusted proxy."""
+    networks = (proxy for proxy in trusted if proxy != UNIX)
     return address is not None and any(address in network for network in networks)
 
 
 def has_trusted_peer(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> bool:
-    """Tell whether a request comes by a proxy that is believed."""
+    """Tell whether the peer of a request is a trusted proxy."""
     if scope.get("client") is None:
         return UNIX in trusted
     return is_trusted(peer(scope), trusted)
 
 
 def origin(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Address | None:
-    """Return where a request came from, as the trusted proxy that it comes by says.
+    """Return the client address in the headers of a request from a trusted proxy.
 
-    It is the last address that is no trusted proxy's, or the first where all are; None when the
-    list can't be read so far.
+    It is the last address that is not a trusted proxy, or the first one if all are. None if the
+    list is malformed up to that address.
     """
-    found = None
+    address = None
     for hop, node in enumerate(_nodes(scope)):
-        found = _address_of(node)
-        if found is None or hop >= _MOST_HOPS:
+        address = _address_of(node)
+        if address is None or hop >= _MOST_HOPS:
             return None
-        if not is_trusted(found, trusted):
-            return found
-    return found
+        if not is_trusted(address, trusted):
+            return address
+    return address
 
 
 def asked(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Hop:
-    """Return the scheme and host that a client asked for, as the trusted proxy it comes by says."""
+    """Return the scheme and host that the client requested, by the headers of a trusted proxy."""
     proto, host = _first(scope, _PROTO), _first(scope, _HOST)
     if not proto and not host and not _lines(scope, _FOR):
         return _asked_of(_hops(scope), trusted)
@@ -128,21 +127,21 @@ def asked(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Hop:
 
 
 def _asked_of(hops: Iterable[Hop], trusted: tuple[TrustedProxy, ...]) -> Hop:
-    """Return what the outermost of trusted proxies say, which is the nearest to the client."""
-    found = Hop()
-    for at, hop in enumerate(hops):
-        if at >= _MOST_HOPS or hop == Hop():
+    """Return the values of the trusted proxy that is nearest to the client."""
+    nearest = Hop()
+    for index, hop in enumerate(hops):
+        if index >= _MOST_HOPS or hop == Hop():
             break
-        found = replace(hop, proto=hop.proto or found.proto, host=hop.host or found.host)
+        nearest = replace(hop, proto=hop.proto or nearest.proto, host=hop.host or nearest.host)
         if not is_trusted(_address_of(hop.node), trusted):
             break
-    return found
+    return nearest
 
 
 def parsed(text: str) -> Address | None:
-    """Parse an address; None for what is none.
+    """Parse an address; None for any other text.
 
-    One of IPv4 is of IPv4, also where a socket for both families calls it otherwise.
+    An IPv4-mapped address of a dual-stack socket becomes its IPv4 address.
     """
     return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
 
@@ -158,7 +157,7 @@ def _parsed(text: str) -> Address | None:
 
 
 def _nodes(scope: Scope) -> Iterator[str]:
-    """Yield where proxies had it from, the last one first; "" for what can't be read."""
+    """Yield the nodes that the proxies name, the last one first; "" for a malformed one."""
     lines = _lines(scope, _FOR)
     if lines:
         yield from reversed(",".join(lines).rsplit(",", _MOST_HOPS))
@@ -173,7 +172,7 @@ def _hops(scope: Scope) -> Iterator[Hop]:
 
 
 def _elements(line: str) -> list[Hop]:
-    """Return the elements of a line of Forwarded; a line that can't be read has an empty one."""
+    """Return the elements of a Forwarded line; one empty element if the line is malformed."""
     elements: list[Hop] = []
     pairs: dict[str, str] = {}
     at = 0
@@ -201,7 +200,7 @@ def _first(scope: Scope, name: bytes) -> str:
 
 
 def _address_of(node: str) -> Address | None:
-    """Return the address of a node, which may have a port; None when it has none."""
+    """Return the address of a node with or without a port; None for any other node."""
     node = node.strip(" \t")
-    found = _NODE.fullmatch(node) if len(node) <= _LONGEST_NODE else None
-    return None if found is None else parsed(found[1] or found[2] or found[3])
+    match = _NODE.fullmatch(node) if len(node) <= _LONGEST_NODE else None
+    return None if match is None else parsed(match[1] or match[2] or match[3])

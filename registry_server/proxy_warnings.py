@@ -28,7 +28,7 @@ class ProxyWarnings:
         self._warned: set[Address | None] = set()
 
     def notice(self, scope: Scope, trusted: tuple[TrustedProxy, ...], origin: str) -> None:
-        """Warn about the peer of a request if it says that clients ask for another `origin`."""
+        """Warn about the peer of a request if its headers name another origin than `origin`."""
         peer = proxies.peer(scope)
         if peer in self._warned or len(self._warned) >= MOST_ADDRESSES:
             return
@@ -47,5 +47,5 @@ class ProxyWarnings:
 
 
 def _line(trusted: Iterable[TrustedProxy], peer: Address | str) -> str:
-    """Write the line of YAML that trusts `peer` as well."""
-    return f"http: {{trustedproxies: {json.dumps([str(each) for each in (*trusted, peer)])}}}"
+    """Return the line of YAML that also trusts `peer`."""
+    return f"http: {{trustedproxies: {json.dumps([str(proxy) for proxy in (*trusted, peer)])}}}"

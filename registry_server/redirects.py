@@ -1,7 +1,7 @@
 """Redirects from an unclean path to the clean one, as CNCF distribution sends them.
 
-Clients build URLs out of parts, and so send `//v2/`, or one slash too many at the end. The target
-is always a path of this server: it begins with one slash, and special characters are quoted.
+Clients that join URLs from parts send `//v2/`, or an additional slash at the end. The target is
+always a path of this server: it begins with one slash, and special characters are quoted.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _SAFE = "/:@&=+$,~"
 
 
 def is_clean(path: str) -> bool:
-    """Tell whether `clean` returns a path as it is."""
-    # The first test is cheap, and true of nearly all paths.
+    """Tell whether `clean` returns a path unchanged."""
+    # The first test is cheap, and true for nearly all paths.
     return ("//" not in path and "/." not in path) or clean(path) == path
 
 
 def clean(path: str) -> str:
-    """Return a path without empty segments, `.` and `..`; a slash at its end stays."""
+    """Return a path without empty segments, `.` and `..`; a trailing slash is kept."""
     kept: list[str] = []
     for segment in path.split("/"):
         if segment == "..":

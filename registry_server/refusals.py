@@ -1,4 +1,4 @@
-"""Answers that refuse a request before a handler sees it."""
+"""Refusals of requests that reach no handler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registry_server import envelope
 async def refuse(
     send: Send, status: int, code: str, message: str, more: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Answer with one error of the envelope, and `more` headers."""
+    """Send a response with one error in the envelope, and `more` headers."""
     body = envelope.body([envelope.entry(code, message)])
     headers = [
         envelope.API_VERSION,

@@ -202,8 +202,8 @@ def test_what_no_browser_would_write_is_refused(written: str) -> None:
 
 def test_every_page_and_the_credentials_of_browsers_exclude_each_other() -> None:
     """Else any page could do what its visitor may."""
-    with pytest.raises(Invalid, match="origins must be named"):
+    with pytest.raises(Invalid, match="list the origins instead"):
         validated(Configured, {"origins": ["*"], "credentials": True})
-    with pytest.raises(Invalid, match="origins must be named"):
+    with pytest.raises(Invalid, match="list the origins instead"):
         validated(Configured, {"origins": [UI.decode(), "*"], "credentials": True})
     assert validated(Configured, {"origins": [UI.decode()], "credentials": True}).credentials

@@ -1,4 +1,4 @@
-"""The management API as one ASGI application, to be mounted where `paths.ROOT` says."""
+"""The management API as one ASGI application, mounted at `paths.ROOT`."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from registry_server.api.paths import OPENAPI, ROOT
 from registry_server.api.problems import PathUnknown
 from registry_server.middleware import Headers
 
-# Who may do what here, and least of all a key, is nothing to be kept on the way.
-_UNKEPT = (("Cache-Control", "no-store"),)
+# Responses contain permissions and keys, which caches must not store.
+_NO_STORE = (("Cache-Control", "no-store"),)
 
 
 class Api:
-    """Answers by `endpoints`, and describes them to those whom `reads` lets in.
+    """Answers by `endpoints`, and serves their OpenAPI document to callers that `reads` admits.
 
-    `prefix` is what the registry is served under.
+    `prefix` is `http.prefix`.
     """
 
     def __init__(self, endpoints: tuple[Endpoint, ...], reads: Admission, prefix: str) -> None:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-        for each in endpoints:
-            each.add_to(app)
+        for endpoint in endpoints:
+            endpoint.add_to(app)
         document = describe(app.routes, f"{prefix}{ROOT}")
 
         async def openapi() -> Response:
             return JSONResponse(document)
 
-        itself = Endpoint("GET", OPENAPI, openapi, reads, "Describe the API")
-        itself.add_to(app)
+        description = Endpoint("GET", OPENAPI, openapi, reads, "Describe the API")
+        description.add_to(app)
         errors.install(app, self._refuse)
-        self._app = Headers(app, _UNKEPT)
-        self.methods: Mapping[str, frozenset[str]] = methods_by_path((*endpoints, itself))
-        self._paths = [(compile_path(path)[0], found) for path, found in self.methods.items()]
+        self._app = Headers(app, _NO_STORE)
+        self.methods: Mapping[str, frozenset[str]] = methods_by_path((*endpoints, description))
+        self._paths = [(compile_path(path)[0], methods) for path, methods in self.methods.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the server sends no body in answer to HEAD."""
@@ -51,7 +51,7 @@ class Api:
         await self._app(scope, receive, send)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Render a refusal as everywhere, but for what only a framework knows of paths."""
+        """Render an error by the error table, with the API's own 404 and Allow header."""
         if getattr(error, "status_code", None) == 404:
             error = PathUnknown()
         answer = await errors.render(request, error)
@@ -62,5 +62,5 @@ class Api:
 
     def _allowed(self, scope: Mapping[str, Any]) -> frozenset[str]:
         path = str(scope["path"]).removeprefix(ROOT)
-        found = (methods for regex, methods in self._paths if regex.match(path))
-        return next(found, frozenset())
+        matching = (methods for regex, methods in self._paths if regex.match(path))
+        return next(matching, frozenset())

@@ -1,7 +1,7 @@
-"""What is sent to the management API: JSON of a few KiB, as a model.
+"""Reads request bodies of the management API: JSON of a few KiB, validated as a model.
 
-It is read when it is known who sends it, so whoever is refused has sent nothing yet if they wait
-to be asked for it, and nobody has more than this read.
+A body is read after the caller is authorized. So a refused client that waits for `100 Continue` has
+sent nothing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def sent(model: type[AnyModel]) -> Callable[[Request], Awaitable[AnyModel]]:
-    """Return the dependency that reads a body as `model`.
+    """Return a FastAPI dependency that reads a body as `model`.
 
-    It raises `NotJson`, `PayloadTooLarge` and `RequestInvalid`.
+    It raises `NotJson`, `PayloadTooLarge` or `RequestInvalid`.
     """
 
     async def read(request: Request) -> AnyModel:
-        # Only what a browser asks about first: a form of another page has other types (Fetch,
-        # "CORS-safelisted request-header"), and would come with what the browser remembers.
+        # A browser sends this type to another origin only after a preflight. Forms have other types
+        # (Fetch, "CORS-safelisted request-header"), and would carry the browser's credentials.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
             raise NotJson
         content = await read_limited(request, LONGEST)
@@ -40,19 +40,19 @@ def sent(model: type[AnyModel]) -> Callable[[Request], Awaitable[AnyModel]]:
             return model.model_validate_json(content)
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
-        raise RequestInvalid([_fault(each) for each in faults[:_MOST_FAULTS]])
+        raise RequestInvalid([_fault(fault) for fault in faults[:_MOST_FAULTS]])
 
     return read
 
 
 def described(model: type[BaseModel]) -> dict[str, Any]:
-    """Return how OpenAPI says that an endpoint reads a body as `model`."""
+    """Return the OpenAPI description of a body that is read as `model`."""
     content = {_JSON: {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def _fault(error: ErrorDetails) -> Fault:
-    """Say what is wrong with a field, without what it holds."""
+    """Return the fault of a field, without the field's value."""
     field = ".".join(shown(str(part)) for part in error["loc"])
     if error["type"] == "value_error":
         return Fault(field, str(error["ctx"]["error"]))

@@ -1,4 +1,4 @@
-"""The OpenAPI document, from the endpoints themselves."""
+"""Generates the OpenAPI document from the endpoints."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from starlette.routing import BaseRoute
 
 _VERSION = "1"
 _ABOUT = (
-    "Manages the registry. Every refusal, whatever its status, is an envelope of errors, the same "
-    "as the one of the OCI distribution specification."
+    "Manages the registry. Every refusal has the error envelope of the OCI distribution "
+    "specification as its body."
 )
-_SHOWN = {
+_CREDENTIALS = {
     "password": {"type": "http", "scheme": "basic"},
     "token": {
         "type": "http",
@@ -25,7 +25,7 @@ _SHOWN = {
 
 
 def describe(routes: Sequence[BaseRoute], server: str) -> dict[str, Any]:
-    """Describe `routes`, which are below the URL `server`."""
+    """Return the OpenAPI document of `routes` below the URL `server`."""
     document = get_openapi(
         title="Registry management",
         version=_VERSION,
@@ -35,11 +35,11 @@ def describe(routes: Sequence[BaseRoute], server: str) -> dict[str, Any]:
     )
     for operations in document["paths"].values():
         for operation in operations.values():
-            # FastAPI's own refusal of what it reads; ours is another one.
+            # FastAPI's own refusal of invalid bodies, which `bodies` replaces.
             operation["responses"].pop("422", None)
     components = document["components"]
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
-    components["securitySchemes"] = _SHOWN
-    document["security"] = [{name: []} for name in _SHOWN]
+    components["securitySchemes"] = _CREDENTIALS
+    document["security"] = [{name: []} for name in _CREDENTIALS]
     return document

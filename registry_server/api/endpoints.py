@@ -1,4 +1,4 @@
-"""An endpoint of the management API: who may ask it, what it reads, and how it is described."""
+"""The endpoints of the management API: admission, body, handler and description."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from starlette.requests import HTTPConnection
 from registry_server.api.bodies import described
 from registry_server.api.models import Refusals
 
-# Returns if the caller may ask; raises as an `AccessController` does.
+# Returns if the caller may use the endpoint; raises as an `AccessController` does.
 Admission: TypeAlias = Callable[[HTTPConnection], Awaitable[None]]
 
-# What anything may be answered with; the last are the registry's own failures.
+# Error statuses of every endpoint; the last stands for failures of the registry.
 _ALWAYS: tuple[int | str, ...] = (401, 403, 429, "5XX")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers a method of a path, below the root of the API; GET answers HEAD as well.
+    """A method of a path below the root of the API; GET includes HEAD.
 
-    `handler` is FastAPI's: what it returns is what its annotation says, and its docstring is shown
-    to callers, as the description. `refused` are statuses of its own refusals.
+    `handler` is called by FastAPI: its annotation describes the response, and its docstring is the
+    public description. `refused` has the statuses of its own refusals.
     """
 
     method: str
@@ -40,11 +40,11 @@ class Endpoint:
 
     @property
     def methods(self) -> frozenset[str]:
-        """What Allow says of it."""
+        """Its methods for the Allow header."""
         return frozenset({"GET", "HEAD"} if self.method == "GET" else {self.method})
 
     def add_to(self, app: FastAPI) -> None:
-        """Have `app` answer it. Who asks is found out before anything is read."""
+        """Add the route to `app`. The caller is authorized before the body is read."""
         app.add_api_route(
             self.path,
             self.handler,
@@ -58,14 +58,13 @@ class Endpoint:
 
 
 def _refusal(status: int | str) -> dict[str, Any]:
-    failed = "the registry failed"
-    phrase = HTTPStatus(status).phrase if isinstance(status, int) else failed
+    phrase = HTTPStatus(status).phrase if isinstance(status, int) else "the registry failed"
     return {"model": Refusals, "description": phrase}
 
 
 def methods_by_path(endpoints: tuple[Endpoint, ...]) -> Mapping[str, frozenset[str]]:
-    """Return all methods that each path has."""
-    found: dict[str, frozenset[str]] = {}
-    for each in endpoints:
-        found[each.path] = found.get(each.path, frozenset()) | each.methods
-    return found
+    """Return the methods of each path."""
+    methods: dict[str, frozenset[str]] = {}
+    for endpoint in endpoints:
+        methods[endpoint.path] = methods.get(endpoint.path, frozenset()) | endpoint.methods
+    return methods

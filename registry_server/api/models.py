@@ -1,4 +1,4 @@
-"""What goes over the wire: robots, and refusals."""
+"""The JSON models of the management API: robot accounts and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from registry_server.auth.robots.robot import LONGEST_DESCRIPTION
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Have a text checked by the same function as the command's; what it says is the fault."""
+    """Return a validator that calls the check of the command line; its ValueError is the fault."""
 
     def validate(text: str) -> str:
         check(text)
@@ -28,8 +28,8 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-# What a schema can say of them. The checks decide, which ask for more: for a second at least, and
-# for what can be printed.
+# Patterns for the OpenAPI schema. The checks are stricter: a lifetime is at least one second, and a
+# description is printable.
 _DURATION = r"[0-9]{1,5}d|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|m|s|ms|us|ns))+"
 _NAME = {"pattern": f"^{NAME}$", "examples": ["ci"]}
 _DESCRIPTION = {"maxLength": LONGEST_DESCRIPTION, "pattern": r"^[^\x00-\x1f\x7f]*$"}
@@ -41,7 +41,7 @@ Lifetime = Annotated[str, _checked(parse_lifetime), Field(json_schema_extra=_LIF
 
 
 class NewRobot(BaseModel):
-    """A robot that is to be made. Without `expires`, a duration, it never ends."""
+    """A robot to be created. `expires` is a duration; without it the robot never expires."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +51,7 @@ class NewRobot(BaseModel):
 
 
 class RobotAnswer(BaseModel):
-    """A robot, by its own name and by the one that it logs in with."""
+    """A robot: `name` is its own name, `login` the name that it logs in with."""
 
     name: str
     login: str
@@ -62,7 +62,7 @@ class RobotAnswer(BaseModel):
 
     @classmethod
     def of(cls, robot: Robot, now: datetime) -> RobotAnswer:
-        """Say what may be said of a robot."""
+        """Return the public fields of a robot."""
         return cls(
             name=robot.name,
             login=robot.login,
@@ -74,25 +74,25 @@ class RobotAnswer(BaseModel):
 
 
 class NewKey(RobotAnswer):
-    """A robot that was made, and its key, which is shown this once."""
+    """A new robot and its key, which is shown only once."""
 
     key: str
 
     @classmethod
-    def of_created(cls, made: CreatedRobot, now: datetime) -> NewKey:
-        """Say the same of a robot that was just made, and its key."""
-        robot = RobotAnswer.of(made.robot, now)
-        return cls(**robot.model_dump(), key=made.secret)
+    def of_created(cls, created: CreatedRobot, now: datetime) -> NewKey:
+        """Return the public fields of a new robot, and its key."""
+        robot = RobotAnswer.of(created.robot, now)
+        return cls(**robot.model_dump(), key=created.secret)
 
 
 class RobotList(BaseModel):
-    """All robots in the order of their names."""
+    """All robots, in the order of their names."""
 
     robots: list[RobotAnswer]
 
 
 class Refusal(BaseModel):
-    """A reason: `code` is for programs, `message` for people."""
+    """An error: `code` is for programs, `message` for people."""
 
     code: str
     message: str
@@ -100,6 +100,6 @@ class Refusal(BaseModel):
 
 
 class Refusals(BaseModel):
-    """Why something was refused."""
+    """The errors of a refused request."""
 
     errors: list[Refusal]

@@ -1,4 +1,4 @@
-"""Where the management API is."""
+"""The paths of the management API."""
 
 from __future__ import annotations
 

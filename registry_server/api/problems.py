@@ -1,4 +1,4 @@
-"""What can be wrong with a request to the management API."""
+"""The errors of the management API."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a field of a body, or with the `body`."""
+    """A fault of a field, or of the whole `body`."""
 
     field: str
     message: str
 
 
 class RequestInvalid(Exception):
-    """A body does not say what it should; `faults` are the first few things wrong with it."""
+    """The body does not fit the model; `faults` has the first few faults."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("the body does not say what it should")
+        super().__init__("the body is invalid")
         self.faults = tuple(faults)
 
 
 class NotJson(Exception):
-    """A body is not said to be JSON."""
+    """The Content-Type is not JSON."""
 
     def __init__(self) -> None:
         super().__init__("the Content-Type must be application/json")
 
 
 class PathUnknown(Exception):
-    """There is nothing at that path."""
+    """The API has no such path."""
 
     def __init__(self) -> None:
-        super().__init__("there is nothing at this path of the API")
+        super().__init__("the API has no such path")
 
 
 class RobotUnknown(Exception):
-    """There is no robot of that name."""
+    """No robot has that name."""
 
     def __init__(self) -> None:
-        super().__init__("there is no robot of that name")
+        super().__init__("no robot has that name")
 
 
 class RobotTaken(Exception):
-    """There is a robot of that name."""
+    """A robot of that name already exists."""
 
 
 class RobotsFull(Exception):
-    """There are as many robots as there may be."""
+    """The number of robots is at its limit."""
 
 
 class RobotsUnusable(Exception):
-    """The file of the robots is damaged, and only the log says how."""
+    """The file of the robots is damaged; the reason is only in the log."""
 
     def __init__(self) -> None:
-        super().__init__("the file of the robots is damaged; the registry's log says how")
+        super().__init__("the robots' file is damaged; see the registry's log")

@@ -1,4 +1,4 @@
-"""The robots over HTTP: made, listed and revoked as by the command."""
+"""Robot accounts over HTTP: create, list, show, revoke, as with the command line."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ _REFUSED_BODIES = (400, 409, 413, 415)
 
 
 class Robots(Protocol):
-    """`RobotStore`, and what stands around it; everything blocks."""
+    """A `RobotStore` or a wrapper around it; all methods block."""
 
     def create(
         self, name: str, expires: datetime | None = None, description: str = ""
     ) -> CreatedRobot:
-        """Make a robot and its secret."""
+        """Create a robot and its secret."""
 
     def list(self) -> list[Robot]:
-        """Return all robots by name."""
+        """Return all robots, in the order of their names."""
 
     def revoke(self, name: str) -> bool:
-        """Remove a robot; return whether there was one."""
+        """Remove a robot; return whether it existed."""
 
 
 class ReadOnlyRobots:
-    """Robots that stay as they are while the registry is read-only."""
+    """Refuses changes of robots while the registry is read-only."""
 
     def __init__(self, inner: Robots) -> None:
         self._inner = inner
@@ -62,27 +62,24 @@ class ReadOnlyRobots:
     def create(
         self, name: str, expires: datetime | None = None, description: str = ""
     ) -> CreatedRobot:
-        """Refuse."""
         raise OperationDisabled("writing")
 
     def revoke(self, name: str) -> bool:
-        """Refuse."""
         raise OperationDisabled("writing")
 
     def list(self) -> list[Robot]:
-        """Return all robots by name."""
         return self._inner.list()
 
 
 class RobotEndpoints:
-    """Answers below `/robots`."""
+    """The endpoints below `/robots`."""
 
     def __init__(self, robots: Robots, urls: Urls) -> None:
         self._robots = robots
         self._urls = urls
 
     def table(self, admits: Admission) -> tuple[Endpoint, ...]:
-        """Return the endpoints, for those whom `admits` lets in."""
+        """Return the endpoints, for callers that `admits` accepts."""
         return (
             Endpoint("GET", ROBOTS, self.list, admits, "List the robots"),
             Endpoint(
@@ -90,7 +87,7 @@ class RobotEndpoints:
                 ROBOTS,
                 self.create,
                 admits,
-                "Make a robot; its key is shown this once",
+                "Create a robot; its key is shown only once",
                 status=201,
                 reads=NewRobot,
                 refused=(*_REFUSED_BODIES, _OFF),
@@ -101,17 +98,17 @@ class RobotEndpoints:
                 _ONE,
                 self.revoke,
                 admits,
-                "Revoke a robot; its key and its tokens end at once",
+                "Revoke a robot; its key and its tokens become invalid immediately",
                 status=204,
                 refused=(_ABSENT, _OFF),
             ),
         )
 
     async def list(self) -> RobotList:
-        """Return all of them by name, those that are expired as well."""
+        """Return all robots, expired ones too, in the order of their names."""
         now = datetime.now(UTC)
-        found = await _worked(self._robots.list)
-        return RobotList(robots=[RobotAnswer.of(each, now) for each in found])
+        robots = await _in_thread(self._robots.list)
+        return RobotList(robots=[RobotAnswer.of(robot, now) for robot in robots])
 
     async def create(
         self,
@@ -119,29 +116,31 @@ class RobotEndpoints:
         response: Response,
         wanted: Annotated[NewRobot, Depends(sent(NewRobot))],
     ) -> NewKey:
-        """Make one of a name that is free, for a time or for ever."""
+        """Create a robot with an unused name, optionally with an expiry."""
         notes_of(request.scope).about(wanted.name)
         now = datetime.now(UTC)
-        ends = None if wanted.expires is None else now + parse_lifetime(wanted.expires)
-        made = await _worked(lambda: self._robots.create(wanted.name, ends, wanted.description))
+        expiry = None if wanted.expires is None else now + parse_lifetime(wanted.expires)
+        created = await _in_thread(
+            lambda: self._robots.create(wanted.name, expiry, wanted.description)
+        )
         response.headers["Location"] = self._urls.at(request, f"{ROOT}{ROBOTS}/{wanted.name}")
-        return NewKey.of_created(made, now)
+        return NewKey.of_created(created, now)
 
     async def get(self, name: str) -> RobotAnswer:
-        """Return what is known of it, which is not its key."""
-        for robot in await _worked(self._robots.list):
+        """Return a robot, without its key."""
+        for robot in await _in_thread(self._robots.list):
             if robot.name == name:
                 return RobotAnswer.of(robot, datetime.now(UTC))
         raise RobotUnknown
 
     async def revoke(self, name: str) -> None:
-        """Remove it, after which another may have its name."""
-        if not await _worked(lambda: self._robots.revoke(name)):
+        """Remove a robot. Its name can be used again."""
+        if not await _in_thread(lambda: self._robots.revoke(name)):
             raise RobotUnknown
 
 
-async def _worked(act: Callable[[], T]) -> T:
-    """Work with the robots in a thread, and say what was in the way in the words of the API."""
+async def _in_thread(act: Callable[[], T]) -> T:
+    """Run `act` in a thread, and translate errors of the store into errors of the API."""
     try:
         return await to_thread(act)
     except RobotExists as error:

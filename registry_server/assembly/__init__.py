@@ -1,5 +1,5 @@
-"""Parts of access control, with a module for each that makes it from the settings.
+"""Builds the parts of access control from the settings, one module for each part.
 
-`guarded` imports only the modules of what is configured. So a registry with a file of users and
-without rules has neither FastAPI nor cryptography nor pydantic in memory.
+`guarded` imports only the modules for configured parts. So a registry with a file of users and no
+rules imports neither FastAPI nor cryptography nor pydantic.
 """

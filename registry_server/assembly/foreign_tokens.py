@@ -23,15 +23,15 @@ from registry_server.guard import TOKEN_PATH, Guard
 from registry_server.v2.urls import Urls
 from storage.names import RepositoryName
 
-_NO_TOKEN = Decision(False, "no token was shown")
+_NO_TOKEN = Decision(False, "the request has no token")
 
 
 def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
-    """Return a guard that admits clients with a token of the issuer.
+    """Return access control for tokens of another issuer.
 
-    With rules, a client may do only what the token and the rules both grant, and nothing without a
-    token. Files of keys and of rules are read, and watched. Raises OSError or ValueError for one
-    that can't be used.
+    With rules, a client may do what the token and the rules both grant, and nothing without a
+    token. The files of keys and rules are read and watched. Raises OSError or ValueError for an
+    unusable file.
     """
     challenges = BearerChallenges(_realm(token, urls), token.service)
     authenticator = HeaderAuthenticator(Login(()), verifiers(token), challenges)
@@ -44,28 +44,25 @@ def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
 
 
 class _ForBearers:
-    """Rules for clients that show a token: without one, no rule grants anything."""
+    """The rules for clients with a token; without a token, everything is refused."""
 
     def __init__(self, rules: Policy) -> None:
         self._rules = rules
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
-        """Decide whether `actor` may do `action` with repository `name`."""
         return _NO_TOKEN if actor.grants is None else self._rules.decide(actor, action, name)
 
     def decide_catalog(self, actor: Actor) -> Decision:
-        """Decide whether `actor` may list repositories at all."""
         return _NO_TOKEN if actor.grants is None else self._rules.decide_catalog(actor)
 
     def decide_administration(self, actor: Actor) -> Decision:
-        """Decide whether `actor` may manage the registry itself."""
         return _NO_TOKEN if actor.grants is None else self._rules.decide_administration(actor)
 
 
 def verifiers(token: TokenAuth) -> WatchedVerifier:
-    """Return the source of the verifier for the configured keys; their files are read and watched.
+    """Return the source of the verifier for the configured keys, and watch their files.
 
-    Raises OSError or ValueError for a file that can't be used.
+    Raises OSError or ValueError for an unusable file.
     """
     files = [
         *([Watched(token.jwks, _keys_of_jwks)] if token.jwks else ()),
@@ -82,7 +79,7 @@ def verifiers(token: TokenAuth) -> WatchedVerifier:
 
 
 def _realm(token: TokenAuth, urls: Urls) -> Callable[[HTTPConnection], str]:
-    """Return what finds the token server's URL; with `autoredirect` it has the request's host."""
+    """Return a function for the token server's URL, on the request's host with `autoredirect`."""
     if not token.autoredirect:
         return lambda _: token.realm
     path = token.autoredirectpath or TOKEN_PATH

@@ -1,4 +1,4 @@
-"""Rules, and what comes with them: tokens and robots of this registry, and the management API."""
+"""Access rules with this registry's own tokens, robot accounts and management API."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _JWKS_PATH = "/auth/jwks"
 
 
 def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
-    """Return a guard that admits users, robots and clients with a token that `key` signed.
+    """Return access control by rules for users, robot accounts, and tokens that `key` signed.
 
-    They may do what the rules grant. Files of users, robots and rules are read. Raises OSError or
-    ValueError for one that can't be used.
+    The files of users, robots and rules are read and watched. Raises OSError or ValueError for an
+    unusable file.
     """
     users, rules = users_of(settings), policy_in_force(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
-    # Robots are asked first. For a user's name that takes no time, but to look for a robot among
-    # the users takes as long as to check a password.
+    # Robots come first: a user's name costs nothing there, but a robot's name among the users
+    # costs as much as checking a password.
     # The header and the token server share the login, so wrong passwords are counted together.
     login = Login([robots, *map(_NoRobots, users)], login_limits(settings))
     challenges = _own_challenges(settings.access.tokens, urls)
@@ -63,13 +63,12 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
 
 
 class _NoRobots:
-    """Users without those that have the name of a robot, which no rule could name."""
+    """The users, except those with the name of a robot account, which rules reserve for robots."""
 
     def __init__(self, users: HtpasswdUsers) -> None:
         self._users = users
 
     async def verify(self, name: str, password: str) -> Actor | None:
-        """Return the user of that name and password, or None."""
         return None if is_robots(name) else await self._users.verify(name, password)
 
 
@@ -131,8 +130,8 @@ def _is_known(
     async def is_known(name: str, generation: str) -> bool:
         if is_robots(name):
             return await robots.is_known(name, generation)
-        # A user with a certificate alone gets no token of its own: that takes a password.
-        return any([await each.has(name) for each in users])
+        # A user who has only a certificate gets no token, because that takes a password.
+        return any([await source.has(name) for source in users])
 
     return is_known
 

@@ -1,4 +1,4 @@
-"""What users may do: by the rules of `access`, or everything where there are none."""
+"""The policy in force: the rules of `access`, or without rules everything for every user."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from registry_server.config import Settings
 
 
 def policy_in_force(settings: Settings) -> PolicyInForce:
-    """Return the source of the policy; a file of rules is read, and watched.
+    """Return the source of the policy; a file of rules is read and watched.
 
-    Raises OSError or ValueError for a file that can't be used.
+    Raises OSError or ValueError for an unusable file.
     """
     access = settings.access
     if not access.configured:

@@ -19,10 +19,10 @@ _KEY = "token-key.pem"
 
 
 def signing_key(settings: Settings) -> SigningKey:
-    """Return the key that `access.tokens.key` names, or the registry's own, in the root folder.
+    """Return the key in `access.tokens.key`, or the registry's own key in the root directory.
 
-    The registry's own key is created if it does not exist. Raises OSError or ValueError for a key
-    that can't be read, used or created.
+    The registry's own key is created if it is missing. Raises OSError or ValueError for a key that
+    can't be read, used or created.
     """
     if settings.access.tokens.key is not None:
         return load_signing_key(settings.access.tokens.key)
@@ -43,9 +43,9 @@ def existing_or_temporary_key(settings: Settings) -> SigningKey:
 
 
 def existing_key(settings: Settings) -> SigningKey | None:
-    """Return the key, or None when the registry's own does not exist yet.
+    """Return the key, or None if the registry's own key does not exist yet.
 
-    Raises OSError or ValueError for a key that can't be used, or that could not be created.
+    Raises OSError or ValueError for a key that is unusable, or is missing and can't be created.
     """
     configured = settings.access.tokens.key
     if configured is not None:
@@ -55,7 +55,7 @@ def existing_key(settings: Settings) -> SigningKey | None:
     except FileNotFoundError:
         root = settings.storage.filesystem.rootdirectory
         if root.exists() and not os.access(root, os.W_OK):
-            raise _no_key(_own_key(settings), "the volume can't be written") from None
+            raise _no_key(_own_key(settings), "the volume is not writable") from None
         return None
 
 

@@ -1,8 +1,8 @@
-"""Warnings about names in rules that no caller has yet.
+"""Warnings about names in rules that no caller has.
 
-They are warnings, not errors: a user may be added after the rules. But a denial for a misspelt name
-has no effect, and only a comparison with the file of users shows it. Robots are not compared: the
-grammar of their names is checked with the rules, and they are created while the registry serves.
+They are warnings, not errors, because a user may be added after the rules. But a denial for a
+misspelt name has no effect, and only a comparison with the file of users reveals it. Robot accounts
+are not compared: they are created while the registry serves.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def unknown_callers(settings: Settings, users: Collection[str]) -> tuple[Problem
 def _without_caller(
     settings: Settings, rules: Access | RulesFile, users: Collection[str]
 ) -> Iterator[tuple[Path, str]]:
-    """Yield where a name without a caller is first written, and why no caller has it."""
-    written: dict[str, Path] = {}
+    """Yield the first place of each name without a caller, and why no caller has it."""
+    places: dict[str, Path] = {}
     for path, name in caller_names(rules):
-        written.setdefault(name, path)
-    for name, path in written.items():
+        places.setdefault(name, path)
+    for name, path in places.items():
         reason = _why_unknown(settings, name, rules.groups, users)
         if reason:
             yield path, reason

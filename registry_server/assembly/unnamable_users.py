@@ -1,7 +1,7 @@
-"""Users of the file whose names no rule can have.
+"""Warnings about users whose names no rule can contain.
 
-They log in, and a rule for every user applies to them, but none can deny them anything by name. A
-user with the name of a robot does not log in at all where there are robots.
+They can log in, and rules for every user apply to them, but no rule can deny them anything by name.
+A user with the name of a robot account can't log in if rules are configured.
 """
 
 from __future__ import annotations

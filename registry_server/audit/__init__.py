@@ -1,11 +1,12 @@
-"""The audit log: a line for each change and each refusal, which says who, what, and by which rule.
+"""The audit log: a line for each change and each refusal, with the caller, the action and the rule.
 
     Audit ─► Dispatcher ─► Authenticator, AccessController
       │                        │ fill in
       │  Notes ◄───────────────┘
       └► Sink: a file, or the log
 
-A line holds what was checked or is bounded, and no secret: of a query only what a push is about.
+All fields are validated or of limited length, and none has a secret: of the query, only the
+parameters of a push are logged.
 """
 
 from registry_server.audit.notes import Notes, notes_of

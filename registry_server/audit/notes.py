@@ -1,4 +1,4 @@
-"""What is learnt about a request on its way in, for whoever writes it down on the way out."""
+"""The audit context of a request: facts that the layers below record for the audit log."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from starlette.types import Scope
 from registry_server.auth.access import ADMINISTRATION, CATALOG, Action, Actor, Decision
 from storage.names import RepositoryName
 
-# Where a request's scope holds it. Copies of a scope share it, so it is found again outside.
+# The key in a request's scope. Copies of the scope share the object, so the outer wrapper sees it.
 NOTES = "registry.notes"
 
 
 @dataclass(slots=True)
 class Notes:
-    """What is learnt about one request; those who learn it write it here.
+    """The facts about one request.
 
-    `robot` is the one that is managed, where the path does not say; `logged_in` is whether a
-    password was shown where tokens are given, and held; `limit` is the limit that was in the way
-    of what else was allowed; `source` is the repository from which a blob was mounted.
+    `who` is the caller's name. `robot` is the managed robot account, if the path does not name it.
+    `logged_in` tells whether the token server accepted a password. `limit` is the limit that
+    refused an otherwise allowed request. `source` is the repository that a blob was mounted from.
     """
 
     who: str = ""
@@ -30,49 +30,53 @@ class Notes:
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def met(self, actor: Actor) -> None:
-        """Note who asks."""
+        """Record the authenticated caller."""
         self.who = actor.name
 
     def welcomed(self, actor: Actor) -> None:
-        """Note who showed a password for a token."""
+        """Record a login at the token server."""
         self.who, self.logged_in = actor.name, True
 
     def limited(self, limit: str) -> None:
-        """Note that a limit was in the way."""
+        """Record the limit that refused the request."""
         self.limit = limit
 
     def decided(self, action: Action, decision: Decision) -> None:
-        """Note whether an action that is asked for is allowed."""
+        """Record the decision about an action on a repository."""
         self.decisions[action.value] = decision
 
     def decided_catalog(self, decision: Decision) -> None:
-        """Note whether listing repositories is allowed."""
+        """Record the decision about listing repositories."""
         self.decisions[CATALOG] = decision
 
     def decided_administration(self, decision: Decision) -> None:
-        """Note whether managing the registry is allowed."""
+        """Record the decision about managing the registry."""
         self.decisions[ADMINISTRATION] = decision
 
     def mounted_from(self, source: RepositoryName) -> None:
-        """Note the repository that a blob was mounted from, which the request need not name."""
+        """Record the source of a mount, which the request need not name."""
         self.source = source.text
 
     def about(self, robot: str) -> None:
-        """Note which robot is managed."""
+        """Record the managed robot account."""
         self.robot = robot
 
     def rule(self, action: str) -> str:
-        """Return by which rule an action was decided; nothing if none was asked."""
+        """Return the rule that decided an action; "" if the action was not decided."""
         decision = self.decisions.get(action)
         return decision.rule if decision is not None else ""
 
     def first_refusal(self) -> tuple[str, str] | None:
-        """Return the first action that is not allowed, and by which rule."""
-        refusals = ((word, each.rule) for word, each in self.decisions.items() if not each.allowed)
+        """Return the first refused action and the rule that refused it."""
+        refusals = (
+            (action, decision.rule)
+            for action, decision in self.decisions.items()
+            if not decision.allowed
+        )
         return next(refusals, None)
 
 
 def notes_of(scope: Scope) -> Notes:
-    """Return where to write what is learnt; nobody reads it where no audit log is kept."""
-    found = scope.get(NOTES)
-    return found if isinstance(found, Notes) else Notes()
+    """Return the notes of a request; without an audit log, an object that is not read."""
+    notes = scope.get(NOTES)
+    return notes if isinstance(notes, Notes) else Notes()

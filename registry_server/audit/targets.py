@@ -1,6 +1,6 @@
-"""What a request is about, read off its path and its query (pure).
+"""Reads from a request's path and query what the request is about (pure).
 
-What does not follow the grammar is nothing, so no text that a client made up comes through.
+A malformed part becomes "", so arbitrary text of clients never gets into the audit log.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _ROBOTS = f"{paths.ROOT}{paths.ROBOTS}"
 _FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG, _ROBOTS: ROBOTS}
 _REFERRING = (MANIFESTS, BLOBS, "referrers")
 _READING = ("GET", "HEAD")
-_MOST_TAGS = 100  # what one push may name
+_MOST_TAGS = 100  # of one push
 
-# What is not here is a pull if it reads, and else nothing that anybody can do.
+# The action of a method on a kind of target. All others are "pull" if they read, else invalid.
 _ACTIONS: Mapping[tuple[str, str], str] = {
     (MANIFESTS, "PUT"): "push",
     (MANIFESTS, "DELETE"): "delete",
@@ -56,7 +56,7 @@ _ALWAYS = {TOKENS: "login", BASE: "login", CATALOG: "catalog"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What kind of thing a path names: in which repository, by which tag or digest; which robot."""
+    """The target of a path: its kind, its repository with a tag or digest, or its robot account."""
 
     kind: str = ""
     repository: str = ""
@@ -64,18 +64,18 @@ class Target:
     robot: str = ""
 
     def action(self, method: str) -> str:
-        """Return what `method` does with it, in the words of the rules where these have one."""
+        """Return the action of `method`, in the words of the access rules where they have one."""
         pull = "pull" if method in _READING else ""
         return _ALWAYS.get(self.kind) or _ACTIONS.get((self.kind, method), pull)
 
     def is_written_by(self, method: str) -> bool:
-        """Tell whether `method` would change something, were that not switched off."""
+        """Tell whether `method` changes something, unless the configuration disables it."""
         return (self.kind, method) in _ACTIONS and method not in _READING
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What the query of a push says; `mounted` and `source` are of a mount."""
+    """The query of a push; a mount has `mounted` and `source`."""
 
     digest: str = ""
     mounted: str = ""
@@ -84,7 +84,7 @@ class Query:
 
 
 def target_of(path: str, login: str) -> Target:
-    """Read a path from the right, as the dispatcher does; `login` is where tokens are given."""
+    """Parse a path from the right, as the dispatcher does; `login` is the token server's path."""
     if login and path == login:
         return Target(TOKENS)
     if path in _FIXED:
@@ -107,7 +107,7 @@ def target_of(path: str, login: str) -> Target:
 
 
 def query_of(target: Target, query_string: bytes) -> Query:
-    """Read the query of a push as the handlers do: another reading could be led past theirs."""
+    """Parse the query of a push exactly as the handlers do, so that the log has what they used."""
     if target.kind not in (MANIFESTS, UPLOADS):
         return Query()
     query = QueryParams(query_string)
@@ -120,7 +120,7 @@ def query_of(target: Target, query_string: bytes) -> Query:
 
 
 def digest_or_nothing(text: str) -> str:
-    """Return `text` if it is a digest."""
+    """Return `text` if it is a digest, else ""."""
     try:
         return str(Digest.parse(text))
     except DigestInvalid:

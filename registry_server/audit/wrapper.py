@@ -1,4 +1,4 @@
-"""The wrapper that writes the lines: an answer tells whether there is one to write."""
+"""The wrapper that writes the lines of the audit log, depending on the response."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
 from registry_server.auth.access import ADMINISTRATION
 
-_LONGEST = 256  # characters of a text that follows no grammar
+_LONGEST = 256  # characters of free text
 
-# A chunk of an upload is none: that the blob is there tells of all of them.
+# Chunks of an upload are not logged; the line of the finished blob stands for them.
 _CHANGES = frozenset(
     {
         (targets.MANIFESTS, "PUT", 201),
@@ -29,7 +29,7 @@ _CHANGES = frozenset(
     }
 )
 
-# The word that the rules have for it.
+# The access rules' word for an action.
 _RULED_AS = {
     "cancel": "push",
     "mount": "push",
@@ -41,10 +41,10 @@ _TOO_MANY = "too many requests"
 
 
 class Audit:
-    """Writes a line to `sink` for each answer that tells of a change or of a refusal.
+    """Writes a line to `sink` for each response that reports a change or a refusal.
 
-    `address` tells where a request came from, and `login` is the path where tokens are given. It
-    reads paths without a prefix, so it stands behind what strips that.
+    `address` returns the client address of a request, and `login` is the token server's path. The
+    wrapper reads paths without `http.prefix`, so it must run after the prefix is stripped.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class Audit:
         self._login = login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; its line is written when its answer begins, for then it was done."""
+        """Pass a request on, and write its line when the response starts: then the work is done."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         notes = scope[NOTES] = Notes()
 
-        def send_noticed(message: Message) -> Awaitable[None]:
+        def send_audited(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                self._notice(scope, notes, message)
+                self._audit(scope, notes, message)
             return send(message)
 
-        await self._app(scope, receive, send_noticed)
+        await self._app(scope, receive, send_audited)
 
-    def _notice(self, scope: Scope, notes: Notes, answer: Message) -> None:
+    def _audit(self, scope: Scope, notes: Notes, answer: Message) -> None:
         status, method = answer["status"], scope["method"]
         if status < 400 and method in ("GET", "HEAD") and not notes.logged_in:
             return
@@ -110,25 +110,25 @@ def _is_change(method: str, target: Target, status: int, notes: Notes) -> bool:
 
 
 def _is_refusal(scope: Scope, target: Target, status: int) -> bool:
-    """Tell whether somebody was kept from something; to be asked who one is, is not that."""
+    """Tell whether a response refuses access; a challenge without credentials is not a refusal."""
     if status == 401:
-        # Where tokens are given, a form shows credentials as well, and nobody is asked for some.
-        shown = any(name == b"authorization" for name, _ in scope["headers"])
-        return shown or target.kind == targets.TOKENS
+        # The token server also takes credentials from a form, and sends no plain challenges.
+        has_credentials = any(name == b"authorization" for name, _ in scope["headers"])
+        return has_credentials or target.kind == targets.TOKENS
     if status == 405:
         return target.is_written_by(scope["method"])
     return status in (403, 429)
 
 
 def _verdict(action: str, notes: Notes, status: int) -> tuple[str, str]:
-    """Return the action that was decided about, and by which rule."""
+    """Return the action that was decided, and the rule that decided it."""
     if notes.limit:
         return action, notes.limit
     if status in (405, 429):
         return action, _SWITCHED_OFF if status == 405 else _TOO_MANY
     if status in (401, 403):
         word, rule = notes.first_refusal() or (action, "")
-        # What was to be managed says more than that it is managing.
+        # "create robot" is more specific than "administration".
         return (action if word == ADMINISTRATION else word), rule
     return action, notes.rule(_RULED_AS.get(action, action))
 

@@ -1,9 +1,10 @@
-"""Limits against floods, guessing and dawdling; each worker process counts for itself.
+"""Limits against floods, password guessing and slow bodies; each worker process counts separately.
 
     BodyPace ─► Audit ─► RequestLimits ─► UploadLimits ─► Dispatcher ─► Authenticator ─► LoginLimits
 
-Who is over one is told so with 429, and when to ask again; whose body drips, with 408 and the end
-of the connection. `repositories` says what a repository may hold; `storage.quotas` keeps to it.
+A request over a limit gets 429 with Retry-After. A body that is too slow gets 408, and the
+connection is closed. `repositories` has the limits of each repository; `storage.quotas` enforces
+them.
 """
 
 from registry_server.limits.bodies import BodyPace

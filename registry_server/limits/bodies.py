@@ -1,4 +1,4 @@
-"""How fast the bodies of requests have to come, where that is not the server's own default."""
+"""The minimum pace of request bodies, if it is not the server's default."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from registry_server.http1.pace import KEEP, Pace
 
 
 class BodyPace:
-    """Has the server hold each body to `pace`; another server than ours knows nothing of it."""
+    """Sets the pace that the server enforces for each body; other servers than ours ignore it."""
 
     def __init__(self, app: ASGIApp, pace: Pace) -> None:
         self._app = app
         self._pace = pace
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Pass a request on."""
         keep = scope.get(KEEP)
         if keep is not None:
             keep(self._pace)

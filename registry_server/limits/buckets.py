@@ -1,7 +1,7 @@
-"""Token buckets: so many at once, and then so many a second.
+"""Token buckets: a burst, then a rate per second.
 
-Of a bucket only the moment is kept at which it will be full again (the "generic cell rate
-algorithm"), in whole nanoseconds, so that nothing is lost to rounding. A full one need not be kept.
+A bucket is stored as the time when it will be full again (the "generic cell rate algorithm"), in
+whole nanoseconds, so that rounding loses nothing. Full buckets need no entry.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _SECOND = 10**9
 
 
 class Buckets:
-    """A bucket for each key, which holds `burst` and gets `rate` a second; both are positive.
+    """A bucket for each key, with a capacity of `burst` and `rate` tokens a second, both positive.
 
-    The `most` that were used last are kept; one that is forgotten is full again.
+    The `most` buckets that were used last are kept; a discarded one starts full.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Buckets:
         self._full_at: OrderedDict[str, int] = OrderedDict()
 
     def wait(self, key: str) -> int:
-        """Return in how many nanoseconds there will be one to take; 0 when there is one now."""
+        """Return the nanoseconds until a token is available; 0 if one is."""
         return max(0, self._full_at.get(key, 0) - self._clock() - self._slack)
 
     def take(self, key: str) -> None:
-        """Take one, which `wait` has found."""
+        """Take a token; `wait` must have returned 0."""
         self._full_at[key] = max(self._full_at.get(key, 0), self._clock()) + self._step
         self._full_at.move_to_end(key)
         if len(self._full_at) > self._most:

@@ -1,7 +1,8 @@
-"""How many wrong passwords an address may show, before it has to wait.
+"""Limits the wrong passwords of a client address.
 
-Also a right one is not looked at then: whoever guesses must not learn which that was. A right one
-forgives no wrong one, or who has an account could guess on at another's.
+Over the limit, correct passwords are refused as well: a client that guesses must not learn which
+one was right. A correct password does not reset the count, because the owner of one account could
+otherwise keep guessing the password of another.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ T = TypeVar("T")
 
 _WINDOW = 300.0
 _MOST = 4096  # addresses
-# Passwords of one address that are checked at once. Without it all that are shown at once would be
-# checked, however many: none of them has failed yet.
-_AT_ONCE = 4
+# Passwords of one address that are checked concurrently. Without this limit all concurrent requests
+# would be checked, because none of them has failed yet.
+_CONCURRENT = 4
 
 logger = logging.getLogger(__name__)
 
 
 class LoginLimits:
-    """Lets an address show `failures` wrong passwords within `window` seconds; 0 is no limit.
+    """Allows an address `failures` wrong passwords within `window` seconds; 0 means no limit.
 
     The `most` addresses that failed last are kept. A client without an address has no limit.
     """
@@ -51,15 +52,15 @@ class LoginLimits:
         self._address = address
         self._most = most
         self._clock = clock
-        # When the last wrong ones were shown, the oldest first.
+        # The times of the latest wrong passwords, the oldest first.
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
         self._gates = _Gates()
 
     async def attempt(self, scope: Scope, verify: Callable[[], Awaitable[T | None]]) -> T | None:
-        """Return what `verify` does, which checks a password: None for a wrong one, and counts it.
+        """Return the result of `verify`, which checks a password; count a None as a wrong one.
 
-        Raises `TooManyRequests` instead where there were too many. Those that are checked already
-        go on, so there may be three more than the limit.
+        Raises `TooManyRequests` for an address over the limit. Checks that run already are
+        completed, so the limit may be exceeded by three.
         """
         address = self._address(scope) if self._limit else ""
         if not address:
@@ -67,13 +68,13 @@ class LoginLimits:
         self.check(address)
         async with self._gates.through(counted_as(address)):
             self.check(address)
-            found = await verify()
-            if found is None:
+            verified = await verify()
+            if verified is None:
                 self.failed(address)
-        return found
+        return verified
 
     def check(self, address: str) -> None:
-        """Return if a password of `address` may be looked at; else raise `TooManyRequests`."""
+        """Raise `TooManyRequests` if `address` is over the limit."""
         client = counted_as(address)
         times, now = self._failures.get(client), self._clock()
         if not times:
@@ -87,7 +88,7 @@ class LoginLimits:
             raise TooManyRequests(whole_seconds(wait), "too many wrong passwords")
 
     def failed(self, address: str) -> None:
-        """Count a wrong password; a line of the log says that it was the last one for a while."""
+        """Count a wrong password, and log when the limit is reached."""
         if not self._limit:
             return
         client = counted_as(address)
@@ -99,25 +100,25 @@ class LoginLimits:
             self._failures.popitem(last=False)
         if len(times) >= self._limit and not was_full:
             logger.warning(
-                "no password of %s is looked at for a while: too many were wrong", client
+                "too many wrong passwords from %s: its logins are refused for a while", client
             )
 
 
 @dataclass(slots=True)
 class _Gate:
-    free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT))
     users: int = 0
 
 
 class _Gates:
-    """Lets a few at a time through for each client; nothing is kept for those who want nothing."""
+    """A semaphore for each client, kept only while it is in use."""
 
     def __init__(self) -> None:
         self._gates: dict[str, _Gate] = {}
 
     @asynccontextmanager
     async def through(self, client: str) -> AsyncIterator[None]:
-        """Wait until few enough are inside, and be one of them."""
+        """Hold one of the client's places."""
         gate = self._gates.setdefault(client, _Gate())
         gate.users += 1
         try:

@@ -1,4 +1,4 @@
-"""How many requests a second are answered: of one client, and of all together."""
+"""Limits the requests per second, of each client and of all clients together."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from registry_server.clients import client_address, counted_as
 from registry_server.limits.buckets import Buckets
 from registry_server.limits.problems import TooManyRequests, refuse, whole_seconds
 
-# What load balancers ask: who takes a busy server for a dead one makes the others busier.
-_ALIVE = "/"
+# The path of load balancer checks, which has no limit: removing a busy server overloads the others.
+_HEALTH = "/"
 _ALL = ""
 
 
 class RequestLimits:
-    """Refuses requests over a rate, which is in requests a second; 0 is no limit.
+    """Refuses requests over a rate in requests per second; 0 means no limit.
 
-    A client, or all of them, may make `burst` at once, or what the rate allows in a second if that
-    is more. A client without an address counts among all of them only. It reads paths without a
-    prefix, so it stands behind what strips that.
+    A burst may have `burst` requests, or those of one second if that is more. A client without an
+    address has no limit of its own. The wrapper reads paths without `http.prefix`, so it must run
+    after the prefix is stripped.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RequestLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 429."""
-        if scope["type"] == "http" and scope["path"] != _ALIVE:
+        if scope["type"] == "http" and scope["path"] != _HEALTH:
             wait = self._take(scope)
             if wait:
                 await refuse(send, TooManyRequests(whole_seconds(wait)))
@@ -52,12 +52,12 @@ class RequestLimits:
         await self._app(scope, receive, send)
 
     def _take(self, scope: Scope) -> int:
-        """Count a request; if it is one too many count nothing, and return how long to wait."""
+        """Count a request and return 0; over a limit, count nothing and return the wait in ns."""
         client = counted_as(self._address(scope)) if self._clients is not None else ""
-        found = ((self._clients if client else None, client), (self._all, _ALL))
-        buckets = [(each, key) for each, key in found if each is not None]
-        wait = max((each.wait(key) for each, key in buckets), default=0)
+        candidates = ((self._clients if client else None, client), (self._all, _ALL))
+        limits = [(buckets, key) for buckets, key in candidates if buckets is not None]
+        wait = max((buckets.wait(key) for buckets, key in limits), default=0)
         if not wait:
-            for each, key in buckets:
-                each.take(key)
+            for buckets, key in limits:
+                buckets.take(key)
         return wait

@@ -1,7 +1,7 @@
-"""How many uploads run at once: of one client, and of all together.
+"""Limits the concurrent uploads, of each client and of all clients together.
 
-What is counted is a request that brings bytes, while it does; a session between two of them, which
-may last for days, costs nothing.
+Running requests that bring bytes are counted. An upload session between two such requests, which
+may last for days, is not.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from registry_server.clients import client_address, counted_as
 from registry_server.limits.problems import TooManyRequests, refuse
 
 _UPLOADS = "/blobs/uploads"
-# Seconds. Nobody knows when one of those that run will have ended.
+# Seconds: a guess, because the end of a running upload can't be predicted.
 _RETRY_AFTER = 5
 
 
 class UploadLimits:
-    """Refuses uploads, before any of their bytes are read, while too many run; 0 is no limit.
+    """Refuses uploads over the limits before any of their bytes are read; 0 means no limit.
 
-    A client without an address counts among all of them only.
+    A client without an address has no limit of its own.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class UploadLimits:
         self._per_client = per_client
         self._total = total
         self._address = address
-        # Of those that run, so it is never larger than what does.
+        # By client; entries without a running upload are deleted.
         self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ class UploadLimits:
             return
         client = counted_as(self._address(scope))
         if self._is_full(client):
-            await refuse(send, TooManyRequests(_RETRY_AFTER, "too many uploads at once"))
+            await refuse(send, TooManyRequests(_RETRY_AFTER, "too many concurrent uploads"))
             return
         with self._one_more(client):
             await self._app(scope, receive, send)
@@ -70,7 +70,7 @@ class UploadLimits:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Tell whether a request brings bytes of a blob; a path is read as the dispatcher reads it."""
+    """Tell whether a request brings bytes of a blob, by its path as the dispatcher reads it."""
     if scope["type"] != "http":
         return False
     path: str = scope["path"]
@@ -80,6 +80,6 @@ def _is_upload(scope: Scope) -> bool:
 
 
 def _announces_body(line: tuple[bytes, bytes]) -> bool:
-    """Tell whether a header says that a body follows (RFC 9112, section 6)."""
+    """Tell whether a header announces a body (RFC 9112, section 6)."""
     name, value = line
     return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))

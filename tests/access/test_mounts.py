@@ -44,7 +44,7 @@ async def test_few_repositories_are_asked_about_in_one_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many hold the blob, and however many clients search for it at the same time."""
-    monkeypatch.setattr(gate_module, "ASKED_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(gate_module, "DECIDED_PER_TURN", AT_ONCE)
     access = Refusing()
     driver = await asyncio.to_thread(FilesystemDriver, tmp_path)
     registry = StoredRegistry(driver)

@@ -41,13 +41,13 @@ class _FailingDriver(WrappedDriver):
     [
         (errno.ENOSPC, 507, "full", False),
         (errno.EDQUOT, 507, "full", False),
-        (errno.EMFILE, 503, "files open", False),
-        (errno.ENFILE, 503, "files open", False),
-        (errno.EFBIG, 507, "of this size", False),
+        (errno.EMFILE, 503, "open files", False),
+        (errno.ENFILE, 503, "open files", False),
+        (errno.EFBIG, 507, "too large", False),
         (errno.EROFS, 503, "read-only", False),
         (errno.EACCES, 503, "no permission", False),
         (errno.EPERM, 503, "no permission", False),
-        (errno.ETIMEDOUT, 503, "for too long", False),
+        (errno.ETIMEDOUT, 503, "timed out", False),
         (errno.EIO, 500, "log", True),
     ],
 )
