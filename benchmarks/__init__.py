@@ -1,25 +1,24 @@
 """Side-by-side measurements of this registry, Debian's `docker-registry`, and floors.
 
-`python -m benchmarks` starts the servers in turn on the same machine and prints tables of ratios;
-`python -m benchmarks.compare` sets two of its results side by side; `python -m benchmarks.access`
-measures what access control costs. How to read them is in
-`docs/performance.md`.
+`python -m benchmarks` runs the servers alternately on the same machine and prints tables of ratios;
+`python -m benchmarks.compare` compares two result files; `python -m benchmarks.access` measures the
+cost of access control. `docs/performance.md` explains how to read the results.
 
 ```
  __main__ compare access                  the command lines
- report                                   what is printed and written
- rounds                                   who is started when, interleaved; what a failure becomes
- scenarios growth maintenance             everything that is measured, in the order of the table
- chunks listings memory flat              how each of it is measured
+ report                                   the printed tables and the JSON document
+ rounds                                   runs the servers alternately; records failures
+ scenarios growth maintenance             all measurements, in the order of the table
+ chunks listings memory flat              how each is measured
  small_requests downloads pushes tiny
- measures floor seeds wrk headload load   kinds of measures, roots to start from, load generators
- stage table                              a plan, a scenario; a Markdown table
- targets servers                          what must be reached; who is compared
- processes checks machine saved           starting and stopping servers, careful requests, files
- metering client ground interruption      what a span took, a cheap client, same terms, signals
- crowd room                               a registry of many small blobs; the space it takes
- proc layout material                     /proc, trees written directly on disk, large bodies
+ measures floor seeds wrk headload load   kinds of measures, prepared roots, load generators
+ stage table                              plans and scenarios; Markdown tables
+ targets servers                          targets; the compared servers
+ processes checks machine saved           starting servers, checked requests, the machine, files
+ metering client ground interruption      CPU meters, a cheap client, clean disk state, signals
+ crowd room                               a registry of many small blobs; the space it needs
+ proc layout material                     /proc, trees written directly to disk, large bodies
  figures errors                           the numbers, the failures
 ```
-Imports go down only, or to a neighbour on the same line.
+Modules import only from lower lines or the same line.
 """

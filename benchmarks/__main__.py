@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: this registry beside Debian's `docker-registry`, in tables of ratios.
+"""`python -m benchmarks`: compare this registry with Debian's `docker-registry`.
 
 Exit codes: 0 everything was measured, 1 some figures failed, 2 nothing could be measured,
 130 interrupted.
@@ -35,7 +35,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the arguments select and return the exit code."""
+    """Run the selected measurements and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         return _measure(options)
@@ -58,7 +58,7 @@ def _measure(options: argparse.Namespace) -> int:
         if options.blobs and _is_maintained(options):
             room.require(folder, options.blobs)
         plan = _plan(options, folder)
-        chosen = [one for one in scenarios(plan) if one.name in options.only]
+        chosen = [scenario for scenario in scenarios(plan) if scenario.name in options.only]
         facts = {"date": started.isoformat(timespec="seconds"), **machine.facts(folder)}
         bench = Bench(ours, theirs, floor, folder)
         bench.start_once()
@@ -74,8 +74,8 @@ def _measure(options: argparse.Namespace) -> int:
     file = options.json or saved.default_file(started, servers.commit(), is_quick=options.quick)
     document = {
         **report.document(results, setting),
-        "maintenance": [asdict(one) for one in runs],
-        "left_out": [asdict(one) for one in left_out],
+        "maintenance": [asdict(run) for run in runs],
+        "left_out": [asdict(tree) for tree in left_out],
     }
     saved.write(file, document)
     print(f"\nevery value: {file}")
@@ -89,7 +89,7 @@ def _is_maintained(options: argparse.Namespace) -> bool:
 def _tree_sizes(
     options: argparse.Namespace, folder: Path
 ) -> tuple[Sequence[int], Sequence[room.LeftOut]]:
-    """Return the sizes that were asked for, or those of the default that fit, and the rest."""
+    """Return the sizes to measure, and the default sizes that do not fit."""
     if not _is_maintained(options):
         return (), ()
     if options.blobs:
@@ -124,31 +124,32 @@ def _parser() -> argparse.ArgumentParser:
         "--only", type=_selection, default=default_names(), help=f"of: {','.join(_names())}"
     )
     parser.add_argument("--rounds", type=_positive, default=ROUNDS, help="default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="small and short, to try things out")
+    parser.add_argument("--quick", action="store_true", help="small and short, for a trial")
     parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help=f"write every value there; default: a new one in {saved.FOLDER.name}/",
+        help=f"write every value to FILE; default: a new file in {saved.FOLDER.name}/",
     )
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where to write (about 40 GB with flat, 5 GB without); default: the temporary folder",
+        help="working folder (needs about 40 GB with flat, 5 GB without); default: the temporary "
+        "folder",
     )
     parser.add_argument(
         "--blobs",
         type=_sizes,
         metavar="COUNTS",
-        help="sizes of the trees of growth and maintenance; default: "
-        f"{','.join(map(str, maintenance.SIZES))}, without those that do not fit; a million needs "
+        help="blobs in the trees of growth and maintenance; default: those of "
+        f"{','.join(map(str, maintenance.SIZES))} that fit; a million needs "
         f"{room.needed(1_000_000)}",
     )
     parser.add_argument(
         "--registry",
         default=servers.PEER,
         metavar="PROGRAM",
-        help="the registry whose collection is measured beside ours; default: %(default)s",
+        help="the registry to compare garbage collection with; default: %(default)s",
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="measure docker-registry twice; expect 1.0 x"
@@ -158,9 +159,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _selection(text: str) -> list[str]:
     chosen = text.split(",")
-    for one in chosen:
-        if one not in _names():
-            raise argparse.ArgumentTypeError(f"{one!r} is not one of {','.join(_names())}")
+    for name in chosen:
+        if name not in _names():
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {','.join(_names())}")
     return chosen
 
 
@@ -169,7 +170,7 @@ def _names() -> list[str]:
 
 
 def _sizes(text: str) -> list[int]:
-    return [_positive(one) for one in text.split(",")]
+    return [_positive(size) for size in text.split(",")]
 
 
 def _positive(text: str) -> int:

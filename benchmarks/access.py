@@ -1,7 +1,8 @@
-"""`python -m benchmarks.access`: what access control costs a request, ours against ours.
+"""`python -m benchmarks.access`: measure what access control costs a request.
 
-One server has users and rules, the other has neither and looks at no credentials; both get the
-same requests: a ratio is the share of the rate that is left. Exit codes are those of `benchmarks`.
+It compares two servers of this project: one with users and rules, one that checks no credentials.
+Both get the same requests, so a ratio is the share of the rate that remains. The exit codes are
+those of `benchmarks`.
 """
 
 import base64
@@ -48,7 +49,7 @@ def guarded() -> Side:
 
 
 def unguarded() -> Side:
-    """Return our server without."""
+    """Return our server without users and rules."""
     plain = servers.ours()
     return Side(OPEN, plain.version, plain.command, plain.config, plain.arguments)
 
@@ -67,7 +68,7 @@ def _basic(_: Stage) -> Mapping[str, str]:
 
 
 def _bearer(stage: Stage) -> Mapping[str, str]:
-    """Get a token as a client does; where there is no token server any text will do."""
+    """Get a token as a client does; without a token server any text serves."""
     target = f"/auth/token?service=registry&scope={quote(f'repository:{seeds.IMAGE}:pull')}"
     with Connection(stage.server.port, timeout=30) as connection:
         answer = connection.exchange(request_head("GET", target, _basic(stage)))
@@ -76,7 +77,7 @@ def _bearer(stage: Stage) -> Mapping[str, str]:
 
 
 def scenario(plan: Plan) -> Scenario:
-    """Return what is measured: a manifest by tag, by token and by password."""
+    """Return the scenario: GET of a manifest by tag, with a token and with a password."""
     title = "GET manifest by tag"
     measures = [
         requests("access.bearer", f"{title}, bearer token", partial(get_manifest_as, _bearer)),

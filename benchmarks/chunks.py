@@ -1,7 +1,7 @@
-"""One upload in many chunks: does the last hundred cost what the first hundred did?
+"""One upload in many chunks: do the last hundred cost as much as the first hundred?
 
-A chunk is a PATCH of its own. A server that reads again what it holds already, to go on with the
-digest, pays more for each chunk than for the one before.
+Each chunk is a PATCH. A server that reads the stored bytes again to continue the digest pays more
+for each chunk than for the one before.
 """
 
 import time
@@ -20,21 +20,21 @@ REPOSITORY = "library/chunks"
 LONGEST_SECONDS = 300.0
 
 Send = Callable[[bytes, bytes], str]
-"""Send the head and the body of a PATCH; return where the next one goes."""
+"""Send the head and the body of a PATCH; return the location of the next one."""
 
 
 def one_connection(stage: Stage) -> tuple[float, float, float, float]:
     """Send every chunk over the same connection.
 
-    Returns MB/s, server CPU seconds per GB, and how many times the CPU and the seconds of the
-    first chunks the last as many took.
+    Returns MB/s, server CPU seconds per GB, and the CPU and time of the last chunks as multiples of
+    those of the first.
     """
     with Connection(stage.server.port) as connection:
         return _push(stage, partial(_send, connection))
 
 
 def new_connections(stage: Stage) -> tuple[float, float, float, float]:
-    """Send every chunk over a connection of its own, so that any worker may get it.
+    """Send every chunk over a new connection, so that any worker may get it.
 
     Returns the same as `one_connection`.
     """
@@ -44,12 +44,12 @@ def new_connections(stage: Stage) -> tuple[float, float, float, float]:
             return _send(connection, head, body)
 
     before = stage.server.cpu_by_process()
-    found = _push(stage, send)
+    values = _push(stage, send)
     after = stage.server.cpu_by_process()
     busiest = max(after[pid] - before.get(pid, 0.0) for pid in after)
     total = sum(after.values()) - sum(before.values())
     stage.notes.append(f"the busiest process of the server took {busiest / total:.0%} of its CPU.")
-    return found
+    return values
 
 
 def _push(stage: Stage, send: Send) -> tuple[float, float, float, float]:
@@ -63,8 +63,8 @@ def _push(stage: Stage, send: Send) -> tuple[float, float, float, float]:
         spans.append(used)
     with Connection(stage.server.port) as connection:
         finish(connection, location, content.blob.digest)
-    server, seconds = sum(each.server for each in spans), sum(each.seconds for each in spans)
-    client = sum(each.client for each in spans)
+    server, seconds = sum(span.server for span in spans), sum(span.seconds for span in spans)
+    client = sum(span.client for span in spans)
     stage.client_shares.append(Used(seconds, server, client).client_share)
     growth = spans[-1].server / spans[0].server, spans[-1].seconds / spans[0].seconds
     size = content.blob.size
@@ -72,7 +72,7 @@ def _push(stage: Stage, send: Send) -> tuple[float, float, float, float]:
 
 
 def _send_some(stage: Stage, send: Send, location: str, numbers: range) -> tuple[Used, str]:
-    """Send some chunks; return what that took and where the next one goes."""
+    """Send some chunks; return the cost and the location of the next one."""
     piece = stage.material.in_chunks.piece
     level(stage.folder, stage.plan.chunk_window * len(piece))
     meter, deadline = Meter.start(stage.server.pid), time.perf_counter() + LONGEST_SECONDS

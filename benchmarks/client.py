@@ -1,7 +1,7 @@
-"""A keep-alive HTTP/1.1 connection that costs the measured machine as little as it can.
+"""A keep-alive HTTP/1.1 connection that uses as little CPU as possible.
 
-It sends bytes prepared by the caller and understands answers with a `Content-Length`, which is
-what both servers send to everything but long listings.
+It sends bytes prepared by the caller and understands responses with a `Content-Length`, which both
+servers send for everything except long listings.
 """
 
 import re
@@ -19,29 +19,29 @@ HEAD_BYTES = 1 << 16
 NO_HEADERS: Mapping[str, str] = {}
 
 _NO_BODY = (204, 304)
-_NOTHING = bytearray(READ_BYTES)  # nothing is ever written into it
+_NOTHING = bytearray(READ_BYTES)  # never written to
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LOCATION = re.compile(rb"\r\nlocation: *(?:https?://[^/]+)?([^\r]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The status, the raw head and the body of one answer."""
+    """The status, the raw head and the body of one response."""
 
     status: int
     head: bytes
     body: bytes
 
     def says(self, name: bytes, value: bytes) -> bool:
-        """Tell whether the head holds the header `name` (lower case) with exactly `value`."""
+        """Return True if the head has the header `name` (lower case) with exactly `value`."""
         return b"\r\n" + name + b": " + value.lower() + b"\r\n" in self.head.lower()
 
     def location(self) -> str:
         """Return the path and query of the `Location`, which may be relative or absolute."""
-        found = _LOCATION.search(self.head)
-        if found is None:
+        match = _LOCATION.search(self.head)
+        if match is None:
             raise WrongAnswer(f"{self.status} without Location")
-        return found[1].decode()
+        return match[1].decode()
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
@@ -71,7 +71,7 @@ class Connection:
         self._socket.close()
 
     def exchange(self, request: bytes, body: Path | None = None) -> Answer:
-        """Send a request, then `body` straight from its file, and return the whole answer."""
+        """Send a request, then `body` straight from its file, and return the whole response."""
         self.send(request)
         if body is not None:
             with body.open("rb") as file:
@@ -83,7 +83,7 @@ class Connection:
         self._socket.sendall(data)
 
     def answer(self, *, has_body: bool = True) -> Answer:
-        """Return the answer to what was sent; one to HEAD has no body whatever its length says."""
+        """Return the response; one to HEAD has no body despite its Content-Length."""
         status, head, rest, length = self._read_head(has_body)
         while len(rest) < length:
             rest += self._receive()
@@ -117,7 +117,7 @@ class Connection:
         return count
 
     def _read_head(self, has_body: bool) -> tuple[int, bytes, bytes, int]:
-        """Return the status, the head, what came of the body, and the length of the body."""
+        """Return the status, the head, the part of the body that arrived, and the body's length."""
         data = self._receive()
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._receive()

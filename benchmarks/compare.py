@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare A.json B.json`: what changed from one result file to another.
+"""`python -m benchmarks.compare A.json B.json`: show what changed between two result files.
 
 Exit codes: 0 compared, 2 a file is not a result of `python -m benchmarks`.
 """
@@ -18,9 +18,9 @@ from benchmarks.report import FORMAT
 from benchmarks.table import aligned, measured, number
 
 SMALLEST = 0.02
-"""Less than this is no change, however well the values of each file agree."""
+"""Smaller differences do not count as a change, however well the values of each file agree."""
 FEWEST = 3
-"""Ranges of fewer rounds are disjoint by chance too often to tell anything."""
+"""With fewer rounds the ranges are too often disjoint by chance."""
 
 
 class Measured(BaseModel):
@@ -38,7 +38,7 @@ class Measured(BaseModel):
 
 
 class Document(BaseModel):
-    """What comparing needs of a result file."""
+    """The part of a result file that a comparison needs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,16 +49,17 @@ class Document(BaseModel):
 
     def by_key(self) -> dict[str, Measured]:
         """Return the figures that have values of ours, by key."""
-        return {each.key: each for each in self.figures if each.ours and not each.failures}
+        usable = (figure for figure in self.figures if figure.ours and not figure.failures)
+        return {figure.key: figure for figure in usable}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure in two files: the values of ours, and how far the other registry moved.
+    """One figure in two files: our values, and the change of the other registry.
 
-    `times` is above 1 where the second file is better. `drift` is the same for the server that
-    did not change between the files: what the machine did, and 1 where it was not measured.
-    `rounds` is how many the file with fewer of them has.
+    `times` is above 1 if the second file is better. `drift` is the same ratio for the other
+    registry, which did not change between the files: it shows what the machine did, and is 1 if it
+    was not measured. `rounds` is the smaller number of rounds.
     """
 
     figure: Measured
@@ -70,7 +71,7 @@ class Change:
 
     @property
     def is_outside_noise(self) -> bool:
-        """Whether the ranges are disjoint and the other registry did not move as far."""
+        """Whether the ranges are disjoint and the change exceeds the other registry's."""
         apart = self.first.high < self.second.low or self.second.high < self.first.low
         moved = abs(math.log(self.times))
         return (
@@ -81,15 +82,15 @@ class Change:
 
 
 def read(file: Path) -> Document:
-    """Read a result file; raise `NotReady` when it is none."""
+    """Read a result file; raise `NotReady` if it is not one."""
     try:
-        found = Document.model_validate_json(file.read_bytes())
+        document = Document.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise NotReady(f"{file} is not a result of the benchmarks: {reason}") from None
-    if found.format != FORMAT:
-        raise NotReady(f"{file} has format {found.format}; this version reads {FORMAT}")
-    return found
+    if document.format != FORMAT:
+        raise NotReady(f"{file} has format {document.format}; this version reads {FORMAT}")
+    return document
 
 
 def changes(first: Document, second: Document) -> list[Change]:
@@ -103,19 +104,19 @@ def changes(first: Document, second: Document) -> list[Change]:
 
 
 def text(first: Document, second: Document) -> str:
-    """Return the table of changes, and what needs saying about it."""
-    found = changes(first, second)
+    """Return the table of changes with notes."""
+    common = changes(first, second)
     rows = [["measurement", "unit", "first", "second", "change", "other server", "outside noise"]]
-    rows += [_row(change) for change in found]
-    said = [aligned(rows)] if found else ["no figure is in both files"]
+    rows += [_row(change) for change in common]
+    said = [aligned(rows)] if common else ["no figure is in both files"]
     notes = [
-        "change is above 1 x where the second is better; the other server did not change, so what "
-        "it shows is noise",
+        "change is above 1 x where the second is better; the other server did not change, so its "
+        "change is noise",
         "outside the noise: the ranges do not overlap, and the change is larger than that of the "
-        f"other server and than {SMALLEST:.0%}; it takes {FEWEST} rounds in each file to tell",
+        f"other server and than {SMALLEST:.0%}; this needs {FEWEST} rounds in each file",
     ]
     if first.plan != second.plan:
-        notes.append("the plans differ: sizes or spans were not the same in both")
+        notes.append("the plans differ in sizes or durations")
     missing = sorted(first.by_key().keys() ^ second.by_key().keys())
     if missing:
         notes.append(f"in one file only: {', '.join(missing)}")

@@ -1,9 +1,9 @@
-"""A registry of many small blobs, written fast and the same each time.
+"""Writes a registry of many small blobs, quickly and reproducibly.
 
 An image has ten blobs: a manifest, a configuration, eight layers. A repository has a hundred
 images, and every tenth has a tag. A tenth more blobs are unreferenced, as after a deletion.
 
-`gather` turns the same tree into one whose images are all in one repository.
+`gather` moves all images of the tree into one repository.
 """
 
 import os
@@ -32,9 +32,9 @@ def populate(root: Path, blobs: int) -> None:
 
 
 def gather(root: Path) -> None:
-    """Make a single repository of all that `populate` wrote: a tenth manifests, the rest layers.
+    """Move all that `populate` wrote into one repository: a tenth manifests, the rest layers.
 
-    Links are renamed: writing a second tree would take twice the inodes and several times as long.
+    It renames links: a second tree would need twice the inodes and several times as long.
     """
     repositories = f"{root}/docker/registry/v2/repositories"
     teams = os.listdir(repositories)
@@ -46,16 +46,17 @@ def gather(root: Path) -> None:
 
 
 def litter(root: Path, blobs: int) -> None:
-    """Write the unreferenced blobs that belong to a registry of `blobs`: a tenth as many."""
+    """Write `blobs` / 10 unreferenced blobs."""
     v2 = _prepared(root)
     for content in _left_over(blobs):
         _write_blob(v2, content)
 
 
 def is_littered(root: Path, blobs: int) -> bool:
-    """Tell whether anything is left of what `litter` wrote."""
+    """Return True if any blob that `litter` wrote still exists."""
     v2 = _prepared(root)
-    return any(os.path.exists(f"{_folder(v2, describe(one))}/data") for one in _left_over(blobs))
+    files = (f"{_folder(v2, describe(content))}/data" for content in _left_over(blobs))
+    return any(map(os.path.exists, files))
 
 
 def _prepared(root: Path) -> str:
@@ -120,7 +121,7 @@ def _write_link(folder: str, blob: Descriptor) -> None:
 
 
 def _write(path: str, content: bytes) -> None:
-    # Several times as fast as a file object, and there are millions of files.
+    # Several times faster than a file object, which matters for millions of files.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         os.write(fd, content)

@@ -1,4 +1,4 @@
-"""Blob downloads: how fast they come, and what a GB costs the server."""
+"""Blob downloads: their rate, and the server's CPU per GB."""
 
 import hashlib
 import time
@@ -21,7 +21,7 @@ def one_stream(stage: Stage) -> tuple[float, float]:
 
 
 def many_streams(stage: Stage) -> tuple[float, float]:
-    """Download over several connections at once; return MB/s and server CPU seconds per GB."""
+    """Download over concurrent connections; return MB/s and server CPU seconds per GB."""
     return _download(stage, stage.plan.streams, stage.plan.stream_downloads)
 
 
@@ -32,7 +32,7 @@ def _download(stage: Stage, streams: int, each: int) -> tuple[float, float]:
         try:
             meter = Meter.start(stage.server.pid)
             running = [pool.submit(_repeat, stage, each, stop) for _ in range(streams)]
-            received = sum(one.result() for one in running)
+            received = sum(stream.result() for stream in running)
             used = meter.stop()
         finally:
             stop.set()
@@ -51,20 +51,20 @@ def _repeat(stage: Stage, count: int, stop: Event) -> int:
                 break
             answer, size = connection.download(request)
             expect(answer.status == 200, f"a blob was answered with {answer.status}")
-            expect(size == blob.size, f"a blob of {blob.size} bytes came as {size}")
+            expect(size == blob.size, f"a blob of {blob.size} bytes arrived as {size}")
             same = answer.says(b"docker-content-digest", blob.digest.encode())
-            expect(same, "a blob came with another Docker-Content-Digest")
+            expect(same, "a blob has a wrong Docker-Content-Digest")
             received += size
     return received
 
 
 def _check_content(stage: Stage) -> None:
-    """Download once with every byte hashed: the proof that it is the blob, and the warm-up."""
+    """Download once and check the digest; this is also the warm-up."""
     blob = stage.material.served.blob
     answer = fetch_ok(stage.server.port, _target(stage))
     expect_content(answer, blob.digest, blob.size)
-    found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
-    expect(found == blob.digest, "the bytes of a blob do not match its digest")
+    actual = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+    expect(actual == blob.digest, "the bytes of a blob do not match its digest")
 
 
 def _target(stage: Stage) -> str:

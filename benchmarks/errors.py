@@ -1,23 +1,23 @@
-"""What can go wrong with a measurement.
+"""The exceptions of the benchmarks.
 
 ```
 BenchmarkError
 ├── NotReady       nothing can be measured: a program is missing, a server does not start
-└── WrongAnswer    one measurement got an answer that is not the right one
+└── WrongAnswer    a measurement got a wrong response
 ```
 """
 
 
 class BenchmarkError(Exception):
-    """The root of everything the benchmarks raise on purpose."""
+    """The base of all exceptions that the benchmarks raise."""
 
 
 class NotReady(BenchmarkError):
-    """Nothing can be measured; the message is one line for the person at the terminal."""
+    """Nothing can be measured; the message is one line for the terminal."""
 
 
 class WrongAnswer(BenchmarkError):
-    """A server answered something else than it should; its figure must not be reported."""
+    """A server gave a wrong response; the figure must not be reported."""
 
 
 def expect(holds: bool, message: str) -> None:

@@ -6,11 +6,11 @@ from enum import Enum
 from statistics import median
 
 WIDE = 0.20
-"""A spread above this share of the median is pointed out in the table."""
+"""The table marks a spread above this share of the median."""
 
 
 class Better(Enum):
-    """Which direction of a figure is the good one."""
+    """Whether higher or lower values of a figure are better."""
 
     MORE = "more"
     LESS = "less"
@@ -18,7 +18,7 @@ class Better(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: what is measured, in which unit, and which way is better."""
+    """One line of the table: title, unit, and which direction is better."""
 
     key: str
     title: str
@@ -36,21 +36,21 @@ class Summary:
 
     @property
     def spread(self) -> float:
-        """How far apart the extremes are, as a share of the median."""
+        """The distance of the extremes as a share of the median."""
         return (self.high - self.low) / self.median if self.median else 0.0
 
     @property
     def is_wide(self) -> bool:
-        """Whether the values disagree too much to trust the median to a few per cent."""
+        """Whether the values vary too much to trust the median to a few per cent."""
         return self.spread > WIDE
 
 
 @dataclass(slots=True)
 class Line:
-    """The values of one figure, one per round and side, and what went wrong or needs saying.
+    """The values of one figure, one per round and side, with failures and notes.
 
-    `floors` holds what the same took where nothing but the necessary was done, by a name for it.
-    `client_shares` tells how much of the CPU the client used beside our server.
+    `floors` has the cost of the bare minimum of work, by a name for it. `client_shares` has the
+    client's share of the CPU that it and our server used.
     """
 
     figure: Figure
@@ -63,7 +63,7 @@ class Line:
 
     @property
     def is_reported(self) -> bool:
-        """Whether every round of both sides gave a right answer."""
+        """Whether every round of both sides succeeded."""
         return not self.failures and bool(self.ours) and len(self.ours) == len(self.theirs)
 
     def ratios(self) -> list[float]:

@@ -1,8 +1,8 @@
-"""Memory under many large pushes and pulls at the same time.
+"""Memory under many large concurrent pushes and pulls.
 
-Each client pushes a blob over one connection and pulls another over a second one, a MiB of one
-and a MiB of the other in turn, so that all of them last from the beginning to the end. The client
-holds one piece, whatever the size of the blobs.
+Each client pushes a blob over one connection and pulls another over a second one, alternating MiB
+by MiB, so that all transfers run during the whole measurement. The client holds one piece in
+memory, whatever the size of the blobs.
 """
 
 import shutil
@@ -30,7 +30,7 @@ ROOM = 0.8
 
 
 def fitted(plan: Plan, folder: Path) -> Plan:
-    """Return a plan whose pushes, the pulled blob and its file fit into `folder` with room."""
+    """Return a plan whose pushes, pulled blob and its file fit into `folder` with a margin."""
     most = int(shutil.disk_usage(folder).free * ROOM) // (plan.flat_clients + 2)
     return replace(plan, flat_bytes=max(PIECE_BYTES, min(plan.flat_bytes, most)))
 
@@ -43,27 +43,27 @@ def prepare(tree: Tree, material: Material, _plan: Plan) -> None:
 
 
 def growth(stage: Stage) -> tuple[float, float]:
-    """Return by how many MB a worker grew above idle, at most: all of it, and without files."""
+    """Return the largest growth of a worker above idle in MB: resident, and anonymous memory."""
     idle, peak = stage.server.held(), Peak()
     clients, stop = stage.plan.flat_clients, Event()
     with ThreadPoolExecutor(clients) as pool, sampled(stage.server, peak):
         try:
             running = [pool.submit(_client, stage, number, stop) for number in range(clients)]
-            for one in running:
-                one.result()
+            for client in running:
+                client.result()
         finally:
             stop.set()
     return peak.above(idle)
 
 
 class Peak:
-    """The most that each process held in any sample."""
+    """The highest memory of each process in any sample."""
 
     def __init__(self) -> None:
         self._most: dict[int, Held] = {}
 
     def add(self, sample: dict[int, Held]) -> None:
-        """Take one sample of every process into account."""
+        """Add one sample of every process."""
         for pid, held in sample.items():
             before = self._most.get(pid, held)
             self._most[pid] = Held(
@@ -71,7 +71,7 @@ class Peak:
             )
 
     def above(self, idle: dict[int, Held]) -> tuple[float, float]:
-        """Return how many MB the process that grew most has grown: resident, and anonymous."""
+        """Return the largest growth of a process in MB: resident, and anonymous memory."""
         nothing = Held(0, 0)
         pairs = [(most, idle.get(pid, nothing)) for pid, most in self._most.items()]
         resident = max(most.resident - before.resident for most, before in pairs)
@@ -81,7 +81,7 @@ class Peak:
 
 @contextmanager
 def sampled(server: Server, peak: Peak) -> Iterator[None]:
-    """Look at the memory of a server ten times a second during the block."""
+    """Sample the memory of a server ten times a second during the block."""
     ended = Event()
 
     def sample() -> None:
@@ -114,7 +114,7 @@ def _client(stage: Stage, number: int, stop: Event) -> None:
             up.send(LAST_CHUNK)
         sent = up.answer()
         expect(sent.status == 202, f"PATCH of an upload answered {sent.status}")
-        expect(left == 0, f"{left} bytes of a blob did not come")
+        expect(left == 0, f"{left} bytes of a blob did not arrive")
         finish(up, sent.location(), content.blob.digest)
 
 
@@ -124,7 +124,7 @@ def _begin_pull(stage: Stage, connection: Connection) -> int:
     answer, left = connection.begin(request)
     expect(answer.status == 200, f"a blob was answered with {answer.status}")
     size = left + len(answer.body)
-    expect(size == blob.size, f"a blob of {blob.size} bytes came as {size}")
+    expect(size == blob.size, f"a blob of {blob.size} bytes arrived as {size}")
     return left
 
 

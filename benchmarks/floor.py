@@ -1,8 +1,7 @@
-"""The floor of a push: what hashing the bytes and copying them to disk with an fsync cost.
+"""The floor of a push: the cost of hashing the bytes and copying them to disk with an fsync.
 
-`sha256sum` of Debian does not use the processor's SHA instructions; OpenSSL, which Python's
-hashlib calls, does. Both are measured: the first is what people compare with, the second is what
-no server can do better than.
+Debian's `sha256sum` does not use the processor's SHA instructions; OpenSSL, which Python's hashlib
+calls, does. Both are measured: the first is the usual comparison, the second the lower bound.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ class Floor:
     copy: float
 
     def sums(self) -> dict[str, float]:
-        """Return what hashing and copying cost together, by a name for the table."""
+        """Return the cost of hashing plus copying, by a name for the table."""
         return {
             "sha256sum + copy": self.sha256sum + self.copy,
             "OpenSSL + copy": self.openssl + self.copy,
@@ -35,7 +34,7 @@ class Floor:
 
 
 def measure_floor(body: Body, target: Path) -> Floor:
-    """Hash a body twice and copy it to `target`, which is removed again."""
+    """Hash a body twice and copy it to `target`, which is removed afterwards."""
     gigabytes, before = body.blob.size / GB, _children_cpu()
     said = _output("sha256sum", str(body.file))
     hashed = _children_cpu()
@@ -43,7 +42,7 @@ def measure_floor(body: Body, target: Path) -> Floor:
     _output("dd", f"if={body.file}", f"of={target}", "bs=1M", "conv=fsync", "status=none")
     copied = _children_cpu()
     target.unlink()
-    expect(f"sha256:{said.split()[0]}" == body.blob.digest, "sha256sum found another digest")
+    expect(f"sha256:{said.split()[0]}" == body.blob.digest, "sha256sum computed another digest")
     openssl = _openssl(body)
     return Floor((hashed - before) / gigabytes, openssl / gigabytes, (copied - hashed) / gigabytes)
 
@@ -51,8 +50,8 @@ def measure_floor(body: Body, target: Path) -> Floor:
 def _openssl(body: Body) -> float:
     before = time.process_time()
     with body.file.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    expect(f"sha256:{found}" == body.blob.digest, "hashlib found another digest")
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    expect(f"sha256:{actual}" == body.blob.digest, "hashlib computed another digest")
     return time.process_time() - before
 
 

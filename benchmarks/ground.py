@@ -1,10 +1,9 @@
-"""The same ground for every measurement that writes: clean disk, memory that is there.
+"""Gives every measurement that writes the same start: an idle disk and memory that is allocated.
 
-A virtual machine gets its memory from the host page by page, when it is first used, and sees the
-time as its own: over 2 s of system time per GB where this was found, more than all else that a
-push costs. Pages that were in use a moment ago cost nothing; those that have been free for some
-seconds may have gone back to the host (free page reporting), so this belongs right before what
-is measured.
+A virtual machine gets memory from the host page by page at first use, and counts that as its own
+system time: over 2 s per GB where this was measured, more than the rest of a push. Pages that were
+in use a moment ago cost nothing; pages that have been free for some seconds may have been returned
+to the host (free page reporting). So call this directly before the measurement.
 """
 
 import os
@@ -16,9 +15,9 @@ SPARE_BYTES = 256 << 20
 
 
 def level(folder: Path, size: int) -> None:
-    """Let the next `size` bytes written get memory that was in use, and a disk that is idle.
+    """Prepare allocated memory for the next `size` bytes written, and an idle disk.
 
-    It writes as many bytes to a file and removes it, most of them before they reach the disk.
+    It writes as many bytes to a file and removes it, mostly before they reach the disk.
     """
     file, piece = folder / "ground", bytes(PIECE_BYTES)
     os.sync()

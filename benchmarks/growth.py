@@ -1,6 +1,6 @@
-"""How cost grows: with the size of a blob, with tags, repositories and connections.
+"""How cost grows with the size of a blob, and the numbers of tags, repositories and connections.
 
-Each point is a scenario of its own with another plan.
+Each point is a scenario with its own plan.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ CONNECTIONS = (1, 16, 64, 256)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A blob's size in MB, how often it is downloaded, and how many of it are pushed."""
+    """A blob's size in MB, the number of its downloads, and the number of pushes."""
 
     megabytes: int
     downloads: int
@@ -34,7 +34,7 @@ def scenarios(plan: Plan) -> list[Scenario]:
     plan = replace(plan, seconds=min(plan.seconds, 2))
     count = plan.growth_points
     return [
-        *(each for size in SIZES[:count] for each in _sized(plan, size)),
+        *(point for size in SIZES[:count] for point in _sized(plan, size)),
         *(_tagged(replace(plan, tags=tags)) for tags in TAGS[:count]),
         *(_listed(replace(plan, repositories=many)) for many in REPOSITORIES[:count]),
         *(_connected(replace(plan, connections=many)) for many in CONNECTIONS[:count]),
@@ -66,7 +66,7 @@ def _tagged(plan: Plan) -> Scenario:
 
 
 def _half_page(stage: Stage) -> tuple[float, float]:
-    """List as many tags as the smallest repository has after its middle, less one."""
+    """List one tag fewer than the smallest repository has after its middle."""
     return listings.tags_page(replace(stage, plan=replace(stage.plan, page=TAGS[0] // 2 - 1)))
 
 

@@ -1,8 +1,8 @@
 """HEAD load: one thread, one epoll, one request at a time on each connection.
 
-wrk waits for a body when an answer to HEAD has the `Content-Length` that RFC 9110 (8.6) lets it
-have, and so does h2load; ab speaks HTTP/1.0. This loop costs about as much CPU per answer as wrk
-does for a GET: most of it is the kernel's, for a send and a receive.
+wrk and h2load wait for a body when a response to HEAD has the `Content-Length` that RFC 9110 (8.6)
+permits; ab speaks HTTP/1.0. This loop uses about as much CPU per response as wrk does for a GET,
+most of it in the kernel.
 """
 
 import select
@@ -29,15 +29,15 @@ class HeadLoad:
     headers: Mapping[str, str]
 
     def run(self, seconds: float) -> Load:
-        """Repeat the HEAD for `seconds`; raise `WrongAnswer` unless every answer is a 200."""
+        """Repeat the HEAD for `seconds`; raise `WrongAnswer` unless every status is 200."""
         sockets = [self._connect() for _ in range(self.connections)]
         try:
             return _repeat(
                 sockets, request_head("HEAD", self.target, self.headers), seconds, self.target
             )
         finally:
-            for each in sockets:
-                each.close()
+            for connection in sockets:
+                connection.close()
 
     def _connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), TIMEOUT_SECONDS)
@@ -46,18 +46,18 @@ class HeadLoad:
 
 
 def _repeat(sockets: list[socket.socket], request: bytes, seconds: float, target: str) -> Load:
-    by_number = {each.fileno(): each for each in sockets}
+    by_number = {connection.fileno(): connection for connection in sockets}
     sent: dict[int, float] = {}
     latencies: list[float] = []
     with select.epoll() as ready:
         start = time.perf_counter()
-        for number, each in by_number.items():
+        for number, connection in by_number.items():
             ready.register(number, select.EPOLLIN)
             sent[number] = start
-            each.sendall(request)
+            connection.sendall(request)
         while (now := time.perf_counter()) < start + seconds:
             events = ready.poll(TIMEOUT_SECONDS)
-            expect(bool(events), f"no answer to HEAD {target} in time")
+            expect(bool(events), f"HEAD {target} timed out")
             for number, _ in events:
                 connection = by_number[number]
                 _read_answer(connection, target)

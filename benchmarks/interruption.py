@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM, held back while something is started or tidied up.
+"""Defers Ctrl-C and SIGTERM while something is started or cleaned up.
 
-An interruption between the start of a server and the moment when we know its pid would leave it
-running for ever.
+An interruption between the start of a server and the moment its pid is known would leave the server
+running.
 """
 
 import shutil
@@ -16,22 +16,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """How many blocks hold interruptions back, and whether one came meanwhile."""
+    """How many blocks defer interruptions, and whether one is pending."""
 
     holding = 0
     came = False
 
 
 def install() -> None:
-    """Let the signals raise `KeyboardInterrupt`, but for those this process was told to ignore."""
-    for each in SIGNALS:
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            signal.signal(each, _interrupt)
+    """Make the signals raise `KeyboardInterrupt`, except those that this process ignores."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let an interruption wait for the end of the block."""
+    """Defer an interruption to the end of the block."""
     _State.holding += 1
     try:
         yield
@@ -44,7 +44,7 @@ def held_back() -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder for the block, and remove it whatever happens."""
+    """Create a folder for the block, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="registry-bench-", dir=parent))
     try:
         yield folder

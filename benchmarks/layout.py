@@ -1,7 +1,8 @@
-"""Write images, tags and repositories into CNCF distribution's layout, without a server.
+"""Writes images, tags and repositories in CNCF distribution's layout, without a server.
 
-Seeding thousands of repositories over HTTP would take longer than measuring them. This writer is
-the benchmarks' own on purpose: a tree that both servers must be able to read.
+Seeding thousands of repositories over HTTP would take longer than measuring them. The benchmarks
+have their own writer, independent of our storage, because both servers must be able to read the
+tree.
 
 ```
 <root>/docker/registry/v2/blobs/sha256/<2 hex>/<hex>/data
@@ -78,7 +79,7 @@ class Tree:
         self._link(f"{repository}/_manifests/revisions/{_folder(manifest)}", manifest)
 
     def link_tag(self, repository: str, tag: str, manifest: Descriptor) -> None:
-        """Let a tag point to a manifest."""
+        """Point a tag to a manifest."""
         folder = f"{repository}/_manifests/tags/{tag}"
         self._link(f"{folder}/index/{_folder(manifest)}", manifest)
         self._link(f"{folder}/current", manifest)

@@ -1,4 +1,4 @@
-"""Listings: tags of a large repository, repositories of a large registry."""
+"""Listings: the tags of a large repository, the repositories of a large registry."""
 
 import json
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from benchmarks.wrk import GetLoad
 
 
 def all_tags(stage: Stage) -> tuple[float, float]:
-    """List every tag in one answer."""
+    """List every tag in one response."""
     answer = fetch_ok(stage.server.port, f"/v2/{TAGGED}/tags/list")
-    found = _names(answer, "tags")
-    # The spec wants them in order; docker-registry 2.8 does not sort, and is not failed for it.
-    expect(sorted(found) == tag_names(stage.plan), "the tags are not those that were stored")
+    listed = _names(answer, "tags")
+    # The spec requires sorted tags; docker-registry 2.8 does not sort, and that is not a failure.
+    expect(sorted(listed) == tag_names(stage.plan), "the tags are not those that were stored")
     return _repeat(stage, f"/v2/{TAGGED}/tags/list", answer)
 
 
@@ -34,12 +34,12 @@ def _tags_page(stage: Stage, begin: int) -> tuple[float, float]:
     names, size = tag_names(stage.plan), stage.plan.page
     target = _page(f"/v2/{TAGGED}/tags/list", size, names, begin)
     answer = fetch_ok(stage.server.port, target)
-    found = _names(answer, "tags")
-    if len(found) == len(names):
-        stage.notes.append("knows no pages of tags and answers all of them.")
-        expect(sorted(found) == names, "the tags are not those that were stored")
+    listed = _names(answer, "tags")
+    if len(listed) == len(names):
+        stage.notes.append("does not page tags and returns all of them.")
+        expect(sorted(listed) == names, "the tags are not those that were stored")
     else:
-        expect(found == names[begin : begin + size], "the page is not the one asked for")
+        expect(listed == names[begin : begin + size], "the page is not the requested one")
         expect("link" in answer.headers, "the page has no Link to the next one")
     return _repeat(stage, target, answer)
 
@@ -55,22 +55,22 @@ def middle_page(stage: Stage) -> tuple[float, float]:
 
 
 def first_latency(stage: Stage) -> tuple[float]:
-    """Return the median milliseconds of the first page, asked for one after another."""
+    """Return the median milliseconds of the first page, requested sequentially."""
     return _latency(stage, *_catalog(stage, 0))
 
 
 def middle_latency(stage: Stage) -> tuple[float]:
-    """Return the median milliseconds of a page from the middle, asked for one after another."""
+    """Return the median milliseconds of a page from the middle, requested sequentially."""
     return _latency(stage, *_catalog(stage, stage.plan.repositories // 2))
 
 
 def _catalog(stage: Stage, begin: int) -> tuple[str, Checked]:
-    """Check a page of the catalog; return its target and its answer."""
+    """Check a page of the catalog; return its target and the response."""
     names, size = repository_names(stage.plan), stage.plan.page
     target = _page("/v2/_catalog", size, names, begin)
     answer = fetch_ok(stage.server.port, target)
-    found = _names(answer, "repositories")
-    expect(found == names[begin : begin + size], "the page is not the one asked for")
+    listed = _names(answer, "repositories")
+    expect(listed == names[begin : begin + size], "the page is not the requested one")
     expect("link" in answer.headers, "the page has no Link to the next one")
     return target, answer
 

@@ -1,11 +1,11 @@
-"""What a run of a load generator found."""
+"""The result of a load generator."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Right answers in a span of wall-clock time, and the median latency of one answer."""
+    """The number of right responses, the wall-clock time, and the median latency."""
 
     requests: int
     seconds: float
@@ -13,5 +13,5 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """Responses per second."""
         return self.requests / self.seconds

@@ -1,4 +1,4 @@
-"""Facts about the machine that a figure means nothing without."""
+"""Facts about the machine, without which a figure means nothing."""
 
 import os
 import platform
@@ -34,18 +34,18 @@ def filesystem(folder: Path, mounts: str) -> str:
     """Return the type of the filesystem an absolute `folder` is on, from `/proc/mounts`."""
     best, kind = Path("/"), "unknown"
     for line in mounts.splitlines():
-        point, found = (Path(line.split()[1]), line.split()[2])
+        point, mounted = (Path(line.split()[1]), line.split()[2])
         if folder.is_relative_to(point) and len(point.parts) >= len(best.parts):
-            best, kind = point, found
+            best, kind = point, mounted
     return kind
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """CPU seconds since boot: all there were, the busy ones, the stolen ones, and our own.
+    """CPU seconds since boot: total, busy, stolen, and our own.
 
-    Stolen is what a hypervisor gave to others (proc(5)); our own is this process and its children
-    that have ended, which the servers are between measurements.
+    Stolen time is what the hypervisor gave to other machines (proc(5)). Our own is that of this
+    process and its reaped children; between measurements these include the servers.
     """
 
     total: float
@@ -69,14 +69,14 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """Which shares of the machine's CPU time went to other processes and to other machines."""
+    """The shares of the machine's CPU time used by other processes and stolen by the host."""
 
     others: float
     stolen: float
 
     @classmethod
     def between(cls, first: Activity, second: Activity) -> Self:
-        """Compare two moments; the kernel's own work, such as writing to disk, is with others."""
+        """Compare two moments; `others` includes the kernel's work, such as writing to disk."""
         total = max(second.total - first.total, 1 / TICKS_PER_SECOND)
         busy, own = second.busy - first.busy, second.own - first.own
         return cls(max(0.0, busy - own) / total, (second.stolen - first.stolen) / total)

@@ -1,8 +1,8 @@
-"""How collecting, scrubbing and `du` grow with the number of blobs: time, CPU and memory.
+"""How garbage collection, scrub and `du` grow with the number of blobs: time, CPU and memory.
 
-Each runs as its command over a tree that `crowd` writes, in many repositories and then in one. A
-collection has to remove a tenth more blobs. That of another `registry` is measured first, over the
-same tree.
+Each command runs on a tree that `crowd` writes, first with many repositories, then with one. A
+collection removes a tenth more blobs. Another registry's collection is measured first, on the same
+tree.
 """
 
 import os
@@ -28,13 +28,13 @@ QUICK_SIZES = (1_000,)
 MANY = "many repositories"
 ONE = "one repository"
 SAMPLE_SECONDS = 0.05
-# Ours keeps what is younger than a second, whatever the grace period.
+# Our collection keeps blobs younger than a second, whatever the grace period.
 OLD_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A registry's command line, without a subcommand, and what its `garbage-collect` needs."""
+    """A registry's command line without subcommand, and the options of its `garbage-collect`."""
 
     name: str
     command: Sequence[str]
@@ -43,7 +43,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A root folder with so many referenced blobs, in `MANY` or in `ONE`."""
+    """A root folder with `blobs` referenced blobs, in `MANY` or in `ONE`."""
 
     root: Path
     blobs: int
@@ -52,7 +52,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One command over a tree of `blobs`: seconds, CPU seconds, and peak memory in bytes."""
+    """One command on a tree of `blobs`: seconds, CPU seconds, and peak memory in bytes."""
 
     shape: str
     task: str
@@ -70,23 +70,23 @@ def ours() -> Program:
 
 
 def peer(file: str) -> Program:
-    """Return a `registry` binary, by its path or name; raise `NotReady` where there is none."""
-    found = shutil.which(file)
-    if found is None:
-        raise NotReady(f"there is no program {file}")
-    said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
-    return Program(f"{Path(found).name} {said.split()[-1]}", (found,))
+    """Return a `registry` binary by its path or name; raise `NotReady` if it is missing."""
+    program = shutil.which(file)
+    if program is None:
+        raise NotReady(f"the program {file} does not exist")
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    return Program(f"{Path(program).name} {said.split()[-1]}", (program,))
 
 
 def measure(theirs: Program, folder: Path, sizes: Sequence[int]) -> Iterator[Run]:
-    """Yield what each command takes, the smallest tree first.
+    """Yield the cost of each command, the smallest tree first.
 
     Raises `NotReady` if the folder has no room for all trees, and `WrongAnswer` if a command fails
     or a collection leaves unreferenced blobs.
     """
     room.require(folder, sizes)
-    # No tree is removed before the last is written: for some minutes ext4 looks at each inode that
-    # was freed before it takes another (54 to 62 s of system time for 100,000 blobs, not 14).
+    # No tree is removed before the last is written: for some minutes ext4 examines every freed
+    # inode before it allocates one (54 to 62 s of system time for 100,000 blobs instead of 14).
     with ExitStack() as trees:
         for blobs in sorted(set(sizes)):
             root = trees.enter_context(_written(folder, blobs))
@@ -96,7 +96,7 @@ def measure(theirs: Program, folder: Path, sizes: Sequence[int]) -> Iterator[Run
 
 
 def text(runs: Sequence[Run]) -> str:
-    """Return a table; a constant CPU per blob means that the cost grows as the blobs do."""
+    """Return a table; a constant CPU per blob means that the cost is linear."""
     head = ["tree", "command", "program", "blobs"]
     head += ["s", "CPU, s", "CPU per blob, us", "peak memory, MB"]
     rows = [
@@ -116,7 +116,7 @@ def text(runs: Sequence[Run]) -> str:
 
 
 def _by_command(runs: Sequence[Run]) -> list[Run]:
-    """Bring what grows into lines below each other; the rest stays in order."""
+    """Sort the runs of the same command next to each other; the rest stays in order."""
     groups = list(dict.fromkeys((run.shape, run.task) for run in runs))
     return sorted(runs, key=lambda run: groups.index((run.shape, run.task)))
 
@@ -186,7 +186,7 @@ def _watched(process: subprocess.Popen[bytes]) -> tuple[int, float]:
     peak = 0
     before = os.times()
     while process.poll() is None:
-        with suppress(OSError, KeyError):  # it has ended
+        with suppress(OSError, KeyError):  # it has exited
             peak = proc.peak(process.pid)
         time.sleep(SAMPLE_SECONDS)
     after = os.times()

@@ -1,4 +1,4 @@
-"""The large bodies that are sent and served, made once and shared by all servers."""
+"""The large bodies that are pushed and pulled, created once and shared by all servers."""
 
 import hashlib
 import os
@@ -10,13 +10,13 @@ from benchmarks.layout import Descriptor
 
 PIECE_BYTES = 1 << 20
 DOCKER_CHUNK_BYTES = 32 << 10
-"""Docker's client is Go's, whose chunked bodies are copied in pieces of 32 KiB."""
+"""Docker uses Go's HTTP client, which sends chunked bodies in pieces of 32 KiB."""
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A file and what a registry calls its content."""
+    """A file and the descriptor of its content."""
 
     file: Path
     blob: Descriptor
@@ -24,14 +24,14 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A content that is one piece of `PIECE_BYTES` some times over: long, and held in little."""
+    """Content that repeats one piece of `PIECE_BYTES`, so it is large but needs little memory."""
 
     piece: bytes
     blob: Descriptor
 
     @property
     def count(self) -> int:
-        """How many times the piece is repeated."""
+        """The number of repetitions."""
         return self.blob.size // len(self.piece)
 
     def write(self, file: Path) -> Body:
@@ -43,7 +43,7 @@ class Repeated:
 
 
 def repeated(count: int) -> Repeated:
-    """Return a random piece to be repeated `count` times."""
+    """Return content that repeats a random piece `count` times."""
     piece, digest = os.urandom(PIECE_BYTES), hashlib.sha256()
     for _ in range(count):
         digest.update(piece)
@@ -62,7 +62,7 @@ def write_random(file: Path, size: int) -> Body:
 
 
 def framed(data: bytes) -> bytes:
-    """Return the bytes as `Transfer-Encoding: chunked` puts them on the wire, but for the end."""
+    """Return the bytes in the framing of `Transfer-Encoding: chunked`, without the last chunk."""
     pieces = (
         data[begin : begin + DOCKER_CHUNK_BYTES]
         for begin in range(0, len(data), DOCKER_CHUNK_BYTES)
@@ -71,7 +71,7 @@ def framed(data: bytes) -> bytes:
 
 
 def write_chunked(source: Path, file: Path) -> Path:
-    """Write the bytes that `Transfer-Encoding: chunked` puts on the wire for `source`."""
+    """Write `source` to `file` in the framing of `Transfer-Encoding: chunked`."""
     with source.open("rb") as data, file.open("wb") as out:
         while piece := data.read(PIECE_BYTES):
             out.write(framed(piece))
@@ -81,7 +81,7 @@ def write_chunked(source: Path, file: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of what is served, pushed, and pushed first to warm up; repetitions of a piece."""
+    """Bytes of the served, pushed and warm-up blobs; numbers of pieces of the repeated ones."""
 
     served: int
     pushed: int
@@ -91,7 +91,7 @@ class Sizes:
 
 
 class Material:
-    """Files in one folder, each made when it is first wanted."""
+    """Files in one folder, each created at first use."""
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         folder.mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ class Material:
 
     @cached_property
     def warmup(self) -> Body:
-        """A smaller blob that is pushed first and not counted."""
+        """A smaller blob that is pushed first and not measured."""
         return write_random(self._folder / "warmup", self._sizes.warmup)
 
     @cached_property
@@ -116,12 +116,12 @@ class Material:
 
     @cached_property
     def flat(self) -> Repeated:
-        """The blob that many clients push and pull at the same time."""
+        """The blob that many clients push and pull concurrently."""
         return repeated(self._sizes.flat)
 
     @cached_property
     def flat_file(self) -> Body:
-        """The same as a file."""
+        """The blob of `flat` as a file."""
         return self.flat.write(self._folder / "flat")
 
     def pushed(self, number: int = 0) -> Body:

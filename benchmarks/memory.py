@@ -7,13 +7,13 @@ from benchmarks.stage import MB, Stage
 
 
 def idle(stage: Stage) -> tuple[float, float]:
-    """Return MB of one worker and of the whole server that has only answered `/v2/`."""
-    found = stage.server.memory()
-    return max(each.resident for each in found) / MB, _whole(stage)
+    """Return MB of one worker and of the whole server after only GET `/v2/`."""
+    processes = stage.server.memory()
+    return max(process.resident for process in processes) / MB, _whole(stage)
 
 
 def loaded(stage: Stage) -> tuple[float, float]:
-    """Return MB of one worker at its peak, and of the whole server right after the same load.
+    """Return MB of one worker at its peak, and of the whole server directly after the load.
 
     The load: manifests over 16 connections, downloads over 8, and a chunked push.
     """
@@ -21,13 +21,13 @@ def loaded(stage: Stage) -> tuple[float, float]:
     get_manifest(stage)
     many_streams(stage)
     push_blob(stage, stage.material.pushed(), is_chunked=True)
-    return max(each.peak for each in stage.server.memory()) / MB, _whole(stage)
+    return max(process.peak for process in stage.server.memory()) / MB, _whole(stage)
 
 
 def start(stage: Stage) -> tuple[float]:
-    """Return milliseconds from the start of the process to its first right answer."""
+    """Return milliseconds from the start of the process to its first right response."""
     return (stage.server.start_seconds * 1e3,)
 
 
 def _whole(stage: Stage) -> float:
-    return sum(each.proportional for each in stage.server.memory()) / MB
+    return sum(process.proportional for process in stage.server.memory()) / MB

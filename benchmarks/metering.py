@@ -1,4 +1,4 @@
-"""What a measured span took: wall-clock time, the server's CPU, and the client's own CPU."""
+"""Measures wall-clock time, the server's CPU, and the client's own CPU."""
 
 import resource
 import time
@@ -20,14 +20,14 @@ class Used:
 
     @property
     def client_share(self) -> float:
-        """Which share the client had of the CPU that both used."""
+        """The client's share of the CPU that both used."""
         both = self.server + self.client
         return self.client / both if both else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A moment from which a span is measured."""
+    """The start of a measurement."""
 
     pid: int
     begin: float
@@ -36,17 +36,17 @@ class Meter:
 
     @classmethod
     def start(cls, pid: int) -> Self:
-        """Begin a span of the server `pid` (with its descendants) and of this process."""
+        """Start to measure the server `pid` with its descendants, and this process."""
         return cls(pid, time.perf_counter(), cpu_seconds(pid), own_cpu())
 
     def stop(self) -> Used:
-        """Return what was used since; a load generator must have ended to be counted."""
+        """Return what was used since the start; a load generator counts once it has exited."""
         seconds = time.perf_counter() - self.begin
         server = cpu_seconds(self.pid) - self.server
         return Used(seconds, server, own_cpu() - self.client)
 
 
 def own_cpu() -> float:
-    """Return the CPU seconds of this process and of its children that have ended."""
+    """Return the CPU seconds of this process and of its reaped children."""
     usages = [resource.getrusage(who) for who in WHOSE]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,8 +1,8 @@
 """CPU time and memory of a process and all its descendants, as the kernel counts them.
 
-A server is measured as a whole: its parent, its workers and its helpers. What a living process
-has used comes from its CPU clock, in nanoseconds; what its reaped children had used comes from
-`/proc`, in ticks of 10 ms.
+A server is measured as a whole: supervisor, workers and helpers. The CPU time of a running process
+is read from its CPU clock, in nanoseconds; that of its reaped children from `/proc`, in ticks of 10
+ms.
 """
 
 import os
@@ -32,7 +32,7 @@ class Memory:
     """Bytes of memory of one process.
 
     `resident` counts shared pages in full, `peak` is the highest `resident` so far, and
-    `proportional` divides shared pages among their users, so it can be summed over a tree.
+    `proportional` divides shared pages among the processes, so it can be summed over a tree.
     """
 
     resident: int
@@ -42,7 +42,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Bytes resident now: everything, and what no file is behind (heap, stacks, buffers)."""
+    """Bytes resident now: all, and those not backed by a file (heap, stacks, buffers)."""
 
     resident: int
     anonymous: int
@@ -50,7 +50,7 @@ class Held:
 
 def parse_stat(text: str) -> Process:
     """Parse the content of `/proc/PID/stat` (proc(5))."""
-    # The second field is the command in parentheses and may itself hold spaces and parentheses.
+    # The second field is the command in parentheses, which may contain spaces and parentheses.
     before, _, after = text.rpartition(")")
     fields = after.split()
     user, system, reaped_user, reaped_system = (
@@ -72,16 +72,16 @@ def _processes(proc: Path) -> Iterator[Process]:
             try:
                 yield parse_stat((folder / "stat").read_text())
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended while we looked
+                continue  # it has exited meanwhile
 
 
 def tree(root: int, proc: Path = PROC) -> list[Process]:
-    """Return the process `root` and its living descendants, parents first; empty if it is gone."""
-    everyone = list(_processes(proc))
-    found = [process for process in everyone if process.pid == root]
-    for process in found:  # grows while it is walked
-        found.extend(child for child in everyone if child.parent == process.pid)
-    return found
+    """Return `root` and its running descendants, parents first; empty if `root` has exited."""
+    running = list(_processes(proc))
+    family = [process for process in running if process.pid == root]
+    for process in family:  # the list grows during the iteration
+        family.extend(child for child in running if child.parent == process.pid)
+    return family
 
 
 def cpu_seconds(root: int) -> float:
@@ -90,13 +90,13 @@ def cpu_seconds(root: int) -> float:
 
 
 def _clock(process: Process) -> float:
-    """Return the CPU seconds of a process by its clock, which counts ended threads too."""
-    # clock_getcpuclockid(3) is not in the standard library; this is what Linux makes of a pid.
+    """Return the CPU seconds of a process by its clock, which includes ended threads."""
+    # The standard library lacks clock_getcpuclockid(3); this is Linux's formula.
     clock = (~process.pid << 3) | _SCHEDULED
     try:
         return time.clock_gettime(clock)
     except OSError:
-        return process.own_seconds  # it ended while we looked
+        return process.own_seconds  # it has exited meanwhile
 
 
 def memory(pid: int, proc: Path = PROC) -> Memory:
@@ -107,11 +107,11 @@ def memory(pid: int, proc: Path = PROC) -> Memory:
 
 
 def held(pid: int, proc: Path = PROC) -> Held:
-    """Return what one process holds now; cheap enough to ask for ten times a second."""
+    """Return the memory of one process now; cheap enough for ten calls a second."""
     status = parse_sizes((proc / str(pid) / "status").read_text())
     return Held(status["VmRSS"], status["RssAnon"])
 
 
 def peak(pid: int, proc: Path = PROC) -> int:
-    """Return the most bytes that one process ever held; raise KeyError once it has ended."""
+    """Return the peak memory of one process in bytes; raise KeyError once it has exited."""
     return parse_sizes((proc / str(pid) / "status").read_text())["VmHWM"]

@@ -1,4 +1,4 @@
-"""Start a server over a root, wait until it answers and idles, and stop it."""
+"""Starts a server on a root, waits until it responds and is idle, and stops it."""
 
 import os
 import signal
@@ -26,9 +26,9 @@ PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One server: its name in the table, and how it is started on a config file.
+    """One server: its name in the table, and how to start it with a configuration file.
 
-    `config` makes that file's content from the root, the port, and a folder to write into.
+    `config` returns the content of that file for a root, a port, and a folder to write to.
     """
 
     name: str
@@ -40,35 +40,35 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs and has answered."""
+    """A running server that has responded."""
 
     pid: int
     port: int
     start_seconds: float
 
     def cpu_by_process(self) -> dict[int, float]:
-        """Return the CPU seconds that each living process of the tree has used, by its pid."""
+        """Return the CPU seconds of each running process of the tree, by pid."""
         return {process.pid: process.own_seconds for process in proc.tree(self.pid)}
 
     def memory(self) -> list[proc.Memory]:
         """Return the memory of each process of the tree, the largest first."""
-        found = [proc.memory(process.pid) for process in proc.tree(self.pid)]
-        return sorted(found, key=lambda memory: memory.peak, reverse=True)
+        memories = [proc.memory(process.pid) for process in proc.tree(self.pid)]
+        return sorted(memories, key=lambda memory: memory.peak, reverse=True)
 
     def held(self) -> dict[int, proc.Held]:
-        """Return what each process of the tree holds now, by its pid."""
-        found = {}
+        """Return the current memory of each process of the tree, by pid."""
+        memories = {}
         for process in proc.tree(self.pid):
-            with suppress(FileNotFoundError, ProcessLookupError, KeyError):  # it has ended
-                found[process.pid] = proc.held(process.pid)
-        return found
+            with suppress(FileNotFoundError, ProcessLookupError, KeyError):  # it has exited
+                memories[process.pid] = proc.held(process.pid)
+        return memories
 
 
 @contextmanager
 def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
-    """Serve `root` for the duration of the block; config and log lie in `folder`.
+    """Serve `root` during the block; configuration and log are in `folder`.
 
-    Raises `BenchmarkError` with the last line of the log when the server does not answer.
+    Raises `BenchmarkError` with the last line of the log if the server does not respond.
     """
     folder.mkdir(parents=True, exist_ok=True)
     root.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def running(side: Side, root: Path, folder: Path) -> Iterator[Server]:
             stack.callback(_stop, process, side.name)
         _wait_for_answer(process, port, start + START_SECONDS, log)
         started = time.perf_counter() - start
-        _settle(process.pid)
+        _wait_until_idle(process.pid)
         yield Server(process.pid, port, started)
 
 
@@ -95,12 +95,12 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches us alone; we stop the server
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the server
         )
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without what configures a registry."""
+    """Return this process's environment without the variables that configure a registry."""
     return {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
 
 
@@ -117,19 +117,19 @@ def _wait_for_answer(
         if process.poll() is not None:
             said = log.read_text(errors="replace").split("\n")
             last = next((line for line in reversed(said) if line.strip()), "nothing in its log")
-            raise BenchmarkError(f"the server ended with exit code {process.returncode}: {last}")
+            raise BenchmarkError(f"the server exited with code {process.returncode}: {last}")
         try:
             with Connection(port, timeout=START_SECONDS) as connection:
                 if connection.exchange(request_head("GET", "/v2/")).status in (200, 401):
                     return
         except (OSError, BenchmarkError):
-            pass  # not listening yet, or not ready to answer
+            pass  # it does not listen yet, or is not ready
         time.sleep(POLL_SECONDS)
     raise BenchmarkError(f"the server did not answer within {START_SECONDS:.0f} s")
 
 
-def _settle(pid: int) -> None:
-    """Wait until the server is idle: a worker that answers first would get every connection."""
+def _wait_until_idle(pid: int) -> None:
+    """Wait until the server is idle: the first worker to start would get every connection."""
     deadline, before = time.perf_counter() + START_SECONDS, -1.0
     while time.perf_counter() < deadline:
         now = proc.cpu_seconds(pid)
@@ -140,7 +140,7 @@ def _settle(pid: int) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes], name: str) -> None:
-    """Ask the server to end, wait, and end whatever is left of its session."""
+    """Terminate the server, wait, and kill the rest of its session."""
     with held_back():
         process.terminate()
         try:

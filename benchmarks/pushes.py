@@ -1,4 +1,4 @@
-"""Large blobs pushed as clients do: POST, PATCH with the bytes, PUT with the digest."""
+"""Pushes large blobs as clients do: POST, PATCH with the bytes, PUT with the digest."""
 
 from benchmarks.checks import expect_content, fetch_ok
 from benchmarks.client import Connection, request_head
@@ -30,7 +30,7 @@ def _push(stage: Stage, *, is_chunked: bool) -> tuple[float, float]:
             material.chunked(body)
     push_blob(stage, material.warmup, is_chunked=is_chunked)
     size = sum(body.blob.size for body in bodies)
-    level(stage.folder, size)  # neither server should pay for what was written before
+    level(stage.folder, size)  # earlier writes must not slow down either server
     meter = Meter.start(stage.server.pid)
     for body in bodies:
         push_blob(stage, body, is_chunked=is_chunked)
@@ -68,7 +68,7 @@ def finish(connection: Connection, location: str, digest: str) -> None:
     done = connection.exchange(request_head("PUT", target, {"Content-Length": "0"}))
     expect(done.status == 201, f"PUT of an upload answered {done.status}")
     same = done.says(b"docker-content-digest", digest.encode())
-    expect(same, "a PUT answered another Docker-Content-Digest")
+    expect(same, "a PUT returned a wrong Docker-Content-Digest")
 
 
 def with_digest(location: str, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""Turn results into what is printed, and into JSON; pure."""
+"""Renders results as text and as a JSON document; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,14 +12,14 @@ from benchmarks.table import aligned, bound, measured, remarks, render
 from benchmarks.targets import Target, Verdict, verdicts
 
 FORMAT = 2
-"""The shape of the JSON document; a reader refuses another."""
+"""The version of the JSON document; a reader refuses others."""
 BUSY = 0.10
-"""Above this share of the machine for other work, the rates say as much about that."""
+"""If other work takes more than this share of the CPU, the rates are not reliable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was compared, where, how, and what it should reach."""
+    """The compared servers, the machine, the plan and the targets."""
 
     ours: Side
     theirs: Side
@@ -31,7 +31,7 @@ class Setting:
 
 
 def text(results: Results, setting: Setting) -> str:
-    """Return the tables with everything that is needed to read them."""
+    """Return the tables with all notes that are needed to read them."""
     ours, theirs = setting.ours.name, setting.theirs.name
     lines = list(results.lines.values())
     growing = [line for line in lines if line.figure.key.startswith(growth.PREFIX)]
@@ -43,8 +43,8 @@ def text(results: Results, setting: Setting) -> str:
         parts.append(floor_table(plain, ours, theirs))
     if growing:
         parts.append(render("how cost grows", growing, ours, theirs))
-    if found := verdicts(results.lines, setting.targets):
-        parts.append(target_table(found, results.lines))
+    if judged := verdicts(results.lines, setting.targets):
+        parts.append(target_table(judged, results.lines))
     if said := _remarks(results, lines):
         parts.append("\n".join(f"- {remark}" for remark in said))
     return "\n\n".join(parts)
@@ -64,18 +64,18 @@ def _head(results: Results, setting: Setting) -> str:
 
 
 def _remarks(results: Results, lines: Sequence[Line]) -> list[str]:
-    found = [*remarks(lines), *dict.fromkeys(results.notes)]
+    notes = [*remarks(lines), *dict.fromkeys(results.notes)]
     shares = [(line, summarise(line.client_shares)) for line in lines if line.client_shares]
     if shares:
         said = "; ".join(f"{line.figure.title} {share.median:.0%}" for line, share in shares)
-        found.append(f"the client's share of the CPU, beside our server: {said}")
+        notes.append(f"the client's share of the CPU used by it and our server: {said}")
     if any(company.others > BUSY for company in results.company):
-        found.append("Other work took part of the CPU: rates are lower than this machine can do.")
-    return found
+        notes.append("Other work took part of the CPU: rates are lower than this machine can do.")
+    return notes
 
 
 def floor_table(lines: Sequence[Line], ours: str, theirs: str) -> str:
-    """Show how many times the floor's value each server has."""
+    """Return a table of each server's values as multiples of the floor's."""
     rows = [["against the floor", "unit", "floor", ours, theirs]]
     rows += [
         [
@@ -94,11 +94,11 @@ def _against(line: Line, floor: Sequence[float]) -> list[str]:
     if not line.is_reported:
         return ["not reported", ""]
     ratios = ([a / b for a, b in zip(v, floor, strict=True)] for v in (line.ours, line.theirs))
-    return [f"{measured(summarise(each))} x" for each in ratios]
+    return [f"{measured(summarise(values))} x" for values in ratios]
 
 
-def target_table(found: Sequence[Verdict], lines: Mapping[str, Line]) -> str:
-    """Show every target with what was reached and whether that is enough."""
+def target_table(judged: Sequence[Verdict], lines: Mapping[str, Line]) -> str:
+    """Return a table of every target, the reached value and the verdict."""
     rows = [["target", "unit", "must reach", "reached", "met"]]
     rows += [
         [
@@ -108,7 +108,7 @@ def target_table(found: Sequence[Verdict], lines: Mapping[str, Line]) -> str:
             _reached(verdict),
             str(verdict),
         ]
-        for verdict in found
+        for verdict in judged
     ]
     return aligned(rows, left=3)
 
@@ -120,7 +120,7 @@ def _reached(verdict: Verdict) -> str:
 
 
 def document(results: Results, setting: Setting) -> dict[str, object]:
-    """Return everything that was measured, for a file."""
+    """Return the content of a result file."""
     sides = [side for side in (setting.ours, setting.theirs, setting.floor) if side]
     return {
         "format": FORMAT,
@@ -131,7 +131,7 @@ def document(results: Results, setting: Setting) -> dict[str, object]:
         "company": [asdict(company) for company in results.company],
         "notes": results.notes,
         "figures": [_line(line) for line in results.lines.values()],
-        "targets": [_target(each) for each in verdicts(results.lines, setting.targets)],
+        "targets": [_target(verdict) for verdict in verdicts(results.lines, setting.targets)],
     }
 
 

@@ -1,7 +1,7 @@
-"""Run scenarios in rounds: in each round every scenario runs on one server, then on the other.
+"""Runs scenarios in rounds: in each round every scenario runs on one server, then on the other.
 
-The two halves of a ratio are taken seconds apart, and who goes first alternates, so that whatever
-else the machine does falls on both.
+The two halves of a ratio are measured seconds apart, and the order alternates, so that other work
+on the machine affects both.
 """
 
 import shutil
@@ -28,26 +28,26 @@ PUSH = "push."
 
 @dataclass(slots=True)
 class Results:
-    """The lines of the table, who else used the machine, and what could not be measured."""
+    """The lines of the table, the CPU use of other processes, and notes on missing figures."""
 
     lines: dict[str, Line] = field(default_factory=dict)
     company: list[Company] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, measure: Measure, values: Sequence[float], number: int, name: str) -> None:
-        """Keep the values of one measure on one side, in one round."""
+        """Record the values of one measure of one side in one round."""
         for figure, value in zip(measure.figures, values, strict=True):
             line = self.lines[figure.key]
             places = (line.ours, line.theirs, line.floors.setdefault(name, []))
             places[number].append(value)
 
     def fail(self, measure: Measure, reason: str) -> None:
-        """Keep why a measure has no value, which takes its figures out of the table."""
+        """Record why a measure has no value, which removes its figures from the table."""
         for figure in measure.figures:
             self.lines[figure.key].failures.append(reason)
 
     def note(self, measure: Measure, stage: Stage, number: int, name: str) -> None:
-        """Keep what a reader must know about a measure, and how much the client took."""
+        """Record the notes of a measure and the client's share of the CPU."""
         line = self.lines[measure.figures[0].key]
         line.notes.extend(f"{name}: {note}" for note in stage.notes)
         if number == OURS:
@@ -55,7 +55,7 @@ class Results:
 
 
 class Bench:
-    """Two registries, a floor where there is one, and a folder that everything is written into."""
+    """Two registries, an optional floor, and the folder for all files."""
 
     def __init__(self, ours: Side, theirs: Side, floor: Side | None, folder: Path) -> None:
         self._sides = (ours, theirs, *([floor] if floor else []))
@@ -65,7 +65,7 @@ class Bench:
         self._materials: dict[Sizes, Material] = {}
 
     def run(self, scenarios: Sequence[Scenario], rounds: int) -> Results:
-        """Measure every scenario in every round; failures become part of the results."""
+        """Measure every scenario in every round; record failures in the results."""
         results = Results()
         for figure in (f for s in scenarios for m in s.measures for f in m.figures):
             results.lines[figure.key] = Line(figure)
@@ -80,9 +80,9 @@ class Bench:
         return results
 
     def start_once(self) -> None:
-        """Start and stop each server, so that no measured start is the first of its program.
+        """Start and stop each server, so that no measured start is the program's first.
 
-        Raises `BenchmarkError` naming the server that does not start.
+        Raises `BenchmarkError`, which names the server that does not start.
         """
         for number, side in enumerate(self._sides):
             try:
@@ -119,7 +119,7 @@ class Bench:
                     done.append(measure)
                     stage = self._stage(scenario, server)
                     self._measure(measure, stage, results, number)
-        except FAILURES as error:  # it did not start, so there is nothing to measure
+        except FAILURES as error:  # the server did not start
             for measure in (m for m in scenario.measures if m not in done):
                 self._fail(measure, error, results, number)
         finally:
@@ -146,7 +146,7 @@ class Bench:
         return Stage(server, material, scenario.plan, self._script, self._folder)
 
     def _fail(self, measure: Measure, error: Exception, results: Results, number: int) -> None:
-        """Keep a failure; that of a floor leaves the floor out, not the figure."""
+        """Record a failure; a failure of the floor removes the floor, not the figure."""
         reason = f"{self._sides[number].name}: {error or type(error).__name__}"
         say(f"  {measure.figures[0].title}: failed: {reason}")
         if number == FLOOR:
@@ -163,7 +163,7 @@ class Bench:
         return self._materials[sizes]
 
     def _root(self, scenario: Scenario, number: int) -> Path:
-        """Return the root of a scenario, written now unless it was kept from an earlier round."""
+        """Return the root of a scenario; write it unless it is kept from an earlier round."""
         root = self._root_folder(scenario, number)
         if not root.exists():
             root.mkdir()
@@ -178,5 +178,5 @@ class Bench:
 
 
 def say(line: str) -> None:
-    """Show progress, apart from the table on standard output."""
+    """Print progress to stderr; the table goes to stdout."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Everything that is measured, in the order of the table."""
+"""All measurements, in the order of the table."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,15 @@ FLAT = "flat"
 
 
 def scenarios(plan: Plan) -> tuple[Scenario, ...]:
-    """Return every scenario; several may share a name, by which they are selected together."""
+    """Return every scenario; scenarios with the same name are selected together."""
     base = requests("base", "GET /v2/", small_requests.get_base)
     return (
         Scenario("manifests", seeds.image, _manifests(), plan),
         Scenario("base", seeds.image, [base], plan),
         Scenario("blobs", seeds.image, _blobs(plan), plan, has_floor=True),
-        *(Scenario("push", seeds.nothing, [each], plan) for each in _pushes(plan)),
-        *(Scenario("tiny", seeds.nothing, [each], plan) for each in _tiny(plan)),
-        *(Scenario("chunks", seeds.nothing, [each], plan) for each in _chunks(plan)),
+        *(Scenario("push", seeds.nothing, [measure], plan) for measure in _pushes(plan)),
+        *(Scenario("tiny", seeds.nothing, [measure], plan) for measure in _tiny(plan)),
+        *(Scenario("chunks", seeds.nothing, [measure], plan) for measure in _chunks(plan)),
         Scenario("tags", seeds.tags, _tags(plan), plan, keeps_root=True),
         Scenario("catalog", seeds.repositories, _catalog(plan), plan, keeps_root=True),
         Scenario("memory", seeds.image, _memory(), plan),
@@ -41,12 +41,12 @@ def scenarios(plan: Plan) -> tuple[Scenario, ...]:
 
 
 def names() -> list[str]:
-    """Return what can be selected, in order."""
+    """Return the names that can be selected, in order."""
     return list(dict.fromkeys(scenario.name for scenario in scenarios(Plan())))
 
 
 def default_names() -> list[str]:
-    """Return what is measured when nothing is selected."""
+    """Return the names that are measured by default."""
     return [name for name in names() if name != growth.NAME]
 
 

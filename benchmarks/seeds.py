@@ -1,4 +1,4 @@
-"""The trees that scenarios start from."""
+"""Writes the trees that scenarios start from."""
 
 from collections.abc import Callable
 

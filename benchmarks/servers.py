@@ -1,7 +1,7 @@
 """The servers that are compared: ours, Debian's `docker-registry`, and nginx as a floor.
 
-The two registries get the same `config.yml` over a root of their own. nginx serves the blobs of
-the same layout with sendfile and knows nothing else of a registry.
+The two registries get the same `config.yml`, each with its own root. nginx serves only the blobs of
+the same layout, with sendfile.
 """
 
 import os
@@ -70,7 +70,7 @@ def ours() -> Side:
 
 
 def peer(name: str = PEER) -> Side:
-    """Return Debian's `docker-registry`; raise `NotReady` where it is not installed."""
+    """Return Debian's `docker-registry`; raise `NotReady` if it is not installed."""
     if shutil.which(PEER) is None:
         raise NotReady(f"{PEER} is not installed (Debian: apt-get install {PEER})")
     said = subprocess.run([PEER, "--version"], check=True, capture_output=True, text=True).stdout
@@ -78,18 +78,18 @@ def peer(name: str = PEER) -> Side:
 
 
 def nginx() -> Side | None:
-    """Return nginx with as many workers as ours has; None where it is not installed."""
+    """Return nginx with as many workers as ours; None if it is not installed."""
     program = shutil.which(NGINX, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PROGRAMS}")
     if program is None:
         return None
     said = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stderr
-    # Before it has read its configuration it would write to the system's log; -e keeps it out.
+    # Until nginx has read its configuration it writes to the system log; -e prevents that.
     command = [program, "-e", "stderr", "-c"]
     return Side(NGINX, said.strip().rpartition(" ")[2], command, _nginx_config)
 
 
 def commit() -> str:
-    """Return the commit that is measured, `-dirty` when it was changed; empty without git."""
+    """Return the measured commit, with `-dirty` if it was changed; empty without git."""
     return subprocess.run(
         ["git", "--no-optional-locks", "describe", "--always", "--dirty"],
         cwd=PROJECT,
@@ -111,7 +111,7 @@ def _config(root: Path, port: int, _folder: Path) -> str:
 
 
 def _nginx_config(root: Path, port: int, folder: Path) -> str:
-    # Started by root it would give its workers to nobody, who may not enter our folder.
+    # Started by root, nginx would run its workers as another user, which can't read our folder.
     user = "" if os.geteuid() else f"user {pwd.getpwuid(0).pw_name};"
     return NGINX_CONFIG.format(
         user=user, workers=WORKERS, folder=folder, port=port, root=root.resolve()

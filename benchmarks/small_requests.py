@@ -1,4 +1,4 @@
-"""Requests whose answers are small: the base, a manifest, a HEAD of a blob."""
+"""Requests with small responses: GET `/v2/`, a manifest, HEAD of a blob."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,13 +18,13 @@ MICRO = 1e6
 
 
 def rate_and_cpu(stage: Stage, load: GetLoad | HeadLoad) -> tuple[float, float]:
-    """Return answers per second, and the server's CPU in microseconds per answer."""
+    """Return responses per second, and the server's CPU in microseconds per response."""
     load.run(stage.plan.warmup_seconds)
     meter = Meter.start(stage.server.pid)
-    found: Load = load.run(stage.plan.seconds)
+    done: Load = load.run(stage.plan.seconds)
     used = meter.stop()
     stage.client_shares.append(used.client_share)
-    return found.rate, used.server / found.requests * MICRO
+    return done.rate, used.server / done.requests * MICRO
 
 
 def get_manifest(stage: Stage) -> tuple[float, float]:
@@ -35,7 +35,7 @@ def get_manifest(stage: Stage) -> tuple[float, float]:
 def get_manifest_as(
     credentials: Callable[[Stage], Mapping[str, str]], stage: Stage
 ) -> tuple[float, float]:
-    """Repeat GET of a manifest by tag, with header fields that say who asks."""
+    """Repeat GET of a manifest by tag with credentials."""
     headers = {**ACCEPT, **credentials(stage)}
     raw = manifest_bytes(stage.material)
     answer = fetch_ok(stage.server.port, MANIFEST, headers)

@@ -1,4 +1,4 @@
-"""What a measurement is given, what it is, and how large and long it is."""
+"""Plans, scenarios, measures, and the stage that a measure runs on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ GB = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Sizes in bytes, spans in seconds, counts. Every measurement ends by both span and count."""
+    """Sizes in bytes, durations in seconds, counts. Time or count ends a measurement."""
 
     seconds: int = 5
     warmup_seconds: int = 1
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def sizes(self) -> Sizes:
-        """The sizes of the bodies this plan needs."""
+        """The sizes of the bodies that this plan needs."""
         flat = self.flat_bytes // PIECE_BYTES
         return Sizes(self.served_bytes, self.pushed_bytes, self.warmup_bytes, self.chunks, flat)
 
@@ -64,10 +64,10 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A server over a prepared root, and a folder beside it to write into.
+    """A server on a prepared root, and a folder beside it to write to.
 
-    `notes` is for what a reader of the figure must know, `client_shares` for which share of the
-    CPU the client took (`Used.client_share`).
+    A measure adds `notes` for the reader of its figures, and the client's share of the CPU
+    (`Used.client_share`) to `client_shares`.
     """
 
     server: Server
@@ -81,9 +81,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Some figures that are taken together: `take` returns their values in their order.
+    """Figures that are measured together: `take` returns their values in order.
 
-    `take` discards its own warm-up and raises `WrongAnswer` instead of returning a doubtful value.
+    `take` discards its own warm-up, and raises `WrongAnswer` rather than return a doubtful value.
     """
 
     figures: Sequence[Figure]
@@ -92,11 +92,12 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One start of a server over a root, and what is measured on it, in order.
+    """One start of a server on a root, and its measures in order.
 
-    `prepare` writes the root. It is written anew for each start, unless it is costly and nothing
-    is pushed: then it is written once per server, and kept. What takes long and varies little
-    is measured in the first round only. With `has_floor` nginx is measured on the same root.
+    `prepare` writes the root before each start. With `keeps_root` it is written once per server and
+    kept; this is for costly roots that no measure pushes to. With `is_once` only the first round
+    measures it; this is for long measures with little variation. With `has_floor` nginx is measured
+    on the same root.
     """
 
     name: str
@@ -109,5 +110,5 @@ class Scenario:
 
     @property
     def key(self) -> str:
-        """What names this scenario alone: the key of its first figure."""
+        """The unique name of this scenario: the key of its first figure."""
         return self.measures[0].figures[0].key

@@ -1,4 +1,4 @@
-"""Render lines as an aligned Markdown table; pure."""
+"""Renders lines as an aligned Markdown table; pure."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from benchmarks.targets import Target
 
 
 def number(value: float) -> str:
-    """Print a value with about three significant digits."""
+    """Format a value with about three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def measured(summary: Summary) -> str:
-    """Print a median with its extremes, if it has any, marked `~` when they are far apart."""
+    """Format a median with its extremes, marked `~` if they are far apart."""
     if summary.low == summary.high:
         return number(summary.median)
     mark = " ~" if summary.is_wide else ""
@@ -22,7 +22,7 @@ def measured(summary: Summary) -> str:
 
 
 def row(line: Line) -> list[str]:
-    """Return the cells of one line; a figure with a failure shows no number at all."""
+    """Return the cells of one line; a figure with a failure shows no number."""
     head = [line.figure.title, line.figure.unit]
     if not line.is_reported:
         return [*head, "not reported", "", ""]
@@ -53,7 +53,7 @@ def render(title: str, lines: Sequence[Line], ours: str, theirs: str) -> str:
 
 
 def bound(target: Target) -> str:
-    """Say in words what a target asks for."""
+    """Describe a target in words."""
     side = "at least" if target.better is Better.MORE else "at most"
     return f"{side} {target.limit:,g} {target.unit} {target.claim}".rstrip()
 
@@ -64,11 +64,11 @@ def remarks(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         for failure in dict.fromkeys(line.failures):
             failed.setdefault(failure, []).append(line.figure.title)
-    found = [f"not reported: {'; '.join(titles)}: {why}" for why, titles in failed.items()]
-    found += [
+    notes = [f"not reported: {'; '.join(titles)}: {why}" for why, titles in failed.items()]
+    notes += [
         f"{line.figure.title}: {note}" for line in lines for note in dict.fromkeys(line.notes)
     ]
     reported = [line for line in lines if line.is_reported]
     if any(" ~" in cell for line in reported for cell in row(line)):
-        found.append("~ marks a spread (highest minus lowest) wider than 20 % of the median.")
-    return found
+        notes.append("~ marks a spread (highest minus lowest) wider than 20 % of the median.")
+    return notes

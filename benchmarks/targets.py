@@ -1,7 +1,7 @@
-"""What the figures have to reach, and whether they do; pure.
+"""The targets for the figures, and whether they are met; pure.
 
-A target compares our values with those of `docker-registry`, with a floor, with another line of
-ours, or with a number. It is met when the median over the rounds meets it.
+A target compares our values with those of `docker-registry`, with a floor, with another of our
+lines, or with a number. It is met if the median over the rounds meets it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ NGINX = "nginx"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on what `reached` makes of the lines: one value per round, none if not measured.
+    """A bound for the values of `reached`: one per round, none if not measured.
 
-    `better` tells the side the values must be on: MORE for at least `limit`, LESS for at most.
+    `better` is MORE for at least `limit`, LESS for at most `limit`.
     """
 
     key: str
@@ -31,13 +31,13 @@ class Target:
     reached: Callable[[Lines], Sequence[float]]
 
     def holds(self, value: float) -> bool:
-        """Tell whether one value is on the right side of the limit."""
+        """Return True if one value meets the limit."""
         return value >= self.limit if self.better is Better.MORE else value <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target and the values that were reached, none when they could not be measured."""
+    """A target and the reached values, none if they could not be measured."""
 
     target: Target
     values: Sequence[float]
@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def rounds_met(self) -> int:
-        """In how many rounds it was met."""
+        """The number of rounds that met it."""
         return sum(self.target.holds(value) for value in self.values)
 
     def __str__(self) -> str:
@@ -62,12 +62,12 @@ class Verdict:
 
 
 def verdicts(lines: Lines, targets: Sequence[Target]) -> list[Verdict]:
-    """Judge the target of every line there is, in the order of the targets."""
+    """Return the verdict of every target that has a line, in the order of the targets."""
     return [Verdict(target, target.reached(lines)) for target in targets if target.key in lines]
 
 
 def against_peer(key: str, better: Better, limit: float, name: str = "docker-registry") -> Target:
-    """Ours is at least (or at most) `limit` times what the other server, called `name`, has."""
+    """Require at least (or at most) `limit` times the value of the other server, `name`."""
 
     def reached(lines: Lines) -> Sequence[float]:
         line = lines.get(key)
@@ -77,7 +77,7 @@ def against_peer(key: str, better: Better, limit: float, name: str = "docker-reg
 
 
 def against_floor(key: str, floor: str, better: Better, limit: float) -> Target:
-    """Ours is at least (or at most) `limit` times what a floor has."""
+    """Require at least (or at most) `limit` times the value of a floor."""
 
     def reached(lines: Lines) -> Sequence[float]:
         line = lines.get(key)
@@ -89,7 +89,7 @@ def against_floor(key: str, floor: str, better: Better, limit: float) -> Target:
 
 
 def against_line(key: str, other: str, better: Better, limit: float, claim: str) -> Target:
-    """Ours is at least (or at most) `limit` times what another line of ours has."""
+    """Require at least (or at most) `limit` times the value of another of our lines."""
 
     def reached(lines: Lines) -> Sequence[float]:
         line, base = lines.get(key), lines.get(other)
@@ -100,7 +100,7 @@ def against_line(key: str, other: str, better: Better, limit: float, claim: str)
 
 
 def absolute(key: str, limit: float, unit: str) -> Target:
-    """Ours is at most `limit`."""
+    """Require at most `limit`."""
 
     def reached(lines: Lines) -> Sequence[float]:
         line = lines.get(key)

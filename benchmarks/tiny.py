@@ -1,7 +1,7 @@
-"""Tiny images pushed one after another: what counts is requests, links and fsyncs, not bytes.
+"""Pushes tiny images sequentially: the cost is in requests, links and fsyncs, not in bytes.
 
-The requests are those of Docker Engine: for each of two blobs HEAD (it is not there yet), POST,
-PATCH, PUT; then the manifest by tag. Every client keeps its connection and has its repository.
+The requests are those of Docker Engine: HEAD (answered 404), POST, PATCH and PUT for each of two
+blobs, then the manifest by tag. Every client keeps its connection and has its own repository.
 """
 
 import json
@@ -24,20 +24,20 @@ MILLI = 1e3
 
 
 class Window:
-    """The span that counts: from the moment when every client is warm."""
+    """The measured time; it starts when every client has warmed up."""
 
     def __init__(self, stage: Stage) -> None:
         self._pid = stage.server.pid
         self.meter = Meter.start(self._pid)
 
     def open(self) -> None:
-        """Begin anew, now."""
+        """Start the measurement."""
         self.meter = Meter.start(self._pid)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How many images of a client count, and when (on the performance counter) it ended."""
+    """The number of a client's measured images, and its end on the performance counter."""
 
     images: int
     end: float
@@ -61,7 +61,7 @@ def _push(stage: Stage, clients: int) -> tuple[float, float]:
         try:
             names = [f"tiny/{clients}-{number}" for number in range(clients)]
             running = [pool.submit(_client, stage, name, warm, stop) for name in names]
-            runs = [one.result() for one in running]
+            runs = [client.result() for client in running]
             used = window.meter.stop()
         finally:
             stop.set()
@@ -73,20 +73,20 @@ def _push(stage: Stage, clients: int) -> tuple[float, float]:
 
 
 def _client(stage: Stage, repository: str, warm: Barrier, stop: Event) -> Run:
-    """Push some images that do not count, wait for the other clients, then push those that do."""
+    """Push the warm-up images, wait for the other clients, then push the measured images."""
     with Connection(stage.server.port) as connection:
         try:
             for number in range(stage.plan.warmup_images):
                 push_image(connection, repository, f"warm-up-{number}")
             warm.wait()
         except BaseException:
-            warm.abort()  # the others must not wait for a client that failed
+            warm.abort()  # the other clients must not wait for one that failed
             raise
         return _push_until_done(stage, connection, repository, stop)
 
 
 def _push_until_done(stage: Stage, connection: Connection, repository: str, stop: Event) -> Run:
-    """Push images until time or count is up."""
+    """Push images until the time or the count is reached."""
     deadline, done = time.perf_counter() + stage.plan.seconds, 0
     while done < stage.plan.images_each and time.perf_counter() < deadline and not stop.is_set():
         manifest = push_image(connection, repository, f"v{done}")
@@ -98,7 +98,7 @@ def _push_until_done(stage: Stage, connection: Connection, repository: str, stop
 
 
 def push_image(connection: Connection, repository: str, tag: str) -> Descriptor:
-    """Push an image nobody has pushed before and return its manifest's descriptor."""
+    """Push a new, unique image and return its manifest's descriptor."""
     layer, config = os.urandom(LAYER_BYTES), _config(repository, tag)
     layers = [_push_blob(connection, repository, layer)]
     raw = image_manifest(_push_blob(connection, repository, config), layers)
@@ -127,13 +127,13 @@ def _expect_created(connection: Connection, request: bytes, digest: str) -> None
     answer = connection.exchange(request)
     expect(answer.status == 201, f"a PUT answered {answer.status}")
     same = answer.says(b"docker-content-digest", digest.encode())
-    expect(same, "a PUT answered another Docker-Content-Digest")
+    expect(same, "a PUT returned a wrong Docker-Content-Digest")
 
 
 def _check_tag(stage: Stage, repository: str, tag: str, manifest: Descriptor) -> None:
     target, headers = f"/v2/{repository}/manifests/{tag}", {"Accept": MANIFEST_TYPE}
-    found = fetch_ok(stage.server.port, target, headers, "HEAD").headers
-    same = found.get("docker-content-digest") == manifest.digest
+    answer = fetch_ok(stage.server.port, target, headers, "HEAD")
+    same = answer.headers.get("docker-content-digest") == manifest.digest
     expect(same, "a tag does not point to the manifest pushed last")
 
 

@@ -1,4 +1,4 @@
-"""GET load by `wrk`, which costs far less than anything in Python."""
+"""GET load by `wrk`, which uses far less CPU than a load generator in Python."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class GetLoad:
-    """A GET to repeat over some connections; `length` is the body's, known from a checked one."""
+    """A GET to repeat over several connections; `length` is the body's expected length."""
 
     port: int
     target: str
@@ -38,7 +38,7 @@ class GetLoad:
     script: Path
 
     def run(self, seconds: int) -> Load:
-        """Repeat the GET for `seconds`; raise `WrongAnswer` unless every answer was right."""
+        """Repeat the GET for `seconds`; raise `WrongAnswer` unless every response was right."""
         done = subprocess.run(
             self._command(seconds),
             check=True,
@@ -59,11 +59,11 @@ class GetLoad:
         return [PROGRAM, *sizes, f"--timeout={TIMEOUT_SECONDS}s", *script, *headers, url]
 
     def _check(self, result: Mapping[str, int]) -> None:
-        """Statuses and sockets by wrk's count, lengths by the bytes it read, to within a head."""
-        expect(result["requests"] > 0, f"no answer to GET {self.target} in time")
+        """Check wrk's counts of statuses and socket errors, and the bytes read up to a head."""
+        expect(result["requests"] > 0, f"GET {self.target} timed out")
         expect(result["status"] == 0, f"{result['status']} answers had a status of 400 or more")
         expect(result["socket"] == 0, f"{result['socket']} connections or answers failed")
         least = result["requests"] * self.length
-        # Each connection may have been cut in the middle of one more answer at the end.
+        # At the end each connection may have been closed in the middle of one more response.
         most = (result["requests"] + self.connections) * (self.length * FRAMING_SHARE + HEAD_BYTES)
         expect(least <= result["bytes"] <= most, f"bodies were not {self.length} bytes long")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Takes the commands that the images registry:2 and registry:3 take: a configuration file alone is
-# served, a command or an option goes to the registry, anything else is a program of its own.
-# A command of the registry wins over a program of the same name, such as du.
+# Accepts the commands of the images registry:2 and registry:3: serves a configuration file, passes
+# a command or an option to the registry, and runs anything else as a program. A command of the
+# registry takes precedence over a program of the same name, such as du.
 set -eu
 
-COMMANDS=/opt/registry/commands # written by the build, from the command line itself
+COMMANDS=/opt/registry/commands # the build writes it with list_commands.py
 
 case "${1-}" in
     *.yml | *.yaml) set -- registry-server serve "$@" ;;

@@ -1,12 +1,12 @@
-"""Ask the registry in this container whether it answers; exit 0 when it does, 1 when not.
+"""Check that the registry in this container responds; exit 0 if it does, 1 if not.
 
-The address comes from the sockets of the server's process, so it is right whatever file, option or
-variable it was configured by. The request is `GET /`, which limits do not count and which needs no
-login. A server that speaks TLS answers it with an error message or an alert, or closes, before it
-asks for a certificate. Each of that shows that the process is alive. What is unhealthy is silence,
-and a 5xx status but for 503: an orchestrator must not replace a registry because it is busy.
+The address is read from the sockets of the server's process, so it is right however the server was
+configured. The request is `GET /`, which no limit counts and which needs no login. A TLS server
+responds with an error message or an alert, or closes the connection, before it requests a
+certificate. Any of these shows that the process is alive. No response and every 5xx status except
+503 are unhealthy: an orchestrator must not replace a registry because it is busy.
 
-Standard library only, and little of it: the check runs every 30 seconds.
+It imports little, and only the standard library, because it runs every 30 seconds.
 """
 
 import os
@@ -27,24 +27,24 @@ def main() -> int:
     """Check the server of this container; return the exit code."""
     server = find_server()
     if server is None:
-        print("no registry is served here")
+        print("no registry server runs in this container")
         return 0
     try:
         addresses = listening_addresses(server[0])
     except PermissionError as error:
-        # A check that may not look must not have a working registry replaced.
+        # Missing permissions must not cause a working registry to be replaced.
         print(f"not checked: {error}")
         return 0
     problems = [answer for answer in map(check, addresses) if answer]
     if len(problems) < len(addresses):
-        print("the registry answers")
+        print("the registry responds")
         return 0
     print(f"unhealthy: {'; '.join(problems) or 'the server does not listen'}")
     return 1
 
 
 def check(address: str | tuple[str, int]) -> str:
-    """Ask the server at an address; return what is wrong with it, or the empty string."""
+    """Send a request to an address; return the problem, or the empty string."""
     family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
     try:
         with socket.socket(family, socket.SOCK_STREAM) as connection:
@@ -58,10 +58,10 @@ def check(address: str | tuple[str, int]) -> str:
 
 
 def problem_of(answer: bytes, address: str | tuple[str, int]) -> str:
-    """Return what is wrong with the first bytes of an answer, or the empty string."""
+    """Return the problem that the first bytes of a response show, or the empty string."""
     words = answer.split()
     if not answer.startswith(b"HTTP/") or len(words) < 2 or not words[1].isdigit():
-        return ""  # TLS: an alert, or the end of the connection
+        return ""  # TLS: an alert, or the connection was closed
     status = int(words[1])
     return f"{address}: status {status}" if status >= 500 and status != BUSY else ""
 
@@ -83,7 +83,7 @@ def _socket_inodes(pid: int) -> set[str]:
     for descriptor in os.listdir(folder):
         try:
             target = os.readlink(f"{folder}/{descriptor}")
-        except FileNotFoundError:  # closed meanwhile
+        except FileNotFoundError:  # it was closed meanwhile
             continue
         if target.startswith("socket:["):
             inodes.add(target[len("socket:[") : -1])
@@ -92,7 +92,7 @@ def _socket_inodes(pid: int) -> set[str]:
 
 def _tcp_listeners(pid: int, protocol: str, inodes: set[str]) -> list[tuple[str, int]]:
     """Read /proc/net/tcp or tcp6: the fields are number, address, peer, state, ..., inode (9)."""
-    found = []
+    listeners = []
     with open(f"{PROC}/{pid}/net/{protocol}", encoding="ascii") as table:
         table.readline()
         for line in table:
@@ -101,8 +101,8 @@ def _tcp_listeners(pid: int, protocol: str, inodes: set[str]) -> list[tuple[str,
                 break  # the kernel lists the listening sockets first, then the connections
             if fields[9] in inodes:
                 host, port = fields[1].split(":")
-                found.append((_reachable(host), int(port, 16)))
-    return found
+                listeners.append((_reachable(host), int(port, 16)))
+    return listeners
 
 
 def _unix_listeners(pid: int, inodes: set[str]) -> list[str]:
@@ -118,10 +118,10 @@ def _unix_listeners(pid: int, inodes: set[str]) -> list[str]:
 
 
 def _reachable(host: str) -> str:
-    """Return the address to connect to, for an address that the kernel prints in hexadecimal.
+    """Return the address to connect to, given the kernel's hexadecimal form.
 
-    The kernel prints words of 32 bits in the byte order of the machine. A socket of all addresses
-    is reached at 127.0.0.1, also one of IPv6: the registry listens on both with one socket.
+    The kernel prints 32-bit words in the machine's byte order. A wildcard address, also of IPv6, is
+    reached at 127.0.0.1: the registry listens on IPv6 and IPv4 with one socket.
     """
     words = [int(host[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(host), 8)]
     packed = b"".join(words)

@@ -1,13 +1,12 @@
 #!/opt/registry/venv/bin/python
 """The command line in the image, by the names `registry-server` and `registry`.
 
-A command that is run beside the server (`docker exec CONTAINER registry-server du`) uses the
-configuration file and the root folder that the server was started with, unless it names a file of
-its own. Without a server it uses the image's configuration file, which REGISTRY_CONFIGURATION_PATH
-names.
+A command that runs beside the server (`docker exec CONTAINER registry-server du`) uses the
+server's configuration file and root directory, unless it names a configuration file. Without a
+server it uses the image's configuration file, named by REGISTRY_CONFIGURATION_PATH.
 
-Functions that need Typer and the commands import them when they are called: a server needs neither,
-and would keep both in memory.
+Typer and the commands are imported inside the functions that need them: a server needs neither, and
+would keep both in memory.
 """
 
 import os
@@ -23,7 +22,7 @@ ROOT = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
 
 
 def variables_of(arguments: list[str]) -> dict[str, str]:
-    """Return the variables that mean what these arguments of `serve` mean to storage."""
+    """Return the environment variables equivalent to these arguments of `serve`."""
     from typer.main import get_command
 
     from registry_server.commands.line import serving
@@ -38,7 +37,7 @@ def variables_of(arguments: list[str]) -> dict[str, str]:
 
 
 def names_a_configuration(words: list[str]) -> bool:
-    """Tell whether a command line names a configuration: its root folder counts, then."""
+    """Return True if a command line names a configuration file, whose root directory applies."""
     from typer.main import get_command
 
     from registry_server.commands.arguments import looks_like_a_file
@@ -60,7 +59,7 @@ def names_a_configuration(words: list[str]) -> bool:
 
 
 def use_settings_of_server(environment: MutableMapping[str, str], words: list[str]) -> None:
-    """Set the variables that have a command use what the server of this container uses."""
+    """Set the variables so that a command uses the settings of this container's server."""
     server = find_server()
     if server is not None and not names_a_configuration(words):
         environment.update(variables_of(server[1]))

@@ -1,4 +1,4 @@
-"""Print the names of the registry's commands, one a line, for the entrypoint to know."""
+"""Print the names of the registry's commands, one a line, for the entrypoint."""
 
 from typer.main import get_command
 

@@ -1,6 +1,6 @@
-"""The registry server that runs in this container, as /proc shows it.
+"""Finds the registry server of this container in /proc.
 
-It imports only what every start of Python has loaded already: the health check pays for this file
+It imports only modules that Python loads at every start, because the health check runs this file
 every 30 seconds.
 """
 
@@ -12,9 +12,9 @@ SERVE = "serve"
 
 
 def find_server() -> tuple[int, list[str]] | None:
-    """Return the process id and the arguments after `serve` of the first server; None without one.
+    """Return the process id and the arguments after `serve` of the first server, None without one.
 
-    Workers have the command line of the process that forked them, and a higher id.
+    Workers have the supervisor's command line and higher process ids.
     """
     for pid in sorted(int(name) for name in os.listdir(PROC) if name.isdecimal()):
         arguments = _arguments_of_server(_command_line(pid))
@@ -33,6 +33,6 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _arguments_of_server(words: list[str]) -> list[str] | None:
-    """Return what follows `serve` in `python PROGRAM serve ...`; None for another command line."""
+    """Return the arguments after `serve` in `python PROGRAM serve ...`; None if it is another."""
     is_server = len(words) > 2 and os.path.basename(words[1]) in NAMES and words[2] == SERVE
     return words[3:] if is_server else None

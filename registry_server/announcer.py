@@ -1,7 +1,7 @@
-"""The line of the log that says the registry serves, and the one that says it stops.
+"""Logs one line when the registry starts to serve and one when it stops.
 
-Test suites, deployment scripts and probes wait for the words `listening on [::]:5000`, and for
-`, tls` behind them, which registry:2 and registry:3 write.
+Test suites, deployment scripts and probes wait for `listening on [::]:5000`, followed by `, tls`
+under TLS, as registry:2 and registry:3 write it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Writes both lines; `settings` are those in force, which a reload replaces."""
+    """Logs both lines; a reload replaces `settings`."""
 
     def __init__(
         self, settings: Settings, configuration: Path | None, addresses: Sequence[Endpoint]
@@ -28,14 +28,14 @@ class Announcer:
         self._addresses = addresses
 
     def opened(self) -> None:
-        """Log what is served, where, and by which configuration."""
+        """Log the addresses, the version, and the main settings."""
         text = " and ".join(map(str, self._addresses))
         if self._speaks_tls:
             text += ", tls"
         logger.info("listening on %s", text, extra=self._facts())
 
     def stopping(self, received: signal.Signals) -> None:
-        """Log why the service ends, and how long requests in flight may take."""
+        """Log the signal, and how long requests in flight may take."""
         seconds = self.settings.http.draintimeout.total_seconds()
         text = "stopping after %s: requests in flight have up to %gs"
         logger.info(text, received.name, seconds)
@@ -59,7 +59,7 @@ class Announcer:
 
 
 def _access_control(settings: Settings) -> str:
-    """Name what decides about access; `open` when every request is allowed."""
+    """Name the configured kinds of access control; `open` if there is none."""
     configured = {
         "htpasswd": settings.auth.htpasswd is not None,
         "token": settings.auth.token is not None,

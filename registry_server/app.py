@@ -1,4 +1,4 @@
-"""Wiring: from settings to an ASGI application. It knows everyone and is known by nobody.
+"""Wiring: builds the ASGI application from settings. It imports every layer; none imports it.
 
 Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
   ┌────────────────────────────────────────────────────────────────────────────────────────┘
@@ -10,7 +10,7 @@ Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHos
                                                                           │
                                                                         Driver
 
-A reload makes everything anew but the first and the last of these.
+A reload rebuilds all of these except the first and the last.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _CORS = "access-control-"
 
 
 def open_driver(settings: Settings) -> Driver:
-    """Open the configured storage; its root, if it has one, must exist."""
+    """Open the configured storage; its root directory, if it has one, must exist."""
     if settings.storage.root is None:
         from storage.drivers.memory import MemoryDriver
 
@@ -72,10 +72,10 @@ def open_driver(settings: Settings) -> Driver:
 
 
 def build(settings: Settings, driver: Driver) -> Reloadable:
-    """Build the application over `driver`, which its lifespan closes.
+    """Build the application on `driver`, which its lifespan closes.
 
-    It may be called any number of times in one process. `use` of what it returns has other
-    settings hold, as far as `reloading.settle` lets them.
+    It may be called any number of times in one process. `Reloadable.use` applies other settings;
+    `reloading.settle` decides which of them need a restart.
     """
     sinks = Sinks()
 
@@ -87,7 +87,7 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
 
 
 def build_rehearsal(settings: Settings, driver: Driver) -> ASGIApp:
-    """Build the application of one state of the settings for `rehearsal`; no file is created."""
+    """Build the application for `rehearsal`; no file is created."""
     return _serving(settings, driver, Sinks(), make_rehearsal_guard).app
 
 
@@ -97,7 +97,7 @@ def _serving(
     sinks: Sinks,
     make_guard: Callable[[Settings, Urls], Guard] = make_guard,
 ) -> Serving:
-    """Assemble all that is made anew when the settings change."""
+    """Build the part of the application that a reload replaces."""
     urls = _urls(settings)
     guard = make_guard(settings, urls)
     gate = Gate(
@@ -123,7 +123,7 @@ def _serving(
 
 
 def _beside(guard: Guard) -> Starlette:
-    """Build what is served beside `/v2`: `/`, the token server and the management API."""
+    """Build the application outside of `/v2`: `/`, the token server and the management API."""
     # FastAPI costs 7 MiB, so it is imported only with the management API.
     app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes])
     app.router.redirect_slashes = False
@@ -134,12 +134,12 @@ def _beside(guard: Guard) -> Starlette:
 
 
 def _answers_preflights(settings: Settings) -> bool:
-    """Tell whether `http.headers` has CORS headers, as configurations of distribution do."""
+    """Return True if `http.headers` has CORS headers, as configurations of distribution may."""
     return any(name.lower().startswith(_CORS) for name in settings.http.headers)
 
 
 def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
-    """Yield what goes on beside the requests; read-only, nothing that writes."""
+    """Yield the background tasks; none in read-only mode, because all of them write."""
     maintenance = settings.storage.maintenance
     if maintenance.readonly.enabled:
         return
@@ -151,7 +151,7 @@ def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
 
 
 def collection_job(settings: Settings) -> Job:
-    """Tell a collector what to collect, and how."""
+    """Return the settings of the garbage collector as a job."""
     filesystem, collection = (
         settings.storage.filesystem,
         settings.storage.maintenance.garbagecollection,
@@ -166,7 +166,7 @@ def collection_job(settings: Settings) -> Job:
 
 
 def open_registry(settings: Settings, driver: Driver) -> Registry:
-    """Assemble the stored registry and what the settings put around it."""
+    """Build the stored registry and the wrappers that the settings require."""
     rules = manifest_rules(settings)
     if settings.storage.maintenance.readonly.enabled:
         return ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver), rules))
@@ -189,7 +189,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     if _refuses_pages(settings):
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
-    # It sees bare paths, and what the limits refuse.
+    # Inside StripPrefix, so it sees paths without prefix; outside the limits, so it sees refusals.
     if settings.audit.enabled:
         app = Audit(app, sinks.at(settings.audit.file), address, login=TOKEN_PATH)
     headers = settings.http.headers.items()
@@ -207,22 +207,23 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
         app = StripPrefix(app, prefix)
     if not settings.log.accesslog.disabled:
         app = AccessLog(app)
-    # Outermost, since whoever answers early has the connection throw the rest of the body away.
+    # Outermost: after an early response the connection still has to read and discard the body.
     pace = _pace(settings)
     return app if pace == DEFAULT_PACE else BodyPace(app, pace)
 
 
 def _refuses_pages(settings: Settings) -> bool:
-    """Tell whether a web page can do by a browser what it cannot do itself.
+    """Return True if a web page could gain access through the user's browser.
 
-    A browser adds a password or a certificate; and it reaches a registry for its machine alone.
+    The browser adds a password or a client certificate, or reaches a registry that accepts only
+    local clients.
     """
     http = settings.http
     return settings.is_guarded or http.tls.admits_by_certificate or bool(http.allowedhosts)
 
 
 def _origins(settings: Settings) -> Iterator[str]:
-    """Yield the origins that `http.cors` names, and `Access-Control-Allow-Origin` in headers."""
+    """Yield the origins of `http.cors`, and of `Access-Control-Allow-Origin` in `http.headers`."""
     yield from settings.http.cors.origins
     for name, values in settings.http.headers.items():
         if name.lower() == f"{_CORS}allow-origin":
@@ -260,14 +261,14 @@ def _urls(settings: Settings) -> Urls:
 
 
 def manifest_rules(settings: Settings) -> ManifestRules:
-    """Read off what a pushed manifest is checked for."""
+    """Return the checks for pushed manifests."""
     validation, most = settings.validation, settings.limits.manifests.references
     if not validation.active:
         return ManifestRules(children=IndexChildren.NONE, most_references=most)
     indexes, urls = validation.manifests.indexes, validation.manifests.urls
     return ManifestRules(
         children=IndexChildren(indexes.platforms),
-        platforms=frozenset((one.os, one.architecture) for one in indexes.platformlist),
+        platforms=frozenset((item.os, item.architecture) for item in indexes.platformlist),
         urls=UrlRules(_compiled(urls.allow), _compiled(urls.deny)),
         most_references=most,
     )
@@ -278,5 +279,5 @@ def _compiled(expressions: Iterable[Expression]) -> tuple[Matcher, ...]:
 
 
 async def _alive(_: Request) -> Response:
-    """GET and OPTIONS of `/`: what load balancers have always asked registries for."""
+    """Answer GET and OPTIONS of `/`, which load balancers use as a health check."""
     return Response(headers={"Cache-Control": "no-cache"})

@@ -1,12 +1,12 @@
-"""The files of `http.tls`, watched: who renews a certificate replaces files and sends no signal.
+"""Watches the files of `http.tls`: tools that renew a certificate replace files and send no signal.
 
-certbot and cert-manager exchange links, one after the other or all at once; others write over
-what is there. So what has changed is used once it was left alone from one look to the next: half of
-a renewal is not complained of, and no write falls into the same tick of the clock as the look.
+certbot and cert-manager exchange symbolic links, one by one or together; other tools overwrite the
+files. So changed files are used once they are the same in two consecutive checks. This avoids an
+error about a renewal in progress, and a write in the same clock tick as a check.
 
-A context is always built anew. OpenSSL would let a certificate be exchanged in the one that is in
-use, but not a key that does not fit it, nor in one step; and sessions go on in a new context only
-if they were begun in it, so nobody comes back to one that an authority vouched for who is gone.
+Every change builds a new context. OpenSSL can replace the certificate of a context in use, but not
+together with its key in one step. A session can only be resumed in the context that created it, so
+clients whose certificate authority was removed can't resume theirs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _States: TypeAlias = tuple[State | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What connections are to be opened with from now on.
+    """The context for new connections.
 
-    Unless `is_believed_the_same`, what clients proved before may hold no longer.
+    `is_believed_the_same` says that the authorities for client certificates did not change, so
+    existing connections may continue.
     """
 
     context: ssl.SSLContext
@@ -42,14 +43,14 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The files as a look found them; None for one that is not there."""
+    """The states of the files at one check; None for a missing file."""
 
     ours: _States
     authorities: _States
 
 
 class Certificates:
-    """The contexts that the files of `http.tls` give, first one and then others."""
+    """Builds a context from the files of `http.tls`, and a new one whenever they change."""
 
     def __init__(self, settings: Tls) -> None:
         """Watch the files that `settings` names."""
@@ -58,38 +59,38 @@ class Certificates:
         self._used = self._seen = _Found((), ())
 
     def __call__(self, config: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        """Build the first context, in the signature uvicorn calls (blocks)."""
+        """Build the first context; this is the signature that uvicorn calls (blocks)."""
         return self.first()
 
     def first(self) -> ssl.SSLContext:
-        """Build a context from the files as they are; raise `TlsError` (blocks)."""
+        """Build a context from the current files; raise `TlsError` (blocks)."""
         self._used = self._seen = self._look()
         return self._context()
 
     def renewed(self) -> Renewal | None:
-        """Look; return what follows if there is something new that can be used (blocks).
+        """Check the files; return a new context if they changed and can be used (blocks).
 
-        What can't be is tried again at each look, and the log says why once.
+        Files that can't be used are tried again at every check; the reason is logged once.
         """
         before, self._seen = self._seen, self._look()
         if self._seen == self._used or self._seen != before:
             return None
         try:
-            made = self._context()
+            context = self._context()
         except tls.TlsError as error:
             self._complain(str(error))
             return None
         is_believed_the_same = self._seen.authorities == self._used.authorities
         self._used, self._complaint = self._seen, ""
-        logger.info("%s was read anew", self._settings.certificate)
+        logger.info("TLS certificate reloaded: %s", self._settings.certificate)
         for warning in tls.warnings(self._settings):
             logger.warning(warning)
-        return Renewal(made, is_believed_the_same)
+        return Renewal(context, is_believed_the_same)
 
     def _context(self) -> ssl.SSLContext:
-        made = tls.context(self._settings)
-        assert made is not None, "TLS is not configured"
-        return made
+        context = tls.context(self._settings)
+        assert context is not None, "TLS is not configured"
+        return context
 
     def _look(self) -> _Found:
         ours = (self._settings.certificate, self._settings.key)
@@ -106,7 +107,7 @@ class Certificates:
 
 
 def _state(path: Path) -> State | None:
-    """Return what tells one state of a file, or of what a link leads to, from another."""
+    """Return the state of a file, following symbolic links; None if it is missing."""
     try:
         return state_of(path)
     except OSError:

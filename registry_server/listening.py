@@ -1,14 +1,14 @@
-"""The sockets all workers accept on: bound before the first worker, closed after the last.
+"""The listening sockets of all workers: bound before the first worker, closed after the last.
 
 | `http.addr`                  | listens on                                                       |
 |------------------------------|------------------------------------------------------------------|
 | `:P`, `0.0.0.0:P`, `[::]:P`  | every interface, by one socket for IPv6 and IPv4, as Go does     |
 | `localhost:P`                | 127.0.0.1 and ::1, and what else the name resolves to            |
-| another name                 | each of its addresses that this machine has; Go: the first IPv4  |
+| another name                 | each of its addresses on this machine; in Go the first IPv4 one  |
 | an address                   | that address                                                     |
 
-The first address, an IPv4 one if there is any, must be free. Another one that is in use is only a
-warning, because registry:2 would not have listened on it.
+The first address, an IPv4 one if there is any, must be free. Further addresses that are in use
+cause only a warning, because registry:2 would not listen on them.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
-# After a minute of silence ask every ten seconds, six times.
+# TCP keepalive: after an idle minute, six probes at intervals of ten seconds.
 _PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 
 _EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (the operator's own words)
 
-# RFC 6761 section 6.3: clients may resolve this name to either address without asking the system.
+# RFC 6761 section 6.3: clients may resolve this name to either address without the resolver.
 _LOOPBACK = {"localhost": ("127.0.0.1", "::1", "localhost")}
 
-# An address of another machine; an address family that is switched off.
+# An address of another machine; a disabled address family.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 # A port that the system chose for the first address may be in use on the next.
 _ATTEMPTS = 10
 
-# A family, and what `bind` takes for it: host and port, and for IPv6 flow and scope.
+# A family and its argument of `bind`: host and port, for IPv6 also flow label and scope.
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 def listen(endpoint: Endpoint) -> tuple[socket.socket, ...]:
-    """Bind the address, or the addresses of a name; raise `StartupError`.
+    """Listen on an address, or on all addresses of a name; raise `StartupError`.
 
-    With port 0 all sockets have the same port.
+    With port 0 the system chooses one port for all sockets.
     """
     try:
         if endpoint.path is not None:
@@ -61,14 +61,14 @@ def listen(endpoint: Endpoint) -> tuple[socket.socket, ...]:
 
 
 def bound(listeners: Sequence[socket.socket], asked: Endpoint) -> tuple[Endpoint, ...]:
-    """Return what is listened on, with the port the system chose where it was asked to choose."""
+    """Return the addresses of `listeners`, with the port that the system chose for port 0."""
     if asked.path is not None:
         return (asked,)
-    return tuple(Endpoint(*each.getsockname()[:2]) for each in listeners)
+    return tuple(Endpoint(*listener.getsockname()[:2]) for listener in listeners)
 
 
 def remove_socket(endpoint: Endpoint) -> None:
-    """Remove the file of a unix socket, if it is one that was listened on."""
+    """Remove the file of a unix socket; do nothing for another endpoint."""
     if endpoint.path is not None:
         endpoint.path.unlink(missing_ok=True)
 
@@ -81,8 +81,8 @@ def _listen_tcp(host: str, port: int) -> tuple[socket.socket, ...]:
     for _ in range(_ATTEMPTS if port == 0 else 0):
         if not taken:
             break
-        for each in listeners:
-            each.close()
+        for listener in listeners:
+            listener.close()
         listeners, taken = _bind_each(addresses)
     for warning in taken:
         logger.warning("http.addr: %s also names %s", host, warning)
@@ -90,31 +90,31 @@ def _listen_tcp(host: str, port: int) -> tuple[socket.socket, ...]:
 
 
 def _listen_everywhere(port: int) -> socket.socket:
-    """Listen for IPv6 and IPv4 with one socket, or for IPv4 alone where IPv6 is off."""
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    made = socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=BACKLOG)
-    _probe_idle_clients(made)
-    return made
+    """Listen on IPv6 and IPv4 with one socket, or on IPv4 alone where IPv6 is disabled."""
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual, backlog=BACKLOG)
+    _probe_idle_clients(listener)
+    return listener
 
 
 def _resolve(host: str, port: int) -> list[_Address]:
     """Return the addresses of a name, each once, IPv4 first; raise OSError if there are none."""
-    found: list[_Address] = []
+    addresses: list[_Address] = []
     for name in _LOOPBACK.get(host.lower(), (host,)):
-        # For a `str` Python imports its codec for names that are not ASCII, with tables of Unicode.
+        # For a `str` Python imports the IDNA codec and its Unicode tables.
         asked = name.encode() if name.isascii() else name
         for answer in socket.getaddrinfo(asked, port, type=socket.SOCK_STREAM):
             address = (answer[0], answer[4])
-            if address not in found:
-                found.append(address)
-    return sorted(found, key=lambda address: address[0] != socket.AF_INET)
+            if address not in addresses:
+                addresses.append(address)
+    return sorted(addresses, key=lambda address: address[0] != socket.AF_INET)
 
 
 def _bind_each(addresses: Sequence[_Address]) -> tuple[list[socket.socket], list[str]]:
-    """Bind what this machine has of the addresses; return the sockets, and which were in use.
+    """Bind the addresses that this machine has; return the sockets and those that were in use.
 
-    All get the port of the first. Raises OSError when the first is in use or the machine has none.
+    All get the port of the first. Raises OSError if the first is in use or the machine has none.
     """
     listeners: list[socket.socket] = []
     taken: list[str] = []
@@ -122,33 +122,33 @@ def _bind_each(addresses: Sequence[_Address]) -> tuple[list[socket.socket], list
     for family, (host, port, *more) in addresses:
         port = listeners[0].getsockname()[1] if listeners else port
         try:
-            made = socket.create_server((host, port, *more), family=family, backlog=BACKLOG)
+            listener = socket.create_server((host, port, *more), family=family, backlog=BACKLOG)
         except OSError as error:
             if error.errno in _ABSENT:
                 absent = error
             elif listeners:
-                taken.append(f"{Endpoint(host, port)}, and can't listen there: {_reason(error)}")
+                taken.append(f"{Endpoint(host, port)}, can't listen on it: {_reason(error)}")
             else:
                 raise
         else:
-            _probe_idle_clients(made)
-            listeners.append(made)
+            _probe_idle_clients(listener)
+            listeners.append(listener)
     if absent is not None and not listeners:
         raise absent
     return listeners, taken
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    """Return the system's words alone; Python's repeat the address as a tuple."""
+    """Return the system's message; Python's repeats the address as a tuple."""
     if isinstance(error, (UnicodeError, socket.gaierror)) or not error.errno:
         return getattr(error, "strerror", None) or str(error)
     return os.strerror(error.errno)
 
 
 def _probe_idle_clients(listener: socket.socket) -> None:
-    """Let the kernel detect, on every accepted connection, clients that vanished.
+    """Enable TCP keepalive for every accepted connection.
 
-    A client that lost power or its network sends no end, and its upload would stay locked.
+    A client that loses power or its network sends no FIN, and its upload would stay locked.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _PROBES:
@@ -165,7 +165,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _remove_stale_socket(path: Path) -> None:
-    """Remove a socket that no process listens on; one in use fails in bind, as a port would."""
+    """Remove a socket file that no process listens on; if one does, `bind` fails later."""
     if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

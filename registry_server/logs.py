@@ -1,8 +1,8 @@
-"""The log: one line for each event on stderr, as text, JSON or what logstash reads.
+"""The log: one line an event on stderr, as text, JSON or logstash JSON.
 
-Code logs by the standard library and passes facts as `extra`; they become fields of the line.
-Nothing in a message can end a line early or pass itself off as another field: text is quoted, and
-control characters are escaped.
+Code logs with the standard library. Attributes passed as `extra` become fields of the line, and so
+do the fields of `log.fields`. No message can end a line early or imitate a field: text is quoted,
+and control characters are escaped.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _BARE_WORD = re.compile(r"[A-Za-z0-9._/@^+:-]+", re.ASCII)
 
 
 class RegistryHandler(logging.StreamHandler[Any]):
-    """The one handler; a class of its own, so that the next `configure` finds the last one's."""
+    """The handler; a class of its own, so that `configure` finds and replaces the previous one."""
 
 
 def configure(log: LogSettings) -> None:
-    """Send every logger of this process to stderr as `log` says; the last call holds.
+    """Send every logger of this process to stderr as `log` says; the last call wins.
 
-    uvicorn's loggers are included, and their `info` becomes `debug`. Its access log is off: ours is
-    the logger `registry.access`. That one is written at any level, unless `log.accesslog.disabled`.
+    This includes uvicorn's loggers, whose `info` becomes `debug`. Its access log is off; ours is
+    the logger `registry.access`, which is written at any level unless `log.accesslog.disabled`.
     """
     handler = RegistryHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[log.formatter](log))
@@ -65,7 +65,7 @@ def configure(log: LogSettings) -> None:
 
 
 def adopt_interpreter() -> None:
-    """Log what the interpreter would print: warnings, and exceptions that nothing caught."""
+    """Log what the interpreter would print: warnings and uncaught exceptions."""
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
@@ -106,14 +106,14 @@ def _adopt_uvicorn() -> None:
 
 
 def _demote(record: logging.LogRecord) -> bool:
-    """Lower uvicorn's `info` records, about each worker's phases; tell whether they are logged."""
+    """Lower uvicorn's `info` records to `debug`; return whether the record is logged."""
     if record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return logging.getLogger().isEnabledFor(record.levelno)
 
 
 class _Formatter(logging.Formatter):
-    """Gathers what a line holds; subclasses name its parts and write them."""
+    """Collects the parts of a line; subclasses name and render them."""
 
     names = ("time", "level", "msg")
 
@@ -123,7 +123,7 @@ class _Formatter(logging.Formatter):
         self._report_caller = log.reportcaller
 
     def gather(self, record: logging.LogRecord) -> dict[str, object]:
-        """The parts of a line in order: when, how bad, what, and then the fields."""
+        """Return the parts of a line in order: time, level, message, then the fields."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         level = _NAMES.get(record.levelno, record.levelname.lower())
         parts: dict[str, object] = dict(
@@ -143,18 +143,18 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """`time=... level=info msg="..." name=value`, quoted where it has to be."""
+    """`time=... level=info msg="..." name=value`, quoted where necessary."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of text."""
+        """Return one line of text."""
         return " ".join(f"{_word(k)}={_word(v)}" for k, v in self.gather(record).items())
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object for each line."""
+    """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return _json(self.gather(record))
 
 
@@ -164,7 +164,7 @@ class LogstashFormatter(_Formatter):
     names = ("@timestamp", "level", "message")
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return _json({"@version": "1", **self.gather(record)})
 
 

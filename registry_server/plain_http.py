@@ -1,8 +1,8 @@
 """Answers plain HTTP on a TLS port with the sentence that Go's servers send.
 
-docker and curl print it when the user wrote `http://` for `https://`. The first five bytes that a
-client sends decide, as in Go. The sentence is sent in place of a handshake, so it needs no client
-certificate. What the client sent is not read as a request.
+docker and curl print it when the user wrote `http://` instead of `https://`. The first five bytes
+decide, as in Go. The sentence replaces the handshake, so no client certificate is needed. The bytes
+are not parsed as a request.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Context(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """Begin a connection over buffers, as event loops do."""
+        """Start a TLS session over memory buffers; event loops call this."""
         passed_on = ssl.MemoryBIO()
-        made = super().wrap_bio(passed_on, outgoing, server_side, server_hostname, session)
-        assert isinstance(made, _TlsOrPlainHttp)
-        made.arrived, made.passed_on, made.outgoing = incoming, passed_on, outgoing
-        return made
+        tls = super().wrap_bio(passed_on, outgoing, server_side, server_hostname, session)
+        assert isinstance(tls, _TlsOrPlainHttp)
+        tls.arrived, tls.passed_on, tls.outgoing = incoming, passed_on, outgoing
+        return tls
 
 
 class _TlsOrPlainHttp(TurnReader):
@@ -52,7 +52,7 @@ class _TlsOrPlainHttp(TurnReader):
     _is_known = False
 
     def do_handshake(self) -> None:
-        """Shake hands; after plain HTTP return as if that was done."""
+        """Continue the handshake; after plain HTTP return as if it was complete."""
         if not self._is_known:
             self._detect()
         if not self.is_plain_http:
@@ -70,11 +70,11 @@ class _TlsOrPlainHttp(TurnReader):
             self.arrived.write(received)
 
     def getpeercert(self, binary_form: bool = False) -> Any:
-        """Return the client's certificate; none after plain HTTP."""
+        """Return the client's certificate; None after plain HTTP."""
         return None if self.is_plain_http else super().getpeercert(binary_form)
 
     def unwrap(self) -> Any:
-        """End TLS; there is none after plain HTTP."""
+        """Close the TLS session; do nothing after plain HTTP."""
         return None if self.is_plain_http else super().unwrap()
 
 
@@ -82,6 +82,6 @@ Context.sslobject_class = _TlsOrPlainHttp
 
 
 def is_plain_http(transport: BaseTransport) -> bool:
-    """Tell whether the client of a TLS connection sent plain HTTP."""
-    found = transport.get_extra_info("ssl_object")
-    return isinstance(found, _TlsOrPlainHttp) and found.is_plain_http
+    """Return True if the client of a TLS connection sent plain HTTP."""
+    tls = transport.get_extra_info("ssl_object")
+    return isinstance(tls, _TlsOrPlainHttp) and tls.is_plain_http

@@ -1,8 +1,7 @@
-"""Renders one answer of each kind, so that `check` finds settings that make answers fail.
+"""Sends sample requests to the application, so that `check` finds settings that break responses.
 
-Otherwise the first client would find them, as a 500. The application is built from the settings
-over a store in memory. Nothing is written: no key, no file of users, no line of the access log or
-the audit log.
+Otherwise the first client would get a 500. The application is built from the settings on storage in
+memory. Nothing is written: no key, no htpasswd file, no line of the access log or audit log.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Question:
 
 
 def _questions(settings: Settings) -> Iterator[Question]:
-    """Yield a request for each kind of answer that settings are a part of."""
+    """Yield a request for each kind of response that depends on settings."""
     yield Question("GET", "/")
     yield Question("GET", "/v2/")
     yield Question("GET", "/v2/", (_WRONG,))
@@ -57,14 +56,14 @@ def _questions(settings: Settings) -> Iterator[Question]:
 
 
 def rehearse(settings: Settings) -> str | None:
-    """Return why an answer cannot be given by these settings, or None when each can (blocks).
+    """Return which request fails with these settings, None if all succeed (blocks).
 
-    The files that the settings name were checked before. No value of a setting is repeated.
+    The files that the settings name must have been checked. The result repeats no setting's value.
     """
     quiet = _quiet(settings)
-    # With access control most answers are refusals. Without it there are answers with a `Location`.
+    # Access control refuses most requests. Without it some responses have a `Location`.
     stages = [quiet, _open(quiet)] if quiet.is_guarded else [quiet]
-    # Files are read here, before there is an event loop that this would block.
+    # Building reads files, so it happens before the event loop starts.
     apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
     return asyncio.run(_first_fault(settings, apps))
 
@@ -80,14 +79,14 @@ async def _first_fault(settings: Settings, apps: list[ASGIApp]) -> str | None:
 
 
 async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | None:
-    """Ask an application, and render the head of its answer; return what failed, if anything."""
+    """Send one request and render the head of the response; return the fault, None without one."""
     asked = f"{question.method} {question.path}"
     sent: list[Message] = []
     body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
         if not body:
-            await asyncio.Event().wait()  # the client stays
+            await asyncio.Event().wait()  # the client stays connected
         return body.pop()
 
     async def send(message: Message) -> None:
@@ -98,7 +97,7 @@ async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | 
         start = sent[0]
         headers = tuple((name, value) for name, value in start["headers"])
         answer_head(start["status"], headers, bodiless=False, keep_alive=True)
-    except Exception as error:  # any of them would be a 500
+    except Exception as error:  # any exception would be a 500
         return f"{asked} cannot be answered with these settings ({type(error).__name__})"
     if start["status"] >= _FAILED:
         return f"{asked} is answered {start['status']} with these settings"
@@ -125,7 +124,7 @@ def _scope(question: Question, prefix: str) -> Scope:
 
 
 def _quiet(settings: Settings) -> Settings:
-    """Return the settings without what writes, counts, or needs a file that is not created yet."""
+    """Return the settings without logs, limits, and files that do not exist yet."""
     return replace(
         settings,
         log=replace(settings.log, accesslog=AccessLog(disabled=True)),

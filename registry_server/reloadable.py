@@ -1,4 +1,4 @@
-"""An application whose settings change while it serves: the next request sees the new ones."""
+"""An ASGI application that replaces its settings while it serves; new requests see the new ones."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from registry_server.middleware import Counted, InFlight
 
 logger = logging.getLogger(__name__)
 
-# Begins a task that goes on beside the requests, until it is cancelled.
+# Starts a background task, which runs until it is cancelled.
 Chore: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
-# Seconds for an fsync of what a slow disk still has in its cache. The supervisor kills a worker
-# that takes longer; then an upload is hashed again when it is resumed.
+# Seconds in which cancelled uploads save their progress, including an fsync on a slow disk. The
+# supervisor kills a worker that takes longer; then a resumed upload has to be hashed again.
 _LAST_WORDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What is done by one state of the settings: requests are answered, and chores beside them."""
+    """The application and the background tasks built from one version of the settings."""
 
     app: ASGIApp
     chores: tuple[Chore, ...] = ()
 
 
 class Reloadable:
-    """The ASGI application: each request is answered by what `make` made of the newest settings.
+    """The ASGI application: passes each request to the application of the newest generation.
 
-    Its lifespan begins with the chores and ends with `close`.
+    `make` builds a generation from settings. The lifespan starts the background tasks and ends with
+    `close`.
     """
 
     def __init__(
@@ -54,27 +55,27 @@ class Reloadable:
         self._lifespan = Router(lifespan=self._live)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer a request; it goes on by the settings it began with."""
+        """Answer a request; it keeps the settings it began with."""
         if scope["type"] == "lifespan":
             return self._lifespan(scope, receive, send)
         return self._now.app(scope, receive, send)
 
     async def use(self, settings: Settings) -> None:
-        """Have new requests answered by `settings`; return when the chores go by them too.
+        """Apply `settings` to new requests; return when the background tasks use them too.
 
-        A line of the log says when the last request from before has ended: from then on nothing
-        is done by the old settings any more.
+        A log line reports when the last request of the old generation has ended; from then on the
+        old settings have no effect.
         """
-        # In a thread: files of users, rules and keys are read.
-        made = _Generation(await asyncio.to_thread(self._make, settings))
-        before, self._now = self._now, made
+        # In a thread, because it reads the files of users, rules and keys.
+        newest = _Generation(await asyncio.to_thread(self._make, settings))
+        before, self._now = self._now, newest
         self._elder.add(before)
-        await self._chores.replace(made.chores)
-        watcher = asyncio.create_task(self._see_off(before))
+        await self._chores.replace(newest.chores)
+        watcher = asyncio.create_task(self._log_drained(before))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 
-    async def _see_off(self, before: _Generation) -> None:
+    async def _log_drained(self, before: _Generation) -> None:
         await before.in_flight.finished(None)
         self._elder.remove(before)
         logger.info("every request that began before the reload has ended")
@@ -88,15 +89,15 @@ class Reloadable:
             for watcher in self._watchers:
                 watcher.cancel()
             await self._chores.replace(())
-            # Requests that outlasted the drain were cancelled a moment ago, and are writing down
-            # how far their uploads came.
-            left = [each.in_flight.finished(_LAST_WORDS) for each in (*self._elder, self._now)]
+            # Requests that outlasted the drain were cancelled and save the progress of uploads.
+            generations = (*self._elder, self._now)
+            left = [generation.in_flight.finished(_LAST_WORDS) for generation in generations]
             await asyncio.gather(*left)
             await self._close()
 
 
 class _Generation:
-    """What one state of the settings made, and the requests that go on in it."""
+    """The application built from one version of the settings, and its requests in flight."""
 
     def __init__(self, serving: Serving) -> None:
         self.in_flight = InFlight()
@@ -105,13 +106,13 @@ class _Generation:
 
 
 class _Chores:
-    """Tasks beside the requests; the next ones begin when all before them have ended."""
+    """Background tasks; new ones start after all the old ones have ended."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def replace(self, chores: Iterable[Chore]) -> None:
-        """End what goes on, then begin with `chores`."""
+        """Cancel the running tasks, wait for them, then start `chores`."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

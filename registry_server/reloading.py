@@ -1,4 +1,4 @@
-"""What a configuration that was read anew changes, and what has to wait for a restart."""
+"""Which settings a reload applies, and which need a restart."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from registry_server.config.section import Section
 
 AnySection = TypeVar("AnySection", bound=Section)
 
-# The listener is bound and the workers are counted at the start. The storage, with its threads,
-# outlives a reload where there is one process, and so it does as if where there are several.
+# The listener is bound and the number of workers is fixed at startup. A single process keeps its
+# storage driver and its threads over a reload; several processes behave the same.
 _FIXED_OF_HTTP = ("net", "addr", "workers")
 _FIXED_OF_STORAGE = ("filesystem", "inmemory")
 _FIXED = "was changed, which needs a restart: until then its old value stays in force"
@@ -22,7 +22,7 @@ _FIXED = "was changed, which needs a restart: until then its old value stays in 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The settings to go on with, the keys that changed, and what an operator should see."""
+    """The settings to apply, the keys that changed, and warnings for the operator."""
 
     settings: Settings
     changed: tuple[str, ...]
@@ -30,9 +30,9 @@ class Settled:
 
 
 def settle(before: Settings, read: Loaded) -> Settled:
-    """Take from what was read all that can change while the registry serves (pure).
+    """Merge the new settings with those of `before` that need a restart (pure).
 
-    Raises ConfigError if what was read does not suit the address that stays.
+    Raises ConfigError if the new settings don't fit the address, which stays.
     """
     wanted = read.settings
     http = _with(wanted.http, before.http, _FIXED_OF_HTTP)
@@ -49,7 +49,7 @@ def settle(before: Settings, read: Loaded) -> Settled:
 
 
 def _of_listener(settled: Settings) -> tuple[Problem, ...]:
-    """Return the warnings about the address that stays, which no document has."""
+    """Return the warnings about the address that stays, which is not in the new configuration."""
     if refusals := tuple(unknown_realm(settled, Unlocated())):
         raise ConfigError(refusals)
     return tuple(exposure(settled, Unlocated()))
@@ -64,7 +64,7 @@ def _speaks_tls(settings: Settings) -> bool:
 
 
 def _differences(one: Section, other: Section, above: str = "") -> Iterator[str]:
-    """Yield the full key of every value that differs; values may be secrets, and are not said."""
+    """Yield the full key of every value that differs; the values may be secrets."""
     for name in one.field_names():
         left, right = getattr(one, name), getattr(other, name)
         if isinstance(left, Section) and isinstance(right, Section):

@@ -1,4 +1,4 @@
-"""Running: find out what could go wrong first, then serve with one process or several."""
+"""Runs the registry: checks everything that can fail, then serves with one or several processes."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from storage.drivers.filesystem import FilesystemDriver, make_ready
 
 logger = logging.getLogger(__name__)
 
-# Docker keeps connections and comes back to them between layers.
+# Seconds; Docker reuses its connections between layers.
 _KEEP_ALIVE = 75
 
-# Objects made before the collector looks for cycles among them; our own code makes none.
+# Allocations before Python's garbage collector runs; our own code makes no reference cycles.
 _COLLECT_AFTER = 20_000
 
 
 class Rereading:
-    """The settings in force, and the way to what the configuration says by now."""
+    """Reads the configuration again, compares it with the settings in force, and applies it."""
 
     def __init__(
         self, settings: Settings, read: Callable[[], Loaded], announcer: Announcer
@@ -56,7 +56,7 @@ class Rereading:
         self.announcer = announcer
 
     def read(self) -> Settled | None:
-        """Read and check the configuration; None if it can't be used, and the log says why."""
+        """Read and check the configuration; log the problems and return None if it is invalid."""
         try:
             startup.check_served(self._root)
             settled = settle(self._settings, startup.fit_to_volume(self._read(), self._root))
@@ -69,36 +69,38 @@ class Rereading:
             more = (*map(str, warnings), *startup.warnings(settled.settings))
             return replace(settled, warnings=(*settled.warnings, *more))
         for problem in problems:
-            logger.error("the configuration can't be used, the old one stays: %s", problem)
+            logger.error(
+                "the reload failed; the previous configuration stays in force: %s", problem
+            )
         return None
 
     def take(self, settled: Settled) -> None:
-        """Have these settings be those in force; log by them, and log what changed."""
+        """Put these settings in force, reconfigure the log, and log which keys changed."""
         self._settings = self.announcer.settings = settled.settings
         logs.configure(settled.settings.log)
         for warning in settled.warnings:
             logger.warning(warning)
         keys = ", ".join(settled.changed)
-        logger.info("the configuration was read anew; %s changed", keys or "nothing")
+        logger.info("configuration reloaded; changed: %s", keys or "nothing")
 
 
 def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; raise `StartupError` if that can't begin.
+    """Serve until SIGTERM or SIGINT, then drain.
 
-    `read` reads the configuration again, at SIGHUP. Raises `WorkersFailed` when workers can't be
-    started or kept.
+    `read` reads the configuration again at SIGHUP. Raises `StartupError` if the server can't start,
+    and `WorkersFailed` if workers can't be started or kept running.
     """
     hold_back()
     settings = loaded.settings
     root = settings.storage.root
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, _rest)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
     with volume.removed_on_failure(root):
         with ended_in_time():
             settings = _checked(settings, root)
             listeners = listening.listen(settings.http.endpoint)
         try:
-            # After binding the address: if that fails, no signing key is left behind.
+            # After binding the address, so that a failure to bind leaves no new signing key behind.
             with ended_in_time():
                 _prepare(settings, root)
             for problem in loaded.exposure:
@@ -112,7 +114,7 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
 
 
 def _checked(settings: Settings, root: Path | None) -> Settings:
-    """Return the settings for this volume; log warnings about the machine."""
+    """Create and check the root directory; return the settings that fit it; log warnings."""
     startup.prepare_root(settings)
     settings = _fitted(settings, root)
     startup.check_tls(settings)
@@ -132,25 +134,25 @@ def _prepare(settings: Settings, root: Path | None) -> None:
 
 
 def _fitted(settings: Settings, root: Path | None) -> Settings:
-    """Return the settings for this volume, and log what that changes."""
+    """Return the settings, read-only if the volume is; log a warning then."""
     fitted = startup.fit_to_volume(Loaded(settings, ()), root)
     for warning in fitted.warnings:
         logger.warning(warning)
     return fitted.settings
 
 
-def _rest(*_: object) -> None:
-    """Do nothing: uvicorn, when it has drained, raises once more the signal it drained for."""
+def _ignore(*_: object) -> None:
+    """Do nothing: after its drain uvicorn raises the signal that caused it again."""
 
 
 def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rereading) -> None:
-    """Serve in this process if one is enough, else in workers forked from it."""
+    """Serve in this process, or in workers forked from it if there are several."""
     config = _config(settings)
     if config.workers == 1:
         server = LoneServer(config, partial(_reload, rereading), rereading.announcer)
         server.run(sockets=[*listeners])
         return
-    config.get_loop_factory()  # imports uvloop, which each worker would otherwise do for itself
+    config.get_loop_factory()  # imports uvloop here, so that not every worker does
     _settle_memory()
 
     def work(config: Config) -> Work:
@@ -165,19 +167,19 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
         rereading.take(settled)
         return work(_config(settled.settings))
 
-    # This process has no threads, so it can fork a child that reads. Its memory ends with it.
+    # A forked child reads, because this process has no threads. Its memory is freed when it exits.
     renewal = Renewal(rereading.read, take)
     Supervisor(work(config), listeners, config.workers, renewal, rereading.announcer).run()
 
 
 async def _reload(rereading: Rereading, server: LoneServer) -> None:
-    """Have a server go by what the configuration says now; what is in flight goes by the old."""
+    """Reload the configuration of a single-process server; requests in flight keep the old one."""
     settled = await asyncio.to_thread(rereading.read)
     if settled is None:
         return
     certificates = _certificates(settled.settings)
     context = await asyncio.to_thread(certificates.first) if certificates is not None else None
-    # Keys are read by who makes a guard: they may be others in the same files.
+    # The signing keys in the same files may have changed; rebuilding access control reads them.
     if settled.changed or settled.settings.is_guarded:
         app: Reloadable = server.config.loaded_app
         await app.use(settled.settings)
@@ -185,7 +187,7 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     rereading.take(settled)
     if certificates is not None and context is not None:
         await server.secure(certificates, context)
-    gc.unfreeze()  # or what was made for the old settings would stay for ever
+    gc.unfreeze()  # otherwise the objects of the old settings would never be collected
     _settle_memory()
 
 
@@ -200,10 +202,10 @@ def _build(settings: Settings) -> Reloadable:
 
 
 def _settle_memory() -> None:
-    """Spare the collector what was made to stay.
+    """Exclude the long-lived objects from Python's garbage collection.
 
-    It went over all of it while answering: listing 10,000 tags took a quarter less time without.
-    And it wrote to every object, so that workers did not share the pages for long.
+    Traversing them cost a quarter of the time to list 10,000 tags. It also writes to every object,
+    so workers would stop sharing those memory pages.
     """
     gc.collect()
     gc.freeze()
@@ -211,10 +213,10 @@ def _settle_memory() -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Take all the descriptors the system grants: each download and each connection is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Raise the soft limit of descriptors to the hard limit, for connections and downloads."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _config(settings: Settings) -> Config:

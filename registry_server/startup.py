@@ -1,7 +1,7 @@
-"""What can keep the registry from serving, found out before any worker exists.
+"""Checks everything that can keep the registry from serving, before any worker is forked.
 
-Whatever an operator can get wrong (a root that can't be written, a port in use, a certificate
-that does not fit) is a `StartupError` with one clear line.
+Every mistake of an operator (a root that can't be written, a port in use, a certificate that does
+not match its key) is a `StartupError` with a message of one line.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _ONLY_PULLS = (
 
 
 class StartupError(Exception):
-    """The registry can't start; the message says why in one line."""
+    """The registry can't start; the message gives the reason in one line."""
 
 
-# Looks at the files that access needs, and returns warnings about them.
+# Checks the files that access control needs, and returns warnings about them.
 CheckAccess: TypeAlias = Callable[[Settings], tuple[Problem, ...]]
 
 
 def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Problem, ...]:
     """Check everything that `serve` needs except its address; return warnings.
 
-    Raises `StartupError`. Nothing is created: a root that `serve` would create may be missing.
+    Raises `StartupError`. Creates nothing: a root that `serve` would create may be missing.
     `access` is `guard.check_before_start` when no server runs yet.
     """
     check_root(settings)
@@ -53,7 +53,7 @@ def check(settings: Settings, access: CheckAccess = guard.check) -> tuple[Proble
 
 
 def prepare_root(settings: Settings) -> None:
-    """Create the root folder if it may be created, then check it; raise `StartupError`."""
+    """Create the root directory if it may be created, then check it; raise `StartupError`."""
     root = settings.storage.root
     if root is not None and may_be_created(root):
         try:
@@ -67,21 +67,21 @@ def prepare_root(settings: Settings) -> None:
 
 
 def may_be_created(root: Path) -> bool:
-    """Tell whether the root folder is missing and `serve` creates it: its parent exists.
+    """Return True if the root directory is missing and its parent exists, so `serve` creates it.
 
-    Where the parent is missing as well, the path is misspelt or a volume is not mounted, and an
-    empty registry would look like a loss of images.
+    If the parent is missing too, the path is misspelt or a volume is not mounted, and an empty
+    registry would look like a loss of images.
     """
     return root.parent.is_dir() and not os.path.lexists(root)
 
 
 def check_root(settings: Settings) -> None:
-    """Make sure that the root folder can be used, or can be created; raise `StartupError`."""
+    """Check that the root directory can be used or created; raise `StartupError`."""
     fit_to_volume(Loaded(settings, ()), settings.storage.root)
 
 
 def check_served(root: Path | None) -> None:
-    """Make sure that the root folder of a running server exists; raise `StartupError`."""
+    """Check that the root directory of a running server exists; raise `StartupError`."""
     if root is None:
         return
     try:
@@ -91,10 +91,10 @@ def check_served(root: Path | None) -> None:
 
 
 def fit_to_volume(loaded: Loaded, root: Path | None) -> Loaded:
-    """Enable the read-only mode, with a warning that says why, where `root` can't be written.
+    """Enable read-only mode, with a warning that gives the reason, if `root` can't be written.
 
-    Raises `StartupError` when nothing could be served: the root can't be read, or can't be
-    written and holds no registry. Without a root the images are in memory.
+    Raises `StartupError` if nothing could be served: the root can't be read, or it can't be written
+    and holds no registry. `root` is None when the images are in memory.
     """
     if root is None or may_be_created(root):
         return loaded
@@ -112,7 +112,7 @@ def fit_to_volume(loaded: Loaded, root: Path | None) -> Loaded:
 
 
 def _why_read_only(root: Path, *, is_read_only: bool) -> str | None:
-    """Return why `root` can only be read; None when it can be written, or is only to be read."""
+    """Return why `root` can't be written; None if it can, or if read-only mode is configured."""
     try:
         volume.check_folder(root)
         if is_read_only:
@@ -135,22 +135,19 @@ def _read_only(settings: Settings) -> Settings:
 
 
 def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:
-    """Make sure that the files of users, rules and keys can be used; return warnings about them.
-
-    Raises `StartupError`.
-    """
+    """Check the files of users, rules and keys; return warnings; raise `StartupError`."""
     try:
         return check(settings)
     except OSError as error:
         reason = f"{error.filename}: {reason_of(error)}" if error.filename else str(error)
-        raise StartupError(f"access can't be decided: {reason}") from None
+        raise StartupError(f"access control can't be set up: {reason}") from None
     except ValueError as error:
-        raise StartupError(f"access can't be decided: {error}") from None
+        raise StartupError(f"access control can't be set up: {error}") from None
 
 
 def check_answers(settings: Settings) -> None:
-    """Make sure that answers can be rendered with these settings; raise `StartupError`."""
-    # It builds the application, which takes long to import.
+    """Check that responses can be rendered with these settings; raise `StartupError`."""
+    # It imports the whole application, which takes long.
     from registry_server.rehearsal import rehearse
 
     fault = rehearse(settings)
@@ -159,9 +156,9 @@ def check_answers(settings: Settings) -> None:
 
 
 def check_audit(settings: Settings) -> None:
-    """Make sure that the audit log can be written, without creating it; raise `StartupError`.
+    """Check that the audit log can be written, without creating it; raise `StartupError`.
 
-    Another user than the server's may run `check`, and the file would be that user's.
+    If another user than the server's runs `check`, that user would own a file created here.
     """
     path = settings.audit.file
     if not settings.audit.enabled or path is None:
@@ -174,7 +171,7 @@ def check_audit(settings: Settings) -> None:
 
 
 def _try_to_append(path: Path) -> None:
-    """Open a file, or one without a name in its folder if it is missing; raise OSError."""
+    """Open a file; if it is missing, open an unnamed file in its folder; raise OSError."""
     try:
         os.close(open_file(path, create=False))
     except FileNotFoundError:
@@ -183,7 +180,7 @@ def _try_to_append(path: Path) -> None:
 
 
 def check_tls(settings: Settings) -> bool:
-    """Tell whether TLS is to be spoken; raise `StartupError` if it is and can't be."""
+    """Return True if TLS is configured; raise `StartupError` if its files can't be used."""
     try:
         return tls.context(settings.http.tls) is not None
     except tls.TlsError as error:
@@ -191,5 +188,5 @@ def check_tls(settings: Settings) -> bool:
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
-    """Return what an operator should see about a machine on which `check` found no fault."""
+    """Return warnings about TLS files that can be used but that clients may refuse."""
     return tls.warnings(settings.http.tls)

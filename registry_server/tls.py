@@ -1,4 +1,4 @@
-"""TLS as `http.tls` describes it."""
+"""Builds the TLS context of `http.tls`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _VERSIONS = {
     "tls1.2": ssl.TLSVersion.TLSv1_2,
     "tls1.3": ssl.TLSVersion.TLSv1_3,
 }
-# Python verifies every certificate it asks for. distribution's request-client-cert takes any; here
-# one that does not verify ends the connection, which is stricter and never laxer. The
+# Python verifies every client certificate that it requests. distribution's request-client-cert
+# accepts any; here a certificate that does not verify ends the connection, which is stricter. The
 # configuration refuses require-any-client-cert.
 _OPTIONAL = frozenset({"request-client-cert", "verify-client-cert-if-given"})
 
-# OpenSSL's own choice, for certificates that distribution serves with and OpenSSL would refuse.
+# OpenSSL's default ciphers, for certificates that distribution accepts and OpenSSL would refuse.
 _FOR_WEAK = "DEFAULT:@SECLEVEL=0"
 
-# What is spoken, in the words of ALPN (RFC 7301); a client that offers h2 alone is told nothing.
+# ALPN protocols (RFC 7301); a client that offers only h2 gets no ALPN answer.
 _SPOKEN = ("http/1.1",)
 
 
 class TlsError(Exception):
-    """TLS can't be served; the message names the key of the configuration, the file, the remedy."""
+    """TLS can't be served; the message names the configuration key, the file and the remedy."""
 
 
 def context(tls: Tls) -> ssl.SSLContext | None:
-    """Build the context to serve with; None when TLS is not configured.
+    """Build the server's context; None if TLS is not configured.
 
-    Raises `TlsError` for files that can't be read or don't fit.
+    Raises `TlsError` for files that can't be read or don't match.
     """
     if tls.certificate is None or tls.key is None:
         return None
@@ -44,7 +44,7 @@ def context(tls: Tls) -> ssl.SSLContext | None:
     try:
         if tls_files.is_weak(tls.certificate, tls.key):
             made.set_ciphers(_FOR_WEAK)
-        # Without a password OpenSSL would ask the terminal for that of an encrypted key, and wait.
+        # Without a password argument OpenSSL prompts on the terminal for an encrypted key.
         made.load_cert_chain(tls.certificate, tls.key, password="")
     except OSError as error:
         raise TlsError(tls_files.why_no_pair(tls.certificate, tls.key, error)) from None
@@ -60,22 +60,22 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
             context.load_verify_locations(authority)
         except OSError as error:
             raise TlsError(tls_files.why_no_authority(index, authority, error)) from None
-    # A certificate is not verified again when a session is resumed, and in TLS 1.3 each resumption
-    # brings the ticket for the next. In TLS 1.2 one handshake is good for two hours.
+    # A resumed session does not verify the certificate again, and in TLS 1.3 every resumption
+    # issues the ticket for the next. In TLS 1.2 a session lasts two hours.
     context.num_tickets = 0
     optional = tls.clientauth in _OPTIONAL
     context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
 
 
 def warnings(tls: Tls) -> tuple[str, ...]:
-    """Return a line for each thing about the files that clients may refuse (blocks)."""
-    with suppress(OSError):  # a file may go while it is looked at
+    """Return a line for each property of the files that clients may refuse (blocks)."""
+    with suppress(OSError):  # a file may be removed meanwhile
         return tuple(tls_files.warnings(tls))
     return ()
 
 
 def _restrict(context: ssl.SSLContext, tls: Tls) -> None:
-    """Offer only the configured cipher suites; those of TLS 1.3 cannot be chosen, as in Go."""
+    """Offer only the configured cipher suites; those of TLS 1.3 are fixed, as in Go."""
     if not tls.ciphersuites:
         return
     names = openssl_names(tls.ciphersuites)

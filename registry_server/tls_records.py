@@ -1,17 +1,17 @@
-"""How much of TLS is decrypted in one go.
+"""Limits how much TLS data is decrypted in one iteration of the event loop.
 
-An event loop decrypts all that has arrived before anything else happens, and asks for 256 KiB at
-a time, for which it allocates memory. Reading 256 KiB of one-byte records, which are 11,397, took
-0.97 s. A record has 16 KiB at most: with that the same took 0.04 s, and it is done in turns.
+An event loop decrypts all that has arrived before it does anything else, and allocates 256 KiB for
+each read. Reading 256 KiB of one-byte records (11,397 of them) took 0.97 s. With reads of 16 KiB,
+the largest record, it took 0.04 s, and it is now split over several iterations.
 
-OpenSSL reads on behind a record without content, and a call returns only when there is some. 256
-KiB of KeyUpdates (RFC 8446 section 4.6.3), which are 9,709, took 0.25 s, or 0.8 s if each asked for
-one in return. So OpenSSL gets one record at a time, and a client that sends many without content in
-a row is cut off, as by servers in Go.
+OpenSSL skips records without content, and a call returns only when there is content. 256 KiB of
+KeyUpdates (RFC 8446 section 4.6.3), 9,709 of them, took 0.25 s, or 0.8 s if each requested one in
+return. So OpenSSL gets one record at a time, and a client that sends many records in a row without
+content is disconnected, as by servers in Go.
 
-A client that is asked for its certificate may send a hundred kilobytes of others behind it, and
-OpenSSL decodes the key of each: 300 of them took 0.17 s, whether or not any is trusted. So the
-length of a handshake is limited as well.
+A client whose certificate is requested may send a hundred kilobytes of others after it, and OpenSSL
+decodes the key of each: 300 of them took 0.17 s, trusted or not. So the length of a handshake is
+limited too.
 """
 
 from __future__ import annotations
@@ -22,56 +22,55 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Bytes of content in a record (RFC 8446 section 5.1); no call returns more than one has.
+# Bytes of content in a record (RFC 8446 section 5.1); a read returns at most one record.
 _LARGEST = 16 << 10
-# Records in one turn: about a millisecond, when they are as small as can be. Clients fill theirs.
+# Records read in one turn: about a millisecond for the smallest ones. Clients send full records.
 _A_TURN = 256
-# What a record without content counts: its keys are changed, and those of an answer, which takes as
-# long as so many others. So 16 in a row are too many, as in Go's crypto/tls.
+# The weight of a record without content: a KeyUpdate and its response take as long as this many
+# others. So 16 in a row are too many, as in Go's crypto/tls.
 _EMPTY = 16
-# Records in one step of a handshake, of up to 10 us each. A message may be split as its sender
-# likes, and each of the handshake's fits into so many, even with a byte in each.
+# Records in one step of a handshake, at up to 10 us each. A sender may split a message at will;
+# every handshake message fits into this many records, even at one byte a record.
 _A_STEP = 2048
-# Bytes that a client sends in a handshake. With RSA keys of 4096 bits, and three authorities
-# between it and ours, they are about 11,000: 2,000 for each certificate, 500 for the signature,
-# and 2,000 for the first message with a key share of ML-KEM. With ML-DSA-65, and two authorities
-# between, they are 22,000.
+# Bytes that a client sends in a handshake. With RSA keys of 4096 bits and three intermediate
+# authorities it sends about 11,000: 2,000 a certificate, 500 for the signature, and 2,000 for the
+# first message with a key share of ML-KEM. With ML-DSA-65 and two intermediates it sends 22,000.
 _A_HANDSHAKE = 24 << 10
-# Bytes before each record; the last two have its length.
+# Bytes of a record's header; the last two are the length of the record.
 _HEADER = 5
 
 
 class TurnReader(ssl.SSLObject):
-    """One side of a connection, of which at most `_A_TURN` records are read in a turn.
+    """One side of a connection; at most `_A_TURN` records are read in a turn.
 
-    After them `read` reports that there is nothing to read. The protocol begins the next turn when
-    it gets the content, and has the event loop read again if records may be left. So a turn without
-    content has to be the last.
+    After that `read` raises `SSLWantReadError`. The protocol begins the next turn when it gets the
+    content, and has the event loop read again if records may be left. So a turn that yields no
+    content ends the connection.
 
-    The event loop writes what arrives to `arrived`; OpenSSL reads from `passed_on`.
+    The event loop writes received bytes to `arrived`; OpenSSL reads from `passed_on`.
     """
 
     arrived: ssl.MemoryBIO
     passed_on: ssl.MemoryBIO
     _left = _A_TURN
-    _has_read = False  # some content, in this turn
-    _header = b""  # of the record that is being passed on, unless that is whole
-    _missing = 0  # bytes of the record that is being passed on
-    _content = 0  # bytes of all records, as far as they were passed on
+    _has_read = False  # whether this turn has yielded content
+    _header = b""  # the incomplete header of the next record
+    _missing = 0  # bytes of the current record that have not been passed on
+    _content = 0  # bytes of all records that have been passed on
 
     def do_handshake(self) -> None:
-        """Shake hands; raise `SSLError` when the client sends too much for that."""
+        """Continue the handshake; raise `SSLError` if the client sends too much."""
         self._by_records(self._step_of_handshake)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
-        """Read from a record; raise `SSLWantReadError` when no more is read in this turn.
+        """Read from one record; raise `SSLWantReadError` if nothing is left for this turn.
 
-        Raises `SSLError` when too many records in a row have no content.
+        Raises `SSLError` after too many records in a row without content.
         """
         while self._left:
             is_whole = self._pass_on_record()
             if not is_whole and self._has_nothing():
-                raise ssl.SSLWantReadError  # OpenSSL takes longer to say so
+                raise ssl.SSLWantReadError  # faster than asking OpenSSL
             try:
                 content = super().read(min(len, _LARGEST), buffer)
             except ssl.SSLWantReadError:
@@ -87,38 +86,38 @@ class TurnReader(ssl.SSLObject):
         raise ssl.SSLError("too many records without content in a row")
 
     def unwrap(self) -> Any:
-        """End TLS."""
+        """Close the TLS session."""
         return self._by_records(super().unwrap)
 
     def begin_turn(self) -> bool:
-        """Allow as much again; return whether the turn before was used up."""
+        """Begin a turn; return True if the previous one read all its records."""
         was_used_up, self._left, self._has_read = not self._left, _A_TURN, False
         return was_used_up
 
     def _step_of_handshake(self) -> None:
-        """Go on with the handshake, unless what was passed on for that is too much."""
+        """Continue the handshake unless the client has sent too many bytes."""
         if self._content > _A_HANDSHAKE:
             raise ssl.SSLError("too many bytes in a handshake")
         super().do_handshake()
 
     def _by_records(self, step: Callable[[], T]) -> T:
-        """Take a step that reads no content, with as many records as it needs.
+        """Run a step that reads no content, with as many records as it needs.
 
-        Raises `SSLError` for too many: the event loop tries again only when more arrives, and the
-        client waits for an answer to what it sent.
+        Raises `SSLError` for too many records. They can't be left for later: the event loop tries
+        again only when more arrives, and the client may be waiting for a response.
         """
         for _ in range(_A_STEP):
             try:
                 return step()
             except ssl.SSLWantReadError:
                 self._pass_on_record()
-                # A part of a record may be enough to refuse what is no TLS.
+                # Part of a record may be enough for OpenSSL to refuse bytes that are not TLS.
                 if self._has_nothing():
                     raise
         raise ssl.SSLError("too many records in one step")
 
     def _pass_on_record(self) -> bool:
-        """Pass on what arrived of the next record; return whether that was all of it."""
+        """Pass on the available part of the next record; return True if it is complete."""
         if not self._missing and not self._begin_record():
             return False
         part = self.arrived.read(self._missing)
@@ -128,7 +127,7 @@ class TurnReader(ssl.SSLObject):
         return not self._missing
 
     def _begin_record(self) -> bool:
-        """Pass on the header of the next record; return whether it has arrived."""
+        """Pass on the header of the next record; return False if it has not arrived."""
         header = self._header = self._header + self.arrived.read(_HEADER - len(self._header))
         if len(header) < _HEADER:
             if self.arrived.eof and not self.passed_on.eof:
@@ -139,10 +138,10 @@ class TurnReader(ssl.SSLObject):
         return True
 
     def _has_nothing(self) -> bool:
-        """Tell whether OpenSSL has nothing to read, not even the end."""
+        """Return True if OpenSSL has nothing to read, not even the end."""
         return not (self.passed_on.pending or self.passed_on.eof or self.pending())
 
 
 def begin_turn(tls: object) -> bool:
-    """Begin a turn of a connection's TLS, if it has turns; return whether something may be left."""
+    """Begin a turn of a connection; return True if undecrypted records may be left."""
     return isinstance(tls, TurnReader) and tls.begin_turn()

@@ -1,6 +1,6 @@
-"""The issuer, the subject and the validity period of a certificate (RFC 5280, section 4.1).
+"""Reads issuer, subject and validity period of a certificate (RFC 5280, section 4.1).
 
-They are read from the DER encoding without `cryptography`, whose import costs each process 10 MiB.
+It parses DER itself, because importing `cryptography` costs each process 10 MiB.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-_VERSION = 0xA0  # [0] EXPLICIT, left out of a certificate of version 1
+_VERSION = 0xA0  # [0] EXPLICIT, absent from certificates of version 1
 _UTC_TIME = 0x17
 _LONG_LENGTH = 0x80
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of a certificate; `issuer` and `subject` are encoded names, only to be compared."""
+    """Fields of a certificate; `issuer` and `subject` are encoded names, only for comparison."""
 
     issuer: bytes
     subject: bytes
@@ -28,12 +28,12 @@ class Facts:
 
 
 def blocks(pem: bytes) -> list[bytes]:
-    """Return the certificates of a PEM file, each as PEM, in their order."""
+    """Return the certificates of a PEM file in their order, each as PEM."""
     return _BLOCK.findall(pem)
 
 
 def facts(pem: bytes) -> Facts | None:
-    """Read one certificate; None if it is not encoded as one."""
+    """Parse one certificate in PEM; return None if it is invalid."""
     try:
         return der_facts(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
     except ValueError:
@@ -41,7 +41,7 @@ def facts(pem: bytes) -> Facts | None:
 
 
 def der_facts(der: bytes) -> Facts | None:
-    """Read one certificate in DER; None if it is not encoded as one."""
+    """Parse one certificate in DER; return None if it is invalid."""
     try:
         return _facts(der)
     except (ValueError, IndexError):
@@ -66,7 +66,7 @@ def _facts(der: bytes) -> Facts:
 
 
 def _element(der: bytes, at: int) -> tuple[int, int, int]:
-    """Return the tag of what is encoded at `at`, and where its content begins and ends."""
+    """Return the tag of the element at `at`, and the start and end of its content."""
     tag, length, start = der[at], der[at + 1], at + 2
     if length & _LONG_LENGTH:
         size = length - _LONG_LENGTH
@@ -79,6 +79,6 @@ def _element(der: bytes, at: int) -> tuple[int, int, int]:
 def _time(tag: int, text: bytes) -> datetime:
     written = text.decode("ascii")
     if tag == _UTC_TIME:
-        # RFC 5280, section 4.1.2.5.1; `%y` has another century for the years from 50 to 68.
+        # RFC 5280, section 4.1.2.5.1; `%y` would map 50 to 68 to the wrong century.
         written = f"{'19' if written >= '50' else '20'}{written}"
     return datetime.strptime(written, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

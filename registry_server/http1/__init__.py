@@ -1,12 +1,12 @@
-"""HTTP/1.1 as a registry needs it: uvicorn's server and parser, and bytes by the shortest way.
+"""HTTP/1.1 on uvicorn's server and parser, with direct paths for request and response bodies.
 
-    Connection    one client: heads to the parser, bodies to their framing, one answer after another
-    Exchange      one request and its answer: what ASGI's `receive` and `send` do
-    framing       where a body ends, chunked or counted (pure)
-    pace          how fast a body has to come
-    direct        an extension: a body received straight into large buffers
-    zerocopy      an extension: a file's bytes sent by the kernel
+    Connection    one client connection: parses heads, frames bodies, answers requests in order
+    Exchange      one request and its response: implements ASGI's `receive` and `send`
+    framing       where a body ends: Content-Length or chunked (pure)
+    pace          the minimum rate of a request body
+    direct        an ASGI extension: receives a body straight into large buffers
+    zerocopy      an ASGI extension: sends a file with `sendfile`
 
-Both extensions are offered in `scope["extensions"]`, on plain TCP and unix sockets. Whoever does
-not find them there uses ASGI's events, which work everywhere.
+`scope["extensions"]` offers both extensions on plain TCP and unix sockets. An application that does
+not find them uses ASGI's events, which always work.
 """

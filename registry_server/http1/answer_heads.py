@@ -1,4 +1,4 @@
-"""The heads of answers, rendered (pure)."""
+"""Renders response heads (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_server.http1.request_heads import HEAD_LIMIT, MOST_FIELDS, MOST_LI
 Header: TypeAlias = tuple[bytes, bytes]
 
 _REASONS = {
-    HTTPStatus.REQUEST_TIMEOUT: "it came too slowly",
+    HTTPStatus.REQUEST_TIMEOUT: "the request arrived too slowly",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
         f"a request has at most {HEAD_LIMIT} bytes before its body, {MOST_LINES} header lines "
         f"and {MOST_FIELDS} fields in its query"
@@ -24,7 +24,7 @@ _BODILESS = frozenset({204, 304})
 
 
 class AnswerHead(NamedTuple):
-    """A rendered head, and what it promises: `length` is None for a body in chunks."""
+    """A rendered head; `length` is the declared body length, None for a chunked body."""
 
     rendered: bytes
     length: int | None
@@ -34,12 +34,10 @@ class AnswerHead(NamedTuple):
 def answer_head(
     status: int, headers: tuple[Header, ...], *, bodiless: bool, keep_alive: bool
 ) -> AnswerHead:
-    """Render the head of an answer, but for the blank line; raise `ValueError` if a header would
-    end its line.
+    """Render the head of a response without the final blank line.
 
-    `headers` are those of the application, their names in lower case, as ASGI has them. The answer
-    also tells browsers not to guess its type (Fetch, "X-Content-Type-Options"), unless `headers`
-    already have that header.
+    `headers` are the application's, with lower-case names as in ASGI. Adds `X-Content-Type-Options:
+    nosniff` (Fetch) unless it is present. Raises `ValueError` for a line break in a header.
     """
     length = 0 if bodiless or status in _BODILESS else None
     says_close = False
@@ -62,20 +60,20 @@ def answer_head(
     return AnswerHead(rendered, length, keep_alive and not says_close)
 
 
-# Heads differ in little: a cluster's nodes all ask the same few questions. Only for answers to
-# short requests: a header may repeat the request's target, as that of a redirect does, and a
-# thousand heads of 180 KiB would fill the memory.
+# The nodes of a cluster send the same few requests, so few response heads differ. Use it only for
+# responses to short requests: a redirect repeats the request target, and a thousand cached heads of
+# 180 KiB would exhaust memory.
 remembered_answer_head = lru_cache(maxsize=1024)(answer_head)
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """Render the whole answer to what is no request; the connection ends with it."""
+    """Render the complete response to an invalid request; it closes the connection."""
     reason = _REASONS.get(status, "not a valid request")
     message = f"{status.phrase.lower()}: {reason}"
     return last_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
 
 
 def last_answer(status: HTTPStatus, body: bytes) -> bytes:
-    """Render an answer that no handler gives and that ends the connection."""
+    """Render a complete response that bypasses the application and closes the connection."""
     head = b"".join(b"%b: %b\r\n" % header for header in envelope.last_headers(body))
     return STATUS_LINE[status] + head + b"\r\n" + body

@@ -1,10 +1,9 @@
-"""What requests hold in memory while they wait for their clients.
+"""Limits the memory that requests hold while they wait for their clients.
 
-A client that asks for a list of ten megabytes and does not read it costs itself a connection, and
-so does one that sends most of a manifest. The kernel gives up the one after ten minutes
-(`peers.give_up_after`), and the other may send a kilobyte a minute; until then a few hundred of
-them would fill the memory. So when all together hold too much, those that did nothing for longest
-are ended.
+A client can request a list of ten megabytes and not read it, or send most of a manifest and then
+stall. The kernel ends the first connection after ten minutes (`peers.give_up_after`); the second
+may continue at a kilobyte a minute. A few hundred of them would exhaust memory. So when all waiting
+requests together hold more than the limit, those that have waited longest are aborted.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# The key in the scope of a request with a body: a callable that takes how many bytes of the body
-# the application holds in memory, until it has read all of it.
+# Scope key, set for a request with a body: a callable by which the application reports how many
+# bytes of the body it holds in memory, until it has read the whole body.
 HOLD = "registry.http.request.hold"
 
 MOST_BYTES = 64 << 20
-# A client that takes a part of its answer now and then, or sends something, is not ended.
+# A request is aborted only if its client has neither sent nor received anything for this long.
 SECONDS = 10.0
 
 
@@ -30,24 +29,24 @@ class _Wait:
 
 
 class Backlog:
-    """The requests that wait; over `most` bytes those that wait for `seconds` are given up."""
+    """Waiting requests; above `most` bytes in total, those waiting for `seconds` are aborted."""
 
     def __init__(self, most: int = MOST_BYTES, seconds: float = SECONDS) -> None:
         self._most = most
         self._seconds = seconds
-        # The one that waits for longest comes first.
+        # In insertion order: the longest wait is first.
         self._waits: dict[object, _Wait] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.size = 0
 
     def begin(self, request: object, size: int, give_up: Callable[[], None]) -> None:
-        """Learn that a request waits and holds `size` bytes; it may be given up until `end`."""
+        """Record that a request waits and holds `size` bytes; `give_up` may run until `end`."""
         self._waits[request] = _Wait(size, asyncio.get_running_loop().time(), give_up)
         self.size += size
         self._shrink()
 
     def end(self, request: object) -> None:
-        """Learn that a request waits no more, whatever the reason is."""
+        """Record that a request no longer waits."""
         wait = self._waits.pop(request, None)
         if wait is not None:
             self.size -= wait.size
@@ -56,18 +55,18 @@ class Backlog:
             self._timer = None
 
     def _shrink(self) -> None:
-        """Give up what has waited for too long; look again when the next one has."""
+        """Abort expired waits while the total is too high; schedule a check for the next one."""
         loop = asyncio.get_running_loop()
         while self.size > self._most:
             request, wait = next(iter(self._waits.items()))
             due = wait.since + self._seconds
             if due > loop.time():
                 if self._timer is None:
-                    self._timer = loop.call_at(due, self._look_again)
+                    self._timer = loop.call_at(due, self._check_again)
                 return
             self.end(request)
             wait.give_up()
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         self._timer = None
         self._shrink()

@@ -1,19 +1,23 @@
-"""One client's connection: heads to the parser, bodies to their framing, answers in order.
+"""One client connection: parses heads, frames bodies and answers requests in order.
 
-uvicorn's protocol, stricter about heads. A head of more than HEAD_LIMIT bytes, whole or unfinished,
-or of too many lines ends the connection with 431. One that takes longer than HEAD_SECONDS ends it
-with 408, as does a body that comes slower than its `Pace`, and what is not HTTP with 400. All are
-in the envelope clients expect. Who takes nothing of an answer for STALLED_SECONDS is given up.
+This is uvicorn's protocol class with stricter rules for heads. The connection ends with
 
-The parser reads heads alone, and each has a parser of its own. Where a head ends is found here as
-well, and where the two disagree the request is refused: a proxy in front might disagree too. So an
-offer to upgrade (RFC 9110 section 7.8), which Java's and curl's clients make on every request, is
-ignored as a server may, and its body is read although the parser thinks it is another protocol's.
+- 431 after a head of more than HEAD_LIMIT bytes (even if incomplete) or of too many lines,
+- 408 after a head that takes longer than HEAD_SECONDS, or a body slower than its `Pace`,
+- 400 after bytes that are not HTTP.
 
-A client may send many requests before it reads an answer. They stay bytes until their turn: a
-connection reads one request in a turn of the event loop, and only when the one before is answered.
-While bytes wait nothing more is received. So a connection that pipelines gets no more turns than
-any other, and holds no more than the transport delivers at once.
+All three have the registry's JSON error body. A client that reads nothing of a response for
+STALLED_SECONDS is disconnected.
+
+The parser gets only heads, and a new parser is used for each. The connection finds the end of a
+head itself and refuses a request when the parser disagrees: a proxy in front might disagree too.
+So an upgrade offer (RFC 9110 section 7.8), which clients in Java and curl make on every request, is
+ignored as the RFC permits, and the body is read although the parser assumes another protocol.
+
+A client may pipeline requests. The connection reads one request in an iteration of the event loop,
+and only after the response before it is complete. While unread bytes wait, receiving is paused. So
+a connection that pipelines gets no more iterations than any other, and buffers no more than the
+transport delivers in one call.
 """
 
 from __future__ import annotations
@@ -62,9 +66,9 @@ _BLANK = b"\r\n\r\n"
 class Connection(HttpToolsProtocol):
     """One connection.
 
-    While it is open it has parts that refer back to it. Afterwards they don't: it is freed when the
-    last request has ended, and with it what TLS remembers of the client. The garbage collector is
-    late, and knows nothing of memory outside of Python.
+    An open connection has reference cycles; `connection_lost` breaks them. So the connection and
+    the memory of its TLS session are freed when the last request ends, not when Python's garbage
+    collector runs, which does not see memory that OpenSSL allocated.
     """
 
     _watch: BodyWatch
@@ -78,29 +82,29 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = None  # type: ignore[assignment]  # uvicorn's, which refers back
+        self.parser = None  # type: ignore[assignment]  # uvicorn's makes a reference cycle
         self.is_plain = True
         self._tls: object = None
-        self._proof: peers.Proof | None = None  # by the client's certificate, if it showed one
+        self._proof: peers.Proof | None = None  # None without a client certificate
         self._is_retired = False
         self._is_ending = False
-        self._waiting = b""  # received; what lies before `_at` is read
+        self._waiting = b""  # received bytes; those before `_at` have been read
         self._at = 0
-        self._turn: asyncio.Handle | None = None  # in which the rest is read
-        self._fed = 0  # bytes of an unfinished head
-        self._tail = b""  # the last of them, in which a blank line may have begun
-        self._reader: HeadReader | None = None  # of that head
+        self._turn: asyncio.Handle | None = None  # the scheduled read of the rest
+        self._fed = 0  # bytes of an incomplete head
+        self._tail = b""  # its last bytes, which may be the start of a blank line
+        self._reader: HeadReader | None = None  # of the incomplete head
         self._framing: Framing | None = None  # of the body that is arriving
-        self._receiver: Receiver | None = None  # who receives it, when it is received directly
-        self._newest: Exchange | None = None  # whose body it is
+        self._receiver: Receiver | None = None  # of that body, when it is received directly
+        self._newest: Exchange | None = None  # the request that the body belongs to
         self._current: Exchange | None = None  # the request that is being answered
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None  # of the head
         self._idle_since = 0.0
-        # One timer that looks, now and then, is cheaper than one for each request.
+        # One periodic timer is cheaper than one timer a request.
         self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first head its time."""
+        """Set the connection up and start the timer for the first head."""
         super().connection_made(transport)
         self._watch = BodyWatch(self.loop, self._refuse_slow_body)
         self._turns = Turns(self.loop, self._next_answer, self.tasks)
@@ -109,16 +113,16 @@ class Connection(HttpToolsProtocol):
         if not self.is_plain:
             self._tls = transport.get_extra_info("ssl_object")
             self._proof = peers.proof(transport)
-            # A handshake may have begun under certificates that are no longer in force.
+            # The TLS context may have been replaced during the handshake.
             if transport.get_extra_info("sslcontext") is not self.config.ssl:
                 self.retire()
         peers.give_up_after(transport, STALLED_SECONDS)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
         if not self.is_plain and is_plain_http(transport):
-            transport.close()  # its answer is on the way; nothing more is read
+            transport.close()  # the TLS layer has written the response; nothing more is read
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell every request that is not answered yet."""
+        """Cancel the timers and report the disconnect to the request in progress."""
         self._end_deadline()
         self._watch.end()
         if self._idle_timer is not None:
@@ -135,21 +139,21 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Read heads and bodies, one after another."""
+        """Read heads and bodies in order."""
         is_behind = not self.is_plain and tls_records.begin_turn(self._tls)
         if self._waiting:
-            # The transport held this already when it was told to pause.
+            # The transport had received this before reading was paused.
             self._waiting, self._at = self._waiting[self._at :] + data, 0
             return
         self._waiting = data
         self._read()
         if is_behind and not self.transport.is_closing():
-            # Records that wait are decrypted in another turn.
+            # The remaining TLS records are decrypted in the next iteration.
             self.flow.pause_reading()
             self._take_turn_soon()
 
     def _read(self) -> None:
-        """Read what may be read in one turn; what lies behind has to wait."""
+        """Read what one iteration of the event loop may read; keep the rest."""
         if self.transport.is_closing():
             self._drop_waiting()
             return
@@ -165,7 +169,7 @@ class Connection(HttpToolsProtocol):
             self._have_rest_wait()
 
     def _read_request(self) -> None:
-        """Read the rest of a body, then one request, if it may be answered, and of its body."""
+        """Read the rest of the current body, then at most one head and the start of its body."""
         if self._framing is not None and not self._take_body(self._framing):
             return
         if self._waiting and self._current is None:
@@ -174,7 +178,7 @@ class Connection(HttpToolsProtocol):
             self._take_body(self._framing)
 
     def _have_rest_wait(self) -> None:
-        """Stop receiving until the rest is read; read on, unless an answer has to end first."""
+        """Pause receiving until the rest is read; schedule that unless a response is pending."""
         if self.transport.is_closing():
             self._drop_waiting()
             return
@@ -187,7 +191,7 @@ class Connection(HttpToolsProtocol):
             self._turn = self.loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        """Read on in what waits."""
+        """Continue with the bytes that wait."""
         self._turn = None
         if self._waiting:
             self._read()
@@ -199,10 +203,10 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _is_wanted(self, exchange: Exchange) -> bool:
-        """Tell whether more is to be received while a request is being answered.
+        """Tell whether to receive more while a request is being answered.
 
-        Behind a whole request the next thing may be that the client sends no more, which would end
-        the connection before the answer.
+        Not after a complete request: the client may have shut down its sending side, and receiving
+        that would close the connection before the response.
         """
         return self._framing is not None and len(exchange.body) <= HIGH_WATER_LIMIT
 
@@ -213,14 +217,14 @@ class Connection(HttpToolsProtocol):
             self._turn = None
 
     def _advance(self, end: int) -> None:
-        """Mark what waits before `end` as read."""
+        """Mark the waiting bytes before `end` as read."""
         if end == len(self._waiting):
             self._waiting, self._at = b"", 0
         else:
             self._at = end
 
     def _take_head(self) -> None:
-        """Read a head, or a part of one."""
+        """Read a complete head or a part of one."""
         data, at = self._waiting, self._at
         end = _end_of_head(self._tail, data, at)
         self._advance(end or len(data))
@@ -234,7 +238,7 @@ class Connection(HttpToolsProtocol):
         self._take_part(part, is_end=bool(end))
 
     def _take_part(self, part: bytes, *, is_end: bool) -> None:
-        """Read on in a head that comes in parts, or has empty lines before it."""
+        """Continue with a head that arrives in parts or follows empty lines."""
         if self._reader is None:
             self._reader = HeadReader()
         self._reader.feed(part)
@@ -248,7 +252,7 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def _begin_exchange(self, head: RequestHead) -> None:
-        """Answer a request: at once, unless some of its body is to be read before."""
+        """Start to answer a request: immediately, unless part of its body waits to be read."""
         if self._deadline is not None:
             self._end_deadline()
         self._fed, self._tail, self._reader = 0, b"", None
@@ -263,7 +267,7 @@ class Connection(HttpToolsProtocol):
         self._turns.arrive(alone=self._framing is None or not self._waiting)
 
     def _scope(self, head: RequestHead) -> Scope:
-        """Describe a request as ASGI wants it."""
+        """Return the ASGI scope of a request."""
         return {
             "type": "http",
             "asgi": _ASGI,
@@ -282,7 +286,7 @@ class Connection(HttpToolsProtocol):
         }
 
     def _next_answer(self) -> Work | None:
-        """Begin with the request that has no answer yet."""
+        """Return the coroutine that answers the current request, None if there is none."""
         exchange = self._current
         if exchange is None or self.transport.is_closing():
             return None
@@ -290,12 +294,12 @@ class Connection(HttpToolsProtocol):
         return exchange.run(self.app if is_valid else peers.refuse, self._scope(exchange.head))
 
     def _take_body(self, framing: Framing) -> bool:
-        """Pass content on, or discard it when the answer is out; return whether the body has ended.
+        """Pass content to the exchange, or discard it after the response; return True at the end.
 
-        If not, either more has to arrive, or the rest is left for another turn.
+        Otherwise more has to arrive, or the rest is left for the next iteration.
         """
         waiting = memoryview(self._waiting)[self._at :]
-        # Closing the gaps between chunks needs bytes that can be moved.
+        # A chunked body is compacted in place, which needs a writable buffer.
         arrived = waiting if framing.ahead is not None else memoryview(bytearray(waiting))
         kept, used = framing.take(arrived)
         self._advance(self._at + used)
@@ -316,7 +320,7 @@ class Connection(HttpToolsProtocol):
         self._newest.end_of_body()
 
     async def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
-        """Receive the rest of a body directly, from the moment the first batch is asked for."""
+        """Receive the rest of a body directly; this starts when the first batch is requested."""
         framing, is_newest = self._framing, exchange is self._newest
         receiver = None
         if framing is not None and is_newest and not exchange.disconnected and not self._waiting:
@@ -330,7 +334,7 @@ class Connection(HttpToolsProtocol):
                 yield event
 
     def take_back(self, rest: bytes) -> None:
-        """Continue with `rest`, which follows the body or, if that has not ended, continues it."""
+        """Continue with `rest`: what follows the body, or more of it if it has not ended."""
         self._receiver = None
         if self._framing is not None and self._framing.done:
             self._end_body()
@@ -338,7 +342,7 @@ class Connection(HttpToolsProtocol):
             self.data_received(rest)
 
     def refuse_body(self, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
-        """Give up a body that is framed wrongly; whoever reads it finds its client gone."""
+        """Refuse a body with invalid framing; its reader gets a disconnect."""
         exchange, self._receiver = self._newest, None
         assert exchange is not None
         exchange.lose()
@@ -349,20 +353,22 @@ class Connection(HttpToolsProtocol):
         self._refuse(status)
 
     def _refuse_slow_body(self) -> None:
-        """Give up a body that drips; what arrived of it counts, as if its client had left."""
+        """Refuse a body that arrives too slowly; what arrived is kept, as after a disconnect."""
         exchange = self._newest
         assert exchange is not None
         if self.transport.is_closing():
             return
-        # The path as it was sent has no line breaks.
+        # The parser admits no line breaks in the raw path.
         path = exchange.head.raw_path.decode("ascii")
-        logger.info("the body of %s %s came too slowly", exchange.head.method, path)
+        logger.info(
+            "the body of %s %s timed out: it arrived too slowly", exchange.head.method, path
+        )
         if self._receiver is not None:
             self._receiver.hand_back()
         self.refuse_body(HTTPStatus.REQUEST_TIMEOUT)
 
     def on_response_complete(self) -> None:
-        """Have the next request read, or wait for one."""
+        """Read the next request, or wait for one."""
         self.server_state.total_requests += 1
         self._current = None
         if self.transport.is_closing():
@@ -379,7 +385,7 @@ class Connection(HttpToolsProtocol):
             self._wait_for_request(self.timeout_keep_alive)
 
     def shutdown(self) -> None:
-        """Close the connection, once its last answer is out."""
+        """Close the connection after the response in progress, or now if there is none."""
         if self._current is None and not self._waiting:
             self.transport.close()
             return
@@ -387,9 +393,9 @@ class Connection(HttpToolsProtocol):
         self._answer_once_more()
 
     def retire(self) -> None:
-        """Make the next answer the last, because the TLS context was replaced.
+        """Close the connection after the next response, because the TLS context was replaced.
 
-        It is a refusal if the new context would not accept what the client proved.
+        That response is a refusal if the new context does not accept the client's certificate.
         """
         if self.config.ssl is not None and not peers.still_accepted(self._proof, self.config.ssl):
             self._proof = peers.NO_PROOF
@@ -401,22 +407,22 @@ class Connection(HttpToolsProtocol):
             self._current.keep_alive = False
 
     def let_come(self, exchange: Exchange) -> None:
-        """Read on for the body of `exchange`, if that is what comes next."""
+        """Resume receiving if the body of `exchange` is what arrives next."""
         if exchange is self._newest and not self._waiting:
             self.flow.resume_reading()
 
     def wait_for_body(self, exchange: Exchange) -> None:
-        """Hold the body of `exchange` to its pace, once the client is free to send it."""
+        """Enforce the pace of the body of `exchange` once the client may send it."""
         if exchange is self._newest and self._framing is not None and not exchange.awaits_continue:
             self._watch.begin(self._framing, exchange.pace)
 
     @property
     def standing_lines(self) -> bytes:
-        """The date."""
+        """Return the header lines that uvicorn adds to every response, such as the date."""
         return b"".join([b"%b: %b\r\n" % line for line in self.server_state.default_headers])
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Take nothing more, and end with a refusal."""
+        """Send an error response and close the connection."""
         if not self.transport.is_closing():
             self.transport.write(answer_heads.refusal(status))
             self.transport.close()
@@ -429,10 +435,10 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _wait_for_request(self, seconds: float) -> None:
-        self._idle_timer = self.loop.call_later(seconds, self._look_whether_idle)
+        self._idle_timer = self.loop.call_later(seconds, self._close_if_idle)
 
-    def _look_whether_idle(self) -> None:
-        """End a connection that nobody has used for long."""
+    def _close_if_idle(self) -> None:
+        """Close the connection after `timeout_keep_alive` seconds without a request."""
         self._idle_timer = None
         if self._current or self._fed or self.transport.is_closing():
             return
@@ -449,9 +455,9 @@ class Connection(HttpToolsProtocol):
 
 
 def _end_of_head(tail: bytes, data: bytes, at: int) -> int:
-    """Return the position behind the first blank line of `data` from `at` on; 0 without one.
+    """Return the position after the first blank line in `data[at:]`, 0 if there is none.
 
-    The line may begin in `tail`, which came before.
+    The blank line may begin in `tail`, the bytes before `data[at:]`.
     """
     seam = (tail + data[at : at + 3]).find(_BLANK) if tail else -1
     if seam >= 0:
@@ -461,7 +467,7 @@ def _end_of_head(tail: bytes, data: bytes, at: int) -> int:
 
 
 async def _arrived(exchange: Exchange) -> AsyncIterator[Buffer]:
-    """Yield a body as events bring it."""
+    """Yield the body that ASGI's events carry."""
     more = True
     while more:
         message = await exchange.receive()

@@ -1,9 +1,8 @@
-"""A body received straight into large buffers, past the events and copies of ASGI.
+"""Receives a body straight into large buffers, without ASGI's events and copies.
 
-While a body is received this way, the connection's transport delivers to a `Receiver`, which lends
-it a buffer to receive into. A full buffer goes to whoever iterates; while one or two are written to
-disk another one fills, and when all are taken the client has to wait. Afterwards the connection is
-the parser's again, with whatever arrived behind the body.
+Meanwhile the transport delivers to a `Receiver`, which lends it a buffer to receive into. The
+iterator yields full buffers. While one or two are written to disk another one fills; when none is
+free, receiving pauses. Afterwards the connection continues with the bytes that follow the body.
 """
 
 from __future__ import annotations
@@ -18,43 +17,43 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry_server.http1.framing import Framing, FramingError
 
-# The key in a scope's "extensions" of a callable that takes nothing and returns an iterator of
-# buffers of bytes. Each is valid until the third one behind it is asked for. It raises
-# ClientDisconnect when the client leaves before the body's end, after all that arrived was yielded.
+# Key in the scope's "extensions": a callable without arguments that returns an iterator of buffers.
+# A buffer is valid until the third one after it is requested. The iterator raises ClientDisconnect
+# if the client disconnects before the end of the body, after it has yielded all that arrived.
 EXTENSION = "registry.http.request.batches"
 
-# Two are lent out, one fills, and one is full or empty in between.
+# Two are lent to the application, one fills, and one is full or empty in between.
 _BUFFERS = 4
 _LENT = 2
 _LARGEST = 512 << 10
 _SMALLEST = 64 << 10
-# Bytes for all bodies that are received at once, as long as that leaves each a sensible buffer.
+# Bytes for all bodies received concurrently; each buffer has at least `_SMALLEST` bytes.
 _BUDGET = 8 << 20
-# With less room than this, what follows is left to the next buffer.
+# A buffer with less free space than this counts as full.
 _LITTLE_ROOM = 8 << 10
-# Bytes of chunks that are taken in one go: when each is tiny, even these take a while.
+# Bytes of a chunked body read in one call: when every chunk is tiny, these already take a while.
 _TURN = 128 << 10
 
 _under_way: set[Receiver] = set()
 
 
 class Owner(Protocol):
-    """The connection whose body it is."""
+    """The connection that receives the body."""
 
     flow: FlowControl
 
     def take_back(self, rest: bytes) -> None:
-        """Continue with `rest`, which follows the body or, if that has not ended, continues it."""
+        """Continue with `rest`: what follows the body, or more of it if it has not ended."""
 
     def refuse_body(self) -> None:
-        """Give up: where the body ends can't be known."""
+        """Refuse the body: its framing is invalid."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Learn that the client is gone."""
+        """Report that the client has disconnected."""
 
 
 class Receiver(asyncio.BufferedProtocol):
-    """Receives the rest of one body; iterate over it for the content."""
+    """Receives the rest of one body; iterating yields its content."""
 
     def __init__(
         self,
@@ -73,30 +72,30 @@ class Receiver(asyncio.BufferedProtocol):
         self._filling[: len(arrived)] = arrived
         self._held = len(arrived)
         self._is_over = False
-        self.gave_up = False  # the owner reads the rest of the body
+        self.gave_up = False  # the owner has to read the rest of the body
         self._waiter: asyncio.Future[None] | None = None
         self._cancelled: asyncio.CancelledError | None = None
 
     def begin(self) -> None:
-        """Take the connection over."""
+        """Make this the transport's protocol."""
         _under_way.add(self)
         self._transport.set_protocol(self)
         self._owner.flow.resume_reading()
 
     def hand_back(self) -> None:
-        """Return the connection before the body's end; its owner goes on with the framing."""
+        """Give the transport back to its owner, which continues with the framing."""
         self._end()
         if not self._transport.is_closing():
             self._transport.set_protocol(self._owner)  # type: ignore[arg-type]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the transport what is left of the buffer, or of the body."""
-        assert self._filling is not None, "the transport reads although it was told to pause"
+        """Return the free part of the buffer, no longer than the rest of the body."""
+        assert self._filling is not None, "the transport reads although reading is paused"
         ahead = self._framing.ahead
         return self._filling[self._held : self._held + (_TURN if ahead is None else ahead)]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take in what the transport put into the buffer."""
+        """Process the bytes that the transport wrote into the buffer."""
         assert self._filling is not None
         window = self._filling[self._held : self._held + nbytes]
         try:
@@ -108,7 +107,7 @@ class Receiver(asyncio.BufferedProtocol):
         rest = window[used:].tobytes()
         self._held += kept
         if self._framing.done or rest:
-            # Chunks that take several turns to read are not worth large buffers.
+            # Large buffers do not help with chunks so small that they take several iterations.
             self.gave_up = not self._framing.done
             self.hand_back()
             self._owner.take_back(rest)
@@ -116,25 +115,25 @@ class Receiver(asyncio.BufferedProtocol):
             self._pass_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let whoever iterates have the last bytes."""
+        """Make the last bytes available, then end the iteration."""
         self._end()
         self._owner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Pass on the transport's word."""
+        """Forward the transport's event to the owner."""
         self._owner.flow.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on the transport's word."""
+        """Forward the transport's event to the owner."""
         self._owner.flow.resume_writing()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> memoryview:
-        """Return the next batch of content; an earlier one is received into again.
+        """Return the next batch of content; the oldest lent buffer is reused.
 
-        When it is cancelled it returns what arrived, if anything did, and is cancelled next time.
+        When cancelled, it first returns what has arrived, if anything; the next call raises.
         """
         if len(self._lent) > _LENT:
             self._reuse(self._lent.popleft())
@@ -143,7 +142,7 @@ class Receiver(asyncio.BufferedProtocol):
                 self._lent.clear()
                 if self._framing.done or self.gave_up:
                     raise StopAsyncIteration
-                # Whatever ended it before its end, it is not the whole body.
+                # The body is incomplete, whatever the reason.
                 raise ClientDisconnect
             if self._cancelled is not None:
                 raise self._cancelled
@@ -153,7 +152,7 @@ class Receiver(asyncio.BufferedProtocol):
         return batch
 
     async def _news(self) -> None:
-        """Wait for a batch, or the end; a cancellation waits until all that arrived was yielded."""
+        """Wait for a batch or the end; a cancellation is deferred until all bytes are yielded."""
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -163,7 +162,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._owner.flow.pause_reading()
 
     def _pass_on(self) -> None:
-        """Have the filled buffer taken, and fill another; if there is none the client waits."""
+        """Hand out the full buffer and fill a free one; without one, pause receiving."""
         self._hand_out()
         self._filling = self._free.popleft() if self._free else None
         if self._filling is None:
@@ -198,7 +197,7 @@ class Receiver(asyncio.BufferedProtocol):
 
 
 def _buffers(framing: Framing, arrived: int) -> list[memoryview]:
-    """Make the buffers of one body: smaller ones when many are received, or little is to come."""
+    """Allocate the buffers of one body: smaller ones if many are received or little is left."""
     size = min(_LARGEST, max(_SMALLEST, _BUDGET // _BUFFERS // (len(_under_way) + 1)))
     if framing.ahead is not None:
         size = min(size, arrived + framing.ahead)

@@ -1,7 +1,7 @@
-"""One request and its answer: ASGI's `receive` and `send` on a connection.
+"""One request and its response: ASGI's `receive` and `send` on a connection.
 
-The head of an answer waits for the first of its body, as ASGI wants it, and both go out in one
-write: one system call, and one packet where two would wake the client twice.
+The head of a response is held until the first part of its body, as ASGI requires. Both are written
+together: one system call, and one packet instead of two that would wake the client twice.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from storage.exhaustion import leave
 
 logger = logging.getLogger(__name__)
 
-# Bytes; copying a larger body behind its head costs more than a second write.
+# Bytes; joining a larger body with its head costs more than a second write.
 _JOINED = 64 << 10
-# Bytes; a larger body is written in parts of so many, while the client takes them. What is read of
-# a file comes in parts of this size.
+# Bytes; a larger body is written in parts of this size, each after the client has taken the one
+# before. Files are also read in parts of this size.
 _PART = 1 << 20
-# Of this process.
+# One for each process.
 BACKLOG = backlog.Backlog()
-# Of this process as well, for answers that are read a part at a time, such as blobs over TLS. Each
-# wait is for one part, so a client has as long for it as a modem takes.
+# Also one for each process, for responses that are produced in parts, such as blobs over TLS. A
+# wait is for one part, which a modem must be able to receive in this time.
 STREAMS = backlog.Backlog(seconds=60.0)
-# Made beforehand: there may be no memory to make them in.
+# Rendered at import, because there may be no memory to render them later.
 _FAILED = last_answer(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     envelope.body([envelope.entry("UNKNOWN", "the registry failed")]),
@@ -53,33 +53,33 @@ _EXTENSIONS: Scope = {"http.response.zerocopysend": {}} if zerocopy.SUPPORTED el
 
 
 class Owner(Protocol):
-    """The connection an exchange takes place on."""
+    """The connection of an exchange."""
 
     transport: asyncio.Transport
     flow: FlowControl
     loop: asyncio.AbstractEventLoop
-    # Whether bytes may go past the transport, which under TLS they may not.
+    # Whether bytes may bypass the transport; not under TLS.
     is_plain: bool
 
     @property
     def standing_lines(self) -> bytes:
-        """The header lines that every answer gets."""
+        """The header lines of every response."""
 
     def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
         """Receive the rest of the body of `exchange` directly."""
 
     def let_come(self, exchange: Exchange) -> None:
-        """Read on for the body of `exchange`."""
+        """Resume receiving for the body of `exchange`."""
 
     def wait_for_body(self, exchange: Exchange) -> None:
-        """Hold the body of `exchange` to its pace."""
+        """Enforce the pace of the body of `exchange`."""
 
     def on_response_complete(self) -> None:
-        """Go on with what comes next."""
+        """Continue with the next request."""
 
 
 class Exchange:
-    """A request, what arrived of its body, and how far its answer is."""
+    """A request, the part of its body that has arrived, and the state of its response."""
 
     def __init__(self, owner: Owner, head: RequestHead) -> None:
         self.head = head
@@ -89,19 +89,19 @@ class Exchange:
         self.awaits_continue = head.awaits_continue
         self.pace = pace.DEFAULT
         self.disconnected = False
-        self.has_begun = False  # something of the answer was written
+        self.has_begun = False  # part of the response was written
         self.response_complete = False
         self._owner = owner
         self._is_head = head.method == "HEAD"
         self._has_news = False
         self._waiter: asyncio.Future[None] | None = None
         self._head: bytes | None = None  # rendered, not written yet
-        self._left: int | None = None  # bytes of the answer still to come; None in chunks
+        self._left: int | None = None  # bytes still due by Content-Length; None if chunked
         self._sender: zerocopy.SocketSender | None = None
         self._held = 0  # bytes of the body that the application holds in memory
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Have `app` answer, and see to it that there is an answer or an end."""
+        """Call `app`; if it does not complete the response, send an error or close."""
         if self._owner.is_plain:
             scope["extensions"] = {direct.EXTENSION: self._batches, **_EXTENSIONS}
         if self.more_body:
@@ -113,37 +113,37 @@ class Exchange:
         except MemoryError:
             answer = _NO_MEMORY
         except Exception:
-            logger.exception("a request failed outside its handler")
+            logger.exception("unhandled exception in the application")
         finally:
             if not self.response_complete and not self.disconnected:
                 self._give_up(answer)
 
     def news(self) -> None:
-        """Wake `receive`: something of the body arrived, or its end, or the client left."""
+        """Wake `receive`: part of the body or its end arrived, or the client disconnected."""
         self._has_news = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def end_of_body(self) -> None:
-        """Learn that the body is complete."""
+        """Record that the body is complete."""
         self.more_body = False
         self.news()
 
     def take_body(self) -> bytearray:
-        """Hand over what arrived so far; the rest arrives elsewhere."""
+        """Return what has arrived so far; the rest is received directly."""
         self.invite()
         body, self.body = self.body, bytearray()
         return body
 
     def lose(self) -> None:
-        """Learn that the client is gone."""
+        """Record that the client has disconnected."""
         self.disconnected = True
         self.news()
         if self._sender is not None:
             self._sender.lose()
 
     def invite(self) -> None:
-        """Ask for the body, if the client waits to be asked (RFC 9110 section 10.1.1)."""
+        """Send 100 Continue if the client waits for it (RFC 9110 section 10.1.1)."""
         if not self.awaits_continue:
             return
         self.awaits_continue = False
@@ -152,7 +152,7 @@ class Exchange:
             self._owner.wait_for_body(self)
 
     async def receive(self) -> Message:
-        """Return what arrived of the body, or that the client is gone (ASGI)."""
+        """Return the next part of the body, or a disconnect (ASGI)."""
         self.invite()
         if not self.disconnected and not self.response_complete:
             self._owner.let_come(self)
@@ -164,7 +164,7 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer (ASGI); nothing at all once the client is gone."""
+        """Send a part of the response (ASGI); do nothing after a disconnect."""
         if self._owner.flow.write_paused and not self.disconnected:
             await self._drain(self._unsent() + len(message.get("body", b"")), STREAMS)
         if self.disconnected:
@@ -183,7 +183,7 @@ class Exchange:
         elif kind == "http.response.zerocopysend":
             await self._send_file(message)
         else:
-            raise RuntimeError(f"the application sent {kind}, which is not known here")
+            raise RuntimeError(f"the application sent {kind}, which is not supported")
 
     def _begin(self, status: int, headers: Iterable[Header]) -> None:
         render = remembered_answer_head if self.head.is_short else answer_head
@@ -208,7 +208,7 @@ class Exchange:
             await self._end()
 
     async def _send_large(self, body: bytes, *, more: bool) -> None:
-        """Send a body in parts, while the client takes them."""
+        """Send a body in parts, each after the client has taken the one before."""
         start = 0
         while len(body) - start > _PART:
             self._send_body(body[start : start + _PART], more=True)
@@ -240,17 +240,17 @@ class Exchange:
             sent = await self._send_past(message["file"].fileno(), message["offset"], count)
         except OSError as error:
             if not isinstance(error, ConnectionError):
-                logger.error("a file could not be sent: %s", error)
+                logger.error("could not send a file: %s", error)
             self._abort()
             return
         if sent < count:
-            logger.error("a file was cut while it was sent")
+            logger.error("a file was truncated while it was sent")
             self._abort()
         elif not message.get("more_body", False):
             self._complete()
 
     async def _send_past(self, file: int, offset: int, count: int) -> int:
-        """Send past the transport, once that has nothing left to write."""
+        """Send with `sendfile`, after the transport has flushed its buffer."""
         await self._flushed()
         self._sender = zerocopy.SocketSender(self._owner.loop, self._owner.transport)
         try:
@@ -273,17 +273,17 @@ class Exchange:
                 if not self.disconnected:
                     transport.set_write_buffer_limits()
         if self.disconnected:
-            raise ConnectionResetError("the client is gone")
+            raise ConnectionResetError("the client has disconnected")
 
     def _count(self, size: int) -> None:
         if self._left is None or size > self._left:
-            raise RuntimeError("the answer is longer than its Content-Length")
+            raise RuntimeError("the response is longer than its Content-Length")
         self._left -= size
 
     async def _end(self) -> None:
-        """Complete the answer once its client has taken most of it.
+        """Complete the response once the client has taken most of it.
 
-        Until then no further request is read: its answer would be made, and wait in memory.
+        No further request is read before: its response would wait in memory.
         """
         if self._owner.flow.write_paused:
             await self._drain(self._unsent(), BACKLOG)
@@ -293,7 +293,7 @@ class Exchange:
 
     def _complete(self) -> None:
         if self._left:
-            raise RuntimeError("the answer is shorter than its Content-Length")
+            raise RuntimeError("the response is shorter than its Content-Length")
         self.response_complete = True
         self.news()
         if not self.keep_alive:
@@ -301,35 +301,35 @@ class Exchange:
         self._owner.on_response_complete()
 
     def _abort(self) -> None:
-        """End the connection in the midst of an answer; nothing more of it is sent."""
+        """Abort the connection in the middle of a response; buffered bytes are dropped."""
         self._owner.transport.abort()
         self.lose()
 
     def _give_up(self, answer: bytes) -> None:
-        """Send `answer` where nothing was answered yet, and end the connection."""
+        """Send `answer` if no response has begun, and close the connection."""
         try:
             if not self.has_begun:
                 self._owner.transport.write(answer)
             self.has_begun = self.response_complete = True
             self._owner.transport.close()
         except MemoryError:
-            leave()  # otherwise this client would wait without end
+            leave()  # otherwise this client would wait without limit
 
     def _hold(self, size: int) -> None:
         self._held = size
 
     def _unsent(self) -> int:
-        """Return how many bytes were written and not taken by the client."""
+        """Return how many bytes wait in the transport's buffer."""
         return self._owner.transport.get_write_buffer_size()
 
     async def _drain(self, size: int, among: backlog.Backlog) -> None:
-        """Wait until the client has taken most of what was written, with `size` bytes in memory."""
+        """Wait until the transport's buffer has drained, while `size` bytes are in memory."""
         with self._waiting(size, among):
             await self._owner.flow.drain()
 
     @contextmanager
     def _waiting(self, size: int, among: backlog.Backlog) -> Iterator[None]:
-        """Wait for the client, with `size` bytes in memory; it may be given up for them."""
+        """Count the block as a wait with `size` bytes in memory; the backlog may abort it."""
         if size <= _JOINED:
             yield
             return
@@ -354,6 +354,6 @@ class Exchange:
 
 
 def _chunk(body: bytes, *, last: bool) -> bytes:
-    """Frame a part of an answer whose length was not said."""
+    """Frame a part of a response without Content-Length."""
     framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
     return framed + b"0\r\n\r\n" if last else framed

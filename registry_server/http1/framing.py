@@ -1,8 +1,8 @@
-"""Where a body ends: after so many bytes, or after the last chunk (RFC 9112 sections 6 and 7).
+"""Where a body ends: after Content-Length bytes or the last chunk (RFC 9112 sections 6 and 7).
 
-A framing is fed what arrives and keeps what is content. It works in place, because most of what
-arrives is content already in the buffer where it is wanted. It is strict: a server that guesses
-where a body ends disagrees with a proxy in front of it, and the next request is somebody else's.
+A framing receives the bytes that arrive and separates the content. It works in place, because most
+of the bytes are content and are already in their destination buffer. It is strict: a server that
+guesses where a body ends may disagree with a proxy in front of it, which allows request smuggling.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-# Bytes of one chunk's first line, with its extensions, which nobody sends.
+# Bytes of a chunk-size line with its extensions; clients send no extensions.
 _LINE_LIMIT = 4096
-# Bytes of all trailers, which are thrown away.
+# Bytes of all trailers, which are discarded.
 _TRAILER_LIMIT = 16 << 10
-# Lines of chunks and trailers that are read in one turn of the event loop. Each takes about a
-# microsecond, in which other connections wait.
+# Chunk-size and trailer lines read in one iteration of the event loop. Each takes about a
+# microsecond, during which other connections wait.
 _LINES_A_TURN = 512
-# Long enough for the line that most chunks begin with.
+# Bytes; long enough for most chunk-size lines.
 _PIECE = 32
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n")
-# What lies between the content of two chunks, when nothing else does.
+# What lies between the content of two chunks without extensions.
 _BETWEEN = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
 
 
 class FramingError(Exception):
-    """What arrived is not how a body is framed; where it ends can't be known any more."""
+    """The framing is invalid, so the end of the body is unknown."""
 
 
 class Taken(NamedTuple):
-    """Of what arrived: `kept` bytes of content, now at the beginning; `used` bytes were read.
+    """`used` bytes were read; `kept` bytes of them are content, now at the start of the buffer.
 
-    What lies behind `used` belongs to the next request or, if the body has not ended, is left for
-    another turn.
+    The bytes after `used` belong to the next request or, if the body has not ended, are left for
+    the next iteration.
     """
 
     kept: int
@@ -49,18 +49,18 @@ class Framing(Protocol):
 
     @property
     def content(self) -> int:
-        """How many bytes of content were taken."""
+        """The number of content bytes taken so far."""
 
     @property
     def ahead(self) -> int | None:
-        """How many bytes of content are still to come; None when that is not known."""
+        """The number of content bytes still to come; None if unknown."""
 
     def take(self, arrived: memoryview) -> Taken:
-        """Move the content among what arrived to its beginning; raise `FramingError`."""
+        """Move the content in `arrived` to its start; raise `FramingError`."""
 
 
 class Counted:
-    """A body of a declared length."""
+    """A body with a Content-Length."""
 
     def __init__(self, length: int) -> None:
         self._length = length
@@ -69,11 +69,11 @@ class Counted:
 
     @property
     def content(self) -> int:
-        """How many bytes were taken."""
+        """The number of bytes taken so far."""
         return self._length - self.ahead
 
     def take(self, arrived: memoryview) -> Taken:
-        """Take what is left of the body; it lies at the beginning already."""
+        """Take the rest of the body; it is already at the start of `arrived`."""
         size = min(len(arrived), self.ahead)
         self.ahead -= size
         self.done = not self.ahead
@@ -81,7 +81,7 @@ class Counted:
 
 
 class _Line(Enum):
-    """What the next line of a chunked body is."""
+    """The kind of the next line in a chunked body."""
 
     SIZE = auto()
     END = auto()
@@ -89,7 +89,7 @@ class _Line(Enum):
 
 
 class Chunked:
-    """A body in chunks, of a length nobody knows before its end."""
+    """A chunked body; its length is unknown until its end."""
 
     ahead = None
 
@@ -102,7 +102,7 @@ class Chunked:
         self._next = _Line.SIZE
 
     def take(self, arrived: memoryview) -> Taken:
-        """Close the gaps between chunks, of at most `_LINES_A_TURN` lines."""
+        """Remove the chunk framing in place, at most `_LINES_A_TURN` lines."""
         kept = used = lines = 0
         end = len(arrived)
         while used < end and not self.done:
@@ -122,7 +122,7 @@ class Chunked:
         return Taken(kept, used)
 
     def _read_line(self, piece: bytes) -> int:
-        """Read the line that `piece` goes on with; return how many bytes of it were read."""
+        """Read the line that `piece` begins or continues; return how many bytes were read."""
         if self._next is _Line.END and not self._line:
             between = _BETWEEN.match(piece)
             if between is not None and (left := int(between[1], 16)):
@@ -131,7 +131,7 @@ class Chunked:
         end = piece.find(b"\n") + 1
         self._line += piece[:end] if end else piece
         if len(self._line) > _LINE_LIMIT:
-            raise FramingError("a chunk begins with too long a line")
+            raise FramingError("a chunk-size line is too long")
         if end:
             line, self._line = self._line, b""
             self._take_line(line)
@@ -143,13 +143,13 @@ class Chunked:
         elif self._next is _Line.SIZE:
             match = _SIZE.fullmatch(line)
             if match is None:
-                raise FramingError(f"{line[:40]!r} is not the size of a chunk")
+                raise FramingError(f"{line[:40]!r} is not a chunk size")
             self._left = int(match[1], 16)
             self._next = _Line.END if self._left else _Line.TRAILER
         elif line == b"\r\n":
             self._next = _Line.SIZE
         else:
-            raise FramingError("a chunk is longer than it says")
+            raise FramingError("a chunk is longer than its declared size")
 
     def _take_trailer(self, line: bytes) -> None:
         self._trailers += len(line)

@@ -1,4 +1,4 @@
-"""The other side of a connection: what it has proved, and for how long it is waited for."""
+"""The client side of a connection: its TLS certificate, and the timeout for unacknowledged data."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from registry_server import refusals, x509
 
 logger = logging.getLogger(__name__)
 
-# Where a request's scope holds the name; ASGI's extension for TLS has the whole certificate, which
-# nobody here asks for.
+# Scope key of the certificate's common name. ASGI's TLS extension would carry the whole
+# certificate, which no handler needs.
 CERTIFIED = "registry.certified"
 
 _NO_LONGER_VALID = "the client certificate is no longer valid; connect again with one that is"
@@ -27,12 +27,12 @@ _NO_LONGER_VALID = "the client certificate is no longer valid; connect again wit
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a client's certificate proves, and for how long.
+    """What a client certificate proves, and for how long.
 
-    `name` is its common name; empty without one, or with several. It holds from `begins` until
-    before `ends`, in seconds since the epoch: the time in which each certificate of the chain is
-    valid. `root` is the digest of the certificate that the chain ends with. After a session was
-    resumed the chain is not known: then there is no root, and the client's own certificate counts.
+    `name` is the common name; empty if the certificate has none or several. The proof is valid from
+    `begins` until before `ends`, in seconds since the epoch: while every certificate of the chain
+    is valid. `root` is the digest of the last certificate of the chain. After session resumption
+    the chain is unknown: `root` is empty, and the period is that of the client certificate alone.
     """
 
     name: str
@@ -41,18 +41,18 @@ class Proof:
     root: bytes
 
     def holds(self, now: float) -> bool:
-        """Tell whether a handshake at this moment would accept it."""
+        """Return True if a handshake at `now` would accept the certificate."""
         return self.begins <= now < self.ends
 
 
-# Never holds: for a connection that would not be accepted any more.
+# Never valid: for a connection that would no longer be accepted.
 NO_PROOF = Proof("", math.inf, -math.inf, b"")
 
 
 def proof(transport: asyncio.BaseTransport) -> Proof | None:
-    """Return what the client's certificate proves; None if it showed none.
+    """Return what the client certificate proves; None if the client sent none.
 
-    The context has verified it against `http.tls.clientcas`: else there is no connection.
+    The TLS context has already verified it against `http.tls.clientcas`.
     """
     certificate = transport.get_extra_info("peercert")
     if not certificate:
@@ -60,30 +60,30 @@ def proof(transport: asyncio.BaseTransport) -> Proof | None:
     tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
     chain = _chain(tls)
     root = _digest(chain[-1]) if chain else b""
-    facts = [x509.der_facts(each) for each in chain or [tls.getpeercert(binary_form=True) or b""]]
-    known = [each for each in facts if each is not None]
-    if len(known) < len(facts):
+    certificates = chain or [tls.getpeercert(binary_form=True) or b""]
+    facts = [fact for der in certificates if (fact := x509.der_facts(der)) is not None]
+    if len(facts) < len(certificates):
         return NO_PROOF
-    begins = max(each.begins for each in known).timestamp()
-    ends = min(each.ends for each in known).timestamp()
+    begins = max(fact.begins for fact in facts).timestamp()
+    ends = min(fact.ends for fact in facts).timestamp()
     return Proof(_common_name(certificate), begins, ends, root)
 
 
 @lru_cache(maxsize=1)
 def roots(context: ssl.SSLContext) -> frozenset[bytes]:
-    """Return the digests of all authorities that a context trusts; it must not change any more."""
+    """Return the digests of all authorities that a context trusts; it must not change later."""
     return frozenset(map(_digest, context.get_ca_certs(binary_form=True)))
 
 
 def still_accepted(proof: Proof | None, context: ssl.SSLContext) -> bool:
-    """Tell whether a context, made after the connection, would accept what its client proved."""
+    """Tell whether a newer context would accept the client of an existing connection."""
     if proof is None:
         return context.verify_mode != ssl.CERT_REQUIRED
     return proof.root in roots(context)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a request because the client certificate is no longer valid; end the connection."""
+    """Answer 403 because the client certificate is no longer valid; close the connection."""
     logger.info(
         "refused a request of %r: the client certificate is no longer valid", scope[CERTIFIED]
     )
@@ -91,10 +91,10 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _chain(tls: ssl.SSLObject) -> list[bytes]:
-    """Return the certificates, DER, by which the client's was verified, its own first."""
-    # ssl.SSLObject.get_verified_chain is this, from Python 3.13 on.
+    """Return the verified chain in DER, the client's certificate first."""
+    # Python 3.13 adds ssl.SSLObject.get_verified_chain.
     chain = tls._sslobj.get_verified_chain() or ()  # type: ignore[attr-defined]
-    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain]
+    return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain]
 
 
 def _digest(certificate: bytes) -> bytes:
@@ -112,15 +112,14 @@ def _common_name(certificate: dict[str, tuple[tuple[tuple[str, str], ...], ...]]
 
 
 def give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
-    """Have the kernel end a connection whose other side takes nothing of what waits for it.
+    """Have the kernel end a connection whose client acknowledges no data for `seconds`.
 
-    That is so for one that is gone without a word, and for one that has its window shut (RFC 5482;
-    for the latter since Linux 5.11). Nothing here needs to look. Elsewhere, and on a unix socket,
-    there is no limit.
+    This covers a client that vanished and one with a zero window (RFC 5482; the latter since Linux
+    5.11). There is no limit on other systems or on a unix socket.
     """
-    found: socket.socket | None = transport.get_extra_info("socket")
+    connection: socket.socket | None = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if found is None or option is None or found.family == socket.AF_UNIX:
+    if connection is None or option is None or connection.family == socket.AF_UNIX:
         return
     with contextlib.suppress(OSError):
-        found.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
+        connection.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))

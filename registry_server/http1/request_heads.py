@@ -1,7 +1,7 @@
-"""The head of a request, read by the parser.
+"""Parses request heads.
 
-Nodes of a cluster ask for the same images with the same words, and a client says most of them again
-with every request: reading a head is a pure function of its bytes, so short ones are remembered.
+The nodes of a cluster send identical requests, and parsing a head is a pure function of its bytes.
+So the results for short heads are cached.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, par
 
 from registry_server.http1.framing import Chunked, Counted, Framing
 
-# Bytes of a head that is remembered, and how many are.
+# The longest head that is cached, in bytes, and the size of the cache.
 _SHORT = 1024
 _REMEMBERED = 512
 
-# Bytes. A bearer token of 40,000 characters fits, or a query of as many.
+# Bytes. A bearer token or a query of 40,000 characters fits.
 HEAD_LIMIT = 64 << 10
 
-# Handlers go over all of them several times. Clients send a dozen, a chain of proxies some more.
+# Handlers iterate over all lines several times. Clients send a dozen, a chain of proxies some more.
 MOST_LINES = 200
 
-# A query is read into a dictionary, at a third of a microsecond for each field. A push may name a
-# hundred tags, and no other request has more than a few fields.
+# A query is parsed into a dictionary at a third of a microsecond a field. A push may name a hundred
+# tags; no other request has more than a few fields.
 MOST_FIELDS = 1000
 
 Header: TypeAlias = tuple[bytes, bytes]
@@ -35,20 +35,20 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class HeadInvalid(Exception):
-    """What arrived is not, or will not become, a head that can be answered."""
+    """The bytes are not, or cannot become, a valid request head."""
 
 
 class HeadTooLong(HeadInvalid):
-    """It has too many bytes, lines, or fields in its query."""
+    """The head has too many bytes, lines, or query fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What a client asks for; names of headers are in lower case.
+    """A parsed request head; header names are in lower case.
 
-    `length` is that of the body in bytes, None when it comes in chunks. The client
-    `awaits_continue` before it sends the body (RFC 9110 section 10.1.1). If the head `is_short`,
-    that of its answer may be cached.
+    `length` is the body's in bytes, None for a chunked body. `awaits_continue` says that the client
+    sends the body only after 100 Continue (RFC 9110 section 10.1.1). If the head `is_short`, the
+    head of the response may be cached.
     """
 
     method: str
@@ -63,14 +63,14 @@ class RequestHead:
     is_short: bool
 
     def framing(self) -> Framing | None:
-        """Begin to read the body; None when there is none."""
+        """Return a new framing for the body; None if there is no body."""
         if self.length is None:
             return Chunked()
         return Counted(self.length) if self.length else None
 
 
 def read(head: bytes) -> RequestHead:
-    """Read a whole head, with the blank line at its end; raise `HeadInvalid`."""
+    """Parse a complete head including its final blank line; raise `HeadInvalid`."""
     return _remembered(head) if len(head) <= _SHORT else _read(head)
 
 
@@ -84,7 +84,7 @@ _remembered = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 class HeadReader:
-    """Reads a head as it arrives, to refuse what can't become one without waiting for its end."""
+    """Parses a head incrementally, so that an invalid one is refused before it is complete."""
 
     def __init__(self) -> None:
         self._parser = HttpRequestParser(self)
@@ -95,7 +95,7 @@ class HeadReader:
         self.is_whole = False
 
     def feed(self, part: bytes) -> None:
-        """Read on; raise `HeadInvalid`."""
+        """Parse the next part; raise `HeadInvalid`."""
         self._size += len(part)
         try:
             self._parser.feed_data(part)
@@ -105,7 +105,7 @@ class HeadReader:
             raise HeadInvalid from None
 
     def on_message_begin(self) -> None:
-        """Called by the parser; what is fed has one head, so a second one is a disagreement."""
+        """Called by the parser; a second message means that it disagrees about the head's end."""
         if self.is_whole:
             raise HeadInvalid
 
@@ -118,18 +118,18 @@ class HeadReader:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Called by the parser, which forgets whether to keep alive at the end of a message."""
+        """Called by the parser, which resets `should_keep_alive` at the end of a message."""
         self.is_whole = True
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        """Called by the parser when it takes some of the head for a body."""
+        """Called by the parser when it takes part of the head for a body."""
         raise HeadInvalid
 
     def result(self) -> RequestHead:
-        """Return the head that was read; raise `HeadInvalid` when it makes no sense.
+        """Return the parsed head; raise `HeadInvalid`.
 
-        It is `HeadTooLong` when it has more than MOST_LINES headers or MOST_FIELDS in its query.
+        Raises `HeadTooLong` for more than MOST_LINES headers or MOST_FIELDS query fields.
         """
         if not self.is_whole:
             raise HeadInvalid
@@ -144,12 +144,12 @@ class HeadReader:
         version = self._parser.get_http_version()
         method = self._parser.get_method().decode("ascii")
         if method == "CONNECT" or version not in _VERSIONS:
-            raise ValueError("this is no proxy, and speaks HTTP/1 alone")
+            raise ValueError("CONNECT, or an HTTP version other than 1.0 and 1.1")
         raw_path, query, host = _target(self._url)
         if query.count(b"&") >= MOST_FIELDS:
             raise HeadTooLong
         path = raw_path.decode("ascii")
-        # HTTP/1.0 has neither: a connection that is kept, nor a client that waits to be asked.
+        # In HTTP/1.0 there is neither keep-alive nor 100 Continue.
         is_current = version != "1.0"
         return RequestHead(
             method=method,
@@ -166,10 +166,10 @@ class HeadReader:
 
 
 def _target(url: bytes) -> tuple[bytes, bytes, bytes]:
-    """Split what is asked for into path, query and host; raise `ValueError` if it has no path.
+    """Split a request target into path, query and host; raise `ValueError` if it has no path.
 
-    Clients ask for a path, and the host is empty; a proxy's client may send a whole URL (RFC 9112
-    section 3.2).
+    The host is empty in origin-form. Absolute-form, which clients of proxies send, has one (RFC
+    9112 section 3.2).
     """
     try:
         parsed = parse_url(url)
@@ -186,15 +186,16 @@ def _target(url: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _with_host(host: bytes, headers: list[Header]) -> list[Header]:
-    """Replace `Host` by the host of the URL that is asked for (RFC 9112 section 3.2.2)."""
+    """Replace `Host` by the host of an absolute-form target (RFC 9112 section 3.2.2)."""
     return [(b"host", host), *(header for header in headers if header[0] != b"host")]
 
 
 def _length(headers: list[tuple[bytes, bytes]], version: str) -> int | None:
-    """Return the length of the body, None for chunks.
+    """Return the length of the body, None for a chunked body.
 
-    Raises `ValueError` unless there is the one Host HTTP/1.1 wants, and no coding but one chunked:
-    one that is not undone would be stored as if it were content. HTTP/1.0 has no codings.
+    Raises `ValueError` unless HTTP/1.1's exactly one Host is present, and for any transfer coding
+    other than a single `chunked`: an undecoded body would be stored as content. HTTP/1.0 has no
+    transfer codings.
     """
     hosts = codings = 0
     length: int | None = 0
@@ -202,14 +203,14 @@ def _length(headers: list[tuple[bytes, bytes]], version: str) -> int | None:
         if name == b"host":
             hosts += 1
         elif name == b"content-length":
-            # The parser has refused what is no number, a second one, and one beside a coding.
+            # The parser refuses a non-number, a second one, and one beside a transfer coding.
             length = int(value)
         elif name == b"transfer-encoding":
             if value.strip().lower() != b"chunked" or version == "1.0":
-                raise ValueError("the body has a coding that is not undone here")
+                raise ValueError("the body has an unsupported transfer coding")
             codings, length = codings + 1, None
     if codings > 1 or (hosts != 1 and (hosts or version != "1.0")):
-        raise ValueError("there must be one Host, and one coding at most")
+        raise ValueError("there must be one Host and at most one transfer coding")
     return length
 
 

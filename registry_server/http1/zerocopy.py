@@ -1,9 +1,9 @@
-"""A file's bytes on a socket without a copy through this process: `os.sendfile`.
+"""Sends a file over a socket with `os.sendfile`, without a copy through this process.
 
-The bytes go past the transport, so it must have nothing left to write. The socket stays the
-transport's: this works on a second descriptor of it, because the loop lets nobody else watch the
-first one. A reader that is slow makes us wait for the loop, not for a thread; a file that is not in
-memory is read on a thread, because the kernel would have the whole loop wait for the disk.
+The bytes bypass the transport, so its buffer must be empty. The transport keeps the socket; this
+works on a duplicate descriptor, because the event loop refuses to watch a transport's own. Waiting
+for a slow client occupies no thread. A file that is not in the page cache is sent on a thread,
+because `sendfile` would block the event loop for the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 
 from storage.concurrency import to_completion
 
-# What one call may send before others get their turn.
+# Bytes that one call sends before other connections are served.
 _TURN = 1 << 20
 
 SUPPORTED = hasattr(os, "sendfile") and hasattr(os, "preadv")
@@ -24,7 +24,7 @@ _UNTOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class SocketSender:
-    """Sends past the transport for one answer; close it before the transport writes again."""
+    """Bypasses the transport for one response; close it before the transport writes again."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self._loop = loop
@@ -33,8 +33,8 @@ class SocketSender:
         self._is_lost = False
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`, together with what comes next; raise OSError if nobody is there."""
-        # fromfd would make one more descriptor; this one lends ours.
+        """Send all of `data` with MSG_MORE; raise OSError if the client has disconnected."""
+        # `socket.fromfd` would duplicate the descriptor again.
         with socket.socket(fileno=self._fd) as lent:
             try:
                 while data:
@@ -46,9 +46,9 @@ class SocketSender:
                 lent.detach()
 
     async def send_file(self, file: int, offset: int, count: int) -> int:
-        """Send `count` bytes of a file from `offset`; return how many there were.
+        """Send `count` bytes of a file from `offset`; return how many the file had.
 
-        Raises OSError when the client is gone.
+        Raises OSError if the client has disconnected.
         """
         sent = 0
         while sent < count:
@@ -59,23 +59,23 @@ class SocketSender:
         return sent
 
     def lose(self) -> None:
-        """Have whoever waits for the client learn that it is gone."""
+        """Record that the client has disconnected, and wake a waiting `send`."""
         self._is_lost = True
         self._wake()
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the duplicate descriptor."""
         os.close(self._fd)
 
     async def _step(self, file: int, offset: int, count: int) -> int:
-        """Send what the socket takes now; 0 at the file's end, -1 after waiting for the client."""
+        """Send what the socket accepts; 0 at the file's end, -1 after waiting for the client."""
         try:
             if _is_in_memory(file, offset, count):
                 sent = os.sendfile(self._fd, file, offset, count)
                 await asyncio.sleep(0)
                 return sent
-            # Carried to its end: the thread must not be left with descriptors that are closed,
-            # and maybe somebody else's by then.
+            # Not interrupted by a cancellation: the thread must not use descriptors that are closed
+            # meanwhile, or already reused for another file.
             return await to_completion(
                 self._loop.run_in_executor(None, os.sendfile, self._fd, file, offset, count)
             )
@@ -84,7 +84,7 @@ class SocketSender:
             return -1
 
     async def _writable(self) -> None:
-        """Wait until the socket takes more; raise OSError when it never will."""
+        """Wait until the socket is writable; raise OSError if the client disconnects."""
         self._waiter = self._loop.create_future()
         self._loop.add_writer(self._fd, self._wake)
         try:
@@ -94,7 +94,7 @@ class SocketSender:
             self._loop.remove_writer(self._fd)
             self._waiter = None
         if self._is_lost:
-            raise ConnectionResetError("the client is gone")
+            raise ConnectionResetError("the client has disconnected")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -102,7 +102,7 @@ class SocketSender:
 
 
 def _is_in_memory(file: int, offset: int, count: int) -> bool:
-    """Tell whether a part of a file can be read without the disk, judging by its two ends."""
+    """Tell whether a part of a file is in the page cache, judging by its first and last byte."""
     try:
         for at in (offset, offset + count - 1):
             os.preadv(file, [bytearray(1)], at, _NOWAIT)

@@ -1,1 +1,1 @@
-"""Several processes that serve on one socket, and the one that keeps them going."""
+"""Worker processes that accept connections on shared sockets, and their supervisor."""

@@ -1,7 +1,7 @@
-"""The one process that serves where several are not needed: it obeys SIGHUP itself.
+"""The server of a single process without a supervisor; it handles SIGHUP itself.
 
-Signals are held back until its handlers are installed. SIGTERM and SIGINT during the start take
-effect after it: the start finishes, then the server drains.
+Signals are blocked until its handlers are installed. SIGTERM and SIGINT during startup take effect
+afterwards: startup completes, then the server drains.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class LoneServer(BoundedServer):
-    """A server that has `reload` change it at SIGHUP, while it serves.
+    """A server that calls `reload` at SIGHUP while it serves.
 
-    `reload` is called again only when it has returned; signals that came meanwhile are one. What
-    it raises is logged, and the server goes on. It is cancelled when the server drains.
+    Calls do not overlap: signals that arrive during a reload cause one more reload. Exceptions are
+    logged, and the server continues. A drain cancels a running reload.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class LoneServer(BoundedServer):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT from before the application is built."""
+        """Handle SIGTERM and SIGINT before the application is built."""
         with super().capture_signals():
             let_ending_through()
             yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, accept connections, and announce it."""
+        """Start the application, accept connections and report it to `milestones`."""
         await super().startup(sockets)
         self._milestones.opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT; during the start, remember it and limit the start's time."""
+        """Handle SIGTERM or SIGINT; during startup, defer it and limit the remaining time."""
         if self._has_started:
             super().handle_exit(sig, frame)
         else:
@@ -70,18 +70,18 @@ class LoneServer(BoundedServer):
             end_after(start_limit.SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Announce the stop, and drain."""
+        """Report the stop to `milestones`, and drain."""
         for received in self._captured_signals[:1]:
             self._milestones.stopping(signal.Signals(received))
         await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
-        """Serve until told to drain, and obey SIGHUP until then."""
+        """Serve until the drain begins; reload at SIGHUP until then."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
-        task = asyncio.create_task(self._obey())
+        task = asyncio.create_task(self._reload_at_hangups())
         self._has_started = True
-        for each in self._early:
-            self.handle_exit(each, None)
+        for sig in self._early:
+            self.handle_exit(sig, None)
         let_through()
         try:
             await super().main_loop()
@@ -90,7 +90,7 @@ class LoneServer(BoundedServer):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _obey(self) -> None:
+    async def _reload_at_hangups(self) -> None:
         while True:
             await self._hangup.wait()
             self._hangup.clear()
@@ -98,4 +98,4 @@ class LoneServer(BoundedServer):
             try:
                 await self._reload(self)
             except Exception:
-                logger.exception("the reload failed; the registry goes on")
+                logger.exception("the reload failed; the previous configuration stays in force")

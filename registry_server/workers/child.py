@@ -1,4 +1,4 @@
-"""Child processes that call one function, so that its memory is freed when the process ends."""
+"""Child processes that call one function, so that its memory is freed when they exit."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from registry_server.workers.signals import HANDLED, let_through
 
 Result = TypeVar("Result")
 
-_PART = 64 << 10  # bytes read at once
+_PART = 64 << 10  # bytes a read
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class ChildFailed(Exception):
-    """The child process ended without an outcome.
+    """The child process exited without sending an outcome.
 
-    `code` is its exit code, or the negative number of the signal that ended it.
+    `code` is its exit code, or the negative number of the signal that killed it.
     """
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the child process ended with exit code {code}")
+        super().__init__(f"the child process exited with code {code}")
         self.code = code
 
 
 class Child(Generic[Result]):
-    """A forked process that calls `function` once, with the standard streams of its parent.
+    """A forked process that calls `function` once and inherits the standard streams.
 
-    The parent must have no other threads. What the function returns or raises must be picklable.
+    The parent must have no other threads. The function's result or exception must be picklable.
     """
 
     def __init__(self, function: Callable[[], Result]) -> None:
-        """Fork the process; raise OSError when that is not possible."""
+        """Fork the process; raise OSError or MemoryError if that fails."""
         reader, writer = os.pipe()
         self._pipe = os.fdopen(reader, "rb", buffering=0)
         self._outcome = bytearray()
@@ -52,33 +52,33 @@ class Child(Generic[Result]):
                 raise
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when `has_ended` need not wait."""
+        """Return the descriptor; it is readable when `has_ended` would not block."""
         return self._pipe.fileno()
 
     def has_ended(self) -> bool:
-        """Read what the process has sent, or wait for that; return True when it has ended."""
+        """Read from the process, block if nothing has arrived; return True at the end."""
         part = self._pipe.read(_PART)
         self._outcome += part
         return not part
 
     def kill(self) -> None:
-        """Send SIGKILL, and do not wait for the end; the outcome is lost."""
+        """Send SIGKILL without waiting for the exit; the outcome is lost."""
         os.kill(self._pid, signal.SIGKILL)
         self._pipe.close()
 
     def let_go(self) -> None:
-        """Close the pipe, in another process that was forked meanwhile."""
+        """Close the pipe in a process that was forked after the child."""
         self._pipe.close()
 
     def reap(self) -> bool:
-        """Collect the process after `kill`; False when it has not ended yet."""
+        """Reap the process after `kill`; return False if it has not exited yet."""
         return os.waitpid(self._pid, os.WNOHANG)[0] != 0
 
     def result(self) -> Result:
-        """Wait until the process ends; return what the function returned, or raise its exception.
+        """Wait for the exit; return the function's result or raise its exception.
 
-        Can be called once. Raises `ChildFailed` when a signal ended the process, or when the
-        outcome could not be sent; the process then printed the reason.
+        Call it once. Raises `ChildFailed` if a signal killed the process, or if it could not send
+        the outcome; then it has printed the reason.
         """
         with self._pipe:
             while not self.has_ended():
@@ -94,32 +94,32 @@ class Child(Generic[Result]):
 
 
 def _send_outcome(function: Callable[[], Result], channel: BinaryIO, parent: int) -> None:
-    """In the child: call the function, and send its outcome."""
+    """In the child: call the function and send its outcome."""
     _bind_to(parent)
     channel.write(pickle.dumps(_outcome(function)))
     channel.flush()
 
 
 def _bind_to(parent: int) -> None:
-    """Ignore the signals that the parent handles, and have the kernel end the child with it.
+    """Ignore the signals that the parent handles, and have the kernel kill the child with it.
 
     A terminal and a process manager send their signals to the parent as well.
     """
     signal.set_wakeup_fd(-1)
-    for each in HANDLED:
-        signal.signal(each, signal.SIG_IGN)
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_IGN)
     let_through()
-    # Where the kernel cannot do that, the child ends when the function returns.
+    # On other systems the child exits only when the function returns.
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # the parent ended before `prctl` was called
+    if os.getppid() != parent:  # the parent exited before `prctl`
         os._exit(1)
 
 
 def _outcome(function: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
-    """Return what the function returns, or the exception that it raises."""
+    """Return the function's result, or the exception that it raises."""
     try:
         return function(), None
     except SystemExit as error:

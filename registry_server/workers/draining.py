@@ -1,4 +1,4 @@
-"""A server that cuts nobody short when it ends."""
+"""A server that drains gracefully: no accepted connection loses its request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 from uvicorn import Server
 
-# Seconds for all of a handshake; a connection is not known before it.
+# Seconds for a complete TLS handshake; uvicorn does not know the connection before it.
 HANDSHAKE_SECONDS = 60.0
-# Seconds in which a client that has just connected, or comes back to its connection, is heard.
+# Seconds at the start of a drain in which requests are still accepted on open connections.
 _LAST_CALL = 0.5
 
 
 class DrainingServer(Server):
-    """uvicorn's server, which cuts nobody short when it ends, and lets the application end."""
+    """uvicorn's server with a graceful drain, which also runs the application's shutdown."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections on `sockets`."""
@@ -24,14 +24,14 @@ class DrainingServer(Server):
         await self.accept(sockets or [])
 
     async def accept(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept connections on `listeners`, with the TLS context of `config`.
+        """Accept connections on duplicates of `listeners`, with the TLS context of `config`.
 
-        They stay the caller's: what is closed with a server is a duplicate.
+        The caller keeps the originals; asyncio closes the duplicates.
         """
-        for each in listeners:
+        for listener in listeners:
             server = await asyncio.get_running_loop().create_server(
                 self._connection,
-                sock=each.dup(),
+                sock=listener.dup(),
                 ssl=self.config.ssl,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self.config.ssl is not None else None,
                 backlog=self.config.backlog,
@@ -39,19 +39,19 @@ class DrainingServer(Server):
             self.servers.append(server)
 
     def _connection(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(
+        connection: asyncio.Protocol = self.config.http_protocol_class(
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )  # type: ignore[call-arg]
-        return made
+        return connection
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain; after a second SIGINT cut what is in flight, which notes how far it came."""
+        """Drain; after a second SIGINT cancel requests in flight, which save their progress."""
         for server in self.servers:
             server.close()
-        for each in sockets or []:
-            each.close()
+        for listener in sockets or []:
+            listener.close()
         await self._last_call()
         await super().shutdown(sockets)
         if self.force_exit:
@@ -60,15 +60,15 @@ class DrainingServer(Server):
             await self.lifespan.shutdown()
 
     async def _last_call(self) -> None:
-        """Hear whoever was accepted and has not spoken yet; tell all not to come back here.
+        """Answer requests on open connections for a moment, with `Connection: close`.
 
-        What is idle will be closed, and a request that is on its way at that moment is lost:
-        nobody repeats the first on a connection, nor any that changes something.
+        Idle connections are closed afterwards, and a request in transit at that moment is lost.
+        Clients do not retry the first request on a connection, nor one that changes something.
         """
         self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(0)  # for those accepted just now
+        await asyncio.sleep(0)  # lets connections that were just accepted register
         deadline = time.monotonic() + _LAST_CALL
-        # A connection that still shakes hands is not known here.
+        # During its TLS handshake a connection is not in `connections`.
         while self.server_state.connections or self.config.ssl is not None:
             if self.force_exit or time.monotonic() > deadline:
                 break

@@ -1,4 +1,4 @@
-"""The threads of `asyncio.to_thread`: made before there are requests, and never waited for."""
+"""The threads of `asyncio.to_thread`: created at startup, and never joined at exit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class PreparedExecutor(ThreadPoolExecutor):
-    """A default executor for an event loop; asyncio demands this base class."""
+    """A default executor for an event loop; asyncio requires this base class."""
 
     def __init__(self) -> None:
-        """Make the first threads; raise RuntimeError if the system grants none."""
-        most = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio's own
+        """Start the first threads; raise RuntimeError if the system refuses."""
+        most = min(32, (os.cpu_count() or 1) + 4)  # asyncio's default
         super().__init__(most)
         self._prepared = Threads(most)
         self._prepared.start()
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call `work` on a thread; call this on the event loop."""
+        """Call `work` on a thread; to be called on the event loop."""
         return self._prepared.submit(work, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads; what was asked for is done first."""
+        """End the threads after they have finished the submitted work."""
         self._prepared.shutdown(wait)

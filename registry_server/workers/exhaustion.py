@@ -1,4 +1,4 @@
-"""What ends a worker that has no memory left: a failed allocation outside of any request."""
+"""Ends a worker that runs out of memory outside of any request."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Context: TypeAlias = dict[str, Any]
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """End the process when a callback of `loop` or of an executor gets no memory.
+    """End the process when a callback of `loop` or of an executor raises `MemoryError`.
 
-    The callback could have been the one that a request waits for. An error of a connection ends
-    that connection alone.
+    A request may wait for that callback without limit. An error in a connection's own callback ends
+    only that connection.
     """
     loop.set_exception_handler(_handle)
     futures = logging.getLogger("concurrent.futures")
@@ -30,7 +30,7 @@ def _handle(loop: asyncio.AbstractEventLoop, context: _Context) -> None:
 
 
 def _passes(record: logging.LogRecord) -> bool:
-    """Look at what `concurrent.futures` logs: the exceptions of its callbacks."""
+    """Inspect the callback exceptions that `concurrent.futures` logs."""
     if record.exc_info and isinstance(record.exc_info[1], MemoryError):
         leave()
     return True

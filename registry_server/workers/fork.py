@@ -1,4 +1,4 @@
-"""Forking a process that calls one function and ends."""
+"""Forks a process that calls one function and exits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FAILED = 1
 
 
 def fork(function: Callable[[], None], report: Callable[[], None] | None = None) -> int:
-    """Call `function` in a new process; return the process's id.
+    """Call `function` in a new process; return the process id.
 
-    The signals of `HANDLED` are held back in the new process until it lets them through. The parent
-    must have no other threads. `report` tells, in the new process, of the exception that is being
-    handled; without it the log does. Raises OSError when no process can be forked.
+    The signals in `HANDLED` are blocked in the new process until it unblocks them. The parent must
+    have no other threads. `report` reports an exception of `function` in the new process; the
+    default logs it. Raises OSError or MemoryError if the fork fails.
     """
     with held_back():
-        _flush()  # or the new process would print buffered text once more
+        _flush()  # otherwise both processes would print the buffered text
         pid = os.fork()
         if pid == 0:
             _call(function, report or _log)
@@ -33,7 +33,7 @@ def fork(function: Callable[[], None], report: Callable[[], None] | None = None)
 
 
 def _call(function: Callable[[], None], report: Callable[[], None]) -> NoReturn:
-    """Call the function and end the process; threads that are blocked do not keep it."""
+    """Call the function and exit the process without joining its threads."""
     code = _FAILED
     try:
         function()
@@ -52,7 +52,7 @@ def _call(function: Callable[[], None], report: Callable[[], None]) -> NoReturn:
 
 
 def _log() -> None:
-    # The interpreter would print the traceback, not in the format of the log.
+    # The interpreter would print the traceback in its own format.
     logger.critical("a worker failed", exc_info=True)
 
 

@@ -1,4 +1,4 @@
-"""The end of a supervisor that blocks after SIGTERM, for example because nothing reads its log."""
+"""Ends a supervisor that blocks after SIGTERM, for example because its log pipe is full."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-# Seconds without a sign of life; the supervisor waits for a third of it at most.
+# Seconds between two calls of `wait`; the supervisor polls for at most a third of this.
 SECONDS = 30.0
-# Seconds more for a process that finds the time over because it was stopped meanwhile.
+# Extra seconds, in case the time passed because the process was stopped (SIGSTOP).
 MORE_SECONDS = 5.0
 
 
 class LastResort:
-    """Once armed, calls `kill` and ends the process with code 1 unless `wait` is called in time.
+    """Once armed, calls `kill` and exits with code 1 unless `wait` is called in time.
 
-    A timer of the kernel interrupts the call in which the process blocks. Python runs the handler
-    before it repeats the call.
+    A kernel timer interrupts the system call in which the process blocks. Python runs the handler
+    before it retries the call.
     """
 
     def __init__(self, kill: Callable[[], None]) -> None:
@@ -26,13 +26,13 @@ class LastResort:
         self._has_expired = False
 
     def arm(self) -> None:
-        """Begin to count; call this in a handler of a signal, too."""
+        """Start the timer; safe to call in a signal handler."""
         signal.signal(signal.SIGALRM, self._expire)
         self._is_armed = True
         self.wait()
 
     def wait(self) -> None:
-        """Begin to count anew, if it was armed: the process goes on."""
+        """Restart the timer if it is armed: the process makes progress."""
         if self._is_armed:
             self._has_expired = False
             signal.setitimer(signal.ITIMER_REAL, SECONDS)

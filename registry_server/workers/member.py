@@ -1,4 +1,4 @@
-"""A worker as its supervisor sees it: a process, a channel to it, and its pulse."""
+"""A worker as the supervisor sees it: a process, its channel and its pulse."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from registry_server.workers.pulse import Pulse
 
 
 class Member:
-    """One worker, from its fork to its end; news of it can be read from `channel`.
+    """One worker from its fork to its exit; `channel` is readable when its state changes.
 
-    `now` is the supervisor's running time, in seconds.
+    `now` is the supervisor's running time in seconds.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Member:
 
     @property
     def age(self) -> float:
-        """Return the seconds since it was forked."""
+        """Return the seconds since the fork."""
         return time.monotonic() - self._forked
 
     def lives(self) -> bool:
-        """Take the news from the channel; False when the worker has ended."""
+        """Read from the channel; return False if the worker has exited."""
         try:
             lives = self.channel.recv(1) != b""
         except ConnectionError:
@@ -51,7 +51,7 @@ class Member:
         return lives
 
     def is_hung(self, now: float) -> bool:
-        """Look at its pulse; tell whether it has not changed for too long."""
+        """Return True if the pulse has not changed for `HUNG_SECONDS`."""
         if self._beats.count != self._seen:
             self._seen, self._alive_at = self._beats.count, now
         if now - self._alive_at < pulse.HUNG_SECONDS:
@@ -62,35 +62,35 @@ class Member:
         return True
 
     def go(self) -> None:
-        """Let it accept connections, now that it is ready."""
+        """Tell the worker, which is ready, to accept connections."""
         with contextlib.suppress(ConnectionError):
             self.channel.sendall(b"!")
 
     def leave(self, deadline: float) -> None:
-        """Have it drain, and end by `deadline`."""
+        """Tell the worker to drain and to exit by `deadline`."""
         self.is_leaving = True
         self.deadline = min(self.deadline, deadline)
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
 
     def hurry(self, deadline: float) -> None:
-        """Have it end without waiting for requests in flight, once it was told to leave."""
+        """Tell a draining worker to exit without waiting for requests in flight."""
         self.deadline = min(self.deadline, deadline)
         os.kill(self.pid, signal.SIGINT)
 
     def kill(self, deadline: float) -> None:
-        """Send SIGKILL; the kernel ends it by `deadline`, unless it waits for a disk."""
+        """Send SIGKILL; the worker exits by `deadline` unless it is blocked on a disk."""
         self.is_killed = True
         self.deadline = deadline
         os.kill(self.pid, signal.SIGKILL)
 
     def let_go(self) -> None:
-        """Close the channel; the worker notices when the supervisor does, which alone holds it."""
+        """Close the channel and the pulse in this process."""
         self.channel.close()
         self._beats.close()
 
     def reap(self) -> str:
-        """Collect the process, which has ended; return how it did."""
+        """Reap the process, which has exited; return how it ended."""
         self.let_go()
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -99,8 +99,8 @@ class Member:
         return f"worker {self.pid} ended: {how}"
 
     def _is_traced(self) -> bool:
-        """Tell whether a debugger holds it."""
+        """Return True if a debugger is attached."""
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-            return any(each.startswith("TracerPid:") and each[10:].strip() != "0" for each in lines)
+            return any(line.startswith("TracerPid:") and line[10:].strip() != "0" for line in lines)
         return False

@@ -1,4 +1,4 @@
-"""The moments of a server's life that are announced: it serves, it stops."""
+"""The events of a server's life that are logged: it accepts connections, it stops."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Milestones(Protocol):
-    """Each method is called once, in the supervisor or in the process that serves alone."""
+    """Each method is called once, in the supervisor or in the single process."""
 
     def opened(self) -> None:
-        """Every worker accepts connections."""
+        """Report that every worker accepts connections."""
 
     def stopping(self, received: signal.Signals) -> None:
-        """The drain begins because of this signal."""
+        """Report that this signal begins the drain."""

@@ -1,29 +1,29 @@
-"""A worker's sign of life: a byte in shared memory that its event loop changes.
+"""A worker's heartbeat: a byte in shared memory that its event loop increments.
 
-It costs the worker one timer, and wakes no other process. The supervisor looks now and then.
+It costs the worker one timer and wakes no other process; the supervisor polls it.
 """
 
 from __future__ import annotations
 
 import mmap
 
-# Seconds between two beats of a worker.
+# Seconds between two beats.
 BEAT_SECONDS = 5.0
 
-# Seconds without a beat after which a worker counts as hung. No request holds a loop for that long;
-# a disk that takes a minute to answer does, and then its worker could not answer either.
+# Seconds without a beat after which a worker counts as hung. No request blocks the event loop for
+# that long; a disk that takes a minute to respond does, and then the worker serves no request.
 HUNG_SECONDS = 60.0
 
 
 class Pulse:
-    """Made before the fork; the worker calls `beat`, the supervisor reads `count`."""
+    """Created before the fork; the worker calls `beat`, the supervisor reads `count`."""
 
     def __init__(self) -> None:
-        """Share one page of memory; raise OSError when there is none."""
+        """Map one page of shared memory; raise OSError if that fails."""
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     def beat(self) -> None:
-        """Show that the event loop runs; it allocates nothing."""
+        """Record that the event loop runs, without allocating memory."""
         self._page[0] = (self._page[0] + 1) & 0xFF
 
     @property
@@ -32,5 +32,5 @@ class Pulse:
         return self._page[0]
 
     def close(self) -> None:
-        """Free the page in this process."""
+        """Unmap the page in this process."""
         self._page.close()

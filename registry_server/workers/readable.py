@@ -1,4 +1,4 @@
-"""Waiting until one of several descriptors can be read."""
+"""Waits until one of several descriptors is readable."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 
 class Source(Protocol):
-    """A socket, or what reads from a pipe."""
+    """A socket or a pipe's reader."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
 
 
 def wait(sources: Iterable[Source], seconds: float) -> list[Source]:
-    """Return those of `sources` that can be read or have ended, after `seconds` at the latest."""
-    by_number = {each.fileno(): each for each in sources}
+    """Return the `sources` that are readable or at their end, after `seconds` at the latest."""
+    by_number = {source.fileno(): source for source in sources}
     poll = select.poll()
     for number in by_number:
         poll.register(number, select.POLLIN)

@@ -1,4 +1,4 @@
-"""A reload as the supervisor sees it: a child process reads, and there may be new work."""
+"""A reload as the supervisor sees it: a child process reads the configuration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from registry_server.workers.work import Work
 
 T = TypeVar("T")
 
-# Seconds; a configuration can be a pipe, and the files it names can lie on a disk that hangs.
+# Seconds; the configuration may be a pipe, and the files it names may be on a disk that hangs.
 READ_SECONDS = 60.0
 
 
 class Renewal(Generic[T]):
-    """Calls `read` in a child process, so that the supervisor handles signals meanwhile.
+    """Calls `read` in a child process, so that the supervisor can handle signals meanwhile.
 
-    `take` makes new work of what `read` returns, or None to keep the workers.
+    `take` turns the result of `read` into new work, or returns None to keep the workers.
     """
 
     def __init__(self, read: Callable[[], T], take: Callable[[T], Work | None]) -> None:
@@ -29,19 +29,19 @@ class Renewal(Generic[T]):
 
     @property
     def readings(self) -> list[Child[T]]:
-        """Return the child that reads, if one does; it is readable when `work` need not wait."""
+        """Return the running child, if any; it is readable when `work` would not block."""
         return [self._child] if self._child is not None else []
 
     def begin(self, now: float) -> None:
-        """Begin to read; raise OSError if no process can be forked."""
-        self._abandoned = [each for each in self._abandoned if not each.reap()]
+        """Start the child; raise OSError or MemoryError if the fork fails."""
+        self._abandoned = [child for child in self._abandoned if not child.reap()]
         self._child = Child(self._read)
         self.deadline = now + READ_SECONDS
 
     def work(self) -> Work | None:
-        """Return the new work once the child has ended; None before that, or to keep the workers.
+        """Return the new work after the child has exited; None before, or to keep the workers.
 
-        Raises what `read` or `take` raise, and `ChildFailed`.
+        Raises the exceptions of `read` and `take`, and `ChildFailed`.
         """
         child = self._child
         if child is None or not child.has_ended():
@@ -50,12 +50,12 @@ class Renewal(Generic[T]):
         return self._take(child.result())
 
     def let_go(self) -> None:
-        """In a process just forked: close what is the supervisor's."""
+        """In a new worker: close the supervisor's descriptors."""
         for child in self.readings:
             child.let_go()
 
     def abandon(self) -> None:
-        """Kill the child, if one reads; do not wait for its end."""
+        """Kill the running child, if any, without waiting for its exit."""
         if self._child is not None:
             self._child.kill()
             self._abandoned.append(self._child)

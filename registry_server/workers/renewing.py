@@ -1,4 +1,4 @@
-"""A server that goes by the TLS certificates of its files, whoever changes them."""
+"""A server that reloads TLS certificates when their files change."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from registry_server.workers.draining import DrainingServer
 
 logger = logging.getLogger(__name__)
 
-_PAUSE = 1.0  # seconds between two looks at the files
+_PAUSE = 1.0  # seconds between two checks of the files
 
 
 class RenewingServer(DrainingServer):
-    """A server whose new connections speak TLS by what its files say by now.
+    """A server whose new connections use the current TLS files.
 
-    Each process looks for itself and tells nobody: there is nothing to agree on, a worker that
-    begins later reads what is there, and a supervisor need not know.
+    Each process checks the files itself. No coordination is needed: a worker that starts later
+    reads the current files.
     """
 
     def __init__(self, config: Config) -> None:
@@ -37,30 +37,31 @@ class RenewingServer(DrainingServer):
         await super().accept(self._listeners)
 
     async def main_loop(self) -> None:
-        """Serve until told to drain, and follow the files until then."""
-        following = asyncio.create_task(self._follow())
+        """Serve until the drain begins; check the files until then."""
+        watcher = asyncio.create_task(self._watch_files())
         try:
             await super().main_loop()
         finally:
-            following.cancel()
-            await asyncio.wait([following])
+            watcher.cancel()
+            await asyncio.wait([watcher])
 
     async def secure(self, certificates: Certificates, first: ssl.SSLContext) -> None:
-        """Follow other files, or by other rules, from which `first` was built.
+        """Replace the TLS settings after a reload; `first` is the context built from them.
 
-        Connections that are open answer once more: what their clients proved may hold no longer.
+        Open connections close after their next response: the client certificates they accepted may
+        no longer be accepted.
         """
         async with self._exchanging:
             self.config.ssl_context_factory = certificates
             await self._exchange(first, retiring=True)
 
-    async def _follow(self) -> None:
+    async def _watch_files(self) -> None:
         while self.config.ssl is not None:
             await asyncio.sleep(_PAUSE)
             try:
                 await self._renew()
             except Exception:
-                logger.exception("the TLS certificate could not be renewed; the registry goes on")
+                logger.exception("could not reload the TLS certificate; the old one stays in use")
 
     async def _renew(self) -> None:
         certificates = self.config.ssl_context_factory
@@ -69,12 +70,12 @@ class RenewingServer(DrainingServer):
         if renewal is None:
             return
         async with self._exchanging:
-            # By now others may be in force, and nobody goes by what those files say.
+            # A reload may have replaced the settings meanwhile.
             if self.config.ssl_context_factory is certificates:
                 await self._exchange(renewal.context, retiring=not renewal.is_believed_the_same)
 
     async def _exchange(self, context: ssl.SSLContext, *, retiring: bool) -> None:
-        """Have connections from now on speak TLS by `context`; nobody waits or is refused."""
+        """Use `context` for new connections; none waits or is refused during the exchange."""
         before, self.config.ssl = list(self.servers), context
         await super().accept(self._listeners)
         for server in before:

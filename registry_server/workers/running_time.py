@@ -1,19 +1,19 @@
-"""The time in which this process ran, for limits that are to hold only while it runs."""
+"""Counts the time during which this process runs, for timeouts that exclude suspension."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# Seconds by which a wait may end late on a busy machine.
+# Seconds by which a wait may overrun on a busy machine.
 _LATE = 1.0
 
 
 class RunningTime:
-    """Seconds in which this process ran; none pass while it is stopped.
+    """The seconds during which this process ran, without the time it was stopped.
 
     A stopped process group, a paused container and a suspended machine stop the workers as well.
-    After that the workers must not be taken for hung.
+    Afterwards the workers must not count as hung.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,9 +22,9 @@ class RunningTime:
         self.now = 0.0
 
     def advance(self, waited: float) -> None:
-        """Add the time since the last call, in which the process waited at most `waited` seconds.
+        """Add the time since the last call, during which the process waited for up to `waited` s.
 
-        If more has passed, the process was stopped meanwhile, and only `waited` is added.
+        If more has passed, the process was stopped, and only `waited` is added.
         """
         before, self._last = self._last, self._clock()
         passed = self._last - before

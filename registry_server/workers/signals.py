@@ -1,4 +1,4 @@
-"""The signals a process gets, as something to wait for beside its other business."""
+"""Receives signals through a socket that can be polled, and blocks and unblocks them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Those of HANDLED that came and were not taken yet; `inbox` is readable when there are any.
+    """Queues the signals in HANDLED; `inbox` is readable when there are any.
 
-    Those that were held back until now come too. `ending` is called at once for SIGTERM and SIGINT,
-    whatever the process waits for.
+    Unblocks them, so pending signals are queued first. `ending` is called in the handler of SIGTERM
+    and SIGINT, even while the process blocks.
     """
 
     def __init__(self, ending: Callable[[], None]) -> None:
@@ -25,40 +25,40 @@ class Signals:
         signal.set_wakeup_fd(self._outbox.fileno(), warn_on_full_buffer=False)
         # Python writes to the outbox only for a signal that has a handler.
         signal.signal(signal.SIGHUP, lambda *_: None)
-        for each in ENDING:
-            signal.signal(each, lambda *_: ending())
+        for number in ENDING:
+            signal.signal(number, lambda *_: ending())
         let_through()
 
     def take(self) -> list[signal.Signals]:
-        """Return those that came, in their order."""
+        """Return the queued signals in order of arrival."""
         return [signal.Signals(number) for number in self.inbox.recv(1024)]
 
     def forget(self) -> None:
-        """In a process just forked: what it gets from now on is not for its parent.
+        """In a new worker: stop queueing signals for the parent.
 
-        SIGHUP, which a terminal sends to all, has no meaning for it.
+        SIGHUP, which a terminal sends to the whole process group, is ignored.
         """
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for each in ENDING:
-            signal.signal(each, lambda *_: None)
+        for number in ENDING:
+            signal.signal(number, lambda *_: None)
         self.inbox.close()
         self._outbox.close()
 
 
 def hold_back() -> None:
-    """Have HANDLED wait for somebody who can act on them."""
+    """Block the signals in HANDLED; they stay pending."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 
 def let_through() -> None:
-    """End `hold_back`; what came meanwhile is delivered now."""
+    """Unblock the signals in HANDLED; pending ones are delivered now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Have HANDLED wait until the block has ended, here and in a process forked meanwhile."""
+    """Block the signals in HANDLED within the block; a process forked in it inherits that."""
     hold_back()
     try:
         yield
@@ -67,10 +67,10 @@ def held_back() -> Iterator[None]:
 
 
 def let_ending_through() -> None:
-    """End `hold_back` for the signals that end the process; SIGHUP still waits."""
+    """Unblock SIGTERM and SIGINT; SIGHUP stays blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def hold_hangups_back() -> None:
-    """Have SIGHUP wait, also after `let_through`; left to itself it ends the process."""
+    """Block SIGHUP after `let_through`: without a handler it would end the process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))

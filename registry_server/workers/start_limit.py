@@ -1,4 +1,4 @@
-"""The end of a process that is told to stop while it starts, even when the start hangs."""
+"""Ends a process that receives SIGTERM or SIGINT during startup, even if startup hangs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import FrameType
 
 from registry_server.workers.signals import ENDING, hold_back, let_ending_through
 
-# Seconds after SIGTERM or SIGINT in which the start finishes, and with it the stop.
+# Seconds after SIGTERM or SIGINT for the rest of startup and the shutdown.
 SECONDS = 15.0
 
 
 @contextlib.contextmanager
 def ended_in_time() -> Iterator[None]:
-    """Have the kernel end the process, by SIGALRM, if the block takes long after SIGTERM or SIGINT.
+    """Have the kernel end the process `SECONDS` after SIGTERM or SIGINT arrives in the block.
 
-    A file that the start reads may be a pipe, or lie on a disk that hangs. The signals are held
-    back again after the block; those that came meanwhile are delivered to their former handlers
-    when they are let through. Call this while they are held back. The timer is not stopped:
-    whatever handles the signals next sets its own.
+    A file that startup reads may be a pipe, or be on a disk that hangs. Call this while the signals
+    are blocked. They are blocked again after the block; those received in it are delivered to the
+    previous handlers once they are unblocked. The timer keeps running: the next handler of the
+    signals sets its own.
     """
     received: list[int] = []
 
@@ -29,17 +29,17 @@ def ended_in_time() -> Iterator[None]:
         received.append(number)
         end_after(SECONDS)
 
-    before = [(each, signal.signal(each, end_soon)) for each in ENDING]
+    before = [(ending, signal.signal(ending, end_soon)) for ending in ENDING]
     let_ending_through()
     yield
     hold_back()
-    for each, handler in before:
-        signal.signal(each, handler)
+    for ending, handler in before:
+        signal.signal(ending, handler)
     for number in received:
         os.kill(os.getpid(), number)
 
 
 def end_after(seconds: float) -> None:
-    """Have the kernel end this process, by SIGALRM."""
+    """Have the kernel end this process with SIGALRM after `seconds`."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it may be inherited as ignored
     signal.setitimer(signal.ITIMER_REAL, seconds)

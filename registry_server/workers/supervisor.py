@@ -1,24 +1,24 @@
-"""The process that keeps the workers going, and serves nobody itself.
+"""The process that forks, monitors and replaces the workers; it serves no requests itself.
 
-It has imported everything before it forks, so that workers begin at once and share the memory of
-what was imported; it must have no threads. Between it and each worker lies a channel, a pair of
-connected sockets: the worker says when it is ready, the supervisor when to go, and either learns
-from its end that the other is gone. So none has to ask in turns, and no worker outlives its
-supervisor, however that ends.
+It imports everything before it forks, so that workers start quickly and share that memory. It must
+have no threads. A channel, a pair of connected sockets, links it to each worker: the worker sends
+"ready", the supervisor sends "go", and each detects the other's exit by the end of the channel. So
+neither has to poll, and no worker outlives its supervisor, however that ends.
 
-At the start all are told to go at the same moment: one that was first would get the connections
-that clients open then, and keep them. A worker that is forked later goes when it is ready.
+At startup all workers get "go" together: otherwise the first one would accept, and keep, all the
+connections that clients open then. A worker that is forked later gets "go" when it is ready.
 
-At a renewal a child process reads the configuration, and as many workers again are forked, to do
-other work. When all of them are ready they go, and those before them leave: never does one part of
-the clients see other settings than the rest. If one of them fails, all of them leave, and it was as
-if nothing had been asked for.
+At a reload a child process reads the configuration, and a new generation of as many workers is
+forked. When all of them are ready they get "go" and the old generation drains. So all clients see
+the new settings from the same moment. If a new worker fails, the whole new generation is dismissed
+and the old one continues.
 
-A worker may hang or be stopped, and a thread of it may wait for a disk. So a worker that leaves has
-a deadline, after which it is killed; one without a pulse is killed too. SIGKILL does not end a
-process that waits for a disk. During a drain the supervisor waits `LAST_SECONDS` for such a worker.
-Otherwise the worker is replaced only when it has ended: its successor would wait for that disk too.
-The supervisor may block itself, where nothing reads its log; `last_resort` ends it then.
+A worker may hang or be stopped, and one of its threads may be blocked on a disk. So a draining
+worker has a deadline after which it is killed, and a worker without a pulse is killed too. SIGKILL
+does not end a process that is blocked on a disk. During a drain the supervisor waits `LAST_SECONDS`
+for such a worker. Otherwise the worker is replaced only after it has exited, because its successor
+would block on the same disk. The supervisor itself may block when nothing reads its log pipe; then
+`last_resort` ends it.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ from registry_server.workers.work import Work
 
 logger = logging.getLogger(__name__)
 
-# Seconds beyond its drain in which a worker notes how far cut uploads came, and ends.
+# Seconds after the drain in which a worker saves the progress of cancelled uploads and exits.
 MARGIN_SECONDS = 10.0
 # Seconds for the same after a second SIGINT.
 HURRY_SECONDS = 5.0
-# Seconds in which a process that was killed ends, unless it waits for a disk.
+# Seconds in which a killed process exits unless it is blocked on a disk.
 LAST_SECONDS = 5.0
-# How often the supervisor looks at the pulses in `HUNG_SECONDS`.
+# How often the supervisor checks the pulses in `HUNG_SECONDS`.
 _LOOKS = 6
 
 
 class WorkersFailed(Exception):
-    """Workers cannot start, or did not end by themselves; the message says which and why."""
+    """Workers cannot start, or had to be killed; the message says which and why."""
 
 
 class Supervisor:
-    """Keeps `count` workers going, each of which does `work`.
+    """Keeps `count` workers running, each of which runs `work`.
 
-    `listeners` is what they accept connections on; it is closed when they drain. `renewal` says
-    after a SIGHUP what workers are to do from now on. `milestones` is told when all workers accept
-    connections, and when the drain begins.
+    `listeners` are the sockets that the workers accept connections on; they are closed when the
+    drain begins. `renewal` provides the new work after SIGHUP. `milestones` is called when all
+    workers accept connections and when the drain begins.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Supervisor:
         self._count = count
         self._renewal = renewal
         self._members: list[Member] = []
-        self._successors: list[Member] = []  # those of a renewal, until they take over
+        self._successors: list[Member] = []  # the new generation, until it takes over
         self._their_work = work
-        self._replaced: list[Member] = []  # those that leave for successors
+        self._replaced: list[Member] = []  # the old generation, while it drains
         self._restarts = Restarts()
         self._last_resort = LastResort(self._kill_all)
         self._signals = Signals(self._last_resort.arm)
@@ -97,11 +97,10 @@ class Supervisor:
         self._failure = ""
 
     def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT and the drain after it; raise `WorkersFailed`.
+        """Supervise until the drain after SIGTERM or SIGINT ends; raise `WorkersFailed`.
 
-        A second SIGINT ends the drain, a third one kills. SIGHUP replaces the workers, if the
-        renewal says by what; those that come before all have been replaced are one, and are obeyed
-        then.
+        A second SIGINT cuts the drain short, a third one kills. SIGHUP reloads. The SIGHUPs that
+        arrive during a reload cause one more reload.
         """
         while (self._members or not self._is_draining) and not self._has_given_up():
             self._fill_up()
@@ -113,38 +112,39 @@ class Supervisor:
             raise WorkersFailed(self._failure)
 
     def _wait(self) -> None:
-        """Wait until something happens or is due, and act on it."""
+        """Wait for the next event or deadline, and handle the events."""
         sources: list[readable.Source] = [
             self._signals.inbox,
-            *(each.channel for each in self._members),
+            *(member.channel for member in self._members),
             *self._renewal.readings,
         ]
-        patience = self._patience()
-        told = readable.wait(sources, patience)
-        self._time.advance(patience)
-        if self._signals.inbox in told:
-            self._obey(self._signals.take())
-        for member in [each for each in self._members if each.channel in told]:
-            self._hear(member)
-        if any(each in told for each in self._renewal.readings):
+        timeout = self._timeout()
+        ready = readable.wait(sources, timeout)
+        self._time.advance(timeout)
+        if self._signals.inbox in ready:
+            self._handle_signals(self._signals.take())
+        for member in [member for member in self._members if member.channel in ready]:
+            self._handle_channel(member)
+        if any(reading in ready for reading in self._renewal.readings):
             self._finish_reading()
 
     def _staying(self) -> list[Member]:
-        members = [each for each in self._members if not each.is_leaving]
-        return [each for each in members if each not in self._successors]
+        members = [member for member in self._members if not member.is_leaving]
+        return [member for member in members if member not in self._successors]
 
     def _is_short(self) -> bool:
         return not self._is_draining and len(self._staying()) < self._count
 
-    def _patience(self) -> float:
-        """Return for how many seconds there is nothing to do unless something happens."""
-        due = [each.deadline for each in self._members]
+    def _timeout(self) -> float:
+        """Return the seconds until the next deadline, check or restart."""
+        deadlines = [member.deadline for member in self._members]
         if self._renewal.readings:
-            due.append(self._renewal.deadline)
-        patience = min([pulse.HUNG_SECONDS / _LOOKS, *(each - self._time.now for each in due)])
+            deadlines.append(self._renewal.deadline)
+        left = [deadline - self._time.now for deadline in deadlines]
+        timeout = min([pulse.HUNG_SECONDS / _LOOKS, *left])
         if self._is_short():
-            patience = min(patience, self._restarts.pause)
-        return max(patience, 0.0)
+            timeout = min(timeout, self._restarts.pause)
+        return max(timeout, 0.0)
 
     def _fill_up(self) -> None:
         while self._is_short() and self._restarts.pause == 0.0:
@@ -169,28 +169,28 @@ class Supervisor:
     def _become_worker(
         self, work: Work, ours: socket.socket, theirs: socket.socket, beats: Pulse
     ) -> None:
-        """In the new process: close what is the supervisor's, and serve.
+        """In the new process: close the supervisor's descriptors, and serve.
 
-        With a copy of the other ends of the channels open, no worker would notice its end.
+        A copy of the supervisor's end of a channel would keep its worker from seeing the end.
         """
         self._signals.forget()
         let_through()
         self._renewal.let_go()
         ours.close()
-        for elder in self._members:
-            elder.let_go()
+        for member in self._members:
+            member.let_go()
         work.serve(theirs, beats)
 
     def _enforce(self) -> None:
-        """Kill workers that are past their deadline or hung, and a child that reads too long."""
+        """Kill workers that are past their deadline or hung, and a child whose read timed out."""
         now = self._time.now
-        for each in self._members:
-            if each.is_killed:
+        for member in self._members:
+            if member.is_killed:
                 continue
-            if each.deadline <= now:
-                self._kill(each, "timed out while it drained")
-            elif each.is_hung(now):
-                self._kill(each, f"has not responded for {pulse.HUNG_SECONDS:g}s")
+            if member.deadline <= now:
+                self._kill(member, "timed out while it drained")
+            elif member.is_hung(now):
+                self._kill(member, f"has not responded for {pulse.HUNG_SECONDS:g}s")
         if self._renewal.readings and self._renewal.deadline <= now:
             self._renewal.abandon()
             logger.error("the reload failed; reading the configuration timed out")
@@ -199,37 +199,37 @@ class Supervisor:
         logger.error("worker %d %s: sending SIGKILL", member.pid, reason)
         member.kill(self._time.now + LAST_SECONDS if self._is_draining else math.inf)
         if self._is_draining and not self._failure:
-            self._failure = "a worker had to be killed during the drain"
+            self._failure = "a worker was killed because it did not finish its drain"
 
     def _kill_all(self) -> None:
-        for each in self._members:
-            os.kill(each.pid, signal.SIGKILL)
+        for member in self._members:
+            os.kill(member.pid, signal.SIGKILL)
 
     def _has_given_up(self) -> bool:
-        """Tell whether a drain waits only for processes that SIGKILL did not end in time."""
+        """Return True if a drain waits only for processes that SIGKILL did not end in time."""
         left = self._members if self._is_draining else []
-        if not left or not all(each.is_killed for each in left):
+        if not left or not all(member.is_killed for member in left):
             return False
-        if any(each.deadline > self._time.now for each in left):
+        if any(member.deadline > self._time.now for member in left):
             return False
-        pids = ", ".join(str(each.pid) for each in left)
-        self._failure = f"SIGKILL did not end worker {pids}, which probably waits for a disk"
+        pids = ", ".join(str(member.pid) for member in left)
+        self._failure = f"SIGKILL did not end worker {pids}, probably because it waits for a disk"
         return True
 
-    def _hear(self, member: Member) -> None:
+    def _handle_channel(self, member: Member) -> None:
         if not member.lives():
-            self._bury(member)
+            self._reap(member)
         elif member in self._successors:
             self._take_over()
         elif self._is_open:
             member.go()
-        elif all(each.is_ready for each in self._members):
+        elif all(worker.is_ready for worker in self._members):
             self._is_open = True
-            for each in self._members:
-                each.go()
+            for worker in self._members:
+                worker.go()
             self._milestones.opened()
 
-    def _bury(self, member: Member) -> None:
+    def _reap(self, member: Member) -> None:
         self._members.remove(member)
         age, ended = member.age, member.reap()
         if member in self._successors:
@@ -244,33 +244,33 @@ class Supervisor:
                 logger.info("every request that began before the reload has ended")
 
     def _miss(self, reason: str, age: float) -> None:
-        """Note that a worker is not there; give up when none can be had at all."""
+        """Record that a worker is missing; drain and fail if no worker can be started."""
         logger.error(reason)
         self._restarts.note_end(age)
-        is_served = any(each.is_ready for each in self._members)
+        is_served = any(member.is_ready for member in self._members)
         if not self._is_open or (self._restarts.are_hopeless and not is_served):
             self._failure = reason
             self._drain()
 
-    def _obey(self, signals: list[signal.Signals]) -> None:
-        for each in signals:
-            if each is signal.SIGHUP:
+    def _handle_signals(self, signals: list[signal.Signals]) -> None:
+        for received in signals:
+            if received is signal.SIGHUP:
                 logger.info("received SIGHUP")
                 self._is_renewal_due = True
             elif not self._is_draining:
-                self._milestones.stopping(each)
+                self._milestones.stopping(received)
                 self._drain()
-            elif each is signal.SIGINT:
+            elif received is signal.SIGINT:
                 self._hurry()
 
     def _hurry(self) -> None:
-        """Have all end without waiting for requests; the next time, kill them."""
+        """Tell all workers to exit without waiting for requests; the next call kills them."""
         wait, self._hurry_seconds = self._hurry_seconds, 0.0
-        for each in self._members:
-            each.hurry(self._time.now + wait)
+        for member in self._members:
+            member.hurry(self._time.now + wait)
 
     def _renew(self) -> None:
-        """Begin to read the configuration, if that was asked for and nothing is under way."""
+        """Start to read the configuration if a reload is due and none is in progress."""
         is_busy = self._successors or self._renewal.readings
         if is_busy or not self._is_open or self._is_draining or not self._is_renewal_due:
             return
@@ -281,14 +281,14 @@ class Supervisor:
             logger.error("the reload failed; %s", _why_not_forked(error))
 
     def _finish_reading(self) -> None:
-        """Fork as many workers again, once the child process has read what they are to do."""
+        """Fork the new generation when the child process has read the configuration."""
         try:
             work = self._renewal.work()
         except ChildFailed as error:
             logger.error("the reload failed; %s", error)
             return
         except Exception:
-            logger.exception("the reload failed; the registry goes on")
+            logger.exception("the reload failed; the previous workers continue")
             return
         if work is None:
             return
@@ -300,32 +300,33 @@ class Supervisor:
             self._call_off(_why_not_forked(error))
 
     def _take_over(self) -> None:
-        """Let those that are new begin, once all of them are ready, and all others leave."""
-        if not all(each.is_ready for each in self._successors):
+        """Once the whole new generation is ready, start it and drain the old one."""
+        if not all(member.is_ready for member in self._successors):
             return
         elders = self._staying()
-        for each in self._successors:
-            each.go()
-        for each in elders:
-            self._dismiss(each)
+        for member in self._successors:
+            member.go()
+        for member in elders:
+            self._dismiss(member)
         self._replaced += elders
         self._successors, self._work = [], self._their_work
 
     def _call_off(self, reason: str) -> None:
-        """Have those that were to take over leave, because one of them can't."""
-        logger.error("%s; the workers it was to replace go on as before", reason)
-        for each in self._successors:
-            self._dismiss(each)
+        """Dismiss the new generation because one of its workers failed."""
+        logger.error("the reload failed; the previous workers continue: %s", reason)
+        for member in self._successors:
+            self._dismiss(member)
         self._successors = []
 
     def _dismiss(self, member: Member) -> None:
-        """Have a worker drain and end, within its time."""
+        """Tell a worker to drain and to exit within its time limit."""
         member.leave(self._time.now + member.drain_seconds + MARGIN_SECONDS)
 
     def _drain(self) -> None:
-        """Have all leave; the kernel refuses connections once the last has closed the socket too.
+        """Close the listeners and drain all workers.
 
-        Refused, a client tries the next server at once; left in a queue it would wait.
+        The kernel refuses connections once the last worker has closed its copy of the socket. A
+        refused client tries the next server immediately; one left in the queue would wait.
         """
         self._is_draining = True
         self._successors = []
@@ -340,4 +341,4 @@ class Supervisor:
 
 def _why_not_forked(error: OSError | MemoryError) -> str:
     reason = error.strerror if isinstance(error, OSError) else "out of memory"
-    return f"no process can be forked: {reason}"
+    return f"can't fork a process: {reason}"

@@ -1,4 +1,4 @@
-"""What a worker does."""
+"""The function that a worker runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from registry_server.workers.pulse import Pulse
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker does with its end of the channel and its pulse, and how long it may drain.
+    """A worker's function and its drain timeout.
 
-    `serve` sends a byte when it is ready, receives one when it may begin, and drains and returns
-    when the channel ends. `drain_seconds` is the time that it gives requests in flight.
+    `serve` gets the worker's end of the channel and its pulse. It sends a byte when it is ready,
+    receives a byte when it may accept connections, and drains and returns when the channel ends.
+    `drain_seconds` is the time limit for requests in flight.
     """
 
     serve: Callable[[socket.socket, Pulse], None]

@@ -1,4 +1,4 @@
-"""A process that serves as one of several on the same socket."""
+"""The server of a worker process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from registry_server.workers.pulse import BEAT_SECONDS, Pulse
 
 
 class Worker(BoundedServer):
-    """A server that says when it could serve and accepts connections when it is told to.
+    """A server that reports when it is ready and accepts connections when it is told to.
 
-    `channel` is the supervisor's other end. What is sent on it says "ready", what is received says
-    "go", and its end, at any time, means: drain. The supervisor has hung up, or is gone. `pulse`
-    beats from the start of the event loop to its end.
+    `channel` is connected to the supervisor. A byte sent on it means "ready", a byte received means
+    "go", and its end means "drain": the supervisor closed it or has exited. `pulse` beats while the
+    event loop runs.
     """
 
     def __init__(self, config: Config, channel: socket.socket, pulse: Pulse) -> None:
@@ -27,7 +27,7 @@ class Worker(BoundedServer):
         self._pulse = pulse
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, wait for the word, and accept connections on `sockets`."""
+        """Start the application, wait for "go", and accept connections on `sockets`."""
         self._beat(asyncio.get_running_loop())
         await super().startup()
         if await self._is_told_to_go():

@@ -188,7 +188,7 @@ def test_a_registry_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[
     require_tool("wrk")
     require_tool("docker-registry")
     assert main(["--only=maintenance", "--registry=/no/such"]) == 2
-    assert capsys.readouterr().err == "benchmarks: there is no program /no/such\n"
+    assert capsys.readouterr().err == "benchmarks: the program /no/such does not exist\n"
 
 
 @pytest.mark.parametrize("blobs", ["0", "1000,x", ""])

@@ -21,7 +21,7 @@ from tests.support.machine import ADDRESS, Machine
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
 SECURE, PLAIN = f"{ADDRESS}:5000", f"{ADDRESS}:5001"
-RENEWED = "server.pem was read anew"
+RENEWED = "TLS certificate reloaded"
 ENOUGH = 3  # renewals
 MOST_PUSHES = 50
 MIB_PUSHED = 20

@@ -103,7 +103,7 @@ def test_an_authority_that_was_taken_out_is_believed_no_more(site: Site) -> None
         assert ann.post("/v2/app/blobs/uploads/").status_code == 202
         trusting(site.ours.folder, "other")
         site.running.process.send_signal(signal.SIGHUP)
-        until(lambda: "was read anew" in site.running.said, "the reload was through")
+        until(lambda: "configuration reloaded" in site.running.said, "the reload was through")
         assert ann.get("/v2/").headers["connection"] == "close"
         with pytest.raises(httpx.HTTPError):
             ann.post("/v2/app/blobs/uploads/")

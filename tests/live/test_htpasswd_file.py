@@ -183,6 +183,6 @@ def test_a_reload_creates_no_users(tmp_path: Path) -> None:
     with ReloadedServer(tmp_path / "server", configured(path), 1) as server:
         path.unlink()
         server.hang_up()
-        until(lambda: "the old one stays" in server.log, "the log said so")
+        until(lambda: "stays in force" in server.log, "the log said so")
         assert not path.exists()
         assert server.wire.request("GET", "/v2/", headers=basic("ann", PASSWORD)).status == 200

@@ -120,7 +120,7 @@ def test_a_lock_on_the_folder_of_users_does_not_keep_the_server(
         assert process.wait(20) == 2
     os.close(folder)
     said = f"timed out waiting for the lock of {tmp_path}/users: another process holds it"
-    assert f"access can't be decided: {said}" in (tmp_path / "log").read_text()
+    assert f"access control can't be set up: {said}" in (tmp_path / "log").read_text()
 
 
 def test_a_lock_on_the_folder_of_users_does_not_keep_the_command(tmp_path: Path) -> None:

@@ -142,7 +142,11 @@ def test_localhost_is_both_loopback_addresses(tmp_path: Path, workers: int) -> N
         assert f'msg="listening on 127.0.0.1:{port} and [::1]:{port}"' in server.said
         assert [answers(host, port) for host in ("127.0.0.1", "::1")] == [200, 200]
         os.kill(server.process.pid, signal.SIGHUP)
-        said = "was read anew" if workers == 1 else "every request that began before the reload"
+        said = (
+            "configuration reloaded"
+            if workers == 1
+            else "every request that began before the reload"
+        )
         until(lambda: said in server.said, "it reloaded")
         assert [answers(host, port) for host in ("127.0.0.1", "::1")] == [200, 200]
     for host in ("127.0.0.1", "::1"):

@@ -134,7 +134,7 @@ def test_what_workers_die_of_is_json(tmp_path: Path) -> None:
         until(lambda: len(family(supervisor.pid)) == 3, "it was replaced")
         configure(tmp_path, http={"addr": 5}, log={"formatter": "json"}, storrage={})
         os.kill(supervisor.pid, signal.SIGHUP)
-        until(lambda: "the old one stays" in server.said, "it was read")
+        until(lambda: "stays in force" in server.said, "it was read")
     assert {line["level"] for line in events(server.said)} >= {"info", "error"}
 
 

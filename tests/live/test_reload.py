@@ -141,7 +141,7 @@ def test_what_changed_takes_effect(served: Served, name: str) -> None:
     assert server.wire.expect(202, "DELETE", blob).header("X-Frame-Options") == "DENY"
     assert len(json.loads(server.wire.expect(200, "GET", "/v2/_catalog?n=9").body)) == 1
     lines = server.log.splitlines()
-    (said,) = [line for line in lines if "was read anew" in line]
+    (said,) = [line for line in lines if "configuration reloaded" in line]
     for key in ("http.headers", "http.secret", "storage.delete.enabled", "log.formatter"):
         assert key in json.loads(said)["msg"]
     assert "topsecret" not in server.log
@@ -155,15 +155,15 @@ def test_a_broken_file_changes_nothing(served: Served, name: str) -> None:
     broken = "storage: {maintenance: {readonly: {enabled: maybe}}}\nlog: {level: loud}\n"
     server.config_file.write_text(f"version: 0.1\n{broken}")
     server.hang_up()
-    until(lambda: server.log.count("can't be used, the old one stays") == 2, "both were said")
-    said = [line for line in server.log.splitlines() if "the old one stays" in line]
+    until(lambda: server.log.count("previous configuration stays in force") == 2, "both were said")
+    said = [line for line in server.log.splitlines() if "stays in force" in line]
     assert all("level=error" in line for line in said)
     assert "line 2" in said[0]
     assert "maintenance" in said[0]
     assert "log.level" in said[1]
     server.config_file.unlink()
     server.hang_up()
-    until(lambda: server.log.count("the old one stays") == 3, "the missing file was said")
+    until(lambda: server.log.count("stays in force") == 3, "the missing file was said")
     until(lambda: server.pids() == before, "the child process that read has ended")
     refused(server.wire.request("POST", f"/v2/{name}/blobs/uploads/"))
     server.reload(WRITABLE)
@@ -231,7 +231,7 @@ def test_a_hangup_during_the_drain_is_ignored(served: Served, name: str) -> None
         upload.send(CONTENT[1_000_000:])
         assert upload.answer().status == 202
     server.stop()
-    assert "read anew" not in server.log
+    assert "configuration reloaded" not in server.log
     server.start()
     finish(server, path, CONTENT, len(CONTENT))
 
@@ -253,7 +253,9 @@ def test_a_hangup_while_it_starts_is_obeyed_later(tmp_path: Path, workers: int) 
     try:
         until(lambda: "listening on" in log.read_text(), "it serves")
         process.send_signal(signal.SIGHUP)
-        until(lambda: "was read anew; nothing changed" in log.read_text(), "it was obeyed")
+        until(
+            lambda: "configuration reloaded; changed: nothing" in log.read_text(), "it was obeyed"
+        )
         assert process.poll() is None
         process.terminate()
         assert process.wait(20) == 0
@@ -284,7 +286,7 @@ def test_a_certificate_is_renewed(tmp_path: Path, workers: int) -> None:
                 assert kept.ask("GET /v2/ HTTP/1.1").status == 200
         cert.write_text("no certificate")
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: "the old one stays: http.tls." in server.said, "it was refused")
+        until(lambda: "stays in force: http.tls." in server.said, "it was refused")
         assert shown(port) == second
 
 
@@ -306,7 +308,7 @@ def test_a_root_that_has_gone_is_told_by_a_reload(served: Served, name: str) -> 
     elsewhere = server.root.with_name("elsewhere")
     server.root.rename(elsewhere)
     server.hang_up()
-    said = f"the old one stays: the root directory {server.root} does not exist"
+    said = f"stays in force: the root directory {server.root} does not exist"
     until(lambda: said in server.log, "the log says why")
     assert not server.root.exists()
     elsewhere.rename(server.root)

@@ -59,4 +59,4 @@ def test_robots_that_cannot_be_read_are_found_before_anything_starts(tmp_path: P
         done = run([command, "config.yml"], tmp_path, env)
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
-        assert "access can't be decided: " in line
+        assert "access control can't be set up: " in line

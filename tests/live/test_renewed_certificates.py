@@ -25,7 +25,7 @@ pytestmark = pytest.mark.live
 
 # More connections than it takes to meet both of two workers.
 MANY = 20
-RENEWED = "was read anew"
+RENEWED = "TLS certificate reloaded"
 NAMES = ("tls.crt", "tls.key", "ca.crt")
 
 Renew: TypeAlias = Callable[[Path, Path], None]

@@ -118,7 +118,7 @@ def test_a_file_of_access_that_cannot_be_used(
         options = ["--root", "root"] if command == "serve" else []
         env = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "root"}
         line = said([command, "config.yml", *options], tmp_path, env)
-        assert "access can't be decided: " in line
+        assert "access control can't be set up: " in line
         assert reason in line
         assert "secret" not in line
 

@@ -36,7 +36,7 @@ def test_one_successor_that_fails_keeps_all_of_them_from_taking_over(tmp_path: P
         process.send_signal(signal.SIGHUP)
         until(lambda: len(list(tmp_path.glob("ready-*"))) == 3, "the other one is ready")
         (tmp_path / "let-go").touch()
-        hear(process, "go on as before")
+        hear(process, "the previous workers continue")
         until(lambda: alive(process) == old, "the other one left again")
         assert serving(tmp_path) == old
         process.send_signal(signal.SIGHUP)
@@ -56,7 +56,7 @@ def test_a_signal_during_a_renewal_is_obeyed_after_it(tmp_path: Path) -> None:
         hear(process, "received SIGHUP")
         hear(process, "received SIGHUP")
         (tmp_path / "let-go").touch()
-        hear(process, "go on as before")
+        hear(process, "the previous workers continue")
         until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
         assert len(alive(process)) == 2
         # Two at the start, one that waited in vain, two in the end.
@@ -79,7 +79,7 @@ def test_who_is_told_of_nothing_new_goes_on(tmp_path: Path, file: str, words: st
             until(lambda: list(tmp_path.glob("read-*")), "it was read")
         (tmp_path / file).unlink()
         process.send_signal(signal.SIGHUP)
-        hear(process, "go on as before")
+        hear(process, "the previous workers continue")
         (tmp_path / "broken").unlink()
         process.send_signal(signal.SIGHUP)
         until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
