@@ -130,8 +130,8 @@ def write_expired(folder: Path) -> None:
 CASES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no certificate": (removed("cert.pem"), CERTIFICATE, "does not exist; correct the path"),
     "no key": (removed("key.pem"), KEY, "does not exist; correct the path"),
-    "folder": (a_folder("cert.pem"), CERTIFICATE, "is a folder, not a file; Docker makes one"),
-    "folder for the key": (a_folder("key.pem"), KEY, "is a folder, not a file; Docker makes one"),
+    "folder": (a_folder("cert.pem"), CERTIFICATE, "is a folder, not a file; Docker creates one"),
+    "folder for the key": (a_folder("key.pem"), KEY, "is a folder, not a file; Docker creates one"),
     "empty": (rewritten("cert.pem", b"\n"), CERTIFICATE, "is empty"),
     "text": (rewritten("cert.pem", b"hello"), CERTIFICATE, "begins with -----BEGIN CERTIFICATE"),
     "text as key": (rewritten("key.pem", b"hello"), KEY, "begins with -----BEGIN PRIVATE KEY"),
