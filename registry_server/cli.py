@@ -20,8 +20,8 @@ from contextlib import suppress
 from registry_server import logs
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED, UNUSABLE
 from registry_server.commands.invocation import Invocation
-from registry_server.workers.child import Child, ChildFailed
-from registry_server.workers.signals import ENDING
+from registry_server.serving.workers.child import Child, ChildFailed
+from registry_server.serving.workers.signals import ENDING
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +84,14 @@ def _invocation_from_child() -> Invocation:
 def _import_server() -> None:
     # An import makes no garbage, so the collector would only take time.
     gc.disable()
-    importlib.import_module("registry_server.server")
+    importlib.import_module("registry_server.wiring.server")
     gc.enable()
 
 
 def _serve(invocation: Invocation) -> None:
     """Serve until a signal ends the server; end the program when it can't start or fails."""
-    from registry_server import server, startup
-    from registry_server.workers.supervisor import WorkersFailed
+    from registry_server.serving.workers.supervisor import WorkersFailed
+    from registry_server.wiring import server, startup
 
     loaded = invocation.loaded
     logs.configure(loaded.settings.log)

@@ -32,11 +32,11 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from storage.sizes import format_size
+from storage.values.sizes import format_size
 
 if TYPE_CHECKING:
-    from storage.digest import Digest
-    from storage.names import Tag
+    from storage.values.digest import Digest
+    from storage.values.names import Tag
 
 # The disk, or the user's disk quota, is full.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -1,8 +1,8 @@
 """The registry's protocols, on one page. Read this first.
 
 `Registry` opens a `Repository`, which has five small parts. The stored implementations are in
-`storage.registry` and `storage.repository`. A cache, a mirror or a notifier wraps them with the
-same protocols, and handlers cannot tell the difference.
+`storage.repository.registry` and `storage.repository.repository`. A cache, a mirror or a notifier
+wraps them with the same protocols, and handlers cannot tell the difference.
 
 Every method may raise `storage.errors`; each docstring names those a caller should expect.
 Membership is always what the storage says now: a cached link is used only after the driver has
@@ -16,13 +16,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from storage.buffers import Buffer, HasDescriptor
-from storage.digest import Digest
-from storage.listing import Page
-from storage.manifests import Manifest, StoredManifest
-from storage.names import Reference, RepositoryName, Tag, UploadId
-from storage.pipeline import Chunk
-from storage.referrers import ReferrerPage
+from storage.content.pipeline import Chunk
+from storage.content.referrers import ReferrerPage
+from storage.values.buffers import Buffer, HasDescriptor
+from storage.values.digest import Digest
+from storage.values.listing import Page
+from storage.values.manifests import Manifest, StoredManifest
+from storage.values.names import Reference, RepositoryName, Tag, UploadId
 
 
 class Blob(Protocol):

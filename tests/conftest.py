@@ -18,8 +18,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from storage.boot import this_boot
-from storage.hashing import best_hashers
+from storage.content.boot import this_boot
+from storage.content.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
 from tests.support.secrets import Heard, nothing_told, private_lines, without_told_once, written
@@ -37,10 +37,10 @@ hypothesis.settings.load_profile("patient")
 # Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
 # costs more than the read. Everything else has to hop.
 _INLINE_READS = (
-    ("storage/drivers/filesystem.py", {"read", "holds"}),
-    ("storage/drivers/file_view.py", {"_stat"}),
-    ("storage/drivers/file_staging.py", {"length"}),
-    ("registry_server/auth/robots/keys.py", {"_has_changed"}),
+    ("storage/drivers/filesystem/driver.py", {"read", "holds"}),
+    ("storage/drivers/filesystem/reader.py", {"_stat"}),
+    ("storage/drivers/filesystem/staging.py", {"length"}),
+    ("registry_server/access/robots/keys.py", {"_has_changed"}),
 )
 # The driver in memory has no threads: a job that keeps lists in a database runs on the loop.
 _INLINE_JOBS = ("storage/drivers/memory.py", {"batch", "exclusively"})

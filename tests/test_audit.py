@@ -19,15 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.app import build
+from registry_server.access.interfaces import Action, Actor, Decision
 from registry_server.audit import Audit, FileSink, LogSink, Notes, Sinks, notes_of
 from registry_server.audit.sinks import Entry
 from registry_server.audit.targets import Target, query_of, target_of
-from registry_server.auth.access import Action, Actor, Decision
-from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from storage.digest import Digest
+from registry_server.http.clients import client_address
+from registry_server.wiring.app import build
+from storage.values.digest import Digest
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.certificates import Certificates, Renewal
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
+from registry_server.serving.tls.certificates import Certificates, Renewal
 from tests.support.certificates import Authority, certificate
 
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.cors import Cors as Configured
 from registry_server.config.validation import Invalid, validated
-from registry_server.cors import Cors
-from registry_server.middleware import Headers
+from registry_server.http.cors import Cors
+from registry_server.http.middleware import Headers
+from registry_server.wiring.app import build
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Answer, Request, ask
 

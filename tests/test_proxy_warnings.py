@@ -8,8 +8,8 @@ import logging
 import pytest
 from starlette.requests import HTTPConnection
 
-from registry_server.proxies import Network
-from registry_server.proxy_warnings import MOST_ADDRESSES
+from registry_server.http.proxies import Network
+from registry_server.http.proxy_warnings import MOST_ADDRESSES
 from registry_server.v2.urls import Urls
 
 PROXY = "192.0.2.9"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from registry_server import startup
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.rehearsal import Question, fault_of, rehearse
+from registry_server.wiring import startup
+from registry_server.wiring.rehearsal import Question, fault_of, rehearse
 from tests.support.drivers import AnyDriver
 from tests.support.users import lines
 from tests.v2.conftest import Serve, serve  # noqa: F401 (a fixture)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.reloadable import Reloadable, Serving
+from registry_server.http.reloadable import Reloadable, Serving
 
 
 class World:

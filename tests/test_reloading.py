@@ -7,7 +7,7 @@ import pytest
 from registry_server.config import ConfigError, Loaded, Settings
 from registry_server.config.problems import Place, Problem
 from registry_server.config.validation import validated
-from registry_server.reloading import settle
+from registry_server.wiring.reload import settle
 
 TLS = {"certificate": "/cert.pem", "key": "/key.pem"}
 FIXED = [

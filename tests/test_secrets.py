@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from registry_server.auth.access import Grants
-from registry_server.auth.keys import load_or_create_signing_key
-from registry_server.auth.robots import RobotStore
-from registry_server.auth.tokens import TokenIssuer
+from registry_server.access.interfaces import Grants
+from registry_server.access.robots import RobotStore
+from registry_server.access.tokens.bearer import TokenIssuer
+from registry_server.access.tokens.keys import load_or_create_signing_key
 from tests.support.secrets import (
     SHORTEST,
     Heard,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from registry_server import tls
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
+from registry_server.serving.tls import context
 from tests.support.certificates import certificate
 
 # Flights of a handshake, and some to spare.
@@ -36,10 +36,10 @@ def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 def agreed(settings: Mapping[str, object], client: ssl.SSLContext) -> ssl.SSLObject:
     """Shake hands; return the server's side, or raise what it says against it."""
-    context = tls.context(validated(Tls, settings))
-    assert context is not None
+    made = context.context(validated(Tls, settings))
+    assert made is not None
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = context.wrap_bio(to_server, to_client, server_side=True)
+    server = made.wrap_bio(to_server, to_client, server_side=True)
     asking = client.wrap_bio(to_client, to_server)
     for _ in range(ENOUGH):
         for side in (asking, server):

@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from registry_server import errors
 from registry_server.api.describing import describe
 from registry_server.api.endpoints import Admission, Endpoint, methods_by_path
 from registry_server.api.paths import OPENAPI, ROOT
 from registry_server.api.problems import PathUnknown
-from registry_server.middleware import Headers
+from registry_server.http import errors
+from registry_server.http.middleware import Headers
 
 # Responses contain permissions and keys, which caches must not store.
 _NO_STORE = (("Cache-Control", "no-store"),)

@@ -8,14 +8,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from registry_server.auth.robot_names import NAME, check_robot_name
-from registry_server.auth.robots import (
+from registry_server.access.robots import (
     CreatedRobot,
     Robot,
     check_description,
     parse_lifetime,
 )
-from registry_server.auth.robots.robot import LONGEST_DESCRIPTION
+from registry_server.access.robots.robot import LONGEST_DESCRIPTION
+from registry_server.config.robot_names import NAME, check_robot_name
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:

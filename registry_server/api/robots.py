@@ -11,14 +11,7 @@ from typing import Annotated, Protocol, TypeVar
 from fastapi import Depends
 from starlette.requests import Request
 
-from registry_server.answers import Response
-from registry_server.api.bodies import sent
-from registry_server.api.endpoints import Admission, Endpoint
-from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
-from registry_server.api.paths import ROBOTS, ROOT
-from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
-from registry_server.audit import notes_of
-from registry_server.auth.robots import (
+from registry_server.access.robots import (
     CreatedRobot,
     Robot,
     RobotExists,
@@ -26,6 +19,13 @@ from registry_server.auth.robots import (
     TooManyRobots,
     parse_lifetime,
 )
+from registry_server.api.bodies import sent
+from registry_server.api.endpoints import Admission, Endpoint
+from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
+from registry_server.api.paths import ROBOTS, ROOT
+from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
+from registry_server.audit import notes_of
+from registry_server.http.answers import Response
 from registry_server.v2.urls import Urls
 from storage.errors import OperationDisabled
 

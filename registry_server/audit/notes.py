@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
-from registry_server.auth.access import ADMINISTRATION, CATALOG, Action, Actor, Decision
-from storage.names import RepositoryName
+from registry_server.access.interfaces import ADMINISTRATION, CATALOG, Action, Actor, Decision
+from storage.values.names import RepositoryName
 
 # The key in a request's scope. Copies of the scope share the object, so the outer wrapper sees it.
 NOTES = "registry.notes"

@@ -12,10 +12,10 @@ from typing import Final
 from starlette.datastructures import QueryParams
 
 from registry_server.api import paths
-from registry_server.auth.robot_names import is_robot_name
-from storage.digest import Digest
+from registry_server.config.robot_names import is_robot_name
 from storage.errors import DigestInvalid, InvalidInput, NameInvalid
-from storage.names import RepositoryName, is_tag, parse_reference
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, is_tag, parse_reference
 
 MANIFESTS: Final = "manifests"
 BLOBS: Final = "blobs"

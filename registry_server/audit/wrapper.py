@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from registry_server.access.interfaces import ADMINISTRATION
 from registry_server.audit import targets
 from registry_server.audit.notes import NOTES, Notes
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
-from registry_server.auth.access import ADMINISTRATION
 
 _LONGEST = 256  # characters of free text
 

@@ -21,7 +21,7 @@ import typer
 
 from registry_server.commands.common import fail
 from storage.errors import NameInvalid
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 ConfigAndNames = Annotated[
     list[str] | None,

@@ -14,13 +14,14 @@ from typing import Annotated
 
 import typer
 
-from registry_server import guard, startup
 from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import ConfigFile, require_file
 from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import ConfigError
 from registry_server.config.load import load
 from registry_server.config.problems import Place, Problem
+from registry_server.wiring import startup
+from registry_server.wiring.access import assembly
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def examine(path: Path | None) -> Report:
     try:
         root = loaded.settings.storage.root
         loaded = startup.fit_to_volume(loaded, root)
-        found = startup.check(loaded.settings, guard.check_before_start)
+        found = startup.check(loaded.settings, assembly.check_before_start)
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
     more = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))

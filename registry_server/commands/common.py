@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from registry_server import volume
 from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import (
     CONFIGURATION_PATH,
@@ -23,6 +22,7 @@ from registry_server.config import (
     Settings,
 )
 from registry_server.config.load import load
+from registry_server.serving import volume
 from storage.drivers.base import Driver
 from storage.drivers.read_only import InspectionDriver
 
@@ -136,8 +136,8 @@ def _why_read_only(settings: Settings) -> str | None:
 @asynccontextmanager
 async def _driver(settings: Settings) -> AsyncIterator[Driver]:
     # Nothing of what serves is needed by a command that does not get this far.
-    from registry_server.app import open_driver
-    from storage.drivers.filesystem import FilesystemDriver
+    from registry_server.wiring.app import open_driver
+    from storage.drivers.filesystem.driver import FilesystemDriver
 
     driver = open_driver(settings)
     # Suspended with a lock of the tree, a command would stop every push to the registry.

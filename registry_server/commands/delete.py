@@ -27,7 +27,7 @@ from storage.drivers.base import Driver
 from storage.errors import OperationDisabled, RepositoryUnknown
 from storage.maintenance.tolerant import TolerantView
 from storage.maintenance.usage.tally import Tally, tally
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 _ALLOW = {
     "deleting": "storage.delete.enabled is false; for this once: "
@@ -95,7 +95,7 @@ async def _remove(
     settings: Settings, driver: Driver, name: RepositoryName, *, dry_run: bool
 ) -> Tally:
     """Remove a repository; return what it held."""
-    from registry_server.app import open_registry
+    from registry_server.wiring.app import open_registry
 
     found = await driver.batch(lambda view: tally(TolerantView(view, []), name))
     if found is None:

@@ -27,12 +27,12 @@ from registry_server.commands.common import (
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.commands.usage_report import JsonReport, Report, TextReport
 from registry_server.config import Settings
-from storage.drivers.file_census import FileCensus
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import RepositoryUnknown
 from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.explain import Usage, explained
 from storage.maintenance.usage.ledger import RepositoryUsage
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 
 class Order(Enum):

@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from registry_server.auth.access import (
+from registry_server.access.interfaces import (
     ADMINISTRATION,
     ANONYMOUS,
     CATALOG,
@@ -28,16 +28,16 @@ from registry_server.auth.access import (
     Decision,
     Policy,
 )
-from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
-from registry_server.auth.watched import Watched
+from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.commands.arguments import ConfigOption
 from registry_server.commands.common import fail, load_or_fail
 from registry_server.commands.exit_codes import FAILED
 from registry_server.config.access import Access
 from registry_server.config.callers import caller_name, robot_of_login
 from registry_server.config.problems import listed
+from registry_server.files.watched_file import Watched
 from storage.errors import NameInvalid
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 _ANONYMOUS_NAMES = ("-", "anonymous")
 # What is no matter of one repository, in words.

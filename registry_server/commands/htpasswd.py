@@ -74,7 +74,7 @@ def _is_of(line: bytes, name: str) -> bool:
 
 def _edit(path: Path, name: str, line: bytes | None) -> bool:
     """Change the file; return whether there was an entry of that name."""
-    from registry_server.auth.edited import edit_file
+    from registry_server.files.atomic_file import edit_file
 
     was_there = False
 
@@ -89,13 +89,13 @@ def _edit(path: Path, name: str, line: bytes | None) -> bool:
 
 def _warnings(path: Path) -> tuple[Problem, ...]:
     """Return what is wrong with lines of the file."""
-    from registry_server.auth.htpasswd_file import parse_htpasswd
+    from registry_server.access.users.htpasswd_file import parse_htpasswd
 
     return parse_htpasswd(path.read_bytes() if path.exists() else b"").warnings(path)
 
 
 def _check_name(name: str) -> None:
-    from registry_server.auth.basic import has_controls
+    from registry_server.access.users.basic import has_controls
 
     try:
         name.encode("utf-8")
@@ -121,7 +121,7 @@ def _password() -> str:
 def _hash(password: str, cost: int) -> bytes:
     import bcrypt
 
-    from registry_server.auth.htpasswd import LONGEST_PASSWORD
+    from registry_server.access.users.htpasswd import LONGEST_PASSWORD
 
     if not password:
         fail("the password is empty")

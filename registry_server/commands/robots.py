@@ -20,7 +20,7 @@ from registry_server.commands.common import RootFolder, fail, settings_of_storag
 from registry_server.commands.exit_codes import FAILED
 
 if TYPE_CHECKING:
-    from registry_server.auth.robots import Robot, RobotStore
+    from registry_server.access.robots import Robot, RobotStore
 
 robots = typer.Typer(
     name="robots",
@@ -42,8 +42,8 @@ def create(
     root: RootFolder = None,
 ) -> None:
     """Make a robot and print its secret, which can't be shown again."""
-    from registry_server.auth.robot_names import check_robot_name
-    from registry_server.auth.robots import RobotExists, check_description
+    from registry_server.access.robots import RobotExists, check_description
+    from registry_server.config.robot_names import check_robot_name
 
     try:
         check_robot_name(name)
@@ -89,7 +89,7 @@ def revoke(name: Name, config: ConfigOption = None, root: RootFolder = None) -> 
 @contextmanager
 def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
     """Give the robots of the configured root; end the program when they can't be worked with."""
-    from registry_server.auth.robots import RobotsDamaged, RobotStore, robots_file
+    from registry_server.access.robots import RobotsDamaged, RobotStore, robots_file
 
     folder = settings_of_storage(config, root).storage.filesystem.rootdirectory
     path = robots_file(folder)
@@ -102,7 +102,7 @@ def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
 
 
 def _end(text: str) -> datetime:
-    from registry_server.auth.robots import parse_lifetime
+    from registry_server.access.robots import parse_lifetime
 
     try:
         return datetime.now(UTC) + parse_lifetime(text)
@@ -111,7 +111,7 @@ def _end(text: str) -> datetime:
 
 
 def _plain(robot: Robot) -> dict[str, str | None]:
-    from registry_server.auth.robots import format_moment
+    from registry_server.access.robots import format_moment
 
     return {
         "name": robot.login,
@@ -122,7 +122,7 @@ def _plain(robot: Robot) -> dict[str, str | None]:
 
 
 def _line(robot: Robot, now: datetime) -> str:
-    from registry_server.auth.robots import format_moment
+    from registry_server.access.robots import format_moment
 
     if robot.expires is None:
         ends = "never expires"

@@ -34,7 +34,7 @@ from registry_server.config.sizes import parse_rate
 from storage.errors import EXHAUSTED, AlreadyRunning, reason_of
 from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
-from storage.sizes import format_size
+from storage.values.sizes import format_size
 
 # What ends a scrub.
 _TROUBLE = (OSError, MemoryError, sqlite3.Error)

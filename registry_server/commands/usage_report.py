@@ -16,7 +16,7 @@ from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category
 from storage.maintenance.usage.explain import UploadUsage, Usage
 from storage.maintenance.usage.ledger import RepositoryUsage
-from storage.sizes import format_size
+from storage.values.sizes import format_size
 
 _COLUMNS = "{:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}  {}"
 _NOTHING = Amount()

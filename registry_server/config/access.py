@@ -1,7 +1,7 @@
 """`access`: the access rules, which grant users actions on repositories.
 
 This module validates each rule by itself, and `unmatched` the rules together.
-`registry_server.auth.rules` evaluates them. A rule that can never match is refused: a typing
+`registry_server.access.rules` evaluates them. A rule that can never match is refused: a typing
 mistake in a denial would grant access.
 """
 
@@ -18,7 +18,7 @@ from registry_server.config.values import BaseUrl, FilePath, TokenLifetime
 
 LONGEST_NAME = 255  # of a repository
 
-# Repeats the grammar of `storage.names`: this package does not import the storage.
+# Repeats the grammar of `storage.values.names`: this package does not import the storage.
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 Action = Literal["pull", "push", "overwrite", "delete", "catalog", "*"]

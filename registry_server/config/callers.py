@@ -4,7 +4,7 @@ A denial for such a name would never match, so the intended caller would have ac
 of a user that does not exist is accepted: the user may be added at any time.
 """
 
-from registry_server.auth.robot_names import PREFIX, SEPARATORS, check_robot_name, is_robot_name
+from registry_server.config.robot_names import PREFIX, SEPARATORS, check_robot_name, is_robot_name
 
 EVERYBODY = "*"
 ANONYMOUS = "anonymous"

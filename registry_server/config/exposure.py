@@ -7,7 +7,7 @@ states that the registry is open, so that is no warning.
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from registry_server.config.endpoint import Endpoint
+from registry_server.config.listen_address import Endpoint
 from registry_server.config.problems import Origins, Problem, listed
 from registry_server.config.schema import Settings
 

@@ -9,8 +9,8 @@ from typing import get_args
 
 from registry_server.config import empties, environment, in_memory, scalars, support, tolerance
 from registry_server.config.document import STORAGE, Document, Value, parse
-from registry_server.config.endpoint import Endpoint
 from registry_server.config.exposure import exposure
+from registry_server.config.listen_address import Endpoint
 from registry_server.config.problems import ConfigError, Place, Problem
 from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import TRIAL_ROOT, Formatter, Settings

@@ -18,9 +18,9 @@ from registry_server.config.audit import Audit
 from registry_server.config.auth import Auth
 from registry_server.config.cipher_suites import CipherSuite
 from registry_server.config.cors import Cors
-from registry_server.config.endpoint import Endpoint
 from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
+from registry_server.config.listen_address import Endpoint
 from registry_server.config.machine import WORKERS
 from registry_server.config.secret import Secret
 from registry_server.config.section import CONFIG, Section

@@ -6,7 +6,6 @@ An empty list is not reported: it visibly matches nothing.
 import difflib
 from collections.abc import Collection, Iterator
 
-from registry_server.auth.robot_names import is_robots
 from registry_server.config.access import (
     LONGEST_NAME,
     Access,
@@ -17,6 +16,7 @@ from registry_server.config.access import (
 )
 from registry_server.config.callers import EVERYBODY
 from registry_server.config.problems import Path, shown
+from registry_server.config.robot_names import is_robots
 
 _USER = "{user}"
 _ANY_PARTS = "**"

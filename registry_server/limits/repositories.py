@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from registry_server.auth.globs import Glob, Rank
+from registry_server.access.globs import Glob, Rank
 from registry_server.config.limits import RepositoryLimit
-from storage.names import RepositoryName
-from storage.quotas import Limits
+from storage.repository.quotas import Limits
+from storage.values.names import RepositoryName
 
 # The default if only bytes are limited. Every reservation reads all uploads, so a client that
 # starts them without limit would slow down all others.

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.clients import client_address, counted_as
+from registry_server.http.clients import client_address, counted_as
+from registry_server.http.too_many_requests import TooManyRequests, refuse, whole_seconds
 from registry_server.limits.buckets import Buckets
-from registry_server.limits.problems import TooManyRequests, refuse, whole_seconds
 
 # The path of load balancer checks, which has no limit: removing a busy server overloads the others.
 _HEALTH = "/"

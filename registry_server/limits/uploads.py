@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.clients import client_address, counted_as
-from registry_server.limits.problems import TooManyRequests, refuse
+from registry_server.http.clients import client_address, counted_as
+from registry_server.http.too_many_requests import TooManyRequests, refuse
 
 _UPLOADS = "/blobs/uploads"
 # Seconds: a guess, because the end of a running upload can't be predicted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from registry_server.gate import Gate
+from registry_server.v2.gate import Gate
 from registry_server.v2.responses import EncodedResponse, encoded
 
 _BODY = b"{}"

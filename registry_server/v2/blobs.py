@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
-from registry_server.auth.access import Action
-from registry_server.gate import Gate
+from registry_server.access.interfaces import Action
+from registry_server.http.answers import Response
 from registry_server.v2 import ranges
+from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
 from registry_server.v2.responses import (
     BlobResponse,
@@ -20,8 +20,8 @@ from registry_server.v2.responses import (
     not_modified,
     range_applies,
 )
-from storage.digest import Digest
 from storage.interfaces import Blob
+from storage.values.digest import Digest
 
 # The content of a digest never changes, so caches may keep it for the longest usual time, a year.
 _IMMUTABLE = "max-age=31536000, immutable"

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 
-from registry_server.http1.backlog import HOLD
-from registry_server.http1.direct import EXTENSION as DIRECT
+from registry_server.serving.http1.backlog import HOLD
+from registry_server.serving.http1.direct import EXTENSION as DIRECT
 from registry_server.v2 import upload_state
 from registry_server.v2.problems import PayloadTooLarge
-from storage.buffers import Buffer
+from storage.content.pipeline import Chunk
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
-from storage.pipeline import Chunk
+from storage.values.buffers import Buffer
 
 # The spec's form is `0-99`; older clients send HTTP's own form, `bytes 0-99/*`.
 _CONTENT_RANGE = re.compile(

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server import envelope, errors, redirects
+from registry_server.http import envelope, errors, redirects
 from registry_server.v2.responses import EncodedResponse
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
-from registry_server.auth.access import Action
-from registry_server.gate import Gate
-from registry_server.presence import while_connected
+from registry_server.access.interfaces import Action
+from registry_server.http.answers import Response
+from registry_server.http.presence import while_connected
+from registry_server.v2.gate import Gate
 from registry_server.v2.pagination import window
 from registry_server.v2.urls import Urls
 

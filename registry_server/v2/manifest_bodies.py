@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from registry_server.limits.problems import TooManyRequests
+from registry_server.http.too_many_requests import TooManyRequests
 from registry_server.v2.bodies import read_limited
-from storage.large_documents import INLINE
+from storage.concurrency.large_documents import INLINE
 
 MOST_BYTES = 128 << 20  # in a worker
 # Seconds. Storing the largest manifest takes a tenth of a second.

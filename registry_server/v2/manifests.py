@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
-from registry_server.auth.access import Action
-from registry_server.gate import Gate
+from registry_server.access.interfaces import Action
+from registry_server.http.answers import Response
 from registry_server.v2 import fields
+from registry_server.v2.gate import Gate
 from registry_server.v2.manifest_bodies import ManifestBodies
 from registry_server.v2.negotiation import choose, parse_accept
 from registry_server.v2.problems import TooManyTags
@@ -23,11 +23,11 @@ from registry_server.v2.responses import (
     not_modified,
 )
 from registry_server.v2.urls import Urls
-from storage.digest import CANONICAL, Digest
+from storage.content.manifest_store import name, parse
 from storage.errors import DigestInvalid
-from storage.manifest_store import name, parse
-from storage.manifests import MANIFEST_LIMIT
-from storage.names import Reference, Tag, parse_reference
+from storage.values.digest import CANONICAL, Digest
+from storage.values.manifests import MANIFEST_LIMIT
+from storage.values.names import Reference, Tag, parse_reference
 
 # The spec requires at least 10; each tag costs a few durable writes.
 MOST_TAGS = 100

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from storage.cache import DIGEST_BYTES, Lru
-from storage.digest import Digest
 from storage.errors import ManifestInvalid, ManifestUnknown
 from storage.interfaces import Manifests
-from storage.manifests import (
+from storage.values.cache import DIGEST_BYTES, Lru
+from storage.values.digest import Digest
+from storage.values.manifests import (
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
     IMAGE_TYPES,
@@ -24,8 +24,8 @@ from storage.manifests import (
     Descriptor,
     StoredManifest,
 )
-from storage.names import Reference, Tag
-from storage.stored_manifests import read
+from storage.values.names import Reference, Tag
+from storage.values.stored_manifests import read
 
 DEFAULT_PLATFORM = ("linux", "amd64")
 # Characters; longer headers are not cached. Parsed, each character can take fifty bytes of memory.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
+from registry_server.http.answers import Response
 from registry_server.v2 import ranges
 from registry_server.v2.responses import range_applies
-from storage.digest import Digest
 from storage.interfaces import Blobs
+from storage.values.digest import Digest
 
 # nginx serves such a range as this registry does. It does not join several ranges, and refuses some
 # that this registry serves.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
-from registry_server.auth.access import Action
-from registry_server.gate import Gate
-from registry_server.presence import while_connected
+from registry_server.access.interfaces import Action
+from registry_server.http.answers import Response
+from registry_server.http.presence import while_connected
+from registry_server.v2.gate import Gate
 from registry_server.v2.pagination import window
 from registry_server.v2.urls import Urls
-from storage.digest import Digest
-from storage.manifests import OCI_INDEX
-from storage.referrer_entries import Referrer
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_INDEX
+from storage.values.referrer_entries import Referrer
 
 _MOST = 1000
 _INDEX = b'{"schemaVersion":2,"mediaType":"%b","manifests":[%%b]}' % OCI_INDEX.encode()

@@ -11,14 +11,14 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from registry_server import envelope
-from registry_server.answers import Response
-from registry_server.presence import disconnected
+from registry_server.http import envelope
+from registry_server.http.answers import Response
+from registry_server.http.presence import disconnected
 from registry_server.v2 import fields
 from registry_server.v2.ranges import ByteRange
-from storage.buffers import HasDescriptor
-from storage.digest import Digest
 from storage.interfaces import Blob
+from storage.values.buffers import HasDescriptor
+from storage.values.digest import Digest
 
 _BYTES = "application/octet-stream"
 # An extension of ASGI: the server sends a part of an open file.

@@ -6,17 +6,17 @@ have the same path and method, so their order does not matter. `dispatch` matche
 
 from __future__ import annotations
 
-from registry_server.gate import Gate
 from registry_server.v2.base import BaseEndpoint
 from registry_server.v2.blobs import BlobEndpoints
 from registry_server.v2.dispatch import Endpoint
+from registry_server.v2.gate import Gate
 from registry_server.v2.listings import ListingEndpoints
 from registry_server.v2.manifests import ManifestEndpoints
 from registry_server.v2.offload import Offload
 from registry_server.v2.referrers import ReferrerEndpoints
 from registry_server.v2.uploads import UploadEndpoints
 from registry_server.v2.urls import Urls
-from storage.manifests import MANIFEST_LIMIT
+from storage.values.manifests import MANIFEST_LIMIT
 
 
 def endpoints(

@@ -10,17 +10,17 @@ from contextlib import suppress
 
 from starlette.requests import Request
 
-from registry_server.answers import Response
+from registry_server.access.interfaces import Action
 from registry_server.audit.notes import notes_of
-from registry_server.auth.access import Action
-from registry_server.gate import Gate
-from registry_server.presence import while_connected
+from registry_server.http.answers import Response
+from registry_server.http.presence import while_connected
 from registry_server.v2 import bodies, upload_headers
+from registry_server.v2.gate import Gate
 from registry_server.v2.urls import Urls
-from storage.digest import CANONICAL, Digest, supported
 from storage.errors import BlobUnknown, DigestInvalid, NameInvalid, UploadUnknown
 from storage.interfaces import Repository
-from storage.names import RepositoryName, UploadId
+from storage.values.digest import CANONICAL, Digest, supported
+from storage.values.names import RepositoryName, UploadId
 
 
 class UploadEndpoints:

@@ -16,12 +16,12 @@ from urllib.parse import quote, urlsplit
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
-from registry_server import proxies
-from registry_server.proxies import Hop, Network, TrustedProxy
-from registry_server.proxy_warnings import ProxyWarnings
+from registry_server.http import proxies
+from registry_server.http.proxies import Hop, Network, TrustedProxy
+from registry_server.http.proxy_warnings import ProxyWarnings
 from registry_server.v2 import upload_state
-from storage.digest import Digest
-from storage.names import RepositoryName, UploadId
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, UploadId
 
 _SCHEMES = ("http", "https")
 

@@ -1,11 +1,11 @@
 """The contract between the meaning of bytes (above) and their storage (below).
 
-Paths are relative, joined by slashes, and safe: only `storage.paths` makes them. Any number of
-worker processes may call the methods concurrently. The promises about durability and atomicity
+Paths are relative, joined by slashes, and safe: only `storage.values.paths` makes them. Any number
+of worker processes may call the methods concurrently. The promises about durability and atomicity
 hold across processes and across a power failure.
 
-Lock order: staged file, quota lock (`storage.quotas`), folder, tree, never the reverse. This order
-rules out deadlocks. Publishing and deleting take the tree lock themselves.
+Lock order: staged file, quota lock (`storage.repository.quotas`), folder, tree, never the reverse.
+This order rules out deadlocks. Publishing and deleting take the tree lock themselves.
 
 A driver need not be able to append or rename. Unfinished bytes are kept in its `Staging`, which is
 a folder for files and may be a multipart upload for an object store.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeVar
 
-from storage.buffers import Buffer, HasDescriptor
 from storage.drivers.changes import Step
+from storage.values.buffers import Buffer, HasDescriptor
 
 T = TypeVar("T")
 

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from storage.buffers import Buffer
 from storage.drivers.base import (
     CHUNK,
     SMALL,
@@ -27,6 +26,7 @@ from storage.drivers.base import (
 )
 from storage.drivers.changes import Appear, Change, Put, Step
 from storage.errors import AlreadyRunning, PathNotFound
+from storage.values.buffers import Buffer
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.digest import HEX_LENGTHS, Digest
+from storage.values.digest import HEX_LENGTHS, Digest
 
 _ALGORITHMS = sorted(HEX_LENGTHS)
 

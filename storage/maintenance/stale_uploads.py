@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from storage import paths
-from storage.concurrency import to_completion
+from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, StagingBusy, View
 from storage.errors import PathNotFound, UploadIdInvalid
 from storage.maintenance.tolerant import TolerantView
-from storage.names import RepositoryName, UploadId
-from storage.registry import walk
+from storage.repository.registry import walk
+from storage.values import paths
+from storage.values.names import RepositoryName, UploadId
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from registry_server.allowed_hosts import AllowedHosts
 from registry_server.config import ConfigError, Overrides
 from registry_server.config.load import load
+from registry_server.http.allowed_hosts import AllowedHosts
 from tests.live.sockets import Connection
 from tests.support.servers import RegistryServer
 from tests.v2.asgi import Request, ask

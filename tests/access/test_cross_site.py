@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from registry_server.cross_site import CrossSite
+from registry_server.http.cross_site import CrossSite
 from tests.access.conftest import PASSWORDS, Files, Guarded, basic, bearer
 from tests.access.test_caches import push
 from tests.access.test_lessons import token

@@ -14,12 +14,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry_server.app import build
-from registry_server.auth.access import ADMINISTRATION, CATALOG
-from registry_server.auth.robots import RobotStore, robots_file
+from registry_server.access.interfaces import ADMINISTRATION, CATALOG
+from registry_server.access.robots import RobotStore, robots_file
 from registry_server.commands.explain import Question, read_policy
 from registry_server.config import ConfigError, Settings
 from registry_server.config.load import load
+from registry_server.wiring.app import build
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import Files
 from tests.support import users

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from registry_server.clients import client_address
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.proxies import TrustedProxy
+from registry_server.http.clients import client_address
+from registry_server.http.proxies import TrustedProxy
 from registry_server.v2.urls import Urls
 
 Line: TypeAlias = tuple[bytes, bytes]

@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from registry_server.app import build
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.keys import jwks, load_signing_key
-from registry_server.auth.refresh import TYPE
-from registry_server.auth.tokens import TokenIssuer, registered
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.tokens.bearer import TokenIssuer, registered
+from registry_server.access.tokens.keys import jwks, load_signing_key
+from registry_server.access.tokens.refresh import TYPE
+from registry_server.wiring.app import build
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import PASSWORDS, Files
 from tests.support.wire import OCI_MANIFEST, sha256

@@ -20,13 +20,13 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.htpasswd import HtpasswdUsers
-from registry_server.auth.htpasswd_file import watch_htpasswd
-from registry_server.auth.keys import VerificationKey, load_signing_key, to_jwk
-from registry_server.auth.robots import RobotStore
-from registry_server.auth.tokens import LEEWAY, LIFETIME, TokenIssuer
-from storage.manifests import MANIFEST_LIMIT
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.robots import RobotStore
+from registry_server.access.tokens.bearer import LEEWAY, LIFETIME, TokenIssuer
+from registry_server.access.tokens.keys import VerificationKey, load_signing_key, to_jwk
+from registry_server.access.users.htpasswd import HtpasswdUsers
+from registry_server.access.users.htpasswd_file import watch_htpasswd
+from storage.values.manifests import MANIFEST_LIMIT
 from tests.access.conftest import DELETABLE, PASSWORDS, USERS, Files, Guarded, basic, bearer
 from tests.support.app import lived
 from tests.support.documents import image_manifest

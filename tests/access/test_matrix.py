@@ -22,13 +22,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.robots import RobotStore
+from registry_server.access.tokens.bearer import TokenIssuer
+from registry_server.access.tokens.keys import SigningKey, load_signing_key
 from registry_server.api import paths
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.keys import SigningKey, load_signing_key
-from registry_server.auth.robots import RobotStore
-from registry_server.auth.tokens import TokenIssuer
-from registry_server.guard import make_guard
 from registry_server.v2.urls import Urls
+from registry_server.wiring.access.assembly import make_guard
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import DELETABLE, Files, Guarded, basic, bearer
 from tests.support.documents import image_manifest

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.requests import HTTPConnection, Request
 
-from registry_server import gate as gate_module
-from registry_server.auth.access import Action, OpenAccess
-from registry_server.gate import Gate
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import RepositoryName
-from storage.registry import StoredRegistry
+from registry_server.access.interfaces import Action, OpenAccess
+from registry_server.v2 import gate as gate_module
+from registry_server.v2.gate import Gate
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values.names import RepositoryName
 from tests.storage.content import LAYER, name, push_blob
 
 REPOSITORIES = 10

@@ -17,9 +17,9 @@ from registry_server.config.expression import Expression
 from registry_server.config.validation import validated
 from storage.drivers.memory import MemoryDriver
 from storage.errors import ManifestInvalid
-from storage.manifests import parse_manifest
-from storage.rules import ManifestRules
-from storage.url_rules import MOST_STEPS, UrlRules
+from storage.values.manifest_policy import ManifestRules
+from storage.values.manifests import parse_manifest
+from storage.values.url_policy import MOST_STEPS, UrlRules
 from tests.support.app import serve_in_process
 from tests.support.wire import OCI_MANIFEST, sha256
 from tests.v2.pushes import BASE, CONFIG, push_blob, refused

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from registry_server.app import build
 from registry_server.config import Settings
-from storage import referrers
-from storage.drivers.filesystem import FilesystemDriver
+from registry_server.wiring.app import build
+from storage.content import referrers
+from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.http1.serving import Client, served
 from tests.storage.read_counter import Pause, ReadCounter
 from tests.support.app import serve_in_process

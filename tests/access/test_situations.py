@@ -20,16 +20,19 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from registry_server.auth import refresh, remembered, tokens
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.keys import jwks, load_or_create_signing_key
-from registry_server.auth.robots import RobotStore, robots_file
-from registry_server.auth.tokens import TokenIssuer
+from registry_server.access import login_limits
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.robots import RobotStore, robots_file
+from registry_server.access.tokens import bearer, refresh
+from registry_server.access.tokens.bearer import TokenIssuer
+from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
+from registry_server.access.users import password_cache
 from registry_server.commands.line import complete
 from registry_server.config import Settings
-from registry_server.limits import buckets, logins
+from registry_server.limits import buckets
 from storage.drivers.memory import MemoryDriver
-from tests.access.conftest import basic, bearer
+from tests.access.conftest import basic
+from tests.access.conftest import bearer as bearer_header
 from tests.support import users
 from tests.support.app import serve_in_process
 from tests.support.documents import image_manifest
@@ -128,7 +131,8 @@ class Place:
             "token for all": Grants({APP: words}, catalog=True),
             "token for pulling": Grants({APP: frozenset({Action.PULL})}),
         }.items():
-            self.callers[name] = bearer(issuer.sign("ann", grants, "registry.example.com").text)
+            token = issuer.sign("ann", grants, "registry.example.com")
+            self.callers[name] = bearer_header(token.text)
 
 
 async def put(client: httpx.AsyncClient, path: str, raw: bytes, shown: Headers) -> httpx.Response:
@@ -291,11 +295,11 @@ def test_the_rules_are_explained_as_the_manual_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("says", "is_so"),
     [
-        ("five minutes (`access.tokens.lifetime`)", tokens.LIFETIME == 5 * 60),
-        ("the minute by which clocks may differ", tokens.LEEWAY == 60),
+        ("five minutes (`access.tokens.lifetime`)", bearer.LIFETIME == 5 * 60),
+        ("the minute by which clocks may differ", bearer.LEEWAY == 60),
         ("for thirty days", refresh.LIFETIME == 30 * 24 * 60 * 60),
-        ("is remembered for a minute", remembered._SECONDS == 60),
-        ("4096 addresses that failed last", logins._MOST == 4096),
+        ("is remembered for a minute", password_cache._SECONDS == 60),
+        ("4096 addresses that failed last", login_limits._MOST == 4096),
         ("16384 that asked", buckets._MOST == 16384),
     ],
 )

@@ -161,7 +161,7 @@ def test_whoever_is_refused_is_not_asked_for_a_body(
 
 WITHOUT_RULES = """
 import sys
-from registry_server.app import build
+from registry_server.wiring.app import build
 from registry_server.config import Settings
 from storage.drivers.memory import MemoryDriver
 build(Settings(), MemoryDriver())

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from registry_server.app import build
-from registry_server.auth.keys import jwks, load_or_create_signing_key
-from registry_server.auth.robots import Robot, RobotStore, format_robots, robots_file
+from registry_server.access.robots import Robot, RobotStore, format_robots, robots_file
+from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.wiring.app import build
 from storage.drivers.memory import MemoryDriver
 from tests.api.managed import AS_ANN, AS_BOB, ROBOTS, basic, managed
 from tests.support.app import serve_in_process
@@ -169,7 +169,7 @@ async def test_one_too_many_is_refused(
 ) -> None:
     """It says how many there may be."""
     client = await serve()
-    monkeypatch.setattr("registry_server.auth.robots.store.MOST_ROBOTS", 1)
+    monkeypatch.setattr("registry_server.access.robots.store.MOST_ROBOTS", 1)
     assert (await client.post(ROBOTS, json={"name": "a"}, headers=AS_ANN)).status_code == 201
     answer = await client.post(ROBOTS, json={"name": "b"}, headers=AS_ANN)
     assert (answer.status_code, codes(answer)) == (409, ["ROBOTS_FULL"])

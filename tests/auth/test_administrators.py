@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.access import ANONYMOUS, Actor, Decision, Grants
-from registry_server.auth.keyring import Keyring
-from registry_server.auth.keys import load_or_create_signing_key
-from registry_server.auth.known import AnyoneKnown
-from registry_server.auth.rules import RulesPolicy, parse_rules, policy_of
-from registry_server.auth.scopes import parse_access, parse_scopes
-from registry_server.auth.token_server import grants_for
-from registry_server.auth.tokens import TokenIssuer, TokenVerifier
+from registry_server.access.any_user_policy import AnyoneKnown
+from registry_server.access.interfaces import ANONYMOUS, Actor, Decision, Grants
+from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
+from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
+from registry_server.access.tokens.keyring import Keyring
+from registry_server.access.tokens.keys import load_or_create_signing_key
+from registry_server.access.tokens.scopes import parse_access, parse_scopes
+from registry_server.access.tokens.server import grants_for
 from registry_server.config import ConfigError
 from registry_server.config.access import Access
 from registry_server.config.load import load

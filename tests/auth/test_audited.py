@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.startup import StartupError, check_audit
-from storage.digest import Digest
+from registry_server.wiring.app import build
+from registry_server.wiring.startup import StartupError, check_audit
+from storage.values.digest import Digest
 from tests.support import users
 from tests.support.app import lived
 from tests.support.drivers import AnyDriver

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.basic import LONGEST_HEADER, has_controls, parse_basic
+from registry_server.access.users.basic import LONGEST_HEADER, has_controls, parse_basic
 
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200).filter(
     lambda text: text != "" and ":" not in text

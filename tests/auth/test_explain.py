@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from registry_server.auth.access import ANONYMOUS
+from registry_server.access.interfaces import ANONYMOUS
 from registry_server.commands.explain import Question, read_policy
 from registry_server.commands.line import complete
 from registry_server.config.access import Access

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import bcrypt
 
-from registry_server.auth.htpasswd import HtpasswdUsers
-from registry_server.auth.htpasswd_file import watch_htpasswd
+from registry_server.access.users.htpasswd import HtpasswdUsers
+from registry_server.access.users.htpasswd_file import watch_htpasswd
 
 
 def _line(name: str, password: str) -> bytes:

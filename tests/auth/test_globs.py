@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from registry_server.auth import globs
-from registry_server.auth.globs import Glob
+from registry_server.access import globs
+from registry_server.access.globs import Glob
 from storage.errors import NameInvalid
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 NAMES = st.from_regex(r"[ab]{1,3}(/[ab]{1,3}){0,4}", fullmatch=True)
 PARTS = st.one_of(st.just("**"), st.just("*"), st.from_regex(r"[ab*?]{1,4}", fullmatch=True))

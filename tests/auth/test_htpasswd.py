@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from registry_server.auth.htpasswd import HtpasswdUsers, _parallel, _usual_cost
-from registry_server.auth.htpasswd_file import Fault, Users, parse_htpasswd, watch_htpasswd
+from registry_server.access.users.htpasswd import HtpasswdUsers, _parallel, _usual_cost
+from registry_server.access.users.htpasswd_file import Fault, Users, parse_htpasswd, watch_htpasswd
 from registry_server.commands.htpasswd import htpasswd, replaced
 from tests.support.servers import PROJECT
 

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.auth.keys import (
+from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.access.tokens.keys import (
     KeyUnusable,
     PrivateKey,
     SigningKey,
@@ -91,7 +91,8 @@ def test_two_processes_that_create_the_key_agree(tmp_path: Path) -> None:
     """Workers that start at once sign with one key."""
     path = tmp_path / "token.key"
     code = (
-        "import sys, pathlib; from registry_server.auth.keys import load_or_create_signing_key\n"
+        "import sys, pathlib\n"
+        "from registry_server.access.tokens.keys import load_or_create_signing_key\n"
         "sys.stdin.read(); print(load_or_create_signing_key(pathlib.Path(sys.argv[1])).id)"
     )
     workers = [

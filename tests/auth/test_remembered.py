@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.remembered import RememberedPasswords
+from registry_server.access.users.password_cache import RememberedPasswords
 
 HASH = b"$2b$04$hash"
 

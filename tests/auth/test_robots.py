@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from registry_server.auth.edited import edit_file
-from registry_server.auth.robots import (
+from registry_server.access.robots import (
     Robot,
     RobotExists,
     RobotKeys,
@@ -31,6 +30,7 @@ from registry_server.auth.robots import (
     robots_file,
 )
 from registry_server.commands.robots import robots as commands
+from registry_server.files.atomic_file import edit_file
 from tests.support.secrets import nothing_told
 from tests.support.servers import PROJECT
 
@@ -299,7 +299,7 @@ def test_what_root_makes_is_the_owners(tmp_path: Path, store: RobotStore) -> Non
 CREATES = """
 import sys
 from pathlib import Path
-from registry_server.auth.robots import RobotStore
+from registry_server.access.robots import RobotStore
 sys.stdin.readline()
 for n in range(25):
     RobotStore(Path(sys.argv[1])).create(f"{sys.argv[2]}-{n}")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.scopes import (
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.tokens.scopes import (
     LONGEST,
     MOST,
     Scope,

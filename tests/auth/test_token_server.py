@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from registry_server.auth.access import ANONYMOUS, Action, Actor, Decision, Grants, Policy
-from registry_server.auth.keyring import Keyring, parse_jwks
-from registry_server.auth.keys import SigningKey
-from registry_server.auth.login import Login
-from registry_server.auth.refresh import RefreshTokens
-from registry_server.auth.scopes import Scope, parse_scopes
-from registry_server.auth.token_server import TokenServer, grants_for
-from registry_server.auth.tokens import Claims, TokenIssuer, TokenVerifier
-from storage.names import RepositoryName
+from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, Grants, Policy
+from registry_server.access.login import Login
+from registry_server.access.tokens.bearer import Claims, TokenIssuer, TokenVerifier
+from registry_server.access.tokens.keyring import Keyring, parse_jwks
+from registry_server.access.tokens.keys import SigningKey
+from registry_server.access.tokens.refresh import RefreshTokens
+from registry_server.access.tokens.scopes import Scope, parse_scopes
+from registry_server.access.tokens.server import TokenServer, grants_for
+from storage.values.names import RepositoryName
 from tests.v2.asgi import Answer, Request, ask
 
 ISSUER, SERVICE = "auth.example.com", "registry.example.com"

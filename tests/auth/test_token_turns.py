@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_server.auth.access import Action, Actor, Decision
-from storage.names import RepositoryName
+from registry_server.access.interfaces import Action, Actor, Decision
+from storage.values.names import RepositoryName
 from tests.auth.test_token_server import SECRET, Served
 from tests.v2.asgi import Answer
 

@@ -25,19 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.keyring import Keyring
-from registry_server.auth.keys import (
-    KeyUnusable,
-    PrivateKey,
-    SigningKey,
-    VerificationKey,
-    libtrust_id,
-    to_jwk,
-)
-from registry_server.auth.problems import TokenInvalid
-from registry_server.auth.refresh import TYPE, RefreshTokens
-from registry_server.auth.tokens import (
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.problems import TokenInvalid
+from registry_server.access.tokens.bearer import (
     _LONGEST_CACHED,
     LEEWAY,
     LONGEST,
@@ -46,7 +36,17 @@ from registry_server.auth.tokens import (
     TokenIssuer,
     TokenVerifier,
 )
-from storage.names import RepositoryName
+from registry_server.access.tokens.keyring import Keyring
+from registry_server.access.tokens.keys import (
+    KeyUnusable,
+    PrivateKey,
+    SigningKey,
+    VerificationKey,
+    libtrust_id,
+    to_jwk,
+)
+from registry_server.access.tokens.refresh import TYPE, RefreshTokens
+from storage.values.names import RepositoryName
 
 NOW = 1_800_000_000
 ISSUER, SERVICE = "auth.example.com", "registry.example.com"

@@ -11,16 +11,16 @@ import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from registry_server.assembly.unknown_callers import unknown_callers
-from registry_server.auth.access import Actor
-from registry_server.auth.globs import Glob
-from registry_server.auth.robot_names import is_robot_name, is_robots
-from registry_server.auth.rules import parse_rules
+from registry_server.access.globs import Glob
+from registry_server.access.interfaces import Actor
+from registry_server.access.rules import parse_rules
 from registry_server.commands.check import examine
 from registry_server.config import Settings, access
+from registry_server.config.robot_names import is_robot_name, is_robots
 from registry_server.config.validation import validated
+from registry_server.wiring.access.unknown_callers import unknown_callers
 from storage.errors import NameInvalid
-from storage.names import RepositoryName, is_component
+from storage.values.names import RepositoryName, is_component
 from tests.auth.test_rules import ACTIONS, Written, decision, policy
 from tests.support.users import lines
 

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from registry_server.auth.access import Grants
-from registry_server.auth.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.auth.keys import SigningKey, jwks
-from registry_server.auth.problems import TokenInvalid
-from registry_server.auth.tokens import TokenIssuer, TokenVerifier
-from registry_server.auth.verifiers import WatchedVerifier
-from registry_server.auth.watched import Watched
+from registry_server.access.interfaces import Grants
+from registry_server.access.problems import TokenInvalid
+from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
+from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
+from registry_server.access.tokens.keys import SigningKey, jwks
+from registry_server.access.tokens.verifiers import WatchedVerifier
+from registry_server.files.watched_file import Watched
 
 ISSUER, SERVICE = "auth.example.com", "registry.example.com"
 

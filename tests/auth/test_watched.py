@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.auth.watched import Watched
+from registry_server.files.watched_file import Watched
 
 
 def text(content: bytes) -> str:

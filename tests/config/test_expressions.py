@@ -106,7 +106,7 @@ def test_the_engine_is_imported_for_expressions_alone(urls: str, imported: bool)
     """A server without them does not have it in memory."""
     program = f"""
 import sys
-from registry_server.app import build
+from registry_server.wiring.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from storage.drivers.memory import MemoryDriver

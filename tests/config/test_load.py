@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.app import manifest_rules
 from registry_server.config import ConfigError, Endpoint, Overrides, Settings
 from registry_server.config.load import load
 from registry_server.config.machine import default_workers
+from registry_server.wiring.app import manifest_rules
 from tests.config.conftest import Read, Refuse
 
 DEBIAN = Path("/etc/docker/registry/config.yml")

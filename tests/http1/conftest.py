@@ -27,5 +27,7 @@ def nothing_blocks() -> Iterator[None]:
     with blockbuster_ctx(scanned_modules=["storage", "registry_server"]) as blocking:
         for name, function in _INLINE.items():
             if name in blocking.functions:
-                blocking.functions[name].can_block_in("registry_server/http1/zerocopy.py", function)
+                blocking.functions[name].can_block_in(
+                    "registry_server/serving/http1/zerocopy.py", function
+                )
         yield

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from registry_server.http1.connection import Connection
-from registry_server.http1.direct import EXTENSION
+from registry_server.serving.http1.connection import Connection
+from registry_server.serving.http1.direct import EXTENSION
 from tests.support.wire import Answer
 
 PATIENCE = 10.0

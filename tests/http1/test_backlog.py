@@ -10,9 +10,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from registry_server.http1 import exchange
-from registry_server.http1.backlog import Backlog
-from registry_server.http1.connection import Connection
+from registry_server.serving.http1 import exchange
+from registry_server.serving.http1.backlog import Backlog
+from registry_server.serving.http1.connection import Connection
 from registry_server.v2.bodies import read_limited
 from tests.http1.serving import Client, Served, answer, served, until
 from tests.http1.test_connection import head

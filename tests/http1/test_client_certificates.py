@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from registry_server import tls
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
-from registry_server.http1.connection import Connection
-from registry_server.http1.peers import CERTIFIED, Proof
+from registry_server.serving.http1.connection import Connection
+from registry_server.serving.http1.peers import CERTIFIED, Proof
+from registry_server.serving.tls import context
 from tests.http1.serving import Served, answer, served, until
 from tests.support.certificates import Authority
 
@@ -92,7 +92,7 @@ def settings(authority: Authority) -> Tls:
 
 def server_context(authority: Authority) -> ssl.SSLContext:
     """Build what is served with."""
-    made = tls.context(settings(authority))
+    made = context.context(settings(authority))
     assert made is not None
     return made
 

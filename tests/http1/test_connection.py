@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from registry_server.http1 import direct
+from registry_server.serving.http1 import direct
 from tests.http1.serving import Served, answer, batches, events, served, until
 
 MIB = 1 << 20

@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry_server.http1.answer_heads import remembered_answer_head
+from registry_server.serving.http1.answer_heads import remembered_answer_head
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 
 MIB = 1 << 20

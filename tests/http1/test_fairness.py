@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.http1.connection import Connection
+from registry_server.serving.http1.connection import Connection
+from registry_server.wiring.app import build
 from storage.drivers.memory import MemoryDriver
 from tests.http1.serving import Client, Served, answer, events, served, until
 from tests.http1.test_connection import counted, head

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from registry_server.http1.connection import Connection
+from registry_server.serving.http1.connection import Connection
 from tests.http1.serving import answer, batches, events, served, until
 from tests.http1.test_connection import head
 from tests.http1.test_records import contexts

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.envelope import NO_SNIFF
-from registry_server.http1.answer_heads import answer_head, refusal
-from registry_server.http1.framing import Chunked, Counted
-from registry_server.http1.request_heads import (
+from registry_server.http.envelope import NO_SNIFF
+from registry_server.serving.http1.answer_heads import answer_head, refusal
+from registry_server.serving.http1.framing import Chunked, Counted
+from registry_server.serving.http1.request_heads import (
     MOST_FIELDS,
     MOST_LINES,
     HeadInvalid,

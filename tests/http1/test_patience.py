@@ -13,10 +13,10 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
-from registry_server.http1 import connection
-from registry_server.http1.connection import Connection
-from registry_server.workers import draining
-from registry_server.workers.draining import DrainingServer
+from registry_server.serving.http1 import connection
+from registry_server.serving.http1.connection import Connection
+from registry_server.serving.workers import draining
+from registry_server.serving.workers.draining import DrainingServer
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 from tests.http1.test_connection import counted, digester, head
 from tests.support.certificates import certificate

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from registry_server import plain_http
-from registry_server.tls_records import begin_turn
+from registry_server.serving.tls import plain_http
+from registry_server.serving.tls.records import begin_turn
 from tests.http1.serving import answer, events, served
 from tests.http1.test_connection import head
 from tests.support.certificates import certificate

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from registry_server.http1.turns import Turns, Work
+from registry_server.serving.http1.turns import Turns, Work
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

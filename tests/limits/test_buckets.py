@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_server.http.too_many_requests import whole_seconds
 from registry_server.limits.buckets import Buckets
-from registry_server.limits.problems import whole_seconds
 from tests.limits.clock import Clock
 
 _RATES = st.integers(1, 1_000_000)

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from registry_server.clients import client_address, counted_as
-from registry_server.proxies import Network
+from registry_server.http.clients import client_address, counted_as
+from registry_server.http.proxies import Network
 
 TRUSTED: tuple[Network, ...] = (
     ipaddress.ip_network("10.0.0.0/8"),

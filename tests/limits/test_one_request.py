@@ -12,13 +12,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from registry_server.app import build, manifest_rules
 from registry_server.config import Settings
 from registry_server.config.validation import Invalid, validated
-from registry_server.http1.pace import DEFAULT, KEEP, Pace
 from registry_server.limits import BodyPace
-from storage.manifests import LARGEST_MANIFEST, MANIFEST_LIMIT, OCI_INDEX
-from storage.rules import MOST_REFERENCES
+from registry_server.serving.http1.pace import DEFAULT, KEEP, Pace
+from registry_server.wiring.app import build, manifest_rules
+from storage.values.manifest_policy import MOST_REFERENCES
+from storage.values.manifests import LARGEST_MANIFEST, MANIFEST_LIMIT, OCI_INDEX
 from tests.limits.asking import ask, at_once
 from tests.support.drivers import AnyDriver
 

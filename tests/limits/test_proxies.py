@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from registry_server import proxies
-from registry_server.proxies import Hop, Network
+from registry_server.http import proxies
+from registry_server.http.proxies import Hop, Network
 
 TRUSTED: tuple[Network, ...] = (ipaddress.ip_network("10.0.0.0/8"),)
 HOST, PROTO, FOR = b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-for"

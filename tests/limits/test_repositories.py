@@ -9,8 +9,8 @@ import pytest
 from registry_server.config.limits import Limits as Section
 from registry_server.config.validation import Invalid, validated
 from registry_server.limits.repositories import MOST_UPLOADS, RepositoryLimits
-from storage.names import RepositoryName
-from storage.quotas import Limits
+from storage.repository.quotas import Limits
+from storage.values.names import RepositoryName
 
 
 def _of(name: str, *entries: dict[str, Any]) -> Limits:

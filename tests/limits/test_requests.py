@@ -6,9 +6,9 @@ import ipaddress
 import json
 from functools import partial
 
-from registry_server.clients import client_address
+from registry_server.http.clients import client_address
+from registry_server.http.proxies import Network
 from registry_server.limits import RequestLimits
-from registry_server.proxies import Network
 from tests.limits.asking import ask, at_once
 from tests.limits.clock import Clock
 

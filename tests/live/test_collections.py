@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry_server.upkeep.job import Job
+from registry_server.jobs.job import Job
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.support.documents import config_for, image_manifest
@@ -218,7 +218,7 @@ def test_a_closed_window_is_kept_to(tmp_path: Path) -> None:
         for _ in range(30):
             server.wire.expect(200, "GET", "/v2/")
             collectors = [psutil.Process(pid).cmdline() for pid in server.pids()]
-            assert not any("registry_server.upkeep.collector" in line for line in collectors)
+            assert not any("registry_server.jobs.collector" in line for line in collectors)
         assert garbage.exists()
         done = run(["garbage-collect", "--root", str(server.root)], tmp_path, env)
         assert done.returncode == 0
@@ -241,7 +241,7 @@ def test_a_collector_that_hangs_keeps_no_server_from_ending(tmp_path: Path) -> N
 
 def _collectors(server: RegistryServer) -> list[psutil.Process]:
     found = [psutil.Process(pid) for pid in server.pids()]
-    return [one for one in found if "registry_server.upkeep.collector" in one.cmdline()]
+    return [one for one in found if "registry_server.jobs.collector" in one.cmdline()]
 
 
 def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
     root.mkdir()
     job = Job(str(root), fsync=True, interval=0.0, grace=1.0, delete_untagged=False)
     process = subprocess.run(
-        [*COMMAND[:-1], "registry_server.upkeep.collector"],
+        [*COMMAND[:-1], "registry_server.jobs.collector"],
         input=job.line(),
         capture_output=True,
         cwd=PROJECT,
@@ -267,7 +267,7 @@ class _HastyServer(RegistryServer):
     def command(self) -> list[str]:
         """Set the limit before the program begins."""
         python, _, _, *arguments = super().command()
-        code = "from registry_server.upkeep import job; job.HUNG_SECONDS = 3.0\n"
+        code = "from registry_server.jobs import job; job.HUNG_SECONDS = 3.0\n"
         return [python, "-c", f"{code}from registry_server.cli import main; main()", *arguments]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
+from storage.values import paths
 from tests.live.programs import COMMAND, environment, run, run_program
 from tests.live.transfers import until
 from tests.support.processes import family, kill_all

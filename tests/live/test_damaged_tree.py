@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
+from storage.values import paths
+from storage.values.digest import Digest
 from tests.live.programs import run
 from tests.storage.content import CONFIG as IMAGE_CONFIG
 from tests.storage.content import LAYER, image, index, raw

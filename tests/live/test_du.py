@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from storage.sizes import format_size
+from storage.values.sizes import format_size
 from tests.live.programs import run
 from tests.live.test_delete import CONFIG, LAYERS, MANIFEST, push
 from tests.live.transfers import begin

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver, make_ready
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.live.conftest import CONFIG
 from tests.live.programs import run
 from tests.live.small_disks import MIB, fill, fill_with_files, free, small_disk

@@ -22,8 +22,8 @@ from tests.support.tools import require_namespaces
 pytestmark = pytest.mark.live
 
 SHORT = """
-from registry_server.auth import edited
-from registry_server.workers import start_limit
+from registry_server.access import edited
+from registry_server.serving.workers import start_limit
 edited.PATIENCE, start_limit.SECONDS = 0.5, 0.5
 from registry_server.cli import main
 main()

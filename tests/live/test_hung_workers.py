@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 HASTY = CONFIG.replace("draintimeout: 20s", "draintimeout: 1s")
 SHORT = """
-from registry_server.workers import bounded, pulse
+from registry_server.serving.workers import bounded, pulse
 pulse.HUNG_SECONDS, pulse.BEAT_SECONDS, bounded.MARGIN_SECONDS = 3.0, 0.2, 0.5
 from registry_server.cli import main
 main()

@@ -50,12 +50,12 @@ def test_a_page_counts_once(tmp_path: Path) -> None:
 
 def test_a_server_imports_nothing_that_only_commands_need() -> None:
     """It has neither the command line nor pydantic nor the collectors in memory."""
-    program = "import sys, registry_server.cli, registry_server.server; print(*sys.modules)"
+    program = "import sys, registry_server.cli, registry_server.wiring.server; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, check=True
     )
     imported = set(done.stdout.decode().split())
-    assert "registry_server.upkeep.schedule" in imported
+    assert "registry_server.jobs.schedule" in imported
     unwanted = {"fastapi", "pydantic", "pydantic_core", "rich", "sqlite3", "typer", "yaml"}
     assert imported.isdisjoint(unwanted | {"registry_server.commands.line"})
 

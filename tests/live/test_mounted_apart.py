@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 from tests.live.programs import COMMAND, run_program
 from tests.support.documents import config_for, image_manifest
 from tests.support.servers import RegistryServer

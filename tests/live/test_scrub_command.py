@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from registry_server.config.sizes import parse_rate, parse_size
-from storage import paths
-from storage.digest import Digest
-from storage.names import RepositoryName
-from storage.paths import SCRUBBED, quarantined
-from storage.sizes import format_size
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
+from storage.values.paths import SCRUBBED, quarantined
+from storage.values.sizes import format_size
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.storage.damaged_tree import damaged_tree

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import RepositoryName
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.storage.content import push_image

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
+from storage.values import paths
 from tests.live.programs import environment, run, serving
 
 pytestmark = pytest.mark.live
@@ -225,7 +225,7 @@ AS_ANOTHER = """
 import os, sys
 import encodings.utf_8_sig
 import registry_server.cli, registry_server.commands.line, registry_server.commands.others
-import registry_server.server, registry_server.workers.supervisor
+import registry_server.wiring.server, registry_server.serving.workers.supervisor
 from registry_server.config.load import load
 load(None, {})  # pydantic imports more when it compiles the schema
 user = int(sys.argv.pop(1))

@@ -15,9 +15,9 @@ from typing import TypeAlias
 import psutil
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.tree_lock import TreeLock
+from storage.drivers.filesystem.tree_lock import TreeLock
+from storage.values import paths
+from storage.values.digest import Digest
 from tests.live.programs import COMMAND, environment
 from tests.live.transfers import until
 from tests.support.processes import family, kill_all

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.tree_lock import TreeLock
+from storage.drivers.filesystem.tree_lock import TreeLock
+from storage.values import paths
+from storage.values.digest import Digest
 from tests.live.full_pipes import is_blocked
 from tests.live.programs import COMMAND, environment
 from tests.live.test_suspended import is_free

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage.drivers.base import Editor
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from storage.digest import Digest
 from storage.drivers.base import Driver, View
-from storage.drivers.tree_lock import Hold, TreeLock
+from storage.drivers.filesystem.tree_lock import Hold, TreeLock
 from storage.maintenance.garbage import marking, plan, sweep
 from storage.maintenance.garbage.needs import Needs, read_needs
-from storage.paths import claim
+from storage.values.digest import Digest
+from storage.values.paths import claim
 
 
 def _blind() -> None:

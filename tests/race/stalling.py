@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from registry_server.cli import main
-from storage.drivers import durable
-from storage.drivers.prepared import HeldData, Prepared
+from storage.drivers.filesystem import durable
+from storage.drivers.filesystem.prepared import HeldData, Prepared
 
 STALL = "RACE_STALL"
 _SHARE = 0.1

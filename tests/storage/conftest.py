@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from storage import uploads
-from storage.drivers import file_staging, memory
-from storage.drivers.filesystem import FilesystemDriver
-from storage.registry import StoredRegistry
+from storage.content import uploads
+from storage.drivers import memory
+from storage.drivers.filesystem import staging
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
 from tests.support.drivers import AnyDriver
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whoever waits for another holder of a staged file give up soon."""
-    monkeypatch.setattr(file_staging, "_ATTEMPTS", 4)
-    monkeypatch.setattr(file_staging, "_PAUSE", 0.05)
+    monkeypatch.setattr(staging, "_ATTEMPTS", 4)
+    monkeypatch.setattr(staging, "_PAUSE", 0.05)
     monkeypatch.setattr(memory, "_PATIENCE", 0.2)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from storage.digest import Digest
+from storage.content.pipeline import Chunk
 from storage.interfaces import Repository
-from storage.manifests import OCI_INDEX, OCI_MANIFEST, parse_manifest
-from storage.names import RepositoryName, Tag, UploadId
-from storage.pipeline import Chunk
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_INDEX, OCI_MANIFEST, parse_manifest
+from storage.values.names import RepositoryName, Tag, UploadId
 from tests.storage.streams import joined, stream_of
 
 APP = RepositoryName("library/app")

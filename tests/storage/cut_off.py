@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from storage import paths
-from storage.digest import Digest
 from storage.errors import Unknown, UploadUnknown
-from storage.manifests import OCI_MANIFEST
-from storage.names import RepositoryName, UploadId
-from storage.paths import OURS, TRASH
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_MANIFEST
+from storage.values.names import RepositoryName, UploadId
+from storage.values.paths import OURS, TRASH
 from tests.storage.collecting import collect
 from tests.storage.content import APP, CONFIG, LAYER, OTHER, entry, image, index, raw
 from tests.storage.ledger import NO, Client, Fact

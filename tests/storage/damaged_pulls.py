@@ -13,14 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver
 from storage.errors import BlobUnknown, DigestInvalid, ManifestInvalid, ManifestUnknown, NameInvalid
 from storage.maintenance.scrub.findings import Kind
-from storage.manifests import parse_manifest
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import pull_blob
 from tests.storage.damaged_tree import DamagedTree
 

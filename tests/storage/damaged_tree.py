@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storage import paths
-from storage.digest import Digest
 from storage.maintenance.scrub.findings import Kind
-from storage.names import RepositoryName, Tag
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import CONFIG, LAYER, entry, image, index, name, raw
 
 SOUND = name("sound/image")

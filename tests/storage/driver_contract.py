@@ -12,10 +12,10 @@ from operator import methodcaller
 
 import pytest
 
-from storage.buffers import Buffer
 from storage.drivers.base import CHUNK, SMALL, Driver, StagedFile, StagingBusy, View
 from storage.drivers.changes import Appear, Put, Step
 from storage.errors import PathNotFound
+from storage.values.buffers import Buffer
 from tests.storage.streams import cancelled_after, joined
 
 SIZES = (0, 1, SMALL - 1, SMALL, SMALL + 1, CHUNK + 3)

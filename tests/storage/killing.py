@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage import uploads
-from storage.boot import this_boot
-from storage.drivers import durable, prepared
-from storage.drivers.filesystem import FilesystemDriver, empty_trash
-from storage.hashing import best_hashers
-from storage.registry import StoredRegistry
+from storage.content import uploads
+from storage.content.boot import this_boot
+from storage.content.hashing import best_hashers
+from storage.drivers.filesystem import durable, prepared
+from storage.drivers.filesystem.driver import FilesystemDriver, empty_trash
+from storage.repository.registry import StoredRegistry
 from tests.storage.collecting import tidy
 from tests.storage.cut_off import SCENARIOS, Scenario, Work, everything
 from tests.storage.file_operations import Operation, watch

@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from storage.digest import Digest
 from storage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
-from storage.manifests import parse_manifest
-from storage.names import Reference, RepositoryName, Tag, UploadId
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Reference, RepositoryName, Tag, UploadId
 from tests.storage import content as pushes
 from tests.storage.content import pull_blob, push_manifest, raw
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver, View
 from storage.errors import PathNotFound
-from storage.manifests import OCI_INDEX
-from storage.names import RepositoryName, UploadId
-from storage.quotas import LimitedRegistry, Limits
-from storage.quotas.held import held
-from storage.quotas.members import Tallies
-from storage.registry import StoredRegistry
+from storage.repository.quotas import LimitedRegistry, Limits
+from storage.repository.quotas.held import held
+from storage.repository.quotas.members import Tallies
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_INDEX
+from storage.values.names import RepositoryName, UploadId
 
 
 def limited(driver: Driver, size: int = 0, uploads: int = 0) -> LimitedRegistry:

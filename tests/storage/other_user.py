@@ -13,10 +13,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, LAYER, OTHER, image, push_manifest
 from tests.storage.promises import Work
 

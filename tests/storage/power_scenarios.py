@@ -13,13 +13,13 @@ from typing import TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
+from storage.content.pipeline import Chunk
 from storage.errors import ChunkSizeMismatch, Unknown
-from storage.manifests import parse_manifest
-from storage.names import RepositoryName, Tag, UploadId
-from storage.pipeline import Chunk
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import RepositoryName, Tag, UploadId
 from tests.storage.collecting import collect
 from tests.storage.content import (
     APP,

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver, empty_trash
+from storage.content.links import read_link
+from storage.drivers.filesystem.driver import FilesystemDriver, empty_trash
 from storage.errors import (
     BlobUnknown,
     DigestInvalid,
@@ -23,10 +22,11 @@ from storage.errors import (
     RepositoryUnknown,
     UploadUnknown,
 )
-from storage.links import read_link
-from storage.names import Reference, RepositoryName, Tag, UploadId
-from storage.registry import StoredRegistry, walk
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry, walk
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Reference, RepositoryName, Tag, UploadId
 from tests.storage.content import append, finish, pull_blob
 from tests.storage.purging import purged
 from tests.storage.soundness import assert_sound

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage import paths
 from storage.drivers.base import SMALL, Driver, View
+from storage.values import paths
 from tests.storage.wrappers import WrappedDriver, WrappedView
 
 T = TypeVar("T")

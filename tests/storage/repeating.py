@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from storage.drivers.filesystem import FilesystemDriver, empty_trash
+from storage.drivers.filesystem.driver import FilesystemDriver, empty_trash
 from storage.errors import Unknown
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
 from tests.storage.file_operations import Operation, watch
 from tests.storage.losing_disk import Disk, Recorder
 from tests.storage.power_cuts import latest, losses

@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from storage.drivers import file_locks
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem import locks
+from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.storage.turnstile import PATIENCE, Turnstile
 
 Act: TypeAlias = Callable[[FilesystemDriver], Awaitable[None]]
@@ -93,7 +93,7 @@ def _acting(rival: Rival, root: str, since: str, at: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         turnstile = Turnstile(rival.turned_away)
         turnstile.put(patched)
-        patched.setattr(file_locks, "fcntl", turnstile)
+        patched.setattr(locks, "fcntl", turnstile)
         for name in _OPERATIONS:
             patched.setattr(os, name, watched(name))
         yield

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
+from storage.content.links import read_link
 from storage.drivers.base import Driver, View
 from storage.errors import DigestInvalid, ManifestUnknown, RepositoryUnknown, UploadUnknown
-from storage.links import read_link
-from storage.manifests import parse_manifest
-from storage.names import RepositoryName, UploadId
-from storage.registry import StoredRegistry, walk
+from storage.repository.registry import StoredRegistry, walk
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import RepositoryName, UploadId
 
 _ALL = 1 << 30
 

@@ -12,12 +12,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import TagImmutable
-from storage.manifests import parse_manifest
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Tag
 from tests.storage.content import APP, image, raw
 
 

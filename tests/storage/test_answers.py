@@ -11,14 +11,14 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers import stamps
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.mounts import is_local
+from storage.drivers.filesystem import timestamps
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.mounts import is_local
 from storage.errors import ManifestUnknown
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, push_image
 
 # Longer than the clock that stamps files stands still.
@@ -57,7 +57,7 @@ def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
             pytest.skip("nothing is remembered here, so these tests could not fail")
     finally:
         os.close(fd)
-    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
     return Site(tmp_path)
 
 

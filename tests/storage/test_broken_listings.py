@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.drivers.file_view import FileView
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.reader import FileView
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
 from tests.storage.content import APP, CONFIG, image, push_blob, push_manifest
 from tests.storage.soundness import assert_sound
 

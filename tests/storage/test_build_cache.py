@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from storage.digest import Digest
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ReferencesUnknown
 from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.usage.explain import explained
-from storage.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parse_manifest
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
-from storage.rules import IndexChildren, ManifestRules
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values.digest import Digest
+from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    parse_manifest,
+)
+from storage.values.names import Tag
 from tests.storage.collecting import collect
 from tests.storage.content import APP, OTHER, entry, image, pull_blob, push_blob, push_image, raw
 from tests.storage.scrubbing import scrub

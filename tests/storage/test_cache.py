@@ -10,7 +10,7 @@ from sys import getsizeof
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.cache import ENTRY_BYTES, Lru
+from storage.values.cache import ENTRY_BYTES, Lru
 from tests.storage.examples import FEW, MANY
 
 # Bytes; eight entries of a value of 8 fit.

@@ -18,14 +18,14 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver, Editor, FileInfo, Uses, View
 from storage.drivers.changes import Step
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, ReferencesUnknown
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.collecting import collect
 from tests.storage.content import (
     APP,

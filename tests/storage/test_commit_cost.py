@@ -17,13 +17,13 @@ from typing import TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
+from storage.concurrency.threads import Threads
+from storage.content.uploads import WORTH_A_STATE
 from storage.drivers.changes import Put
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.threads import Threads
-from storage.registry import StoredRegistry
-from storage.uploads import WORTH_A_STATE
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
 from tests.storage.content import (
     APP,
     CONFIG,

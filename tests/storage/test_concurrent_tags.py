@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.manifests import parse_manifest
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Tag
 from tests.storage.content import APP, image, push_blob, push_image, raw
 
 

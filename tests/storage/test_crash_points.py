@@ -18,15 +18,15 @@ from typing import TypeAlias
 
 import pytest
 
-from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import ManifestUnknown, RepositoryUnknown, Unknown, UploadUnknown
-from storage.names import Reference, Tag, UploadId
-from storage.paths import TRASH
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values.digest import Digest
+from storage.values.names import Reference, Tag, UploadId
+from storage.values.paths import TRASH
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.errors import BlobUnknown, ManifestUnknown, ReferencesUnknown
-from storage.manifests import DOCKER_SCHEMA1
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import DOCKER_SCHEMA1
+from storage.values.names import Tag
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown
 from storage.maintenance.scrub.findings import Kind
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import (
     CONFIG,
     LAYER,

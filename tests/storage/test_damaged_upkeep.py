@@ -17,17 +17,17 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
 from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.usage.explain import explained
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import (
     CONFIG,
     LAYER,

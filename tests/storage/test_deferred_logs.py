@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.drivers import deferred_logs
+from storage.content.links import read_link
 from storage.drivers.base import View
 from storage.drivers.changes import Put
-from storage.drivers.filesystem import FilesystemDriver
-from storage.links import read_link
+from storage.drivers.filesystem import deferred_logs
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.values import paths
 
 LINK = "docker/link"
 DAMAGED = f"link {LINK} is damaged and treated as absent: b'no digest'"

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import Unknown
-from storage.paths import TRASH
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.paths import TRASH
 from tests.storage.content import APP, append, begin, finish, pull_blob
 from tests.storage.cut_off import CHUNKS, SCENARIOS, Scenario, files, lasting, leftovers
 from tests.storage.file_operations import CHANGING, READING, Operation, watch

@@ -15,13 +15,13 @@ from typing import Any, get_type_hints
 import pytest
 
 from storage import interfaces
-from storage.digest import Digest
 from storage.errors import OperationDisabled, StorageError
 from storage.interfaces import Registry, Visible
-from storage.manifests import Manifest, parse_manifest
-from storage.modes import ReadOnlyRegistry, UndeletableRegistry
-from storage.names import Reference, RepositoryName, Tag, UploadId
-from storage.registry import StoredRegistry
+from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.manifests import Manifest, parse_manifest
+from storage.values.names import Reference, RepositoryName, Tag, UploadId
 from tests.storage.content import APP, LAYER, OTHER, begin, image, push_blob, push_image, raw
 from tests.storage.wrappers import RecordingDriver
 from tests.support.drivers import AnyDriver

@@ -19,8 +19,8 @@ from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub import contents, run
-from storage.paths import SCRUBBED, tag_current_link
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.paths import SCRUBBED, tag_current_link
 from tests.storage.content import APP, entry, image, push_image, raw, tags
 from tests.storage.scrubbing import Findings, scrub
 from tests.storage.wrappers import T, WrappedDriver, WrappedView

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import Tag
-from storage.paths import TRASH
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
+from storage.values.paths import TRASH
 from tests.storage.content import APP, CONFIG, LAYER, image, push_blob, push_manifest, raw
 from tests.storage.promises import Blob, Fact, Listed, Manifest, Work
 from tests.storage.repeating import found, left_by

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.content.uploads import WORTH_A_STATE
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, DigestInvalid
-from storage.registry import StoredRegistry
-from storage.uploads import WORTH_A_STATE
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
 from tests.storage.content import APP, append, begin, finish
 
 _LONGEST_LINK = 200

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.digest import Digest
 from storage.maintenance.garbage.families import Knot, Pair, below, ordered, reached
+from storage.values.digest import Digest
 
 MEMBERS = tuple(Digest.of(b"%d" % number) for number in range(8))
 PAIRS = st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(MEMBERS)), max_size=20)

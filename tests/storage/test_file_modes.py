@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver, make_ready
-from storage.drivers.tree_lock import TreeLock
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
+from storage.drivers.filesystem.tree_lock import TreeLock
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import APP, LAYER, begin, push_image
 from tests.storage.test_other_user import USER, as_root, folder
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.buffers import Buffer
 from storage.drivers.base import CHUNK, StagedFile, StagingBusy
-from storage.drivers.file_view import FileView
-from storage.drivers.filesystem import FilesystemDriver, empty_trash
+from storage.drivers.filesystem.driver import FilesystemDriver, empty_trash
+from storage.drivers.filesystem.reader import FileView
 from storage.errors import PathNotFound
-from storage.paths import TRASH
+from storage.values.buffers import Buffer
+from storage.values.paths import TRASH
 from tests.storage.driver_contract import DriverContract
 from tests.storage.streams import cancelled_after, joined
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from storage.drivers import folders, mounts, stamps
-from storage.drivers.folders import Folders
-from storage.drivers.mounts import is_local
+from storage.drivers.filesystem import folder_cache, mounts, timestamps
+from storage.drivers.filesystem.folder_cache import Folders
+from storage.drivers.filesystem.mounts import is_local
 
 MANY = [f"v{number:02d}" for number in range(20)]
 # How long a folder rests before it is remembered in these tests, and how long they let it: more
@@ -43,14 +43,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a folder count as settled after a short rest."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
 
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a folder that counts as large on a filesystem whose times can be relied on."""
     _require_local(tmp_path)
-    monkeypatch.setattr(folders, "_MANY", len(MANY) // 2)
+    monkeypatch.setattr(folder_cache, "_MANY", len(MANY) // 2)
     return _filled(tmp_path / "tags")
 
 
@@ -276,7 +276,7 @@ def test_a_state_is_settled_if_its_time_is_old_and_fine(
     times = {"st_ctime_ns": seconds * 10**9 + nanoseconds}
     state = os.stat_result((0,) * 10, times)
     assert state.st_ctime_ns == times["st_ctime_ns"]
-    assert stamps.is_settled(state) is settled
+    assert timestamps.is_settled(state) is settled
 
 
 def test_nothing_is_remembered_of_filesystems_that_are_not_known(

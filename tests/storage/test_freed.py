@@ -15,12 +15,12 @@ from typing import NoReturn, TypeAlias
 
 import pytest
 
-from storage.concurrency import or_undone, to_completion
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.threads import Threads
-from storage.pipeline import pump
-from storage.quotas.turn_queue import TurnQueue
-from storage.sharing import SharedRuns
+from storage.concurrency.cancellation import or_undone, to_completion
+from storage.concurrency.sharing import SharedRuns
+from storage.concurrency.threads import Threads
+from storage.content.pipeline import pump
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.quotas.turn_queue import TurnQueue
 
 Way: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.last import seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep import Swept
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
-from storage.rules import IndexChildren, ManifestRules
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.names import Tag
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.digest import HEX_LENGTHS, Digest, supported
 from storage.errors import DigestInvalid, InvalidInput, NameInvalid, TagInvalid, UploadIdInvalid
-from storage.names import RepositoryName, Tag, UploadId, parse_reference
+from storage.values.digest import HEX_LENGTHS, Digest, supported
+from storage.values.names import RepositoryName, Tag, UploadId, parse_reference
 from tests.storage.examples import MANY
 
 # The grammars as the specs print them; `\Z` is the end and nothing but the end.

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.digest import Digest
 from storage.maintenance.garbage.families import Knot, Pair, below, ordered, reached
 from storage.maintenance.garbage.ledger import Ledger, SurveyedBlob
 from storage.maintenance.garbage.needs import Needs
-from storage.names import RepositoryName, Tag
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 
 APP = RepositoryName("app")
 # Of two algorithms, in the order of their text.

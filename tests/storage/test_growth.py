@@ -20,19 +20,19 @@ from typing import Any, TypeAlias
 
 import pytest
 
-import storage.digest
+import storage.values.digest
 from benchmarks import crowd
-from storage.digest import Digest
 from storage.drivers.base import Driver, FileInfo, OpenFile, View
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.folders import Folders
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
+from storage.drivers.filesystem.folder_cache import Folders
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.ledger import SCHEMA, Ledger, SurveyedBlob
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import described
 from storage.maintenance.usage.explain import explained
 from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
+from storage.values.digest import Digest
 from tests.storage.scratch import scratch_folder
 from tests.storage.scrubbing import Around, scrub
 from tests.storage.wrappers import T, WrappedView
@@ -154,8 +154,8 @@ def metered(cost: Cost) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sqlite3.connect", watched)
         # What these two remember has a bound, and is more than all there is here.
-        patched.setattr("storage.drivers.folders._MANY", 1 << 30)
-        patched.setattr("storage.digest._parse", storage.digest._parse.__wrapped__)
+        patched.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
+        patched.setattr("storage.values.digest._parse", storage.values.digest._parse.__wrapped__)
         # Room for the largest manifest, which one has for an instant, would hide all else.
         patched.setattr("storage.maintenance.garbage.needs.LARGEST_MANIFEST", 64 * KIB)
         gc.collect()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from storage import hashing
-from storage.digest import Digest
-from storage.hashing import Hasher, Hashers, LibcryptoHashers, PlainHashers, best_hashers
+from storage.content import hashing
+from storage.content.hashing import Hasher, Hashers, LibcryptoHashers, PlainHashers, best_hashers
+from storage.values.digest import Digest
 from tests.storage.examples import MANY
 
 ALGORITHMS = ("sha256", "sha512")

@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import ManifestUnknown, TagImmutable
-from storage.manifests import parse_manifest
-from storage.modes import UndeletableRegistry
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.modes import UndeletableRegistry
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Tag
 from tests.storage import tag_setter
 from tests.storage.content import APP, CONFIG, LAYER, image, push_blob, push_image, raw, tags
 from tests.storage.examples import MANY

@@ -19,19 +19,19 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.buffers import Buffer
-from storage.digest import Digest
-from storage.drivers import file_locks, file_staging, stamps
 from storage.drivers.base import FileInfo, Uses
 from storage.drivers.changes import Step
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem import locks, staging, timestamps
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, ManifestUnknown, PathNotFound, ReferencesUnknown
 from storage.maintenance.garbage import plan as planning
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.buffers import Buffer
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import (
     APP,
     CONFIG,
@@ -298,7 +298,7 @@ async def test_an_answer_is_remembered_for_its_repository_alone(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one has under a tag or digest, another, under the same, has not."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", 0)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     registry = StoredRegistry(files)
     digest = await push_image(registry.repository(APP), "v1")
     for reference in (digest, Tag("v1")):
@@ -372,8 +372,8 @@ async def test_a_lock_is_on_the_folder_that_is_there(
         folder.rename(folder.with_name("gone"))
         folder.mkdir()
 
-    monkeypatch.setattr(file_locks, "fcntl", Swapping(swap))
-    monkeypatch.setattr(file_locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "fcntl", Swapping(swap))
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
     async with drivers[0].lock("tag"):
         with pytest.raises(TimeoutError):
             async with drivers[1].lock("tag"):
@@ -395,7 +395,7 @@ async def test_a_session_is_held_that_is_there(
         data.rename(data.with_name("adopted"))
         data.touch()
 
-    monkeypatch.setattr(file_staging, "fcntl", Swapping(adopt))
+    monkeypatch.setattr(staging, "fcntl", Swapping(adopt))
     with pytest.raises(PathNotFound):
         async with files.staging.open("u/data"):
             raise AssertionError("what is no longer there was held")
@@ -409,10 +409,10 @@ async def test_a_manifest_that_was_asked_for_by_digest_stays(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, is_remembered: bool
 ) -> None:
     """Whoever is told that it is there may leave it out of a push, also from memory."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", 0)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     now = [1000.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
-    monkeypatch.setattr("storage.repository.time", clock)
+    monkeypatch.setattr("storage.repository.repository.time", clock)
     repository = StoredRegistry(files, grace=GRACE).repository(APP)
     digest = await push_image(repository)
     if is_remembered:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.digest import Digest
+from storage.concurrency.large_documents import BUDGET, INLINE, ByteBudget, parsed
+from storage.content.manifest_store import ManifestStore
 from storage.drivers.base import View
-from storage.drivers.filesystem import FilesystemDriver
-from storage.large_documents import BUDGET, INLINE, ByteBudget, parsed
-from storage.manifest_store import ManifestStore
-from storage.manifests import MANIFEST_LIMIT, StoredManifest
-from storage.paths import blob
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.values.digest import Digest
+from storage.values.manifests import MANIFEST_LIMIT, StoredManifest
+from storage.values.paths import blob
 from tests.storage.content import index, raw
 from tests.storage.examples import SOME
 

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage import registry as registry_module
-from storage.digest import Digest
 from storage.drivers.base import View
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import RepositoryUnknown
-from storage.listing import Page, cut
-from storage.names import RepositoryName, Tag
-from storage.registry import Holding, StoredRegistry, walk
+from storage.repository import registry as registry_module
+from storage.repository.registry import Holding, StoredRegistry, walk
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.listing import Page, cut
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import APP, LAYER, OTHER, begin, name, push_blob, push_image
 from tests.storage.examples import REPOSITORY_NAMES, SOME, TAGS
 from tests.support.drivers import AnyDriver

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.drivers import stamps
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.mounts import is_local
-from storage.registry import StoredRegistry
-from storage.repository import StoredTags
+from storage.drivers.filesystem import timestamps
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.mounts import is_local
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredTags
+from storage.values import paths
 from tests.storage import tag_changer
 from tests.storage.content import APP
 
@@ -118,7 +118,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", counting)
-    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
     return found
 
 

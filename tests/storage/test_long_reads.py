@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.v2 import listings
-from storage import listing
-from storage import registry as registry_module
-from storage.digest import Digest
 from storage.drivers.base import View
-from storage.drivers.filesystem import FilesystemDriver
-from storage.long_reads import LongReads
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository import registry as registry_module
+from storage.repository.long_reads import LongReads
+from storage.repository.registry import StoredRegistry
+from storage.values import listing
+from storage.values.digest import Digest
 from tests.storage.content import APP, LAYER, OTHER, name, push_blob, push_image
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.digest import Digest
 from storage.errors import ManifestInvalid
-from storage.manifests import (
+from storage.values.digest import Digest
+from storage.values.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
@@ -25,7 +25,7 @@ from storage.manifests import (
     sniff_media_type,
     stored_document,
 )
-from storage.referrer_entries import describe
+from storage.values.referrer_entries import describe
 from tests.storage.documents import (
     ARTIFACT,
     DOCKER_IMAGE,

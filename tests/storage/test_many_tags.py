@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from storage import deletions, paths
-from storage.digest import Digest
+from storage.content import deletions
+from storage.content.links import link_to
 from storage.drivers.base import Driver
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import ManifestUnknown
 from storage.interfaces import Repository
-from storage.links import link_to
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, entry, image, push_image, push_manifest, raw
 from tests.storage.scrubbing import Around, scrub
 from tests.storage.test_hidden import unmount_its_revisions

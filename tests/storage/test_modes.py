@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from storage.digest import Digest
 from storage.errors import OperationDisabled
 from storage.interfaces import Registry, Repository
-from storage.manifests import parse_manifest
-from storage.modes import ReadOnlyRegistry, UndeletableRegistry
-from storage.names import Tag, UploadId
-from storage.registry import StoredRegistry
+from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Tag, UploadId
 from tests.storage.content import (
     APP,
     LAYER,

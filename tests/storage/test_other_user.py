@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers import modes, renewing
 from storage.drivers.base import CHUNK
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.renewing import renew
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem import file_modes, owned_copies
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.owned_copies import renew
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, LAYER, push_image
 from tests.storage.file_operations import Operation, watch
 from tests.storage.losing_disk import Disk, Recorder
@@ -137,7 +137,7 @@ def test_locks_of_another_user_lock(root: Path) -> None:
 def test_locks_that_are_closed_to_a_user_refuse_what_needs_them(root: Path, closed: str) -> None:
     """Nothing is changed without the lock, and the error says how to get it."""
     _open_folders(root)
-    modes.close_to_others(str(root / closed))
+    file_modes.close_to_others(str(root / closed))
     before = sorted(root.rglob("*"))
     for work in ("push", "untag", "delete"):
         said = _as_another(root, work)
@@ -208,7 +208,7 @@ def test_a_file_that_another_process_holds_for_long_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That process may be suspended: the wait times out, and the file stays as it is."""
-    monkeypatch.setattr(renewing, "_PATIENCE", 0.05)
+    monkeypatch.setattr(owned_copies, "_PATIENCE", 0.05)
     (tmp_path / "data").write_bytes(b"x")
     with (tmp_path / "data").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

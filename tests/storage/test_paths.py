@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage.digest import Digest
 from storage.errors import InvalidInput
-from storage.names import RepositoryName, Tag, UploadId
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag, UploadId
 from tests.storage.examples import MANY
 
 NAME = RepositoryName("library/app")

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.digest import Digest
-from storage.pipeline import Chunk
-from storage.registry import StoredRegistry
-from storage.uploads import UploadSession
+from storage.content.pipeline import Chunk
+from storage.content.uploads import UploadSession
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
 from tests.storage.content import APP, begin, finish, pull_blob
 from tests.support.drivers import AnyDriver
 

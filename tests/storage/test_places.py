@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.read_only import ReadOnlyDriver
 from storage.errors import BlobUnknown
 from storage.interfaces import BlobFile, Registry
-from storage.modes import ReadOnlyRegistry, UndeletableRegistry
-from storage.names import RepositoryName
-from storage.registry import StoredRegistry
+from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 APP = RepositoryName.parse("library/app")
 CONTENT = b"the bytes of a blob"

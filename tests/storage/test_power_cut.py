@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.paths import TRASH
+from storage.values.paths import TRASH
 from tests.support.tools import require_tool, run
 from tests.support.volumes import mounted_apart
 
@@ -29,11 +29,11 @@ PROGRAM = """
 import asyncio, os, sys
 from pathlib import Path
 from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.uploads import WORTH_A_STATE
+from storage.values.digest import Digest
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.values.names import Tag
+from storage.repository.registry import StoredRegistry
+from storage.content.uploads import WORTH_A_STATE
 from tests.storage.content import *
 
 async def work(root, sync):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import referrer_scan
-from storage.drivers.filesystem import FilesystemDriver
+from storage.content import referrer_scan
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import StorageError
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
 from tests.storage.file_operations import watch
 from tests.storage.losing_disk import Disk, Event, Mark, Recorder, Synced
 from tests.storage.power_cuts import EVERYTHING, Left, Tree, latest, losses, read_tree

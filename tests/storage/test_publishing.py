@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import Tag
-from storage.paths import TRASH
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
+from storage.values.paths import TRASH
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import FileInfo, View
 from storage.errors import QuotaExceeded
-from storage.quotas import members
-from storage.quotas.admission import Admission, Growth
-from storage.quotas.held import held
-from storage.quotas.members import Members, Tallies
-from storage.quotas.turns import Turns
+from storage.repository.quotas import members
+from storage.repository.quotas.admission import Admission, Growth
+from storage.repository.quotas.held import held
+from storage.repository.quotas.members import Members, Tallies
+from storage.repository.quotas.turns import Turns
+from storage.values import paths
+from storage.values.digest import Digest
 from tests.storage.content import APP, OTHER, push_blob, push_manifest, raw
 from tests.storage.limited import document, limited, on_disk
 from tests.storage.wrappers import WrappedDriver, WrappedView

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from storage.quotas.turn_queue import TurnQueue
+from storage.repository.quotas.turn_queue import TurnQueue
 
 _ASKED_BY = ContextVar("_ASKED_BY", default=-1)
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage.digest import Digest
+from storage.content.pipeline import Chunk
 from storage.drivers.base import Driver
 from storage.errors import (
     BlobUnknown,
@@ -21,12 +20,13 @@ from storage.errors import (
     UploadUnknown,
 )
 from storage.interfaces import Repository
-from storage.names import RepositoryName, UploadId
-from storage.pipeline import Chunk
-from storage.quotas import LimitedRegistry, Limits
-from storage.quotas.held import Promise, held
-from storage.quotas.members import Tallies, content_at
-from storage.registry import StoredRegistry
+from storage.repository.quotas import LimitedRegistry, Limits
+from storage.repository.quotas.held import Promise, held
+from storage.repository.quotas.members import Tallies, content_at
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, UploadId
 from tests.storage.content import (
     APP,
     LAYER,
@@ -471,8 +471,8 @@ async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:
     ):
         for method in methods:
             assert getattr(part, method).__func__.__module__ in (
-                "storage.repository",
-                "storage.uploads",
+                "storage.repository.repository",
+                "storage.content.uploads",
             )
     assert type(repository.tags) is type(stored.tags)
     assert type(repository.referrers) is type(stored.referrers)

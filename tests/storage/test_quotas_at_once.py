@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from storage import paths
-from storage.buffers import Buffer
-from storage.digest import Digest
+from storage.content.pipeline import Chunk
 from storage.drivers.base import Driver, StagedFile, Staging
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import (
     AlreadyRunning,
     BlobUnknown,
@@ -21,11 +19,13 @@ from storage.errors import (
     TooManyUploads,
 )
 from storage.interfaces import Repository
-from storage.names import RepositoryName
-from storage.pipeline import Chunk
-from storage.quotas import room, turns
-from storage.quotas.turns import Turns
-from storage.registry import StoredRegistry
+from storage.repository.quotas import room, turns
+from storage.repository.quotas.turns import Turns
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.buffers import Buffer
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 from tests.storage.content import APP, OTHER, name, push_blob, push_manifest, raw
 from tests.storage.limited import counted, document, limited, on_disk
 from tests.storage.streams import stream_of

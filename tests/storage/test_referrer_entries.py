@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.digest import Digest
-from storage.manifests import OCI_MANIFEST, Manifest
-from storage.referrer_entries import (
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_MANIFEST, Manifest
+from storage.values.referrer_entries import (
     LONGEST_ANNOTATIONS,
     LONGEST_ENTRY,
     LONGEST_TYPE,

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import paths, referrers
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.content import referrers
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
-from storage.manifests import OCI_INDEX, OCI_MANIFEST
-from storage.referrer_entries import Referrer
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_INDEX, OCI_MANIFEST
+from storage.values.referrer_entries import Referrer
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths, referrers
-from storage.digest import Digest
+from storage.content import referrers
+from storage.content.referrer_scan import Subjects
+from storage.content.referrers import ReferrerPage
 from storage.drivers.base import Driver, View
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import OperationDisabled
-from storage.manifests import OCI_MANIFEST
-from storage.referrer_scan import Subjects
-from storage.referrers import ReferrerPage
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_MANIFEST
 from tests.storage.collecting import collect
 from tests.storage.content import APP, CONFIG, entry, image, push_blob, push_manifest, raw
 from tests.storage.read_counter import Pause, ReadCounter

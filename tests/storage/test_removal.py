@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Editor
 from storage.errors import (
     BlobUnknown,
@@ -21,8 +19,10 @@ from storage.errors import (
     UploadUnknown,
 )
 from storage.maintenance.usage.tally import tally
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import (
     APP,
     LAYER,

@@ -8,9 +8,9 @@ import pytest
 
 from registry_server.config.expression import Expression
 from storage.errors import ManifestInvalid
-from storage.manifests import Manifest, parse_manifest
-from storage.rules import IndexChildren, ManifestRules
-from storage.url_rules import Matcher, UrlRules
+from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.manifests import Manifest, parse_manifest
+from storage.values.url_policy import Matcher, UrlRules
 from tests.storage.documents import DOCKER_INDEX, OCI_IMAGE, WINDOWS_IMAGE, Document
 
 

@@ -10,8 +10,6 @@ from typing import cast
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import SMALL, Driver, Editor, OpenFile, Uses, View
 from storage.drivers.changes import Step
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNotFound
@@ -19,9 +17,11 @@ from storage.maintenance.progress import Silence
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.maintenance.tolerant import TolerantView
-from storage.names import Tag
-from storage.paths import SCRUBBED, quarantined
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
+from storage.values.paths import SCRUBBED, quarantined
 from tests.storage.content import (
     APP,
     CONFIG,

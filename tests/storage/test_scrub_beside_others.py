@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from storage.digest import Digest
 from storage.drivers.base import Driver
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import ManifestUnknown, ReferencesUnknown
 from storage.interfaces import Repository
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.names import RepositoryName
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 from tests.storage.content import entry, image, push_image, raw
 from tests.storage.scrubbing import scrub
 

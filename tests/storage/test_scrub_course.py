@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver, OpenFile
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.progress import Silence
@@ -20,8 +18,10 @@ from storage.maintenance.scrub.course import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.run import Options, Scrub
-from storage.names import RepositoryName
-from storage.paths import SCRUBBED
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
+from storage.values.paths import SCRUBBED
 from tests.storage.scrubbing import Around, Findings, scrub
 
 BLOBS = {Digest.of(b"blob %d" % number): b"blob %d" % number for number in range(40)}

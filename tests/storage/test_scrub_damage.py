@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.names import RepositoryName, Tag
-from storage.paths import quarantined, set_aside
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
+from storage.values.paths import quarantined, set_aside
 from tests.storage.content import name, pull_blob
 from tests.storage.damaged_tree import (
     GONE,

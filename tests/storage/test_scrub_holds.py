@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import SMALL, Driver, Editor, Entry
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.names import Tag
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, entry, image, index, raw
 from tests.storage.scrubbing import scrub
 from tests.storage.wrappers import T, WrappedDriver, WrappedView

@@ -16,14 +16,14 @@ from uuid import UUID
 
 import pytest
 
-import storage.digest
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+import storage.values.digest
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
-from storage.names import Tag
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, image, raw
 from tests.storage.scratch import scratch_folder
 
@@ -74,8 +74,8 @@ class Counted:
 @pytest.fixture(autouse=True)
 def _few_are_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what is remembered up to a bound that is more than all there is here."""
-    monkeypatch.setattr("storage.digest._parse", storage.digest._parse.__wrapped__)
-    monkeypatch.setattr("storage.drivers.folders._MANY", 1 << 30)
+    monkeypatch.setattr("storage.values.digest._parse", storage.values.digest._parse.__wrapped__)
+    monkeypatch.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
     monkeypatch.setattr("storage.maintenance.scrub.course._MOST_FINDINGS", 10)
     # A read takes as much memory at first as it may return.
     for reader in ("manifests", "readings"):

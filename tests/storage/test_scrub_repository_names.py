@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage import paths
 from storage.drivers.base import Entry, View
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.database import Database
 from storage.maintenance.scrub import queue
 from storage.maintenance.scrub.repository_names import RepositoryNames
-from storage.registry import walk
+from storage.repository.registry import walk
+from storage.values import paths
 from tests.storage.content import name
 from tests.storage.examples import SOME
 from tests.storage.wrappers import WrappedView

@@ -12,13 +12,13 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver, make_ready
+from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
 from storage.errors import Unknown
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import (
     APP,
     LAYER,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.sharing import Abandoned, Run, SharedRuns
+from storage.concurrency.sharing import Abandoned, Run, SharedRuns
 from tests.storage.examples import SOME
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from storage.drivers import stamps
 from storage.drivers.base import SMALL
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.mounts import is_local
-from storage.drivers.small_files import SmallFiles
+from storage.drivers.filesystem import timestamps
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_cache import SmallFiles
+from storage.drivers.filesystem.mounts import is_local
 from storage.errors import PathNotFound
 from tests.support.drivers import AnyDriver
 
@@ -27,7 +27,7 @@ SETTLED_NS, SETTLING = 50_000_000, 0.3
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallFiles:
     """Give a reader that remembers what was left alone for a moment."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
     return SmallFiles(str(tmp_path), most=2)
 
 
@@ -210,6 +210,6 @@ def test_no_more_than_a_few_bytes_are_read(files: SmallFiles, tmp_path: Path) ->
 @pytest.mark.skipif(not Path("/proc/sys/kernel/random/uuid").exists(), reason="needs Linux's /proc")
 def test_nothing_is_remembered_of_other_filesystems(monkeypatch: pytest.MonkeyPatch) -> None:
     """There a file may change and look the same, as this one does at each read."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", 0)
+    monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     files = SmallFiles("/proc/sys/kernel/random")
     assert len({files.read("uuid") for _ in range(5)}) == 5

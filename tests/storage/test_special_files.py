@@ -16,17 +16,17 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.usage.explain import explained
-from storage.names import Tag, UploadId
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag, UploadId
 from tests.storage.content import (
     APP,
     CONFIG,

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import UploadUnknown
 from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
-from storage.names import RepositoryName, UploadId
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, UploadId
 from tests.storage.content import APP, OTHER, append, begin, finish, name, push_blob
 from tests.storage.examples import MANY
 from tests.storage.purging import plan

@@ -9,15 +9,15 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage import paths
 from storage.drivers.base import Driver, Entry, View
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.explain import explained
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
 from tests.storage.content import APP, push_image
 from tests.storage.read_counter import ReadCounter
 from tests.storage.wrappers import WrappedDriver, WrappedView

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
 from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.usage.explain import explained
-from storage.manifests import parse_manifest
-from storage.names import Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
-from storage.stored_manifests import read_stored
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import parse_manifest
+from storage.values.names import Tag
+from storage.values.stored_manifests import read_stored
 from tests.storage.collecting import collect
 from tests.storage.content import APP, CONFIG, LAYER, image, pull_blob, push_blob
 from tests.storage.odd_documents import ODD, SUBJECT, Odd

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import paths
-from storage.drivers.filesystem import FilesystemDriver, make_ready
-from storage.drivers.threads import Threads
+from storage.concurrency.threads import Threads
+from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
+from storage.values import paths
 
 
 async def test_what_is_asked_for_after_the_start_needs_no_new_thread() -> None:

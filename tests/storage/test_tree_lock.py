@@ -16,23 +16,23 @@ from typing import TypeAlias
 
 import pytest
 
-from storage import paths
-from storage.buffers import Buffer
-from storage.digest import Digest
-from storage.drivers import file_locks, tree_lock
+from storage.content.links import link_to
+from storage.content.tags import TagStore
 from storage.drivers.base import Driver, Editor, Uses
 from storage.drivers.changes import Put
-from storage.drivers.filesystem import FilesystemDriver
-from storage.drivers.lock_files import NUMBER_BYTES, LockFiles
+from storage.drivers.filesystem import locks, tree_lock
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.lock_files import NUMBER_BYTES, LockFiles
 from storage.errors import AlreadyRunning
-from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.tags import CurrentLink
-from storage.names import Tag
-from storage.paths import LINK, OURS
-from storage.tags import TagStore
+from storage.values import paths
+from storage.values.buffers import Buffer
+from storage.values.digest import Digest
+from storage.values.names import Tag
+from storage.values.paths import LINK, OURS
 from tests.storage.content import APP
 from tests.storage.turnstile import Held, Turnstile, hold_call
 
@@ -476,7 +476,7 @@ async def test_a_tag_whose_folder_was_replaced_is_locked_again(
     """A process that locked a removed folder does not change the new one without its lock."""
     folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
     os.close(await asyncio.to_thread(_tag, folder, str(OLD)))
-    monkeypatch.setattr(file_locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
     doing = work(drivers[1])
     fd, working = await _replace_while_it_is_held(drivers, turnstile, str(OLD), doing)
     with pytest.raises(TimeoutError, match="another request holds it"):

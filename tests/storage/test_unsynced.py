@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.digest import Digest
 from storage.drivers.changes import Appear, Put
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import Tag
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, LAYER, OTHER, image, push_blob, push_manifest, raw
 from tests.storage.file_operations import watch
 from tests.storage.losing_disk import Disk, Recorder

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import UploadIdInvalid
-from storage.names import UploadId
+from storage.values.names import UploadId
 
 _NAMES = st.text(st.characters(), min_size=1)
 

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import paths, uploads
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
+from storage.content import uploads
+from storage.content.hashing import PlainHashers, best_hashers
+from storage.content.pipeline import Chunk
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import DigestInvalid
-from storage.hashing import PlainHashers, best_hashers
-from storage.names import UploadId
-from storage.pipeline import Chunk
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import UploadId
 from tests.storage.content import APP, append, begin, finish, pull_blob
 from tests.storage.examples import SOME
 from tests.storage.streams import stream_of

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import paths
-from storage.digest import Digest
+from storage.content.hashing import Hashers, PlainHashers, best_hashers
+from storage.content.pipeline import Chunk
 from storage.drivers.base import CHUNK
 from storage.errors import (
     BlobUnknown,
@@ -22,11 +22,11 @@ from storage.errors import (
     UploadBusy,
     UploadUnknown,
 )
-from storage.hashing import Hashers, PlainHashers, best_hashers
-from storage.names import UploadId
-from storage.pipeline import Chunk
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import UploadId
 from tests.storage.content import (
     APP,
     OTHER,

@@ -12,11 +12,9 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import View
-from storage.drivers.file_census import FileCensus
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.read_only import ReadOnlyDriver
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
@@ -25,9 +23,11 @@ from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
 from storage.maintenance.usage.explain import Usage, explained
 from storage.maintenance.usage.ledger import RepositoryUsage
-from storage.names import RepositoryName, Tag
-from storage.registry import StoredRegistry
-from storage.repository import StoredRepository
+from storage.repository.registry import StoredRegistry
+from storage.repository.repository import StoredRepository
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 from tests.storage.content import (
     APP,
     CONFIG,

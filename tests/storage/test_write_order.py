@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import pytest
 
-from storage import paths
-from storage.digest import Digest
+from storage.content.pipeline import Chunk
+from storage.content.uploads import WORTH_A_STATE
 from storage.drivers.base import Driver
 from storage.errors import DigestInvalid, ReferencesUnknown
-from storage.names import Tag
-from storage.pipeline import Chunk
-from storage.registry import StoredRegistry
-from storage.uploads import WORTH_A_STATE
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import Tag
 from tests.storage.content import (
     APP,
     CONFIG,

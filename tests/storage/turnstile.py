@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from storage.drivers import lock_files
+from storage.drivers.filesystem import lock_files
 
 T = TypeVar("T")
 

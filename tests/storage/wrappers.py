@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage.buffers import Buffer
 from storage.drivers.base import (
     SMALL,
     Driver,
@@ -25,6 +24,7 @@ from storage.drivers.base import (
     View,
 )
 from storage.drivers.changes import Appear, Note, Put, Step
+from storage.values.buffers import Buffer
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import httpx
 from starlette.types import ASGIApp, Message
 
-from registry_server.app import build
 from registry_server.config import Settings
+from registry_server.wiring.app import build
 from storage.drivers.base import Driver
 from tests.support.secrets import Witnessed
 

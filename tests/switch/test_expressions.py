@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from registry_server.config.expression import Expression
-from storage.url_rules import UrlRules
+from storage.values.url_policy import UrlRules
 from tests.support.servers import DistributionServer
 from tests.support.wire import DOCKER_MANIFEST, sha256
 

@@ -14,14 +14,14 @@ from typing import TypeAlias
 import httpx
 import pytest
 
-from registry_server.auth.access import Action, Grants
-from registry_server.auth.keys import jwks, load_or_create_signing_key
-from registry_server.auth.robots import RobotStore, robots_file
-from registry_server.auth.tokens import TokenIssuer
+from registry_server.access.interfaces import Action, Grants
+from registry_server.access.robots import RobotStore, robots_file
+from registry_server.access.tokens.bearer import TokenIssuer
+from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
 from registry_server.config import Settings
 from registry_server.config.load import load
 from registry_server.config.validation import validated
-from storage.drivers.filesystem import FilesystemDriver
+from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from tests.support import users
 from tests.support.app import serve_in_process

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.wiring.app import build
 from tests.support.drivers import AnyDriver
 from tests.support.wire import OCI_MANIFEST, path_of, sha256
 from tests.v2.asgi import Answer, Request, ask

@@ -11,12 +11,12 @@ from typing import TypeVar
 import pytest
 from starlette.types import ASGIApp, Message, Scope
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.wiring.app import build
 from storage.drivers.base import View
-from storage.drivers.filesystem import FilesystemDriver
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
 from tests.storage.content import APP, push_image
 
 T = TypeVar("T")

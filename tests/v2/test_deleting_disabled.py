@@ -11,14 +11,14 @@ from itertools import product
 import httpx
 import pytest
 
-from registry_server.app import open_registry
-from registry_server.auth.access import OpenAccess
+from registry_server.access.interfaces import OpenAccess
 from registry_server.config import Settings
-from registry_server.gate import Gate
 from registry_server.v2.dispatch import Endpoint
+from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
 from registry_server.v2.routes import endpoints
 from registry_server.v2.urls import Urls
+from registry_server.wiring.app import open_registry
 from storage.drivers.memory import MemoryDriver
 from tests.v2.conftest import Serve
 from tests.v2.pushes import (

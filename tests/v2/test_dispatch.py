@@ -14,16 +14,16 @@ from starlette.requests import Request as HandlerRequest
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from registry_server import envelope
-from registry_server.auth.access import OpenAccess
-from registry_server.gate import Gate
+from registry_server.access.interfaces import OpenAccess
+from registry_server.http import envelope
 from registry_server.v2.dispatch import Dispatcher, Endpoint, Handler
+from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
 from registry_server.v2.responses import EncodedResponse, encoded
 from registry_server.v2.routes import endpoints
 from registry_server.v2.urls import Urls
 from storage.drivers.memory import MemoryDriver
-from storage.registry import StoredRegistry
+from storage.repository.registry import StoredRegistry
 from tests.v2.asgi import Answer, Request, ask
 from tests.v2.pushes import DIGEST
 

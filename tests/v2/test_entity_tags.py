@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from registry_server.v2.responses import not_modified
-from storage.digest import Digest
+from storage.values.digest import Digest
 
 DIGEST = Digest.of(b"content")
 OTHER = '"other"'

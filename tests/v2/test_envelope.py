@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from registry_server import envelope
+from registry_server.http import envelope
 
 
 def test_entries_are_rendered_in_order_with_their_detail() -> None:

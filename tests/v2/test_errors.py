@@ -10,10 +10,10 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from registry_server.app import build
 from registry_server.config import Settings
-from registry_server.middleware import Counted, InFlight
-from storage.drivers.filesystem import FilesystemDriver
+from registry_server.http.middleware import Counted, InFlight
+from registry_server.wiring.app import build
+from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.support.documents import image_manifest
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256

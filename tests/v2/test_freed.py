@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.workers.executor import PreparedExecutor
-from storage.drivers.filesystem import FilesystemDriver
+from registry_server.serving.workers.executor import PreparedExecutor
+from registry_server.wiring.app import build
+from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.support.wire import OCI_INDEX
 from tests.v2.asgi import Request, ask
 from tests.v2.pushes import ABSENT, BASE, LAYER, UPLOADS

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.wiring.app import build
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256
 from tests.v2.asgi import Request, ask

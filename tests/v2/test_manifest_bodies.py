@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp, Message
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from registry_server.v2.manifest_bodies import MOST_BYTES
-from storage.drivers.filesystem import FilesystemDriver
-from storage.manifests import MANIFEST_LIMIT
+from registry_server.wiring.app import build
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.values.manifests import MANIFEST_LIMIT
 from tests.v2.asgi import Request, ask, scope_of
 from tests.v2.pushes import BASE
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from storage.manifests import MANIFEST_LIMIT
+from storage.values.manifests import MANIFEST_LIMIT
 from tests.support.documents import image_manifest
 from tests.support.wire import DOCKER_MANIFEST, OCI_MANIFEST, sha256
 from tests.v2.pushes import (

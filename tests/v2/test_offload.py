@@ -8,15 +8,15 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection, Request
 
-from registry_server.auth.access import Action, OpenAccess
-from registry_server.gate import Gate
+from registry_server.access.interfaces import Action, OpenAccess
 from registry_server.v2.blobs import BlobEndpoints
+from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
-from storage import paths
-from storage.digest import Digest
-from storage.drivers.filesystem import FilesystemDriver
-from storage.names import RepositoryName
-from storage.registry import StoredRegistry
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.repository.registry import StoredRegistry
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 from tests.support.drivers import AnyDriver
 from tests.support.wire import sha256
 from tests.v2.conftest import Serve

@@ -14,7 +14,7 @@ import pytest
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 from tests.storage.limited import counted, on_disk
 from tests.support.app import lived
 from tests.support.drivers import AnyDriver

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.app import build
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.redirects import clean, is_clean
+from registry_server.http.redirects import clean, is_clean
+from registry_server.wiring.app import build
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
 from tests.v2.conftest import Serve

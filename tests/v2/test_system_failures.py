@@ -11,8 +11,8 @@ import pytest
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from storage.digest import Digest
-from storage.manifests import OCI_INDEX
+from storage.values.digest import Digest
+from storage.values.manifests import OCI_INDEX
 from tests.storage.wrappers import Change, WrappedDriver
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
@@ -70,7 +70,7 @@ async def test_what_an_operator_can_mend_is_said_in_a_line(
     assert error["code"] == "UNKNOWN"
     assert says in error["message"]
     assert response.headers.get("retry-after", "").isdigit() is (status == 503)
-    (record,) = [one for one in caplog.records if one.name == "registry_server.errors"]
+    (record,) = [one for one in caplog.records if one.name == "registry_server.http.errors"]
     assert "POST /v2/app/blobs/uploads/" in record.getMessage()
     assert bool(record.exc_info) is traced
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from registry_server.workers import last_resort, pulse, supervisor
-from registry_server.workers.pulse import Pulse
-from registry_server.workers.renewal import Renewal
-from registry_server.workers.supervisor import Supervisor, WorkersFailed
-from registry_server.workers.work import Work
+from registry_server.serving.workers import last_resort, pulse, supervisor
+from registry_server.serving.workers.pulse import Pulse
+from registry_server.serving.workers.renewal import Renewal
+from registry_server.serving.workers.supervisor import Supervisor, WorkersFailed
+from registry_server.serving.workers.work import Work
 
 
 def _is_first() -> bool:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from registry_server.config import ConfigError
-from registry_server.workers.child import Child, ChildFailed
+from registry_server.serving.workers.child import Child, ChildFailed
 
 
 def test_what_it_returns_is_returned() -> None:

@@ -11,10 +11,10 @@ from tests.live.programs import environment
 
 PROGRAM = """
 import asyncio, threading
-from registry_server.workers import exhaustion
-from registry_server.workers.executor import PreparedExecutor
-from storage.drivers.in_order import InOrder
-from storage.drivers.threads import Threads
+from registry_server.serving.workers import exhaustion
+from registry_server.serving.workers.executor import PreparedExecutor
+from storage.drivers.filesystem.in_order import InOrder
+from storage.concurrency.threads import Threads
 
 def fail(*_):
     raise MemoryError

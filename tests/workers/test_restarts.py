@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_server.workers.restarts import AT_ONCE, PAUSES, Restarts
+from registry_server.serving.workers.restarts import AT_ONCE, PAUSES, Restarts
 
 
 class Clock:

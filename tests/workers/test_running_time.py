@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.workers.running_time import RunningTime
+from registry_server.serving.workers.running_time import RunningTime
 
 STEPS = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 100_000)), max_size=30)
 

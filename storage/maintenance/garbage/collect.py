@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
-from storage import paths
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.plan import Options, Plan, make_plan
 from storage.maintenance.garbage.rubbish import Rubbish
 from storage.maintenance.garbage.sweep import Sweep, Swept
 from storage.maintenance.progress import Progress, Silence, Stop
+from storage.values import paths
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from storage.digest import Digest
+from storage.values.digest import Digest
 
 T = TypeVar("T", bound=Hashable)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.digest import Digest
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, key_of
 from storage.maintenance.garbage.needs import Needs
 from storage.maintenance.garbage.row_buffer import RowBuffer
-from storage.names import Tag
+from storage.values.digest import Digest
+from storage.values.names import Tag
 
 SCHEMA = """
 -- The manifests of the repository that is being marked, numbered as they come, and what each names:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from storage import paths
 from storage.drivers.base import Lead, View
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.tolerant import TolerantView, Trouble
-from storage.names import NAME_LIMIT, is_component
+from storage.values import paths
+from storage.values.names import NAME_LIMIT, is_component
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from storage import paths
 from storage.drivers.base import Driver
+from storage.values import paths
 
 
 async def seconds_since_last(driver: Driver) -> float:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from storage.digest import Digest
 from storage.maintenance.batches import batched
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, key_of
@@ -22,7 +21,8 @@ from storage.maintenance.garbage.graph import SCHEMA as GRAPH_SCHEMA
 from storage.maintenance.garbage.graph import Graph
 from storage.maintenance.garbage.leftovers import SCHEMA as LEFTOVERS_SCHEMA
 from storage.maintenance.garbage.leftovers import Leftovers
-from storage.names import RepositoryName
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 _SCHEMA = """
 -- Every blob that lies on the disk; `version` is what changes when it is used.

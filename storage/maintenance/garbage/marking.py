@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
+from storage.content.links import digests, read_link, tags_in
 from storage.drivers.base import View
-from storage.links import digests, read_link, tags_in
 from storage.maintenance.batches import batched
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs, read_needs
-from storage.names import RepositoryName, Tag
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.names import RepositoryName, Tag
 
 _AT_ONCE = 100
 UNTAGGED = "untagged"

@@ -6,12 +6,12 @@ import logging
 import re
 from dataclasses import dataclass
 
-from storage.blobs import read_verified
-from storage.digest import Digest
+from storage.content.blobs import read_verified
 from storage.drivers.base import View
 from storage.errors import ManifestInvalid
-from storage.manifests import LARGEST_MANIFEST
-from storage.stored_manifests import Reading, read_stored
+from storage.values.digest import Digest
+from storage.values.manifests import LARGEST_MANIFEST
+from storage.values.stored_manifests import Reading, read_stored
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from storage.drivers.base import Driver, View
+from storage.drivers.heeding import HeedingReads
 from storage.errors import OperationDisabled
-from storage.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantReads, TolerantView, Trouble
-from storage.names import RepositoryName
-from storage.paths import CLOCK
-from storage.registry import walk
+from storage.repository.registry import walk
+from storage.values.names import RepositoryName
+from storage.values.paths import CLOCK
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
-from storage import paths
-from storage.deletions import ManifestDeletion, noted
-from storage.digest import HEX_LENGTHS, Digest
+from storage.content.deletions import ManifestDeletion, noted
+from storage.content.links import digests, tags_in
 from storage.drivers.base import Driver, Editor, View
-from storage.links import digests, tags_in
 from storage.maintenance.garbage.leftovers import Item
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
 from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantView
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.names import RepositoryName
 
 _AT_ONCE = 100
 # `_referrers/<alg>/<hex>/<alg>/<hex>` and `_manifests/tags/<tag>/index/<alg>/<hex>`

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import View
 from storage.errors import DigestInvalid
 from storage.maintenance.garbage.ledger import Ledger, SurveyedBlob
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import Reads
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
 
 # However short the grace period: a file changed twice within a tick of the clock that stamps it
 # has one version for both.

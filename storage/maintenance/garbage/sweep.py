@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from storage import paths
-from storage.digest import Digest
+from storage.content.links import read_link
 from storage.drivers.base import Driver, Editor, View
-from storage.links import read_link
 from storage.maintenance.garbage.families import Knot, below, reached
 from storage.maintenance.garbage.ledger import Family, Ledger, LooseLink, SurveyedBlob
 from storage.maintenance.garbage.marking import linked
 from storage.maintenance.garbage.needs import read_needs
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.progress import Progress, Stop
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
-from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
 from storage.drivers.base import Driver, Editor, View
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.scrub.contents import Contents, Examined, examine
@@ -17,6 +15,8 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing, is_digest
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.second_look import undisturbed
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
 
 # Attempts to read a blob that is replaced meanwhile.
 _ATTEMPTS = 3

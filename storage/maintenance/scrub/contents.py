@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import Driver, FileInfo, OpenFile, View
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.readings import Facts, Readings
+from storage.values import paths
+from storage.values.digest import Digest
 
 # Corrupt blobs that are remembered for the check of links; more are only reported.
 _MOST_RECALLED = 10_000

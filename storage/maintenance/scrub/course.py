@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from storage.digest import Digest
 from storage.drivers.base import Driver
 from storage.errors import StorageError, raise_if_exhausted
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
-from storage.paths import SCRUBBED
+from storage.values.digest import Digest
+from storage.values.paths import SCRUBBED
 
 # Seconds after which an interrupted scrub is not continued: its first checks are too old.
 OLDEST = 7 * 86400.0

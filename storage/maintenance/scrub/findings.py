@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from storage.digest import Digest
 from storage.errors import StorageError
-from storage.names import RepositoryName
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 
 class Kind(Enum):

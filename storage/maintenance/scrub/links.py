@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from storage import paths
-from storage.blobs import content_of
-from storage.digest import Digest
+from storage.content.blobs import content_of
 from storage.drivers.base import View
 from storage.errors import DigestInvalid, PathNotFound
 from storage.maintenance.scrub.contents import ABSENT, Contents
 from storage.maintenance.scrub.findings import Finding, Kind, shown
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 
 class Entry(Protocol):

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TypeVar
 
-from storage.concurrency import to_completion
-from storage.digest import HEX_LENGTHS, Digest
+from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Entry, View
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
@@ -21,8 +20,9 @@ from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.second_look import each_undisturbed
 from storage.maintenance.scrub.strays import Folder, Strays
 from storage.maintenance.tolerant import TolerantView, Trouble
-from storage.names import RepositoryName
-from storage.paths import is_temporary
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.names import RepositoryName
+from storage.values.paths import is_temporary
 
 T = TypeVar("T")
 

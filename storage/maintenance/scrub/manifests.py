@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage import paths
-from storage.blobs import read_verified
-from storage.digest import Digest
+from storage.content.blobs import read_verified
 from storage.drivers.base import FileInfo, View
 from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import OfManifest, has_blob, is_member
-from storage.manifests import LARGEST_MANIFEST, Manifest
-from storage.names import RepositoryName
-from storage.stored_manifests import read_stored
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.manifests import LARGEST_MANIFEST, Manifest
+from storage.values.names import RepositoryName
+from storage.values.stored_manifests import read_stored
 
 _PUSH_AGAIN = "push the image again"
 _PUSH_CACHE = "push the image or the build cache again"

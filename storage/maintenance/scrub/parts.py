@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from storage import paths
-from storage.digest import Digest
 from storage.errors import UploadIdInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, digests_of, key_of
@@ -17,7 +15,9 @@ from storage.maintenance.scrub.queue import Queue, QueueId
 from storage.maintenance.scrub.queue_pages import Pages, Part
 from storage.maintenance.scrub.referrers import ReferrerLink
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
-from storage.names import RepositoryName, Tag, UploadId, is_component, is_tag
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag, UploadId, is_component, is_tag
 
 LookInside: TypeAlias = Callable[[Listing, Entry], None]
 

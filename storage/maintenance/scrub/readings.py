@@ -10,13 +10,13 @@ import hashlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from storage.blobs import read_verified
-from storage.digest import Digest
+from storage.content.blobs import read_verified
 from storage.drivers.base import View
 from storage.errors import ManifestInvalid
-from storage.manifests import LARGEST_MANIFEST, Manifest
-from storage.referrer_entries import describe
-from storage.stored_manifests import read_stored
+from storage.values.digest import Digest
+from storage.values.manifests import LARGEST_MANIFEST, Manifest
+from storage.values.referrer_entries import describe
+from storage.values.stored_manifests import read_stored
 
 # Manifests. More than a page has, so that none is evicted before its repair.
 _MOST = 512

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage import paths
-from storage.digest import Digest
 from storage.drivers.base import View
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import is_member, read_text
 from storage.maintenance.scrub.readings import hashed
-from storage.names import RepositoryName
-from storage.referrer_entries import LONGEST_ENTRY
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
+from storage.values.referrer_entries import LONGEST_ENTRY
 
 
 @dataclass(frozen=True, slots=True)

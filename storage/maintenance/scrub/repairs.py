@@ -11,19 +11,19 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
-from storage import paths
-from storage.blobs import use
-from storage.concurrency import to_completion
-from storage.digest import Digest
+from storage.concurrency.cancellation import to_completion
+from storage.content.blobs import use
+from storage.content.links import link_to
 from storage.drivers.base import Driver, Editor, Held, Uses, View
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
-from storage.links import link_to
 from storage.maintenance.scrub.contents import Contents, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink, read_text
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.referrers import ReferrerLink
 from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
+from storage.values import paths
+from storage.values.digest import Digest
 
 _REWRITTEN = "rewritten"
 _REMOVED = "removed"

@@ -6,9 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from storage import paths
-from storage.concurrency import to_completion
-from storage.digest import Digest
+from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, View
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.database import Database
@@ -22,7 +20,9 @@ from storage.maintenance.scrub.queue_pages import Pages, Part
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.second_look import each_undisturbed
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 T = TypeVar("T")
 Found: TypeAlias = Callable[[Finding], None]

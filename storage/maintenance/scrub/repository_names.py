@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from storage import paths
 from storage.drivers.base import View
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.queue import Queue, QueueId
-from storage.names import NAME_LIMIT, RepositoryName, is_component
+from storage.values import paths
+from storage.values.names import NAME_LIMIT, RepositoryName, is_component
 
 # Names returned by one hop to a thread.
 _PAGE = 100
@@ -15,8 +15,8 @@ _PAGE = 100
 class RepositoryNames:
     """The folders that may be repositories, those after `after`, in the order of their bytes.
 
-    They are those of `storage.registry.walk`. The folders below a folder sort after it, so they are
-    listed when the folder itself is returned. Calls block. Make one call at a time.
+    They are those of `storage.repository.registry.walk`. The folders below a folder sort after it,
+    so they are listed when the folder itself is returned. Calls block. Make one call at a time.
     """
 
     def __init__(self, database: Database, after: str) -> None:

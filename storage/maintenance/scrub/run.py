@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from storage import paths
-from storage.concurrency import to_completion
-from storage.digest import HEX_LENGTHS, Digest
+from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, View
 from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
@@ -31,8 +29,10 @@ from storage.maintenance.scrub.repairs import Mender
 from storage.maintenance.scrub.repositories import RepositoryCheck
 from storage.maintenance.scrub.repository_names import RepositoryNames
 from storage.maintenance.tolerant import TolerantView
-from storage.names import is_component
-from storage.paths import SCRUBBED
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.names import is_component
+from storage.values.paths import SCRUBBED
 
 logger = logging.getLogger(__name__)
 

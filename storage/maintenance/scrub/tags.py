@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from storage import paths
-from storage.deletions import is_left_undone
-from storage.digest import Digest
+from storage.content.deletions import is_left_undone
+from storage.content.links import digests
 from storage.drivers.base import View
-from storage.links import digests
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import LinkText, is_member, read_text
-from storage.names import RepositoryName, Tag
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, Tag
 
 # Manifests of a history that one look checks: pushes may wait for it.
 _MOST_ASKED = 256

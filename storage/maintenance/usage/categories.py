@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from storage import paths
-from storage.digest import HEX_LENGTHS, Digest
 from storage.errors import DigestInvalid, UploadIdInvalid
-from storage.names import UploadId, is_component, is_tag
+from storage.values import paths
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.names import UploadId, is_component, is_tag
 
 
 class Category(Enum):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from storage.drivers.base import Driver, View
-from storage.drivers.file_census import FileCensus
-from storage.heeding import HeedingReads
+from storage.drivers.filesystem.file_census import FileCensus
+from storage.drivers.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -20,8 +20,8 @@ from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.files import FileUsage, count_files
 from storage.maintenance.usage.ledger import UsageLedger
 from storage.maintenance.usage.tally import tally
-from storage.names import RepositoryName
-from storage.registry import walk
+from storage.repository.registry import walk
+from storage.values.names import RepositoryName
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from storage import paths
-from storage.drivers.file_census import CountedFile, FileCensus
+from storage.drivers.filesystem.file_census import CountedFile, FileCensus
 from storage.errors import reason_of
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import Trouble
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
+from storage.values import paths
 
 _AT_ONCE = 10_000
 

@@ -11,7 +11,7 @@ from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import UNTAGGED
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.tally import Tally
-from storage.names import RepositoryName
+from storage.values.names import RepositoryName
 
 SCHEMA = """
 CREATE TABLE tally (

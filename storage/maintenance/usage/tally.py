@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from storage import paths
+from storage.content.links import digests, tags_in
 from storage.drivers.base import View
-from storage.links import digests, tags_in
 from storage.maintenance.garbage.marking import revisions
 from storage.maintenance.stale_uploads import sessions
-from storage.names import RepositoryName
+from storage.values import paths
+from storage.values.names import RepositoryName
 
 
 @dataclass(frozen=True, slots=True)

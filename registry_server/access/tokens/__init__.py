@@ -1,0 +1,1 @@
+"""Bearer tokens: the token server, keys, scopes and verification."""

@@ -1,0 +1,1 @@
+"""Users: htpasswd files and their passwords."""

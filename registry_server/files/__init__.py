@@ -1,0 +1,1 @@
+"""Small files that are watched for changes, and files that are replaced atomically."""

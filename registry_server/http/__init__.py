@@ -1,0 +1,1 @@
+"""HTTP as every endpoint shares it: errors, headers, proxies, CORS and ASGI middleware."""

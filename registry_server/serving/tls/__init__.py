@@ -1,0 +1,1 @@
+"""TLS: the context, its files and their renewal."""

@@ -1,0 +1,114 @@
+"""Watches the files of `http.tls`: tools that renew a certificate replace files and send no signal.
+
+certbot and cert-manager exchange symbolic links, one by one or together; other tools overwrite the
+files. So changed files are used once they are the same in two consecutive checks. This avoids an
+error about a renewal in progress, and a write in the same clock tick as a check.
+
+Every change builds a new context. OpenSSL can replace the certificate of a context in use, but not
+together with its key in one step. A session can only be resumed in the context that created it, so
+clients whose certificate authority was removed can't resume theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from uvicorn import Config
+
+from registry_server.config.schema import Tls
+from registry_server.files.watched_file import State, state_of
+from registry_server.serving.tls import context
+
+logger = logging.getLogger(__name__)
+
+_States: TypeAlias = tuple[State | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The context for new connections.
+
+    `is_believed_the_same` says that the authorities for client certificates did not change, so
+    existing connections may continue.
+    """
+
+    context: ssl.SSLContext
+    is_believed_the_same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The states of the files at one check; None for a missing file."""
+
+    ours: _States
+    authorities: _States
+
+
+class Certificates:
+    """Builds a context from the files of `http.tls`, and a new one whenever they change."""
+
+    def __init__(self, settings: Tls) -> None:
+        """Watch the files that `settings` names."""
+        self._settings = settings
+        self._complaint = ""
+        self._used = self._seen = _Found((), ())
+
+    def __call__(self, config: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        """Build the first context; this is the signature that uvicorn calls (blocks)."""
+        return self.first()
+
+    def first(self) -> ssl.SSLContext:
+        """Build a context from the current files; raise `TlsError` (blocks)."""
+        self._used = self._seen = self._look()
+        return self._context()
+
+    def renewed(self) -> Renewal | None:
+        """Check the files; return a new context if they changed and can be used (blocks).
+
+        Files that can't be used are tried again at every check; the reason is logged once.
+        """
+        before, self._seen = self._seen, self._look()
+        if self._seen == self._used or self._seen != before:
+            return None
+        try:
+            fresh = self._context()
+        except context.TlsError as error:
+            self._complain(str(error))
+            return None
+        is_believed_the_same = self._seen.authorities == self._used.authorities
+        self._used, self._complaint = self._seen, ""
+        logger.info("TLS certificate reloaded: %s", self._settings.certificate)
+        for warning in context.warnings(self._settings):
+            logger.warning(warning)
+        return Renewal(fresh, is_believed_the_same)
+
+    def _context(self) -> ssl.SSLContext:
+        made = context.context(self._settings)
+        assert made is not None, "TLS is not configured"
+        return made
+
+    def _look(self) -> _Found:
+        ours = (self._settings.certificate, self._settings.key)
+        authorities = self._settings.clientcas
+        return _Found(
+            tuple(_state(path) for path in ours if path is not None),
+            tuple(_state(path) for path in authorities),
+        )
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            logger.error("TLS files can't be used, the old ones stay in use: %s", reason)
+
+
+def _state(path: Path) -> State | None:
+    """Return the state of a file, following symbolic links; None if it is missing."""
+    try:
+        return state_of(path)
+    except OSError:
+        return None

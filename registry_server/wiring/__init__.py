@@ -1,0 +1,1 @@
+"""From settings to a running application; every other package may be imported here."""

@@ -1,0 +1,288 @@
+"""Wiring: builds the ASGI application from settings. It imports every layer; none imports it.
+
+Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
+  ┌────────────────────────────────────────────────────────────────────────────────────────┘
+  └ Audit ─ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ┐
+                                  OneLine ─ Starlette ─┘                                    │
+                                               └ Api ─ endpoints of /api/v1 ─ RobotStore    │
+        AccessController ───────────────────────────────────────────────────────────────────┤
+        ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
+                                                                          │
+                                                                        Driver
+
+A reload rebuilds all of these except the first and the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Scope
+
+from registry_server.api import paths
+from registry_server.audit import Audit, Sinks
+from registry_server.config import Settings
+from registry_server.config.expression import Expression
+from registry_server.http import errors
+from registry_server.http.allowed_hosts import AllowedHosts
+from registry_server.http.clients import client_address
+from registry_server.http.cors import Cors
+from registry_server.http.cross_site import CrossSite
+from registry_server.http.middleware import AccessLog, Headers, OneLine, StripPrefix
+from registry_server.http.reloadable import Chore, Reloadable, Serving
+from registry_server.jobs.job import Job
+from registry_server.jobs.purging import purge_uploads_for_ever
+from registry_server.jobs.schedule import collect_for_ever
+from registry_server.limits import BodyPace, RequestLimits, UploadLimits
+from registry_server.serving.http1.pace import DEFAULT as DEFAULT_PACE
+from registry_server.serving.http1.pace import Pace
+from registry_server.v2.dispatch import Dispatcher, admit_all
+from registry_server.v2.gate import Gate
+from registry_server.v2.offload import Offload
+from registry_server.v2.routes import endpoints
+from registry_server.v2.urls import Urls
+from registry_server.wiring.access.assembly import (
+    TOKEN_PATH,
+    Guard,
+    make_guard,
+    make_rehearsal_guard,
+)
+from storage.drivers.base import Driver
+from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.read_only import ReadOnlyDriver
+from storage.interfaces import Registry
+from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
+from storage.repository.registry import StoredRegistry
+from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.url_policy import Matcher, UrlRules
+
+_CORS = "access-control-"
+
+
+def open_driver(settings: Settings) -> Driver:
+    """Open the configured storage; its root directory, if it has one, must exist."""
+    if settings.storage.root is None:
+        from storage.drivers.memory import MemoryDriver
+
+        return MemoryDriver()
+    filesystem = settings.storage.filesystem
+    return FilesystemDriver(
+        filesystem.rootdirectory, sync=filesystem.fsync, threads=filesystem.maxthreads
+    )
+
+
+def build(settings: Settings, driver: Driver) -> Reloadable:
+    """Build the application on `driver`, which its lifespan closes.
+
+    It may be called any number of times in one process. `Reloadable.use` applies other settings;
+    `reloading.settle` decides which of them need a restart.
+    """
+    sinks = Sinks()
+
+    async def close() -> None:
+        await sinks.close()
+        await driver.close()
+
+    return Reloadable(lambda newest: _serving(newest, driver, sinks), settings, close)
+
+
+def build_rehearsal(settings: Settings, driver: Driver) -> ASGIApp:
+    """Build the application for `rehearsal`; no file is created."""
+    return _serving(settings, driver, Sinks(), make_rehearsal_guard).app
+
+
+def _serving(
+    settings: Settings,
+    driver: Driver,
+    sinks: Sinks,
+    make_guard: Callable[[Settings, Urls], Guard] = make_guard,
+) -> Serving:
+    """Build the part of the application that a reload replaces."""
+    urls = _urls(settings)
+    guard = make_guard(settings, urls)
+    gate = Gate(
+        open_registry(settings, driver),
+        guard.access,
+        admits_by_certificate=settings.http.tls.admits_by_certificate,
+        address=partial(client_address, trusted=settings.http.believed),
+    )
+    table = endpoints(
+        gate,
+        urls,
+        Offload(settings.http.accelredirect),
+        most_tags=settings.tags.maxtags or None,
+        most_names=settings.catalog.maxentries,
+        largest_manifest=settings.limits.manifests.size,
+    )
+    # A browser's preflight carries no credentials.
+    admit = admit_all if _answers_preflights(settings) else gate.base
+    return Serving(
+        _wrapped(Dispatcher(table, OneLine(_beside(guard)), urls.prefix, admit), settings, sinks),
+        tuple(_chores(settings, driver)),
+    )
+
+
+def _beside(guard: Guard) -> Starlette:
+    """Build the application outside of `/v2`: `/`, the token server and the management API."""
+    # FastAPI costs 7 MiB, so it is imported only with the management API.
+    app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes])
+    app.router.redirect_slashes = False
+    if guard.api is not None:
+        app.mount(paths.ROOT, guard.api)
+    errors.install(app)
+    return app
+
+
+def _answers_preflights(settings: Settings) -> bool:
+    """Return True if `http.headers` has CORS headers, as configurations of distribution may."""
+    return any(name.lower().startswith(_CORS) for name in settings.http.headers)
+
+
+def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
+    """Yield the background tasks; none in read-only mode, because all of them write."""
+    maintenance = settings.storage.maintenance
+    if maintenance.readonly.enabled:
+        return
+    if maintenance.uploadpurging.enabled:
+        yield partial(purge_uploads_for_ever, driver, maintenance.uploadpurging)
+    if maintenance.garbagecollection.enabled and settings.storage.root is not None:
+        collection = maintenance.garbagecollection
+        yield partial(collect_for_ever, driver, collection, collection_job(settings))
+
+
+def collection_job(settings: Settings) -> Job:
+    """Return the settings of the garbage collector as a job."""
+    filesystem, collection = (
+        settings.storage.filesystem,
+        settings.storage.maintenance.garbagecollection,
+    )
+    return Job(
+        root=str(filesystem.rootdirectory.absolute()),
+        fsync=filesystem.fsync,
+        interval=collection.interval.total_seconds(),
+        grace=collection.grace.total_seconds(),
+        delete_untagged=collection.deleteuntagged,
+    )
+
+
+def open_registry(settings: Settings, driver: Driver) -> Registry:
+    """Build the stored registry and the wrappers that the settings require."""
+    rules = manifest_rules(settings)
+    if settings.storage.maintenance.readonly.enabled:
+        return ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver), rules))
+    grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
+    registry = _with_quotas(StoredRegistry(driver, rules, grace=grace), settings, driver)
+    return registry if settings.storage.delete.enabled else UndeletableRegistry(registry)
+
+
+def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Registry:
+    if not settings.limits.repositories:
+        return registry
+    from registry_server.limits.repositories import RepositoryLimits
+    from storage.repository.quotas import LimitedRegistry
+
+    return LimitedRegistry(registry, driver, RepositoryLimits(settings.limits.repositories))
+
+
+def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
+    address = partial(client_address, trusted=settings.http.believed)
+    if _refuses_pages(settings):
+        app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
+    app = _limited(app, settings, address)
+    # Inside StripPrefix, so it sees paths without prefix; outside the limits, so it sees refusals.
+    if settings.audit.enabled:
+        app = Audit(app, sinks.at(settings.audit.file), address, login=TOKEN_PATH)
+    headers = settings.http.headers.items()
+    extra = [(name, value) for name, values in headers for value in values]
+    if extra:
+        app = Headers(app, extra, private=paths.ABOVE)
+    cors = settings.http.cors
+    if cors.origins:
+        age = int(cors.maxage.total_seconds())
+        app = Cors(app, cors.origins, age, credentials=cors.credentials, not_below=paths.ABOVE)
+    if settings.http.allowedhosts:
+        app = AllowedHosts(app, settings.http.allowedhosts)
+    prefix = settings.http.prefix.rstrip("/")
+    if prefix:
+        app = StripPrefix(app, prefix)
+    if not settings.log.accesslog.disabled:
+        app = AccessLog(app)
+    # Outermost: after an early response the connection still has to read and discard the body.
+    pace = _pace(settings)
+    return app if pace == DEFAULT_PACE else BodyPace(app, pace)
+
+
+def _refuses_pages(settings: Settings) -> bool:
+    """Return True if a web page could gain access through the user's browser.
+
+    The browser adds a password or a client certificate, or reaches a registry that accepts only
+    local clients.
+    """
+    http = settings.http
+    return settings.is_guarded or http.tls.admits_by_certificate or bool(http.allowedhosts)
+
+
+def _origins(settings: Settings) -> Iterator[str]:
+    """Yield the origins of `http.cors`, and of `Access-Control-Allow-Origin` in `http.headers`."""
+    yield from settings.http.cors.origins
+    for name, values in settings.http.headers.items():
+        if name.lower() == f"{_CORS}allow-origin":
+            yield from values
+
+
+def _pace(settings: Settings) -> Pace:
+    bodies = settings.limits.bodies
+    return Pace(bodies.least, bodies.within.total_seconds())
+
+
+def _limited(app: ASGIApp, settings: Settings, address: Callable[[Scope], str]) -> ASGIApp:
+    uploads, requests = settings.limits.uploads, settings.limits.requests
+    if uploads.perclient or uploads.total:
+        app = UploadLimits(app, per_client=uploads.perclient, total=uploads.total, address=address)
+    if requests.perclient or requests.total:
+        app = RequestLimits(
+            app,
+            per_client=requests.perclient,
+            total=requests.total,
+            burst=requests.burst,
+            address=address,
+        )
+    return app
+
+
+def _urls(settings: Settings) -> Urls:
+    http = settings.http
+    return Urls(
+        host=http.host,
+        prefix=http.prefix.rstrip("/"),
+        relative=http.relativeurls,
+        trusted=http.believed,
+    )
+
+
+def manifest_rules(settings: Settings) -> ManifestRules:
+    """Return the checks for pushed manifests."""
+    validation, most = settings.validation, settings.limits.manifests.references
+    if not validation.active:
+        return ManifestRules(children=IndexChildren.NONE, most_references=most)
+    indexes, urls = validation.manifests.indexes, validation.manifests.urls
+    return ManifestRules(
+        children=IndexChildren(indexes.platforms),
+        platforms=frozenset((item.os, item.architecture) for item in indexes.platformlist),
+        urls=UrlRules(_compiled(urls.allow), _compiled(urls.deny)),
+        most_references=most,
+    )
+
+
+def _compiled(expressions: Iterable[Expression]) -> tuple[Matcher, ...]:
+    return tuple(expression.compiled() for expression in expressions)
+
+
+async def _alive(_: Request) -> Response:
+    """Answer GET and OPTIONS of `/`, which load balancers use as a health check."""
+    return Response(headers={"Cache-Control": "no-cache"})

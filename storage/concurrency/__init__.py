@@ -1,0 +1,1 @@
+"""Tasks and threads: cancellation, shared work, fair queues and thread pools."""

@@ -1,0 +1,1 @@
+"""What the stored bytes mean: blobs, links, manifests, tags, referrers and upload sessions."""

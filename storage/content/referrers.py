@@ -1,0 +1,236 @@
+"""The index of referrers: which manifests of a repository have a given subject.
+
+Pushes to this registry keep the index complete; `storage.content.referrer_scan` adds what other
+programs
+wrote. Each link has its list entry beside it, so that a list reads no manifest. Older versions of
+this registry wrote only the link: then the first list reads the manifest and writes the entry. On a
+read-only volume referrers are listed without writing anything. The index can be rebuilt.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import merge
+from typing import NamedTuple
+
+from storage.concurrency.fairness import FairSemaphore
+from storage.concurrency.sharing import Run, SharedRuns
+from storage.content import referrer_index
+from storage.content.links import is_member
+from storage.content.manifest_store import load
+from storage.content.referrer_scan import ReferrerScan, Subjects, Unlisted, parsed
+from storage.drivers.base import Driver, View
+from storage.drivers.changes import Note
+from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
+from storage.values import paths, referrer_entries
+from storage.values.cache import Lru
+from storage.values.digest import HEX_LENGTHS, Digest
+from storage.values.manifests import Manifest
+from storage.values.names import RepositoryName
+from storage.values.referrer_entries import LONGEST_ENTRY, Referrer
+
+logger = logging.getLogger(__name__)
+
+# Bytes of a response; clients accept an index of 4 MiB.
+PAGE_BYTES = 3 << 20
+# Bytes that are read for a page; opening a file counts as `_OPENING` bytes. So a page reads about
+# ten thousand entries of the usual length, in a fifth of a second.
+READ_BYTES = 8 << 20
+_OPENING = 256
+# Missing entries that one page writes beside their links.
+_MOST_WRITTEN = 256
+_ENTRIES_BYTES = 16 << 20
+# Threads that may read lists at the same time, of different repositories. The others remain free
+# for pushes and pulls.
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrerPage:
+    """Some referrers; the next page starts after the digest `next`, which is "" on the last page.
+
+    An empty page need not be the last one, because the bytes read for a page are bounded.
+    """
+
+    entries: tuple[Referrer, ...]
+    next: str = ""
+
+    @property
+    def more(self) -> bool:
+        """Whether there is a next page."""
+        return bool(self.next)
+
+
+class Question(NamedTuple):
+    """The parameters of a list: at most `limit` referrers after `after`, of one type or of all.
+
+    `extra` are referrers that the preceding scan found. The index lacks them where it cannot be
+    written.
+    """
+
+    repository: str
+    subject: Digest
+    artifact_type: str | None
+    after: str
+    limit: int
+    extra: frozenset[Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Shared by the referrers of all repositories: facts about content, and running work."""
+
+    subjects: Subjects = field(default_factory=Subjects)
+    entries: Lru[Digest, Referrer] = field(
+        default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
+    )
+    places: FairSemaphore = field(default_factory=lambda: FairSemaphore(_AT_ONCE))
+    scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
+    pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
+
+
+class ReferrerStore:
+    """The referrers of repository `name`."""
+
+    def __init__(self, driver: Driver, memory: Memory, name: RepositoryName) -> None:
+        self._driver = driver
+        self._memory = memory
+        self._name = name
+        self._scan = ReferrerScan(driver, memory.subjects, name)
+
+    def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[Note, ...]:
+        """Return the changes that record that a durable manifest has `subject`."""
+        link = Note(paths.referrer_link(self._name, subject, digest), str(digest).encode())
+        entry = referrer_entries.describe(manifest, digest)
+        return (link,) if entry is None else (link, self._note(subject, entry))
+
+    async def page(
+        self, subject: Digest, artifact_type: str | None, after: str, limit: int
+    ) -> ReferrerPage:
+        """List the referrers after `after` in the order of their digests, of one type or of all.
+
+        Concurrent calls with equal parameters share the work, which ends when all are cancelled.
+        """
+        unlisted: Unlisted = []
+        if await self._scan.is_needed():
+            unlisted = await self._memory.scans.result(self._name.text, self._scanned)
+        extra = frozenset(digest for digest, its_subject in unlisted if its_subject == subject)
+        question = Question(self._name.text, subject, artifact_type, after, limit, extra)
+        return await self._memory.pages.result(question, partial(self._answer, question))
+
+    async def _scanned(self, run: Run[Unlisted]) -> Unlisted:
+        async with self._memory.places.of(self._name):
+            return await self._scan.run(run)
+
+    async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
+        reading = _Reading(self._name, question, self._memory.entries, run)
+        async with self._memory.places.of(self._name):
+            page = await self._driver.batch(reading.page)
+        notes = {entry.digest: self._note(question.subject, entry) for entry in reading.unwritten}
+        if notes:
+            try:
+                await referrer_index.write(self._driver, self._name, notes)
+            except OperationDisabled:
+                pass  # a read-only volume
+            except OSError as error:
+                logger.warning("could not write the referrers index of %s: %s", self._name, error)
+        return page
+
+    def _note(self, subject: Digest, entry: Referrer) -> Note:
+        path = paths.referrer_descriptor(self._name, subject, entry.digest)
+        return Note(path, entry.document)
+
+
+class _Reading:
+    """Reads one page; `unwritten` are entries that were missing beside their links."""
+
+    def __init__(
+        self,
+        name: RepositoryName,
+        question: Question,
+        known: Lru[Digest, Referrer],
+        run: Run[ReferrerPage],
+    ) -> None:
+        self.unwritten: list[Referrer] = []
+        self._name = name
+        self._question = question
+        self._known = known
+        self._run = run
+        self._budget = READ_BYTES
+
+    def page(self, view: View) -> ReferrerPage:
+        """Read at least one entry, until the page is full or the budget is spent."""
+        entries: list[Referrer] = []
+        size, last = 0, ""
+        for digest in self._listed(view):
+            self._run.check()
+            if self._budget <= 0:
+                return ReferrerPage(tuple(entries), last)
+            entry = self._fitting(view, digest)
+            if entry is not None:
+                size += len(entry.document) + 1
+                if entries and (size > PAGE_BYTES or len(entries) == self._question.limit):
+                    return ReferrerPage(tuple(entries), last)
+                entries.append(entry)
+            last = str(digest)
+        return ReferrerPage(tuple(entries))
+
+    def _listed(self, view: View) -> Iterator[Digest]:
+        """Yield the digests after `after` in order, those of the index and `extra`."""
+        folder = paths.referrers(self._name, self._question.subject)
+        extra = sorted(
+            text for text in map(str, self._question.extra) if text > self._question.after
+        )
+        last = ""
+        for text in merge(self._texts(view, folder), extra):
+            if text != last:
+                last = text
+                try:
+                    yield Digest.parse(text)
+                except DigestInvalid:
+                    continue  # not the folder of a referrer
+
+    def _texts(self, view: View, folder: str) -> Iterator[str]:
+        for algorithm in HEX_LENGTHS:  # in alphabetical order
+            names = view.folders(f"{folder}/{algorithm}")
+            names.sort()
+            start = bisect_right(names, self._question.after, key=f"{algorithm}:{{}}".format)
+            for at in range(start, len(names)):
+                yield f"{algorithm}:{names[at]}"
+
+    def _fitting(self, view: View, digest: Digest) -> Referrer | None:
+        """Return the entry of a referrer if it has the requested type and is a member."""
+        entry = self._known.get(digest) or self._read(view, digest)
+        if entry is None or self._question.artifact_type not in (None, entry.artifact_type):
+            return None
+        self._budget -= _OPENING
+        return entry if is_member(view, self._name, digest) else None
+
+    def _read(self, view: View, digest: Digest) -> Referrer | None:
+        """Read the entry beside the link, or build it from the manifest; cache it."""
+        path = paths.referrer_descriptor(self._name, self._question.subject, digest)
+        try:
+            document = view.read(path, LONGEST_ENTRY + 1)
+        except PathNotFound:
+            document = b""
+        self._budget -= _OPENING + len(document)
+        entry = referrer_entries.parse(document, digest) or self._described(view, digest)
+        if entry is not None:
+            self._known.put(digest, entry)
+        return entry
+
+    def _described(self, view: View, digest: Digest) -> Referrer | None:
+        """Build an entry from the manifest; the page writes it, unless it has too many to write."""
+        info = view.stat(paths.blob(digest))
+        self._budget -= _OPENING + (info.size if info else 0)
+        stored = load(view, digest)
+        manifest = None if stored is None else parsed(stored)
+        entry = None if manifest is None else referrer_entries.describe(manifest, digest)
+        has_room = len(self.unwritten) < _MOST_WRITTEN
+        if entry is not None and has_room and is_member(view, self._name, digest):
+            self.unwritten.append(entry)
+        return entry

@@ -1,0 +1,1 @@
+"""The driver that stores files below a root directory."""

@@ -1,0 +1,129 @@
+"""Synchronous reads of files below a root folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from storage.drivers.base import SMALL, Entry, FileInfo, Lead
+from storage.drivers.filesystem.directory_entries import listed, look, scan
+from storage.drivers.filesystem.folder_cache import Folders
+from storage.drivers.filesystem.owned_copies import renew
+from storage.drivers.filesystem.posix import ABSENT, READING
+from storage.errors import NotOurs, PathNotFound
+
+
+class FileView:
+    """Implements `base.View` below a root folder."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._folders = Folders()
+
+    def names(self, path: str) -> list[str]:
+        return [entry.name for entry in listed(self._at(path))]
+
+    def folders(self, path: str) -> list[str]:
+        return self._folders.names(self._at(path))
+
+    def entries(self, path: str) -> Iterator[Entry]:
+        return scan(self._at(path))
+
+    def entry(self, path: str) -> Entry | None:
+        try:
+            return look(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
+
+    def read(self, path: str, limit: int = SMALL) -> bytes:
+
+        try:
+            fd = os.open(self._at(path), READING)
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise PathNotFound(path)
+                return _read_all(fd, limit)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise absence(path, error) from None
+
+    def stat(self, path: str) -> FileInfo | None:
+        stat_result = self._stat(path)
+        if stat_result is None or not stat.S_ISREG(stat_result.st_mode):
+            return None
+        return FileInfo(size=stat_result.st_size, modified_ns=stat_result.st_mtime_ns)
+
+    def use(self, path: str) -> FileInfo | None:
+        """Set a file's mtime to now, and return its `stat`; raise `NotOurs` if it is refused."""
+        try:
+            self._refresh(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
+        return self.stat(path)
+
+    def _refresh(self, at: str) -> None:
+        try:
+            os.utime(at)
+        except PermissionError:
+            try:
+                renew(at)
+            except PermissionError:
+                raise NotOurs(at, os.geteuid(), self._root) from None
+
+    def modified(self, path: str) -> int | None:
+        stat_result = self._stat(path)
+        return None if stat_result is None else stat_result.st_mtime_ns
+
+    def leads(self, path: str) -> Lead:
+        at = self._at(path)
+        if not os.path.islink(at):
+            return Lead.HERE if os.path.lexists(at) else Lead.ABSENT
+        try:
+            os.stat(at)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return Lead.HERE
+            if error.errno not in ABSENT:
+                raise
+            return Lead.NOWHERE
+        inside = os.path.realpath(at).startswith(f"{os.path.realpath(self._root)}/")
+        return Lead.INSIDE if inside else Lead.OUTSIDE
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file or a folder exists."""
+        return self._stat(path) is not None
+
+    def _stat(self, path: str) -> os.stat_result | None:
+        try:
+            return os.stat(self._at(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def absence(path: str, error: OSError) -> Exception:
+    """Return PathNotFound for an error that means absence, and any other error unchanged."""
+    return PathNotFound(path) if error.errno in ABSENT else error
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    data = os.read(fd, limit)
+    if not data or len(data) == limit:
+        return data
+    parts = [data]
+    length = len(data)
+    while length < limit and (more := os.read(fd, limit - length)):
+        parts.append(more)
+        length += len(more)
+    return b"".join(parts)

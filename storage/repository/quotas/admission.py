@@ -1,0 +1,77 @@
+"""Admits growth while the quota lock is held.
+
+The usage is read from disk once for all requests that share the lock: each admitted request is
+added to it, and nothing else can grow meanwhile. Deletions after the read are missed, but only by
+requests that came before the lock was acquired, and so before the deletions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.drivers.base import Driver
+from storage.errors import QuotaExceeded
+from storage.repository.quotas import held
+from storage.repository.quotas.held import Held
+from storage.repository.quotas.members import Tallies, member_at
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The wish to store `size` bytes in all, in an upload session or as the content of `digest`."""
+
+    size: int
+    digest: Digest | None = None
+    upload: UploadId | None = None
+
+
+class Admission:
+    """The usage of a repository while its quota lock is held, including what was admitted."""
+
+    def __init__(self, driver: Driver, name: RepositoryName, tallies: Tallies) -> None:
+        self._driver = driver
+        self._name = name
+        self._tallies = tallies
+        self._usage: Held | None = None
+        self._is_thorough = False
+
+    async def admit(self, growth: Growth, most: int) -> int:
+        """Admit `growth` and return the free bytes after it; raise `QuotaExceeded`."""
+        if await self._has(growth):
+            return 0
+        for thoroughly in (False, True):  # a folder without a link is no reason to refuse
+            usage = await self._read_usage(thoroughly=thoroughly)
+            if usage.has(growth.digest, growth.size):
+                return 0
+            left = most - usage.beside(growth.upload, growth.digest) - growth.size
+            if left >= 0:
+                self.count(growth)
+                return left
+        raise QuotaExceeded(self._name.text, most, usage.beside(growth.upload), growth.size)
+
+    def count(self, growth: Growth) -> None:
+        """Add `growth` to the usage."""
+        if self._usage is not None:
+            self._usage = self._usage.grown(growth.size, growth.digest, growth.upload)
+
+    def forget(self) -> None:
+        """Read the usage again before anything else is admitted."""
+        self._usage = None
+
+    async def _has(self, growth: Growth) -> bool:
+        """Return whether `growth` is content that is a member already, which needs no space."""
+        digest = growth.digest
+        if digest is None:
+            return False
+        member = await self._driver.batch(lambda view: member_at(view, self._name, digest))
+        return member is not None and member[1] >= growth.size
+
+    async def _read_usage(self, *, thoroughly: bool) -> Held:
+        if self._usage is None or (thoroughly and not self._is_thorough):
+            self._usage = await held.held(
+                self._driver, self._name, self._tallies, thoroughly=thoroughly
+            )
+            self._is_thorough = thoroughly
+        return self._usage

@@ -1,0 +1,140 @@
+"""The usage of a repository, read from disk.
+
+The order of the reads matters, because deletions and commits do not wait for the quota lock:
+
+1. A session's reservation, then its data: without a reservation the data does not grow, and only
+   the holder of the quota lock, which reads here, creates reservations.
+2. Where the data is missing, the reservation again: a commit writes the digest into it before it
+   moves the data.
+3. The members, last: a commit removes the session only once its blob is a member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from storage.drivers.base import Driver, View
+from storage.errors import DigestInvalid, PathNotFound, UploadIdInvalid
+from storage.repository.quotas.members import Members, Tallies
+from storage.values import paths
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName, UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The bytes that a session may grow to and, once it is being committed, its blob's digest."""
+
+    size: int
+    digest: Digest | None = None
+
+    def __bytes__(self) -> bytes:
+        return f"{self.size} {self.digest or ''}".encode()
+
+    @staticmethod
+    def parse(content: bytes) -> Promise | None:
+        """Parse what `bytes` returned; None if it is damaged, as after a power cut."""
+        size, _, digest = content.decode("ascii", "replace").partition(" ")
+        try:
+            return Promise(int(size), Digest.parse(digest) if digest else None)
+        except (ValueError, DigestInvalid):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The upload sessions of a repository: the bytes that each counts, and those without data."""
+
+    sizes: Mapping[UploadId, int]
+    without: frozenset[UploadId]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Everything that counts, in bytes: members, blobs being committed, and sessions.
+
+    `doubtful` are the members that were checked one by one. `ending` are the blobs that
+    reservations say are being committed; a crash or a wrong digest may leave such a reservation
+    behind. They count unless they are members, but do not make the blob a member.
+    """
+
+    members: int
+    doubtful: Mapping[str, int]
+    ending: Mapping[str, int]
+    uploads: Mapping[UploadId, int]
+
+    def has(self, digest: Digest | None, size: int) -> bool:
+        """Return whether `digest` is among the doubtful members, with at least `size` bytes."""
+        return digest is not None and self.doubtful.get(digest.hex, -1) >= size
+
+    def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
+        """Return the usage without the session `upload`, and without `digest` if it is ending."""
+        whole = self.members + sum(self.ending.values()) + sum(self.uploads.values())
+        session = 0 if upload is None else self.uploads.get(upload, 0)
+        content = 0 if digest is None else self.ending.get(digest.hex, 0)
+        return whole - session - content
+
+    def grown(self, size: int, digest: Digest | None, upload: UploadId | None) -> Held:
+        """Return the usage after a session grows to `size` bytes, or `digest` is added."""
+        if upload is not None:
+            return replace(self, uploads={**self.uploads, upload: size})
+        ending = {hex: size for hex, size in self.ending.items() if not digest or hex != digest.hex}
+        return replace(self, members=self.members + size, ending=ending)
+
+
+async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:
+    """Read the sessions of a repository.
+
+    With `thoroughly`, the reservation of a session that no process has locked does not count: its
+    process died, or will reserve again before the session grows.
+    """
+    promised = await driver.batch(lambda view: dict(_promises(view, name)))
+    sizes: dict[UploadId, int] = {}
+    for id, promise in promised.items():
+        with suppress(PathNotFound):
+            data = paths.upload_data(name, id)
+            length = await driver.staging.length(data)
+            size = max(length, promise.size if promise else 0)
+            is_void = thoroughly and size > length and not await driver.staging.is_held(data)
+            sizes[id] = length if is_void else size
+    return Sessions(sizes, frozenset(promised.keys() - sizes.keys()))
+
+
+async def held(
+    driver: Driver, name: RepositoryName, tallies: Tallies, *, thoroughly: bool = False
+) -> Held:
+    """Read the usage of a repository, `thoroughly` as `Members` and `sessions` define it."""
+    active = await sessions(driver, name, thoroughly=thoroughly)
+
+    def job(view: View) -> Held:
+        ending = dict(_ending(view, name, active.without))
+        members = Members(view, name, tallies.of(name), thorough=thoroughly)
+        tallies.note(name, members.parts)
+        others = {hex: size for hex, size in ending.items() if hex not in members}
+        return Held(members.size, members.doubtful, others, active.sizes)
+
+    return await driver.batch(job)
+
+
+def _promises(view: View, name: RepositoryName) -> Iterator[tuple[UploadId, Promise | None]]:
+    for text in view.folders(paths.uploads(name)):
+        with suppress(UploadIdInvalid):
+            id = UploadId.parse(text)
+            yield id, _promise(view, name, id)
+
+
+def _promise(view: View, name: RepositoryName, id: UploadId) -> Promise | None:
+    try:
+        return Promise.parse(view.read(paths.upload_reserved(name, id)))
+    except PathNotFound:
+        return None
+
+
+def _ending(view: View, name: RepositoryName, ids: Iterable[UploadId]) -> Iterator[tuple[str, int]]:
+    """Yield the digest and size of the blobs as which sessions without data are committed."""
+    for id in ids:
+        promise = _promise(view, name, id)
+        if promise is not None and promise.digest is not None:
+            yield promise.digest.hex, promise.size

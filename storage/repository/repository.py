@@ -1,0 +1,382 @@
+"""A stored repository: membership checks, and the order of writes that survives any crash.
+
+    push      blob data → revision link → referrer link → tag history → tag
+    delete    tags and revision link → referrer link
+
+A crash may happen at each arrow. A push writes a link only once its target is durable. A new tag
+is created together with its history, as `storage.content.tags` explains. A deletion removes the
+tags together with the revision link, as `storage.content.deletions` explains; a crash leaves only
+garbage.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from sys import getsizeof
+from typing import NamedTuple, TypeAlias
+
+from storage.content.blobs import BlobStore, content_of, use
+from storage.content.deletions import ManifestDeletion, is_left_undone
+from storage.content.hashing import Hashers
+from storage.content.links import Links, digests, link_to, read_link
+from storage.content.manifest_store import ManifestStore
+from storage.content.referrers import Memory, ReferrerStore
+from storage.content.tags import TagStore
+from storage.content.uploads import UploadStore
+from storage.drivers.base import Driver, Editor, Mark, OpenFile, Uses
+from storage.drivers.changes import Step
+from storage.errors import (
+    BlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    ReferencesUnknown,
+    RepositoryUnknown,
+)
+from storage.interfaces import BlobFile, Place
+from storage.repository.long_reads import LongReads
+from storage.values import paths
+from storage.values.cache import Lru
+from storage.values.digest import Digest
+from storage.values.listing import Page
+from storage.values.manifest_policy import ManifestRules
+from storage.values.manifests import Manifest, StoredManifest
+from storage.values.names import Reference, RepositoryName, Tag
+from storage.values.stored_manifests import read
+
+# A concurrent deletion cannot interfere with a push so often.
+_ATTEMPTS = 16
+
+# Bytes of a cache key with the objects of its entry, and of a mark without its strings.
+_QUESTION_BYTES = 1024
+_MARK_BYTES = 384
+
+
+class Answer(NamedTuple):
+    """The manifest that a reference resolved to, and the links that were read.
+
+    A client that gets a manifest by digest may omit it from a push, so the manifest must be
+    touched regularly: the lookup is cached until `until`, a time of `time.monotonic`.
+    """
+
+    links: tuple[Mark, ...]
+    manifest: StoredManifest
+    until: float
+
+    @property
+    def cost(self) -> int:
+        """The bytes of memory that the entry and its key occupy."""
+        links = sum(getsizeof(link.path) + getsizeof(link.content) for link in self.links)
+        return _QUESTION_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
+
+
+# By repository and reference.
+Answers: TypeAlias = Lru[tuple[str, Reference], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Shared by the repositories of one registry."""
+
+    driver: Driver
+    blobs: BlobStore
+    manifests: ManifestStore
+    links: Links
+    hashers: Hashers
+    rules: ManifestRules
+    memory: Memory
+    answers: Answers
+    tag_lists: LongReads
+    grace: float
+    """Seconds for which collections keep content that was touched."""
+
+
+class StoredRepository:
+    """A repository in a driver's storage."""
+
+    def __init__(self, stores: Stores, name: RepositoryName, *, moves_tags: bool = True) -> None:
+        self.name = name
+        tags = TagStore(stores.driver, name, moves=moves_tags)
+        self.referrers = ReferrerStore(stores.driver, stores.memory, name)
+        self.blobs = StoredBlobs(stores, name)
+        self.manifests = StoredManifests(stores, name, tags, self.referrers)
+        self.tags = StoredTags(stores, name, tags)
+        self.uploads = UploadStore(stores.driver, stores.hashers, name)
+
+
+class StoredBlobs:
+    """The blobs that have a link in `_layers`."""
+
+    def __init__(self, stores: Stores, name: RepositoryName) -> None:
+        self._stores = stores
+        self._name = name
+
+    async def size(self, digest: Digest) -> int:
+        """Return a blob's size in bytes.
+
+        The client may then omit the blob from a push, so a blob that is not fresh is touched.
+        """
+        # The link is read again afterwards: a collection may remove it until the blob is touched.
+        is_fresh = await self._stores.blobs.is_fresh(digest)
+        content = await self._content(digest)
+        if not is_fresh:
+            await self._stores.blobs.use(content)
+            content = await self._content(digest)
+        size = await self._stores.blobs.size(content)
+        if size is None:
+            raise BlobUnknown(digest)
+        return size
+
+    async def open(self, digest: Digest) -> OpenFile:
+        """Open a blob, which the caller closes."""
+        file = await self._stores.blobs.open(await self._content(digest))
+        if file is None:
+            raise BlobUnknown(digest)
+        return file
+
+    async def place(self, digest: Digest) -> Place | None:
+        """Return the file of a blob; None unless the driver stores files."""
+        content = await self._content(digest)
+        size = await self._stores.blobs.size(content)
+        if size is None:
+            raise BlobUnknown(digest)
+        if not self._stores.driver.has_files:
+            return None
+        return BlobFile(paths.blob_below(content), size)
+
+    async def mount(self, digest: Digest, source: RepositoryName) -> None:
+        """Write a link to a blob of `source`, with the digest that the link in `source` holds."""
+        content = await StoredBlobs(self._stores, source)._content(digest)
+
+        def check(view: Uses) -> None:
+            linked = read_link(view, paths.layer_link(source, digest))
+            if content_of(digest, linked) != content or not use(view, content):
+                raise BlobUnknown(digest)
+
+        link = link_to(paths.layer_link(self._name, digest), content)
+        await self._stores.driver.publish((link,), check=check)
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove a blob's link under the exclusive lock, so that no push relies on it meanwhile."""
+        driver, link = self._stores.driver, paths.layer_link(self._name, digest)
+        content = content_of(digest, await self._stores.links.read(link))
+        if content is None or not await driver.exclusively(lambda editor: editor.remove(link)):
+            await driver.settle(link)  # the fsync of an earlier deletion may have failed
+            raise BlobUnknown(digest)
+
+    async def _content(self, digest: Digest) -> Digest:
+        """Return the digest under which the content is stored; raise `BlobUnknown`."""
+        linked = await self._stores.links.read(paths.layer_link(self._name, digest))
+        content = content_of(digest, linked)
+        if content is None:
+            raise BlobUnknown(digest)
+        return content
+
+
+class StoredManifests:
+    """The manifests that have a link in `_manifests/revisions`."""
+
+    def __init__(
+        self, stores: Stores, name: RepositoryName, tags: TagStore, referrers: ReferrerStore
+    ) -> None:
+        self._stores = stores
+        self._name = name
+        self._tags = tags
+        self._referrers = referrers
+
+    async def get(self, reference: Reference) -> StoredManifest:
+        """Return the manifest of a digest, or the one a tag points to.
+
+        A cached lookup is used while its links are unchanged, which is checked on disk each time.
+        """
+        question = (self._name.text, reference)
+        answer = self._stores.answers.get(question)
+        if answer is not None and self._still_holds(answer):
+            return answer.manifest
+        digest = await self._resolve(reference)
+        links = self._links(reference, digest)
+        stored = await self._stores.manifests.get(digest)
+        if stored is None:
+            raise ManifestUnknown(reference)
+        until = math.inf if isinstance(reference, Tag) else await self._use(digest)
+        if links is not None:
+            self._stores.answers.put(question, Answer(links, stored, until))
+        return stored
+
+    async def _use(self, digest: Digest) -> float:
+        """Touch a manifest unless it is fresh; return the time when that must be repeated."""
+        until = time.monotonic() + self._stores.grace / 10
+        if not await self._stores.blobs.is_fresh(digest):
+            await self._stores.blobs.use(digest)
+        await self._resolve(digest)  # a collection may have removed it before it was touched
+        return until
+
+    def _still_holds(self, answer: Answer) -> bool:
+        if answer.until <= time.monotonic():
+            return False
+        return all(map(self._stores.driver.holds, answer.links))
+
+    async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Store a manifest and point tags at it, in the order shown above.
+
+        If another request deletes it before all tags are set, it is stored again, as if the
+        deletion had come first. An interrupted deletion is completed before that: otherwise old
+        tags would reappear with the manifest.
+        """
+        await self._stores.rules.check(manifest)
+        for _ in range(_ATTEMPTS):
+            with suppress(ManifestUnknown):
+                await self._put(manifest, digest, tags)
+                self._stores.manifests.remember(digest, manifest)
+                return
+            await ManifestDeletion(self._stores.driver, self._name, digest).finish()
+        raise TimeoutError(f"manifest {digest} keeps being deleted while it is pushed")
+
+    async def _put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Store a manifest; raise `ManifestUnknown` if it is deleted before all tags are set."""
+        steps: list[Step] = [
+            (self._stores.manifests.put(digest, manifest),),
+            (link_to(paths.revision_link(self._name, digest), digest),),
+        ]
+        if manifest.subject is not None:
+            steps.append(self._referrers.add(manifest.subject.digest, digest, manifest))
+        new = await self._tags.appearing(tags, digest)
+        already_existed = await self._stores.driver.publish(
+            *steps, new, check=lambda view: self._check(view, manifest, digest, tags)
+        )
+        created = {change.path for change in new}.difference(already_existed)
+        for tag in tags:
+            if paths.tag(self._name, tag) not in created:
+                await self._tags.point(tag, digest, lambda view: self._check_exists(view, digest))
+
+    async def delete(self, digest: Digest) -> None:
+        """Delete a manifest with its tags (`storage.content.deletions`), then its referrer entry.
+
+        The exclusive lock keeps the deletion from happening within a push. A failed deletion can be
+        repeated, which completes it. An entry that stays in the index of referrers does no harm: a
+        listing skips manifests that are not members.
+        """
+        if not await ManifestDeletion(self._stores.driver, self._name, digest).run():
+            raise ManifestUnknown(digest)
+        stored = await self._stores.manifests.get(digest)
+        if stored is not None:
+            await self._forget_subject(stored)
+
+    def _links(self, reference: Reference, digest: Digest) -> tuple[Mark, ...] | None:
+        """Return marks of the links that were read, None unless the driver has one of each."""
+        read = [paths.revision_link(self._name, digest)]
+        if isinstance(reference, Tag):
+            read.append(paths.tag_current_link(self._name, reference))
+        marks = tuple(filter(None, map(self._stores.driver.mark, read)))
+        # Another request may have read a newer link meanwhile, and the mark would be of that one.
+        content = str(digest).encode()
+        is_complete = len(marks) == len(read) and all(mark.content == content for mark in marks)
+        return marks if is_complete else None
+
+    async def _resolve(self, reference: Reference) -> Digest:
+        digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
+        if digest is None:
+            raise ManifestUnknown(reference)
+        if await self._stores.links.read(paths.revision_link(self._name, digest)) != digest:
+            raise ManifestUnknown(reference)
+        return digest
+
+    def _check_exists(self, view: Uses, digest: Digest) -> None:
+        if not self._has_manifest(view, digest):
+            raise ManifestUnknown(digest)
+
+    def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+        """Check that a manifest may be stored; touch all its references and referrers.
+
+        Raises `ManifestUnknown` while a deletion of the manifest may have tags left to remove.
+        """
+        if is_left_undone(view, self._name, digest):
+            raise ManifestUnknown(digest)
+        for tag in tags:
+            self._tags.check_may_point(view, tag, digest)
+        missing = self._missing(view, manifest)
+        if missing:
+            raise ReferencesUnknown(missing)
+        for referrer in digests(view, paths.referrers(self._name, digest)):
+            use(view, referrer)
+
+    def _missing(self, view: Uses, manifest: Manifest) -> tuple[Digest, ...]:
+        rules = self._stores.rules
+        required = {blob.digest for blob in rules.required_blobs(manifest)}
+        required |= {child.digest for child in rules.required_manifests(manifest)}
+        blobs = dict.fromkeys(blob.digest for blob in manifest.blobs)
+        lacking = [digest for digest in blobs if not self._has_blob(view, digest)]
+        lacking += [
+            digest
+            for digest, may_be_blob in manifest.child_kinds().items()
+            if not self._has_child(view, digest, may_be_blob=may_be_blob)
+        ]
+        return tuple(digest for digest in lacking if digest in required)
+
+    def _has_child(self, view: Uses, digest: Digest, *, may_be_blob: bool) -> bool:
+        if self._has_manifest(view, digest):
+            return True
+        # A blob is touched in any case: the policy may allow an index to lack children, and it
+        # still refers to the blob.
+        return self._has_blob(view, digest) and may_be_blob
+
+    def _has_blob(self, view: Uses, digest: Digest) -> bool:
+        content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))
+        return content is not None and use(view, content)
+
+    def _has_manifest(self, view: Uses, digest: Digest) -> bool:
+        linked = read_link(view, paths.revision_link(self._name, digest)) == digest
+        return linked and use(view, digest)
+
+    async def _forget_subject(self, stored: StoredManifest) -> None:
+        try:
+            subject = (await read(stored.raw)).subject
+        except ManifestInvalid:
+            return
+        if subject is None:
+            return
+        revision = paths.revision_link(self._name, stored.digest)
+        # The link is removed last: a link without a descriptor does no harm.
+        entry = (
+            paths.referrer_descriptor(self._name, subject, stored.digest),
+            paths.referrer_link(self._name, subject, stored.digest),
+        )
+
+        def forget(editor: Editor) -> None:
+            if editor.stat(revision) is None:  # otherwise it was pushed again
+                for path in entry:
+                    editor.remove(path)
+
+        await self._stores.driver.exclusively(forget)
+
+
+class StoredTags:
+    """Tags of a repository that exists."""
+
+    def __init__(self, stores: Stores, name: RepositoryName, tags: TagStore) -> None:
+        self._driver = stores.driver
+        self._lists = stores.tag_lists
+        self._name = name
+        self._tags = tags
+
+    async def page(self, after: str, limit: int | None, caller: Hashable = None) -> Page[Tag]:
+        """List the tags after `after`."""
+        job = partial(self._tags.page, after=after, limit=limit)
+        page = await self._lists.result((self._name, after, limit), job, self._name, caller)
+        if not page.entries and not await self._exists():
+            raise RepositoryUnknown(str(self._name))
+        return page
+
+    async def delete(self, tag: Tag) -> None:
+        """Remove only the tag."""
+        if not await self._tags.remove(tag):
+            raise ManifestUnknown(tag)
+
+    async def _exists(self) -> bool:
+        """Return whether a blob or manifest was pushed; an upload session alone does not count."""
+        manifests, layers = paths.manifests(self._name), paths.layers(self._name)
+        return await self._driver.exists(manifests) or await self._driver.exists(layers)

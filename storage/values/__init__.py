@@ -1,0 +1,1 @@
+"""Values and grammars that every package shares; nothing here does I/O."""
