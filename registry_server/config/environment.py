@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from registry_server.config import CONFIGURATION_PATH, keys
+from registry_server.config import CONFIGURATION_PATH, keys, shapes
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted, shown
 from registry_server.config.shorthand import expand
@@ -137,13 +137,13 @@ def resolve(name: str) -> Path | None:
     path: list[str | int] = []
     while remaining:
         shape = keys.at(tuple(path))
-        if isinstance(shape, keys.MapOf):
+        if isinstance(shape, shapes.MapOf):
             return _in_map(path, shape, remaining)
         part = remaining.pop(0)
         any_case = path[:1] in (["auth"], ["storage"])  # as in distribution
-        if isinstance(shape, keys.Keys) and _key(part, any_case=any_case) in shape.children:
+        if isinstance(shape, shapes.Keys) and _key(part, any_case=any_case) in shape.children:
             path.append(part.lower())
-        elif isinstance(shape, keys.ListOf) and _INDEX.fullmatch(part):
+        elif isinstance(shape, shapes.ListOf) and _INDEX.fullmatch(part):
             path.append(int(part))
         else:
             return None
@@ -155,14 +155,14 @@ def _key(part: str, *, any_case: bool) -> str:
     return part.lower() if any_case or part == part.upper() else ""
 
 
-def _in_map(path: list[str | int], shape: keys.MapOf, remaining: list[str]) -> Path | None:
+def _in_map(path: list[str | int], shape: shapes.MapOf, remaining: list[str]) -> Path | None:
     """Return the path of a key whose name the operator chooses: the rest of the variable's name.
 
     For a mapping of lists, a final number is an index. Its keys are header names: shells allow no
     hyphens in variables, so each underscore becomes a hyphen.
     """
     index: list[str | int] = []
-    lists = isinstance(shape.item, keys.ListOf)
+    lists = isinstance(shape.item, shapes.ListOf)
     if lists and len(remaining) > 1 and _INDEX.fullmatch(remaining[-1]):
         index = [int(remaining.pop())]
     key = ("-" if lists else "_").join(remaining).lower()

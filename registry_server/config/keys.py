@@ -1,15 +1,16 @@
 """The schema as a tree of keys, and suggestions for unknown keys."""
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from registry_server.config import unimplemented
 from registry_server.config.problems import Path, dotted, listed, shown
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section, key_of
+from registry_server.config.shapes import Keys, Leaf, ListOf, MapOf, Shape, child
 
 ITEM = "[]"
 
@@ -17,53 +18,17 @@ ITEM = "[]"
 _FEW = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A value: text, a number, a duration and so on; `kind` is its type in the schema."""
-
-    kind: object = str
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """A list whose items have the same shape."""
-
-    item: "Shape"
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    """A mapping whose keys the operator chooses."""
-
-    item: "Shape"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """A mapping whose keys the schema defines."""
-
-    children: Mapping[str, "Shape"]
-
-
-Shape = Leaf | ListOf | MapOf | Keys
-
-
 @cache
 def root() -> Keys:
-    """Return the shape of the whole configuration."""
-    return _section(Settings)
+    """Return the shape of the whole configuration, with the keys that are not implemented."""
+    return _section(Settings) | unimplemented.shape()
 
 
 def at(path: Path) -> Shape | None:
-    """Return the shape at `path`, or None if the schema does not define it."""
+    """Return the shape at `path`, or None if that is not a known key."""
     shape: Shape | None = root()
     for part in path:
-        if isinstance(shape, Keys):
-            shape = shape.children.get(str(part))
-        elif isinstance(shape, ListOf | MapOf):
-            shape = shape.item
-        else:
-            return None
+        shape = None if shape is None else child(shape, part)
     return shape
 
 

@@ -9,7 +9,7 @@ not start, and they get the intended value.
 import re
 from collections.abc import Iterator
 
-from registry_server.config import keys
+from registry_server.config import keys, shapes
 from registry_server.config.document import Document, Value
 from registry_server.config.problems import Path
 
@@ -42,14 +42,14 @@ def resolve(document: Document) -> None:
 
 
 def _scalars(
-    value: Value, shape: keys.Shape | None, path: Path
+    value: Value, shape: shapes.Shape | None, path: Path
 ) -> Iterator[tuple[Path, object, str]]:
-    if isinstance(value, str) and isinstance(shape, keys.Leaf):
+    if isinstance(value, str) and isinstance(shape, shapes.Leaf):
         yield path, shape.kind, value
-    elif isinstance(value, dict) and isinstance(shape, keys.Keys):
+    elif isinstance(value, dict) and isinstance(shape, shapes.Keys):
         for name, child in value.items():
             yield from _scalars(child, shape.children.get(name), (*path, name))
-    elif isinstance(value, list) and isinstance(shape, keys.ListOf):
+    elif isinstance(value, list) and isinstance(shape, shapes.ListOf):
         for at, item in enumerate(value):
             yield from _scalars(item, shape.item, (*path, at))
 

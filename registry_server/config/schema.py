@@ -1,8 +1,7 @@
 """The schema of the configuration: distribution's keys and ours, fully typed.
 
 Attributes have the names of the keys. Defaults apply when there is a file; `load.py` has those that
-apply without one. Sections that are known and not implemented are in `unimplemented.py`, and
-`support.py` decides what happens when one of them is set.
+apply without one. `unimplemented.py` lists the known keys that are not implemented.
 """
 
 from collections.abc import Mapping
@@ -24,19 +23,6 @@ from registry_server.config.listen_address import Endpoint
 from registry_server.config.machine import WORKERS
 from registry_server.config.secret import Secret
 from registry_server.config.section import CONFIG, Section
-from registry_server.config.unimplemented import (
-    Compatibility,
-    Debug,
-    Health,
-    LetsEncrypt,
-    LogHook,
-    Middlewares,
-    Notifications,
-    Policy,
-    Proxy,
-    Redis,
-    Reporting,
-)
 from registry_server.config.validators import AfterValidator, BeforeValidator
 from registry_server.config.values import (
     Age,
@@ -96,7 +82,7 @@ class LogSettings(Section):
     level: LogLevel = "info"
     formatter: Annotated[Formatter, BeforeValidator(lambda named: named or "text")] = "text"
     fields: dict[str, object] = field(default_factory=dict, hash=False)
-    hooks: tuple[LogHook, ...] = ()
+
     reportcaller: bool = False
 
 
@@ -216,24 +202,11 @@ class Tls(Section):
     ] = "require-and-verify-client-cert"
     minimumtls: Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"] = "tls1.2"
     ciphersuites: tuple[CipherSuite, ...] = ()
-    letsencrypt: LetsEncrypt = LetsEncrypt()
 
     @property
     def admits_by_certificate(self) -> bool:
         """Whether only clients with a verified certificate get a connection."""
         return bool(self.clientcas) and self.clientauth == "require-and-verify-client-cert"
-
-
-class Http2(Section):
-    """`http.http2`: has no effect, because the registry serves HTTP/1.1 only."""
-
-    disabled: bool = False
-
-
-class H2c(Section):
-    """`http.h2c`: HTTP/2 without TLS."""
-
-    enabled: bool = False
 
 
 class Http(Section):
@@ -254,9 +227,7 @@ class Http(Section):
     tls: Tls = Tls()
     headers: Headers = field(default_factory=dict, hash=False)
     cors: Cors = Cors()
-    debug: Debug = Debug()
-    http2: Http2 = Http2()
-    h2c: H2c = H2c()
+
     allowedhosts: tuple[HostName, ...] = ()
     trustedproxies: tuple[ProxyText, ...] = ()
     accelredirect: ProxyLocation = ""
@@ -353,14 +324,6 @@ class Settings(Section):
     access: Access = Access()
     audit: Audit = Audit()
     limits: Limits = Limits()
-    proxy: Proxy = Proxy()
-    notifications: Notifications = Notifications()
-    redis: Redis = Redis()
-    health: Health = Health()
-    middleware: Middlewares = Middlewares()
-    policy: Policy = Policy()
-    reporting: Reporting = Reporting()
-    compatibility: Compatibility = Compatibility()
 
     @property
     def is_guarded(self) -> bool:

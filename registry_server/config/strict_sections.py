@@ -7,10 +7,11 @@ document also has the section itself, such a key is only a warning: it may be a 
 
 import difflib
 
+from registry_server.config import keys
 from registry_server.config.auth import Auth
 from registry_server.config.document import Document, Value
 from registry_server.config.problems import Path
-from registry_server.config.schema import Settings, Tls
+from registry_server.config.schema import Tls
 
 SECTIONS: tuple[tuple[str, ...], ...] = (("auth",), ("access",), ("limits",), ("http", "tls"))
 
@@ -18,6 +19,7 @@ SECTIONS: tuple[tuple[str, ...], ...] = (("auth",), ("access",), ("limits",), ("
 _MISPLACED = {
     **{name: f"auth.{name}" for name in Auth.field_names() if name != "none"},
     **{name: f"http.tls.{name}" for name in Tls.field_names() if name != "key"},
+    "letsencrypt": "http.tls.letsencrypt",
     "tls": "http.tls",
     "rules": "access.rules",
     "administrators": "access.administrators",
@@ -68,23 +70,23 @@ def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
 def _section_by_content(path: Path, value: Value) -> str | None:
     """Return the guarded section that the keys below an unknown key belong to, or None."""
     inside = value if isinstance(value, dict) else {}
-    keys = {key.lower(): child for key, child in inside.items()}
+    children = {key.lower(): child for key, child in inside.items()}
     name = str(path[-1]).lower()
-    issued = keys if name == "token" else keys.get("token")
-    if name == "htpasswd" or "htpasswd" in keys:
+    issued = children if name == "token" else children.get("token")
+    if name == "htpasswd" or "htpasswd" in children:
         return "auth"
     if isinstance(issued, dict) and len(_ISSUED.intersection(issued)) > 1:
         return "auth"
-    if name == "access" and not _RULES.isdisjoint(keys):
+    if name == "access" and not _RULES.isdisjoint(children):
         return "access"
     serving = str(path[0]).lower() in _SERVING and path[:2] != _DEBUG
-    return "http.tls" if serving and keys.keys() >= _PAIR else None
+    return "http.tls" if serving and children.keys() >= _PAIR else None
 
 
 def _siblings(parent: Path) -> list[str]:
     """Return the known keys in `parent` that a misspelled guarded section may be compared with."""
     if parent == ():
-        return list(Settings.field_names())
+        return list(keys.root().children)
     return ["tls"] if parent == ("http",) else []
 
 

@@ -6,14 +6,14 @@ than intended, or serve them without the intended protection.
 
 from collections.abc import Iterator
 
-from registry_server.config import in_memory
+from registry_server.config import in_memory, keys
 from registry_server.config.auth import Auth
-from registry_server.config.document import DRIVERS, STORAGE, Document
+from registry_server.config.document import DRIVERS, STORAGE, Document, Value
 from registry_server.config.durations import is_bare
 from registry_server.config.exposure import unknown_realm
 from registry_server.config.problems import Problem, listed
 from registry_server.config.schema import Settings
-from registry_server.config.section import Section
+from registry_server.config.shapes import Leaf
 from registry_server.config.unmatched import unmatched
 
 _OPEN = "is not implemented, because it accepts any credentials: use auth.htpasswd or auth: none"
@@ -56,6 +56,10 @@ WARNED = {
 _SILENT = frozenset({"health.storagedriver", "notifications.events"})
 
 
+# In these sections a key is a choice, even without a value.
+_CHOICES = ("storage", "auth")
+
+
 def doubts(document: Document) -> list[Problem]:
     """Return an error for each section with several choices where only one is allowed."""
     drivers = ("filesystem", *sorted(DRIVERS - {"filesystem"}))
@@ -64,7 +68,7 @@ def doubts(document: Document) -> list[Problem]:
 
 def refusals(settings: Settings, document: Document) -> list[Problem]:
     """Return the errors in these settings."""
-    problems = [*_changed(settings, document, REFUSED)]
+    problems = [*_set_keys(document, REFUSED)]
     problems.extend(_tls(settings, document))
     problems.extend(_auth(settings, document))
     problems.extend(_certificates(settings, document))
@@ -77,7 +81,7 @@ def refusals(settings: Settings, document: Document) -> list[Problem]:
 def warnings(settings: Settings, document: Document) -> list[Problem]:
     """Return the warnings about these settings."""
     return [
-        *_changed(settings, document, WARNED),
+        *_set_keys(document, WARNED),
         *_deprecated(settings, document),
         *_empty_auth(settings, document),
         *_unused_administrators(settings, document),
@@ -90,32 +94,27 @@ def warnings(settings: Settings, document: Document) -> list[Problem]:
     ]
 
 
-def _changed(settings: Settings, document: Document, table: dict[str, str]) -> Iterator[Problem]:
+def _set_keys(document: Document, table: dict[str, str]) -> Iterator[Problem]:
     """Yield the entries of `table` whose key is set to more than its default."""
-    defaults = Settings()
     for key, reason in table.items():
         path = tuple(key.split("."))
-        if _is_set(_value(settings, path), _value(defaults, path), key):
+        value = document.value(path)
+        if value is not None and (path[0] in _CHOICES or _is_set(value, path)):
             yield document.located(path, reason)
 
 
-def _is_set(value: object, default: object, key: str) -> bool:
+def _is_set(value: Value, path: tuple[str, ...]) -> bool:
     """Tell whether a value differs from the default; list items that are disabled do not count."""
-    if key in _SILENT:
-        return False
-    if isinstance(value, Section) and isinstance(default, Section):
-        names = value.field_names()
-        return any(_is_set(getattr(value, n), getattr(default, n), f"{key}.{n}") for n in names)
-    if isinstance(value, tuple) and value != default:
-        return any(not getattr(item, "disabled", False) for item in value)
-    return value != default
-
-
-def _value(section: Section, path: tuple[str, ...]) -> object:
-    value: object = section
-    for name in path:
-        value = getattr(value, name)
-    return value
+    if isinstance(value, dict):
+        below = (((*path, name), child) for name, child in value.items())
+        return any(_is_set(child, key) for key, child in below if ".".join(key) not in _SILENT)
+    if isinstance(value, list):
+        return any(
+            not (isinstance(item, dict) and item.get("disabled") == "true") for item in value
+        )
+    shape = keys.at(path)
+    kind = shape.kind if isinstance(shape, Leaf) else None
+    return value not in (None, "", "false" if kind is bool else "0" if kind is int else None)
 
 
 def _several(document: Document, section: str, choices: tuple[str, ...]) -> Iterator[Problem]:

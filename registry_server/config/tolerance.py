@@ -8,35 +8,25 @@ other images than intended.
 from collections.abc import Iterable
 from functools import cache
 
-from registry_server.config import keys
+from registry_server.config import keys, unimplemented
 from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.problems import ConfigError, Path, Problem
 from registry_server.config.schema import Settings
 from registry_server.config.shorthand import pruned
 from registry_server.config.strict_sections import guarded_section, is_given, meant
-from registry_server.config.validation import Fault, Invalid, validated
+from registry_server.config.validation import Fault, Invalid, shape_faults, validated
 
 # Sections and keys that this registry does not use, so a wrong value has no effect.
 _UNREAD = (
-    "log.hooks",
-    "storage.cache",
-    "storage.redirect",
-    "storage.tag",
-    "http.debug",
-    "http.http2",
-    "http.h2c",
+    *(key for key in unimplemented.SECTIONS if key not in ("proxy", "http.tls.letsencrypt")),
     "proxy.username",
     "proxy.password",
     "proxy.exec",
     "proxy.ttl",
     "proxy.cachewritetimeout",
-    "notifications",
-    "redis",
-    "health",
-    "middleware",
-    "policy",
-    "reporting",
-    "compatibility",
+    "storage.cache",
+    "storage.redirect",
+    "storage.tag",
 )
 # Keys of `storage.filesystem` and of `storage.maintenance`.
 _ROOT = "rootdirectory"
@@ -60,11 +50,20 @@ def settings_of(document: Document) -> Settings:
     Raises ConfigError with all errors, in the order of writing.
     """
     while True:
+        data = pruned(document.data) or {}
+        faults = [
+            fault
+            for path, value in unimplemented.taken_out(data)
+            for fault in shape_faults(value, keys.at(path), path)
+        ]
         try:
-            return validated(Settings, pruned(document.data) or {})
+            settings = validated(Settings, data)
         except Invalid as error:
-            faults = sorted(error.faults, key=lambda fault: document.rank(fault.path))
-        _leave_out(document, faults)
+            faults.extend(error.faults)
+        else:
+            if not faults:
+                return settings
+        _leave_out(document, sorted(faults, key=lambda fault: document.rank(fault.path)))
 
 
 def _leave_out(document: Document, faults: Iterable[Fault]) -> None:

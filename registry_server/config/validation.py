@@ -5,6 +5,7 @@ Pydantic's errors show values, which may be secrets, so they do not leave this m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -14,10 +15,12 @@ from pydantic_core import ErrorDetails
 
 from registry_server.config.problems import Path, dotted
 from registry_server.config.section import Section
+from registry_server.config.shapes import Leaf, ListOf, Shape, child
 
 AnySection = TypeVar("AnySection", bound=Section)
 
 _UNKNOWN_KEY = "unexpected_keyword_argument"
+_NOT_A_LIST = "tuple_type"
 
 _WORDS = {
     _UNKNOWN_KEY: "is not a known key",
@@ -30,7 +33,7 @@ _WORDS = {
     "string_type": "must be text",
     "string_unicode": "must be text",
     "path_type": "must be a path",
-    "tuple_type": "must be a list, such as [one, two]",
+    _NOT_A_LIST: "must be a list, such as [one, two]",
     "dict_type": "must be a mapping",
     "dataclass_type": "must be a mapping",
     "missing": "is required",
@@ -73,14 +76,37 @@ def validated(section: type[AnySection], data: object) -> AnySection:
     raise Invalid(tuple(map(_fault, details)))
 
 
+def shape_faults(value: Any, shape: Shape | None, path: Path) -> Iterator[Fault]:
+    """Yield the faults of the value at `path` against a shape, which is None for an unknown key."""
+    if shape is None:
+        yield Fault(path, _WORDS[_UNKNOWN_KEY], is_unknown_key=True)
+    elif isinstance(shape, Leaf):
+        yield from _leaf_faults(value, shape.kind, path)
+    elif isinstance(shape, ListOf) and not isinstance(value, list):
+        yield Fault(path, _WORDS[_NOT_A_LIST], is_not_a_list=True)
+    elif not isinstance(shape, ListOf) and not isinstance(value, dict):
+        yield Fault(path, _WORDS["dict_type"])
+    else:
+        for part, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from shape_faults(item, child(shape, part), (*path, part))
+
+
+def _leaf_faults(value: object, kind: object, path: Path) -> Iterator[Fault]:
+    try:
+        _validator(kind).validate_python(value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False):
+            yield Fault(path, _in_words(detail))
+
+
 @cache
-def _validator(section: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(section)
+def _validator(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _fault(error: ErrorDetails) -> Fault:
     kind = error["type"]
-    return Fault(error["loc"], _in_words(error), kind == _UNKNOWN_KEY, kind == "tuple_type")
+    return Fault(error["loc"], _in_words(error), kind == _UNKNOWN_KEY, kind == _NOT_A_LIST)
 
 
 def _in_words(error: ErrorDetails) -> str:

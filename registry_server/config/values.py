@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from registry_server.config.durations import parse_duration, parse_duration_with_unit
 from registry_server.config.expression import Expression
 from registry_server.config.header_text import ascii_url
-from registry_server.config.secret import Secret
 from registry_server.config.sizes import parse_size
 from registry_server.config.validators import AfterValidator, BeforeValidator, PlainValidator
 from registry_server.config.window import Window
@@ -189,6 +188,5 @@ FilePathOrNone = Annotated[FilePath | None, BeforeValidator(lambda path: path or
 BaseUrl = Annotated[str, AfterValidator(_url), AfterValidator(ascii_url)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
 ProxyLocation = Annotated[str, AfterValidator(_location)]
-SecretHeaders = dict[str, tuple[Secret, ...]]
 LogLevel = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
 Platforms = Annotated[Literal["all", "none", "list"], BeforeValidator(_lower)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry_server.config import Settings, keys, support
+from registry_server.config import Settings, keys, shapes, support
 from registry_server.config.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def _holds(value: object, key: tuple[str, ...]) -> bool:
 
 def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     yield path
-    if isinstance(keys.at(path), keys.Leaf):
+    if isinstance(keys.at(path), shapes.Leaf):
         return
     if isinstance(value, dict):
         for name, child in value.items():

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import ConfigError, Overrides, Settings, keys
+from registry_server.config import ConfigError, Overrides, Settings, keys, shapes
 from registry_server.config.load import load
 from registry_server.config.validation import validated
 from tests.support.sections import written_out
@@ -37,7 +37,7 @@ SHAPED = st.fixed_dictionaries(
             SCALARS, st.dictionaries(st.sampled_from(sorted(shape.children)), ANYTHING, max_size=4)
         )
         for name, shape in keys.root().children.items()
-        if isinstance(shape, keys.Keys)
+        if isinstance(shape, shapes.Keys)
     },
 )
 NAMES = st.one_of(
