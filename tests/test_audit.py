@@ -41,18 +41,18 @@ YES, NO = Decision(True, "rule 1"), Decision(False, "no rule")
 
 
 class Kept:
-    """A sink that keeps its lines."""
+    """A sink that stores its lines."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
 
     def put(self, entry: Entry) -> None:
-        """Keep one."""
+        """Store a line."""
         self.lines.append(dict(entry))
 
 
 class Answers:
-    """Answers with a status, after noting what `learns` does."""
+    """Answers with a status, after `learns` has recorded its facts."""
 
     def __init__(self, status: int, *, digest: str = "", learns: Any = None) -> None:
         self.status = status
@@ -88,8 +88,8 @@ def _asked(who: Actor, *decisions: tuple[Action, Decision]) -> Any:
     return learns
 
 
-async def test_what_changes_the_registry_is_a_line_each(driver: AnyDriver) -> None:
-    """Blobs, manifests with their tags, mounts and deletions are; uploads on their way are not."""
+async def test_each_change_of_the_registry_is_a_line(driver: AnyDriver) -> None:
+    """Blobs, manifests with their tags, mounts and deletions; chunks of uploads are not."""
     configured = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     manifest = json.dumps(
         {
@@ -127,8 +127,8 @@ async def test_what_changes_the_registry_is_a_line_each(driver: AnyDriver) -> No
     assert lines[2]["tags"] == ["x", "y"]
 
 
-async def test_a_mount_that_names_no_source_is_a_line_that_does(driver: AnyDriver) -> None:
-    """Wherever the registry found the blob, the log says; a mount that fails names nothing."""
+async def test_the_line_of_a_mount_has_its_source(driver: AnyDriver) -> None:
+    """Also if the request names none; the line of a failed mount has none."""
     lines = await _lines(
         build(validated(Settings, {}), driver),
         Request("POST", "/v2/a/blobs/uploads/", f"digest={DIGEST}".encode(), body=BLOB),
@@ -151,27 +151,27 @@ async def test_a_mount_that_names_no_source_is_a_line_that_does(driver: AnyDrive
         ("DELETE", "/v2/a/manifests/v1", "delete"),
     ],
 )
-async def test_what_the_configuration_switched_off_is_refused(
+async def test_switched_off_operations_are_refusals(
     driver: AnyDriver, method: str, path: str, action: str
 ) -> None:
-    """A registry that is read-only says so to each that would change it."""
+    """A read-only registry logs each attempt to change it."""
     configured = validated(Settings, {"storage": {"maintenance": {"readonly": {"enabled": True}}}})
     body = json.dumps({"schemaVersion": 2}).encode() if method == "PUT" else b""
     found = await _lines(build(configured, driver), Request(method, path, body=body))
     for line in found:
         assert _facts(line, "action", "outcome", "status") == (action, "refused", 405)
         assert "configuration" in line["rule"]
-    assert found or method == "PUT"  # what is no manifest is told so first
+    assert found or method == "PUT"  # an invalid manifest is refused first
 
 
-async def test_a_method_that_nothing_has_is_no_refusal(driver: AnyDriver) -> None:
-    """A 405 for what never was is no line."""
+async def test_an_unknown_method_is_no_refusal(driver: AnyDriver) -> None:
+    """A 405 for a method that never exists is not logged."""
     app = build(Settings(), driver)
     assert await _lines(app, Request("PATCH", "/v2/a/manifests/v1"), Request("PUT", "/v2/")) == []
 
 
-async def test_a_change_says_who_made_it_and_by_which_rule() -> None:
-    """Whoever finds out writes it down, wherever in the wrappers that is."""
+async def test_a_change_names_its_caller_and_rule() -> None:
+    """The layers below record them in the context of the request."""
     learns = _asked(ANN, (Action.PULL, Decision(True, "rule 0")), (Action.PUSH, YES))
     app = Answers(201, digest=str(DIGEST), learns=learns)
 
@@ -193,32 +193,32 @@ async def test_a_change_says_who_made_it_and_by_which_rule() -> None:
         ([], "push", ""),
     ],
 )
-async def test_a_refusal_says_what_was_refused(
+async def test_a_refusal_names_the_refused_action(
     decisions: list[tuple[Action, Decision]], action: str, rule: str
 ) -> None:
-    """It names the first action that is not allowed: also the tag that may not be moved."""
+    """The first action that is not allowed, such as moving a tag."""
     app = Answers(403, learns=_asked(ANN, *decisions))
     (line,) = await _lines(app, Request("PUT", "/v2/team/app/manifests/v1"))
     assert _facts(line, "who", "action", "rule") == ("ann", action, rule)
     assert _facts(line, "outcome", "status") == ("refused", 403)
 
 
-async def test_a_new_tag_by_whoever_may_not_move_any_is_a_push() -> None:
-    """What was asked on the way and did not matter is not what was done."""
+async def test_a_new_tag_of_a_caller_that_may_not_move_tags_is_a_push() -> None:
+    """A check that did not matter for the result is not logged."""
     learns = _asked(ANN, (Action.PUSH, YES), (Action.OVERWRITE, NO))
     (line,) = await _lines(Answers(201, learns=learns), Request("PUT", "/v2/a/manifests/v1"))
     assert _facts(line, "action", "outcome", "rule") == ("push", "allowed", "rule 1")
 
 
-async def test_a_refused_list_of_repositories_says_by_which_rule() -> None:
-    """It is called as the rules call it."""
+async def test_a_refused_catalog_names_the_rule() -> None:
+    """The action is `catalog`, as in the rules."""
     app = Answers(403, learns=lambda notes: notes.decided_catalog(NO))
     (line,) = await _lines(app, Request(path="/v2/_catalog"))
     assert _facts(line, "action", "rule", "repository") == ("catalog", "no rule", "")
 
 
-async def test_to_be_asked_for_credentials_is_no_refusal() -> None:
-    """Every client begins without; those that hold nothing are a line."""
+async def test_a_challenge_is_no_refusal() -> None:
+    """Clients begin without credentials; invalid credentials are a line."""
     app = Answers(401)
     paths = ("/v2/", "/v2/a/manifests/v1")
     assert await _lines(app, *(Request(path=path) for path in paths)) == []
@@ -227,8 +227,8 @@ async def test_to_be_asked_for_credentials_is_no_refusal() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_login_is_a_line_and_so_is_one_that_failed(method: str) -> None:
-    """A token for nobody, or for another token, is none."""
+async def test_logins_and_failed_logins_are_lines(method: str) -> None:
+    """An anonymous token, or one from a refresh token, is not a login."""
     welcomed = Answers(200, learns=lambda notes: notes.welcomed(ANN))
     (line,) = await _lines(welcomed, Request(method, LOGIN, b"account=x&scope=y"))
     assert _facts(line, "who", "action", "outcome") == ("ann", "login", "allowed")
@@ -237,15 +237,15 @@ async def test_a_login_is_a_line_and_so_is_one_that_failed(method: str) -> None:
     assert await _lines(Answers(200), Request(method, LOGIN)) == []
 
 
-async def test_whoever_asks_too_often_is_a_line() -> None:
-    """Whatever they asked for."""
+async def test_requests_over_a_limit_are_lines() -> None:
+    """Whatever the request."""
     lines = await _lines(Answers(429), Request(), Request(path="/what/ever"))
     assert [line["rule"] for line in lines] == ["too many requests"] * 2
 
 
 @pytest.mark.parametrize("status", [200, 202, 206, 304, 400, 404, 416, 500, 503])
 async def test_nothing_else_is_a_line(status: int) -> None:
-    """Pulls, mistakes and failures are for the other logs."""
+    """Pulls, invalid requests and failures belong in other logs."""
     requests = [
         Request(method, path, headers=[SHOWN])
         for method in ("GET", "HEAD", "PATCH", "PUT")
@@ -254,8 +254,8 @@ async def test_nothing_else_is_a_line(status: int) -> None:
     assert await _lines(Answers(status), *requests) == []
 
 
-async def test_no_secret_is_in_a_line() -> None:
-    """Neither credentials, nor any of a query but what a push is about, and only if it is that."""
+async def test_no_line_has_a_secret() -> None:
+    """No credentials; and of the query only the parameters of a push."""
     query = f"password={SECRET}&tag={SECRET}!&tag=v1&digest={SECRET}&mount={SECRET}&from={SECRET}"
     requests = [
         Request(method, path, query.encode(), [SHOWN])
@@ -275,8 +275,10 @@ async def test_no_secret_is_in_a_line() -> None:
 
 @settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.binary(max_size=200))
-async def test_a_line_is_one_line_and_bounded(who: str, rule: str, path: str, query: bytes) -> None:
-    """Whatever a name, a rule, a path or a query has in it."""
+async def test_a_line_is_one_line_of_limited_length(
+    who: str, rule: str, path: str, query: bytes
+) -> None:
+    """Whatever a name, a rule, a path or a query contains."""
     learns = _asked(Actor(who * 100), (Action.PUSH, Decision(False, rule * 100)))
     request = Request("PUT", f"/v2/{path}/manifests/{path}", query)
     (line,) = await _lines(Answers(403, learns=learns), request)
@@ -307,23 +309,23 @@ async def test_a_line_is_one_line_and_bounded(who: str, rule: str, path: str, qu
         ("", Target()),
     ],
 )
-def test_a_path_is_read_as_the_dispatcher_reads_it(path: str, target: Target) -> None:
-    """From the right; what follows no grammar is nothing."""
+def test_paths_are_parsed_as_the_dispatcher_parses_them(path: str, target: Target) -> None:
+    """From the right; malformed parts are empty."""
     assert target_of(path, LOGIN) == target
 
 
 def test_without_tokens_no_path_is_a_login() -> None:
-    """An empty path is not one either."""
+    """Not even an empty path."""
     assert target_of("", "") == target_of(LOGIN, "") == Target()
 
 
-def test_a_query_that_is_padded_hides_no_tag() -> None:
-    """As many fields are read as the handler reads."""
+def test_a_padded_query_hides_no_tag() -> None:
+    """As many fields are read as by the handler."""
     padded = b"&".join([b"x=y"] * 1000 + [b"tag=hidden"])
     assert query_of(Target("manifests", "a", "v1"), padded).tags == ("hidden",)
 
 
-# --- Where the lines go --------------------------------------------------------------------------
+# --- Sinks ---------------------------------------------------------------------------------------
 
 
 def _entry(number: int) -> dict[str, object]:
@@ -339,7 +341,7 @@ async def _read(path: Path) -> list[int]:
 
 
 async def test_closing_writes_every_line_in_order(tmp_path: Path) -> None:
-    """A file that is not there is made, and others may not read it."""
+    """A missing file is created, and other users can't read it."""
     path = tmp_path / "audit.log"
     sink = FileSink(path)
     for number in range(2000):
@@ -349,8 +351,8 @@ async def test_closing_writes_every_line_in_order(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o007 == 0
 
 
-async def test_a_file_that_was_moved_away_is_left_alone(tmp_path: Path) -> None:
-    """The next line begins another, as those who rotate logs expect."""
+async def test_a_renamed_file_is_left_alone(tmp_path: Path) -> None:
+    """The next line starts a new file, as log rotation expects."""
     path, moved = tmp_path / "audit.log", tmp_path / "audit.log.1"
     sink = FileSink(path)
     sink.put(_entry(1))
@@ -361,7 +363,7 @@ async def test_a_file_that_was_moved_away_is_left_alone(tmp_path: Path) -> None:
     assert (await _read(moved), await _read(path)) == ([1], [2])
 
 
-async def test_several_may_append_to_one_file(tmp_path: Path) -> None:
+async def test_several_processes_can_append_to_one_file(tmp_path: Path) -> None:
     """No line is lost or mixed with another."""
     path = tmp_path / "audit.log"
     sinks = [FileSink(path) for _ in range(4)]
@@ -373,10 +375,10 @@ async def test_several_may_append_to_one_file(tmp_path: Path) -> None:
     assert sorted(await _read(path)) == list(range(1000))
 
 
-async def test_a_file_that_cannot_be_written_is_told_of_once_and_lines_wait(
+async def test_a_file_that_cannot_be_written_is_logged_once_and_lines_are_queued(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No request fails, and when it is mended the lines are written."""
+    """No request fails, and the lines are written when the file is writable again."""
     path = tmp_path / "folder" / "audit.log"
     sink = FileSink(path)
     for number in range(3):
@@ -389,10 +391,10 @@ async def test_a_file_that_cannot_be_written_is_told_of_once_and_lines_wait(
     assert await _read(path) == [0, 1, 2, 3]
 
 
-async def test_a_disk_that_stays_full_loses_lines_and_the_log_says_how_many(
+async def test_a_full_disk_drops_lines_and_logs_their_number(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Closing does not wait for ever."""
+    """Closing does not wait for the disk."""
     sink = FileSink(Path("/dev/full"))
     for number in range(10_005):
         sink.put(_entry(number))
@@ -401,8 +403,8 @@ async def test_a_disk_that_stays_full_loses_lines_and_the_log_says_how_many(
     assert caplog.text.count("could not write") == 1
 
 
-async def test_lines_that_wait_are_bounded_in_bytes(caplog: pytest.LogCaptureFixture) -> None:
-    """Long ones are fewer; all that are lost are counted."""
+async def test_the_queue_is_limited_in_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    """Long lines are fewer; all dropped lines are counted."""
     sink = FileSink(Path("/dev/full"))
     for number in range(200):
         sink.put({**_entry(number), "tags": "x" * 100_000})
@@ -422,7 +424,7 @@ def _no_file_longer_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+async def test_a_torn_line_damages_no_other(tmp_path: Path) -> None:
     """It is written again on a line of its own."""
     path = tmp_path / "audit.log"
     sink = FileSink(path)
@@ -436,8 +438,8 @@ async def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None
     assert len(lines) == 3
 
 
-async def test_a_pipe_that_nobody_reads_holds_nobody(tmp_path: Path) -> None:
-    """It is an error, and no thread waits for it."""
+async def test_a_pipe_without_a_reader_blocks_nothing(tmp_path: Path) -> None:
+    """Opening it is an error, and no thread waits for it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     sink = FileSink(path)
@@ -445,8 +447,8 @@ async def test_a_pipe_that_nobody_reads_holds_nobody(tmp_path: Path) -> None:
     await sink.close()
 
 
-async def test_there_is_one_sink_for_a_file(tmp_path: Path) -> None:
-    """However often the settings change; without a file there is the log."""
+async def test_a_file_has_one_sink(tmp_path: Path) -> None:
+    """Also across reloads; without a file the lines are logged."""
     sinks = Sinks()
     first = sinks.at(tmp_path / "a")
     assert sinks.at(tmp_path / "a") is first
@@ -459,7 +461,7 @@ async def test_there_is_one_sink_for_a_file(tmp_path: Path) -> None:
 
 @pytest.fixture
 def few_words() -> Iterator[None]:
-    """Have the log say errors only."""
+    """Configure the log to write errors only."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)

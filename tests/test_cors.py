@@ -1,4 +1,4 @@
-"""Pages of the configured origins may read answers; others learn nothing that they could not."""
+"""Pages of the configured origins may read responses; other pages learn nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALLOWED = b"access-control-allow-origin"
 
 
 class Inner:
-    """Answers everything alike, and remembers whether it was asked."""
+    """Answers every request in the same way, and records whether it was called."""
 
     def __init__(self, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.status = status
@@ -52,8 +52,8 @@ def _cors_lines(answer: Answer) -> set[bytes]:
     return {name for name in answer.headers if name.startswith(b"access-control-")}
 
 
-async def test_a_preflight_is_answered_before_anybody_looks_for_credentials() -> None:
-    """A browser learns what it may send, and for how long; the registry is not asked."""
+async def test_a_preflight_is_answered_before_authentication() -> None:
+    """A browser learns what it may send, and for how long; the registry is not called."""
     inner = Inner(401)
     answer = await ask(Cors(inner, [UI.decode()], 600), _preflight(UI))
     assert (answer.status, answer.body, inner.asked) == (204, b"", 0)
@@ -79,16 +79,16 @@ async def test_a_preflight_is_answered_before_anybody_looks_for_credentials() ->
         Request("OPTIONS", headers=[(b"origin", UI)]),
     ],
 )
-async def test_anything_else_reaches_the_registry(request_: Request) -> None:
-    """A preflight of another origin, and what only looks like one, is answered as it always was."""
+async def test_other_requests_reach_the_registry(request_: Request) -> None:
+    """Preflights of other origins, and requests that resemble preflights, are passed on."""
     inner = Inner(405)
     answer = await ask(Cors(inner, [UI.decode()], 600), request_)
     assert (answer.status, inner.asked) == (405, 1)
 
 
 @pytest.mark.parametrize("status", [200, 206, 401, 403, 404, 500])
-async def test_an_answer_may_be_read_by_a_page_of_a_configured_origin(status: int) -> None:
-    """Whatever the status, the page sees the answer and the headers that make sense of it."""
+async def test_a_page_of_a_configured_origin_may_read_a_response(status: int) -> None:
+    """Whatever the status, the page sees the response and the headers it needs."""
     inner = Inner(status, [(b"www-authenticate", b"Bearer")])
     answer = await ask(Cors(inner, [UI.decode()], 600), _plain(UI))
     assert (answer.status, answer.headers[b"www-authenticate"]) == (status, b"Bearer")
@@ -98,21 +98,21 @@ async def test_an_answer_may_be_read_by_a_page_of_a_configured_origin(status: in
 
 
 @pytest.mark.parametrize("shown", [[], [ELSEWHERE], [b"null"], [UI, ELSEWHERE], [b"*"]])
-async def test_an_answer_to_anybody_else_only_says_that_it_differs(shown: list[bytes]) -> None:
-    """No page may read it, and a cache does not keep it for those that may."""
+async def test_a_response_to_other_origins_only_varies(shown: list[bytes]) -> None:
+    """No page may read it, and a cache does not give it to a page that may."""
     answer = await ask(Cors(Inner(), [UI.decode()], 600), _plain(*shown))
     assert _cors_lines(answer) == set()
     assert answer.headers[b"vary"] == b"Origin"
 
 
-async def test_what_varies_already_varies_by_the_origin_too() -> None:
-    """There is one Vary, which says all."""
+async def test_vary_is_extended_by_the_origin() -> None:
+    """There is one Vary header with all names."""
     app = Cors(Inner(headers=[(b"vary", b"Accept")]), [UI.decode()], 600)
     assert (await ask(app, _plain(UI))).headers[b"vary"] == b"Accept, Origin"
 
 
-async def test_a_configured_header_does_not_stand_beside_ours() -> None:
-    """A browser refuses an answer with two origins, so ours stands in for one of `http.headers`."""
+async def test_a_configured_header_is_replaced() -> None:
+    """A browser refuses a response with two origins, so one in `http.headers` is replaced."""
     sent: list[tuple[bytes, bytes]] = []
     app = Cors(Headers(Inner(), [("Access-Control-Allow-Origin", "*")]), [UI.decode()], 600)
 
@@ -127,8 +127,8 @@ async def test_a_configured_header_does_not_stand_beside_ours() -> None:
     assert [value for name, value in sent if name == ALLOWED] == [UI]
 
 
-async def test_a_star_is_for_everybody_and_varies_by_nothing() -> None:
-    """Each answer says so, with an origin or without."""
+async def test_a_star_allows_every_origin_and_does_not_vary() -> None:
+    """Each response says so, with an origin or without."""
     app = Cors(Inner(), ["*"], 0)
     for request in (_plain(), _plain(ELSEWHERE), _preflight(ELSEWHERE)):
         answer = await ask(app, request)
@@ -136,8 +136,8 @@ async def test_a_star_is_for_everybody_and_varies_by_nothing() -> None:
         assert b"vary" not in answer.headers
 
 
-async def test_credentials_of_the_browser_are_let_through_where_that_is_configured() -> None:
-    """Both answers say so, or the browser would not send them."""
+async def test_credentials_of_the_browser_are_allowed_if_configured() -> None:
+    """Both responses say so, or the browser would not send them."""
     app = Cors(Inner(), [UI.decode()], 600, credentials=True)
     for request in (_plain(UI), _preflight(UI)):
         assert (await ask(app, request)).headers[b"access-control-allow-credentials"] == b"true"
@@ -146,14 +146,14 @@ async def test_credentials_of_the_browser_are_let_through_where_that_is_configur
 
 @settings(deadline=None)
 @given(st.binary(max_size=64))
-async def test_no_origin_is_echoed_that_is_not_configured(shown: bytes) -> None:
-    """Whatever stands in Origin, only a configured one comes back."""
+async def test_only_configured_origins_are_echoed(shown: bytes) -> None:
+    """Whatever the Origin header contains."""
     answer = await ask(Cors(Inner(), [UI.decode()], 600), _plain(shown))
     assert answer.headers.get(ALLOWED) in (None, UI)
 
 
-async def test_the_registry_behind_it_answers_as_ever(driver: AnyDriver) -> None:
-    """A preflight never reaches the registry, and a page reads what it answers."""
+async def test_the_registry_behind_it_answers_as_before(driver: AnyDriver) -> None:
+    """A preflight never reaches the registry, and a page reads its responses."""
     app = Cors(build(Settings(), driver), [UI.decode()], 600)
     assert (await ask(app, _preflight(UI))).status == 204
     answer = await ask(app, _plain(UI))
@@ -172,8 +172,8 @@ async def test_the_registry_behind_it_answers_as_ever(driver: AnyDriver) -> None
         ("*", "*"),
     ],
 )
-def test_an_origin_is_kept_as_browsers_write_it(written: str, read: str) -> None:
-    """Capitals and the usual port of a scheme go."""
+def test_origins_are_normalized_as_browsers_write_them(written: str, read: str) -> None:
+    """Lowercase, without the default port of the scheme."""
     assert validated(Configured, {"origins": [written]}).origins == (read,)
 
 
@@ -194,14 +194,14 @@ def test_an_origin_is_kept_as_browsers_write_it(written: str, read: str) -> None
         "ftp://ui.example.com",
     ],
 )
-def test_what_no_browser_would_write_is_refused(written: str) -> None:
-    """It would never match, and whoever wrote it would not know why."""
+def test_origins_that_no_browser_sends_are_refused(written: str) -> None:
+    """They would never match, and the operator would not learn why."""
     with pytest.raises(Invalid, match="must be"):
         validated(Configured, {"origins": [written]})
 
 
 def test_every_page_and_the_credentials_of_browsers_exclude_each_other() -> None:
-    """Else any page could do what its visitor may."""
+    """Otherwise any page could do what its visitor may."""
     with pytest.raises(Invalid, match="list the origins instead"):
         validated(Configured, {"origins": ["*"], "credentials": True})
     with pytest.raises(Invalid, match="list the origins instead"):

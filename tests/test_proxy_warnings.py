@@ -1,4 +1,4 @@
-"""The warning about a proxy that is not trusted, and so makes the URL for tokens wrong."""
+"""The warning about an untrusted proxy that makes the URL for tokens wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRUSTED: tuple[Network, ...] = (ipaddress.ip_network("10.0.0.0/8"),)
 
 
 def realm(urls: Urls, *headers: tuple[str, str], peer: str = PROXY, host: str = "r.example") -> str:
-    """Return the URL that a request is sent to for a token."""
+    """Return the token URL of a challenge."""
     lines = [
         (b"host", host.encode()),
         *((name.encode(), value.encode()) for name, value in headers),
@@ -28,8 +28,8 @@ def realm(urls: Urls, *headers: tuple[str, str], peer: str = PROXY, host: str = 
     return urls.absolute(HTTPConnection(scope), "/auth/token")
 
 
-def test_it_names_the_line_for_the_configuration(caplog: pytest.LogCaptureFixture) -> None:
-    """Once for an address: which, where clients are sent, and what is to be written."""
+def test_the_warning_has_the_line_for_the_configuration(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each address: the proxy, the URL that clients get, and the line to add."""
     urls = Urls(trusted=TRUSTED)
     for _ in range(3):
         assert realm(urls, HTTPS) == "http://r.example/auth/token"
@@ -51,10 +51,10 @@ def test_it_names_the_line_for_the_configuration(caplog: pytest.LogCaptureFixtur
         (("forwarded", "for=198.51.100.1;proto=https"),),
     ],
 )
-def test_what_makes_a_difference_is_told(
+def test_a_difference_is_logged(
     headers: tuple[tuple[str, str], ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another scheme, or another host, by either kind of header."""
+    """Another scheme or another host, in either kind of header."""
     realm(Urls(), *headers)
     assert len(caplog.records) == 1
 
@@ -69,18 +69,18 @@ def test_what_makes_a_difference_is_told(
         (Urls(host="https://r.example"), (HTTPS,)),
     ],
 )
-def test_what_makes_none_is_not(
+def test_no_difference_is_not_logged(
     urls: Urls, headers: tuple[tuple[str, str], ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is wrong where the URL is the same, the proxy is trusted, or a host configured."""
+    """If the URL is the same, the proxy is trusted, or a host is configured."""
     realm(urls, *headers)
     assert caplog.records == []
 
 
-def test_behind_a_unix_socket_the_line_has_the_word_for_it(
+def test_behind_a_unix_socket_the_line_has_the_word_unix(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It has no address that could be trusted; with the word there is no warning."""
+    """It has no address to trust; with the word there is no warning."""
     realm(Urls(trusted=TRUSTED), HTTPS, peer="")
     assert 'http: {trustedproxies: ["10.0.0.0/8", "unix"]}' in caplog.text
     caplog.clear()

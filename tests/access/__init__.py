@@ -1,1 +1,1 @@
-"""Access control end to end: every route for every caller, and what went wrong elsewhere."""
+"""Access control end to end: every route for every caller, and mistakes of other registries."""

@@ -1,4 +1,4 @@
-"""A registry with rules over a storage that several configurations of it may share."""
+"""A registry with rules, over a storage that several configurations share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORDS = {
 }
 # The same for the whole run.
 USERS = users.lines(PASSWORDS)
-# Everybody known may do all at home, and `other` and `carol` nothing else that not everybody may.
+# Every user may do everything at home; `other` and `carol` have only the rights of every caller.
 RULES: tuple[Mapping[str, object], ...] = (
     {"repositories": ["team/**"], "users": ["reader"], "actions": ["pull", "catalog"]},
     {"repositories": ["team/**"], "users": ["writer"], "actions": ["pull", "push"]},
@@ -45,28 +45,28 @@ DELETABLE = {"storage": {"delete": {"enabled": True}}}
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a registry keeps what it knows of users and tokens."""
+    """The files of a registry for users and tokens."""
 
     folder: Path
 
     @property
     def root(self) -> Path:
-        """The root of the storage, which need not hold the content."""
+        """The root directory, which need not have the content."""
         return self.folder / "root"
 
     @property
     def users(self) -> Path:
-        """The passwords."""
+        """The file of users."""
         return self.folder / "users"
 
     @property
     def key(self) -> Path:
-        """What signs tokens, once a registry has been served."""
+        """The signing key, once a registry has been served."""
         return self.root / "access" / "token-key.pem"
 
     @property
     def robots(self) -> Path:
-        """The keys of machines."""
+        """The file of the robot accounts."""
         return self.root / "access" / "robots.json"
 
     def settings(self, more: Mapping[str, Any]) -> Settings:
@@ -75,7 +75,7 @@ class Files:
         base = {
             "auth": {"htpasswd": {"realm": "tests", "path": self.users}},
             "access": {"rules": RULES, "administrators": {"users": ["admin"]}},
-            # Many a password is wrong here on purpose.
+            # Many passwords are wrong here on purpose.
             "limits": {"logins": {"failures": 0}},
         }
         return validated(Settings, {**base, **more, "storage": storage})
@@ -95,7 +95,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture
 async def guarded(files: Files, driver: AnyDriver) -> AsyncIterator[Guarded]:
-    """Serve one storage under settings of a test's own, as often as it asks."""
+    """Serve one storage under different settings."""
     async with AsyncExitStack() as stack:
 
         async def start(more: Mapping[str, Any]) -> httpx.AsyncClient:
@@ -106,11 +106,11 @@ async def guarded(files: Files, driver: AnyDriver) -> AsyncIterator[Guarded]:
 
 
 def basic(name: str, password: str = "") -> dict[str, str]:
-    """Show a name and a password, which is the user's unless it is given."""
+    """Return the header with a name and a password, by default the user's own."""
     shown = f"{name}:{password or PASSWORDS[name]}".encode()
     return {"Authorization": f"Basic {base64.b64encode(shown).decode()}"}
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Show a token."""
+    """Return the header with a token."""
     return {"Authorization": f"Bearer {token}"}

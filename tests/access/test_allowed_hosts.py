@@ -1,4 +1,4 @@
-"""A registry without a configuration answers to the names of its own machine alone."""
+"""A registry without a configuration accepts only the host names of its own machine."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ def _asked(server: RegistryServer, head: str) -> tuple[int, bytes]:
 
 @pytest.mark.live
 @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1", "[::1]:5000", "a.localhost"])
-def test_a_trial_answers_to_this_machine(trial: RegistryServer, host: str) -> None:
-    """Whatever port is named: a forwarded one is another."""
+def test_a_registry_without_configuration_accepts_this_machine(
+    trial: RegistryServer, host: str
+) -> None:
+    """With any port, because ports may be forwarded."""
     for path in ("/", "/v2/", "/v2/_catalog"):
         assert _asked(trial, f"GET {path} HTTP/1.1\nHost: {host}")[0] == 200
 
@@ -58,7 +60,7 @@ def test_a_trial_answers_to_this_machine(trial: RegistryServer, host: str) -> No
 @pytest.mark.live
 @pytest.mark.parametrize("path", ["/", "/v2/", "/v2/_catalog", "//v2/", "/nothing"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
-def test_a_trial_tells_a_rebound_name_nothing(
+def test_a_registry_without_configuration_refuses_a_rebound_name(
     trial: RegistryServer, method: str, path: str
 ) -> None:
     """Every path and method is answered 421, in the envelope."""
@@ -69,8 +71,8 @@ def test_a_trial_tells_a_rebound_name_nothing(
 
 
 @pytest.mark.live
-def test_a_whole_url_says_which_host_is_asked(trial: RegistryServer) -> None:
-    """It counts, and the header beside it does not (RFC 9112, 3.2.2)."""
+def test_the_host_of_an_absolute_url_counts(trial: RegistryServer) -> None:
+    """The header beside it is ignored (RFC 9112, 3.2.2)."""
     line = "GET http://{}/v2/ HTTP/1.1\nHost: {}"
     assert _asked(trial, line.format("evil.example.com", "localhost"))[0] == 421
     assert _asked(trial, line.format("localhost:5000", "evil.example.com"))[0] == 200
@@ -79,8 +81,8 @@ def test_a_whole_url_says_which_host_is_asked(trial: RegistryServer) -> None:
 
 
 @pytest.mark.live
-def test_a_request_without_a_host_is_answered(trial: RegistryServer) -> None:
-    """HTTP/1.0 allows it, which load balancers speak; HTTP/1.1 requires a host."""
+def test_a_request_without_a_host_is_accepted(trial: RegistryServer) -> None:
+    """HTTP/1.0 allows it, which load balancers use; HTTP/1.1 requires a host."""
     assert _asked(trial, "GET /v2/ HTTP/1.0")[0] == 200
     assert _asked(trial, "GET /v2/ HTTP/1.1\nHost:")[0] == 200
     assert _asked(trial, "GET /v2/ HTTP/1.1")[0] == 400
@@ -90,8 +92,8 @@ def test_a_request_without_a_host_is_answered(trial: RegistryServer) -> None:
 
 
 @pytest.mark.live
-def test_a_page_fills_no_trial(trial: RegistryServer) -> None:
-    """A POST that a browser sends for any page without asking stores nothing."""
+def test_a_page_stores_nothing_in_a_registry_without_configuration(trial: RegistryServer) -> None:
+    """Not by a POST that a browser sends for any page without a preflight."""
     post = "POST /v2/a/blobs/uploads/ HTTP/1.1\nHost: localhost:5000\nContent-Length: 0"
     assert _asked(trial, f"{post}\nOrigin: https://evil.example.com")[0] == 403
     assert _asked(trial, f"{post}\nOrigin: http://localhost:5000")[0] == 202
@@ -118,7 +120,7 @@ def _allowed(
         ({"REGISTRY_HTTP_ADDR": ":5000"}, {"host": "127.0.0.1"}),
     ],
 )
-def test_a_trial_on_loopback_is_for_this_machine(
+def test_on_loopback_only_this_machine_is_allowed(
     environ: Mapping[str, str], options: Mapping[str, object]
 ) -> None:
     """On each loopback address, by default, by a variable or by an option."""
@@ -142,15 +144,15 @@ def test_a_trial_on_loopback_is_for_this_machine(
         ({"REGISTRY_HTTP_ALLOWEDHOSTS": "[]"}, {}),
     ],
 )
-def test_a_trial_that_others_may_reach_is_for_every_host(
+def test_on_a_public_address_every_host_is_allowed(
     environ: Mapping[str, str], options: Mapping[str, object]
 ) -> None:
-    """The operator has said that clients have other names for it."""
+    """The operator has chosen an address that clients have other names for."""
     assert _allowed(None, environ, **options) == ()
 
 
 @pytest.mark.parametrize("by", ["argument", "variable"])
-def test_a_configuration_serves_every_host(tmp_path: Path, by: str) -> None:
+def test_a_configuration_allows_every_host(tmp_path: Path, by: str) -> None:
     """Also on loopback: a proxy on the same machine passes its own name on."""
     path = tmp_path / "config.yml"
     path.write_text("version: 0.1\nhttp: {addr: '127.0.0.1:5000'}\n")
@@ -160,16 +162,16 @@ def test_a_configuration_serves_every_host(tmp_path: Path, by: str) -> None:
         assert _allowed(None, {"REGISTRY_CONFIGURATION_PATH": str(path)}) == ()
 
 
-def test_configured_hosts_are_the_allowed_ones() -> None:
-    """As clients write them, but for the port."""
+def test_configured_hosts_are_allowed() -> None:
+    """As clients write them, with any port."""
     hosts = "[Registry.LAN, '::1', '[fe80::1]', 10.0.0.1, host.docker.internal.]"
     found = _allowed(None, {"REGISTRY_HTTP_ALLOWEDHOSTS": hosts}, host="0.0.0.0")
     assert found == ("registry.lan", "[::1]", "[fe80::1]", "10.0.0.1", "host.docker.internal")
 
 
 @pytest.mark.parametrize("text", ["https://a", "a:80", "*", "*.a", "", "a b", "a/", "10.0.0.0/8"])
-def test_what_is_no_host_is_refused(text: str) -> None:
-    """It would allow nothing, or more than was meant."""
+def test_invalid_hosts_are_refused(text: str) -> None:
+    """They would allow nothing, or more than was meant."""
     with pytest.raises(ConfigError, match=r"http\.allowedhosts"):
         _allowed(None, {"REGISTRY_HTTP_ALLOWEDHOSTS": json.dumps([text])})
 
@@ -184,7 +186,7 @@ async def _status(host: str, *names: str) -> int:
 
 
 @pytest.mark.parametrize("host", OF_THIS_MACHINE)
-async def test_localhost_allows_each_name_of_this_machine(host: str) -> None:
+async def test_localhost_allows_every_name_of_this_machine(host: str) -> None:
     """A list without it allows none of them."""
     assert await _status(host, "localhost") == 200
     assert await _status(host, "registry.lan") == 421
@@ -192,19 +194,19 @@ async def test_localhost_allows_each_name_of_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize("host", OF_OTHERS)
 async def test_localhost_allows_no_other_host(host: str) -> None:
-    """Not by what it begins or ends with either."""
+    """Also not one that begins or ends with such a name."""
     assert await _status(host, "localhost") == 421
 
 
-async def test_a_host_that_is_too_long_for_a_name_is_refused() -> None:
-    """It is not remembered either: 256 hosts of 64 KiB would be."""
+async def test_a_host_longer_than_any_name_is_refused() -> None:
+    """It is not cached either: 256 hosts of 64 KiB would be."""
     labels = "a." * 122
     assert await _status(f"{labels}localhost:65535", "localhost") == 200
     assert await _status(f"{labels}a.a.localhost:65535", "localhost") == 421
 
 
 async def test_a_named_host_is_allowed() -> None:
-    """With any port, and no name below it."""
+    """With any port, but no name below it."""
     for host in ("registry.lan", "Registry.lan:5000", "registry.lan."):
         assert await _status(host, "registry.lan") == 200
     assert await _status("a.registry.lan", "registry.lan") == 421

@@ -1,4 +1,4 @@
-"""A shared cache keeps no blob that takes credentials."""
+"""A shared cache must not store blobs that need credentials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def push(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -
 
 
 async def said(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> set[str]:
-    """Return each `Cache-Control` that is sent with a blob, in every way to ask for it."""
+    """Return the `Cache-Control` of a blob in every way to request it."""
     ways = [
         ("GET", {}, 200),
         ("HEAD", {}, 200),
@@ -41,17 +41,17 @@ async def said(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -
     for method, more, status in ways:
         headers = {**shown, **more}
         answer = await client.request(method, f"/v2/{name}/blobs/{BLOB}", headers=headers)
-        # A part of what the proxy sends is the proxy's to cut.
+        # The proxy sends the file, so it handles ranges.
         assert answer.status_code == status or "x-accel-redirect" in answer.headers
         found.update(answer.headers.get_list("cache-control"))
     return found
 
 
 @pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
-async def test_a_blob_that_takes_credentials_is_private(
+async def test_a_blob_that_needs_credentials_is_private(
     guarded: Guarded, more: Mapping[str, Any]
 ) -> None:
-    """By a password and by a token, whole and in parts; HEAD and 304 say so as well."""
+    """With a password and a token, whole and in parts, and in HEAD and 304."""
     client = await guarded(more)
     await push(client, "team/app", basic("admin"))
     granted = await token(client, "repository:team/app:pull", basic("reader"))
@@ -60,10 +60,8 @@ async def test_a_blob_that_takes_credentials_is_private(
 
 
 @pytest.mark.parametrize("more", [{}, OFFLOADED], ids=["sent", "offloaded"])
-async def test_a_blob_for_anonymous_clients_may_be_kept_by_every_cache(
-    guarded: Guarded, more: Mapping[str, Any]
-) -> None:
-    """Also if credentials are shown: nothing of the answer depends on them."""
+async def test_a_public_blob_can_be_cached(guarded: Guarded, more: Mapping[str, Any]) -> None:
+    """Also if the request has credentials: the response does not depend on them."""
     client = await guarded(more)
     await push(client, "public/app", basic("admin"))
     granted = await token(client, "repository:public/app:pull", {})
@@ -72,22 +70,22 @@ async def test_a_blob_for_anonymous_clients_may_be_kept_by_every_cache(
 
 
 async def test_without_rules_every_blob_is_private(guarded: Guarded) -> None:
-    """With users alone nothing can be pulled without a password."""
+    """With users and without rules, nothing can be pulled without a password."""
     client = await guarded(PASSWORDS_ALONE)
     await push(client, "any/app", basic("writer"))
     assert await said(client, "any/app", basic("other")) == {f"private, {KEPT}"}
 
 
-async def test_without_access_control_every_blob_may_be_kept(guarded: Guarded) -> None:
-    """No client shows anything, so nothing is private."""
+async def test_without_access_control_every_blob_can_be_cached(guarded: Guarded) -> None:
+    """No client sends credentials, so nothing is private."""
     client = await guarded(OPEN)
     await push(client, "any/app", {})
     assert await said(client, "any/app", {}) == {KEPT}
 
 
 @pytest.mark.parametrize("name", ["any/app", "public/app"])
-async def test_what_takes_a_certificate_is_private(guarded: Guarded, name: str) -> None:
-    """Every client has shown one to connect, also for what rules grant to anonymous clients."""
+async def test_blobs_behind_client_certificates_are_private(guarded: Guarded, name: str) -> None:
+    """Every client needs one to connect, also for content that rules grant to anonymous clients."""
     http = {"tls": {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}}
     client = await guarded({"http": http, **(OPEN if name == "any/app" else {})})
     await push(client, name, {} if name == "any/app" else basic("admin"))

@@ -1,4 +1,4 @@
-"""A web page of a foreign origin changes nothing with what its visitor's browser remembers."""
+"""A web page of a foreign origin can't change anything with its visitor's credentials."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOUNT = f"/v2/public/app/blobs/uploads/?mount={BLOB}&from=team/secret"
 UPLOADS = "/v2/team/app/blobs/uploads/"
 DENIED = (403, "DENIED")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# Types that features of browsers send without asking: the ping of a link, and reports.
+# Types that browser features send without a preflight: the ping of a link, and reports.
 UNASKED = ("text/ping", "application/csp-report", "application/reports+json", "text/event-stream")
 CHANGES: Sequence[tuple[str, str]] = (
     ("POST", UPLOADS),
@@ -67,19 +67,19 @@ FOREIGN: Sequence[tuple[tuple[str, str], ...]] = (
 
 
 def by_cors(*origins: str) -> dict[str, Any]:
-    """Name origins as ours does."""
+    """Allow origins by `http.cors`."""
     return {"http": {"cors": {"origins": list(origins)}}}
 
 
 def by_headers(*origins: str) -> dict[str, Any]:
-    """Name origins as configurations of registry:2 do."""
+    """Allow origins by `http.headers`, as configurations of registry:2 do."""
     return {"http": {"headers": {"access-control-Allow-Origin": list(origins)}}}
 
 
 async def _statuses(
     client: httpx.AsyncClient, page: Sequence[tuple[str, str]], shown: Mapping[str, str]
 ) -> set[tuple[int, str]]:
-    """Return how changes are answered that a page sends."""
+    """Return the statuses of changes that a page requests."""
     found = set()
     for method, path in CHANGES:
         headers = [*shown.items(), *page]
@@ -89,7 +89,7 @@ async def _statuses(
 
 
 async def test_a_page_publishes_no_private_blob(guarded: Guarded) -> None:
-    """The mount that a form or a script of any page sends with a remembered password."""
+    """Not by the mount that a form or a script of any page sends with a stored password."""
     client = await guarded({})
     await push(client, "team/secret", basic("admin"))
     for page in ({"Origin": EVIL, **FORM}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -108,17 +108,17 @@ async def test_a_page_of_a_foreign_origin_changes_nothing(guarded: Guarded) -> N
 
 
 @pytest.mark.parametrize("more", [{"access": {}}, {"auth": {}, "access": {"rules": []}}])
-async def test_it_holds_with_every_kind_of_access_control(
+async def test_every_kind_of_access_control_is_protected(
     guarded: Guarded, more: Mapping[str, Any]
 ) -> None:
-    """With users alone as with rules."""
+    """With users alone and with rules."""
     client = await guarded(more)
     answer = await client.post(UPLOADS, headers={"Origin": EVIL})
     assert refused(answer) == DENIED
 
 
-async def test_a_certificate_that_all_clients_need_is_access_control(guarded: Guarded) -> None:
-    """A browser adds it to the POST of any page, as it does a password."""
+async def test_required_client_certificates_are_access_control(guarded: Guarded) -> None:
+    """A browser adds a certificate to the POST of any page, like a password."""
     tls = {"certificate": "/c", "key": "/k", "clientcas": ["/a"]}
     client = await guarded({"auth": {}, "access": {}, "http": {"tls": tls}})
     assert refused(await client.post(UPLOADS, headers={"Origin": EVIL})) == DENIED
@@ -128,15 +128,15 @@ async def test_a_certificate_that_all_clients_need_is_access_control(guarded: Gu
     assert (await client.post(UPLOADS, headers={"Origin": EVIL})).status_code == 202
 
 
-async def test_without_access_control_pages_do_what_all_may(guarded: Guarded) -> None:
-    """As with registry:2: there is nothing that a browser could add."""
+async def test_without_access_control_pages_may_do_what_all_clients_may(guarded: Guarded) -> None:
+    """As with registry:2: a browser has no credentials to add."""
     client = await guarded({"auth": {}, "access": {}})
     answer = await client.post(UPLOADS, headers={"Origin": EVIL, "Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 202
 
 
-async def test_reading_needs_no_origin(guarded: Guarded) -> None:
-    """Reading changes nothing; the browser withholds the answer from the page."""
+async def test_reads_need_no_origin(guarded: Guarded) -> None:
+    """They change nothing, and the browser withholds the response from the page."""
     client = await guarded({})
     page = {**basic("admin"), "Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
     for method in ("GET", "HEAD", "OPTIONS"):
@@ -176,8 +176,8 @@ OURS: Mapping[str, Sequence[Mapping[str, str]]] = {
 
 
 @pytest.mark.parametrize("host", OURS)
-async def test_a_page_of_our_own_origin_may(guarded: Guarded, host: str) -> None:
-    """By each name that clients have for the registry, also to manage it."""
+async def test_pages_of_the_registrys_own_origin_are_allowed(guarded: Guarded, host: str) -> None:
+    """By each name that clients have for the registry, also for management."""
     client = await guarded({"http": {"host": host}})
     for page in OURS[host]:
         begun = await client.post(UPLOADS, headers={**basic("admin"), **page})
@@ -198,21 +198,23 @@ async def test_a_page_of_our_own_origin_may(guarded: Guarded, host: str) -> None
 async def test_another_scheme_or_port_is_another_origin(
     guarded: Guarded, host: str, page: Mapping[str, str]
 ) -> None:
-    """A page that came by plain HTTP is none of a registry that is known to speak TLS."""
+    """A page over plain HTTP is foreign to a registry that is known to use TLS."""
     client = await guarded({"http": {"host": host}})
     assert refused(await client.post(UPLOADS, headers={**basic("admin"), **page})) == DENIED
 
 
-async def test_over_tls_a_page_of_plain_http_is_foreign() -> None:
-    """The registry ends TLS itself, so there is no doubt about the scheme."""
+async def test_over_tls_a_page_over_plain_http_is_foreign() -> None:
+    """The registry ends TLS itself, so the scheme is known."""
     passed = await _passes({"scheme": "https"}, [(b"origin", b"https://registry")])
     assert passed
     assert not await _passes({"scheme": "https"}, [(b"origin", b"http://registry")])
 
 
 @pytest.mark.parametrize("more", [by_cors(UI), by_headers(UI), by_headers(UI.upper() + ":443")])
-async def test_a_page_of_a_named_origin_may(guarded: Guarded, more: Mapping[str, Any]) -> None:
-    """To change images, not to manage the registry."""
+async def test_pages_of_a_configured_origin_are_allowed(
+    guarded: Guarded, more: Mapping[str, Any]
+) -> None:
+    """For changes of images, not for management."""
     client = await guarded(more)
     for site in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
         page = {**basic("admin"), "Origin": UI, **site}
@@ -223,10 +225,10 @@ async def test_a_page_of_a_named_origin_may(guarded: Guarded, more: Mapping[str,
 
 
 @pytest.mark.parametrize("more", [by_cors("*"), by_headers("*"), by_headers("null")])
-async def test_an_origin_that_every_page_has_lets_in_what_was_asked_for(
+async def test_an_origin_of_every_page_is_allowed_after_a_preflight(
     guarded: Guarded, more: Mapping[str, Any]
 ) -> None:
-    """With `*` a browser adds no credentials, but for a simple POST, of which it asks nothing."""
+    """With `*` a browser adds credentials only to a simple POST, which has no preflight."""
     client = await guarded(more)
     origins = ("null",) if more == by_headers("null") else ("null", EVIL)
     for origin in origins:
@@ -246,8 +248,8 @@ async def test_an_origin_that_every_page_has_lets_in_what_was_asked_for(
         assert refused(await client.delete("/v2/team/app/manifests/v1", headers=page)) == DENIED
 
 
-async def test_a_bearer_token_is_no_browsers_own(guarded: Guarded) -> None:
-    """A page that has one got it from its user; two fields are refused as ever."""
+async def test_a_bearer_token_is_not_added_by_a_browser(guarded: Guarded) -> None:
+    """A page with a token got it from its user; two headers are refused as before."""
     client = await guarded({})
     had = (await token(client, "repository:team/app:pull,push", basic("writer")))["token"]
     page = {"Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
@@ -260,7 +262,7 @@ async def test_a_bearer_token_is_no_browsers_own(guarded: Guarded) -> None:
 async def test_a_refusal_is_a_line_of_the_audit_log(
     tmp_path: Path, files: Files, driver: AnyDriver
 ) -> None:
-    """It says what was refused and by which key; credentials were not looked at."""
+    """It names the action and the key; credentials were not checked."""
     log = tmp_path / "audit.log"
     more = {"audit": {"enabled": True, "file": log}}
     settings = await asyncio.to_thread(files.settings, more)
@@ -273,8 +275,8 @@ async def test_a_refusal_is_a_line_of_the_audit_log(
     ]  # fmt: skip
 
 
-async def test_guessing_by_visitors_counts_for_none(guarded: Guarded) -> None:
-    """A page cannot have its visitor's address locked out by forms with wrong passwords."""
+async def test_wrong_passwords_from_pages_are_not_counted(guarded: Guarded) -> None:
+    """A page can't lock out its visitor's address with forms of wrong passwords."""
     client = await guarded({"limits": {"logins": {"failures": 2}}})
     form = {"grant_type": "password", "username": "admin", "password": "wrong"}
     for _ in range(5):
@@ -284,10 +286,10 @@ async def test_guessing_by_visitors_counts_for_none(guarded: Guarded) -> None:
     assert (await client.post("/auth/token", data=right)).status_code == 200
 
 
-async def test_the_operator_is_told_of_each_origin_once(
+async def test_each_origin_is_logged_once(
     guarded: Guarded, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the line to add, of what is an origin of the web, and not without end."""
+    """With the line to add, for origins of the web, up to a limit."""
     client = await guarded({})
     odd = ("null", "x", f"{EVIL}/", f"{EVIL} x", f"{EVIL}\tx", f'{EVIL}"')
     for origin in (*odd, EVIL, EVIL, *(f"https://{at}.example.com" for at in range(40))):
@@ -299,7 +301,7 @@ async def test_the_operator_is_told_of_each_origin_once(
 
 
 async def _passes(more: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a POST with such headers gets through."""
+    """Tell whether a POST with such headers is accepted."""
     passed = []
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -323,8 +325,8 @@ TEXTS = st.sampled_from(
 
 
 @given(st.lists(TEXTS, max_size=5).map(b"".join), st.lists(TEXTS, max_size=3).map(b"".join))
-async def test_no_other_writing_of_an_origin_passes(origin: bytes, host: bytes) -> None:
-    """A simple POST passes for the named origin and for what is asked, and for no other text."""
+async def test_no_other_spelling_of_an_origin_is_accepted(origin: bytes, host: bytes) -> None:
+    """A simple POST is accepted only for the configured and the own origin."""
     headers = [(b"origin", origin), (b"x-forwarded-host", host)]
     found = await _passes({}, headers)
     text = origin.decode("latin-1").lower()

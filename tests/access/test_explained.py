@@ -1,4 +1,4 @@
-"""`explain` says what a served registry does, and what a token that it gives is good for."""
+"""`explain` agrees with a served registry, and with the grants of its tokens."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ ACCESS = st.fixed_dictionaries(
 
 
 class Registry:
-    """A registry with content in every place, which is served by one set of rules after another."""
+    """A registry with content in every repository, served by one set of rules after another."""
 
     def __init__(self, runner: asyncio.Runner, files: Files) -> None:
         self._run = runner.run
@@ -82,7 +82,7 @@ class Registry:
             self._fill(name)
 
     def serve(self, access: object) -> Settings:
-        """Serve by these rules; return what `explain` reads, or raise `ConfigError`."""
+        """Serve with these rules; return the arguments of `explain`, or raise `ConfigError`."""
         config = self._files.folder / "config.yml"
         config.write_text(yaml.safe_dump({"version": 0.1, **self._document(access)}))
         loaded = load(config, {}).settings
@@ -90,13 +90,13 @@ class Registry:
         return loaded
 
     def may(self, caller: str, action: str, name: str) -> bool:
-        """Tell what the registry lets a caller do; nothing is changed."""
+        """Tell whether the registry allows a caller an action; nothing is changed."""
         status = self._ask(*_request(action, name), self._credentials(caller))
         assert status in (200, 202, 400, 401, 403, 404), (caller, action, name, status)
         return status not in (401, 403)
 
     def may_move(self, caller: str, name: str) -> bool:
-        """Tell whether a caller may move a tag; it is moved to and fro."""
+        """Tell whether a caller may move a tag; it is moved back and forth."""
         other = MANIFEST if name in self._moved else MOVED
         is_moved = self._put(name, other, self._credentials(caller)) == 201
         if is_moved:
@@ -104,7 +104,7 @@ class Registry:
         return is_moved
 
     def token(self, caller: str, name: str) -> list[dict[str, Any]]:
-        """Return what a token is good for that asks for everything."""
+        """Return the grants of a token that requests everything."""
         scopes = [f"repository:{name}:pull,push,overwrite,delete", "registry:catalog:*"]
         query = urlencode([("service", "registry"), *(("scope", each) for each in scopes)])
         answer = self._run(
@@ -152,7 +152,7 @@ class Registry:
 
 
 def _request(action: str, name: str) -> tuple[str, str]:
-    """Return a request that an action allows, and that changes nothing."""
+    """Return a request that needs an action and changes nothing."""
     return {
         "pull": ("GET", f"/v2/{name}/manifests/v1"),
         "push": ("POST", f"/v2/{name}/blobs/uploads/"),
@@ -172,14 +172,16 @@ def usable(words: set[str]) -> set[str]:
 
 @pytest.fixture
 def registry(files: Files) -> Iterator[Registry]:
-    """Serve one storage."""
+    """Yield a registry over one storage."""
     with asyncio.Runner() as runner:
         yield Registry(runner, files)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACCESS)
-def test_explain_and_the_registry_decide_alike(registry: Registry, access: dict[str, Any]) -> None:
+def test_explain_and_the_registry_decide_the_same(
+    registry: Registry, access: dict[str, Any]
+) -> None:
     """For generated rules, each caller, each action and each repository."""
     try:
         served = registry.serve(access)

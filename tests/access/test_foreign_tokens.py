@@ -1,4 +1,4 @@
-"""Tokens of another issuer beside rules: both have to allow a request, so each shows a token."""
+"""Tokens of another issuer with rules: both must allow a request."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Served: TypeAlias = Callable[[str], Awaitable[httpx.AsyncClient]]
 
 
 def shown(sub: str) -> dict[str, str]:
-    """Show a token that grants everything in one repository."""
+    """Return the header with a token that grants everything in one repository."""
     grants = Grants({APP: EVERYTHING}, catalog=True)
     return bearer(TokenIssuer(KEY, ISSUER).sign(sub, grants, SERVICE).text)
 
 
 @pytest.fixture
 def served(guarded: Guarded, files: Files) -> Served:
-    """Serve with or without rules by which all may read and `ann` may push."""
+    """Serve with or without rules that grant everyone `pull` and `ann` `push`."""
 
     async def start(rules: str) -> httpx.AsyncClient:
         keys = files.folder / "token.jwks"
@@ -49,7 +49,7 @@ def served(guarded: Guarded, files: Files) -> Served:
 
 @pytest.mark.parametrize("rules", ["", "rules"])
 async def test_without_a_token_nothing_is_granted(served: Served, rules: str) -> None:
-    """Also what a rule grants to anonymous clients: the issuer has not agreed."""
+    """Not even what a rule grants to anonymous clients: the issuer must agree."""
     client = await served(rules)
     await push(client, APP, shown("ann"))
     for path in (f"/v2/{APP}/manifests/v1", f"/v2/{APP}/tags/list", "/v2/_catalog", "/v2/"):
@@ -61,8 +61,8 @@ async def test_without_a_token_nothing_is_granted(served: Served, rules: str) ->
 
 
 @pytest.mark.parametrize("rules", ["", "rules"])
-async def test_what_takes_a_token_is_private(served: Served, rules: str) -> None:
-    """Also one without a subject: an issuer may leave out the name of a client that logged in."""
+async def test_content_behind_tokens_is_private(served: Served, rules: str) -> None:
+    """Also for a token without a subject: an issuer may omit the name of a user."""
     client = await served(rules)
     await push(client, APP, shown("ann"))
     for sub in ("", "ann"):

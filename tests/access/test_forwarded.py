@@ -1,7 +1,6 @@
-"""Where clients are sent for tokens: what a request says decides only as far as it is trusted.
+"""The URL for tokens depends on headers of a request only as far as they are trusted.
 
-Generated headers of proxies, several of a kind, come from a trusted address, another address, and
-over a unix socket.
+Generated headers of proxies come from a trusted address, another address, and a unix socket.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ TRUSTED = st.sampled_from([(), (NETWORK,), ("unix",), (NETWORK, "unix")])
 
 
 def connection(peer: tuple[str, int] | None, lines: Sequence[Line]) -> HTTPConnection:
-    """Return a request as the server hands it on."""
+    """Return a request as the server passes it on."""
     scope: Scope = {
         "type": "http",
         "scheme": "http",
@@ -72,10 +71,10 @@ def set_by_proxy(lines: Sequence[Line]) -> list[Line]:
 @given(lines=LINES, peer=PEERS, trusted=TRUSTED)
 @example(lines=[(b"x-forwarded-host", EVIL.encode())], peer=OVER_UNIX, trusted=("unix",))
 @example(lines=[(b"host", EVIL.encode())], peer=OTHER, trusted=())
-def test_a_configured_host_is_the_only_one(
+def test_a_configured_host_is_always_used(
     lines: list[Line], peer: tuple[str, int] | None, trusted: tuple[TrustedProxy, ...]
 ) -> None:
-    """With `http.host` the URL for tokens has that host: of our server, and with autoredirect."""
+    """With `http.host` the URL for tokens has that host: for our server, and with autoredirect."""
     urls = Urls(host=f"https://{PUBLIC}", trusted=trusted)
     asked = connection(peer, lines)
     assert urls.absolute(asked, TOKEN) == f"https://{PUBLIC}{TOKEN}"
@@ -85,10 +84,10 @@ def test_a_configured_host_is_the_only_one(
 
 @given(lines=LINES, peer=PEERS, trusted=TRUSTED)
 @example(lines=[(b"x-forwarded-proto", b"https")], peer=OVER_UNIX, trusted=(NETWORK,))
-def test_a_peer_that_is_not_trusted_says_nothing(
+def test_an_untrusted_peer_changes_nothing(
     lines: list[Line], peer: tuple[str, int] | None, trusted: tuple[TrustedProxy, ...]
 ) -> None:
-    """URL and address are what they are without the headers of proxies."""
+    """URL and address are the same as without the headers of proxies."""
     if (peer == PROXY and NETWORK in trusted) or (peer is OVER_UNIX and "unix" in trusted):
         return
     bare = connection(peer, [line for line in lines if line[0] == b"host"])
@@ -100,10 +99,10 @@ def test_a_peer_that_is_not_trusted_says_nothing(
 
 
 @given(lines=LINES, peer=st.sampled_from([PROXY, OVER_UNIX]))
-def test_what_a_client_sends_through_the_proxy_of_the_manual_changes_no_url(
+def test_a_client_changes_no_url_through_the_documented_proxy(
     lines: list[Line], peer: tuple[str, int] | None
 ) -> None:
-    """The proxy sets scheme and host and clears Forwarded, so nothing of the client's is left."""
+    """The proxy sets scheme and host and clears Forwarded, so no value of the client is left."""
     urls = Urls(trusted=(NETWORK, "unix"))
     asked = connection(peer, set_by_proxy(lines))
     assert urls.absolute(asked, TOKEN) == f"https://{PUBLIC}{TOKEN}"
@@ -111,10 +110,10 @@ def test_what_a_client_sends_through_the_proxy_of_the_manual_changes_no_url(
 
 
 @given(lines=LINES, peer=PEERS, trusted=TRUSTED)
-def test_a_url_for_tokens_is_a_host_and_our_path_whatever_is_sent(
+def test_a_url_for_tokens_is_a_host_and_the_path(
     lines: list[Line], peer: tuple[str, int] | None, trusted: tuple[TrustedProxy, ...]
 ) -> None:
-    """No header adds a user, a path, a query or a line; without a usable host there is none."""
+    """No header adds a user, a path, a query or a line; without a valid host there is no URL."""
     urls = Urls(trusted=trusted)
     for url in (urls.absolute(connection(peer, lines), TOKEN),
                 urls.secure(connection(peer, lines), TOKEN)):  # fmt: skip
@@ -128,8 +127,8 @@ def test_a_url_for_tokens_is_a_host_and_our_path_whatever_is_sent(
 @given(lines=LINES)
 @example(lines=[(b"x-forwarded-for", b"unix:")])
 @example(lines=[(b"forwarded", b"for=unix")])
-def test_the_word_unix_trusts_no_node_of_a_list(lines: list[Line]) -> None:
-    """It is about the peer. What a header names is an address, or the list ends there."""
+def test_the_word_unix_trusts_no_address_in_a_list(lines: list[Line]) -> None:
+    """It is about the peer. In a header, it ends the list."""
     appended = [*lines, (b"x-forwarded-for", b"192.0.2.7")]
     assert client_address(connection(OVER_UNIX, appended).scope, ("unix",)) == "192.0.2.7"
     found = client_address(connection(OVER_UNIX, lines).scope, ("unix",))
@@ -137,8 +136,8 @@ def test_the_word_unix_trusts_no_node_of_a_list(lines: list[Line]) -> None:
 
 
 @pytest.mark.parametrize("node", ["unix", '"unix:"', "unknown", "_hidden"])
-def test_what_stands_left_of_a_node_without_an_address_is_the_clients(node: str) -> None:
-    """The proxy on the socket added the last element; the word does not reach beyond it."""
+def test_entries_left_of_a_node_without_an_address_are_the_clients(node: str) -> None:
+    """The proxy on the socket added the last element; the word trusts no other."""
     line = f"for=192.0.2.7;host={EVIL};proto=http, for={node};host={PUBLIC};proto=https"
     asked = connection(OVER_UNIX, [(b"forwarded", line.encode())])
     assert Urls(trusted=("unix",)).absolute(asked, TOKEN) == f"https://{PUBLIC}{TOKEN}"

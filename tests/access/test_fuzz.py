@@ -1,7 +1,7 @@
-"""Whatever is shown for a password, a token or a scope, nobody gets more than the rules give.
+"""No password, token or scope grants more than the rules.
 
-Generated requests go to a whole registry: right ones that were changed, and some that never were
-right. Each is answered, a refusal in the envelope, and what is not exactly right opens nothing.
+Generated requests are sent to a whole registry: valid ones with changes, and invalid ones. Each
+gets a response, a refusal has the envelope, and only exactly right credentials grant anything.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Fields: TypeAlias = Sequence[bytes]
 
 
 class Registry:
-    """A registry with something in every place, and its own event loop."""
+    """A registry with content in every repository, and its own event loop."""
 
     def __init__(self, runner: asyncio.Runner, files: Files) -> None:
         self._run = runner.run
@@ -72,7 +72,7 @@ class Registry:
         query: bytes = b"",
         body: bytes = b"",
     ) -> Answer:
-        """Send a request; check what holds for every answer."""
+        """Send a request; check what applies to every response."""
         answer = self._run(ask(self._app, Request(method, path, query, headers, body)))
         assert answer.status < 500
         if answer.status >= 400:
@@ -83,7 +83,7 @@ class Registry:
         return answer
 
     def opens(self, *fields: bytes) -> set[str]:
-        """Return what somebody who shows `fields` gets at: places, `/v2/`, the catalog, tokens."""
+        """Return what these headers admit to: repositories, `/v2/`, the catalog, tokens."""
         headers = [(b"authorization", value) for value in fields]
         return {what for what, path in PATHS if self.ask("GET", path, headers).status < 400}
 
@@ -96,13 +96,13 @@ def registry(files: Files) -> Iterator[Registry]:
 
 
 def examples(most: int = EXAMPLES) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Try so many; the registry that all of them ask is the same."""
+    """Run this many examples; all of them use the same registry."""
     same = HealthCheck.function_scoped_fixture
     return settings(max_examples=most, suppress_health_check=[same, HealthCheck.too_slow])
 
 
 def may(name: str, place: str) -> frozenset[str]:
-    """Return what the rules give somebody, as a person would say it who reads them."""
+    """Return what the rules grant a caller, written by hand."""
     first, _, rest = place.partition("/")
     every = frozenset(each.value for each in Action)
     if name == "admin":
@@ -117,17 +117,17 @@ def may(name: str, place: str) -> frozenset[str]:
 
 
 def readable(name: str) -> set[str]:
-    """Return the places that somebody may pull from."""
+    """Return the repositories that a caller may pull from."""
     return {place for place in PLACES if "pull" in may(name, place)}
 
 
 def encoded(text: str | bytes) -> bytes:
-    """Write base64 as a header has it."""
+    """Return base64 without padding."""
     return base64.b64encode(text.encode() if isinstance(text, str) else text)
 
 
 def part(content: object) -> str:
-    """Write a part of a token."""
+    """Return a part of a token."""
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -142,7 +142,7 @@ JUNK = st.binary(max_size=12) | st.sampled_from(
 
 @st.composite
 def changes(draw: st.DrawFn) -> Change:
-    """Draw a change: a bit or a piece of it is another, is gone, is there twice, or is new."""
+    """Draw a change: a bit or a piece is changed, removed, duplicated or added."""
     at, length = draw(st.integers(0, 400)), draw(st.sampled_from([0, 0, 1, 4, 40]))
     junk, bit = draw(JUNK), draw(st.integers(0, 7))
 
@@ -176,7 +176,7 @@ def changes(draw: st.DrawFn) -> Change:
 
 
 def changed(rights: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Draw something right, mostly with a change or more."""
+    """Draw a valid value, mostly with one or more changes."""
 
     def apply(raw: bytes, drawn: list[Change]) -> bytes:
         for change in drawn:
@@ -201,7 +201,7 @@ SCHEMES = [
 
 
 def right_passwords() -> st.SearchStrategy[bytes]:
-    """Draw headers of users, and some that are nearly such."""
+    """Draw headers of users, and similar ones."""
     pairs = st.sampled_from([f"{name}:{password}".encode() for name, password in PASSWORDS.items()])
     writings: list[Change] = [
         encoded,
@@ -227,7 +227,7 @@ def right_passwords() -> st.SearchStrategy[bytes]:
 
 
 def whose_password(fields: Fields) -> str | None:
-    """Return whose password a request shows, exactly as RFC 7617 has it; None if nobody's."""
+    """Return the user whose password a request has, exactly by RFC 7617; None without one."""
     found = (
         re.fullmatch(rb"(?i:basic) +([A-Za-z0-9+/]+=*) *", fields[0]) if len(fields) == 1 else None
     )
@@ -240,10 +240,10 @@ def whose_password(fields: Fields) -> str | None:
 @example([b"Basic " + encoded(f"reader:{PASSWORDS['reader']}")] * 2)
 @example([b"Basic " + encoded(f"reader:{PASSWORDS['reader']}"), b""])
 @example([b""])
-def test_a_password_that_is_not_exactly_right_opens_nothing(
+def test_a_password_that_is_not_exactly_right_grants_nothing(
     registry: Registry, fields: list[bytes]
 ) -> None:
-    """Not even what is open to everybody, nor a token for nobody; a right one opens what it may."""
+    """Neither public content nor an anonymous token; a right one grants what its user may."""
     name = whose_password(fields)
     opened = registry.opens(*fields)
     if name is None:
@@ -253,22 +253,22 @@ def test_a_password_that_is_not_exactly_right_opens_nothing(
 
 
 def good(registry: Registry, name: str = "reader") -> str:
-    """Sign a token that is good for pulling wherever its bearer may."""
+    """Sign a token that grants `pull` wherever its subject may."""
     pull = frozenset({Action.PULL})
     grants = Grants(dict.fromkeys(PLACES, pull), catalog=True)
     return TokenIssuer(registry.key, ISSUER).sign(name, grants, SERVICE).text
 
 
 def kept(registry: Registry, name: str = "reader") -> str:
-    """Sign what looks like the login of somebody who has another password by now."""
+    """Sign a refresh token of a user whose password has changed."""
     claims = registered(ISSUER, name, f"{SERVICE}#{TYPE}", int(time.time()), 3600)
     return registry.key.sign({**claims, "gen": "0" * 32}, TYPE)
 
 
 @examples()
 @given(data=st.data())
-def test_a_token_that_was_changed_opens_nothing(registry: Registry, data: st.DataObject) -> None:
-    """In any of its parts, or by more of them; nor does a login pass for one."""
+def test_a_changed_token_grants_nothing(registry: Registry, data: st.DataObject) -> None:
+    """In any of its parts, or by additional ones; nor is a refresh token accepted."""
     token = good(registry)
     head, payload, signature = token.split(".")
     others = [
@@ -290,8 +290,8 @@ def test_a_token_that_was_changed_opens_nothing(registry: Registry, data: st.Dat
     ["Bearer {}==", "Bearer {}=", "Bearer \xa0{}", "Bearer {}\x85", "Bearer\t{}", "Bearer {},",
      "Bearer {} {}", "Bearer {}.", "Basic {}", "{}", "Bearer,{}"],
 )  # fmt: skip
-def test_a_token_is_written_in_one_way(registry: Registry, field: str) -> None:
-    """Padding, other spaces and what stands behind it make it none."""
+def test_a_token_has_one_encoding(registry: Registry, field: str) -> None:
+    """Padding, other spaces and additional text invalidate it."""
     token = good(registry)
     assert "/v2/" in registry.opens(f"Bearer {token}".encode())
     assert registry.opens(field.format(token, token).encode("latin-1")) == set()
@@ -324,12 +324,12 @@ OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def header_of(registry: Registry, changed: Mapping[str, object]) -> dict[str, object]:
-    """Return the header of our tokens, but for what is changed."""
+    """Return the header of the registry's tokens with changes."""
     return {"alg": "ES256", "typ": "JWT", "kid": registry.key.id, **changed}
 
 
 def forgeries(registry: Registry, header: Mapping[str, object]) -> Iterator[str]:
-    """Yield tokens of an administrator that our key did not sign, by each way to have one."""
+    """Yield tokens of an administrator without a valid signature, one for each kind of forgery."""
     claims = jwt.decode(good(registry, "admin"), options={"verify_signature": False})
     signing = f"{part(dict(header))}.{part(claims)}"
     public = registry.key.public.key
@@ -360,17 +360,17 @@ def _signed(signing: str) -> bytes:
 @example({"alg": "HS256"}, True)
 @example({"b64": False, "crit": ["b64"]}, False)
 @example({"zip": "DEF"}, False)
-def test_no_header_makes_a_forged_token_a_good_one(
+def test_no_header_makes_a_forged_token_valid(
     registry: Registry, changed: dict[str, object], brings_key: bool
 ) -> None:
-    """No algorithm, no shared secret made of the public key, no key of another, no extension."""
+    """No algorithm, no shared secret made of the public key, no other key, no extension."""
     jwk = {"jwk": jwks([registry.key.public])["keys"][0]} if brings_key else {}
     for text in forgeries(registry, header_of(registry, {**jwk, **changed})):
         assert registry.opens(b"Bearer " + text.encode()) == set()
 
 
 def by_our_key(registry: Registry, header: bytes, payload: bytes) -> bytes:
-    """Sign bytes with the registry's own key: only then is what they say looked at."""
+    """Sign bytes with the registry's key, so that their content is parsed."""
     signing = f"{part(header)}.{part(payload)}"
     algorithm = jwt.get_algorithm_by_name(registry.key.algorithm)
     signature = algorithm.sign(signing.encode(), registry.key.private)
@@ -384,13 +384,13 @@ def by_our_key(registry: Registry, header: bytes, payload: bytes) -> bytes:
 @example({"crit": []}, False)
 @example({"crit": ["exp"]}, False)
 @example({"b64": True}, False)
-def test_a_header_of_ours_says_what_ours_say(
+def test_a_signed_token_needs_the_registrys_header(
     registry: Registry, changed: dict[str, object], twice: bool
 ) -> None:
-    """Else not even our signature helps; what a key is called, or brings along, helps nobody."""
+    """Otherwise a valid signature does not help; additional ids or keys do not either."""
     header = json.dumps(header_of(registry, changed)).encode()
     if twice:
-        # Names that are there twice: the last one counts.
+        # Of duplicate names the last one counts.
         header = b'{"alg": "none", "typ": "x", ' + header[1:]
     claims = jwt.decode(good(registry), options={"verify_signature": False})
     opened = registry.opens(by_our_key(registry, header, json.dumps(claims).encode()))
@@ -406,7 +406,7 @@ NO_MOMENT: st.SearchStrategy[Any] = st.sampled_from(
 NO_TEXT: st.SearchStrategy[Any] = st.sampled_from(
     [1, True, None, [], {}, ["reader"], "a\nb", "\0", "\ud800", "rea\u200bder", 1.5]
 )
-# By its claim, what never is right.
+# Values that are never valid, by claim.
 BAD: Mapping[str, st.SearchStrategy[Any]] = {
     "iss": st.sampled_from([None, 1, [], [ISSUER], {}, "", ISSUER.title(), f"{ISSUER} "]),
     "aud": st.sampled_from(
@@ -430,10 +430,10 @@ BAD: Mapping[str, st.SearchStrategy[Any]] = {
 
 @examples(200)
 @given(data=st.data(), claim=st.sampled_from(list(BAD)))
-def test_a_claim_that_is_not_right_makes_the_token_none(
+def test_an_invalid_claim_invalidates_a_token(
     registry: Registry, data: st.DataObject, claim: str
 ) -> None:
-    """Our own signature included: numbers as text, moments that are none, other types and texts."""
+    """Also with a valid signature: numbers as text, invalid times, other types and texts."""
     claims = jwt.decode(good(registry), options={"verify_signature": False})
     claims[claim] = data.draw(BAD[claim])
     header = json.dumps(header_of(registry, {})).encode()
@@ -470,10 +470,10 @@ CLAIMS = st.fixed_dictionaries(
 )
 @example({}, DEEP)
 @example({}, b'{"sub":' * 1500)
-def test_no_claims_open_more_than_the_rules(
+def test_no_claims_grant_more_than_the_rules(
     registry: Registry, claims: object, before: bytes
 ) -> None:
-    """Whatever our key has signed: a token only ever takes away from what its bearer may."""
+    """Whatever is signed: a token can only restrict what its subject may."""
     payload = json.dumps(claims).encode()
     payload = before + (payload[1:] if before.startswith(b'{"sub": ') else payload)
     header = json.dumps(header_of(registry, {})).encode()
@@ -506,7 +506,7 @@ CALLERS = st.sampled_from(["", "reader", "writer", "other", "admin", "carol"])
 
 
 def granted(answer: Answer) -> dict[str, set[str]]:
-    """Return what the token of a good answer is good for, by the name of the repository."""
+    """Return the grants of the token in a successful response, by repository name."""
     claims = jwt.decode(
         json.loads(answer.body)["access_token"], options={"verify_signature": False}
     )
@@ -519,7 +519,7 @@ def granted(answer: Answer) -> dict[str, set[str]]:
 
 
 def fields_of(scopes: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Return scopes as fields of a query; half a surrogate pair is what it would be in UTF-8."""
+    """Return scopes as fields of a query; half a surrogate pair is encoded as in UTF-8."""
     return [("scope", scope.encode(errors="surrogatepass")) for scope in scopes]
 
 
@@ -528,7 +528,7 @@ def fields_of(scopes: Sequence[str]) -> list[tuple[str, bytes]]:
 def test_no_scope_is_granted_beyond_the_rules(
     registry: Registry, scopes: list[str], name: str
 ) -> None:
-    """By query as by form, the same: what was asked for and is allowed, and nothing else."""
+    """In a query and a form alike: the requested actions that are allowed, and no others."""
     fields = fields_of(scopes)
     shown = [(b"authorization", b"Basic " + encoded(f"{name}:{PASSWORDS[name]}"))] if name else []
     answers = [registry.ask("GET", TOKENS, shown, urlencode(fields).encode())]
@@ -557,10 +557,10 @@ FORMS = [
 
 @examples()
 @given(changed(st.sampled_from([urlencode(form).encode() for form in FORMS])), st.booleans())
-def test_a_form_that_is_not_exactly_right_gets_nothing(
+def test_a_form_that_is_not_exactly_right_gets_no_token(
     registry: Registry, body: bytes, by_get: bool
 ) -> None:
-    """And the same in a query is a request of nobody, who gets a token for nothing."""
+    """The same in a query is an anonymous request, and its token grants nothing."""
     if by_get:
         answer = registry.ask("GET", TOKENS, query=body)
         assert answer.status in (200, 400, 413)
@@ -576,10 +576,8 @@ def test_a_form_that_is_not_exactly_right_gets_nothing(
 
 @examples(60)
 @given(data=st.data())
-def test_a_kept_login_that_was_changed_gets_nothing(
-    registry: Registry, data: st.DataObject
-) -> None:
-    """Nor one that our key has signed for another password, nor an access token."""
+def test_a_changed_refresh_token_gets_no_token(registry: Registry, data: st.DataObject) -> None:
+    """Nor does one for another password, nor an access token."""
     headers = [(b"authorization", b"Basic " + encoded(f"reader:{PASSWORDS['reader']}"))]
     answer = registry.ask("GET", TOKENS, headers, b"offline_token=true")
     login: str = json.loads(answer.body)["refresh_token"]

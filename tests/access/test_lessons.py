@@ -1,6 +1,6 @@
-"""What went wrong in other registries, or below them, and must not here: a test for each.
+"""Vulnerabilities of other registries or their libraries: one test for each.
 
-Each is named by the advisory, or the change that mended it.
+Each docstring names the advisory, or the commit that fixed it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def push(
     raw: bytes = MANIFEST,
     shown: Mapping[str, str] | None = None,
 ) -> httpx.Response:
-    """Push an image, as the administrator unless told otherwise; return the last answer."""
+    """Push an image, by default as the administrator; return the last response."""
     shown = basic("admin") if shown is None else shown
     for content in (LAYER, CONFIG):
         target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
@@ -62,13 +62,13 @@ async def push(
 async def put(
     client: httpx.AsyncClient, name: str, reference: str, raw: bytes, shown: Mapping[str, str]
 ) -> httpx.Response:
-    """Push a manifest alone."""
+    """Push only a manifest."""
     target = f"/v2/{name}/manifests/{reference}"
     return await client.put(target, content=raw, headers={**JSON, **shown})
 
 
 async def leads_to(client: httpx.AsyncClient, name: str, tag: str) -> str:
-    """Return the digest a tag leads to, or nothing."""
+    """Return the digest of a tag, or ""."""
     answer = await client.head(f"/v2/{name}/manifests/{tag}", headers=basic("admin"))
     return str(answer.headers.get("docker-content-digest", ""))
 
@@ -76,7 +76,7 @@ async def leads_to(client: httpx.AsyncClient, name: str, tag: str) -> str:
 async def token(
     client: httpx.AsyncClient, scope: str, shown: Mapping[str, str], **more: str
 ) -> dict[str, Any]:
-    """Ask for a token; return all of the answer."""
+    """Request a token; return the whole response."""
     answer = await client.get(TOKENS, params={"scope": scope, **more}, headers=shown)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -84,7 +84,7 @@ async def token(
 
 
 def told(answer: httpx.Response) -> tuple[object, ...]:
-    """Return all of an answer but what is random in it, and the digest that was asked for."""
+    """Return a response without its random parts and the requested digest."""
     fields = sorted((key, _same(value)) for key, value in answer.headers.items())
     return answer.status_code, tuple(fields), _same(answer.text)
 
@@ -107,8 +107,8 @@ HOSTS = (
 )
 
 
-async def test_who_may_is_decided_by_the_path_and_not_by_the_host(guarded: Guarded) -> None:
-    """CVE-2026-48710: a Host that makes another path of the URL changes nothing but the realm."""
+async def test_access_depends_on_the_path_and_not_on_the_host(guarded: Guarded) -> None:
+    """CVE-2026-48710: a Host that changes the path of the URL changes nothing but the realm."""
     client = await guarded(DELETABLE)
     await push(client, "team/app")
     for host in HOSTS:
@@ -116,7 +116,7 @@ async def test_who_may_is_decided_by_the_path_and_not_by_the_host(guarded: Guard
 
 
 async def decided_by_the_path(client: httpx.AsyncClient, odd: Mapping[str, str]) -> None:
-    """Check that who may not is refused, and who may is not, whatever Host is sent."""
+    """Check that access depends on the caller alone, whatever Host is sent."""
     path = "/v2/team/app/manifests/v1"
     asked = await client.get(path, headers=odd)
     assert refused(asked) == (401, "UNAUTHORIZED")
@@ -129,8 +129,8 @@ async def decided_by_the_path(client: httpx.AsyncClient, odd: Mapping[str, str])
     assert (await client.get(path, headers={**odd, **basic("reader")})).content == MANIFEST
 
 
-async def test_a_key_that_a_token_carries_opens_nothing(guarded: Guarded, files: Files) -> None:
-    """CVE-2025-24976: nor does it under the name of the registry's own key."""
+async def test_a_key_in_a_token_grants_nothing(guarded: Guarded, files: Files) -> None:
+    """CVE-2025-24976: also not under the id of the registry's own key."""
     client = await guarded({})
     await push(client, "team/app")
     ours = (await client.get("/auth/jwks")).json()["keys"][0]["kid"]
@@ -149,15 +149,15 @@ async def test_a_key_that_a_token_carries_opens_nothing(guarded: Guarded, files:
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-async def test_what_was_deleted_here_is_gone_though_it_lies_elsewhere(guarded: Guarded) -> None:
-    """CVE-2026-35172: being a member of a repository ends with the deletion, in every process."""
+async def test_deleted_content_is_gone_although_another_repository_has_it(guarded: Guarded) -> None:
+    """CVE-2026-35172: a deletion ends the membership in the repository, in every process."""
     client, second = await guarded(DELETABLE), await guarded(DELETABLE)
     for name in ("team/app", "home/other/x"):
         assert (await push(client, name)).status_code == 201
     paths = [f"/v2/team/app/{each}" for each in (f"blobs/{BLOB}", f"manifests/{DIGEST}")]
     shown = basic("reader")
     for path in paths:
-        # Whatever is remembered of it is remembered now.
+        # Fill all caches.
         for each in (client, second):
             assert (await each.get(path, headers=shown)).status_code == 200
         assert (await client.delete(path, headers=basic("admin"))).status_code == 202
@@ -174,8 +174,10 @@ async def test_what_was_deleted_here_is_gone_though_it_lies_elsewhere(guarded: G
 
 
 @pytest.mark.parametrize("reference", ["manifests/v1", f"manifests/{DIGEST}", f"blobs/{BLOB}"])
-async def test_where_nothing_is_deleted_no_tag_is(guarded: Guarded, reference: str) -> None:
-    """CVE-2026-41888: whoever asks, by whatever they show."""
+async def test_where_deletion_is_disabled_no_tag_is_deleted(
+    guarded: Guarded, reference: str
+) -> None:
+    """CVE-2026-41888: for every caller and all credentials."""
     client = await guarded({})
     await push(client, "team/app")
     path = f"/v2/team/app/{reference}"
@@ -205,10 +207,10 @@ LOOKS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
 
 
 @pytest.mark.parametrize("look", LOOKS)
-async def test_what_lies_in_an_unreadable_repository_is_never_confirmed(
+async def test_content_of_an_unreadable_repository_is_never_confirmed(
     guarded: Guarded, look: str
 ) -> None:
-    """GHSA-55r9-5mx9-qq7r: an answer is the same as if nobody had it."""
+    """GHSA-55r9-5mx9-qq7r: the response is the same as if no repository had it."""
     client = await guarded(DELETABLE)
     await push(client, "home/other/x")
     method, target, headers = LOOKS[look]
@@ -221,10 +223,10 @@ async def test_what_lies_in_an_unreadable_repository_is_never_confirmed(
     assert missed.status_code == {"POST": 202}.get(method, 200 if "refers" in look else 404)
 
 
-async def test_a_manifest_does_not_confirm_what_lies_in_an_unreadable_repository(
+async def test_a_manifest_does_not_confirm_content_of_an_unreadable_repository(
     guarded: Guarded,
 ) -> None:
-    """GHSA-55r9-5mx9-qq7r: what it refers to has to be in its own repository."""
+    """GHSA-55r9-5mx9-qq7r: its references must be in its own repository."""
     client = await guarded({})
     await push(client, "home/other/x")
     pushed = await put(client, "home/writer/x", "v1", MANIFEST, basic("writer"))
@@ -241,8 +243,8 @@ async def test_a_manifest_does_not_confirm_what_lies_in_an_unreadable_repository
     assert told(pushed) == told(never)
 
 
-async def test_a_mount_is_from_where_the_token_is_good_for_pulling(guarded: Guarded) -> None:
-    """GHSA-55r9-5mx9-qq7r: whose token it is may read there, and it itself may not."""
+async def test_a_mount_needs_a_token_for_pulling_from_the_source(guarded: Guarded) -> None:
+    """GHSA-55r9-5mx9-qq7r: the user may read the source, but the token does not grant it."""
     client = await guarded(DELETABLE)
     await push(client, "team/app")
     push_here = "repository:home/writer/x:pull,push"
@@ -257,7 +259,7 @@ async def test_a_mount_is_from_where_the_token_is_good_for_pulling(guarded: Guar
 
 
 @pytest.mark.parametrize("tag", ["latest", "v1"])
-async def test_who_may_only_add_moves_no_tag(guarded: Guarded, tag: str) -> None:
+async def test_a_caller_that_may_only_add_moves_no_tag(guarded: Guarded, tag: str) -> None:
     """CVE-2026-31801: not `latest` either, by no form of a push, with no kind of credentials."""
     client = await guarded(DELETABLE)
     assert (await push(client, "team/app", tag, shown=basic("writer"))).status_code == 201
@@ -275,8 +277,8 @@ async def test_who_may_only_add_moves_no_tag(guarded: Guarded, tag: str) -> None
     assert await leads_to(client, "team/app", "new") == ""
 
 
-async def test_of_those_who_add_a_tag_at_once_one_does(guarded: Guarded) -> None:
-    """CVE-2026-31801: whether a tag is there and that it is set is one step."""
+async def test_of_concurrent_pushes_of_a_new_tag_one_succeeds(guarded: Guarded) -> None:
+    """CVE-2026-31801: checking and creating the tag is one step."""
     clients = [await guarded({}), await guarded({})]
     await push(clients[0], "team/app")
     raws = [image_manifest(CONFIG, [LAYER], note=f"number {each}") for each in range(8)]
@@ -292,8 +294,8 @@ async def test_of_those_who_add_a_tag_at_once_one_does(guarded: Guarded) -> None
     assert await leads_to(clients[1], "team/app", "latest") == winner
 
 
-async def test_an_upload_is_of_one_repository(guarded: Guarded) -> None:
-    """CVE-2026-32589: whoever learns its id can neither see, feed, end nor cancel it elsewhere."""
+async def test_an_upload_belongs_to_one_repository(guarded: Guarded) -> None:
+    """CVE-2026-32589: its id does not allow reading, writing, ending or cancelling it elsewhere."""
     client = await guarded(DELETABLE)
     theirs = basic("other")
     begun = await client.post("/v2/home/other/x/blobs/uploads/", headers=theirs)
@@ -322,8 +324,8 @@ async def test_an_upload_is_of_one_repository(guarded: Guarded) -> None:
     assert found.status_code == 404
 
 
-async def test_an_upload_is_of_one_person(guarded: Guarded) -> None:
-    """CVE-2026-32589: an administrator who learns its id is told that there is none."""
+async def test_an_upload_belongs_to_one_user(guarded: Guarded) -> None:
+    """CVE-2026-32589: an administrator with its id gets the answer for an unknown upload."""
     client = await guarded(DELETABLE)
     where = "/v2/team/app/blobs/uploads/"
     begun = await client.post(where, headers=basic("writer"))
@@ -347,10 +349,10 @@ async def test_an_upload_is_of_one_person(guarded: Guarded) -> None:
     assert (await client.put(committed, headers=basic("writer"))).status_code == 201
 
 
-async def test_a_token_that_runs_out_during_an_upload_was_good_at_its_start(
+async def test_a_token_that_expires_during_an_upload_was_valid_at_its_start(
     guarded: Guarded, files: Files
 ) -> None:
-    """A request is judged when it begins, so a large layer on a slow line comes through."""
+    """A request is authorized when it begins, so a large layer on a slow line succeeds."""
     client = await guarded({})
     age = LIFETIME + LEEWAY - 3  # it has three seconds left, less a part of one
     issuer = TokenIssuer(
@@ -374,8 +376,8 @@ async def test_a_token_that_runs_out_during_an_upload_was_good_at_its_start(
     assert (await client.patch(location, content=b"x", headers=shown)).status_code == 401
 
 
-async def test_an_upload_of_nobody_is_anybodys(guarded: Guarded) -> None:
-    """One that was begun before there were users, or by registry:2, can be gone on with."""
+async def test_an_upload_without_an_owner_belongs_to_every_user(guarded: Guarded) -> None:
+    """One that was started before there were users, or by registry:2, can be continued."""
     everybody = {"access": {"rules": [{"anonymous": True, "actions": ["*"]}]}}
     client = await guarded(everybody)
     granted = await token(client, "repository:team/app:pull,push", {})
@@ -386,7 +388,7 @@ async def test_an_upload_of_nobody_is_anybodys(guarded: Guarded) -> None:
 
 
 async def test_an_unknown_name_costs_a_whole_check(files: Files) -> None:
-    """7ed654e0: who guesses names gets one bcrypt for each, as dear as for those that are known."""
+    """7ed654e0: a guessed name costs one bcrypt hash, as a known one does."""
     asked: list[bytes] = []
 
     def check(password: bytes, hash: bytes) -> bool:
@@ -400,8 +402,8 @@ async def test_an_unknown_name_costs_a_whole_check(files: Files) -> None:
         assert [hash[:7] for hash in asked] == [b"$2b$04$"], name
 
 
-async def test_an_unknown_name_is_answered_as_a_wrong_password_is(guarded: Guarded) -> None:
-    """7ed654e0: nor does what is said tell who has an account."""
+async def test_an_unknown_name_gets_the_response_of_a_wrong_password(guarded: Guarded) -> None:
+    """7ed654e0: the response does not reveal which accounts exist."""
     client = await guarded({})
 
     async def answers(name: str) -> list[tuple[object, ...]]:
@@ -421,10 +423,10 @@ async def test_an_unknown_name_is_answered_as_a_wrong_password_is(guarded: Guard
 
 
 @pytest.mark.parametrize("n", ["1000000000", "9" * 4000, "3"], ids=len)
-async def test_a_page_of_the_catalog_is_bounded_and_shows_what_may_be_read(
+async def test_a_page_of_the_catalog_is_limited_to_readable_repositories(
     guarded: Guarded, n: str
 ) -> None:
-    """CVE-2023-2253: whatever number is asked for; pages go on without a word of the others."""
+    """CVE-2023-2253: whatever number is requested; pages continue without revealing others."""
     client = await guarded({"catalog": {"maxentries": 3}})
     mine = [f"team/{letter}" for letter in "abcde"]
     for name in (*mine, *(f"home/other/{letter}" for letter in "abcde"), "zzz"):
@@ -444,8 +446,10 @@ async def test_a_page_of_the_catalog_is_bounded_and_shows_what_may_be_read(
 
 
 @pytest.mark.parametrize("n", ["-1", "x", "1e3", "9" * 4000, "0"], ids=len)
-async def test_who_may_not_list_gets_no_further_than_that(guarded: Guarded, n: str) -> None:
-    """CVE-2023-2253: a number is looked at for those who may."""
+async def test_the_catalog_is_refused_before_its_parameters_are_read(
+    guarded: Guarded, n: str
+) -> None:
+    """CVE-2023-2253: the number is parsed only for callers that may list."""
     client = await guarded({})
     target = f"/v2/_catalog?n={n}"
     assert refused(await client.get(target)) == (401, "UNAUTHORIZED")
@@ -453,8 +457,8 @@ async def test_who_may_not_list_gets_no_further_than_that(guarded: Guarded, n: s
 
 
 @pytest.mark.parametrize("content_type", [OCI_MANIFEST, OCI_INDEX])
-async def test_a_document_that_is_two_is_none(guarded: Guarded, content_type: str) -> None:
-    """CVE-2021-41190: a manifest that is an index too is refused, and so is one by another name."""
+async def test_an_ambiguous_document_is_refused(guarded: Guarded, content_type: str) -> None:
+    """CVE-2021-41190: a manifest that is an index too, or that names another type than is sent."""
     client = await guarded({})
     await push(client, "team/app")
     both = {**json.loads(MANIFEST), "manifests": [], "mediaType": content_type}
@@ -474,7 +478,7 @@ async def test_a_document_that_is_two_is_none(guarded: Guarded, content_type: st
 
 
 class Endless:
-    """A body without an end, and how much of it was taken."""
+    """A body without an end that counts the bytes read."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -487,7 +491,7 @@ class Endless:
 
 
 async def test_a_body_without_an_end_is_not_read_to_it(guarded: Guarded) -> None:
-    """CVE-2017-11468: a manifest or a form has a limit, and of who may not nothing is read."""
+    """CVE-2017-11468: manifests and forms are limited, and bodies of refused requests not read."""
     client = await guarded({})
     target, piece = "/v2/team/app/manifests/v1", 64 << 10
 
@@ -508,14 +512,14 @@ async def test_a_body_without_an_end_is_not_read_to_it(guarded: Guarded) -> None
 
 
 def new_users() -> str:
-    """Return the file of users, where `carol` has another password and `reader` is gone."""
+    """Return the file of users with another password of `carol` and without `reader`."""
     kept = [line for line in USERS.splitlines() if not line.startswith(("carol:", "reader:"))]
     hash = bcrypt.hashpw(b"something new", bcrypt.gensalt(4)).decode()
     return "\n".join((*kept, f"carol:{hash}"))
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds: a file that is watched is looked at once a second."""
+    """Wait until a condition is true: a watched file is checked once a second."""
     for _ in range(200):
         if await holds():
             return
@@ -523,8 +527,8 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     pytest.fail("it never held")
 
 
-async def test_what_was_had_for_a_password_ends_with_it(guarded: Guarded, files: Files) -> None:
-    """Nobody gets a token for what is over; tokens end with their bearers, or in their time."""
+async def test_tokens_end_with_the_password(guarded: Guarded, files: Files) -> None:
+    """Old credentials get no token; access tokens end with their subject or their lifetime."""
     store = RobotStore(files.robots)
     robot = basic("robot$ci", (await to_thread(store.create, "ci")).secret)
     client, changed, removed = await guarded({}), basic("carol"), basic("reader")
@@ -544,7 +548,7 @@ async def test_what_was_had_for_a_password_ends_with_it(guarded: Guarded, files:
         ]
         return [each.status_code for each in answers]
 
-    # A robot has no login to keep.
+    # Robots get no refresh token.
     assert await statuses() == [200] * 8 + [401] + [200] * 3
     await to_thread(files.users.write_text, new_users())
     await to_thread(store.revoke, "ci")
@@ -567,8 +571,8 @@ rules:
 """
 
 
-async def test_who_is_taken_out_of_a_group_is_out(guarded: Guarded, files: Files) -> None:
-    """GHSA-c9p4-xwr9-rfhx: by a token and a login that were had before it, too."""
+async def test_a_user_removed_from_a_group_loses_its_rights(guarded: Guarded, files: Files) -> None:
+    """GHSA-c9p4-xwr9-rfhx: also with tokens that were issued before."""
     rules = files.folder / "rules.yml"
     rules.write_text(GROUP.format(members="writer, carol"))
     client = await guarded({"access": {"file": rules}})
@@ -598,12 +602,12 @@ MACHINES = {
 }
 
 
-async def test_a_robot_that_is_made_anew_is_another(guarded: Guarded, files: Files) -> None:
-    """89e1c4ba: a token ends with its robot, also if one of the same name is made afterwards."""
+async def test_a_robot_that_is_created_again_is_another(guarded: Guarded, files: Files) -> None:
+    """89e1c4ba: a token ends with its robot, also if another one gets the same name."""
     client = await guarded({"access": MACHINES})
     store, path = RobotStore(files.robots), "/v2/team/app/tags/list"
     had: list[str] = []
-    # Within a second, whose tokens and robots all say the same time.
+    # Within one second, so that all tokens and robots have the same time.
     for _ in range(3):
         shown = basic("robot$ci", (await to_thread(store.create, "ci")).secret)
         had.append((await token(client, "repository:team/app:pull", shown))["token"])
@@ -621,7 +625,7 @@ WRONG, MISPLACED, PLAIN = map(
 
 
 async def use_everything(client: httpx.AsyncClient, robot: str) -> set[str]:
-    """Log in, push, pull, delete and be refused, in every way there is; return the secrets."""
+    """Log in, push, pull, delete and be refused in every way; return the secrets."""
     scope = "repository:team/app:pull,push,delete"
     first = await token(client, scope, basic("admin"), offline_token="true")
     form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
@@ -658,7 +662,7 @@ async def use_everything(client: httpx.AsyncClient, robot: str) -> set[str]:
 
 
 async def ask_in_the_wrong_place(client: httpx.AsyncClient, secret: str) -> None:
-    """Show a secret where none belongs."""
+    """Send a secret in a place where none belongs."""
     shown = quote(secret)
     await client.get(f"/v2/?access_token={shown}&password={shown}")
     await client.get(f"/v2/team/app/manifests/v1?token={shown}")
@@ -677,7 +681,7 @@ async def ask_in_the_wrong_place(client: httpx.AsyncClient, secret: str) -> None
 
 
 async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None:
-    """8a99a3ed: no password, token or key of a robot, of the right ones or the wrong ones."""
+    """8a99a3ed: no password, token or key of a robot, valid or invalid."""
     robot = keep((await to_thread(RobotStore(files.robots).create, "ci")).secret)
     log = files.folder / "audit.log"
     more = {**DELETABLE, "log": {"level": "debug"}, "audit": {"enabled": True, "file": log}}
@@ -705,8 +709,8 @@ async def test_no_secret_is_in_any_line(files: Files, driver: AnyDriver) -> None
     nothing_told("\n".join((*heard.lines, audited)), "a line", secrets)
 
 
-def test_answers_that_differ_are_told_apart() -> None:
-    """But for what is random in them."""
+def test_different_responses_are_distinguished() -> None:
+    """Except for their random parts."""
     first, second = (httpx.Response(404, headers={"x": each}) for each in (BLOB, "sha256:1"))
     assert told(first) != told(second)
     assert told(first) == told(httpx.Response(404, headers={"x": ABSENT}))

@@ -1,6 +1,6 @@
-"""What went wrong where registries have pages, logins of browsers and requests of their own.
+"""Vulnerabilities of registries with web pages, browser logins and outgoing requests.
 
-There are none of these here, and nothing that a client names becomes one.
+This registry has none of these, and no request can create one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ UPLOADS = "/v2/home/writer/x/blobs/uploads/"
 SCRIPT = b"<html><script>alert(document.domain)</script>"
 
 
-async def test_a_browser_keeps_nothing_that_another_page_could_use(guarded: Guarded) -> None:
-    """CVE-2019-19025: no answer sets a cookie, and none that comes along means anything."""
+async def test_browsers_store_nothing_that_another_page_could_use(guarded: Guarded) -> None:
+    """CVE-2019-19025: no response sets a cookie, and cookies of requests are ignored."""
     client = await guarded({"http": {"cors": {"origins": ["https://ui.example.com"]}}})
     given = (await token(client, "repository:team/app:pull", basic("reader")))["token"]
     answers = [
@@ -55,10 +55,8 @@ DEFAULTS = [
 
 
 @pytest.mark.parametrize("access", [{}, {"rules": [{"users": ["*"], "actions": ["*"]}]}])
-async def test_there_is_no_account_that_nobody_made(
-    guarded: Guarded, access: Mapping[str, Any]
-) -> None:
-    """CVE-2026-4404: whatever somebody tries first lets nobody in."""
+async def test_there_is_no_built_in_account(guarded: Guarded, access: Mapping[str, Any]) -> None:
+    """CVE-2026-4404: no well-known name and password is accepted."""
     client = await guarded({"access": access})
     for pair in DEFAULTS:
         for path in ("/v2/", "/v2/_catalog", "/v2/team/app/tags/list"):
@@ -67,8 +65,8 @@ async def test_there_is_no_account_that_nobody_made(
             assert (await client.get("/auth/token", auth=pair)).status_code == 401
 
 
-async def test_without_users_nobody_is_let_in(guarded: Guarded, files: Files) -> None:
-    """CVE-2026-4404: an empty file of users is no door that stands open."""
+async def test_without_users_no_login_succeeds(guarded: Guarded, files: Files) -> None:
+    """CVE-2026-4404: an empty file of users admits no caller."""
     await to_thread(files.users.write_text, "# nobody yet\n")
     client = await guarded({"access": {}})
     for shown in ({}, basic("admin", "admin and more")):
@@ -85,8 +83,8 @@ ODD_PATHS = [
 ]
 
 
-async def test_nobody_is_sent_elsewhere(guarded: Guarded) -> None:
-    """9425ca8b, fea81a55: neither by a Host, nor by what passes for a proxy's, nor by a path."""
+async def test_no_client_is_redirected_elsewhere(guarded: Guarded) -> None:
+    """9425ca8b, fea81a55: neither by a Host, nor by headers of proxies, nor by a path."""
     client = await guarded({"catalog": {"maxentries": 1}})
     for name in ("team/a", "team/b"):
         await _push(client, name)
@@ -105,8 +103,8 @@ async def test_nobody_is_sent_elsewhere(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize("path", ["//v2/", "/v2/_catalog/", "/v2/team/app/tags/list/", "//"])
-async def test_a_redirect_tells_nothing(guarded: Guarded, path: str) -> None:
-    """It comes before a password is asked for, as in distribution, whatever exists."""
+async def test_a_redirect_reveals_nothing(guarded: Guarded, path: str) -> None:
+    """It is sent before authentication, as in distribution, whatever exists."""
     client = await guarded({})
     for shown in ({}, basic("admin"), basic("admin", "wrong")):
         answer = await client.get(f"http://registry{path}", headers=shown)
@@ -115,8 +113,8 @@ async def test_a_redirect_tells_nothing(guarded: Guarded, path: str) -> None:
     assert plain.status_code == (200 if path == "//" else 401)
 
 
-async def test_what_was_pushed_is_no_page(guarded: Guarded) -> None:
-    """GHSA-f9vc-vf3r-pqqq: a script is a blob to be saved, and no manifest is of a page's type."""
+async def test_pushed_content_is_no_page(guarded: Guarded) -> None:
+    """GHSA-f9vc-vf3r-pqqq: a script is a download, and no manifest has a page's type."""
     client = await guarded({})
     digest = await _push(client, "team/app", SCRIPT)
     browser = {**basic("reader"), "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -136,7 +134,7 @@ async def test_what_was_pushed_is_no_page(guarded: Guarded) -> None:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[tuple[str, list[object]]]:
-    """Give a URL, and who has come to it."""
+    """Yield a URL and the list of its visitors."""
     came: list[object] = []
 
     def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,8 +147,8 @@ async def listening() -> AsyncIterator[tuple[str, list[object]]]:
         yield f"http://127.0.0.1:{port}/", came
 
 
-async def test_nothing_that_a_client_names_is_fetched(guarded: Guarded, files: Files) -> None:
-    """CVE-2026-32591, 3448fd9a: neither layers of others, nor the keys that a token points to."""
+async def test_no_url_of_a_client_is_fetched(guarded: Guarded, files: Files) -> None:
+    """CVE-2026-32591, 3448fd9a: neither foreign layers, nor the keys that a token points to."""
     client = await guarded(DELETABLE)
     await _push(client, "team/app")
     key = await to_thread(load_signing_key, files.key)
@@ -167,7 +165,7 @@ async def test_nothing_that_a_client_names_is_fetched(guarded: Guarded, files: F
         shown = {**basic("writer"), "Host": url[7:-1], "X-Forwarded-Host": url[7:-1]}
         assert (await client.get("/v2/team/app/manifests/v1", headers=shown)).status_code == 200
         assert came == []
-        # Whoever comes would be seen.
+        # A visitor would be recorded.
         async with httpx.AsyncClient() as visitor:
             with pytest.raises(httpx.HTTPError):
                 await visitor.get(url)
@@ -175,7 +173,7 @@ async def test_nothing_that_a_client_names_is_fetched(guarded: Guarded, files: F
 
 
 async def _push(client: httpx.AsyncClient, name: str, blob: bytes = LAYER) -> str:
-    """Push an image, and a blob beside it; return the digest of that."""
+    """Push an image and another blob; return the digest of the blob."""
     for content in (LAYER, CONFIG, blob):
         target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
         pushed = await client.post(target, content=content, headers=basic("admin"))

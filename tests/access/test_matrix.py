@@ -1,6 +1,6 @@
-"""Every route, for every caller, in every mode: what is refused, how, and what that tells.
+"""Every route, for every caller, in every mode: what is refused, how, and what that reveals.
 
-The routes are read from the tables that are served, so one that is added without a decision fails.
+The routes are read from the served tables, so a new route without a decision here fails.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.v2.test_deleting_disabled import table
 
 
 class Needs(Enum):
-    """What a route asks for."""
+    """What a route requires."""
 
     BASE = "base"
     CATALOG = "catalog"
@@ -85,7 +85,7 @@ NEEDS: Mapping[Row, Needs] = {
 
 
 class Shows(Enum):
-    """What a route where tokens are had looks at."""
+    """The credentials that a token route reads."""
 
     NOTHING = "nothing"
     HEADER = "the Authorization header"
@@ -104,7 +104,7 @@ TOKEN_ROUTES: Mapping[Row, Shows] = {
 
 
 class Manages(Enum):
-    """What a route of the management API asks for."""
+    """What a route of the management API requires."""
 
     NOTHING = "whoever may learn that this is a registry"
     ROBOTS = "an administrator"
@@ -135,7 +135,7 @@ MODES: Mapping[str, Mapping[str, Any]] = {
     "undeletable": {},
 }
 WRITES = frozenset({"PUT", "POST", "PATCH", "DELETE"})
-# What a mode switches off, for those who may; an upload is no content yet, so it may be given up.
+# What a mode switches off for allowed callers; an upload is no content yet, so it may be cancelled.
 SWITCHED_OFF: Mapping[str, frozenset[Row]] = {
     "normal": frozenset(),
     "read-only": frozenset(row for row in NEEDS if row[1] in WRITES),
@@ -147,18 +147,18 @@ PULL_ONLY = frozenset({Needs.PULL})
 NONE: frozenset[Needs] = frozenset()
 
 
-# `team` and `public` are what they may do with the repositories there; what is of no repository
-# is the same for both.
+# `team` and `public` have the actions on the repositories there; routes without a repository are
+# the same for both.
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who asks: what they may do, and the status of a refusal."""
+    """A caller: its rights, and the status of a refusal."""
 
     team: frozenset[Needs]
     public: frozenset[Needs]
     refusal: int = 401
 
     def may(self, place: str) -> frozenset[Needs]:
-        """Return what they may do with the repositories of a place."""
+        """Return the caller's actions on repositories of a kind."""
         return self.team if place == "team" else self.public
 
 
@@ -178,11 +178,11 @@ CALLERS: Mapping[str, Caller] = {
     "wrong password": Caller(NONE, NONE),
     "unknown name": Caller(NONE, NONE),
 }
-# Whoever has a token for images alone manages nothing, and the other way round.
+# A token for images grants no management, and a token for management no images.
 MANAGERS = frozenset({"admin", "managing token"})
 USERS = frozenset({"reader", "writer", "other", "admin"})
 
-# A repository that is there and one that is not, whose names are as long.
+# An existing and a missing repository, with names of the same length.
 PLACES: Mapping[str, tuple[str, str]] = {
     "team": ("team/app", "team/nop"),
     "public": ("public/app", "public/nop"),
@@ -191,18 +191,18 @@ PIECE = b"a piece"
 ANOTHER = image_manifest(CONFIG, [LAYER], note="never pushed before")
 
 
-# Where nothing is told, what stands for a parameter is of the same length whether it is there or
-# not, so that answers can be compared whole.
+# Existing and missing values of a parameter have the same length, so that whole responses can be
+# compared.
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request is about, and whether that is there."""
+    """The target of a request, and whether it exists."""
 
     name: str
     exists: bool
     last: str
 
     def path(self, route: str) -> str:
-        """Return the path of a route to it."""
+        """Return the path of a route to the target."""
         head, _, _ = route.rpartition("/")
         return f"{head.replace('<name>', self.name)}/{self.last}"
 
@@ -212,12 +212,12 @@ Answers: TypeAlias = list[tuple[Target, httpx.Response]]
 
 @pytest.fixture
 def driver() -> MemoryDriver:
-    """Give a storage: nothing here depends on which it is."""
+    """Return a storage; the tests do not depend on its kind."""
     return MemoryDriver()
 
 
 async def populate(client: httpx.AsyncClient) -> None:
-    """Push an image to what is to be there, as the administrator."""
+    """Push an image to the repositories that exist, as the administrator."""
     for name, _ in PLACES.values():
         for content in (LAYER, CONFIG):
             target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
@@ -229,7 +229,7 @@ async def populate(client: httpx.AsyncClient) -> None:
 
 
 def forger() -> SigningKey:
-    """Make a key that nobody trusts."""
+    """Create a key that is not trusted."""
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return SigningKey.parse(pem)
@@ -245,13 +245,13 @@ def signed(
 
 
 def managing(key: SigningKey) -> str:
-    """Sign a token for the administrator that is for managing alone."""
+    """Sign a token for the administrator that grants only management."""
     grants = Grants({}, administration=True)
     return TokenIssuer(key, "registry-server").sign("admin", grants, "registry").text
 
 
 def credentials(files: Files) -> dict[str, dict[str, str]]:
-    """Return what each caller shows; the key of the registry is read from its file."""
+    """Return the headers of each caller; the registry's key is read from its file."""
     ours = load_signing_key(files.key)
     return {
         "anonymous": {},
@@ -267,7 +267,7 @@ def credentials(files: Files) -> dict[str, dict[str, str]]:
 
 
 async def begin(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) -> str:
-    """Begin an upload as the caller, or the administrator where that fails; return its id."""
+    """Start an upload as the caller, or as the administrator if that fails; return its id."""
     begun = await client.post(f"/v2/{name}/blobs/uploads/", headers=shown)
     if begun.status_code != 202:
         begun = await client.post(f"/v2/{name}/blobs/uploads/", headers=basic("admin"))
@@ -276,7 +276,7 @@ async def begin(client: httpx.AsyncClient, name: str, shown: Mapping[str, str]) 
 
 
 def targets(route: str, names: tuple[str, str], upload: str) -> list[Target]:
-    """Return what is there before what is not: in a repository that is, and in one that is not."""
+    """Return existing targets before missing ones, in an existing and in a missing repository."""
     here, nowhere = names
     last = route.rpartition("/")[2]
     there: Sequence[str] = (last,)
@@ -294,7 +294,7 @@ def targets(route: str, names: tuple[str, str], upload: str) -> list[Target]:
 
 
 def body_of(row: Row, target: Target) -> bytes:
-    """Return what a request brings."""
+    """Return the body of a request."""
     if row == (MANIFESTS, "PUT"):
         return ANOTHER if target.last == sha256(ANOTHER) else MANIFEST
     return PIECE if row in {(UPLOAD, "PUT"), (UPLOAD, "PATCH")} else b""
@@ -303,7 +303,7 @@ def body_of(row: Row, target: Target) -> bytes:
 async def send(
     client: httpx.AsyncClient, row: Row, target: Target, shown: Mapping[str, str]
 ) -> httpx.Response:
-    """Send what would succeed where `target` is there and the caller may."""
+    """Send a request that succeeds if `target` exists and the caller is allowed."""
     route, method = row
     return await client.request(
         method,
@@ -315,13 +315,13 @@ async def send(
 
 
 def without_names(answer: httpx.Response, target: Target) -> tuple[object, ...]:
-    """Return all of an answer but the name, which the caller knows."""
+    """Return a response without the name, which the caller knows."""
     fields = sorted((key, value.replace(target.name, "…")) for key, value in answer.headers.items())
     return answer.status_code, tuple(fields), answer.text.replace(target.name, "…")
 
 
 def is_refusal(answer: httpx.Response, status: int) -> bool:
-    """Tell whether an answer is a refusal of that status, with all that belongs to it."""
+    """Tell whether a response is a complete refusal with that status."""
     asks = "www-authenticate" in answer.headers
     if answer.status_code != status or asks is not (status == 401):
         return False
@@ -330,28 +330,28 @@ def is_refusal(answer: httpx.Response, status: int) -> bool:
 
 
 def is_allowed(answer: httpx.Response, *, exists: bool, off: bool) -> bool:
-    """Tell whether an answer is what somebody gets who may."""
+    """Tell whether a response is that of an allowed caller."""
     if off:
         return answer.status_code == 405
     return answer.is_success if exists else answer.status_code not in (401, 403, 405, 500)
 
 
-def test_every_route_was_decided_on() -> None:
-    """Each method of each route has a row, and no row is of a route that is gone."""
+def test_every_route_has_a_decision() -> None:
+    """Each method of each route has a row, and no row has a route that no longer exists."""
     rows = {(each.path, method) for each in table() for method in each.methods}
     assert rows == set(NEEDS)
 
 
-def test_every_route_where_tokens_are_had_was_decided_on(files: Files) -> None:
-    """As above, for what is outside of `/v2`."""
+def test_every_token_route_has_a_decision(files: Files) -> None:
+    """As above, outside `/v2`."""
     urls = Urls(host="", prefix="", trusted=())
     routes = make_guard(files.settings({}), urls).routes
     rows = {(each.path, method) for each in routes for method in each.methods or ()}
     assert rows == set(TOKEN_ROUTES)
 
 
-def test_every_route_of_the_management_api_was_decided_on(files: Files) -> None:
-    """As above, for what is below `/api`."""
+def test_every_route_of_the_management_api_has_a_decision(files: Files) -> None:
+    """As above, below `/api`."""
     urls = Urls(host="", prefix="", trusted=())
     api = make_guard(files.settings({}), urls).api
     assert api is not None
@@ -380,8 +380,8 @@ OUTSIDE = (
 )
 
 
-async def test_there_is_nothing_beside_these_routes(guarded: Guarded, files: Files) -> None:
-    """But `/`, which says nothing to anybody; not even the administrator finds more."""
+async def test_there_are_no_other_routes(guarded: Guarded, files: Files) -> None:
+    """Except `/`, which reveals nothing; not even the administrator finds more."""
     client = await guarded(DELETABLE)
     for shown in (await to_thread(credentials, files)).values():
         alive = await client.get("/", headers=shown)
@@ -392,25 +392,25 @@ async def test_there_is_nothing_beside_these_routes(guarded: Guarded, files: Fil
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A registry in some mode, another one of the same storage, and what the caller shows."""
+    """A registry in some mode, another one over the same storage, and the caller's headers."""
 
     client: httpx.AsyncClient
     normal: httpx.AsyncClient
     shown: Mapping[str, str]
 
     async def targets(self, route: str, names: tuple[str, str]) -> list[Target]:
-        """Return what a route may be about; an upload is a new one each time."""
+        """Return the targets of a route; an upload is a new one each time."""
         upload = await begin(self.normal, names[0], self.shown) if route == UPLOAD else ""
         return targets(route, names, upload)
 
     async def ask(self, row: Row, names: tuple[str, str]) -> list[tuple[Target, httpx.Response]]:
-        """Ask for each of these."""
+        """Send a request for each of these."""
         asked = await self.targets(row[0], names)
         return [(each, await send(self.client, row, each, self.shown)) for each in asked]
 
 
 async def situation(guarded: Guarded, files: Files, caller: str, mode: str) -> Situation:
-    """Serve what was pushed in a mode, to a caller."""
+    """Serve the pushed content in a mode, to a caller."""
     normal = await guarded(DELETABLE)
     await populate(normal)
     client = await guarded(MODES[mode])
@@ -420,9 +420,9 @@ async def situation(guarded: Guarded, files: Files, caller: str, mode: str) -> S
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_the_matrix(guarded: Guarded, files: Files, caller: str, mode: str) -> None:
-    """Who may is let through, who may not is refused and learns nothing of what there is."""
+    """Allowed callers are admitted; refused ones learn nothing of what exists."""
     asking = await situation(guarded, files, caller, mode)
-    # Deleting comes last, so that what is there is there for the others.
+    # Deletion comes last, because the other requests need the content.
     for row in sorted(NEEDS, key=lambda row: row[1] == "DELETE"):
         for place, names in PLACES.items():
             answers = await asking.ask(row, names)
@@ -434,14 +434,14 @@ async def test_the_matrix(guarded: Guarded, files: Files, caller: str, mode: str
 
 
 def let_through(row: Row, answers: Answers, *, off: bool) -> None:
-    """Check answers to somebody who may."""
+    """Check the responses to an allowed caller."""
     for target, answer in answers:
         fits = is_allowed(answer, exists=target.exists, off=off)
         assert fits, (row, target, answer.status_code, answer.text)
 
 
 def refused_alike(row: Row, answers: Answers, status: int) -> None:
-    """Check that answers are refusals, and the same whatever is there."""
+    """Check that all responses are the same refusal, whatever exists."""
     for target, answer in answers:
         assert is_refusal(answer, status), (row, target, answer.status_code, answer.text)
     seen = {without_names(answer, target) for target, answer in answers}
@@ -451,10 +451,10 @@ def refused_alike(row: Row, answers: Answers, status: int) -> None:
 @pytest.mark.parametrize(
     "caller", [name for name in CALLERS if name not in ("admin", "wide token")]
 )
-async def test_a_method_that_no_route_has_tells_nothing(
+async def test_an_unknown_method_reveals_nothing(
     guarded: Guarded, files: Files, caller: str
 ) -> None:
-    """It is refused whoever asks, and whatever is there."""
+    """It is refused for every caller, whatever exists."""
     asking = await situation(guarded, files, caller, "normal")
     for route, method in product({path for path, _ in NEEDS}, ("TRACE", "MOVE", "get")):
         seen = set()
@@ -468,10 +468,10 @@ async def test_a_method_that_no_route_has_tells_nothing(
 
 
 @pytest.mark.parametrize("caller", ["anonymous", "reader", "narrow token", "wrong password"])
-async def test_options_tells_nothing_of_what_exists(
+async def test_options_reveals_nothing_of_what_exists(
     guarded: Guarded, files: Files, caller: str
 ) -> None:
-    """It is answered alike for every repository, to callers that `/v2/` lets in."""
+    """The response is the same for every repository, to callers that `/v2/` admits."""
     asking = await situation(guarded, files, caller, "normal")
     admitted = (await asking.client.get("/v2/", headers=asking.shown)).status_code
     for route in {path for path, _ in NEEDS}:
@@ -484,7 +484,7 @@ async def test_options_tells_nothing_of_what_exists(
 
 
 def form_of(caller: str, shown: Mapping[str, str]) -> dict[str, str]:
-    """Return the form by which a caller asks for a token."""
+    """Return the form in which a caller requests a token."""
     scheme, _, text = shown.get("Authorization", "").partition(" ")
     if scheme == "Bearer":
         return {"grant_type": "refresh_token", "refresh_token": text}
@@ -494,8 +494,8 @@ def form_of(caller: str, shown: Mapping[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_where_tokens_are_had(guarded: Guarded, files: Files, caller: str, mode: str) -> None:
-    """Who is known gets one, and nobody known too by GET; a token is no password there."""
+async def test_token_routes(guarded: Guarded, files: Files, caller: str, mode: str) -> None:
+    """Users get tokens, anonymous clients only by GET; a token is not accepted as a password."""
     client = await guarded(MODES[mode])
     shown = (await to_thread(credentials, files))[caller]
     for (path, method), looks_at in TOKEN_ROUTES.items():
@@ -512,9 +512,9 @@ async def test_where_tokens_are_had(guarded: Guarded, files: Files, caller: str,
 
 
 def at_robots(route: str) -> list[Target]:
-    """Return the robots a route may be about: one that is there, and one that is not.
+    """Return the robots that a route can name: an existing and a missing one.
 
-    No refusal has their names, so there are none to be taken out of it.
+    Refusals do not contain their names, so none has to be removed.
     """
     if route != ROBOT:
         return [Target("<name>", True, route.rpartition("/")[2])]
@@ -524,15 +524,17 @@ def at_robots(route: str) -> list[Target]:
 async def manage(
     client: httpx.AsyncClient, row: Row, target: Target, shown: Mapping[str, str]
 ) -> httpx.Response:
-    """Send what would succeed where `target` is there and the caller may."""
+    """Send a request that succeeds if `target` exists and the caller is allowed."""
     body = {"name": f"new-{uuid4().hex}"} if row == (ROBOTS, "POST") else None
     return await client.request(row[1], target.path(row[0]), json=body, headers=shown)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_who_manages(guarded: Guarded, files: Files, caller: str, mode: str) -> None:
-    """Administrators do, and all else are refused alike, whatever there is."""
+async def test_only_administrators_manage(
+    guarded: Guarded, files: Files, caller: str, mode: str
+) -> None:
+    """All others get the same refusal, whatever exists."""
     client = await guarded(MODES[mode])
     shown = (await to_thread(credentials, files))[caller]
     await to_thread(RobotStore(files.robots).create, "ci")
@@ -552,10 +554,10 @@ WORDS = {Needs.PULL: "pull", Needs.PUSH: "push", Needs.DELETE: "delete"}
 
 
 @pytest.mark.parametrize("caller", [*sorted(USERS), "anonymous"])
-async def test_a_token_grants_the_same_where_nothing_is(
+async def test_a_token_grants_the_same_for_missing_repositories(
     guarded: Guarded, files: Files, caller: str
 ) -> None:
-    """What is granted is what the row of the caller says, for what is there and what is not."""
+    """The grants follow the caller's row, for existing and missing repositories."""
     client = await guarded(DELETABLE)
     await populate(client)
     shown = (await to_thread(credentials, files))[caller]
@@ -569,7 +571,7 @@ async def test_a_token_grants_the_same_where_nothing_is(
 
 
 def actions_of(token: str, name: str) -> set[str]:
-    """Return what a token says may be done with a repository."""
+    """Return the actions that a token grants on a repository."""
     payload = token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return {

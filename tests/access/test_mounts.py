@@ -1,4 +1,4 @@
-"""A mount without `from` asks the rules for many repositories, and leaves the loop to others."""
+"""A mount without `from` evaluates rules for many repositories without blocking the loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_ONCE = 2
 
 
 class Refusing(OpenAccess):
-    """Refuses each repository; knows how often it was asked since the loop's last turn."""
+    """Refuses each repository; counts its calls since the loop's last turn."""
 
     now = most = total = 0
 
@@ -34,16 +34,16 @@ class Refusing(OpenAccess):
         return False
 
     async def count(self) -> None:
-        """Begin to count anew in each turn of the loop."""
+        """Reset the count in each turn of the loop."""
         while True:
             self.now = 0
             await asyncio.sleep(0)
 
 
-async def test_few_repositories_are_asked_about_in_one_turn(
+async def test_few_repositories_are_decided_in_one_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many hold the blob, and however many clients search for it at the same time."""
+    """However many have the blob, and however many clients search for it concurrently."""
     monkeypatch.setattr(gate_module, "DECIDED_PER_TURN", AT_ONCE)
     access = Refusing()
     driver = await asyncio.to_thread(FilesystemDriver, tmp_path)

@@ -1,4 +1,4 @@
-"""Who a user is: no user has the name of a robot, and a token is of a user in the file."""
+"""Names: no user has the name of a robot, and the subject of a token is a user in the file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ UPLOADS = "/v2/team/app/blobs/uploads/"
 ALL_PUSH = {"users": ["*"], "actions": ["pull", "push"]}
 
 
-async def test_no_user_logs_in_by_the_name_of_a_robot(guarded: Guarded, files: Files) -> None:
-    """A denial for `robot:ci` would not bind a user `robot$ci`, which no rule can name."""
+async def test_no_user_logs_in_with_the_name_of_a_robot(guarded: Guarded, files: Files) -> None:
+    """A denial for `robot:ci` would not apply to a user `robot$ci`, which no rule can name."""
     more = users.lines({"robot$ci": "the password of no robot", "robot": "ci:the password"})
     await to_thread(files.users.write_text, users.lines(PASSWORDS) + more)
     denied = {"users": ["robot:ci"], "deny": ["push"]}
@@ -30,13 +30,13 @@ async def test_no_user_logs_in_by_the_name_of_a_robot(guarded: Guarded, files: F
 async def test_a_token_ends_with_its_user_also_where_certificates_are_accepted(
     guarded: Guarded, files: Files
 ) -> None:
-    """A token takes a password, so its user was in the file."""
+    """A token needs a password, so its user was in the file."""
     settings = {"access": {"rules": [ALL_PUSH], "certificates": True}}
     client = await guarded(settings)
     had = bearer((await token(client, "repository:team/app:pull,push", basic("writer")))["token"])
     assert (await client.post(UPLOADS, headers=had)).status_code == 202
     left = {name: each for name, each in PASSWORDS.items() if name != "writer"}
     await to_thread(files.users.write_text, users.lines(left))
-    # Another process with the same key, which reads the file at once.
+    # Another process with the same key, which reads the file immediately.
     client = await guarded(settings)
     assert (await client.post(UPLOADS, headers=had)).status_code == 401

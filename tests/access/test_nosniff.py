@@ -1,4 +1,4 @@
-"""Browsers are told on every answer not to guess its type: pushed content is no page, no script."""
+"""Every response forbids browsers to guess its type: pushed content is no page and no script."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OTHERS = [
     ("POST", "/auth/token", 400),
     ("PUT", TAG, 401),
 ]
-# Answered before any handler is asked.
+# Answered before any handler is called.
 MALFORMED = [
     b"nonsense\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
@@ -58,7 +58,7 @@ MALFORMED = [
 
 @pytest.fixture(scope="module", params=["", "nosniff", "sniff"])
 def said(request: pytest.FixtureRequest) -> str:
-    """What `http.headers` says about it; nothing at first."""
+    """The values in `http.headers`; empty at first."""
     return str(request.param)
 
 
@@ -94,10 +94,10 @@ def _values(answer: Answer) -> list[str]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "header", "status"), EXISTING)
-def test_every_answer_to_a_reader_forbids_sniffing(
+def test_every_response_to_a_read_forbids_sniffing(
     server: RegistryServer, said: str, method: str, path: str, header: str, status: int
 ) -> None:
-    """Once, and by the operator's own value where there is one."""
+    """Once, and with the operator's own value if configured."""
     with Connection.to(server.port) as connection:
         answer = connection.ask(f"{method} {path} HTTP/1.1" + (f"\n{header}" if header else ""))
     assert answer.status == (200 if method == "HEAD" and status in (206, 416) else status)
@@ -105,20 +105,20 @@ def test_every_answer_to_a_reader_forbids_sniffing(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), OTHERS)
-def test_every_other_answer_forbids_sniffing(
+def test_every_other_response_forbids_sniffing(
     server: RegistryServer, said: str, method: str, path: str, status: int
 ) -> None:
-    """Also one that refuses, and one to OPTIONS."""
+    """Also refusals, and responses to OPTIONS."""
     with Connection.to(server.port) as connection:
         answer = connection.ask(f"{method} {path} HTTP/1.1")
     assert (answer.status, _values(answer)) == (status, [said or "nosniff"])
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_the_answer_to_what_is_no_request_forbids_sniffing(
+def test_the_response_to_a_malformed_request_forbids_sniffing(
     server: RegistryServer, sent: bytes
 ) -> None:
-    """The parser answers it, which knows no configured headers."""
+    """The parser sends it, without the configured headers."""
     with Connection.to(server.port) as connection:
         connection.send(sent)
         answer = connection.answer()

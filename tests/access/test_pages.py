@@ -1,4 +1,4 @@
-"""What a web page may not obtain or change with credentials that its visitor's browser keeps."""
+"""Web pages get no lasting or administrative rights from credentials stored in the browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKENS, ROBOTS = "/auth/token", "/api/v1/robots"
 UI = "https://ui.example.com"
 ADMINISTRATION = "registry:administration:*"
 SCOPE = f"{ADMINISTRATION} repository:team/app:pull"
-# Both ways to let pages of an origin read answers.
+# Both ways to let pages of an origin read responses.
 BY_CORS = {"cors": {"origins": [UI], "credentials": True}}
 BY_HEADERS = {
     "headers": {
@@ -32,7 +32,7 @@ PAGES: tuple[Mapping[str, str], ...] = (
     {"Sec-Fetch-Site": "same-origin"},
     {"Origin": UI, "Sec-Fetch-Site": "none"},
 )
-# What a browser sends for a URL that was typed, the `fetch` of Node.js, and a proxy that clears.
+# The headers of a browser for a typed URL, of the `fetch` of Node.js, and of a clearing proxy.
 OTHERS: tuple[Mapping[str, str], ...] = (
     {},
     {"Sec-Fetch-Site": "none"},
@@ -51,7 +51,7 @@ async def _by_get(client: httpx.AsyncClient, shown: Mapping[str, str]) -> dict[s
 async def _by_post(
     client: httpx.AsyncClient, shown: Mapping[str, str], **fields: str
 ) -> dict[str, Any]:
-    # A page has to ask for permission before it shows a token; by that it is a page of the UI.
+    # A page needs a preflight to send a token, so only pages of the UI can.
     answer = await client.post(TOKENS, data={"scope": SCOPE, **fields}, headers=dict(shown))
     assert answer.status_code == 200
     return dict(answer.json())
@@ -64,8 +64,8 @@ async def _administers(client: httpx.AsyncClient, found: Mapping[str, Any]) -> b
 
 
 @pytest.mark.parametrize("http", [{}, BY_CORS, BY_HEADERS], ids=["none", "cors", "headers"])
-async def test_no_page_is_given_a_refresh_token(guarded: Guarded, http: Mapping[str, Any]) -> None:
-    """Neither by GET nor by POST: a page keeps nothing beyond the minutes of an access token."""
+async def test_no_page_gets_a_refresh_token(guarded: Guarded, http: Mapping[str, Any]) -> None:
+    """Neither by GET nor by POST: a page keeps an access token for minutes, nothing more."""
     client = await guarded({"http": http})
     for page in PAGES:
         assert "refresh_token" not in await _by_get(client, page)
@@ -74,10 +74,10 @@ async def test_no_page_is_given_a_refresh_token(guarded: Guarded, http: Mapping[
 
 
 @pytest.mark.parametrize("page", [{"Origin": UI}, {"Sec-Fetch-Site": "same-origin"}])
-async def test_no_page_is_given_a_refresh_token_for_a_form(
+async def test_no_page_gets_a_refresh_token_for_a_form(
     guarded: Guarded, page: Mapping[str, str]
 ) -> None:
-    """A page that lets its user type a password gets an access token, and none to keep."""
+    """A page with a login form gets an access token and no refresh token."""
     client = await guarded({"http": BY_CORS})
     form = {
         "grant_type": "password", "username": "admin", "password": PASSWORDS["admin"],
@@ -88,8 +88,8 @@ async def test_no_page_is_given_a_refresh_token_for_a_form(
     assert "refresh_token" in await _by_post(client, {}, **form)
 
 
-async def test_a_refresh_token_makes_no_administrator(guarded: Guarded) -> None:
-    """What `docker login` keeps for weeks is for images, also where its user administers."""
+async def test_a_refresh_token_grants_no_administration(guarded: Guarded) -> None:
+    """What `docker login` stores for weeks is for images, also if its user administers."""
     client = await guarded({})
     first = await _by_get(client, {})
     assert await _administers(client, first)
@@ -100,8 +100,8 @@ async def test_a_refresh_token_makes_no_administrator(guarded: Guarded) -> None:
         assert not await _administers(client, redeemed)
 
 
-async def test_no_page_is_given_a_token_to_administer(guarded: Guarded) -> None:
-    """Whatever tells that it is a page; a client that is none gets one for the same password."""
+async def test_no_page_gets_a_token_for_administration(guarded: Guarded) -> None:
+    """Whichever header identifies it; other clients get one for the same password."""
     client = await guarded({"http": BY_CORS})
     for page in PAGES:
         assert not await _administers(client, await _by_get(client, page))
@@ -110,7 +110,7 @@ async def test_no_page_is_given_a_token_to_administer(guarded: Guarded) -> None:
 
 
 async def test_configured_headers_open_no_management_to_pages(guarded: Guarded) -> None:
-    """`Access-Control-*` of `http.headers` is on answers about images; other headers are on all."""
+    """`Access-Control-*` of `http.headers` are on responses about images; others are on all."""
     client = await guarded({"http": BY_HEADERS})
     page = {**basic("admin"), "Origin": UI}
     assert (await client.get("/v2/", headers=page)).headers["access-control-allow-origin"] == UI
@@ -121,8 +121,8 @@ async def test_configured_headers_open_no_management_to_pages(guarded: Guarded) 
             assert answer.headers["x-frame-options"] == "DENY"
 
 
-async def test_a_refresh_token_opens_nothing_itself(guarded: Guarded) -> None:
-    """It is redeemed, and is no access token."""
+async def test_a_refresh_token_is_no_access_token(guarded: Guarded) -> None:
+    """Only the token server accepts it."""
     client = await guarded({})
     kept = (await _by_get(client, {}))["refresh_token"]
     for path in ("/v2/", "/v2/team/app/tags/list", ROBOTS):

@@ -1,4 +1,4 @@
-"""No URL that a client chooses makes the operator's expressions stop the server."""
+"""No URL of a client makes the operator's expressions block the server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def slow_urls(count: int, length: int) -> list[str]:
 
 @pytest.mark.parametrize("repeats", [26, 40, 20_000])
 async def test_the_documented_expression_decides_every_url(repeats: int) -> None:
-    """A URL of many labels took an engine that backtracks seconds, and one of more a day."""
+    """A URL of many labels takes a backtracking engine seconds, and a longer one a day."""
     async with serve_in_process(settings(DOCUMENTED), MemoryDriver()) as client:
         await push_blob(client, CONFIG)
         answer = await push(client, naming("http://" + "a." * repeats + "b/"))
@@ -67,7 +67,7 @@ async def test_the_documented_expression_decides_every_url(repeats: int) -> None
         assert answer.status_code == 201
 
 
-async def test_others_are_answered_while_urls_are_checked() -> None:
+async def test_other_requests_are_answered_while_urls_are_checked() -> None:
     """Twenty requests are answered before a push whose URLs take many steps."""
     async with serve_in_process(settings(SLOW), MemoryDriver()) as client:
         await push_blob(client, CONFIG)
@@ -79,7 +79,7 @@ async def test_others_are_answered_while_urls_are_checked() -> None:
 
 
 class Counted:
-    """A matcher that counts its steps as a compiled expression takes them at most."""
+    """A matcher that counts the maximum of its steps."""
 
     size = 50
 
@@ -94,7 +94,7 @@ class Counted:
 
 @pytest.mark.parametrize(("count", "length"), [(1, 4_000_000), (40_000, 20), (1000, 3000)])
 async def test_the_steps_of_a_manifest_are_limited(count: int, length: int) -> None:
-    """A few long URLs or many short ones; a refusal comes before the first step."""
+    """For a few long URLs and for many short ones; a refusal comes before the first step."""
     deny = (Counted(), Counted())
     rules = ManifestRules(urls=UrlRules(deny=deny))
     manifest = parse_manifest(naming(*("https://" + "a" * (length - 8) for _ in range(count))))
@@ -103,8 +103,8 @@ async def test_the_steps_of_a_manifest_are_limited(count: int, length: int) -> N
     assert sum(each.steps for each in deny) == 0
 
 
-async def test_the_urls_of_large_images_are_far_from_the_limit() -> None:
-    """A hundred layers with three long URLs each, and twenty expressions like the documented."""
+async def test_the_urls_of_large_images_are_far_below_the_limit() -> None:
+    """A hundred layers with three long URLs each, and twenty expressions as documented."""
     compiled = Expression.parse(DOCUMENTED).compiled()
     urls = [f"https://a.example.com/{number:0300}" for number in range(300)]
     rules = ManifestRules(urls=UrlRules(allow=(compiled,) * 20))
@@ -120,7 +120,7 @@ URLS = st.builds(
 
 
 @given(st.lists(URLS, max_size=5))
-def test_each_url_is_decided_as_the_rules_say(urls: list[str]) -> None:
+def test_each_url_is_decided_by_the_expressions(urls: list[str]) -> None:
     """Half a surrogate pair counts as U+FFFD, which is what Go reads."""
     rules = UrlRules(*((Expression.parse(text).compiled(),) for text in (DOCUMENTED[:-1], SLOW)))
     for url in urls:

@@ -1,4 +1,4 @@
-"""What a list of referrers costs when a client asks for more than it should."""
+"""The cost of listing referrers for expensive requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFERRERS = f"{BASE}/referrers/{DIGEST}"
 
 
 async def _push(driver: FilesystemDriver, *types: str) -> set[str]:
-    """Push the subject and a referrer of each type, by a process of their own."""
+    """Push the subject and a referrer of each type, in another process."""
     async with serve_in_process(Settings(), driver) as client:
         await push_image(client)
         return {await _refer(client, kind, number) for number, kind in enumerate(types)}
@@ -39,7 +39,7 @@ async def _refer(client: httpx.AsyncClient, kind: str, number: int) -> str:
 
 @pytest.fixture
 def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver."""
+    """Return a driver."""
     return FilesystemDriver(tmp_path, sync=False, threads=4)
 
 
@@ -47,12 +47,12 @@ def new_files(tmp_path: Path) -> FilesystemDriver:
 async def test_a_filter_is_answered_in_pages_that_read_little(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, kind: str, count: int
 ) -> None:
-    """Each says that the filter was applied; an empty one leads to another; none is lost."""
+    """Each page says that the filter was applied; an empty one has a next page; none is lost."""
     await _push(new_files, *"abbb" * 5)
     monkeypatch.setattr(referrers, "READ_BYTES", 4_000)
     counter = ReadCounter(new_files)
     async with serve_in_process(Settings(), counter) as client:
-        await client.get(f"{BASE}/referrers/sha256:{'0' * 64}")  # which learns the subjects
+        await client.get(f"{BASE}/referrers/sha256:{'0' * 64}")  # fills the cache of subjects
         following: str | None = f"{REFERRERS}?artifactType={kind}"
         found, pages = [], 0
         while following is not None:
@@ -69,10 +69,10 @@ async def test_a_filter_is_answered_in_pages_that_read_little(
 
 
 @pytest.mark.parametrize("leave", [Client.vanish, Client.close])
-async def test_a_client_that_leaves_ends_the_scan_it_asked_for(
+async def test_a_disconnect_ends_the_scan_for_its_client(
     new_files: FilesystemDriver, leave: Callable[[Client], None]
 ) -> None:
-    """Of twenty manifests none is read after the last client has left."""
+    """Of twenty manifests none is read after the last client has disconnected."""
     await _push(new_files, *"a" * 20)
     counter = ReadCounter(new_files)
     pause = Pause(counter)
@@ -95,5 +95,5 @@ async def test_a_client_that_leaves_ends_the_scan_it_asked_for(
                 break
             await asyncio.sleep(0.01)
         pause.end()
-    await new_files.close()  # what its threads are at is finished first
+    await new_files.close()  # after its threads have finished
     assert counter.blobs == 1

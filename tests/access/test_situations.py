@@ -1,6 +1,6 @@
-"""The configurations of docs/access.md keep what they promise, and its commands work as typed.
+"""The configurations of docs/access.md do what it says, and its commands work as printed.
 
-Of each configuration all that its callers may do is written down here, and all else is tried too.
+For each configuration, everything that callers may do is listed here, and all else is tried too.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ WRONG: Mapping[str, Mapping[str, str]] = {
 
 NAMES = ("app", "team/app", "home/ann/x", "home/bob/x", "team/of/others", "home")
 APP, TEAM, ANNS, BOBS, DEEP, HOME = NAMES
-# What is tried, and the status it has for who may: no configuration here has deleting switched on.
+# The actions and their status for allowed callers: no configuration here enables deletion.
 ALLOWED = {"pull": 200, "push": 201, "overwrite": 201, "delete": 405}
 EVERYTHING = " ".join(ALLOWED)
 ALL = dict.fromkeys(NAMES, EVERYTHING)
 PULLS = dict.fromkeys(NAMES, "pull")
 
-# What each caller may do with which repository. Who shows what does not hold may nothing.
+# What each caller may do with which repository. Invalid credentials grant nothing.
 MAY: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "just me": {"anonymous": {}, "ann": ALL, "bob": ALL, "admin": ALL},
     "a team": {
@@ -77,7 +77,7 @@ MAY: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "token for pulling": {APP: "pull"},
     },
 }
-# Who may list repositories, and which.
+# The callers that may list repositories, and which ones.
 LISTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "just me": {"ann": NAMES, "bob": NAMES, "admin": NAMES},
     "a team": {"ann": (TEAM, DEEP, ANNS), "bob": (TEAM, DEEP, BOBS), "admin": NAMES},
@@ -95,9 +95,9 @@ Headers: TypeAlias = Mapping[str, str]
 
 
 class Place:
-    """A situation of the manual: its files in a folder, and a registry over content that is there.
+    """A configuration of the manual: its files in a folder, and a registry over existing content.
 
-    Every repository holds the same image, as `v1`.
+    Every repository has the same image, as `v1`.
     """
 
     def __init__(self, folder: Path, situation: str) -> None:
@@ -106,7 +106,7 @@ class Place:
         self.callers: dict[str, Headers] = dict(WRONG)
 
     def prepare(self) -> None:
-        """Write what the configuration needs, and make what callers show."""
+        """Write the files that the configuration needs, and create the callers' credentials."""
         (self.folder / "root").mkdir()
         (self.folder / "users").write_text(users.lines(PASSWORDS))
         for name, password in PASSWORDS.items():
@@ -125,7 +125,7 @@ class Place:
         key = load_or_create_signing_key(self.folder / "key.pem")
         (self.folder / "token.jwks").write_text(json.dumps(jwks([key.public])))
         issuer = TokenIssuer(key, "auth.example.com")
-        # Others have no word for moving a tag.
+        # Tokens of other issuers have no word for moving a tag.
         words = frozenset({Action.PULL, Action.PUSH, Action.DELETE})
         for name, grants in {
             "token for all": Grants({APP: words}, catalog=True),
@@ -142,7 +142,7 @@ async def put(client: httpx.AsyncClient, path: str, raw: bytes, shown: Headers) 
 
 
 async def populate(client: httpx.AsyncClient) -> None:
-    """Push an image everywhere."""
+    """Push an image to every repository."""
     for name in NAMES:
         for content in (LAYER, CONFIG):
             target = f"/v2/{name}/blobs/uploads/?digest={sha256(content)}"
@@ -155,14 +155,14 @@ Serve: TypeAlias = Callable[[str], Awaitable[tuple[httpx.AsyncClient, Place]]]
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """Serve a situation of the manual, with something in it."""
+    """Serve a configuration of the manual over existing content."""
     async with AsyncExitStack() as stack:
 
         async def start(situation: str) -> tuple[httpx.AsyncClient, Place]:
             place = await to_thread(Place, tmp_path, situation)
             await to_thread(place.prepare)
             driver = MemoryDriver()
-            # Nobody is asked here, so what is there does not depend on what is tested.
+            # Without access control, so the content does not depend on the tested configuration.
             async with serve_in_process(Settings(), driver) as everybody:
                 await populate(everybody)
             serving = serve_in_process(place.settings, driver)
@@ -172,7 +172,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 
 
 async def ask(client: httpx.AsyncClient, what: str, name: str, shown: Headers) -> list[int]:
-    """Do something with a repository in each way there is; return the statuses."""
+    """Do an action on a repository in each way; return the statuses."""
     manifest, blob = f"/v2/{name}/manifests/v1", f"/v2/{name}/blobs/{sha256(LAYER)}"
     other = image_manifest(CONFIG, [LAYER], note="another")
     if what == "pull":
@@ -197,15 +197,17 @@ async def ask(client: httpx.AsyncClient, what: str, name: str, shown: Headers) -
 
 @pytest.mark.parametrize("situation", MAY)
 def test_no_password_is_sent_over_plain_http(tmp_path: Path, situation: str) -> None:
-    """Each configuration of the manual has TLS, or listens where no other machine can connect."""
+    """Each configuration has TLS, or listens where no other machine can connect."""
     settings = settings_of(situations()[situation], tmp_path).http
     host = settings.endpoint.host
     assert settings.tls.certificate is not None or ip_address(host or "::").is_loopback
 
 
 @pytest.mark.parametrize(("situation", "caller"), CALLS)
-async def test_promises_are_kept(serve: Serve, situation: str, caller: str) -> None:
-    """Who may does, and who may not is asked for credentials, or told that they may not."""
+async def test_callers_may_do_what_the_manual_says(
+    serve: Serve, situation: str, caller: str
+) -> None:
+    """Refused callers are challenged, or told that they may not."""
     client, place = await serve(situation)
     shown, may = place.callers[caller], MAY[situation].get(caller, {})
     is_known = caller not in WRONG and not caller.startswith("token")
@@ -222,8 +224,8 @@ async def test_promises_are_kept(serve: Serve, situation: str, caller: str) -> N
 
 
 @pytest.mark.parametrize("situation", MAY)
-async def test_whoever_is_asked_can_answer(serve: Serve, situation: str) -> None:
-    """Without credentials `/v2/` asks for them; with those of anybody who is known it does not."""
+async def test_every_challenge_can_be_answered(serve: Serve, situation: str) -> None:
+    """Without credentials `/v2/` sends a challenge; with those of any user it does not."""
     client, place = await serve(situation)
     asked = await client.get("/v2/")
     assert asked.status_code == 401
@@ -233,8 +235,8 @@ async def test_whoever_is_asked_can_answer(serve: Serve, situation: str) -> None
         assert (await client.get("/v2/", headers=place.callers[caller])).status_code == 200
 
 
-async def test_without_auth_and_access_nobody_is_asked() -> None:
-    """As the manual begins: on localhost nothing is needed."""
+async def test_without_auth_and_access_there_is_no_challenge() -> None:
+    """As at the start of the manual: on localhost no credentials are needed."""
     async with serve_in_process(Settings(), MemoryDriver()) as client:
         await populate(client)
         for path in ("/v2/", "/v2/_catalog", "/v2/app/tags/list"):
@@ -242,7 +244,7 @@ async def test_without_auth_and_access_nobody_is_asked() -> None:
 
 
 def typed(folder: Path, first: str) -> tuple[list[str], list[str]]:
-    """Return the arguments of a command of the manual, and the lines that it prints there."""
+    """Return the arguments of a command in the manual, and its printed output."""
     block = re.search(rf"^\$ registry-server ({first} .*)\n((?:[^$`].*\n)*)", _manual(), re.M)
     assert block is not None
     words = shlex.split(block[1].replace("/etc/registry", str(folder)))
@@ -261,8 +263,8 @@ def run(arguments: list[str], said: str = "") -> Result:
     return done
 
 
-async def test_a_user_is_made_as_typed(tmp_path: Path) -> None:
-    """`registry-server htpasswd` gives somebody a password, and the registry takes it."""
+async def test_a_user_is_created_as_printed(tmp_path: Path) -> None:
+    """`registry-server htpasswd` sets a password, and the registry accepts it."""
     words, _ = typed(tmp_path, "htpasswd")
     await to_thread(run, [*words, "--cost", "4"], "a new one\n")
     settings = await to_thread(settings_of, situations()["just me"], tmp_path)
@@ -272,8 +274,8 @@ async def test_a_user_is_made_as_typed(tmp_path: Path) -> None:
         assert (await client.get("/v2/", headers=basic("ann", "not the one"))).status_code == 401
 
 
-async def test_a_robot_is_made_as_typed(tmp_path: Path) -> None:
-    """`registry-server robots create` prints what the robot logs in with, and nothing else."""
+async def test_a_robot_is_created_as_printed(tmp_path: Path) -> None:
+    """`registry-server robots create` prints the key of the robot, and nothing else."""
     (tmp_path / "root").mkdir()
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)
     words, _ = typed(tmp_path, "robots create")
@@ -303,7 +305,7 @@ def test_the_rules_are_explained_as_the_manual_shows(tmp_path: Path) -> None:
         ("16384 that asked", buckets._MOST == 16384),
     ],
 )
-def test_a_number_of_the_manual_is_the_one_that_holds(says: str, is_so: bool) -> None:
-    """What it says, over the ends of lines too, is what the registry does."""
+def test_numbers_in_the_manual_are_the_real_ones(says: str, is_so: bool) -> None:
+    """Also across line breaks, they equal those of the registry."""
     assert says in " ".join(_manual().split())
     assert is_so

@@ -1,4 +1,4 @@
-"""Registries with administrators, and those who ask them."""
+"""Registries with administrators, and their clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANN, BOB = "ann's password", "bob's password"
 
 
 def basic(name: str, password: str) -> dict[str, str]:
-    """Show a name and a password."""
+    """Return the header with a name and a password."""
     shown = base64.b64encode(f"{name}:{password}".encode()).decode()
     return {"Authorization": f"Basic {shown}"}
 
@@ -26,7 +26,7 @@ AS_ANN, AS_BOB = basic("ann", ANN), basic("bob", BOB)
 
 
 def managed(folder: Path, **more: Any) -> dict[str, Any]:
-    """Return a configuration whose administrator is ann; bob is known, and may do nothing.
+    """Return a configuration with administrator ann; bob is a user without rights.
 
     The file of users is written to `folder`.
     """
@@ -44,11 +44,11 @@ def managed(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def create(server: RegistryServer, body: Mapping[str, object], status: int = 201) -> Answer:
-    """Make a robot as the administrator."""
+    """Create a robot as the administrator."""
     headers = AS_ANN | {"Content-Type": "application/json"}
     return server.wire.expect(status, "POST", ROBOTS, json.dumps(body).encode(), headers)
 
 
 def key_of(answer: Answer) -> str:
-    """Return the key of a robot that was made."""
+    """Return the key of a new robot."""
     return str(json.loads(answer.body)["key"])

@@ -1,4 +1,4 @@
-"""The API is what its own OpenAPI document says, whatever is sent to it."""
+"""The API conforms to its OpenAPI document, whatever is sent to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATIONS = (
     ("/robots/{name}", "GET"),
     ("/robots/{name}", "DELETE"),
 )
-# Not that all a schema allows is accepted: it can't say that a duration is a second at least.
+# Values that the schema allows may be refused: it can't require a duration of at least a second.
 CHECKED = (
     "not_a_server_error",
     "status_code_conformance",
@@ -46,21 +46,21 @@ PATIENT = settings(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    """Serve one registry to all of them."""
+    """Serve one registry for all tests of the module."""
     folder = tmp_path_factory.mktemp("described")
     with RegistryServer(folder, config=json.dumps(managed(folder)), workers=1) as serving:
         yield serving
 
 
 def document(server: RegistryServer) -> dict[str, Any]:
-    """Return what the API says of itself, to somebody who is no administrator."""
+    """Return the OpenAPI document, as a user who is no administrator."""
     answer = server.wire.expect(200, "GET", DESCRIBED, headers=AS_BOB)
     found: dict[str, Any] = json.loads(answer.body)
     return found
 
 
 def test_all_operations_are_tried(server: RegistryServer) -> None:
-    """One that is new has to stand in the table above; the document says nothing of itself."""
+    """A new one must be added to the table above; the document does not describe itself."""
     paths = document(server)["paths"].items()
     described = {(path, method.upper()) for path, each in paths for method in each}
     assert described == set(OPERATIONS)
@@ -68,10 +68,10 @@ def test_all_operations_are_tried(server: RegistryServer) -> None:
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_answers_are_as_described(
+def test_responses_are_as_described(
     server: RegistryServer, path: str, method: str, mode: GenerationMode
 ) -> None:
-    """No failure, no status that is not documented, no body of another form."""
+    """No failure, no undocumented status, no body of another form."""
     load_all_checks()
     checks = CHECKS.get_by_names(list(CHECKED))
     operation = schemathesis.openapi.from_dict(document(server))[path][method]
@@ -91,8 +91,8 @@ def test_answers_are_as_described(
         assert seen[201], seen
 
 
-def test_nothing_in_it_is_loaded_from_elsewhere(server: RegistryServer) -> None:
-    """It is data, without a page or a script, and knows where it is served."""
+def test_the_document_loads_nothing_from_elsewhere(server: RegistryServer) -> None:
+    """It is data without a page or a script, and names the URL it is served under."""
     answer = server.wire.expect(200, "GET", DESCRIBED, headers=AS_BOB)
     assert answer.header("Content-Type") == "application/json"
     assert json.loads(answer.body)["servers"] == [{"url": "/api/v1"}]

@@ -1,4 +1,4 @@
-"""Managing a registry of several workers, and what its log says of it."""
+"""The management API with several workers, and its log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONNECTIONS = 16
 
 
 class Connections:
-    """Connections that stay, which the workers share among them."""
+    """Persistent connections, spread over the workers."""
 
     def __init__(self, server: RegistryServer) -> None:
         self._all = [
@@ -32,7 +32,7 @@ class Connections:
         ]
 
     def statuses(self, shown: dict[str, str], path: str = "/v2/") -> set[int]:
-        """Ask on each of them; return the statuses."""
+        """Send a request on each connection; return the statuses."""
         found = set()
         for each in self._all:
             each.request("GET", path, headers=shown)
@@ -48,12 +48,12 @@ class Connections:
 
 
 def started(folder: Path, workers: int = WORKERS) -> RegistryServer:
-    """Make a server with administrators."""
+    """Start a server with administrators."""
     return RegistryServer(folder, config=json.dumps(managed(folder)), workers=workers)
 
 
-def test_no_robot_is_lost_when_many_are_made_at_once(tmp_path: Path) -> None:
-    """By requests to two workers and by the command, all into one file."""
+def test_no_robot_is_lost_when_many_are_created_concurrently(tmp_path: Path) -> None:
+    """By requests to two workers and by the command, in one file."""
     with started(tmp_path) as server:
         begin = threading.Barrier(9)
 
@@ -79,8 +79,8 @@ def test_no_robot_is_lost_when_many_are_made_at_once(tmp_path: Path) -> None:
     assert [each["name"] for each in listed["robots"]] == sorted(names)
 
 
-def test_a_key_holds_from_now_and_until_it_is_revoked_whoever_serves(tmp_path: Path) -> None:
-    """No worker refuses a new one, and none takes one that is gone: not even for a second."""
+def test_a_key_is_valid_in_every_worker_until_it_is_revoked(tmp_path: Path) -> None:
+    """No worker refuses a new key or accepts a revoked one, not even for a second."""
     with started(tmp_path) as server, closing(Connections(server)) as connections:
         assert connections.statuses(AS_ANN) == {200}
         for _ in range(5):
@@ -94,8 +94,8 @@ def test_a_key_holds_from_now_and_until_it_is_revoked_whoever_serves(tmp_path: P
             assert connections.statuses(token) == {401}
 
 
-def test_a_key_that_has_expired_is_refused_by_all(tmp_path: Path) -> None:
-    """From the second on that its answer named."""
+def test_an_expired_key_is_refused_by_every_worker(tmp_path: Path) -> None:
+    """From the second on that the response named."""
     with started(tmp_path) as server, closing(Connections(server)) as connections:
         made = create(server, {"name": "ci", "expires": "2s"})
         shown = basic("robot$ci", key_of(made))
@@ -107,7 +107,7 @@ def test_a_key_that_has_expired_is_refused_by_all(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_in_any_log(tmp_path: Path) -> None:
-    """Neither the key nor the password that it was had for, whatever is logged."""
+    """Neither the key nor the administrator's password, at any log level."""
     folder, more = tmp_path, {"log": {"level": "debug"}, "audit": {"enabled": True}}
     config = json.dumps(managed(folder, **more))
     with RegistryServer(folder, config=config, workers=1) as server:
@@ -123,8 +123,8 @@ def test_no_secret_is_in_any_log(tmp_path: Path) -> None:
         assert secret not in server.log
 
 
-def test_an_answer_to_head_has_no_body(tmp_path: Path) -> None:
-    """And the connection goes on behind it."""
+def test_a_response_to_head_has_no_body(tmp_path: Path) -> None:
+    """The connection can be used for the next request."""
     with started(tmp_path, workers=1) as server:
         create(server, {"name": "ci"})
         with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
@@ -137,10 +137,10 @@ def test_an_answer_to_head_has_no_body(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("shown", "status"), [({}, 401), (AS_ANN, 413)])
-def test_whoever_is_refused_is_not_asked_for_a_body(
+def test_a_refused_client_is_not_asked_for_a_body(
     tmp_path: Path, shown: dict[str, str], status: int
 ) -> None:
-    """Nor is more read of one than a robot needs."""
+    """Of other bodies, no more is read than a robot needs."""
     with (
         started(tmp_path, workers=1) as server,
         closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection,
@@ -155,7 +155,7 @@ def test_whoever_is_refused_is_not_asked_for_a_body(
         for name, value in headers.items():
             connection.putheader(name, value)
         connection.endheaders()
-        # What is sent before a final answer would be skipped by the client: nothing is.
+        # A client would skip an interim response; there must be none.
         assert connection.sock.recv(12) == f"HTTP/1.1 {status}".encode()
 
 
@@ -169,8 +169,8 @@ print(sorted(name for name in sys.modules if name.startswith("registry_server.ap
 """
 
 
-def test_nothing_of_it_is_imported_where_there_is_none() -> None:
-    """A registry without rules knows its paths and its refusals, which are a few lines."""
+def test_the_api_is_not_imported_without_rules() -> None:
+    """A registry without rules imports only its paths and errors, which are a few lines."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_RULES], cwd=PROJECT, capture_output=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Robots over HTTP: what is answered, what is refused, and what is written down."""
+"""Robot accounts over HTTP: responses, refusals, and lines of the audit log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def settings_in(folder: Path, more: Mapping[str, Any]) -> Settings:
-    """Return settings whose root is in `folder`."""
+    """Return settings with the root directory in `folder`."""
     (folder / "root").mkdir(exist_ok=True)
     storage = {"filesystem": {"rootdirectory": folder / "root"}, **more.get("storage", {})}
     return validated(Settings, managed(folder, **{**more, "storage": storage}))
@@ -37,7 +37,7 @@ def settings_in(folder: Path, more: Mapping[str, Any]) -> Settings:
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Managed]:
-    """Serve a registry with administrators under settings of a test's own."""
+    """Serve a registry with administrators and additional settings."""
     async with AsyncExitStack() as stack:
 
         async def start(**more: Any) -> httpx.AsyncClient:
@@ -49,7 +49,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Managed]:
 
 @asynccontextmanager
 async def alive(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a registry whose audit log is whole when the block has ended."""
+    """Yield a client of a registry, whose audit log is flushed at the end of the block."""
     app = await to_thread(build, settings, MemoryDriver())
     inbox: Queue[Message] = Queue()
     outbox: Queue[Message] = Queue()
@@ -68,8 +68,8 @@ def codes(answer: httpx.Response) -> list[str]:
     return [each["code"] for each in answer.json()["errors"]]
 
 
-async def test_a_robot_is_made_shown_listed_and_revoked(serve: Managed, tmp_path: Path) -> None:
-    """Its key is in one answer alone, and what is kept of it is what the command would keep."""
+async def test_a_robot_is_created_shown_listed_and_revoked(serve: Managed, tmp_path: Path) -> None:
+    """Only one response has its key, and the file is as the command writes it."""
     client = await serve()
     wanted = {"name": "ci", "expires": "36h", "description": "for builds"}
     made = await client.post(ROBOTS, json=wanted, headers=AS_ANN)
@@ -94,7 +94,7 @@ async def test_a_robot_is_made_shown_listed_and_revoked(serve: Managed, tmp_path
 
 
 async def test_robots_are_in_the_order_of_their_names(serve: Managed, tmp_path: Path) -> None:
-    """Those that have expired are there as well, and say so; without an end there is none."""
+    """Expired ones are included and marked; without an expiry it is null."""
     client = await serve()
     then = NOW - timedelta(days=2)
     path = robots_file(tmp_path / "root")
@@ -132,10 +132,10 @@ async def test_robots_are_in_the_order_of_their_names(serve: Managed, tmp_path: 
         (b'{"name": "CI", "expires": ""}', ["name", "expires"]),
     ],
 )
-async def test_what_is_no_robot_is_refused(
+async def test_invalid_robots_are_refused(
     serve: Managed, tmp_path: Path, body: bytes, fields: list[str]
 ) -> None:
-    """What the command would not make either; each fault names its field, and nothing is made."""
+    """The command refuses the same; each fault names its field, and nothing is created."""
     client = await serve()
     answer = await client.post(ROBOTS, content=body, headers=AS_ANN | JSON)
     assert answer.status_code == 400
@@ -144,16 +144,16 @@ async def test_what_is_no_robot_is_refused(
     assert not robots_file(tmp_path / "root").exists()
 
 
-async def test_many_faults_are_a_few(serve: Managed) -> None:
-    """An answer is not longer than what was asked deserves."""
+async def test_the_number_of_faults_is_limited(serve: Managed) -> None:
+    """A response does not grow with the request."""
     client = await serve()
     body = {f"{at}": 1 for at in range(500)}
     answer = await client.post(ROBOTS, json=body, headers=AS_ANN)
     assert (answer.status_code, len(codes(answer))) == (400, 10)
 
 
-async def test_a_name_that_is_there_and_one_that_is_not(serve: Managed) -> None:
-    """The one is not made again, and the other neither shown nor revoked."""
+async def test_existing_and_missing_names(serve: Managed) -> None:
+    """An existing robot is not created again; a missing one is neither shown nor revoked."""
     client = await serve()
     assert (await client.post(ROBOTS, json={"name": "ci"}, headers=AS_ANN)).status_code == 201
     again = await client.post(ROBOTS, json={"name": "ci"}, headers=AS_ANN)
@@ -164,10 +164,10 @@ async def test_a_name_that_is_there_and_one_that_is_not(serve: Managed) -> None:
             assert (answer.status_code, codes(answer)) == (404, ["ROBOT_UNKNOWN"]), name
 
 
-async def test_one_too_many_is_refused(
+async def test_too_many_robots_are_refused(
     serve: Managed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says how many there may be."""
+    """The message names the limit."""
     client = await serve()
     monkeypatch.setattr("registry_server.access.robots.store.MOST_ROBOTS", 1)
     assert (await client.post(ROBOTS, json={"name": "a"}, headers=AS_ANN)).status_code == 201
@@ -178,7 +178,7 @@ async def test_one_too_many_is_refused(
 async def test_a_damaged_file_is_a_failure_that_the_log_explains(
     serve: Managed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It stays for a person to look at, and the answer does not say where it lies."""
+    """It stays for the operator to inspect, and the response does not reveal its path."""
     client = await serve()
     path = robots_file(tmp_path / "root")
     path.write_text("{")
@@ -191,8 +191,8 @@ async def test_a_damaged_file_is_a_failure_that_the_log_explains(
     assert "robots.json is damaged: it is not JSON" in caplog.text
 
 
-async def test_a_robot_administers_where_it_is_named(serve: Managed, tmp_path: Path) -> None:
-    """And one that is not named does not, whatever rules grant it."""
+async def test_a_robot_administers_if_it_is_named(serve: Managed, tmp_path: Path) -> None:
+    """Other robots do not, whatever the rules grant them."""
     client = await serve()
     store = RobotStore(robots_file(tmp_path / "root"))
     boss, ci = [await to_thread(store.create, name) for name in ("boss", "ci")]
@@ -200,8 +200,8 @@ async def test_a_robot_administers_where_it_is_named(serve: Managed, tmp_path: P
     assert (await client.get(ROBOTS, headers=basic("robot$ci", ci.secret))).status_code == 403
 
 
-async def test_a_token_has_to_be_for_it(serve: Managed) -> None:
-    """One for images is sent for another, and who is no administrator gets none that would do."""
+async def test_a_token_must_grant_administration(serve: Managed) -> None:
+    """One for images gets a challenge; a user who is no administrator gets no sufficient token."""
     client = await serve()
     scopes = ("repository:team/app:pull registry:catalog:*", "registry:administration:*")
     for shown, statuses in ((AS_ANN, (401, 200)), (AS_BOB, (403, 403))):
@@ -214,8 +214,8 @@ async def test_a_token_has_to_be_for_it(serve: Managed) -> None:
                 assert f'scope="{scopes[1]}"' in answer.headers["www-authenticate"]
 
 
-async def test_no_page_gets_a_token_for_it(serve: Managed) -> None:
-    """Not of an origin that `http.cors` lets in either, with passwords that a browser remembers."""
+async def test_no_page_gets_a_token_for_administration(serve: Managed) -> None:
+    """Not from an origin in `http.cors` either, with a password that the browser has stored."""
     cors = {"origins": ["https://ui.example.com"], "credentials": "true"}
     client = await serve(http={"cors": cors})
     params = {"scope": "registry:administration:* repository:team/app:pull"}
@@ -227,7 +227,7 @@ async def test_no_page_gets_a_token_for_it(serve: Managed) -> None:
 
 
 async def test_administrators_of_a_file_change_with_it(tmp_path: Path, serve: Managed) -> None:
-    """The file is watched as for its rules; a group of it is known there."""
+    """The file is watched as for its rules, and its groups count."""
     rules = tmp_path / "rules.yml"
     text = "groups: {ops: [bob]}\nrules: []\nadministrators: {groups: [ops]}\n"
     rules.write_text(text)
@@ -258,10 +258,10 @@ async def test_administrators_of_a_file_change_with_it(tmp_path: Path, serve: Ma
     ],
     ids=["passwords alone", "nobody asked", "tokens of others"],
 )
-async def test_it_is_there_where_there_are_robots_alone(
+async def test_the_api_exists_only_with_robots(
     serve: Managed, tmp_path: Path, more: Mapping[str, Any]
 ) -> None:
-    """Everywhere else its paths are as unknown as any."""
+    """Otherwise its paths are unknown."""
     key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
     (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
     written = json.loads(json.dumps(more).replace("{folder}", str(tmp_path)))
@@ -271,10 +271,10 @@ async def test_it_is_there_where_there_are_robots_alone(
         assert (answer.status_code, codes(answer)) == (404, ["NAME_UNKNOWN"])
 
 
-async def test_while_the_registry_is_read_only_robots_are_only_looked_at(
+async def test_a_read_only_registry_lists_robots_and_changes_none(
     serve: Managed, tmp_path: Path
 ) -> None:
-    """Changes are refused as everywhere, and `Allow` says what is left."""
+    """Changes are refused, and `Allow` has the methods that are left."""
     client = await serve(storage={"maintenance": {"readonly": {"enabled": True}}})
     await to_thread(RobotStore(robots_file(tmp_path / "root")).create, "ci")
     refused = [
@@ -300,10 +300,10 @@ async def test_while_the_registry_is_read_only_robots_are_only_looked_at(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("prefix", ["", "/below"])
-async def test_it_is_below_the_prefix(
+async def test_the_api_is_below_the_prefix(
     serve: Managed, http: Mapping[str, Any], location: str, prefix: str
 ) -> None:
-    """Where a robot is found is said as of what is pushed."""
+    """`Location` is made as for pushes."""
     client = await serve(http={**http, **({"prefix": f"{prefix}/"} if prefix else {})})
     made = await client.post(f"{prefix}{ROBOTS}", json={"name": "ci"}, headers=AS_ANN)
     assert made.headers["location"] == location.replace("/api", f"{prefix}/api")
@@ -314,7 +314,7 @@ async def test_it_is_below_the_prefix(
         assert (await client.get(ROBOTS, headers=AS_ANN)).status_code == 404
 
 
-# What a browser may send without asking first (Fetch, "CORS-safelisted request-header").
+# Types that a browser sends without a preflight (Fetch, "CORS-safelisted request-header").
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -326,10 +326,10 @@ async def test_it_is_below_the_prefix(
         "application/jsonx",
     ],
 )
-async def test_no_form_of_another_page_makes_a_robot(
+async def test_no_form_of_another_page_creates_a_robot(
     serve: Managed, tmp_path: Path, content_type: str | None
 ) -> None:
-    """Although the browser may send along who its visitor is."""
+    """Although the browser may send its visitor's credentials."""
     client = await serve()
     headers = AS_ANN | ({"Content-Type": content_type} if content_type else {})
     answer = await client.post(ROBOTS, content=b'{"name": "ci"}', headers=headers)
@@ -338,8 +338,8 @@ async def test_no_form_of_another_page_makes_a_robot(
 
 
 @pytest.mark.parametrize("origins", [["https://ui.example.com"], ["*"]])
-async def test_no_page_of_another_origin_is_let_in(serve: Managed, origins: list[str]) -> None:
-    """What `http.cors` opens is the registry, and none of what manages it."""
+async def test_pages_of_other_origins_are_refused(serve: Managed, origins: list[str]) -> None:
+    """`http.cors` opens the registry, not its management."""
     client = await serve(http={"cors": {"origins": origins}})
     origin = {"Origin": "https://ui.example.com"}
     asks = origin | {"Access-Control-Request-Method": "POST"}
@@ -353,7 +353,7 @@ async def test_no_page_of_another_origin_is_let_in(serve: Managed, origins: list
 
 
 async def test_changes_and_refusals_are_lines_of_the_audit_log(tmp_path: Path) -> None:
-    """Each says who and which robot; reading is none, and no line has a key or a password."""
+    """Each names the caller and the robot; reads are not logged, and no line has a secret."""
     log = tmp_path / "audit.log"
     more = {"audit": {"enabled": True, "file": log}, "http": {"prefix": "/below/"}}
     settings = await to_thread(settings_in, tmp_path, more)
@@ -392,8 +392,8 @@ async def test_changes_and_refusals_are_lines_of_the_audit_log(tmp_path: Path) -
 @pytest.mark.parametrize(
     "path", [f"{ROBOTS}%0A", f"{ROBOTS}/", f"{ROBOTS}%2F", "/api/v1//robots", "/api/v1/%2E/robots"]
 )
-async def test_there_is_no_other_way_to_write_a_path(serve: Managed, path: str) -> None:
-    """Or something could be done by one that the audit log does not know."""
+async def test_other_spellings_of_a_path_are_refused(serve: Managed, path: str) -> None:
+    """The audit log would miss what they do."""
     client = await serve()
     answer = await client.post(path, json={"name": "ci"}, headers=AS_ANN)
     assert answer.status_code in (301, 404, 405)
@@ -402,15 +402,15 @@ async def test_there_is_no_other_way_to_write_a_path(serve: Managed, path: str) 
     assert (await client.get(ROBOTS, headers=AS_ANN)).json() == {"robots": []}
 
 
-async def test_tokens_are_had_by_one_path(serve: Managed) -> None:
+async def test_tokens_have_one_path(serve: Managed) -> None:
     """As for the API: a login by another one would be in no audit log."""
     client = await serve()
     assert (await client.get("/auth/token", headers=AS_ANN)).status_code == 200
     assert (await client.get("/auth/token%0A", headers=AS_ANN)).status_code == 404
 
 
-async def test_what_is_switched_off_is_a_line_too(tmp_path: Path) -> None:
-    """As for pushes; a method that a path does not have is none."""
+async def test_switched_off_methods_are_lines_of_the_audit_log(tmp_path: Path) -> None:
+    """As for pushes; a method that a path does not have is not."""
     log = tmp_path / "audit.log"
     more = {
         "audit": {"enabled": True, "file": log},
@@ -425,8 +425,8 @@ async def test_what_is_switched_off_is_a_line_too(tmp_path: Path) -> None:
     assert line["rule"] == "switched off by the configuration"
 
 
-async def test_limits_hold_for_it(serve: Managed) -> None:
-    """Requests a second, and wrong passwords, are counted wherever they come."""
+async def test_limits_apply_to_the_api(serve: Managed) -> None:
+    """Requests per second and wrong passwords are counted together with those of /v2."""
     client = await serve(limits={"logins": {"failures": 2}})
     for _ in range(2):
         assert (await client.get(ROBOTS, headers=basic("ann", "not it"))).status_code == 401

@@ -1,4 +1,4 @@
-"""Who administers: those who are named for it, by whatever name or group, and nobody else."""
+"""Administrators: callers named by user or group in `administrators`, and no others."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NAMES = ("ann", "bob", "robot:ci", "ops", "*", "")
 
 
 def policy(**administrators: list[str]) -> RulesPolicy:
-    """Return rules that let everybody do everything, and those who administer."""
+    """Return rules that grant everything to every caller, and name administrators."""
     groups = {"ops": ["bob", "robot:ci"], "developers": ["ann"]}
     section = {"rules": EVERYTHING, "groups": groups, "administrators": administrators}
     return policy_of(validated(Access, section))
 
 
-def test_they_are_named_or_in_a_group() -> None:
-    """A robot as well; the decision says where that is written."""
+def test_administrators_are_named_by_user_or_group() -> None:
+    """A robot account can be named as well; the decision names the key in the configuration."""
     rules = policy(users=["ann"], groups=["ops"])
     for name in ("ann", "bob", "robot:ci"):
         wanted = Decision(True, "access.administrators")
@@ -43,8 +43,8 @@ def test_they_are_named_or_in_a_group() -> None:
     assert not rules.decide_administration(Actor("ops")).allowed
 
 
-def test_nobody_is_one_unless_named() -> None:
-    """Whatever rules grant; and whoever is not known never is."""
+def test_callers_who_are_not_named_are_no_administrators() -> None:
+    """Whatever the rules grant; an anonymous caller never is one."""
     for name in NAMES:
         assert not policy().decide_administration(Actor(name)).allowed
         assert not AnyoneKnown().decide_administration(Actor(name)).allowed
@@ -52,8 +52,10 @@ def test_nobody_is_one_unless_named() -> None:
 
 
 @given(st.sets(st.sampled_from(NAMES[:4])), st.sets(st.sampled_from(["ops", "developers"])))
-def test_it_is_the_union_of_what_is_named(users: set[str], groups: set[str]) -> None:
-    """For every caller there is."""
+def test_administrators_are_the_union_of_users_and_groups(
+    users: set[str], groups: set[str]
+) -> None:
+    """For every caller."""
     members = {"ops": {"bob", "robot:ci"}, "developers": {"ann"}}
     named = users.union(*(members[each] for each in groups))
     rules = policy(users=sorted(users), groups=sorted(groups))
@@ -61,8 +63,8 @@ def test_it_is_the_union_of_what_is_named(users: set[str], groups: set[str]) -> 
         assert rules.decide_administration(Actor(name)).allowed is (name in named)
 
 
-def test_a_file_of_rules_names_them_too() -> None:
-    """By the same words, without what the file is below."""
+def test_a_file_of_rules_names_administrators_too() -> None:
+    """With the same keys, at the top level of the file."""
     rules = parse_rules(b"rules: []\nadministrators: {users: [ann]}\n")
     assert rules.decide_administration(Actor("ann")) == Decision(True, "administrators")
     for text in (b'administrators: {users: ["*"]}', b"administrators:", b"administrator: {}"):
@@ -92,14 +94,14 @@ def test_a_file_of_rules_names_them_too() -> None:
         ),
     ],
 )
-def test_a_mistake_makes_nobody_one(access: str, says: str) -> None:
-    """It is refused at the start, in a line."""
+def test_a_mistake_adds_no_administrator(access: str, says: str) -> None:
+    """It is refused at the start, in one line."""
     with pytest.raises(ConfigError, match=says):
         load(None, {"REGISTRY_ACCESS": access})
 
 
-def test_where_there_is_nothing_to_manage_that_is_said() -> None:
-    """With tokens of others there are no robots."""
+def test_administrators_without_anything_to_manage_are_a_warning() -> None:
+    """With tokens of another issuer there are no robots."""
     auth = "{realm: https://a.example.com, service: r, issuer: a, jwks: /keys}"
     access = "{rules: [], administrators: {users: [ann]}}"
     loaded = load(None, {"REGISTRY_AUTH_TOKEN": auth, "REGISTRY_ACCESS": access})
@@ -107,8 +109,8 @@ def test_where_there_is_nothing_to_manage_that_is_said() -> None:
     assert "access.administrators has no effect" in warning
 
 
-def test_a_token_of_others_is_never_for_it(tmp_path: Path) -> None:
-    """Whatever it says, and whoever signed it."""
+def test_a_token_of_another_issuer_never_grants_administration(tmp_path: Path) -> None:
+    """Whatever it claims, and whichever key signed it."""
     key = load_or_create_signing_key(tmp_path / "key.pem")
     text = TokenIssuer(key, "other").sign("ann", Grants({}, administration=True), "r").text
     keys = Keyring.of([key.public])
@@ -117,8 +119,8 @@ def test_a_token_of_others_is_never_for_it(tmp_path: Path) -> None:
     assert not others.verify(text).grants.administration
 
 
-def test_a_token_is_for_it_if_that_was_asked_for_and_is_so() -> None:
-    """By this scope and no less; a token of somebody else's never says so here."""
+def test_a_token_grants_administration_only_if_requested_and_allowed() -> None:
+    """Only the exact scope grants it, and a token of another issuer never does."""
     rules = policy(users=["ann"])
     texts = ("registry:administration:*", "registry:administration:pull", "registry:catalog:*")
     for name, text in itertools.product(("ann", "bob", ""), texts):

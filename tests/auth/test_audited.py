@@ -1,4 +1,4 @@
-"""The audit log of the whole registry: who it was, and by which rule, are in its lines."""
+"""The audit log of a whole registry: its lines name the caller and the rule."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-async def test_who_did_what_by_which_rule_and_who_might_not(
+async def test_each_change_and_refusal_is_a_line_with_caller_and_rule(
     tmp_path: Path, driver: AnyDriver
 ) -> None:
-    """A login, a push, and two refusals are a line each; no line has a password or a token."""
+    """A login, a push and two refusals are one line each; no line has a password or a token."""
     settings = await asyncio.to_thread(_settings, tmp_path)
     async with lived(settings, driver) as client:
         token = await _token(client, "repository:team/app:pull,push")
@@ -91,8 +91,10 @@ async def _token(client: httpx.AsyncClient, scope: str) -> str:
     return str(answer.json()["token"])
 
 
-async def test_a_token_that_is_not_good_for_it_is_named(tmp_path: Path, driver: AnyDriver) -> None:
-    """The rules would allow it, so they are not what refused it."""
+async def test_a_token_that_does_not_grant_an_action_is_named(
+    tmp_path: Path, driver: AnyDriver
+) -> None:
+    """The rules would allow it, so the line names the token as the reason."""
     settings = await asyncio.to_thread(_settings, tmp_path)
     async with lived(settings, driver) as client:
         token = await _token(client, "repository:team/app:pull")
@@ -108,7 +110,7 @@ async def test_a_token_that_is_not_good_for_it_is_named(tmp_path: Path, driver: 
     )
 
 
-async def test_a_page_may_ask_before_it_shows_anything(driver: AnyDriver) -> None:
+async def test_a_preflight_needs_no_credentials(driver: AnyDriver) -> None:
     """A page of a configured origin is allowed; without origins OPTIONS allows no page anything."""
     ui = (b"origin", b"https://ui.example.com")
     request = Request("OPTIONS", headers=[ui, (b"access-control-request-method", b"GET")])
@@ -120,7 +122,7 @@ async def test_a_page_may_ask_before_it_shows_anything(driver: AnyDriver) -> Non
 
 
 def test_an_audit_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    """It names the file; where none is kept the file is not opened. Nothing is created."""
+    """It names the file. Without an audit log the file is not opened; nothing is created."""
     audit = {"enabled": True, "file": tmp_path / "missing" / "audit.log"}
     with pytest.raises(StartupError, match=r"audit\.log can't be written"):
         check_audit(validated(Settings, {"audit": audit}))

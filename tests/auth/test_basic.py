@@ -1,4 +1,4 @@
-"""Reading `Authorization: Basic`."""
+"""Parsing of `Authorization: Basic`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PASSWORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=
 
 
 def encoded(content: str | bytes, scheme: str = "Basic") -> str:
-    """Write credentials as a client does."""
+    """Return credentials as a client encodes them."""
     data = content.encode() if isinstance(content, str) else content
     return f"{scheme} {base64.b64encode(data).decode()}"
 
 
 @given(NAMES, PASSWORDS, st.sampled_from(["Basic", "basic", "BASIC", "bAsIc"]), st.booleans())
-def test_what_a_client_writes_is_read(
+def test_well_formed_credentials_are_parsed(
     name: str, password: str, scheme: str, as_bytes: bool
 ) -> None:
-    """Every name and password comes out as it went in, whatever the case of the scheme."""
+    """Every name and password is returned unchanged, whatever the case of the scheme."""
     header = encoded(f"{name}:{password}", scheme)
     assert parse_basic(header.encode() if as_bytes else header) == (name, password)
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300))
-def test_no_input_raises(header: bytes | str) -> None:
-    """Anything at all is credentials or none."""
+def test_no_header_raises(header: bytes | str) -> None:
+    """Any header is credentials or None."""
     parse_basic(header)
     parse_basic(
         b"Basic " + (header if isinstance(header, bytes) else header.encode("utf-8", "replace"))
@@ -42,7 +42,7 @@ def test_no_input_raises(header: bytes | str) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_decoded_bytes_raise(content: bytes) -> None:
-    """Any content at all; a name is never empty, and has no control characters."""
+    """Any content; a name is never empty and has no control characters."""
     found = parse_basic(encoded(content))
     if found is not None:
         assert found[0]
@@ -93,13 +93,13 @@ def test_a_password_that_is_not_utf8_is_its_bytes() -> None:
         encoded("a:b\0"),
     ],
 )
-def test_what_is_not_strictly_right_is_no_credentials(header: str) -> None:
-    """Other schemes, sloppy base64, names of other charsets, with control characters or empty."""
+def test_malformed_credentials_are_refused(header: str) -> None:
+    """Other schemes, non-canonical base64, and names that are empty, not UTF-8 or have controls."""
     assert parse_basic(header) is None
 
 
 def test_the_length_is_bounded() -> None:
-    """8 KiB are read, a byte more is not."""
+    """8 KiB are accepted, one byte more is not."""
     space = " " * (LONGEST_HEADER - len("Basic") - 4)
     assert parse_basic(f"Basic{space}YTpi") == ("a", "b")
     assert parse_basic(f"Basic{space} YTpi") is None

@@ -1,4 +1,4 @@
-"""`registry-server explain`: what the rules say, and which of them."""
+"""`registry-server explain`: prints the decision of the rules, and which rule decided."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ rules:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Access:
-    """Configure a file of rules."""
+    """Write a configuration with a file of rules."""
     path = tmp_path / "rules.yml"
     path.write_text(RULES)
     return Access(file=path)
@@ -65,8 +65,8 @@ def rules(tmp_path: Path) -> Access:
         ("- catalog", "denied: anonymous may not list repositories: no rule grants catalog"),
     ],
 )
-def test_it_says_whether_and_why(rules: Access, words: str, line: str) -> None:
-    """The line has the verdict, the question and the rule."""
+def test_the_decision_and_its_rule_are_printed(rules: Access, words: str, line: str) -> None:
+    """The line has the decision, the question and the rule."""
     user, action, *names = words.split()
     question = Question.parse(user, action, names[0] if names else None, [])
     decision = question.put_to(read_policy(rules))
@@ -74,8 +74,8 @@ def test_it_says_whether_and_why(rules: Access, words: str, line: str) -> None:
     assert decision.allowed == line.startswith("allowed")
 
 
-def test_groups_may_be_given(rules: Access) -> None:
-    """A group that only credentials would tell is taken on trust; nobody known has none."""
+def test_groups_can_be_given(rules: Access) -> None:
+    """A group that only credentials reveal is accepted as given; an anonymous caller has none."""
     policy = read_policy(rules)
     assert Question.parse("eve", "push", "team/app", ["developers"]).put_to(policy).allowed
     assert Question.parse("-", "push", "team/app", ["developers"]).actor == ANONYMOUS
@@ -94,16 +94,16 @@ def test_groups_may_be_given(rules: Access) -> None:
         ("ann ", "pull", "team/app", "USER must be a name of 1 to 255 printable"),
     ],
 )
-def test_what_is_no_question_is_refused(
+def test_invalid_arguments_are_refused(
     user: str, action: str, repository: str | None, reason: str
 ) -> None:
-    """One line says what is wrong with the call."""
+    """One line names the mistake in the call."""
     with pytest.raises(ValueError, match=re.escape(reason)):
         Question.parse(user, action, repository, [])
 
 
 def test_a_group_that_is_not_defined_is_refused(tmp_path: Path) -> None:
-    """No rule is about it, so an answer would only hide a typing mistake; the exit code is 2."""
+    """No rule mentions it, so an answer would hide a typing mistake; the exit code is 2."""
     (tmp_path / "rules.yml").write_text(RULES)
     config = tmp_path / "config.yml"
     config.write_text(f"version: 0.1\naccess: {{file: {tmp_path / 'rules.yml'}}}\n")
@@ -113,8 +113,8 @@ def test_a_group_that_is_not_defined_is_refused(tmp_path: Path) -> None:
     assert "--group developer: the rules define no such group" in done.stderr
 
 
-def test_a_repository_must_have_a_name() -> None:
-    """Names are read by the grammar of the spec."""
+def test_an_invalid_repository_name_is_refused() -> None:
+    """Names follow the grammar of the spec."""
     with pytest.raises(NameInvalid):
         Question.parse("ann", "pull", "Team/App", [])
 
@@ -123,7 +123,7 @@ def test_a_repository_must_have_a_name() -> None:
     ("content", "reason"),
     [("rules: [{}]", "needs users, groups or anonymous"), (None, "can't be read: No such file")],
 )
-def test_rules_that_can_not_be_read_end_the_program(
+def test_unreadable_rules_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, reason: str
 ) -> None:
     """The exit code is 2, and one line names the file and the reason."""
@@ -139,7 +139,7 @@ def test_rules_that_can_not_be_read_end_the_program(
 
 
 def test_without_rules_there_is_nothing_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    """No rules are not rules that deny; the exit code is 2."""
+    """Missing rules are not rules that deny; the exit code is 2."""
     with pytest.raises(typer.Exit) as caught:
         read_policy(Access())
     assert caught.value.exit_code == 2

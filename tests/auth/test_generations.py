@@ -1,4 +1,4 @@
-"""What tells one password of a user from the next, by which a refresh token ends with its own."""
+"""The generation of a password, which invalidates refresh tokens when the password changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def _users(path: Path, *lines: bytes) -> HtpasswdUsers:
 
 
 async def test_a_password_has_a_generation_of_its_own(tmp_path: Path) -> None:
-    """Every process finds the same for it, another one has another, and nobody has none."""
+    """All processes compute the same; another password has another; an unknown user has none."""
     ann, bob = _line("ann", "hers"), _line("bob", "his")
     users = await _users(tmp_path / "users", ann, bob)
     found = await users.generation("ann")
@@ -33,8 +33,8 @@ async def test_a_password_has_a_generation_of_its_own(tmp_path: Path) -> None:
     assert await changed.generation("bob") is None
 
 
-async def test_a_generation_says_nothing_of_the_hash(tmp_path: Path) -> None:
-    """It goes into tokens, which clients keep in files."""
+async def test_a_generation_reveals_nothing_of_the_hash(tmp_path: Path) -> None:
+    """Tokens contain it, and clients store them in files."""
     line = _line("ann", "hers")
     found = await (await _users(tmp_path / "users", line)).generation("ann")
     assert found is not None

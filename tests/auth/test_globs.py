@@ -1,4 +1,4 @@
-"""A glob matches whole names part by part, and is ranked by how specific it is."""
+"""A glob matches whole names part by part, and has a rank for how specific it is."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COMPONENTS = st.from_regex(r"[a-z0-9]{1,3}([._-][a-z0-9]{1,3})?", fullmatch=True
 
 
 def matches(glob: str, name: str, user: str = "") -> bool:
-    """Hold a glob, as it is for a user, against a name."""
+    """Match a glob, bound to a user, against a name."""
     bound = Glob.parse(glob).bound(user)
     return bound is not None and bound.matches(name)
 
 
 def naive(glob: list[str], name: list[str]) -> bool:
-    """Say what a glob matches by trying everything, the shortest way to write it down."""
+    """Match by trying every possibility, as a reference implementation."""
     if not glob:
         return not name
     if glob[0] != "**":
@@ -68,21 +68,21 @@ def _naive_part(glob: str, part: str) -> bool:
         ("a.c", "a.c", "abc"),
     ],
 )
-def test_what_is_matched(glob: str, matching: str, others: str) -> None:
+def test_globs_match_whole_names(glob: str, matching: str, others: str) -> None:
     """Stars stay within a part, double stars do not, and all else is literal."""
     assert [name for name in matching.split() if not matches(glob, name)] == []
     assert [name for name in others.split() if matches(glob, name)] == []
 
 
 @given(glob=GLOBS, name=NAMES)
-def test_it_is_what_trying_everything_finds(glob: str, name: str) -> None:
-    """No name is matched that should not be, and none is missed."""
+def test_matching_agrees_with_the_reference(glob: str, name: str) -> None:
+    """Every name is matched exactly if the reference matches it."""
     assert matches(glob, name) == naive(glob.split("/"), name.split("/"))
 
 
 @given(glob=NAMES, name=NAMES)
-def test_without_wildcards_only_the_name_itself_is_matched(glob: str, name: str) -> None:
-    """A glob that is a name matches that name and no other."""
+def test_a_glob_without_wildcards_matches_only_its_name(glob: str, name: str) -> None:
+    """It matches no other name."""
     assert matches(glob, glob)
     assert matches(glob, name) == (glob == name)
 
@@ -105,14 +105,14 @@ def test_nothing_is_more_specific_than_the_name(glob: str, name: str) -> None:
     ],
 )
 def test_the_more_specific_ranks_higher(order: str) -> None:
-    """What has more literal characters, then fewer and narrower wildcards."""
+    """More literal characters, then fewer and narrower wildcards."""
     ranks = [Glob.parse(glob).rank for glob in order.split()]
     assert ranks == sorted(set(ranks))
 
 
 @pytest.mark.parametrize(("one", "other"), [("**/**", "**"), ("a/**/**", "a/**"), ("a*b", "b*a")])
-def test_some_are_equally_specific(one: str, other: str) -> None:
-    """A doubled `**` adds nothing, and where the literal characters stand does not count."""
+def test_some_globs_are_equally_specific(one: str, other: str) -> None:
+    """A doubled `**` adds nothing, and the position of literal characters does not count."""
     assert Glob.parse(one).rank == Glob.parse(other).rank
 
 
@@ -120,28 +120,28 @@ def test_some_are_equally_specific(one: str, other: str) -> None:
     "user", ["", "*", "**", "?", "a/b", "..", ".", "Ann", "robot:ci", "{user}"]
 )
 @pytest.mark.parametrize("glob", ["home/{user}/**", "{user}", "**/{user}/**"])
-def test_a_user_who_can_be_no_part_has_no_place(glob: str, user: str) -> None:
-    """A user's name never widens a glob: what is no part of a name matches nothing."""
+def test_a_user_name_that_is_no_part_matches_nothing(glob: str, user: str) -> None:
+    """A user's name never widens a glob."""
     assert Glob.parse(glob).bound(user) is None
 
 
-def test_the_user_must_be_filled_in() -> None:
-    """A glob in which nobody was put matches no name."""
+def test_an_unbound_glob_matches_no_name() -> None:
+    """`{user}` must be replaced first."""
     with pytest.raises(NameInvalid):
         RepositoryName.parse("home/{user}")
     assert not Glob.parse("home/{user}").matches("home/user")
 
 
 @given(user=COMPONENTS, other=COMPONENTS, rest=COMPONENTS)
-def test_no_user_reaches_the_place_of_another(user: str, other: str, rest: str) -> None:
-    """`{user}` is the caller's own name, whole."""
+def test_no_user_reaches_the_home_of_another(user: str, other: str, rest: str) -> None:
+    """`{user}` is the caller's whole name."""
     assert matches("home/{user}/**", f"home/{other}/{rest}", user) == (user == other)
     assert matches("home/{user}", f"home/{other}", user) == (user == other)
 
 
 @given(user=COMPONENTS | st.from_regex(r"[a-z]{1,80}", fullmatch=True))
-def test_a_name_that_is_filled_in_changes_neither_rank_nor_text(user: str) -> None:
-    """A long name makes a glob no more specific than a short one, and `{user}` is shown."""
+def test_binding_changes_neither_rank_nor_text(user: str) -> None:
+    """A long name makes a glob no more specific than a short one; the text keeps `{user}`."""
     glob = Glob.parse("home/{user}/**")
     bound = glob.bound(user)
     assert bound is not None
@@ -157,8 +157,8 @@ def test_a_name_that_is_filled_in_changes_neither_rank_nor_text(user: str) -> No
         "* ? {user} a",
     ],
 )
-def test_a_place_for_users_ranks_between_wildcards_and_literals(order: str) -> None:
-    """It is narrower than each wildcard and wider than each name, also one of a single letter."""
+def test_user_parts_rank_between_wildcards_and_literals(order: str) -> None:
+    """`{user}` is narrower than each wildcard and wider than each name, also one of one letter."""
     ranks = [Glob.parse(glob).rank for glob in order.split()]
     assert ranks == sorted(set(ranks))
 
@@ -174,7 +174,7 @@ def test_a_place_for_users_ranks_between_wildcards_and_literals(order: str) -> N
     ],
 )
 def test_no_glob_takes_long(monkeypatch: pytest.MonkeyPatch, glob: str, name: str) -> None:
-    """Steps are at most the product of the lengths, where trying everything never ends."""
+    """The steps are at most the product of the lengths, where the reference never ends."""
     steps = 0
     fits = globs._character_fits
 
@@ -191,7 +191,7 @@ def test_no_glob_takes_long(monkeypatch: pytest.MonkeyPatch, glob: str, name: st
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """List the parts of names that are held against parts of globs, one by one."""
+    """Return each comparison of a part of a name with a part of a glob."""
     seen: list[str] = []
     fits = globs._part_fits
 
@@ -207,10 +207,10 @@ LONG = "/".join(["a"] * 120)
 
 
 @pytest.mark.parametrize("glob", ["team/**", "**/team/**", "**/lib*/**/a", "a/**/team-*/**/a"])
-def test_a_name_without_what_a_glob_has_literally_is_not_looked_at(
+def test_a_name_without_the_literals_of_a_glob_is_not_compared(
     glob: str, compared: list[str]
 ) -> None:
-    """However long the name is, and wherever in the glob that stands."""
+    """However long the name is, and wherever the literal is in the glob."""
     assert not matches(glob, LONG)
     assert compared == []
 
@@ -219,13 +219,13 @@ def test_a_name_without_what_a_glob_has_literally_is_not_looked_at(
 def test_a_glob_with_one_double_star_is_compared_with_the_ends_of_a_name(
     glob: str, compared: list[str]
 ) -> None:
-    """It takes no more comparisons than the glob has parts, however long the name is."""
+    """The comparisons are at most the parts of the glob, however long the name is."""
     assert not matches(glob, f"b-/b/{LONG}")
     assert 0 < len(compared) <= len(glob.split("/"))
 
 
 @given(text=st.text(alphabet=string.printable, max_size=12), name=NAMES)
-def test_no_text_is_a_regular_expression(text: str, name: str) -> None:
-    """Whatever is written: without wildcards and places for users it matches only itself."""
+def test_globs_are_not_regular_expressions(text: str, name: str) -> None:
+    """Without wildcards and `{user}`, any text matches only itself."""
     assume(not re.search(r"[*?]|\{user\}", text))
     assert matches(text, name) == (text == name)

@@ -1,4 +1,4 @@
-"""Users from a file, and the command that writes it."""
+"""Users of an htpasswd file, and the command that writes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.servers import PROJECT
 
 
 def hashed(password: str, cost: int = 4) -> bytes:
-    """Hash a password as cheaply as bcrypt does."""
+    """Hash a password at the lowest cost of bcrypt."""
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost))
 
 
@@ -35,7 +35,7 @@ BODY = ANN[7:]
 
 
 class Counting:
-    """bcrypt, which notes what it is asked, and can be made to wait."""
+    """bcrypt that records its calls, and can be blocked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, bytes]] = []
@@ -86,7 +86,7 @@ Make = Callable[..., HtpasswdUsers]
 
 @pytest.fixture
 async def make(path: Path) -> Make:
-    """Give users of the file, which is looked at each time."""
+    """Return the users of a file, with a check at every use."""
     file = await asyncio.to_thread(watch_htpasswd, path, 0.0)
 
     def make(check: Counting, parallel: int | None = None) -> HtpasswdUsers:
@@ -96,13 +96,13 @@ async def make(path: Path) -> Make:
 
 
 async def who(users: HtpasswdUsers, name: str, password: str) -> str | None:
-    """Return the name of whom a password belongs to."""
+    """Return the name of the user with a password."""
     actor = await users.verify(name, password)
     return None if actor is None else actor.name
 
 
-async def test_a_name_and_its_password_make_a_user(make: Make) -> None:
-    """Only both together; names are told apart by case."""
+async def test_a_name_and_its_password_are_a_user(make: Make) -> None:
+    """Only both together; names are case-sensitive."""
     users = make(Counting())
     assert await who(users, "ann", "ann's secret") == "ann"
     assert await who(users, "bob", "bob's secret") == "bob"
@@ -131,8 +131,8 @@ async def test_an_unknown_name_costs_what_a_wrong_password_costs(make: Make) -> 
     assert len({hash for _, hash in check.asked}) == 2
 
 
-async def test_not_even_a_match_lets_an_unknown_name_in(path: Path) -> None:
-    """A check that always agrees does not make a user of nobody."""
+async def test_an_unknown_name_is_refused_even_if_its_decoy_matches(path: Path) -> None:
+    """A check that always succeeds does not admit an unknown user."""
     file = await asyncio.to_thread(watch_htpasswd, path)
     users = HtpasswdUsers(file, check=lambda _password, _hash: True)
     assert await who(users, "nobody", "x") is None
@@ -140,8 +140,8 @@ async def test_not_even_a_match_lets_an_unknown_name_in(path: Path) -> None:
     assert await who(users, "ann", "x") == "ann"
 
 
-async def test_a_file_of_no_users_is_one() -> None:
-    """The decoy has the cost that is usual elsewhere; the higher one if two are as frequent."""
+async def test_the_decoy_has_the_most_frequent_cost() -> None:
+    """Without users, the default cost; of two equally frequent costs, the higher one."""
     assert users_of(b"") == {}
     assert _usual_cost({}) == 12
     costs = {"a": b"$2b$05$", "b": b"$2b$05$", "c": b"$2b$10$"}
@@ -150,7 +150,7 @@ async def test_a_file_of_no_users_is_one() -> None:
 
 
 async def test_a_password_is_checked_once_for_many_requests(make: Make) -> None:
-    """One after the other, or all at once."""
+    """One after the other, or concurrently."""
     check = Counting()
     users = make(check)
     asked = [who(users, "ann", "ann's secret") for _ in range(20)]
@@ -160,7 +160,7 @@ async def test_a_password_is_checked_once_for_many_requests(make: Make) -> None:
 
 
 async def test_only_72_bytes_count(path: Path) -> None:
-    """As for Apache and distribution, what follows is ignored; also within a character."""
+    """The rest is ignored, as Apache and distribution do; also within a character."""
     long = "\N{EURO SIGN}" * 23 + "ab\N{EURO SIGN}"
     entry = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4))
     rewrite(path, b"ann:" + entry)
@@ -173,15 +173,15 @@ async def test_only_72_bytes_count(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "password"), [("ann", "ann's secret\0"), ("ann", "\ud800"), ("\ud800", "x")]
 )
-async def test_what_no_client_can_send_is_refused(make: Make, name: str, password: str) -> None:
+async def test_unusable_passwords_are_refused(make: Make, name: str, password: str) -> None:
     """NUL bytes and lone surrogates reach no hash."""
     check = Counting()
     assert await who(make(check), name, password) is None
     assert check.asked == []
 
 
-async def test_an_edit_counts_at_once(path: Path, make: Make) -> None:
-    """A new user is let in; a password that was remembered is refused when it has changed."""
+async def test_an_edit_counts_immediately(path: Path, make: Make) -> None:
+    """A new user can log in; a cached password is refused when it has changed."""
     users = make(Counting())
     assert await who(users, "ann", "ann's secret") == "ann"
     rewrite(path, b"ann:" + hashed("changed") + b"\neve:" + hashed("new"))
@@ -196,7 +196,7 @@ async def test_an_edit_counts_at_once(path: Path, make: Make) -> None:
 async def test_an_edit_with_a_line_that_cannot_be_used_skips_that_line(
     path: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others log in; the log says once which line is skipped, and nothing of its content."""
+    """Other users can log in; the log names the line once, and quotes nothing of it."""
     users = make(Counting())
     for _ in range(2):
         rewrite(path, b"eve:correct-horse\nann:" + ANN)
@@ -233,7 +233,7 @@ async def test_an_edit_with_a_line_that_cannot_be_used_skips_that_line(
     ],
 )
 def test_a_line_that_cannot_be_used_is_skipped(line: bytes, reason: str) -> None:
-    """It is named by its number, its content is not repeated, and the other lines count."""
+    """Its number is reported, its content is not quoted, and the other lines count."""
     file = parse_htpasswd(b"ann:" + ANN + b"\n#\n" + line + b"\nbob:" + BOB)
     assert file.users == {"ann": ANN, "bob": BOB}
     (fault,) = file.faults
@@ -244,8 +244,8 @@ def test_a_line_that_cannot_be_used_is_skipped(line: bytes, reason: str) -> None
         assert secret not in fault.reason
 
 
-def test_the_last_line_of_a_name_holds() -> None:
-    """As for distribution; a hash that was made unusable brings no older password back."""
+def test_the_last_line_of_a_name_counts() -> None:
+    """As in distribution; a hash that was made unusable reactivates no older password."""
     repeated = Fault(2, "repeats a name, and the last line of a name counts")
     file = parse_htpasswd(b"ann:" + ANN + b"\nann:" + BOB)
     assert (file.users, file.faults) == ({"ann": BOB}, (repeated,))
@@ -255,15 +255,15 @@ def test_the_last_line_of_a_name_holds() -> None:
 
 
 @pytest.mark.parametrize("more", [b":more:fields", b"a", b" # a comment", b":\xff"])
-def test_what_follows_a_hash_is_ignored(more: bytes) -> None:
-    """As distribution ignores it: the user logs in, and the line is a warning."""
+def test_text_after_a_hash_is_ignored(more: bytes) -> None:
+    """As in distribution: the user can log in, and the line is a warning."""
     file = parse_htpasswd(b"ann:" + ANN + more)
     reason = "has text after the hash, which is ignored"
     assert (file.users, file.faults) == ({"ann": ANN}, (Fault(1, reason),))
 
 
-def test_hashes_that_distribution_reads_are_written_as_bcrypt_reads_them() -> None:
-    """Without a letter, with that of an older bug, and with bits in the salt that mean nothing."""
+def test_hashes_of_distribution_are_normalized_for_bcrypt() -> None:
+    """Without a letter, with that of an older bug, and with unused bits of the salt."""
     for prefix in (b"$2$", b"$2x$"):
         (hash,) = users_of(b"ann:" + prefix + ANN[4:]).values()
         assert bcrypt.checkpw(b"ann's secret", hash)
@@ -278,15 +278,15 @@ def test_a_byte_order_mark_is_no_part_of_a_name() -> None:
     assert users_of(b"\xef\xbb\xbfann:" + ANN) == {"ann": ANN}
 
 
-def test_a_file_of_another_kind_is_some_warnings(tmp_path: Path) -> None:
-    """Twenty name a line, and one says how many more there are."""
+def test_a_file_of_another_kind_is_a_few_warnings(tmp_path: Path) -> None:
+    """Twenty name a line, and one has the number of the others."""
     *named, last = parse_htpasswd(b"junk\n" * 1000).warnings(tmp_path / "users")
     assert len(named) == 20
     assert str(last) == f"{tmp_path / 'users'}: 980 more lines have such faults"
 
 
 @given(st.binary(max_size=200))
-def test_no_content_raises(content: bytes) -> None:
+def test_any_content_is_parsed(content: bytes) -> None:
     """Any bytes are users and faults, in the order of the lines."""
     lines = [fault.line for fault in parse_htpasswd(content).faults]
     assert lines == sorted(lines)
@@ -297,15 +297,15 @@ def test_no_content_raises(content: bytes) -> None:
     st.integers(4, 6),
     st.text(b"./ABCxyz019".decode(), min_size=53, max_size=53),
 )
-def test_bcrypt_can_use_whatever_is_accepted(letter: bytes, cost: int, body: str) -> None:
-    """No hash that the parser lets pass makes a login fail in another way than by being wrong."""
+def test_bcrypt_can_use_every_accepted_hash(letter: bytes, cost: int, body: str) -> None:
+    """A hash that the parser accepts makes a login fail only for a wrong password."""
     entry = b"ann:$2" + letter + b"$%02d$" % cost + body.encode()
     for hash in parse_htpasswd(entry).users.values():
         assert not bcrypt.checkpw(b"x", hash)
 
 
 async def test_a_flood_does_not_take_all_threads(make: Make) -> None:
-    """No more checks run at once than are allowed, and other work finds a thread."""
+    """The number of concurrent checks is limited, and other work finds a thread."""
     check = Counting()
     check.go.clear()
     users = make(check, parallel=2)
@@ -317,8 +317,8 @@ async def test_a_flood_does_not_take_all_threads(make: Make) -> None:
     assert (check.most, len(check.asked)) == (2, 20)
 
 
-async def test_clients_that_hang_up_free_no_thread_too_early(make: Make) -> None:
-    """A check whose client left still counts until its thread ends; those that wait are dropped."""
+async def test_disconnected_clients_free_no_thread_too_early(make: Make) -> None:
+    """A check without a client counts until its thread ends; those that wait are dropped."""
     check = Counting()
     check.go.clear()
     users = make(check, parallel=2)
@@ -338,7 +338,7 @@ async def test_clients_that_hang_up_free_no_thread_too_early(make: Make) -> None
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 8, 64, 256])
 def test_half_of_the_threads_stay_free(cores: int) -> None:
-    """However many cores there are; and there is always one for a login."""
+    """For every number of cores; one thread is always free for a login."""
     assert 1 <= _parallel(cores) <= min(2 * cores, 16)
     assert _parallel(cores) <= min(32, cores + 4) // 2
 
@@ -352,7 +352,7 @@ app.command()(htpasswd)
 def command(
     *arguments: str | Path, password: str | bytes = "", code: int = 0, says: Sequence[str] = ()
 ) -> None:
-    """Run it with a password on standard input; all it prints is a line when it fails."""
+    """Run it with a password on standard input; it prints one line if it fails."""
     cost = () if "--delete" in arguments else ("--cost", "4")
     done = CliRunner().invoke(app, [*map(str, arguments), *cost], input=password)
     assert done.exit_code == code, done.output
@@ -370,8 +370,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_command_makes_a_file_that_its_owner_alone_reads(tmp_path: Path) -> None:
-    """The first line of standard input is the password, without its end; nothing else is left."""
+def test_the_command_creates_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    """The first line of standard input is the password; no other file is left."""
     path = tmp_path / "users"
     command(path, "ann", password="correct horse \r\nmore\n")
     ((name, hash),) = users_of(path.read_bytes()).items()
@@ -383,7 +383,7 @@ def test_the_command_makes_a_file_that_its_owner_alone_reads(tmp_path: Path) -> 
 
 
 def test_the_command_replaces_one_entry_and_keeps_the_rest(path: Path) -> None:
-    """Comments, blank lines and other users stay as they were, and so does the mode."""
+    """Comments, blank lines, other users and the mode are unchanged."""
     path.chmod(0o640)
     before = path.read_bytes()
     command(path, "ann", password="new\n")
@@ -396,21 +396,21 @@ def test_the_command_replaces_one_entry_and_keeps_the_rest(path: Path) -> None:
 
 
 def test_the_command_removes_a_user(path: Path) -> None:
-    """Once; then there is none to remove, and the file stays as it is."""
+    """A second call finds no user, and leaves the file unchanged."""
     command(path, "ann", "--delete")
     assert path.read_bytes() == b"# people\n\n  bob:" + BOB
     command(path, "ann", "--delete", code=1, says=["no user of that name"])
     assert path.read_bytes() == b"# people\n\n  bob:" + BOB
 
 
-def test_nothing_is_made_by_removing_from_nothing(tmp_path: Path) -> None:
-    """No file, no user, and no file afterwards."""
+def test_removing_a_user_from_a_missing_file_creates_nothing(tmp_path: Path) -> None:
+    """There is no file afterwards."""
     command(tmp_path / "users", "ann", "--delete", code=1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_stays_one(path: Path, tmp_path: Path) -> None:
-    """What it leads to is changed."""
+def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+    """Its target is changed."""
     link = tmp_path / "link"
     link.symlink_to(path)
     command(link, "eve", password="correct horse")
@@ -420,7 +420,7 @@ def test_a_link_stays_one(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_the_owner_stays(path: Path, tmp_path: Path) -> None:
-    """A file that root edits is still its owner's; a new one is the folder's owner's."""
+    """A file that root edits keeps its owner; a new one gets the folder's owner."""
     os.chown(path, 1234, 1235)
     command(path, "eve", password="correct horse")
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1235)
@@ -431,7 +431,7 @@ def test_the_owner_stays(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "a\0", "\x7f", "\x85", " a", "a ", "#a"])
-def test_a_name_that_no_line_can_have_is_refused(path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(path: Path, name: str) -> None:
     """Before the password is read."""
     before = path.read_bytes()
     command(path, name, password="correct horse", code=2, says=["the name of a user"])
@@ -450,17 +450,15 @@ def test_a_name_that_no_line_can_have_is_refused(path: Path, name: str) -> None:
         (b"\xff\xfe", "is not UTF-8"),
     ],
 )
-def test_a_password_that_cannot_be_used_is_refused(
-    path: Path, password: str | bytes, reason: str
-) -> None:
-    """With a reason that does not repeat it; the file stays as it is."""
+def test_an_unusable_password_is_refused(path: Path, password: str | bytes, reason: str) -> None:
+    """The reason does not quote it; the file is unchanged."""
     before = path.read_bytes()
     command(path, "ann", password=password, code=2, says=[reason])
     assert path.read_bytes() == before
 
 
 def test_a_password_of_72_bytes_is_not_too_long(path: Path) -> None:
-    """The longest that bcrypt takes whole."""
+    """The longest that bcrypt uses completely."""
     command(path, "ann", password="x" * 72)
 
 
@@ -473,8 +471,8 @@ def test_a_line_of_another_kind_is_kept_and_warned_about(tmp_path: Path) -> None
     assert list(users_of(path.read_bytes())) == ["old", "older"]
 
 
-def test_where_no_file_can_be_is_one_line(tmp_path: Path) -> None:
-    """A folder that is missing, or a folder in its place."""
+def test_a_path_without_a_file_is_one_line(tmp_path: Path) -> None:
+    """A missing folder, or a folder in place of the file."""
     command(
         tmp_path / "no" / "users",
         "ann",
@@ -486,8 +484,8 @@ def test_where_no_file_can_be_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_terminal_is_asked_twice_and_shows_nothing(tmp_path: Path) -> None:
-    """Until both are the same; what is typed is not echoed."""
+def test_a_terminal_prompts_twice_without_an_echo(tmp_path: Path) -> None:
+    """Until both passwords are equal."""
     ours, theirs = pty.openpty()
     arguments = ["htpasswd", str(tmp_path / "users"), "ann", "--cost", "4"]
     process = subprocess.Popen(
@@ -521,7 +519,7 @@ LINES = st.lists(
 
 @given(LINES, st.booleans())
 def test_replacing_leaves_one_entry_and_all_other_lines(lines: list[bytes], ends: bool) -> None:
-    """However often the name was there; removing leaves none; twice is as good as once."""
+    """However often the name occurred; removing leaves no entry; both are idempotent."""
     content = b"\n".join(lines) + (b"\n" if ends else b"")
     new = b"ann:" + ANN
     changed, was_there = replaced(content, "ann", new)

@@ -1,4 +1,4 @@
-"""Keys are made once, named as the standards say, and refused when they are weak."""
+"""Keys are created once, have the ids of the standards, and are refused when they are weak."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ WEAK: dict[str, PrivateKey | dsa.DSAPrivateKey] = {
 def pem(
     key: PrivateKey | dsa.DSAPrivateKey, secret: KeySerializationEncryption | None = None
 ) -> bytes:
-    """Write a private key as PKCS8."""
+    """Return a private key as PKCS8."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret or NoEncryption())
 
 
-def test_a_key_is_made_on_first_start_and_kept(tmp_path: Path) -> None:
-    """The file is its owner's alone, the next start reads it, and nothing else is left."""
+def test_a_key_is_created_at_the_first_start_and_kept(tmp_path: Path) -> None:
+    """Only its owner can read the file, the next start reads it, and no other file is left."""
     path = tmp_path / "token.key"
     made = load_or_create_signing_key(path)
     assert load_or_create_signing_key(path).id == load_signing_key(path).id == made.id
@@ -88,7 +88,7 @@ def test_a_key_is_made_on_first_start_and_kept(tmp_path: Path) -> None:
 
 
 def test_two_processes_that_create_the_key_agree(tmp_path: Path) -> None:
-    """Workers that start at once sign with one key."""
+    """Workers that start concurrently sign with one key."""
     path = tmp_path / "token.key"
     code = (
         "import sys, pathlib\n"
@@ -112,7 +112,7 @@ def test_two_processes_that_create_the_key_agree(tmp_path: Path) -> None:
 
 
 def test_threads_that_create_the_key_agree(tmp_path: Path) -> None:
-    """Whoever comes second reads what the first has made, and never replaces it."""
+    """The second thread reads the key of the first and never replaces it."""
     for round in range(10):
         path, start = tmp_path / f"{round}.key", Barrier(6)
         with ThreadPoolExecutor(6) as pool:
@@ -125,15 +125,15 @@ def _created(path: Path, start: Barrier) -> str:
     return load_or_create_signing_key(path).id
 
 
-def test_a_folder_that_is_missing_is_an_error_of_the_system(tmp_path: Path) -> None:
-    """No folder is made up for a secret."""
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    """No folder is created for a secret."""
     with pytest.raises(FileNotFoundError):
         load_or_create_signing_key(tmp_path / "missing" / "token.key")
 
 
 @pytest.mark.parametrize("algorithm", GOOD)
 def test_a_given_key_signs_by_its_type(algorithm: str) -> None:
-    """Each type has one algorithm it signs with, and a set of keys shows its public half."""
+    """Each type signs with one algorithm, and the JWK set shows the public key."""
     key = SigningKey.parse(pem(GOOD[algorithm]))
     assert key.algorithm == algorithm
     assert key.public.algorithms == (algorithm,)
@@ -146,7 +146,7 @@ def test_a_given_key_signs_by_its_type(algorithm: str) -> None:
 
 @pytest.mark.parametrize("kind", WEAK)
 def test_a_weak_key_is_refused(kind: str) -> None:
-    """Neither to sign with nor to verify with."""
+    """Neither for signing nor for verifying."""
     with pytest.raises(KeyUnusable):
         SigningKey.parse(pem(WEAK[kind]))
     with pytest.raises(KeyUnusable):
@@ -157,8 +157,8 @@ def test_a_weak_key_is_refused(kind: str) -> None:
     "content",
     [b"", b"secret words", pem(GOOD["ES256"], BestAvailableEncryption(b"secret words"))],
 )
-def test_what_is_no_key_is_refused_without_showing_it(content: bytes) -> None:
-    """The reason says nothing of what was read."""
+def test_malformed_keys_are_refused_without_quoting_them(content: bytes) -> None:
+    """The reason does not contain the content."""
     with pytest.raises(KeyUnusable) as caught:
         SigningKey.parse(content)
     assert "secret" not in str(caught.value)
@@ -166,21 +166,21 @@ def test_what_is_no_key_is_refused_without_showing_it(content: bytes) -> None:
 
 
 def test_a_signing_key_is_not_shown() -> None:
-    """Its representation is its name."""
+    """Its `repr` is its id."""
     key = SigningKey.parse(pem(GOOD["EdDSA"]))
     assert repr(key) == f"SigningKey({key.id})"
 
 
-def test_the_thumbprint_is_that_of_the_standard() -> None:
-    """The example of RFC 7638 comes out; the key goes by its own name as well."""
+def test_the_thumbprint_follows_the_standard() -> None:
+    """The example of RFC 7638 gives its result; the key also has its own id."""
     (key,) = parse_jwks(json.dumps({"keys": [RFC_7638]}).encode())
     assert thumbprint(key.key) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
     assert key.ids == {thumbprint(key.key), libtrust_id(key.key), "2011-04-29"}
     assert key.algorithms == ("RS256",)
 
 
-def test_certificates_are_keys_by_the_name_distribution_gives_them(tmp_path: Path) -> None:
-    """The name of a key is libtrust's, as openssl and base32 compute it."""
+def test_certificate_keys_have_the_ids_of_distribution(tmp_path: Path) -> None:
+    """The id of a key is libtrust's, as openssl and base32 compute it."""
     path = certificate(tmp_path)
     key = Keyring.of(roots=parse_certificates(path.read_bytes())).keys[0]
     openssl = require_tool("openssl")
@@ -204,8 +204,8 @@ def test_a_bundle_without_a_certificate_is_refused(content: bytes) -> None:
         parse_certificates(content)
 
 
-def test_a_certificate_of_no_known_version_is_refused(tmp_path: Path) -> None:
-    """Whatever is in a bundle, it is a line for the operator and no traceback."""
+def test_a_certificate_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
+    """The operator gets one line and no traceback."""
     pem = certificate(tmp_path).read_text().splitlines()
     der = bytearray(base64.b64decode("".join(pem[1:-1])))
     der[der.index(b"\xa0\x03\x02\x01\x02") + 4] = 10  # RFC 5280, 4.1.2.1: version 3 is written 2
@@ -214,7 +214,7 @@ def test_a_certificate_of_no_known_version_is_refused(tmp_path: Path) -> None:
         parse_certificates(f"{pem[0]}\n{odd}{pem[-1]}\n".encode())
 
 
-# Of Ed448, and one that is no point of it; fuzzing found that no ValueError says so.
+# A key of Ed448, and one that is no point of the curve; found by fuzzing: no ValueError is raised.
 _NO_KEY = """-----BEGIN PRIVATE KEY-----
 MEcCAQAwBQYDK2VwBDsEOanM92XO3qCPTfuU0fUcq3PYCE6vV+7FwitC2AqSnvPR
 E3d8SXWvg+CM6WB2lMSwjmWItRz0tucJQQ==
@@ -222,14 +222,14 @@ E3d8SXWvg+CM6WB2lMSwjmWItRz0tucJQQ==
 """
 
 
-def test_a_key_that_no_library_foresaw_is_refused() -> None:
-    """As one of another type is: a line for the operator, and no traceback."""
+def test_a_key_of_an_unknown_type_is_refused() -> None:
+    """Also one that the libraries do not know: one line and no traceback."""
     with pytest.raises(KeyUnusable, match="not a PEM private key"):
         SigningKey.parse(_NO_KEY.encode())
 
 
-def test_a_set_leaves_out_what_verifies_nothing() -> None:
-    """Shared secrets, keys for encryption and unknown types are left out."""
+def test_a_set_ignores_keys_that_verify_nothing() -> None:
+    """Shared secrets, keys for encryption and unknown types are ignored."""
     good = to_jwk(VerificationKey.of(GOOD["ES256"].public_key()).key)
     others = [{"kty": "oct", "k": "c2VjcmV0"}, {**good, "use": "enc"}, {"kty": "new"}, 5]
     (key,) = parse_jwks(json.dumps({"keys": [*others, good]}).encode())
@@ -239,8 +239,8 @@ def test_a_set_leaves_out_what_verifies_nothing() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "none", "RS256"])
-def test_a_key_of_a_set_gains_no_algorithm(algorithm: str) -> None:
-    """An `alg` narrows what a key is for: one that does not fit leaves nothing."""
+def test_alg_adds_no_algorithm_to_a_key(algorithm: str) -> None:
+    """It restricts the algorithms of a key: one of another type leaves none."""
     good = to_jwk(VerificationKey.of(GOOD["ES256"].public_key()).key)
     (key,) = parse_jwks(json.dumps({"keys": [{**good, "alg": algorithm}]}).encode())
     assert key.algorithms == ()
@@ -257,8 +257,8 @@ _JWKS = st.fixed_dictionaries(
 
 
 @given(st.binary(max_size=200) | st.lists(_JWKS, max_size=3).map(lambda k: _dump({"keys": k})))
-def test_no_set_raises_anything_but_the_declared_error(content: bytes) -> None:
-    """Whatever a file holds is a set of keys, or is refused."""
+def test_no_jwk_set_raises_an_undeclared_error(content: bytes) -> None:
+    """Any content is a set of keys, or is refused."""
     with contextlib.suppress(KeyUnusable):
         assert parse_jwks(content)
 
@@ -268,7 +268,7 @@ def _dump(document: object) -> bytes:
 
 
 @given(st.lists(st.text(max_size=40) | st.integers(), max_size=7) | st.text() | st.none())
-def test_no_chain_raises_anything_but_the_declared_error(chain: object) -> None:
-    """Whatever a token brings as a chain is refused."""
+def test_no_chain_raises_an_undeclared_error(chain: object) -> None:
+    """Any value of `x5c` is refused."""
     with pytest.raises(KeyUnusable):
         Keyring.of(roots=[]).vouched_for(chain, 0)

@@ -1,4 +1,4 @@
-"""The short memory of passwords that were right."""
+"""The cache of correct passwords."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HASH = b"$2b$04$hash"
 
 
 class Checker:
-    """Answers as told, once it is let; counts how often it was asked, and cancelled."""
+    """Answers with a given result once it is released; counts its calls and cancellations."""
 
     def __init__(self, answer: bool = True, *, held: bool = False) -> None:
         self.answer = answer
@@ -26,7 +26,7 @@ class Checker:
             self.go.set()
 
     async def __call__(self) -> bool:
-        """Answer."""
+        """Return the result."""
         self.calls += 1
         try:
             await self.go.wait()
@@ -43,18 +43,18 @@ class Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
 async def turns() -> None:
-    """Let everything run that can."""
+    """Run all tasks that are ready."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 async def test_a_right_password_is_checked_once() -> None:
-    """The second time it is known, until its time is over, however often it was shown."""
+    """The second check is cached until its time is over, however often the password is used."""
     clock, check = Clock(), Checker()
     memory = RememberedPasswords(60.0, clock=clock)
     for _ in range(3):
@@ -67,7 +67,7 @@ async def test_a_right_password_is_checked_once() -> None:
 
 
 async def test_a_wrong_password_is_checked_each_time() -> None:
-    """Nothing is remembered of it, and the right one of the same name stays known."""
+    """It is not cached, and does not displace the right one of the same name."""
     memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
     assert await memory.verified("ann", b"secret", HASH, right)
     for _ in range(3):
@@ -77,8 +77,8 @@ async def test_a_wrong_password_is_checked_each_time() -> None:
     assert right.calls == 1
 
 
-async def test_another_hash_is_another_question() -> None:
-    """A password that was right for the hash the file had before has to be checked again."""
+async def test_another_hash_needs_another_check() -> None:
+    """A password that matched the previous hash of the file is checked again."""
     memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
     assert await memory.verified("ann", b"secret", HASH, right)
     assert not await memory.verified("ann", b"secret", HASH + b"2", wrong)
@@ -86,10 +86,10 @@ async def test_another_hash_is_another_question() -> None:
 
 
 @given(st.text(max_size=5), st.binary(max_size=5), st.text(max_size=5), st.binary(max_size=5))
-def test_only_the_same_parts_are_the_same(
+def test_entries_differ_for_different_parts(
     name: str, password: bytes, other: str, another: bytes
 ) -> None:
-    """No bytes that move from the name to the password, or on to the hash, make a known pair."""
+    """Bytes moved from the name to the password, or to the hash, make another entry."""
 
     async def ask() -> None:
         memory, wrong = RememberedPasswords(), Checker(answer=False)
@@ -102,8 +102,8 @@ def test_only_the_same_parts_are_the_same(
     asyncio.run(ask())
 
 
-async def test_the_memory_is_bounded() -> None:
-    """Who was seen last stays."""
+async def test_the_cache_is_bounded() -> None:
+    """The names that were used last stay."""
     memory, check = RememberedPasswords(most=2), Checker()
     for name in ("ann", "bob", "ann", "eve"):
         await memory.verified(name, b"secret", HASH, check)
@@ -114,8 +114,8 @@ async def test_the_memory_is_bounded() -> None:
     assert check.calls == 4
 
 
-async def test_nothing_that_is_remembered_holds_a_password() -> None:
-    """Neither the password nor the hash is anywhere in what the memory keeps."""
+async def test_the_cache_holds_no_password() -> None:
+    """Neither the password nor the hash is anywhere in it."""
     memory = RememberedPasswords()
     await memory.verified("ann", b"correct-horse", HASH, Checker())
     kept = repr(vars(memory))
@@ -124,7 +124,7 @@ async def test_nothing_that_is_remembered_holds_a_password() -> None:
     assert HASH.decode() not in kept
 
 
-async def test_two_processes_remember_differently() -> None:
+async def test_two_processes_have_different_keys() -> None:
     """Each has a key of its own."""
     kept = []
     for _ in range(2):
@@ -134,8 +134,8 @@ async def test_two_processes_remember_differently() -> None:
     assert kept[0] != kept[1]
 
 
-async def test_those_who_ask_at_once_share_one_check() -> None:
-    """All get its answer, right or wrong."""
+async def test_concurrent_calls_share_one_check() -> None:
+    """All get its result, right or wrong."""
     for answer in (True, False):
         memory, check = RememberedPasswords(), Checker(answer, held=True)
         asked = [
@@ -148,8 +148,8 @@ async def test_those_who_ask_at_once_share_one_check() -> None:
         assert not memory._flights
 
 
-async def test_one_who_leaves_does_not_take_the_answer_away() -> None:
-    """The first of three is cancelled; the check goes on for the others."""
+async def test_a_cancelled_caller_does_not_cancel_the_check() -> None:
+    """The first of three is cancelled; the check continues for the others."""
     memory, check = RememberedPasswords(), Checker(held=True)
     asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(3)]
     await turns()
@@ -162,8 +162,8 @@ async def test_one_who_leaves_does_not_take_the_answer_away() -> None:
     assert (check.calls, check.cancelled) == (1, 0)
 
 
-async def test_the_last_who_leaves_ends_the_check() -> None:
-    """Nobody waits for it any more; who asks afterwards gets a check of their own."""
+async def test_cancelling_the_last_caller_cancels_the_check() -> None:
+    """The next call starts a new one."""
     memory, check = RememberedPasswords(), Checker(held=True)
     asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(2)]
     await turns()
@@ -177,8 +177,8 @@ async def test_the_last_who_leaves_ends_the_check() -> None:
     assert (check.calls, check.cancelled) in {(2, 1), (1, 0)}
 
 
-async def test_a_check_that_fails_fails_for_all_and_is_forgotten() -> None:
-    """The error reaches each who waits; the next check is a new one."""
+async def test_a_failed_check_fails_for_all_and_is_not_cached() -> None:
+    """Each waiting caller gets the error; the next check is a new one."""
 
     def failing() -> Callable[[], Awaitable[bool]]:
         async def fail() -> bool:
@@ -197,8 +197,8 @@ async def test_a_check_that_fails_fails_for_all_and_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "\N{SNOWMAN}", "a" * 8192])
-async def test_any_name_will_do(name: str) -> None:
-    """Names are not judged here."""
+async def test_any_name_is_accepted(name: str) -> None:
+    """Names are not validated here."""
     memory, check = RememberedPasswords(), Checker()
     assert await memory.verified(name, b"", b"", check)
     assert await memory.verified(name, b"", b"", check)

@@ -1,4 +1,4 @@
-"""Robot keys: the file, who is let in by them, and the commands."""
+"""Robot accounts: the file, the check of keys, and the commands."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ ROBOTS = st.builds(
 
 @pytest.fixture
 def store(tmp_path: Path) -> RobotStore:
-    """Give the robots of a root that has none yet."""
+    """Return the store of a root without robots."""
     return RobotStore(robots_file(tmp_path))
 
 
 async def keys(root: Path) -> RobotKeys:
-    """Open the robots of a root as a server does, which looks at the file each time."""
+    """Open the robots of a root as a server does."""
     return RobotKeys(await asyncio.to_thread(RobotsFile, robots_file(root)))
 
 
 async def who(keys: RobotKeys, name: str, password: str) -> str | None:
-    """Return the name of whom a secret belongs to."""
+    """Return the name of the robot with a secret."""
     actor = await keys.verify(name, password)
     return None if actor is None else actor.name
 
 
 async def test_a_robot_logs_in_by_all_its_names(tmp_path: Path, store: RobotStore) -> None:
-    """With a colon, with a dollar, and as Basic splits the one with a colon; to rules it is one."""
+    """With a colon, with a dollar, and as Basic splits the one with a colon; rules see one name."""
     secret = (await asyncio.to_thread(store.create, "ci")).secret
     robots = await keys(tmp_path)
     assert await who(robots, "robot:ci", secret) == "robot:ci"
@@ -74,7 +74,7 @@ async def test_a_robot_logs_in_by_all_its_names(tmp_path: Path, store: RobotStor
     assert await who(robots, "robot", f"ci:{secret}") == "robot:ci"
 
 
-async def test_nothing_else_lets_in(tmp_path: Path, store: RobotStore) -> None:
+async def test_other_credentials_are_refused(tmp_path: Path, store: RobotStore) -> None:
     """Other names, other secrets, the hash itself, and parts of them."""
     secret = (await asyncio.to_thread(store.create, "ci")).secret
     other = (await asyncio.to_thread(store.create, "other")).secret
@@ -88,8 +88,8 @@ async def test_nothing_else_lets_in(tmp_path: Path, store: RobotStore) -> None:
         assert await who(robots, "robot", password) is None
 
 
-async def test_a_robot_ends_when_it_is_said_to(tmp_path: Path, store: RobotStore) -> None:
-    """Up to that second it is let in, and from then on it is not."""
+async def test_a_robot_expires_at_its_time(tmp_path: Path, store: RobotStore) -> None:
+    """It is accepted until that second, and refused from then on."""
     ends = NOW + timedelta(days=90)
     secret = (await asyncio.to_thread(store.create, "ci", ends)).secret
     now = [NOW]
@@ -102,8 +102,8 @@ async def test_a_robot_ends_when_it_is_said_to(tmp_path: Path, store: RobotStore
     assert await who(robots, "robot:ci", secret) is None
 
 
-async def test_servers_see_what_is_made_and_revoked(tmp_path: Path, store: RobotStore) -> None:
-    """Also the first robot, before which there was no file, and when the file is removed."""
+async def test_servers_see_new_and_revoked_robots(tmp_path: Path, store: RobotStore) -> None:
+    """Also the first robot, which creates the file, and the removal of the file."""
     robots = await keys(tmp_path)
     assert await who(robots, "robot:ci", "rk_") is None
     secret = (await asyncio.to_thread(store.create, "ci")).secret
@@ -122,7 +122,7 @@ async def test_servers_see_what_is_made_and_revoked(tmp_path: Path, store: Robot
 async def test_a_broken_edit_changes_nothing(
     tmp_path: Path, store: RobotStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The robots stay; one line of the log says so, and nothing of the file."""
+    """The robots stay; one line of the log reports it without quoting the file."""
     secret = (await asyncio.to_thread(store.create, "ci")).secret
     robots = await keys(tmp_path)
     robots_file(tmp_path).write_text('{"version": 1, "robots": [{"name": "correct-horse"}]}')
@@ -133,10 +133,10 @@ async def test_a_broken_edit_changes_nothing(
     assert "correct-horse" not in record.getMessage()
 
 
-async def test_a_file_that_is_broken_when_it_appears_has_no_robots(
+async def test_a_new_file_that_is_broken_has_no_robots(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is complained of once; a server that starts with it does not."""
+    """It is logged once; a server does not start with it."""
     robots = await keys(tmp_path)
     path = robots_file(tmp_path)
     path.parent.mkdir()
@@ -148,8 +148,8 @@ async def test_a_file_that_is_broken_when_it_appears_has_no_robots(
         await asyncio.to_thread(RobotsFile, path)
 
 
-def test_a_secret_is_random_and_kept_nowhere(tmp_path: Path, store: RobotStore) -> None:
-    """256 bits behind `rk_`; the file has its SHA-256 and can be read by its owner alone."""
+def test_a_secret_is_random_and_not_stored(tmp_path: Path, store: RobotStore) -> None:
+    """256 bits after `rk_`; the file has its SHA-256, and only its owner can read it."""
     path = robots_file(tmp_path)
     secrets = [
         store.create(f"ci{n}", NOW + timedelta(days=1), "for builds").secret for n in range(5)
@@ -170,7 +170,7 @@ def test_a_secret_is_random_and_kept_nowhere(tmp_path: Path, store: RobotStore) 
 
 
 def test_a_name_is_taken_until_it_is_revoked(store: RobotStore) -> None:
-    """Also by a robot that has expired; to revoke it again does nothing."""
+    """Also by an expired robot; revoking it twice changes nothing."""
     assert store.list() == []
     assert not store.revoke("ci")
     store.create("ci")
@@ -183,15 +183,15 @@ def test_a_name_is_taken_until_it_is_revoked(store: RobotStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "A", ".a", "-a", "a:b", "a b", "a\n", "\u00e9", "a" * 65])
-def test_a_name_that_is_none_is_refused(tmp_path: Path, store: RobotStore, name: str) -> None:
-    """Nothing is made."""
+def test_an_invalid_name_is_refused(tmp_path: Path, store: RobotStore, name: str) -> None:
+    """Nothing is created."""
     with pytest.raises(ValueError, match="name of a robot"):
         store.create(name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_could_not_be_read_again_is_not_written(store: RobotStore) -> None:
-    """Descriptions of many lines or too long, and robots that are over before they begin."""
+def test_invalid_fields_are_not_written(store: RobotStore) -> None:
+    """Descriptions of several lines or too long, and an expiry in the past."""
     for description in ("a\nb", "\x1b[31m", "x" * 257):
         with pytest.raises(ValueError, match="description"):
             store.create("ci", None, description)
@@ -201,8 +201,8 @@ def test_what_could_not_be_read_again_is_not_written(store: RobotStore) -> None:
     assert len(store.list()) == 1
 
 
-def test_a_damaged_file_is_not_written(tmp_path: Path, store: RobotStore) -> None:
-    """Whatever is done with it, it stays for a person to look at."""
+def test_a_damaged_file_is_not_overwritten(tmp_path: Path, store: RobotStore) -> None:
+    """Whatever the operation, it stays for the operator to inspect."""
     path = robots_file(tmp_path)
     path.parent.mkdir()
     path.write_text("{")
@@ -214,8 +214,8 @@ def test_a_damaged_file_is_not_written(tmp_path: Path, store: RobotStore) -> Non
 
 
 @given(st.lists(ROBOTS, max_size=5, unique_by=lambda robot: robot.name))
-def test_what_is_written_is_read(robots: list[Robot]) -> None:
-    """All robots come back as they were."""
+def test_printing_and_parsing_are_inverse(robots: list[Robot]) -> None:
+    """All robots are unchanged."""
     given = {robot.name: robot for robot in robots}
     assert parse_robots(format_robots(given)) == given
 
@@ -242,15 +242,15 @@ ENTRIES = st.fixed_dictionaries(
         lambda robots: json.dumps({"version": 1, "robots": robots}).encode()
     )
 )
-def test_no_content_does_worse_than_a_value_error(content: bytes) -> None:
-    """Whatever lies there is robots, or a ValueError."""
+def test_any_content_is_robots_or_a_value_error(content: bytes) -> None:
+    """Any bytes."""
     try:
         parse_robots(content)
     except ValueError as error:
         assert len(str(error)) < 100  # noqa: PT017 - most contents raise, some don't
 
 
-def test_deep_json_and_doubled_names_are_refused() -> None:
+def test_deep_json_and_duplicate_names_are_refused() -> None:
     """Neither ends the server."""
     with pytest.raises(ValueError):
         parse_robots(b"[" * 100_000)
@@ -260,8 +260,8 @@ def test_deep_json_and_doubled_names_are_refused() -> None:
         parse_robots(json.dumps(robot).encode())
 
 
-def test_an_edit_that_fails_leaves_the_file(tmp_path: Path) -> None:
-    """And nothing beside it; one that changes nothing writes nothing."""
+def test_a_failed_edit_leaves_the_file(tmp_path: Path) -> None:
+    """No other file is left; an edit that changes nothing writes nothing."""
     path = tmp_path / "file"
     path.write_bytes(b"before")
     inode = path.stat().st_ino
@@ -287,8 +287,8 @@ def test_an_edit_follows_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_what_root_makes_is_the_owners(tmp_path: Path, store: RobotStore) -> None:
-    """The server that runs as the owner of the root can read it."""
+def test_files_created_by_root_belong_to_the_owner(tmp_path: Path, store: RobotStore) -> None:
+    """A server that runs as the owner of the root can read them."""
     os.chown(tmp_path, 1234, 1235)
     store.create("ci")
     path = robots_file(tmp_path)
@@ -307,7 +307,7 @@ for n in range(25):
 
 
 def test_two_processes_lose_no_robot(tmp_path: Path, store: RobotStore) -> None:
-    """Each makes 25 at the same time, the first of all with no folder yet; there are 50."""
+    """Each creates 25 concurrently, the first one without a folder; there are 50."""
     path = robots_file(tmp_path)
     makers = [
         subprocess.Popen(
@@ -331,17 +331,17 @@ def test_two_processes_lose_no_robot(tmp_path: Path, store: RobotStore) -> None:
 
 
 def command(root: Path, *arguments: str, code: int = 0) -> Result:
-    """Run one of them over a root."""
+    """Run one of the commands over a root."""
     done = CliRunner().invoke(commands, [*arguments, "--root", str(root)])
     assert done.exit_code == code, done.output
     assert "Traceback" not in done.output
-    # The key alone is printed, once, where a script takes it from.
+    # Only the key is printed to standard output, where scripts read it.
     nothing_told(done.stderr if arguments[0] == "create" else done.output, arguments)
     return done
 
 
-async def test_the_secret_alone_is_printed(tmp_path: Path) -> None:
-    """A sentence for people goes to standard error; the secret lets the robot in."""
+async def test_only_the_secret_is_printed(tmp_path: Path) -> None:
+    """A sentence for people is written to standard error; the robot can log in with the secret."""
     done = await asyncio.to_thread(
         command, tmp_path, "create", "ci", "--expires", "90d", "--description", "for builds"
     )
@@ -353,7 +353,7 @@ async def test_the_secret_alone_is_printed(tmp_path: Path) -> None:
 
 
 def test_robots_are_listed(tmp_path: Path) -> None:
-    """As lines, or as JSON, and never with a hash."""
+    """As lines or as JSON, never with a hash."""
     assert command(tmp_path, "list").stdout == ""
     command(tmp_path, "create", "b", "--expires", "36h", "--description", "for builds")
     command(tmp_path, "create", "a")
@@ -368,7 +368,7 @@ def test_robots_are_listed(tmp_path: Path) -> None:
     assert abs(lasts - timedelta(hours=36)) <= timedelta(seconds=2)
 
 
-def test_a_robot_that_is_over_is_listed_as_such(tmp_path: Path) -> None:
+def test_an_expired_robot_is_listed_as_expired(tmp_path: Path) -> None:
     """It stays until it is revoked."""
     then = NOW - timedelta(days=2)
     path = robots_file(tmp_path)
@@ -378,14 +378,14 @@ def test_a_robot_that_is_over_is_listed_as_such(tmp_path: Path) -> None:
 
 
 def test_a_robot_is_revoked(tmp_path: Path) -> None:
-    """Once; then there is none of that name."""
+    """A second call finds no robot of that name."""
     command(tmp_path, "create", "ci")
     assert command(tmp_path, "revoke", "ci").output == ""
     assert "no robot of that name" in command(tmp_path, "revoke", "ci", code=1).stderr
 
 
-def test_what_cannot_be_done_is_one_line(tmp_path: Path) -> None:
-    """2 for what can't be used, 1 for what is in the way."""
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    """Exit code 2 for invalid arguments, 1 for failures."""
     command(tmp_path, "create", "CI", code=2)
     command(tmp_path, "create", "ci", "--description", "a\nb", code=2)
     for expires in ("", "0d", "-1d", "1", "90 d", "soon", "999999d", "1ms", "-5h"):
@@ -400,8 +400,8 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path) -> None:
         assert "not JSON" in command(tmp_path, *arguments, code=1).stderr
 
 
-def test_the_configuration_says_where(tmp_path: Path) -> None:
-    """`--config` names it, as for other commands."""
+def test_the_configuration_names_the_root(tmp_path: Path) -> None:
+    """`--config` is used as by other commands."""
     (tmp_path / "root").mkdir()
     config = tmp_path / "config.yml"
     config.write_text(

@@ -1,4 +1,4 @@
-"""Rules decide: a denial wins, then the most specific grant, and all else is refused."""
+"""Rules: a denial wins, then the most specific grant; all else is refused."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ GROUPS = st.fixed_dictionaries(
 
 
 def policy(*rules: Written, groups: Written | None = None) -> RulesPolicy:
-    """Make a policy of rules as they are written."""
+    """Return the policy of rules as they are configured."""
     return policy_of(validated(Access, {"rules": rules, "groups": groups or {}}))
 
 
 def decision(of: RulesPolicy, actor: Actor, action: str, name: str) -> Decision:
-    """Ask a policy."""
+    """Return a decision of a policy."""
     if action == "catalog":
         return of.decide_catalog(actor)
     return of.decide(actor, Action(action), RepositoryName.parse(name))
 
 
 def allowed(of: RulesPolicy, actor: Actor, name: str) -> str:
-    """Return what an actor may do with a repository."""
+    """Return the actions that an actor may do with a repository."""
     return " ".join(action for action in ACTIONS if decision(of, actor, action, name).allowed)
 
 
 def everything_allowed(of: RulesPolicy) -> set[tuple[str, str, str]]:
-    """Return all that a policy allows to anybody."""
+    """Return everything that a policy allows to any caller."""
     asked = [(action, name) for action in ACTIONS for name in NAMES] + [("catalog", "")]
     return {
         (actor.name, action, name)
@@ -79,13 +79,13 @@ def everything_allowed(of: RulesPolicy) -> set[tuple[str, str, str]]:
 
 
 def test_without_rules_everything_is_refused() -> None:
-    """An empty list allows nothing to anybody."""
+    """An empty list allows nothing to any caller."""
     assert everything_allowed(policy()) == set()
     assert decision(policy(), ANN, "pull", "team/app") == Decision(False, "no rule applies")
 
 
-def test_a_rule_is_about_those_it_names() -> None:
-    """A user by name, a group by its members or by what the credentials say, everybody known."""
+def test_a_rule_applies_to_the_callers_it_names() -> None:
+    """Users by name, groups by members or credentials, and `*` for every authenticated caller."""
     users = policy({"users": ["ann", "robot:ci"], "actions": ["pull"]})
     assert [allowed(users, who, "a") for who in (ANN, BOB, ROBOT, ANONYMOUS)] == [
         "pull", "", "pull", "",
@@ -97,20 +97,20 @@ def test_a_rule_is_about_those_it_names() -> None:
     assert [allowed(group, who, "a") for who in members] == ["pull", "", "pull", ""]
 
 
-def test_what_everybody_may_those_who_are_known_may_too() -> None:
-    """`anonymous` leaves nobody out."""
+def test_anonymous_rules_apply_to_every_caller() -> None:
+    """Authenticated callers are included."""
     anybody = policy({"anonymous": "true", "actions": ["pull"]})
     assert [allowed(anybody, who, "a") for who in (ANN, ROBOT, ANONYMOUS)] == ["pull"] * 3
 
 
 def test_no_action_includes_another() -> None:
-    """Who may push may neither overwrite, nor pull, nor delete; a star is all of them."""
+    """Push includes neither overwrite nor pull nor delete; `*` is all of them."""
     assert allowed(policy({"users": ["*"], "actions": ["push"]}), ANN, "a") == "push"
     assert allowed(policy({"users": ["*"], "actions": ["*"]}), ANN, "a") == " ".join(ACTIONS)
 
 
 def test_a_denial_wins_however_short_its_glob() -> None:
-    """Neither a longer match nor a name beats it."""
+    """Neither a more specific grant nor a grant by name overrides it."""
     rules = policy(
         {"repositories": ["team/app"], "users": ["ann"], "actions": ["*"]},
         {"repositories": ["**"], "users": ["*"], "deny": ["overwrite", "delete"]},
@@ -121,7 +121,7 @@ def test_a_denial_wins_however_short_its_glob() -> None:
 
 
 def test_the_most_specific_grant_replaces_the_others() -> None:
-    """More is not the sum: what the longest match does not grant is refused."""
+    """Grants do not add up: the most specific match alone decides."""
     rules = policy(
         {"users": ["*"], "actions": ["*"]},
         {"repositories": ["**", "library/*"], "anonymous": "true", "actions": ["pull"]},
@@ -138,7 +138,7 @@ def test_the_most_specific_grant_replaces_the_others() -> None:
 
 
 def test_equally_specific_grants_add_up() -> None:
-    """Rules of one rank decide together, for the callers each is about."""
+    """Rules of the same rank decide together, for the callers of each."""
     rules = policy(
         {"repositories": ["team/a*"], "users": ["ann"], "actions": ["push"]},
         {"repositories": ["team/*p"], "anonymous": "true", "actions": ["pull"]},
@@ -148,7 +148,7 @@ def test_equally_specific_grants_add_up() -> None:
 
 
 def test_a_rule_for_one_home_replaces_the_rule_for_all_homes() -> None:
-    """A name that is written out is more specific than `{user}`, however short it is."""
+    """A literal name is more specific than `{user}`, however short it is."""
     rules = policy(
         {"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["*"]},
         {"repositories": ["home/ann/**"], "users": ["ann"], "actions": ["pull"]},
@@ -158,7 +158,7 @@ def test_a_rule_for_one_home_replaces_the_rule_for_all_homes() -> None:
 
 
 def test_a_rule_that_only_denies_replaces_nothing() -> None:
-    """What it does not deny is decided by the others."""
+    """Other actions are decided by other rules."""
     rules = policy(
         {"users": ["*"], "actions": ["*"]},
         {"repositories": ["team/app"], "users": ["*"], "deny": ["overwrite"]},
@@ -168,8 +168,8 @@ def test_a_rule_that_only_denies_replaces_nothing() -> None:
     assert decision(only, ANN, "pull", "a").rule == "no rule grants pull"
 
 
-def test_listing_is_no_matter_of_repositories() -> None:
-    """It is granted by any rule about the caller, and a denial wins."""
+def test_the_catalog_does_not_depend_on_repositories() -> None:
+    """Any rule for the caller can grant it, and a denial wins."""
     rules = policy(
         {"repositories": ["team/**"], "users": ["ann", "bob"], "actions": ["catalog"]},
         {"repositories": ["library/**"], "users": ["bob"], "deny": ["catalog"]},
@@ -181,8 +181,8 @@ def test_listing_is_no_matter_of_repositories() -> None:
     assert rules.decide_catalog(ANONYMOUS) == Decision(False, "no rule applies")
 
 
-def test_to_deny_all_of_some_repositories_does_not_deny_the_list_of_the_others() -> None:
-    """A star that denies takes the list away where it is about every repository, and only there."""
+def test_denying_everything_in_some_repositories_does_not_deny_the_catalog() -> None:
+    """A denied `*` includes the catalog only in a rule for every repository."""
     everything = {"users": ["*"], "actions": ["*"]}
     secret = policy(everything, {"repositories": ["secret/**"], "users": ["*"], "deny": ["*"]})
     assert secret.decide_catalog(ANN).allowed
@@ -191,28 +191,28 @@ def test_to_deny_all_of_some_repositories_does_not_deny_the_list_of_the_others()
 
 
 @given(rules=st.lists(RULES, max_size=4), denial=DENIALS, at=st.integers(0, 4), groups=GROUPS)
-def test_a_further_denial_grants_nothing(
+def test_another_denial_grants_nothing(
     rules: list[Written], denial: Written, at: int, groups: Written
 ) -> None:
-    """Whatever the rules: with one more that denies, nobody may do more than before."""
+    """With one more rule that denies, no caller may do more than before."""
     before = everything_allowed(policy(*rules, groups=groups))
     after = everything_allowed(policy(*rules[:at], denial, *rules[at:], groups=groups))
     assert after <= before
 
 
 @given(rules=st.lists(RULES, min_size=1, max_size=4), more=_WORDS, groups=GROUPS)
-def test_to_deny_more_in_a_rule_grants_nothing(
+def test_denying_more_in_a_rule_grants_nothing(
     rules: list[Written], more: list[str], groups: Written
 ) -> None:
-    """The same where a rule that is there is made to deny more."""
+    """The same if an existing rule denies more."""
     stricter = {**rules[0], "deny": [*rules[0].get("deny", []), *more]}
     after = everything_allowed(policy(stricter, *rules[1:], groups=groups))
     assert after <= everything_allowed(policy(*rules, groups=groups))
 
 
 @given(rules=st.lists(RULES, max_size=4), groups=GROUPS, data=st.data())
-def test_order_means_nothing(rules: list[Written], groups: Written, data: st.DataObject) -> None:
-    """Rules, and what each lists, may stand in any order."""
+def test_order_does_not_matter(rules: list[Written], groups: Written, data: st.DataObject) -> None:
+    """Rules, and the items of each list, can be in any order."""
 
     def mixed(value: Any) -> Any:
         return data.draw(st.permutations(value)) if isinstance(value, list) else value
@@ -224,22 +224,22 @@ def test_order_means_nothing(rules: list[Written], groups: Written, data: st.Dat
 
 
 @given(user=st.text(max_size=8), name=st.sampled_from(NAMES))
-def test_no_user_gets_at_the_place_of_another(user: str, name: str) -> None:
-    """Whatever somebody is called, `home/{user}/**` is theirs alone."""
+def test_no_user_reaches_the_home_of_another(user: str, name: str) -> None:
+    """Whatever a user is called, `home/{user}/**` belongs to that user alone."""
     own = policy({"repositories": ["home/{user}/**"], "users": ["*"], "actions": ["*"]})
     may = bool(allowed(own, Actor(user), name))
     assert may == name.startswith(f"home/{user}/")
 
 
 @pytest.mark.parametrize("user", ["*", "**", "a*", "..", "ann/x", "ANN", "ann ", "\n"])
-def test_names_are_compared_and_nothing_else(user: str) -> None:
-    """A caller with an odd name is no more than any other who is known."""
+def test_names_are_only_compared(user: str) -> None:
+    """A caller with an unusual name has the rights of any other authenticated caller."""
     rules = policy({"repositories": ["**", "home/{user}/**"], "users": ["ann"], "actions": ["*"]})
     assert allowed(rules, Actor(user), "home/ann/x") == ""
 
 
-def test_a_file_says_the_same_as_the_configuration() -> None:
-    """Read from bytes the rules decide alike, and what YAML takes for a number is a name."""
+def test_a_file_has_the_meaning_of_the_configuration() -> None:
+    """Rules from a file decide the same, and what YAML reads as a number is a name."""
     rules = parse_rules(
         b"\xef\xbb\xbfgroups:\n  dev: [ann, no, 123]\n  none:\n"
         b"rules:\n  - {groups: [dev], actions: [push]}\n  - {anonymous: true, actions: [pull]}\n"
@@ -283,8 +283,8 @@ def _file(**rule: Any) -> bytes:
         (_file(repositories=["a" * 256]), "rules[0].repositories[0] must be a glob of at most"),
     ],
 )
-def test_a_file_that_can_not_be_used_is_refused(data: bytes, reason: str) -> None:
-    """One line says where and why, and quotes no value."""
+def test_an_unusable_file_is_refused(data: bytes, reason: str) -> None:
+    """One line names the place and the reason, and quotes no value."""
     with pytest.raises(ValueError) as caught:
         parse_rules(data)
     assert reason in str(caught.value)
@@ -297,14 +297,14 @@ def test_a_file_that_can_not_be_used_is_refused(data: bytes, reason: str) -> Non
      "a..b", "a/b___c", "a._?", "a*.-b", "?_."],
 )  # fmt: skip
 def test_a_glob_that_matches_no_name_is_refused(glob: str) -> None:
-    """A rule would be without effect, and be it one that denies, nobody would notice."""
+    """The rule would have no effect, and a missing denial would stay unnoticed."""
     with pytest.raises(ValueError, match="must be a glob of repository names"):
         parse_rules(_file(repositories=[glob]))
 
 
 @given(data=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_other_file_is_refused_in_one_line(data: bytes) -> None:
-    """Whatever the bytes: rules, or a ValueError that is one line."""
+def test_any_content_is_rules_or_one_line(data: bytes) -> None:
+    """Any bytes are rules, or a ValueError with one line."""
     problem = ""
     try:
         parse_rules(data)
@@ -317,8 +317,10 @@ def test_any_other_file_is_refused_in_one_line(data: bytes) -> None:
     ("written", "configured"),
     [({}, False), ({"rules": []}, True), ({"file": "/etc/rules.yml"}, True)],
 )
-def test_no_rules_are_something_else_than_none(written: Written, configured: bool) -> None:
-    """An empty list refuses everything; without one nothing is decided by rules."""
+def test_an_empty_list_of_rules_is_not_the_absence_of_rules(
+    written: Written, configured: bool
+) -> None:
+    """An empty list refuses everything; without a list, rules do not decide."""
     assert validated(Access, written).configured is configured
 
 
@@ -327,24 +329,24 @@ def test_no_rules_are_something_else_than_none(written: Written, configured: boo
     [{"file": "/x", "rules": []}, {"file": "/x", "groups": {"a": []}}, {"groups": {"a": ["b"]}}],
 )
 def test_rules_are_in_one_place(written: Written) -> None:
-    """Beside a file there is nothing that it could contradict, and groups need rules."""
+    """Rules beside a file would contradict it, and groups need rules."""
     with pytest.raises(Invalid, match="has "):
         validated(Access, written)
 
 
 @given(rules=st.lists(RULES, max_size=3), groups=GROUPS)
-def test_a_configuration_that_is_written_out_and_read_says_the_same(
+def test_a_configuration_survives_printing_and_parsing(
     rules: list[Written], groups: Written
 ) -> None:
-    """Nothing depends on what was left out."""
+    """No meaning depends on omitted keys."""
     access = validated(Access, {"rules": rules, "groups": groups})
     assert validated(Access, written_out(access)) == access
 
 
-def test_globs_are_held_against_a_name_once_for_all_its_actions(
+def test_globs_are_matched_once_for_all_actions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A request for a token asks for hundreds of names, and all actions with each."""
+    """A token request has hundreds of names, with all actions on each."""
     held: list[str] = []
 
     def matches(glob: Glob, _: object) -> bool:

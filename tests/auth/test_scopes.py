@@ -1,4 +1,4 @@
-"""Scopes are read as they are printed; what can't be read grants nothing, and breaks nothing."""
+"""Scopes are parsed as they are printed; malformed ones grant nothing and break nothing."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ JSON = st.recursive(
 
 
 @given(SCOPES)
-def test_a_scope_is_read_as_it_is_printed(scope: Scope) -> None:
+def test_a_scope_is_parsed_as_it_is_printed(scope: Scope) -> None:
     """Printing is the inverse of parsing."""
     assert Scope.parse(str(scope)) == scope
 
 
 @given(GRANTS)
-def test_grants_survive_both_ways_of_writing_them(grants: Grants) -> None:
-    """Grants are the same after they were written as scopes, or as a claim, and read."""
+def test_grants_survive_both_encodings(grants: Grants) -> None:
+    """Grants are unchanged after encoding as scopes or as a claim, and parsing."""
     assert grants_of(scopes_of(grants)) == grants
     assert parse_access(access_of(grants)) == grants
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[a-z:,()* /]{0,60}", fullmatch=True))
-def test_no_text_raises_anything_but_the_declared_error(text: str) -> None:
-    """Whatever a client sends as a scope is one, or is left out; only one is refused by itself."""
+def test_no_scope_raises_an_undeclared_error(text: str) -> None:
+    """Any text in a request is a scope or is ignored; parsed alone, it may be refused."""
     assert all(scope.name for scope in parse_scopes([text, text]))
     with contextlib.suppress(ScopeInvalid):
         Scope.parse(text)
 
 
 @given(JSON)
-def test_no_claim_raises_anything_but_the_declared_error(claim: object) -> None:
-    """Whatever stands in a claim is read, or refused."""
+def test_no_claim_raises_an_undeclared_error(claim: object) -> None:
+    """Any claim is parsed or refused."""
     with contextlib.suppress(ScopeInvalid):
         parse_access(claim)
 
@@ -87,16 +87,16 @@ def test_the_class_of_a_repository_grants_no_more() -> None:
     assert str(scope) == "repository(plugin):team/app:pull"
 
 
-def test_scopes_are_repeated_and_between_spaces() -> None:
-    """Docker repeats the parameter, others send one with spaces; each scope counts."""
+def test_scopes_are_repeated_or_separated_by_spaces() -> None:
+    """Docker repeats the parameter, other clients send one with spaces; each scope counts."""
     scopes = parse_scopes(["repository:a:pull repository:b:push", " repository:c:delete "])
     assert grants_of(scopes).repositories == {
         "a": {Action.PULL}, "b": {Action.PUSH}, "c": {Action.DELETE},
     }  # fmt: skip
 
 
-def test_what_is_not_known_is_left_out_and_the_rest_counts() -> None:
-    """Unknown types and actions, and what is no scope, neither grant nor spoil anything."""
+def test_unknown_scopes_are_ignored() -> None:
+    """Unknown types, unknown actions and malformed scopes grant nothing, and the rest counts."""
     texts = ["what repository:a repository::pull thing:a:pull repository:a:pull,fly :: a:b:c!"]
     assert grants_of(parse_scopes(texts)) == Grants({"a": frozenset({Action.PULL})})
 
@@ -104,20 +104,20 @@ def test_what_is_not_known_is_left_out_and_the_rest_counts() -> None:
 @pytest.mark.parametrize(
     "text", ["registry:catalog:pull", "registry:catalog:", "registry:other:*", "catalog:catalog:*"]
 )
-def test_only_everything_of_the_catalog_is_the_catalog(text: str) -> None:
-    """Nothing but `registry:catalog:*` asks for the catalog."""
+def test_only_the_full_catalog_scope_grants_the_catalog(text: str) -> None:
+    """Only `registry:catalog:*` requests the catalog."""
     assert not grants_of(parse_scopes([text])).catalog
     assert grants_of(parse_scopes(["registry:catalog:*"])).catalog
 
 
-def test_everything_is_each_action() -> None:
-    """`*` names all actions, of one repository only."""
+def test_a_star_means_every_action() -> None:
+    """`*` means all actions, on one repository."""
     assert grants_of(parse_scopes(["repository:a:*"])) == Grants({"a": frozenset(Action)})
     assert grants_of(parse_scopes(["repository:*:pull"])) == Grants({})
 
 
-def test_too_much_is_refused() -> None:
-    """There is a most of scopes and of characters, in whatever number of parameters."""
+def test_too_many_scopes_are_refused() -> None:
+    """The number and the length of scopes are limited, however many parameters have them."""
     assert len(parse_scopes(["repository:a:pull"] * MOST)) == MOST
     with pytest.raises(ScopeInvalid):
         parse_scopes(["r:a:pull"] * (MOST + 1))
@@ -139,13 +139,13 @@ def test_too_much_is_refused() -> None:
         [{"name": "a", "actions": ["pull"]}],
     ],
 )
-def test_a_malformed_claim_is_refused_whole(claim: object) -> None:
-    """A claim of another shape is no claim, not an empty one."""
+def test_a_malformed_claim_is_refused_as_a_whole(claim: object) -> None:
+    """It is not read as an empty one."""
     with pytest.raises(ScopeInvalid):
         parse_access(claim)
 
 
-def test_a_claim_that_is_missing_grants_nothing() -> None:
-    """No claim, none in the words of Go, and null actions are good for nothing."""
+def test_a_missing_claim_grants_nothing() -> None:
+    """A missing claim, Go's null, and null actions grant nothing."""
     null = [{"type": "repository", "name": "a", "actions": None}]
     assert parse_access(None) == parse_access([]) == parse_access(null) == Grants({})

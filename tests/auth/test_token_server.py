@@ -1,4 +1,4 @@
-"""The token server grants what was asked for and is allowed; it shows nobody's secrets."""
+"""The token server grants the requested actions that the rules allow, and reveals no secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SECRET = "correct horse"
 
 @dataclass(frozen=True)
 class Table:
-    """Rules that are a table: by who asks, what may be done with which repository."""
+    """Rules as a table of actor and repository."""
 
     allowed: Mapping[str, Mapping[str, frozenset[Action]]]
     catalog: frozenset[str] = frozenset()
@@ -66,7 +66,7 @@ class Table:
 
 @dataclass
 class Users:
-    """Passwords in the clear."""
+    """Passwords in plain text."""
 
     passwords: dict[str, str]
     groups: frozenset[str] = frozenset()
@@ -78,7 +78,7 @@ class Users:
         return Actor(name, self.groups) if self.passwords.get(name) == password else None
 
     async def generation(self, name: str) -> str | None:
-        """Return something that changes with the password."""
+        """Return a value that changes with the password."""
         password = self.passwords.get(name)
         return None if password is None else f"{len(password)}{password[:1]}"
 
@@ -98,7 +98,7 @@ RULES = Table(
 
 
 class Served:
-    """A token server behind routes, as an application has it."""
+    """A token server behind routes, as in an application."""
 
     def __init__(self, policy: Policy = RULES) -> None:
         self.users = Users({"ann": SECRET})
@@ -123,16 +123,16 @@ class Served:
         return self.policy
 
     async def get(self, *scopes: str, basic: str | None = None, **query: str) -> Answer:
-        """Ask for a token by GET, with `name:password` or nobody's."""
+        """Request a token by GET, with `name:password` or without credentials."""
         fields = [("service", SERVICE), *(("scope", scope) for scope in scopes), *query.items()]
         return await self.raw(urlencode(fields).encode(), _basic(basic))
 
     async def raw(self, query: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
-        """Ask by GET with any query."""
+        """Send a GET with any query."""
         return await ask(self._app, Request("GET", "/token", query, headers))
 
     async def post(self, **form: str) -> Answer:
-        """Ask for a token by POST."""
+        """Request a token by POST."""
         return await self.send(urlencode({"service": SERVICE, **form}).encode())
 
     async def send(self, body: bytes, kind: bytes = b"application/x-www-form-urlencoded") -> Answer:
@@ -141,7 +141,7 @@ class Served:
         return await ask(self._app, Request("POST", "/token", b"", headers, body))
 
     async def jwks(self) -> Answer:
-        """Ask for the public keys."""
+        """Request the public keys."""
         return await ask(self._app, Request("GET", "/jwks"))
 
 
@@ -152,7 +152,7 @@ def _basic(shown: str | None) -> list[tuple[bytes, bytes]]:
 
 
 def document(answer: Answer) -> dict[str, Any]:
-    """Return what a good answer says."""
+    """Return the document of a successful response."""
     assert answer.status == 200, answer.body
     assert answer.headers[b"cache-control"] == b"no-store"
     found = json.loads(answer.body)
@@ -161,18 +161,18 @@ def document(answer: Answer) -> dict[str, Any]:
 
 
 def claims(answer: Answer) -> Claims:
-    """Return what the token of a good answer says, as a registry reads it."""
+    """Return the claims of the token in a successful response, as a registry verifies it."""
     text = document(answer)["access_token"]
     return TokenVerifier(Keyring.of([KEY.public]), ISSUER, SERVICE).verify(text)
 
 
 def granted(answer: Answer) -> Mapping[str, frozenset[Action]]:
-    """Return what the token of a good answer is good for."""
+    """Return the grants of the token in a successful response."""
     return claims(answer).grants.repositories
 
 
 def refusal(answer: Answer, status: int, code: str) -> str:
-    """Return the message of a refusal, which is an envelope and kept nowhere."""
+    """Return the message of a refusal, which is an envelope and must not be cached."""
     assert answer.status == status
     assert answer.headers[b"cache-control"] == b"no-store"
     (error,) = json.loads(answer.body)["errors"]
@@ -180,8 +180,8 @@ def refusal(answer: Answer, status: int, code: str) -> str:
     return str(error["message"])
 
 
-async def test_a_user_gets_what_was_asked_for_and_is_allowed() -> None:
-    """The answer has all members of the specification, and the token says who and what."""
+async def test_a_user_gets_the_requested_actions_that_are_allowed() -> None:
+    """The response has all members of the specification, and the token has subject and grants."""
     answer = await Served().get("repository:team/app:pull,push", basic=f"ann:{SECRET}")
     found = document(answer)
     assert found["token"] == found["access_token"]
@@ -192,21 +192,21 @@ async def test_a_user_gets_what_was_asked_for_and_is_allowed() -> None:
     assert granted(answer) == {"team/app": {PULL, PUSH, OVERWRITE}}
 
 
-async def test_nobody_gets_a_token_for_what_everybody_may() -> None:
-    """Docker pulls public images that way; what needs a user is left out."""
+async def test_anonymous_clients_get_tokens_for_public_repositories() -> None:
+    """Docker pulls public images that way; actions that need a user are left out."""
     answer = await Served().get("repository:public:pull,push", "repository:team/app:pull")
     assert claims(answer).sub == ""
     assert granted(answer) == {"public": {PULL}}
     assert not claims(await Served().get("registry:catalog:*")).grants.catalog
 
 
-async def test_a_login_without_scopes_is_a_token_for_nothing() -> None:
-    """`docker login` only wants to know whether the password is right."""
+async def test_a_login_without_scopes_gets_a_token_without_grants() -> None:
+    """`docker login` only checks the password."""
     answer = await Served().get(basic=f"ann:{SECRET}", account="ann", client_id="docker")
     assert (claims(answer).sub, claims(answer).grants) == ("ann", Grants({}))
 
 
-async def test_scopes_come_repeated_or_together_and_add_up() -> None:
+async def test_scopes_add_up() -> None:
     """Several repositories, the same one twice, and the catalog, in one request."""
     answer = await Served().get(
         "repository:team/new:pull repository:team/app:pull", "repository:team/new:push",
@@ -232,21 +232,21 @@ async def test_scopes_come_repeated_or_together_and_add_up() -> None:
         ("team/app/../old:delete", set()),
     ],
 )
-async def test_each_action_is_granted_by_itself(scope: str, expected: set[Action]) -> None:
-    """To push includes to move tags where that is allowed, and only if pushing is."""
+async def test_each_action_is_granted_separately(scope: str, expected: set[Action]) -> None:
+    """A granted push includes moving tags if that is allowed."""
     answer = await Served().get(f"repository:{scope}", basic=f"ann:{SECRET}")
     assert granted(answer) == ({scope.partition(":")[0]: expected} if expected else {})
 
 
 async def test_the_rules_in_force_decide() -> None:
-    """Rules are asked for with each request, for they may change."""
+    """Each request uses the current rules, which may change."""
     served = Served()
     served.policy = Table({})
     assert granted(await served.get("repository:public:pull")) == {}
 
 
 async def test_each_kind_of_credentials_is_tried() -> None:
-    """A robot is known by the second list, and its groups count."""
+    """A robot is found in the second list, and its groups count."""
     answer = await Served().get("repository:crew/app:pull", basic="robot$ci:beep")
     assert claims(answer).sub == "robot$ci"
     assert granted(answer) == {"crew/app": {PULL}}
@@ -268,16 +268,16 @@ async def test_each_kind_of_credentials_is_tried() -> None:
         b"Bearer abc",
     ],
 )
-async def test_credentials_that_do_not_hold_are_refused(header: bytes) -> None:
-    """Also where nobody's would do; the client is asked for a name and a password."""
+async def test_invalid_credentials_are_refused(header: bytes) -> None:
+    """Also for anonymous requests; the challenge asks for a name and a password."""
     query = urlencode({"service": SERVICE, "scope": "repository:public:pull"}).encode()
     answer = await Served().raw(query, [(b"authorization", header)])
     refusal(answer, 401, "UNAUTHORIZED")
     assert answer.headers[b"www-authenticate"].startswith(b'Basic realm="registry.example.com"')
 
 
-async def test_another_service_is_refused_before_a_password_is_looked_at() -> None:
-    """Tokens are for this service; one that is not named is this one."""
+async def test_another_service_is_refused_before_the_password_is_checked() -> None:
+    """Tokens are for this service, which is the default."""
     served = Served()
     answer = await served.raw(b"service=other", _basic(f"ann:{SECRET}"))
     refusal(answer, 400, "UNSUPPORTED")
@@ -287,8 +287,8 @@ async def test_another_service_is_refused_before_a_password_is_looked_at() -> No
     assert granted(await served.raw(b"scope=repository:public:pull")) == {"public": {PULL}}
 
 
-async def test_too_much_is_refused() -> None:
-    """Scopes, fields, queries, forms and the token are bounded; a refusal names the limit."""
+async def test_too_large_requests_are_refused() -> None:
+    """Scopes, fields, queries, forms and the token are limited; a refusal names the limit."""
     served = Served(_Everything())
     many = ["repository:a:pull"] * 501
     assert "at most 500 scopes" in refusal(await served.get(*many), 400, "UNSUPPORTED")
@@ -315,7 +315,7 @@ class _Everything:
 
 
 async def test_the_oauth2_form_gives_the_same_for_a_password() -> None:
-    """The answer names what was granted."""
+    """The response has the granted scopes."""
     answer = await Served().post(
         grant_type="password", username="ann", password=SECRET, client_id="docker",
         scope="repository:team/new:pull,push repository:team/old:pull registry:catalog:*",
@@ -338,14 +338,14 @@ async def test_the_oauth2_form_gives_the_same_for_a_password() -> None:
         {"grant_type": "refresh_token"},
     ],
 )
-async def test_a_form_with_credentials_that_do_not_hold_is_refused(form: dict[str, str]) -> None:
-    """Nobody's do not, here: a form is how somebody logs in."""
+async def test_a_form_with_invalid_credentials_is_refused(form: dict[str, str]) -> None:
+    """A form without credentials is refused as well: it is a login."""
     refusal(await Served().post(**form), 401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize("name", ["", "ann\0", "ann\n", "\x85ann"])
-async def test_a_name_no_header_could_hold_is_not_looked_up(name: str) -> None:
-    """A form can say more than a header can; nobody has to expect that."""
+async def test_names_that_no_header_can_have_are_refused(name: str) -> None:
+    """A form can contain them; they reach no store of passwords."""
     served = Served()
     answer = await served.post(grant_type="password", username=name, password=SECRET)
     refusal(answer, 401, "UNAUTHORIZED")
@@ -354,22 +354,22 @@ async def test_a_name_no_header_could_hold_is_not_looked_up(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["", "client_credentials", "PASSWORD"])
 async def test_another_grant_type_is_refused(kind: str) -> None:
-    """There are two."""
+    """Two are known."""
     answer = await Served().post(grant_type=kind, username="ann", password=SECRET)
     refusal(answer, 400, "UNSUPPORTED")
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"multipart/form-data; boundary=x", b""])
 async def test_a_body_of_another_type_is_refused(kind: bytes) -> None:
-    """Only the one media type is read; a charset beside it is no harm."""
+    """Only one media type is accepted; a charset parameter is ignored."""
     body = urlencode({"grant_type": "password", "username": "ann", "password": SECRET}).encode()
     refusal(await Served().send(body, kind), 400, "UNSUPPORTED")
     answer = await Served().send(body, b"application/x-www-form-urlencoded; charset=UTF-8")
     assert claims(answer).sub == "ann"
 
 
-async def test_a_login_may_be_kept_instead_of_the_password() -> None:
-    """A refresh token is had by either form, and used by the second."""
+async def test_a_refresh_token_replaces_the_password() -> None:
+    """Both forms issue refresh tokens, and the second accepts them."""
     served = Served()
     by_get = await served.get(basic=f"ann:{SECRET}", offline_token="true")
     by_post = await served.post(
@@ -386,16 +386,16 @@ async def test_a_login_may_be_kept_instead_of_the_password() -> None:
         assert "refresh_token" not in document(again)
 
 
-async def test_nobody_keeps_a_login() -> None:
-    """Neither who is not known, nor who is known elsewhere, gets a refresh token."""
+async def test_anonymous_clients_and_robots_get_no_refresh_token() -> None:
+    """Nor do users from other sources."""
     served = Served()
     assert "refresh_token" not in document(await served.get(offline_token="true"))
     answer = await served.get(basic="robot$ci:beep", offline_token="true")
     assert "refresh_token" not in document(answer)
 
 
-async def test_a_kept_login_ends_with_the_password_and_with_the_user() -> None:
-    """An access token is no login either."""
+async def test_a_refresh_token_ends_with_the_password_and_with_the_user() -> None:
+    """An access token is not accepted in its place."""
     served = Served()
     found = document(await served.get(basic=f"ann:{SECRET}", offline_token="true"))
     form = {"grant_type": "refresh_token", "refresh_token": found["refresh_token"]}
@@ -409,7 +409,7 @@ async def test_a_kept_login_ends_with_the_password_and_with_the_user() -> None:
 
 
 async def test_the_public_keys_verify_the_tokens() -> None:
-    """Another registry can verify our tokens by what is published, and nothing secret is."""
+    """Another registry can verify tokens with the published key, which has no secret part."""
     served = Served()
     answer = await served.jwks()
     assert b'"d"' not in answer.body
@@ -419,7 +419,7 @@ async def test_the_public_keys_verify_the_tokens() -> None:
 
 
 async def test_no_secret_is_logged_or_echoed(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither of a refusal nor of a login is anything kept that would open a door."""
+    """Neither refusals nor logins leave a usable secret in the log or the response."""
     caplog.set_level(logging.DEBUG)
     served = Served()
     wrong = "hunter2hunter2"
@@ -461,10 +461,10 @@ _ACTORS = st.sampled_from([ANONYMOUS, Actor("ann"), Actor("bob", frozenset({"cre
 
 
 @given(_TABLES, _SCOPES, _ACTORS)
-def test_no_request_gets_more_than_the_rules_allow_or_less_than_it_asked(
+def test_a_token_grants_exactly_the_requested_and_allowed_actions(
     table: Table, scopes: list[Scope], actor: Actor
 ) -> None:
-    """Each action that is granted is allowed, and asked for; each that is both is granted."""
+    """Each granted action is allowed and requested; each that is both is granted."""
     grants = grants_for(actor, parse_scopes(map(str, scopes)), table)
     for name in _REPOSITORIES:
         repository = RepositoryName(name)
@@ -482,7 +482,7 @@ def test_no_request_gets_more_than_the_rules_allow_or_less_than_it_asked(
 
 
 @given(st.binary(max_size=60) | st.from_regex(rb"(scope|service|grant_type|a)=[%&=a-z:+]{0,20}"))
-def test_any_bytes_get_an_answer(content: bytes) -> None:
+def test_any_bytes_get_a_response(content: bytes) -> None:
     """No query and no form raises anything."""
 
     async def both() -> tuple[int, int]:

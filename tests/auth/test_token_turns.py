@@ -1,4 +1,4 @@
-"""Tokens for many repositories are decided about in turns, which callers get fairly."""
+"""Token requests for many repositories take turns, fairly for each caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY = [*FEW, *(f"repository:other{number}:pull" for number in range(16))]
 
 
 class Waiting:
-    """Decides when it may; lists the users of the decisions, and counts those under way at once."""
+    """Decides when it is released; records the users of the decisions, and the concurrent ones."""
 
     def __init__(self) -> None:
         self.may_go = threading.Event()
@@ -27,7 +27,7 @@ class Waiting:
         self._lock = threading.Lock()
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:
-        """Allow, and wait for that at the first name of a request."""
+        """Wait for the release at the first name of a request, then allow."""
         if name.text == "first":
             with self._lock:
                 self.began.append(actor.name)
@@ -49,14 +49,14 @@ class Waiting:
 
 @pytest.fixture
 def policy() -> Iterator[Waiting]:
-    """Give a policy that waits."""
+    """Return a policy that waits."""
     made = Waiting()
     yield made
     made.may_go.set()
 
 
 def _served(policy: Waiting, *names: str) -> Callable[[str, list[str]], asyncio.Task[Answer]]:
-    """Return what asks for a token for a user, and for scopes."""
+    """Return a function that requests a token for a user and scopes."""
     served = Served(policy)
     served.users.passwords.update(dict.fromkeys(names, SECRET))
 
@@ -72,10 +72,10 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_few_tokens_for_many_repositories_are_decided_about_at_a_time(
+async def test_few_large_token_requests_are_decided_concurrently(
     policy: Waiting,
 ) -> None:
-    """However many users ask; one for few repositories waits for none of them."""
+    """However many users there are; a request for few repositories waits for none of them."""
     users = [f"user{number}" for number in range(5)]
     ask = _served(policy, *users, "ann")
     asked = [ask(user, MANY) for user in users]
@@ -88,7 +88,7 @@ async def test_few_tokens_for_many_repositories_are_decided_about_at_a_time(
     assert policy.most == 3
 
 
-async def test_one_who_asks_for_many_tokens_delays_no_other(policy: Waiting) -> None:
+async def test_a_caller_with_many_requests_delays_no_other(policy: Waiting) -> None:
     """A caller has one of the places."""
     ask = _served(policy, "many", "one")
     asked = [ask("many", MANY) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Tokens: only our keys, only fitting algorithms, only for us, only in their time, of one kind."""
+"""Tokens: trusted keys, algorithms of their type, the right audience, time and kind."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ GRANTS = Grants({"team/app": frozenset({Action.PULL, Action.PUSH})}, catalog=Tru
 
 
 def signing_key(private: PrivateKey) -> SigningKey:
-    """Take a private key as an operator gives it."""
+    """Load a private key as an operator configures it."""
     return SigningKey.parse(
         private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
@@ -69,7 +69,7 @@ KEYS = Keyring.of([KEY.public, RSA_KEY.public])
 
 @dataclass
 class Clock:
-    """A time that a test sets."""
+    """A clock that a test sets."""
 
     now: float = NOW
 
@@ -78,12 +78,12 @@ class Clock:
 
 
 def verifier(keys: Keyring = KEYS, **options: Any) -> TokenVerifier:
-    """Make a verifier with nothing remembered."""
+    """Return a verifier with an empty cache."""
     return TokenVerifier(keys, ISSUER, SERVICE, **options)
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """Return the claims of a good token, but for what is changed; None removes one."""
+    """Return the claims of a valid token with changes; None removes one."""
     good = {
         "iss": ISSUER, "sub": "ann", "aud": SERVICE, "exp": NOW + 300, "nbf": NOW, "iat": NOW,
         "jti": "1", "access": [{"type": "repository", "name": "a", "actions": ["pull"]}],
@@ -92,19 +92,19 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 
 def signed(headers: Mapping[str, Any] | None = None, **changed: Any) -> str:
-    """Sign claims with our key, but with the headers that are given."""
+    """Sign claims with the registry's key, and additional headers."""
     headers = {"kid": KEY.id} if headers is None else headers
     return jwt.encode(claims(**changed), EC, "ES256", dict(headers))
 
 
 def encode(part: object) -> str:
-    """Write a part of a token by hand."""
+    """Encode a part of a token."""
     text = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
 def refused(text: str, with_: TokenVerifier | None = None, now: float = NOW) -> str:
-    """Return why a token is refused; the reason shows nothing of it."""
+    """Return why a token is refused; the reason quotes nothing of it."""
     with pytest.raises(TokenInvalid) as caught:
         (with_ or verifier()).verify(text, now)
     reason = str(caught.value)
@@ -114,8 +114,8 @@ def refused(text: str, with_: TokenVerifier | None = None, now: float = NOW) -> 
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1(), None])
-def test_what_is_issued_is_verified(curve: ec.EllipticCurve | None) -> None:
-    """A token says who it is for and what it is good for, with each type of key."""
+def test_issued_tokens_are_verified(curve: ec.EllipticCurve | None) -> None:
+    """Subject and grants are unchanged, with each type of key."""
     private: PrivateKey = ec.generate_private_key(curve) if curve else RSA
     key = signing_key(private)
     issued = TokenIssuer(key, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE)
@@ -127,28 +127,28 @@ def test_what_is_issued_is_verified(curve: ec.EllipticCurve | None) -> None:
 
 
 def test_an_ed25519_key_signs_tokens_too() -> None:
-    """EdDSA is among what is accepted."""
+    """EdDSA is among the accepted algorithms."""
     key = signing_key(ed25519.Ed25519PrivateKey.generate())
     issued = TokenIssuer(key, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE)
     assert verifier(Keyring.of([key.public])).verify(issued.text, NOW).sub == "ann"
 
 
-def test_a_token_for_nobody_is_a_token() -> None:
-    """Who is not known may pull what everybody may: with an empty subject, or with none."""
+def test_a_token_without_a_subject_is_valid() -> None:
+    """Anonymous clients get them: the subject is empty or missing."""
     issued = TokenIssuer(KEY, ISSUER, clock=Clock()).sign("", GRANTS, SERVICE)
     assert verifier().verify(issued.text, NOW).sub == ""
     assert verifier().verify(signed(sub=None), NOW).sub == ""
 
 
 def test_each_token_has_an_id_of_its_own() -> None:
-    """Two tokens that say the same are two."""
+    """Two tokens with the same content differ."""
     issuer = TokenIssuer(KEY, ISSUER, clock=Clock())
     ids = {verifier().verify(issuer.sign("", GRANTS, SERVICE).text, NOW).jti for _ in range(2)}
     assert len(ids) == 2
 
 
 def test_a_key_carried_in_the_token_is_refused() -> None:
-    """A `jwk` in the header is no key, with whatever `kid` or none (CVE-2025-24976)."""
+    """A `jwk` in the header is ignored, with any `kid` or none (CVE-2025-24976)."""
     private = ec.generate_private_key(ec.SECP256R1())
     jwk = to_jwk(VerificationKey.of(private.public_key()).key)
     own = signing_key(private).id
@@ -159,13 +159,13 @@ def test_a_key_carried_in_the_token_is_refused() -> None:
 
 
 def test_a_key_carried_in_the_token_changes_nothing() -> None:
-    """A token that we signed holds with its `jwk`, which nobody looks at."""
+    """A valid token stays valid with a `jwk`, which is ignored."""
     assert verifier().verify(signed({"jwk": {"kty": "oct", "k": "AAAA"}}), NOW).sub == "ann"
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "", None, ["ES256"], {"ES256": 1}, 5])
 def test_a_token_without_an_algorithm_is_refused(alg: object) -> None:
-    """`none` in any spelling, and what is no name, sign nothing, with a signature or without."""
+    """`none` in any spelling, and invalid names, with a signature or without."""
     for header in ({"alg": alg}, {"alg": alg, "kid": KEY.id}):
         bare = f"{encode(header)}.{encode(claims())}"
         refused(f"{bare}.")
@@ -174,7 +174,7 @@ def test_a_token_without_an_algorithm_is_refused(alg: object) -> None:
 
 @pytest.mark.parametrize("private", [EC, RSA])
 def test_a_public_key_is_no_shared_secret(private: PrivateKey) -> None:
-    """A token signed by HMAC with what everybody may read is refused."""
+    """A token signed by HMAC with the public key is refused."""
     public = VerificationKey.of(private.public_key()).key
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for kid in ({}, {"kid": signing_key(private).id}):
@@ -188,14 +188,14 @@ def test_a_public_key_is_no_shared_secret(private: PrivateKey) -> None:
     ("algorithm", "kid"), [("RS256", KEY.id), ("ES256", RSA_KEY.id), ("ES384", KEY.id)]
 )
 def test_an_algorithm_fits_its_key_or_is_refused(algorithm: str, kid: str) -> None:
-    """A key of one type is never used with an algorithm of another, nor of another curve."""
+    """A key is never used with an algorithm of another type or curve."""
     header = {"alg": algorithm, "kid": kid}
     signature = RSA_KEY.sign({}, "JWT").rpartition(".")[2]
     assert "signed" in refused(f"{encode(header)}.{encode(claims())}.{signature}")
 
 
-def test_a_key_is_only_used_with_the_algorithm_it_is_for() -> None:
-    """Our RSA key signs RS256, so PS256 by the same key is nobody's; a key of others does both."""
+def test_a_key_is_only_used_with_its_algorithm() -> None:
+    """The registry's RSA key signs RS256, so PS256 is refused; other issuers' keys do both."""
     pss = jwt.encode(claims(), RSA, "PS256", {"kid": RSA_KEY.id})
     refused(pss)
     theirs = Keyring.of([VerificationKey.of(RSA.public_key())])
@@ -205,13 +205,13 @@ def test_a_key_is_only_used_with_the_algorithm_it_is_for() -> None:
 
 @pytest.mark.parametrize("algorithms", [[], ["none"], ["HS256"], ["ES256", "HS512"], ["RS1"]])
 def test_no_configuration_allows_a_shared_secret(algorithms: list[str]) -> None:
-    """A verifier that would take `none` or HMAC can't be made, nor one that takes nothing."""
+    """A verifier that accepts `none` or HMAC, or no algorithm at all, can't be created."""
     with pytest.raises(ValueError, match="algorithms must be among"):
         verifier(algorithms=algorithms)
 
 
 def test_a_forged_signature_is_refused() -> None:
-    """By another key in the name of ours; over other claims; cut; or none."""
+    """By another key under the registry's id; over other claims; cut; or missing."""
     forged = jwt.encode(claims(), OTHER.private, "ES256", {"kid": KEY.id})
     assert "signed" in refused(forged)
     head, body, signature = signed().split(".")
@@ -222,19 +222,19 @@ def test_a_forged_signature_is_refused() -> None:
 
 
 def test_the_kid_of_another_key_is_refused() -> None:
-    """A name chooses among our keys: one that is not ours, or of another key of ours, is none."""
+    """An id selects among the keys: an unknown id, or that of another key, selects none."""
     for kid in (OTHER.id, RSA_KEY.id, "", "../../dev/null", "' or 1=1"):
         assert "signed" in refused(signed({"kid": kid}))
     refused(signed_with_odd_kid())
 
 
 def signed_with_odd_kid() -> str:
-    """Write a token whose kid is no text."""
+    """Return a token whose kid is not a string."""
     return f"{encode({'alg': 'ES256', 'kid': ['a']})}.{encode(claims())}.AAAA"
 
 
-def test_without_a_name_each_key_that_fits_is_tried() -> None:
-    """A token needs no `kid`; and may use the name that distribution gives to a certificate."""
+def test_without_a_kid_each_key_of_the_type_is_tried() -> None:
+    """A `kid` is optional, and may be the id that distribution gives a certificate."""
     assert verifier().verify(signed({}), NOW).sub == "ann"
     assert verifier().verify(jwt.encode(claims(), RSA, "RS256"), NOW).sub == "ann"
     assert verifier().verify(signed({"kid": libtrust_id(KEY.public.key)}), NOW).sub == "ann"
@@ -243,7 +243,7 @@ def test_without_a_name_each_key_that_fits_is_tried() -> None:
 
 @pytest.mark.parametrize("issuer", ["", "other", ISSUER + "/", ISSUER.upper(), None, [ISSUER], 5])
 def test_another_issuer_is_refused(issuer: object) -> None:
-    """The issuer is ours, letter by letter."""
+    """The issuer must be equal."""
     text = f"{encode({'alg': 'ES256', 'kid': KEY.id})}.{encode(claims(iss=issuer))}"
     signature = jwt.get_algorithm_by_name("ES256").sign(text.encode(), EC)
     assert "issuer" in refused(f"{text}.{encode(signature)}")
@@ -251,17 +251,17 @@ def test_another_issuer_is_refused(issuer: object) -> None:
 
 @pytest.mark.parametrize("audience", ["", "other", None, [], ["other"], {SERVICE: 1}, 5])
 def test_another_audience_is_refused(audience: object) -> None:
-    """The audience is this service, or a list with it."""
+    """The audience must be this service, or a list with it."""
     assert "service" in refused(signed(aud=audience))
 
 
-def test_one_of_several_audiences_will_do() -> None:
+def test_one_of_several_audiences_is_enough() -> None:
     """A token may be for several services."""
     assert verifier().verify(signed(aud=["other", SERVICE]), NOW).sub == "ann"
 
 
-def test_a_token_holds_in_its_time_give_or_take_the_leeway() -> None:
-    """Expired and not yet valid are refused; a minute between two clocks is forgiven."""
+def test_a_token_is_valid_in_its_time_with_a_leeway() -> None:
+    """Expired and future tokens are refused; a minute between two clocks is accepted."""
     text = signed(nbf=NOW, exp=NOW + 300)
     for now in (NOW - LEEWAY, NOW, NOW + 300 + LEEWAY):
         assert verifier().verify(text, now).sub == "ann"
@@ -269,16 +269,16 @@ def test_a_token_holds_in_its_time_give_or_take_the_leeway() -> None:
     assert "expired" in refused(text, now=NOW + 300 + LEEWAY + 1)
 
 
-def test_a_token_that_is_remembered_still_expires() -> None:
-    """A verifier that has seen a token asks for its time at each use."""
+def test_a_cached_token_still_expires() -> None:
+    """The times of a cached token are checked at each use."""
     seen, text = verifier(), signed()
     assert seen.verify(text, NOW) is seen.verify(text, NOW)
     assert "expired" in refused(text, seen, NOW + 300 + LEEWAY + 1)
     assert "yet" in refused(text, seen, NOW - LEEWAY - 1)
 
 
-def test_what_was_refused_is_not_remembered_as_good() -> None:
-    """A token that is not valid yet becomes so; a forged one stays forged."""
+def test_a_refused_token_is_not_cached() -> None:
+    """A future token becomes valid later; a forged one stays refused."""
     seen, text = verifier(), signed()
     refused(text, seen, NOW - LEEWAY - 1)
     assert seen.verify(text, NOW).sub == "ann"
@@ -298,8 +298,8 @@ def test_the_time_is_the_clocks_unless_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("moment", [None, "soon", True, [], -1, 1e300, float("nan"), 1 << 80])
-def test_an_end_that_is_no_moment_is_refused(moment: object) -> None:
-    """A token without an end, or with an absurd one, is refused."""
+def test_an_invalid_expiry_is_refused(moment: object) -> None:
+    """A token without an expiry, or with an absurd one, is refused."""
     assert "exp" in refused(signed(exp=moment))
     if moment is not None:
         text = f"{encode({'alg': 'ES256'})}.{encode(claims(nbf=moment))}"
@@ -315,19 +315,19 @@ def test_an_end_that_is_no_moment_is_refused(moment: object) -> None:
     ],
 )  # fmt: skip
 def test_malformed_claims_are_refused(changed: dict[str, Any]) -> None:
-    """A claim of another shape, or a name no log could hold, spoils the token."""
+    """A claim of another type, or a name that can't be logged, makes the token invalid."""
     text = f"{encode({'alg': 'ES256'})}.{encode(claims(**changed))}"
     signature = jwt.get_algorithm_by_name("ES256").sign(text.encode(), EC)
     refused(f"{text}.{encode(signature)}")
 
 
-def test_a_token_without_access_is_good_for_nothing() -> None:
-    """A login asks for no scope."""
+def test_a_token_without_access_grants_nothing() -> None:
+    """A login requests no scope."""
     assert verifier().verify(signed(access=None), NOW).grants == Grants({})
 
 
-def test_the_push_of_others_may_move_tags() -> None:
-    """Other token servers have no word for that; it is taken for granted only where one says so."""
+def test_the_push_of_other_issuers_may_move_tags() -> None:
+    """Their tokens have no word for it; it is granted only where the verifier is told to."""
     text = signed(access=[{"type": "repository", "name": "a", "actions": ["push"]}])
     theirs = verifier(push_overwrites=True).verify(text, NOW).grants
     assert theirs.repositories == {"a": {Action.PUSH, Action.OVERWRITE}}
@@ -338,14 +338,14 @@ def test_the_push_of_others_may_move_tags() -> None:
     "header", [{"crit": ["exp"]}, {"b64": False, "crit": ["b64"]}, {"b64": True, "crit": ["b64"]}]
 )
 def test_an_extension_of_the_header_is_refused(header: dict[str, Any]) -> None:
-    """What would change how a token is read is not understood, so it is refused."""
+    """It would change the meaning of the token, and is not supported."""
     bare = f"{encode({'alg': 'ES256', **header})}.{encode(claims())}"
     signature = jwt.get_algorithm_by_name("ES256").sign(bare.encode(), EC)
     refused(f"{bare}.{encode(signature)}")
 
 
-def test_long_tokens_are_remembered_within_a_bound() -> None:
-    """Hundreds of them do not fill the memory; each is verified whether it is remembered or not."""
+def test_the_cache_of_long_tokens_is_bounded() -> None:
+    """Hundreds of them do not fill the memory; each is verified, cached or not."""
     verifying = verifier()
     tokens = [signed(pad="a" * 45_000, jti=f"{number}") for number in range(80)]
     for text in (*tokens, *tokens[:5], *tokens[-5:]):
@@ -355,23 +355,23 @@ def test_long_tokens_are_remembered_within_a_bound() -> None:
     assert verifying._length <= _LONGEST_CACHED
 
 
-def test_a_token_is_bounded() -> None:
-    """One that is too long is refused unread, and not issued."""
+def test_the_length_of_a_token_is_limited() -> None:
+    """A longer one is refused before it is parsed, and is not issued."""
     assert "long" in refused(signed(pad="a" * LONGEST))
     many = Grants({f"{at:0200}": frozenset({Action.PULL}) for at in range(300)})
     with pytest.raises(ValueError, match="fewer repositories"):
         TokenIssuer(KEY, ISSUER).sign("", many, SERVICE)
 
 
-def test_a_lifetime_is_at_least_what_clients_count_on() -> None:
+def test_the_lifetime_has_a_minimum() -> None:
     """A minute, by the specification."""
     with pytest.raises(ValueError, match="60 seconds"):
         TokenIssuer(KEY, ISSUER, lifetime=SHORTEST_LIFETIME - 1)
 
 
 @given(st.text(max_size=300) | st.from_regex(r"[A-Za-z0-9_-]{0,40}(\.[A-Za-z0-9_-]{0,40}){2}"))
-def test_no_text_raises_anything_but_the_declared_error(text: str) -> None:
-    """Whatever is sent as a token is refused."""
+def test_no_text_raises_an_undeclared_error(text: str) -> None:
+    """Any text is refused."""
     with pytest.raises(TokenInvalid):
         _SHARED.verify(text, NOW)
 
@@ -388,15 +388,15 @@ _NAMES = ["alg", "kid", "typ", "jwk", "x5c", "crit", "b64", "zip", "cty"]
 
 
 @given(st.dictionaries(st.sampled_from(_NAMES), _JSON | st.just("ES256") | st.just(KEY.id)))
-def test_no_header_raises_anything_but_the_declared_error(header: dict[str, object]) -> None:
-    """A header that is JSON of any shape is refused with a reason."""
+def test_no_header_raises_an_undeclared_error(header: dict[str, object]) -> None:
+    """Any JSON as a header is refused with a reason."""
     with pytest.raises(TokenInvalid):
         _SHARED.verify(f"{encode(header)}.{encode(claims())}.AAAA", NOW)
 
 
 @given(_JSON | st.dictionaries(st.sampled_from(list(claims())), _JSON))
-def test_no_claims_raise_anything_but_the_declared_error(payload: object) -> None:
-    """Claims of any shape that our key signed are verified, or refused with a reason."""
+def test_no_claims_raise_an_undeclared_error(payload: object) -> None:
+    """Any signed claims are verified, or refused with a reason."""
     merged = claims() | payload if isinstance(payload, dict) else payload
     bare = f"{encode({'alg': 'ES256'})}.{encode(merged)}"
     signature = jwt.get_algorithm_by_name("ES256").sign(bare.encode(), EC)
@@ -407,7 +407,7 @@ def test_no_claims_raise_anything_but_the_declared_error(payload: object) -> Non
 def refresh_tokens(
     generations: Mapping[str, str], clock: Clock, key: SigningKey = KEY
 ) -> RefreshTokens:
-    """Make refresh tokens for users whose passwords are of these generations."""
+    """Return refresh tokens for users with these password generations."""
 
     async def generation(name: str) -> str | None:
         return generations.get(name)
@@ -416,7 +416,7 @@ def refresh_tokens(
 
 
 async def taken(tokens: RefreshTokens, text: str | None) -> str | None:
-    """Return whose refresh token that is, if anybody's."""
+    """Return the user of a refresh token; None if it is refused."""
     assert text is not None
     try:
         return await tokens.verify(text)
@@ -424,8 +424,8 @@ async def taken(tokens: RefreshTokens, text: str | None) -> str | None:
         return None
 
 
-async def test_a_refresh_token_says_whose_it_is() -> None:
-    """A user who logged in is known by it for thirty days."""
+async def test_a_refresh_token_names_its_user() -> None:
+    """For thirty days after the login."""
     clock = Clock()
     tokens = refresh_tokens({"ann": "1"}, clock)
     text = await tokens.issue("ann")
@@ -436,7 +436,7 @@ async def test_a_refresh_token_says_whose_it_is() -> None:
 
 
 async def test_a_refresh_token_ends_with_the_password_and_with_the_user() -> None:
-    """Neither a changed password nor a user who is gone leaves a way in."""
+    """After a new password, or without the user, it is refused."""
     generations = {"ann": "1"}
     tokens = refresh_tokens(generations, Clock())
     text = await tokens.issue("ann")
@@ -449,7 +449,7 @@ async def test_a_refresh_token_ends_with_the_password_and_with_the_user() -> Non
 
 
 async def test_a_refresh_token_is_no_access_token() -> None:
-    """It is refused as one for its type, and for its audience if it had another type."""
+    """Its type is refused; and so is its audience, if it had another type."""
     text = await refresh_tokens({"ann": "1"}, Clock()).issue("ann")
     assert text is not None
     assert "type" in refused(text)
@@ -459,7 +459,7 @@ async def test_a_refresh_token_is_no_access_token() -> None:
 
 
 async def test_an_access_token_is_no_refresh_token() -> None:
-    """It is refused as one for its type, and for its audience if it had another type."""
+    """Its type is refused; and so is its audience, if it had another type."""
     tokens = refresh_tokens({"ann": "1"}, Clock())
     access = TokenIssuer(KEY, ISSUER, clock=Clock()).sign("ann", GRANTS, SERVICE).text
     assert await taken(tokens, access) is None
@@ -470,7 +470,7 @@ async def test_an_access_token_is_no_refresh_token() -> None:
 
 
 async def test_a_forged_refresh_token_is_refused() -> None:
-    """One of another key, in whatever name, lets nobody in."""
+    """Also one signed by another key under the registry's id."""
     text = await refresh_tokens({"ann": "1"}, Clock(), OTHER).issue("ann")
     assert await taken(refresh_tokens({"ann": "1"}, Clock()), text) is None
 
@@ -492,14 +492,14 @@ class Authority:
 
     @property
     def der(self) -> str:
-        """What stands in an x5c header."""
+        """Return the entry of an x5c header."""
         return base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
 
 
 def root(
     name: str = "root", *, certifies: bool | None = True, below: int | None = None
 ) -> Authority:
-    """Make an authority that certifies itself; `below` is how many others it allows below it."""
+    """Return a self-signed authority; `below` is how many others it allows below it."""
     private = ec.generate_private_key(ec.SECP256R1())
     made = _certify(name, private, None, ca=True, days=1, certifies=certifies, below=below)
     return Authority(made, private)
@@ -549,8 +549,8 @@ def chained(*chain: Authority, by: Authority | None = None, **headers: str) -> s
     return jwt.encode(claims(), (by or chain[0]).private, "ES256", shown)
 
 
-def test_a_chain_to_one_of_our_certificates_is_trusted() -> None:
-    """A leaf by itself, one below an intermediate, and the certificate itself."""
+def test_a_chain_to_a_configured_certificate_is_trusted() -> None:
+    """A leaf, one below an intermediate, and the certificate itself."""
     between = ROOT.issue("between", ca=True)
     below = between.issue("below", ca=False)
     for text in (
@@ -565,8 +565,8 @@ def test_a_chain_to_one_of_our_certificates_is_trusted() -> None:
     assert verifier(ROOTED).verify(bare, NOW).sub == "ann"
 
 
-def test_a_chain_to_anybody_else_is_refused() -> None:
-    """Of a root of the same name; through a leaf; with a gap; expired; or signed by another."""
+def test_other_chains_are_refused() -> None:
+    """To a root of the same name; through a leaf; with a gap; expired; or signed by another key."""
     stranger = root()
     between = ROOT.issue("between", ca=True)
     old = ROOT.issue("old", ca=False, days=-1)
@@ -587,7 +587,7 @@ def test_a_chain_to_anybody_else_is_refused() -> None:
     refused(chained(LEAF), verifier(Keyring.of([KEY.public])))
 
 
-def test_a_chain_has_one_way_to_its_end() -> None:
+def test_ambiguous_chains_are_refused() -> None:
     """The verifier would try certificates of one name and key as issuers of each other."""
     looping = root("loop")
     again = _certify("loop", looping.private, looping, ca=True, days=1, certifies=True)
@@ -599,7 +599,7 @@ def test_a_chain_has_one_way_to_its_end() -> None:
 
 
 def test_an_authority_without_a_key_usage_is_trusted() -> None:
-    """`openssl req -x509` makes such. What is no authority, or too far up, is not trusted."""
+    """`openssl req -x509` creates such. A leaf, or one too far up, is not trusted."""
     plain, near = root(certifies=None), root(below=0)
     ring = Keyring.of([], [plain.certificate, near.certificate])
     for text in (chained(plain.issue("leaf", ca=False)), chained(near.issue("leaf", ca=False))):
@@ -609,16 +609,16 @@ def test_an_authority_without_a_key_usage_is_trusted() -> None:
     refused(chained(between.issue("below", ca=False), between), verifier(ring))
 
 
-def test_our_own_name_beats_a_chain() -> None:
-    """A token that names a key of ours is verified with that one, whatever else it shows."""
+def test_a_configured_kid_has_precedence_over_a_chain() -> None:
+    """A token with the id of a configured key is verified with that key."""
     refused(chained(LEAF, kid=KEY.id), verifier(ROOTED))
     text = jwt.encode(claims(), EC, "ES256", {"kid": KEY.id, "x5c": ["nonsense"]})
     assert verifier(ROOTED).verify(text, NOW).sub == "ann"
 
 
 @pytest.mark.parametrize("keys", [ROOTED, Keyring.of([KEY.public])], ids=["with roots", "without"])
-def test_a_certificate_of_no_known_version_is_refused(keys: Keyring) -> None:
-    """Whatever a chain holds, it is an answer and no failure."""
+def test_a_certificate_of_an_unknown_version_is_refused(keys: Keyring) -> None:
+    """Any chain is answered without a failure."""
     der = bytearray(LEAF.certificate.public_bytes(Encoding.DER))
     at = der.index(b"\xa0\x03\x02\x01\x02") + 4  # RFC 5280, 4.1.2.1: version 3 is written 2
     der[at] = 5
@@ -626,7 +626,7 @@ def test_a_certificate_of_no_known_version_is_refused(keys: Keyring) -> None:
     refused(jwt.encode(claims(), LEAF.private, "ES256", shown), verifier(keys))
 
 
-# A certificate with a title of bits, which X.500 does not have; fuzzing found it.
+# A certificate whose title is a bit string, which X.500 does not have; found by fuzzing.
 _TITLE_OF_BITS = (
     "MIIBGjCBwqADAgECAgEFMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMMAmNhMB4XDTYwMDEwMTAwMDAwMFoXDTQwMDEw"
     "MTAwMDAwMFowDTELMAkGA1UEDAMCY2EwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARcQGrEpWbAPJdXA/56WmHh"
@@ -637,13 +637,13 @@ _TITLE_OF_BITS = (
 
 
 @pytest.mark.parametrize("keys", [ROOTED, Keyring.of([KEY.public])], ids=["with roots", "without"])
-def test_a_certificate_that_no_library_foresaw_is_refused(keys: Keyring) -> None:
-    """Whatever is raised while a chain is verified, who sent it learns that it is not trusted."""
+def test_a_malformed_certificate_is_refused(keys: Keyring) -> None:
+    """Whatever error its verification raises, the client is told that it is not trusted."""
     shown = {"x5c": [_TITLE_OF_BITS]}
     refused(jwt.encode(claims(), LEAF.private, "ES256", shown), verifier(keys))
 
 
 @pytest.mark.parametrize("end", ["=", "==", " ", "\n", "."])
-def test_a_token_has_one_writing(end: str) -> None:
-    """Padding, which RFC 7515 leaves out, is refused as all else is that stands behind it."""
+def test_a_token_has_one_encoding(end: str) -> None:
+    """Padding, which RFC 7515 omits, is refused like other text after the token."""
     refused(signed() + end)

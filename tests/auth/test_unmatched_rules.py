@@ -1,4 +1,4 @@
-"""A rule that can never match is refused; the length of a user name changes no decision."""
+"""Rules that can never match are refused; the length of a user name changes no decision."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ UNMATCHED = [
 def test_check_names_file_line_and_key_of_a_rule_that_never_matches(
     tmp_path: Path, rules: str, reason: str
 ) -> None:
-    """So do a start and a reload, which read the configuration in the same way."""
+    """A start and a reload do as well, because they read the configuration in the same way."""
     config = tmp_path / "config.yml"
     config.write_text(f"{HEAD}access:\n  {rules}\n")
     (error,) = examine(config).errors
@@ -85,7 +85,9 @@ def test_check_names_file_line_and_key_of_a_rule_that_never_matches(
 
 
 @pytest.mark.parametrize(("rules", "reason"), UNMATCHED)
-def test_a_file_of_rules_is_refused_alike(tmp_path: Path, rules: str, reason: str) -> None:
+def test_a_file_of_rules_is_refused_in_the_same_way(
+    tmp_path: Path, rules: str, reason: str
+) -> None:
     """The line names the file of rules, the line in it and the key."""
     file, config = tmp_path / "rules.yml", tmp_path / "config.yml"
     file.write_text(f"# rules\n{rules}\n")
@@ -134,7 +136,7 @@ def test_a_name_that_the_file_of_users_cannot_have_is_refused(
         "rules: [{users: [robot, robots, Ann, 'a:b', 'ann@example.com', 'ü'], actions: [pull]}]",
     ],
 )
-def test_empty_lists_and_odd_names_are_accepted(rules: str) -> None:
+def test_empty_lists_and_unusual_names_are_accepted(rules: str) -> None:
     """If an emptied list were refused, the old rules with the removed name would stay in force."""
     parse_rules(rules.encode())
 
@@ -163,7 +165,7 @@ _MEMBERS = st.fixed_dictionaries(
 
 
 def callers(entry: str) -> list[str]:
-    """Return names of callers that a user of a rule is about; none for a name no caller has."""
+    """Return names of callers that a user entry matches; none for a name that no caller has."""
     if entry == "*":
         return ["ann", "robot:ci"]
     named = entry.removeprefix("robot:")
@@ -172,7 +174,7 @@ def callers(entry: str) -> list[str]:
 
 
 def witness(glob: str, user: str) -> bool:
-    """Tell whether a name can be found that a glob, bound to a user, matches."""
+    """Tell whether a name exists that a glob, bound to a user, matches."""
     bound = Glob.parse(glob).bound(user)
     if bound is None:
         return False
@@ -209,7 +211,7 @@ def entries(rule: Written, groups: Mapping[str, list[str]]) -> Iterator[tuple[st
 @example(
     rules=[{"users": ["x" * 200], "repositories": ["{user}/{user}"], "deny": ["pull"]}], groups={}
 )
-def test_every_rule_that_is_accepted_can_match(rules: list[Written], groups: Any) -> None:
+def test_every_accepted_rule_can_match(rules: list[Written], groups: Any) -> None:
     """For each user, group and glob there is a caller and a repository that it matches."""
     try:
         parse_rules(yaml.safe_dump({"rules": rules, "groups": groups}).encode())
@@ -223,7 +225,7 @@ def test_every_rule_that_is_accepted_can_match(rules: list[Written], groups: Any
 def test_a_part_that_matches_a_component_is_accepted(
     component: str, holes: list[tuple[int, str]]
 ) -> None:
-    """Nothing is refused that could match: wildcards may stand for any of its characters."""
+    """Nothing that could match is refused: wildcards stand for any characters."""
     part = list(component)
     for at, wildcard in holes:
         part[at % len(part)] = wildcard
@@ -238,7 +240,7 @@ def _rule(glob: str) -> Written:
 
 @given(st.text(st.sampled_from("ab0._-/A\né"), max_size=8))
 def test_the_configuration_and_the_storage_agree_on_names(text: str) -> None:
-    """A configuration imports nothing of storage, so it has the grammar of a component as well."""
+    """The configuration does not import the storage, so it has a copy of the grammar."""
     assert access.is_component(text) == is_component(text)
 
 
@@ -278,7 +280,7 @@ _SAYS = st.fixed_dictionaries({"actions": _GRANTS}) | st.fixed_dictionaries({"de
 def test_renaming_a_user_changes_no_decision(
     rules: list[Written], members: list[str], name: str
 ) -> None:
-    """However long the new name is, in rules, in groups and in the names of repositories."""
+    """Whatever the length of the new name, in rules, groups and repository names."""
     assume(name != "bob")
     before = _decisions(rules, members, "ann")
     renamed = [
@@ -290,7 +292,7 @@ def test_renaming_a_user_changes_no_decision(
 
 
 def _decisions(rules: list[Written], members: list[str], name: str) -> list[bool]:
-    """Return all that a user of a name may do, in a fixed order."""
+    """Return all that a user may do, in a fixed order."""
     of = policy(*rules, groups={"dev": members})
     asked = [(action, place.format(name)) for action in ACTIONS for place in _PLACES]
     return [decision(of, Actor(name), *each).allowed for each in [*asked, ("catalog", "")]]
@@ -317,8 +319,8 @@ NAMES = """access:
 """
 
 
-def test_names_of_no_user_are_warnings(tmp_path: Path) -> None:
-    """Each once, by its key; a user may be added later, and robots come and go."""
+def test_names_without_a_user_are_warnings(tmp_path: Path) -> None:
+    """Once each, with the key; a user may be added later, and robots change at any time."""
     said = _checked(tmp_path, "auth: {htpasswd: {realm: r, path: USERS}}\n" + NAMES)
     why = f"has no effect until {tmp_path / 'users'} has a user of that name"
     nested = "is the name of a group, but a user is expected here: groups do not nest"
@@ -329,8 +331,8 @@ def test_names_of_no_user_are_warnings(tmp_path: Path) -> None:
     ]
 
 
-def test_a_group_among_users_is_a_warning_where_users_are_not_known() -> None:
-    """Certificates and tokens bring any user, but a group in the place of one is a mistake."""
+def test_a_group_among_users_is_a_warning_without_a_file_of_users() -> None:
+    """Certificates and tokens can name any user, but a group in their place is a mistake."""
     rules = {"groups": {"dev": ["eve"]}, "rules": [{"users": ["dev", "eve"], "deny": ["pull"]}]}
     settings = validated(Settings, {"access": {**rules, "certificates": True}})
     (warning,) = unknown_callers(settings, ())
@@ -338,8 +340,8 @@ def test_a_group_among_users_is_a_warning_where_users_are_not_known() -> None:
     assert "is the name of a group" in warning.text
 
 
-def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None:
-    """Robots can, so a name of one is none."""
+def test_without_a_login_for_users_each_user_is_a_warning(tmp_path: Path) -> None:
+    """Robots can log in, so their names are not."""
     said = _checked(tmp_path, NAMES)
     assert len(said) == 5
     assert sum("only robots log in" in line for line in said) == 4
@@ -348,7 +350,7 @@ def test_where_no_user_can_log_in_each_user_is_a_warning(tmp_path: Path) -> None
 def test_users_that_no_rule_can_name_are_warnings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the line of the file, of which the last one of a name counts; without rules none is."""
+    """By the line that counts; without rules there is no warning."""
     monkeypatch.delenv("REGISTRY_TESTS_REQUIRE_CLIENTS", raising=False)
     hash = lines({"": "the password of all"}).strip()
     names = ("ann", "a*", "robot$ci", "Anonymous", "a b", "a*")

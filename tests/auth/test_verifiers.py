@@ -1,4 +1,4 @@
-"""Keys that change while tokens come: who was vouched for by one that is gone is nobody."""
+"""Keys that change while tokens are verified: tokens of a removed key become invalid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ISSUER, SERVICE = "auth.example.com", "registry.example.com"
 
 
 def new_key() -> tuple[ec.EllipticCurvePrivateKey, SigningKey]:
-    """Make a key, as it is and as a token server has it."""
+    """Create a key, and the key of a token server that signs with it."""
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return private, SigningKey.parse(pem)
@@ -42,17 +42,17 @@ def new_key() -> tuple[ec.EllipticCurvePrivateKey, SigningKey]:
 
 
 def token(key: SigningKey) -> str:
-    """Sign a token that is good for anybody who trusts the key."""
+    """Sign a token that is valid for every verifier with the key."""
     return TokenIssuer(key, ISSUER).sign("ann", Grants({}, catalog=True), SERVICE).text
 
 
 def jwk_set(*keys: SigningKey) -> bytes:
-    """Return the file of these keys."""
+    """Return a JWK set of these keys."""
     return json.dumps(jwks([each.public for each in keys])).encode()
 
 
 def bundle() -> bytes:
-    """Return the file of a certificate of the first key."""
+    """Return a bundle with a certificate of the first key."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokens")])
     now = datetime.now(UTC)
     made = (
@@ -68,18 +68,18 @@ def bundle() -> bytes:
 
 
 def verifier(files: Sequence[Watched[Keyring]]) -> WatchedVerifier:
-    """Verify by what the files say."""
+    """Return a verifier for the files."""
     return WatchedVerifier(files, partial(TokenVerifier, issuer=ISSUER, service=SERVICE))
 
 
 async def watch_jwks(path: Path, content: bytes) -> Watched[Keyring]:
-    """Write a set of keys and watch it, looking at each use."""
+    """Write a JWK set and watch it, with a check at every use."""
     await to_thread(path.write_bytes, content)
     return await to_thread(Watched, path, lambda read: Keyring.of(parse_jwks(read)), 0.0)
 
 
 async def watch_bundle(path: Path, content: bytes) -> Watched[Keyring]:
-    """Write certificates and watch them, looking at each use."""
+    """Write certificates and watch them, with a check at every use."""
     await to_thread(path.write_bytes, content)
     return await to_thread(
         Watched, path, lambda read: Keyring.of(roots=parse_certificates(read)), 0.0
@@ -87,7 +87,7 @@ async def watch_bundle(path: Path, content: bytes) -> Watched[Keyring]:
 
 
 async def holds(verifier: WatchedVerifier, text: str) -> bool:
-    """Tell whether a token that comes now is good."""
+    """Tell whether a token is valid now."""
     now = await verifier.now()
     try:
         return now.verify(text).sub == "ann"
@@ -95,8 +95,8 @@ async def holds(verifier: WatchedVerifier, text: str) -> bool:
         return False
 
 
-async def test_a_key_that_was_taken_out_verifies_nothing(tmp_path: Path) -> None:
-    """Nor a token that it has verified before; tokens of the key in its place are good."""
+async def test_a_removed_key_verifies_nothing(tmp_path: Path) -> None:
+    """Nor a token that was verified before; tokens of the new key are valid."""
     path, old, new = tmp_path / "jwks", token(FIRST), token(SECOND)
     verifying = verifier([await watch_jwks(path, jwk_set(FIRST))])
     assert [await holds(verifying, each) for each in (old, old, new)] == [True, True, False]
@@ -106,8 +106,8 @@ async def test_a_key_that_was_taken_out_verifies_nothing(tmp_path: Path) -> None
     assert [await holds(verifying, each) for each in (old, new)] == [False, True]
 
 
-async def test_keys_that_stay_remember_their_tokens(tmp_path: Path) -> None:
-    """As long as the file is left alone, one verifier has the memory of all requests."""
+async def test_unchanged_keys_keep_their_cache(tmp_path: Path) -> None:
+    """As long as the file does not change, one verifier caches the tokens of all requests."""
     verifying = verifier([await watch_jwks(tmp_path / "jwks", jwk_set(FIRST))])
     assert await verifying.now() is await verifying.now()
 
@@ -116,7 +116,7 @@ async def test_keys_that_stay_remember_their_tokens(tmp_path: Path) -> None:
 async def test_a_broken_edit_keeps_the_old_keys(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: bytes
 ) -> None:
-    """The log says why, once, and the next edit counts."""
+    """The reason is logged once, and the next edit counts."""
     path, old = tmp_path / "jwks", token(FIRST)
     verifying = verifier([await watch_jwks(path, jwk_set(FIRST))])
     await to_thread(path.write_bytes, broken)
@@ -127,8 +127,8 @@ async def test_a_broken_edit_keeps_the_old_keys(
     assert not await holds(verifying, old)
 
 
-async def test_the_keys_of_both_files_are_good(tmp_path: Path) -> None:
-    """A change of one leaves those of the other as they are."""
+async def test_the_keys_of_both_files_are_valid(tmp_path: Path) -> None:
+    """A change of one file leaves the keys of the other."""
     keys, certificates = tmp_path / "jwks", tmp_path / "bundle"
     files = [
         await watch_jwks(keys, jwk_set(SECOND)),

@@ -1,4 +1,4 @@
-"""Files that change while they are watched: what was said last holds, and nothing is lost."""
+"""Watched files: the last usable content is in force, and no edit is lost."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from registry_server.files.watched_file import Watched
 
 
 def text(content: bytes) -> str:
-    """Read the content as text that says something."""
+    """Parse the content as text of at least one character."""
     if content == b"broken":
         raise ValueError("it is broken")
     return content.decode()
 
 
 async def watching(path: Path, first: bytes = b"first") -> Watched[str]:
-    """Watch a file, looking at each use."""
+    """Watch a file, with a check at every use."""
     await to_thread(path.write_bytes, first)
     return await to_thread(Watched, path, text, 0.0)
 
 
-async def test_what_could_not_be_read_is_read_later(
+async def test_a_file_that_could_not_be_read_is_read_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk or a process that fails for a moment loses no edit: it may take somebody's rights."""
+    """A temporary failure of the disk loses no edit, which may revoke rights."""
     path = tmp_path / "file"
     watched = await watching(path)
     await to_thread(path.unlink)
@@ -43,10 +43,10 @@ async def test_what_could_not_be_read_is_read_later(
     assert await watched.now() == "second"
 
 
-async def test_a_broken_edit_is_complained_of_once(
+async def test_a_broken_edit_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was said before stays, and the next edit counts."""
+    """The previous content stays in force, and the next edit counts."""
     path = tmp_path / "file"
     watched = await watching(path)
     await to_thread(path.write_bytes, b"broken")
@@ -57,8 +57,8 @@ async def test_a_broken_edit_is_complained_of_once(
     assert await watched.now() == "third one"
 
 
-async def test_a_slow_look_undoes_nothing(tmp_path: Path) -> None:
-    """While one reads nobody else does, so what is read last is what was written last."""
+async def test_a_slow_check_overwrites_nothing(tmp_path: Path) -> None:
+    """Only one check reads at a time, so the last content read is the last one written."""
     path = tmp_path / "file"
     reading, go_on = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""An application that answers when it is told to, and how it is asked by clients of addresses."""
+"""An application that answers when it is released, and its clients with addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 @dataclass(slots=True)
 class Held:
-    """Reads a body and answers, as soon as it is free to."""
+    """Reads a body and answers when it is released."""
 
     free: asyncio.Event = field(default_factory=asyncio.Event)
     seen: int = 0
@@ -26,7 +26,7 @@ class Held:
 
 
 def at_once() -> Held:
-    """Make one that is free."""
+    """Return one that is released."""
     app = Held()
     app.free.set()
     return app
@@ -34,7 +34,7 @@ def at_once() -> Held:
 
 @dataclass(slots=True)
 class Got:
-    """What a client got, and whether anybody read the body."""
+    """The response to a client, and whether the body was read."""
 
     status: int = 0
     headers: dict[bytes, bytes] = field(default_factory=dict)

@@ -1,18 +1,18 @@
-"""A clock that stands still until it is told to go on."""
+"""A clock that a test advances."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Tells nanoseconds."""
+    """A clock in nanoseconds."""
 
     def __init__(self) -> None:
         self.now = 10**15
 
     def __call__(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += int(seconds * 10**9)

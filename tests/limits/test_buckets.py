@@ -1,4 +1,4 @@
-"""Buckets let a burst through, then the rate, and never more."""
+"""Buckets allow a burst, then the rate, and never more."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _takes(buckets: Buckets, key: str = "a") -> bool:
 
 
 @given(_RATES, _BURSTS, _PAUSES)
-def test_in_no_time_is_more_let_through_than_burst_and_rate(
+def test_no_interval_has_more_requests_than_burst_and_rate(
     rate: int, burst: int, pauses: list[int]
 ) -> None:
-    """Between any two requests, however they come."""
+    """Between any two requests, at any times."""
     clock = Clock()
     buckets = Buckets(rate, burst, clock=clock)
     taken = []
@@ -40,8 +40,8 @@ def test_in_no_time_is_more_let_through_than_burst_and_rate(
 
 
 @given(_RATES, _BURSTS)
-def test_a_burst_is_let_through_whole(rate: int, burst: int) -> None:
-    """From the first moment, and again after it was left alone for long enough."""
+def test_a_full_burst_is_allowed(rate: int, burst: int) -> None:
+    """From the first moment, and again after a long enough pause."""
     clock = Clock()
     buckets = Buckets(rate, burst, clock=clock)
     for _ in range(2):
@@ -51,8 +51,8 @@ def test_a_burst_is_let_through_whole(rate: int, burst: int) -> None:
 
 
 @given(_RATES, _BURSTS, _PAUSES)
-def test_whoever_waits_as_told_is_let_through(rate: int, burst: int, pauses: list[int]) -> None:
-    """In nanoseconds, and in the whole seconds that they are told."""
+def test_a_client_that_waits_as_told_is_allowed(rate: int, burst: int, pauses: list[int]) -> None:
+    """In nanoseconds, and in the whole seconds of Retry-After."""
     clock = Clock()
     buckets = Buckets(rate, burst, clock=clock)
     for pause in pauses:
@@ -63,16 +63,16 @@ def test_whoever_waits_as_told_is_let_through(rate: int, burst: int, pauses: lis
         assert _takes(buckets)
 
 
-def test_each_has_a_bucket_of_its_own() -> None:
-    """What one takes is not missed by another."""
+def test_each_key_has_a_bucket_of_its_own() -> None:
+    """What one takes does not affect another."""
     buckets = Buckets(1, 1, clock=Clock())
     assert _takes(buckets, "a")
     assert _takes(buckets, "b")
     assert not _takes(buckets, "a")
 
 
-def test_no_more_buckets_are_kept_than_the_limit() -> None:
-    """Those that were used last are; to look at one is not to use it."""
+def test_the_number_of_buckets_is_limited() -> None:
+    """Those that were used last are kept; reading a bucket does not use it."""
     buckets = Buckets(1, 1, most=3, clock=Clock())
     for key in ("a", "b", "c", "d"):
         assert _takes(buckets, key)

@@ -1,4 +1,4 @@
-"""Who a client is: its own address, and only a trusted proxy may say another."""
+"""The address of a client: its peer's, unless a trusted proxy names another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROXY = "10.0.0.1"
 CLIENT = "192.0.2.7"
 XFF, FORWARDED = b"x-forwarded-for", b"forwarded"
 
-# What is near enough to the grammar to get far into it.
+# Texts close to the grammar, so that the parser does not stop early.
 _TEXT = st.one_of(
     st.text(st.characters(max_codepoint=255)),
     st.text('0123456789abcdef.:[]",;= \t\\%fFoOrR', max_size=80),
@@ -46,17 +46,15 @@ def _through(lines: Sequence[tuple[bytes, str]], peer: str = PROXY) -> str:
 
 
 @given(_LINES)
-def test_whoever_is_not_trusted_never_chooses_an_address(lines: list[tuple[bytes, bytes]]) -> None:
-    """Whatever it says; and with no proxies to trust nobody chooses."""
+def test_an_untrusted_client_never_chooses_an_address(lines: list[tuple[bytes, bytes]]) -> None:
+    """Whatever its headers; without trusted proxies no client chooses one."""
     assert client_address(_scope(CLIENT, *lines), TRUSTED) == CLIENT
     assert client_address(_scope(PROXY, *lines)) == PROXY
 
 
 @given(_TEXT, st.sampled_from([CLIENT, "2001:db8::1"]))
-def test_what_a_client_sends_before_its_proxy_adds_to_it_does_not_count(
-    sent: str, client: str
-) -> None:
-    """A proxy adds to the line of its client, or adds a line; Forwarded beside it is nothing."""
+def test_a_header_before_that_of_the_proxy_does_not_count(sent: str, client: str) -> None:
+    """A proxy appends to the client's line, or adds a line; Forwarded beside it is ignored."""
     added = f"{sent}, {client}"
     assert _through([(FORWARDED, sent), (XFF, added)]) == client
     assert _through([(XFF, sent), (FORWARDED, sent), (XFF, client)]) == client
@@ -66,10 +64,10 @@ def test_what_a_client_sends_before_its_proxy_adds_to_it_does_not_count(
 @given(_TEXT, _TEXT, st.sampled_from(["for=192.0.2.7", 'for="192.0.2.7:80"']))
 @example('for=9.9.9.9;x="', ",for=9.9.9.9;y=", "for=192.0.2.7")
 @example('x="\\', '",for=9.9.9.9;y="', "for=192.0.2.7")
-def test_a_quote_that_a_client_opens_hides_nothing_that_its_proxy_adds(
+def test_an_open_quote_of_a_client_hides_nothing_of_its_proxy(
     sent: str, host: str, node: str
 ) -> None:
-    """A line of Forwarded that it spoils is as none; the host, too, is what the client said."""
+    """A malformed line of Forwarded is ignored; the host is then the one the client sent."""
     quoted = host.replace("\\", "\\\\").replace('"', '\\"')
     for added in (f'{node};host="{quoted}"', f'host="{quoted}";{node}', node):
         assert _through([(FORWARDED, f"{sent}, {added}")]) in (CLIENT, PROXY)
@@ -79,17 +77,17 @@ def test_a_quote_that_a_client_opens_hides_nothing_that_its_proxy_adds(
 @example([(FORWARDED, b'for="' * 1000)], PROXY)
 @example([(FORWARDED, b"for=10.1.1.1," * 5000)], PROXY)
 @example([(XFF, b"," * 60_000)], PROXY)
-def test_whatever_a_proxy_says_the_answer_is_an_address(
+def test_any_header_of_a_proxy_gives_an_address(
     lines: list[tuple[bytes, bytes]], proxy: str
 ) -> None:
-    """Nothing raises, and no other text comes through."""
+    """Nothing raises, and no other text is returned."""
     found = client_address(_scope(proxy, *lines), TRUSTED)
     assert str(ipaddress.ip_address(found)) == found
 
 
 @given(st.text())
-def test_a_peer_that_is_no_address_is_taken_as_it_is(peer: str) -> None:
-    """Nor is it trusted."""
+def test_a_peer_without_an_ip_address_is_returned_unchanged(peer: str) -> None:
+    """It is not trusted."""
     try:
         ipaddress.ip_address(peer)
     except ValueError:
@@ -97,7 +95,7 @@ def test_a_peer_that_is_no_address_is_taken_as_it_is(peer: str) -> None:
 
 
 def test_a_unix_socket_has_no_address() -> None:
-    """Whatever its headers say."""
+    """Whatever its headers."""
     assert client_address(_scope(None, (XFF, b"1.2.3.4")), TRUSTED) == ""
     assert client_address({"type": "http", "headers": []}, TRUSTED) == ""
     assert client_address(_scope("", (XFF, b"1.2.3.4")), TRUSTED) == ""
@@ -127,7 +125,7 @@ def test_a_unix_socket_has_no_address() -> None:
     ],
 )
 def test_x_forwarded_for_is_read_from_the_right(text: str, address: str) -> None:
-    """To the first that is no proxy; what can't be read on the way is as no list at all."""
+    """Up to the first address that is not a proxy; a malformed entry invalidates the list."""
     assert _through([(XFF, text)]) == address
 
 
@@ -150,20 +148,20 @@ def test_x_forwarded_for_is_read_from_the_right(text: str, address: str) -> None
         ("for=192.0.2.7" + " " * 8192, PROXY),
     ],
 )
-def test_forwarded_is_read_as_its_grammar_has_it(text: str, address: str) -> None:
-    """RFC 7239: pairs, quoted where they need it; what is in quotes is no pair."""
+def test_forwarded_follows_its_grammar(text: str, address: str) -> None:
+    """RFC 7239: pairs, quoted where needed; quoted text is not parsed as a pair."""
     assert _through([(FORWARDED, text)]) == address
 
 
-def test_a_client_of_ipv4_is_the_same_on_a_socket_of_both_families() -> None:
-    """And a proxy is one."""
+def test_an_ipv4_client_is_the_same_on_a_dual_stack_socket() -> None:
+    """And so is a proxy."""
     assert client_address(_scope("::ffff:192.0.2.7"), TRUSTED) == "192.0.2.7"
     assert _through([(XFF, CLIENT)], peer="::ffff:10.0.0.1") == CLIENT
 
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
 def test_a_network_of_ipv6_counts_as_one(address: ipaddress.IPv6Address, host: int) -> None:
-    """Of 64 bits; an address of IPv4 counts alone."""
+    """/64 networks of IPv6; each IPv4 address counts separately."""
     if address.ipv4_mapped is None:
         other = ipaddress.IPv6Address(int(address) >> 64 << 64 | host)
         if other.ipv4_mapped is None:
@@ -172,6 +170,6 @@ def test_a_network_of_ipv6_counts_as_one(address: ipaddress.IPv6Address, host: i
 
 
 @pytest.mark.parametrize("text", ["", "testclient", "::ffff:1.2.3.4"])
-def test_what_is_no_address_of_ipv6_counts_as_it_is(text: str) -> None:
+def test_other_text_counts_unchanged(text: str) -> None:
     """Nothing raises."""
     assert counted_as(text) == text

@@ -1,4 +1,4 @@
-"""Wrong passwords are counted, and above the limit no password is looked at any more."""
+"""Wrong passwords are counted; over the limit no password is checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADDRESS, OTHER = "192.0.2.7", "198.51.100.1"
 
 
 class Passwords:
-    """Checks passwords, as soon as it is free to, and counts how many."""
+    """Checks passwords when it is released, and counts the checks."""
 
     def __init__(self, *, free: bool = True) -> None:
         self.free = asyncio.Event()
@@ -23,12 +23,12 @@ class Passwords:
             self.free.set()
 
     async def right(self) -> str | None:
-        """Check a right one."""
+        """Check a right password."""
         await self._check()
         return "ann"
 
     async def wrong(self) -> str | None:
-        """Check a wrong one."""
+        """Check a wrong password."""
         await self._check()
         return None
 
@@ -45,8 +45,8 @@ def _from(address: str | None) -> Scope:
     return {"type": "http", "client": address and (address, 1), "headers": []}
 
 
-async def test_after_so_many_wrong_ones_none_is_looked_at() -> None:
-    """Right ones neither, until the oldest wrong one is older than the window; others may."""
+async def test_over_the_limit_no_password_is_checked() -> None:
+    """Nor a right one, until the oldest wrong one is older than the window; other clients may."""
     clock, passwords = Clock(), Passwords()
     limits = LoginLimits(3, 60, clock=clock)
     for _ in range(3):
@@ -68,8 +68,8 @@ async def test_after_so_many_wrong_ones_none_is_looked_at() -> None:
         limits.check(ADDRESS)
 
 
-async def test_a_right_one_forgives_no_wrong_one() -> None:
-    """Who has an account can't guess on at another's."""
+async def test_a_right_password_does_not_reset_the_count() -> None:
+    """The owner of an account can't keep guessing another one."""
     passwords = Passwords()
     limits = LoginLimits(2, clock=Clock())
     for _ in range(2):
@@ -79,8 +79,8 @@ async def test_a_right_one_forgives_no_wrong_one() -> None:
         await limits.attempt(_from(ADDRESS), passwords.right)
 
 
-async def test_right_ones_are_never_too_many() -> None:
-    """However many come at once, and nothing is kept of them."""
+async def test_right_passwords_are_not_limited() -> None:
+    """However many concurrent ones; nothing is stored about them."""
     passwords = Passwords(free=False)
     limits = LoginLimits(1, clock=Clock())
     tries = [limits.attempt(_from(ADDRESS), passwords.right) for _ in range(50)]
@@ -90,7 +90,7 @@ async def test_right_ones_are_never_too_many() -> None:
     assert not limits._gates._gates
 
 
-async def test_showing_many_at_once_has_no_more_looked_at() -> None:
+async def test_concurrent_attempts_are_not_checked_beyond_the_limit() -> None:
     """Those that wait for their turn are refused when it comes."""
     passwords = Passwords(free=False)
     limits = LoginLimits(20, clock=Clock())
@@ -106,8 +106,8 @@ async def test_showing_many_at_once_has_no_more_looked_at() -> None:
     assert not limits._gates._gates
 
 
-async def test_whoever_leaves_while_waiting_is_in_nobodys_way() -> None:
-    """Neither counted nor remembered."""
+async def test_a_disconnected_client_blocks_no_other() -> None:
+    """Nothing is counted or stored."""
     passwords = Passwords(free=False)
     limits = LoginLimits(1, clock=Clock())
     tries = [asyncio.create_task(limits.attempt(_from(ADDRESS), passwords.wrong)) for _ in range(9)]
@@ -120,8 +120,8 @@ async def test_whoever_leaves_while_waiting_is_in_nobodys_way() -> None:
     assert not limits._gates._gates
 
 
-async def test_what_fails_is_no_wrong_password() -> None:
-    """A file that can't be read, say."""
+async def test_a_failed_check_is_no_wrong_password() -> None:
+    """A file that can't be read, for example."""
 
     async def breaks() -> str | None:
         raise OSError
@@ -133,10 +133,10 @@ async def test_what_fails_is_no_wrong_password() -> None:
 
 
 @pytest.mark.parametrize(("failures", "address"), [(0, ADDRESS), (1, None)])
-async def test_without_a_limit_or_an_address_nobody_is_refused(
+async def test_without_a_limit_or_an_address_nothing_is_refused(
     failures: int, address: str | None
 ) -> None:
-    """As on a unix socket, where all would be."""
+    """Clients of a unix socket would all be counted as one."""
     passwords = Passwords()
     limits = LoginLimits(failures, clock=Clock())
     for _ in range(5):
@@ -144,8 +144,8 @@ async def test_without_a_limit_or_an_address_nobody_is_refused(
     assert await limits.attempt(_from(address), passwords.right) == "ann"
 
 
-def test_a_network_of_ipv6_is_one() -> None:
-    """Whoever has one address of it has them all."""
+def test_an_ipv6_network_is_one_client() -> None:
+    """A client with one address of it can use all of them."""
     limits = LoginLimits(2, clock=Clock())
     limits.failed("2001:db8::1")
     limits.failed("2001:db8::2")
@@ -154,8 +154,8 @@ def test_a_network_of_ipv6_is_one() -> None:
     limits.check("2001:db8:0:1::1")
 
 
-def test_no_more_addresses_are_kept_than_the_limit() -> None:
-    """Those that failed last are; and no more failures of each than are counted."""
+def test_the_number_of_addresses_is_limited() -> None:
+    """Those that failed last are kept, each with no more failures than are counted."""
     limits = LoginLimits(1, most=3, clock=Clock())
     addresses = [f"192.0.2.{number}" for number in range(10)]
     for address in addresses:
@@ -169,7 +169,7 @@ def test_no_more_addresses_are_kept_than_the_limit() -> None:
     assert [len(times) for times in limits._failures.values()] == [1] * 3
 
 
-async def test_the_log_says_once_who_has_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_limit_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """And again the next time."""
     clock, passwords = Clock(), Passwords()
     limits = LoginLimits(2, 60, clock=clock)

@@ -1,4 +1,4 @@
-"""What one request may be: how large a manifest, how much it refers to, how slowly a body comes."""
+"""Limits of one request: the size of a manifest, its references, the pace of its body."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _served(
 
 
 def _index(children: int, padding: int = 0) -> bytes:
-    """Return an index of so many images, none of which is anywhere."""
+    """Return an index of that many images, none of which exists."""
     listed = [
         {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
          "digest": f"sha256:{number:064x}"}
@@ -53,8 +53,8 @@ def _said(answer: httpx.Response) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("disabled", [True, False])
-async def test_a_manifest_refers_to_so_much_at_most(driver: AnyDriver, disabled: bool) -> None:
-    """It is refused before anything is looked up, whether other rules hold or not."""
+async def test_the_references_of_a_manifest_are_limited(driver: AnyDriver, disabled: bool) -> None:
+    """It is refused before any reference is looked up, whatever the other rules."""
     validation = {"disabled": disabled}
     async with _served(driver, {"references": 3}, validation=validation) as client:
         status, code, message = _said(
@@ -70,8 +70,8 @@ async def test_a_manifest_refers_to_so_much_at_most(driver: AnyDriver, disabled:
             assert _said(answer)[:2] == (400, "MANIFEST_BLOB_UNKNOWN")
 
 
-async def test_what_no_honest_manifest_reaches_is_the_default(driver: AnyDriver) -> None:
-    """Ten thousand pass, one more does not; where there is no limit its size is one."""
+async def test_the_default_is_above_honest_manifests(driver: AnyDriver) -> None:
+    """Ten thousand references are accepted, one more is not; without a limit the size counts."""
     validation = {"manifests": {"indexes": {"platforms": "none"}}}
     async with _served(driver, {}, validation=validation) as client:
         for count, expected in ((MOST_REFERENCES, 201), (MOST_REFERENCES + 1, 400)):
@@ -83,8 +83,10 @@ async def test_what_no_honest_manifest_reaches_is_the_default(driver: AnyDriver)
 
 
 @pytest.mark.parametrize(("size", "largest"), [("64KiB", 64 << 10), ("6MiB", 6 << 20)])
-async def test_a_manifest_is_so_large_at_most(driver: AnyDriver, size: str, largest: int) -> None:
-    """One byte more is 413; what was accepted is served by whoever accepts less by then."""
+async def test_the_size_of_a_manifest_is_limited(
+    driver: AnyDriver, size: str, largest: int
+) -> None:
+    """One byte more is 413; a stored manifest is served after the limit is lowered."""
     most = _index(0, largest - len(_index(0)))
     async with _served(driver, {"size": size}) as client:
         answer = await client.put(MANIFEST, content=most.replace(b"xx", b"xxx", 1), headers=HEADERS)
@@ -94,8 +96,8 @@ async def test_a_manifest_is_so_large_at_most(driver: AnyDriver, size: str, larg
         assert (await client.get(MANIFEST, headers={"Accept": OCI_INDEX})).content == most
 
 
-def test_the_defaults_are_the_same_wherever_they_stand() -> None:
-    """The configuration knows neither the storage nor the server, and has them once more."""
+def test_all_copies_of_the_defaults_are_equal() -> None:
+    """The configuration imports neither the storage nor the server, so it has copies."""
     limits = Settings().limits
     assert Pace(limits.bodies.least, limits.bodies.within.total_seconds()) == DEFAULT
     assert limits.manifests.size == MANIFEST_LIMIT
@@ -107,14 +109,14 @@ def test_the_defaults_are_the_same_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize("validation", [{}, {"disabled": True}])
 def test_references_are_limited_whatever_is_validated(validation: dict[str, Any]) -> None:
-    """The limit is no part of `validation`."""
+    """The limit does not depend on `validation`."""
     limits = {"manifests": {"references": 7}}
     settings = validated(Settings, {"limits": limits, "validation": validation})
     assert manifest_rules(settings).most_references == 7
 
 
-async def test_a_server_that_can_is_told_how_slowly_a_body_may_come() -> None:
-    """And one that can't is not."""
+async def test_the_server_gets_the_pace_of_bodies() -> None:
+    """Another server is left alone."""
     told: list[Pace] = []
     app = at_once()
     wrapped = BodyPace(app, Pace(7, 5.0))
@@ -142,7 +144,7 @@ async def test_a_server_that_can_is_told_how_slowly_a_body_may_come() -> None:
         {"manifests": {"references": -1}},
     ],
 )
-def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
-    """Neither less than makes sense, nor more than is safe."""
+def test_invalid_limits_are_refused(limits: dict[str, Any]) -> None:
+    """Neither too small nor too large values are accepted."""
     with pytest.raises(Invalid):
         validated(Settings, {"limits": limits})

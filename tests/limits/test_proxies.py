@@ -1,4 +1,4 @@
-"""What a client asked for, as the trusted proxies say that stand between it and the registry."""
+"""The scheme and host that a client requested, by the headers of trusted proxies."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def asked(*lines: tuple[bytes, str]) -> Hop:
         ("proto=https;host=a.example", "https", "a.example"),
         ('for=192.0.2.1;Proto=https;Host="a.example:81"', "https", "a.example:81"),
         (r'host="a\.example"', "", "a.example"),
-        # The outermost proxy that is trusted was nearest to the client, and knows best.
+        # The outermost trusted proxy was nearest to the client.
         ("for=192.0.2.1;proto=https;host=outer, for=10.0.0.2;proto=http;host=inner",
          "https", "outer"),
         ("for=192.0.2.1;proto=https, for=10.0.0.2;proto=http;host=inner", "https", "inner"),
-        # What stands to the left of an address that is none of theirs, the client may have made up.
+        # Everything left of an address that is not a trusted proxy may be forged by the client.
         ("for=10.0.0.3;host=forged, for=192.0.2.1;host=a.example", "", "a.example"),
         ("host=forged, host=a.example", "", "a.example"),
         ("host=forged, for=unknown;host=a.example", "", "a.example"),
@@ -44,13 +44,13 @@ def asked(*lines: tuple[bytes, str]) -> Hop:
     ],
 )  # fmt: skip
 def test_forwarded_is_read_from_the_right(text: str, proto: str, host: str) -> None:
-    """To the proxy that had the request from its client; what can't be read says nothing."""
+    """Up to the proxy that the client connected to; malformed elements are ignored."""
     hop = asked((FORWARDED, text))
     assert (hop.proto, hop.host) == (proto, host)
 
 
 def test_several_lines_are_one_list() -> None:
-    """A proxy may add a line in place of adding to one (RFC 7239, section 4)."""
+    """A proxy may add a line instead of appending to one (RFC 7239, section 4)."""
     inner = "for=10.0.0.2;host=inner"
     hop = asked((FORWARDED, "for=192.0.2.1;host=outer"), (FORWARDED, inner))
     assert hop.host == "outer"
@@ -58,28 +58,28 @@ def test_several_lines_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("other", [(FOR, "192.0.2.1"), (PROTO, "http"), (HOST, "a.example")])
-def test_forwarded_is_nothing_beside_the_others(other: tuple[bytes, str]) -> None:
-    """A proxy that writes those passes on what its client writes into Forwarded."""
+def test_forwarded_is_ignored_beside_the_others(other: tuple[bytes, str]) -> None:
+    """A proxy that writes those passes on the client's Forwarded unchanged."""
     hop = asked(other, (FORWARDED, "proto=https;host=forged"))
     assert "forged" not in hop.host
     assert hop.proto != "https"
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.sampled_from([";host=a.example", ""]))
-def test_a_client_never_chooses_the_host_that_its_proxy_says(sent: str, said: str) -> None:
-    """Whatever stood in the line, what the trusted proxy adds to it counts, or nothing does."""
+def test_a_client_never_chooses_the_host_of_its_proxy(sent: str, said: str) -> None:
+    """Only what the trusted proxy appends to the line counts."""
     hop = asked((FORWARDED, f"{sent}, for=192.0.2.7{said}"))
     assert hop.host in {"", "a.example"}
     assert hop.proto == ""
 
 
 @given(st.lists(st.text(st.characters(max_codepoint=255)), max_size=4))
-def test_whatever_it_says_it_can_be_read(lines: list[str]) -> None:
+def test_any_header_can_be_parsed(lines: list[str]) -> None:
     """Nothing raises."""
     asked(*((FORWARDED, line) for line in lines))
 
 
-def test_a_proxy_of_ipv4_is_one_on_a_socket_for_both_families() -> None:
-    """It is trusted by the address that it was configured by."""
+def test_an_ipv4_proxy_is_trusted_on_a_dual_stack_socket() -> None:
+    """By its configured IPv4 address."""
     scope: Scope = {"type": "http", "client": ("::ffff:10.0.0.1", 1), "headers": []}
     assert proxies.is_trusted(proxies.peer(scope), TRUSTED)

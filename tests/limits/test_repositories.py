@@ -1,4 +1,4 @@
-"""Which limits hold for a repository."""
+"""The limits of a repository."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ TWINS = {"repositories": ["team/*z"], "bytes": "4", "uploads": 0}
         ("team/az", Limits(4, 9)),
     ],
 )
-def test_the_most_specific_entry_that_names_a_limit_decides_it(name: str, limits: Limits) -> None:
-    """Each kind by itself; of equally specific ones the stricter holds; the order is nothing."""
+def test_the_most_specific_entry_with_a_limit_decides(name: str, limits: Limits) -> None:
+    """Each kind separately; of equally specific ones the stricter applies, in any order."""
     entries = (ALL, TEAM, BIG, STARS, TWINS)
     assert _of(name, *entries) == _of(name, *reversed(entries)) == limits
 
 
-def test_what_no_entry_matches_has_no_limit() -> None:
-    """Nor what an entry lifts."""
+def test_repositories_without_an_entry_have_no_limit() -> None:
+    """Nor do those whose entry lifts it."""
     assert not _of("app", TEAM)
     assert not _of("team/big", BIG)
     assert _of("team/app", TEAM)
 
 
-def test_where_bytes_are_limited_uploads_are() -> None:
-    """Each is looked at for each decision; who wants more of them says so, or lifts it."""
+def test_a_limit_of_bytes_implies_a_limit_of_uploads() -> None:
+    """Every reservation reads all uploads; an entry can raise or lift the limit."""
     assert _of("team/app", TEAM) == Limits(2 << 30, MOST_UPLOADS)
     assert _of("team/app", TEAM | {"uploads": 2000}).uploads == 2000
     assert _of("team/app", TEAM | {"uploads": 0}).uploads == 0
 
 
 @pytest.mark.parametrize("value", [True, 1.5, None, ""])
-def test_what_is_no_size(value: object) -> None:
-    """Nothing that might mean another limit than was meant, or none."""
+def test_invalid_sizes_are_refused(value: object) -> None:
+    """Also those that could be mistaken for another limit or for none."""
     with pytest.raises(Invalid):
         validated(Section, {"repositories": [{"repositories": ["a"], "bytes": value}]})
 
 
-def test_less_than_a_byte_is_not_nothing() -> None:
-    """For that would lift the limit."""
+def test_less_than_a_byte_is_not_zero() -> None:
+    """Zero would lift the limit."""
     assert _of("a", {"repositories": ["a"], "bytes": "0.4"}).bytes == 1

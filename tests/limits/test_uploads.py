@@ -1,4 +1,4 @@
-"""Uploads that run at once are limited; none of a refused one is read."""
+"""Concurrent uploads are limited; no byte of a refused one is read."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ async def _running(app: Held, count: int) -> None:
     assert app.seen == count
 
 
-async def test_one_too_many_of_a_client_is_refused_unread_until_another_has_ended() -> None:
-    """Others may go on uploading."""
+async def test_an_upload_over_the_limit_is_refused_unread_until_another_ends() -> None:
+    """Other clients can upload."""
     app = Held()
     limited = UploadLimits(app, per_client=2)
     running = [asyncio.create_task(upload(limited)) for _ in range(2)]
@@ -44,8 +44,8 @@ async def test_one_too_many_of_a_client_is_refused_unread_until_another_has_ende
 
 
 @pytest.mark.parametrize("addresses", [("192.0.2.7", OTHER), (None, None)])
-async def test_all_together_are_limited(addresses: tuple[str | None, str | None]) -> None:
-    """Also those without an address, who have no limit of their own."""
+async def test_the_total_of_uploads_is_limited(addresses: tuple[str | None, str | None]) -> None:
+    """Also for clients without an address, which have no limit of their own."""
     app = Held()
     limited = UploadLimits(app, per_client=1, total=2)
     running = [asyncio.create_task(upload(limited, address)) for address in addresses]
@@ -87,10 +87,10 @@ async def test_an_upload_that_fails_or_is_cancelled_has_ended() -> None:
         ("POST", "/auth/token", [HAS_BODY]),
     ],
 )
-async def test_what_brings_no_bytes_of_a_blob_is_not_limited(
+async def test_requests_without_bytes_of_a_blob_are_not_limited(
     method: str, path: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """To begin an upload, or to ask for it, is none; nor is a manifest."""
+    """Starting an upload, reading its status, and manifests."""
     app = Held()
     limited = UploadLimits(app, per_client=1, total=1)
     running = asyncio.create_task(upload(limited))
@@ -110,8 +110,10 @@ async def test_what_brings_no_bytes_of_a_blob_is_not_limited(
         ("/v2/a/blobs/uploads/b/blobs/uploads/0123", HAS_BODY),
     ],
 )
-async def test_every_way_to_bring_bytes_is_limited(path: str, header: tuple[bytes, bytes]) -> None:
-    """In one request or in several, of a known length or in chunks."""
+async def test_every_request_with_bytes_of_a_blob_is_limited(
+    path: str, header: tuple[bytes, bytes]
+) -> None:
+    """In one request or several, with a length or in chunks."""
     app = Held()
     limited = UploadLimits(app, total=1)
     running = asyncio.create_task(upload(limited))
@@ -121,7 +123,7 @@ async def test_every_way_to_bring_bytes_is_limited(path: str, header: tuple[byte
     await running
 
 
-async def test_other_things_than_requests_are_passed_on() -> None:
-    """The lifespan has no path."""
+async def test_lifespan_messages_are_passed_on() -> None:
+    """They have no path."""
     limited = UploadLimits(at_once(), total=1)
     assert (await ask(limited, kind="lifespan")).status == 200

@@ -1,4 +1,4 @@
-"""Limits of the whole registry: wherever a password is shown it counts, and refusals are noted."""
+"""The limits in a whole registry: all passwords count, and refusals are audited."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def _is_refusal(answer: httpx.Response, most: int = 300) -> bool:
     return (answer.status_code, code) == (429, "TOOMANYREQUESTS") and 1 <= wait <= most
 
 
-async def test_wrong_passwords_count_wherever_they_are_shown(
+async def test_wrong_passwords_count_wherever_they_are_sent(
     driver: AnyDriver, tmp_path: Path
 ) -> None:
-    """In a header, or in either form of asking for a token; right ones are refused as well then."""
+    """In a header, or in either form of a token request; right ones are refused as well then."""
     settings = await asyncio.to_thread(_settings, tmp_path)
     async with lived(settings, driver, CLIENT) as client:
         right = await client.post("/auth/token", data=FORM | {"password": PASSWORD})
@@ -60,7 +60,7 @@ async def test_wrong_passwords_count_wherever_they_are_shown(
         assert _is_refusal(await client.get("/v2/", auth=ANN))
         assert _is_refusal(await client.get("/auth/token", auth=ANN))
         assert _is_refusal(await client.post("/auth/token", data=FORM | {"password": PASSWORD}))
-        # Whoever shows no password goes on.
+        # Requests without a password are still served.
         assert (await client.get("/v2/_catalog")).status_code == 200
         assert (await client.get("/auth/token")).status_code == 200
         bearer = {"Authorization": f"Bearer {token}"}
@@ -68,7 +68,7 @@ async def test_wrong_passwords_count_wherever_they_are_shown(
 
 
 async def test_only_passwords_count(driver: AnyDriver, tmp_path: Path) -> None:
-    """Neither tokens that do not hold, nor what can't be read, nor nothing."""
+    """Neither invalid tokens, nor malformed headers, nor missing credentials."""
     settings = await asyncio.to_thread(_settings, tmp_path)
     async with lived(settings, driver, CLIENT) as client:
         for field in ("Bearer wrong", "Basic !", "Basic", "Digest x", ""):
@@ -83,7 +83,7 @@ async def test_only_passwords_count(driver: AnyDriver, tmp_path: Path) -> None:
 
 
 async def test_users_without_rules_are_limited_too(driver: AnyDriver, tmp_path: Path) -> None:
-    """As in registry:2's way of having users."""
+    """With `auth.htpasswd` alone, as in registry:2."""
     settings = await asyncio.to_thread(_settings, tmp_path, access={})
     async with lived(settings, driver, CLIENT) as client:
         assert [(await client.get("/v2/", auth=WRONG)).status_code for _ in range(3)] == [401] * 3
@@ -91,10 +91,10 @@ async def test_users_without_rules_are_limited_too(driver: AnyDriver, tmp_path: 
 
 
 @pytest.mark.parametrize(("trusted", "status"), [([], 429), (["10.0.0.0/8"], 200)])
-async def test_behind_a_trusted_proxy_clients_are_told_from_each_other(
+async def test_clients_behind_a_trusted_proxy_are_distinguished(
     driver: AnyDriver, tmp_path: Path, trusted: list[str], status: int
 ) -> None:
-    """Behind any other they are one."""
+    """Behind any other proxy they are one client."""
     settings = await asyncio.to_thread(_settings, tmp_path, http={"trustedproxies": trusted})
     async with lived(settings, driver, "10.0.0.1") as client:
         for _ in range(3):
@@ -105,10 +105,10 @@ async def test_behind_a_trusted_proxy_clients_are_told_from_each_other(
         assert answer.status_code == status
 
 
-async def test_what_a_limit_refuses_is_a_line_of_the_audit_log(
+async def test_refusals_of_limits_are_lines_of_the_audit_log(
     driver: AnyDriver, tmp_path: Path
 ) -> None:
-    """With the address that was counted, below a prefix as well."""
+    """With the counted address, also below a prefix."""
     path = tmp_path / "audit.log"
     sections: Mapping[str, Any] = {
         "audit": {"enabled": True, "file": path},
@@ -130,8 +130,8 @@ async def test_what_a_limit_refuses_is_a_line_of_the_audit_log(
     assert (line["repository"], line["outcome"]) == ("a", "refused")
 
 
-async def test_by_default_nobody_is_limited(driver: AnyDriver, tmp_path: Path) -> None:
-    """Behind a proxy that is not named all clients are one, and a guesser would lock all out."""
+async def test_by_default_nothing_is_limited(driver: AnyDriver, tmp_path: Path) -> None:
+    """Behind an untrusted proxy all clients are one, and a client that guesses would block all."""
     settings = await asyncio.to_thread(_settings, tmp_path, limits={})
     async with lived(settings, driver, CLIENT) as client:
         assert {(await client.get("/v2/_catalog")).status_code for _ in range(300)} == {200}
@@ -150,7 +150,7 @@ async def test_by_default_nobody_is_limited(driver: AnyDriver, tmp_path: Path) -
         {"logins": {"window": "300"}},
     ],
 )
-def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
-    """Neither less than none, nor more than can be counted."""
+def test_invalid_limits_are_refused(limits: dict[str, Any]) -> None:
+    """Neither negative values, nor larger ones than can be counted."""
     with pytest.raises(Invalid):
         validated(Settings, {"limits": limits})
