@@ -1,4 +1,4 @@
-"""Scrubs as tests run them."""
+"""Helpers that run a scrub."""
 
 from __future__ import annotations
 
@@ -13,31 +13,29 @@ from tests.storage.wrappers import Change, T, WrappedDriver
 
 
 class Around(WrappedDriver):
-    """A driver around a driver, whose editor is the inner one's own."""
+    """A wrapped driver that passes the inner editor to jobs."""
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Change."""
         return await self.change(Change("exclusive", ""), lambda: self.inner.exclusively(job))
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found, in order."""
+    """The findings, in order."""
 
     all: list[Finding] = field(default_factory=list)
 
     def found(self, finding: Finding) -> None:
-        """Keep it."""
         self.all.append(finding)
 
     @property
     def kinds(self) -> list[Kind]:
-        """What was wrong."""
+        """The kinds of the findings."""
         return [finding.kind for finding in self.all]
 
 
 async def scrub(driver: Driver, **options: float) -> tuple[list[Finding], Summary]:
-    """Scrub with some `Options`; return what was found and the summary."""
+    """Scrub with some `Options`; return the findings and the summary."""
     found = Findings()
     summary = await Scrub(driver, Options(**options), found, Silence()).run()  # type: ignore[arg-type]
     return found.all, summary

@@ -1,4 +1,4 @@
-"""What a scrub does beside a registry that serves: it finds, it repairs, it never harms."""
+"""Tests of a scrub beside a serving registry: what it finds, and what it repairs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OTHER_BYTES = bytes(len(LAYER))
 
 
 class BesideOthers(Around):
-    """Lets another process act right before the second look at a finding, or before its repair."""
+    """Lets another process act before the second look at a finding, or before its repair."""
 
     def __init__(
         self, inner: Driver, others: Callable[[], Awaitable[object]], *, at_repair: bool = True
@@ -55,7 +55,7 @@ class BesideOthers(Around):
         self._others = [others]
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Let the others go first, once."""
+        """Run the other process first, once."""
         if change.kind == "exclusive":
             await self._let_others_act()
         return await carry_out()
@@ -63,7 +63,7 @@ class BesideOthers(Around):
     async def publish(
         self, *steps: Step, check: Callable[[Uses], None] | None = None
     ) -> tuple[str, ...]:
-        """Let the others go first, once."""
+        """Run the other process first, once."""
         await self._let_others_act()
         return await self.inner.publish(*steps, check=check)
 
@@ -74,24 +74,23 @@ class BesideOthers(Around):
 
 
 class FailingReads(Around):
-    """A disk that can't read some paths any more."""
+    """A disk on which some paths cannot be read."""
 
     def __init__(self, inner: Driver, paths: set[str]) -> None:
         super().__init__(inner)
         self._paths = paths
 
     async def open(self, path: str) -> OpenFile:
-        """Fail, or pass on."""
         if path in self._paths:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return await super().open(path)
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Let the job fail where it reads these."""
+        """Fail reads of these paths in the job."""
         return await super().batch(lambda view: job(_FailingView(view, self._paths)))
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Let the job fail where it reads these paths; nothing is removed."""
+        """Fail reads of these paths in the job, which removes nothing."""
         failing = cast("Callable[[View], T]", job)
         return await super().exclusively(lambda editor: failing(_FailingView(editor, self._paths)))
 
@@ -113,8 +112,8 @@ async def corrupt(driver: Driver) -> None:
     await driver.write(paths.blob(BLOB), OTHER_BYTES)
 
 
-async def test_a_sound_registry_is_clean(driver: AnyDriver, registry: StoredRegistry) -> None:
-    """Everything that pushes leave is as it should be, and all of it is looked at."""
+async def test_an_intact_registry_is_clean(driver: AnyDriver, registry: StoredRegistry) -> None:
+    """A scrub of what pushes leave checks everything and finds nothing."""
     app, other = registry.repository(APP), registry.repository(OTHER)
     child = await push_image(app, "v1", "v2")
     await push_manifest(app, index([raw(image())]), "multi")
@@ -125,7 +124,7 @@ async def test_a_sound_registry_is_clean(driver: AnyDriver, registry: StoredRegi
     await app.manifests.delete(child)
     for repair in (False, True):
         findings, summary = await scrub(driver, repair=repair)
-        # The child was deleted, and may be: its index is sparse now.
+        # The child was deleted, which is allowed: its index is sparse now.
         assert [one.kind for one in findings] == [Kind.MISSING_CHILD]
         assert (summary.errors, summary.repaired, summary.repositories) == (0, 0, 2)
         assert summary.blobs == await driver.batch(_count_blobs)
@@ -139,15 +138,15 @@ def _count_blobs(view: View) -> int:
 
 
 async def test_an_empty_storage_is_clean(driver: AnyDriver) -> None:
-    """There is nothing, and nothing is wrong with it."""
+    """A scrub of an empty storage finds nothing."""
     findings, summary = await scrub(driver, repair=True)
     assert (findings, summary.blobs, summary.errors) == ([], 0, 0)
 
 
-async def test_corrupt_bytes_are_found_with_all_that_leads_to_them(
+async def test_corrupt_bytes_are_found_with_their_links(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Of the right length, too; and the images that need them are named."""
+    """Even if the length is right; the images that need them are reported as well."""
     digest = await push_image(registry.repository(APP), "v1")
     await corrupt(driver)
     findings, summary = await scrub(driver)
@@ -165,7 +164,7 @@ async def test_corrupt_bytes_are_found_with_all_that_leads_to_them(
 async def test_a_corrupt_blob_is_replaced_by_the_next_push_after_a_repair(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """It is gone for who asks, kept for who wonders, and there again when it is pushed."""
+    """It is missing for clients, kept in quarantine, and restored by a push."""
     repository = registry.repository(APP)
     digest = await push_image(repository, "v1")
     await corrupt(driver)
@@ -188,7 +187,7 @@ async def test_a_corrupt_blob_is_replaced_by_the_next_push_after_a_repair(
 async def test_a_push_replaces_corrupt_bytes_of_the_right_length(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Without any scrub."""
+    """This works without a scrub."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
@@ -196,10 +195,10 @@ async def test_a_push_replaces_corrupt_bytes_of_the_right_length(
     assert await pull_blob(repository, BLOB) == LAYER
 
 
-async def test_a_corrupt_manifest_goes_with_its_tags_and_comes_back(
+async def test_a_corrupt_manifest_is_removed_with_its_tags_and_restored(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its link and its tag answer nobody; pushing the image again brings both."""
+    """Its link and its tag are removed; pushing the image again restores both."""
     digest = await push_image(registry.repository(APP), "v1")
     await driver.write(paths.blob(digest), b"x" * len(raw(image())))
     findings, summary = await scrub(driver, repair=True)
@@ -217,7 +216,7 @@ async def test_a_corrupt_manifest_goes_with_its_tags_and_comes_back(
 async def test_a_blob_that_is_pushed_again_meanwhile_stays(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its bytes are looked at once more when they were replaced before they could be moved."""
+    """A blob that was replaced before it could be moved is read again."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
@@ -229,10 +228,10 @@ async def test_a_blob_that_is_pushed_again_meanwhile_stays(
 
 
 @pytest.mark.parametrize("what", ["layer", "revision", "tag"])
-async def test_what_comes_back_meanwhile_stays(
+async def test_a_dead_link_that_is_repaired_by_a_push_stays(
     driver: AnyDriver, registry: StoredRegistry, what: str
 ) -> None:
-    """Dead when it was found, and pushed again before it could be removed."""
+    """The link was dead when it was found; a push came before its removal."""
     digest = await push_image(registry.repository(APP), "v1")
     gone = {
         "layer": paths.blob(BLOB),
@@ -242,7 +241,7 @@ async def test_what_comes_back_meanwhile_stays(
     await driver.delete(gone[what])
 
     async def again() -> None:
-        # Who pushes the tag as well would have to wait for the scrub to let go of it.
+        # A push of the tag itself would have to wait for the scrub to release its lock.
         await push_image(StoredRegistry(driver).repository(APP))
 
     findings, _ = await scrub(BesideOthers(driver, again), repair=True)
@@ -255,7 +254,7 @@ async def test_what_comes_back_meanwhile_stays(
 async def test_a_blob_that_is_pushed_or_collected_meanwhile_is_no_finding(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its bytes are pushed again before the second look, or a link to missing bytes is removed."""
+    """It is pushed again, or its link is removed, before the second look."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
@@ -268,14 +267,13 @@ async def test_a_blob_that_is_pushed_or_collected_meanwhile_is_no_finding(
 
 
 class PublishedLate(Around):
-    """Publishes a blob right after a look for it that found none."""
+    """Publishes a blob right after an `open` that did not find it."""
 
     def __init__(self, inner: Driver, publish: Callable[[], Awaitable[object]]) -> None:
         super().__init__(inner)
         self._others = [publish]
 
     async def open(self, path: str) -> OpenFile:
-        """Look, and let the other go on."""
         try:
             return await super().open(path)
         except PathNotFound:
@@ -286,7 +284,7 @@ class PublishedLate(Around):
 async def test_a_blob_that_is_published_between_two_looks_is_no_finding(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its folder is made before its bytes are published, which are sound."""
+    """Its folder is created before its bytes are published, which are intact."""
     repository = registry.repository(APP)
     folder = paths.blob(BLOB).rpartition("/")[0]
     await driver.write(f"{folder}/{paths.temporary()}", b"")
@@ -297,7 +295,7 @@ async def test_a_blob_that_is_published_between_two_looks_is_no_finding(
 async def test_a_blob_is_no_longer_corrupt_once_it_was_pushed_again(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """The links to it are looked at later, when it is sound."""
+    """The links to it are checked later, when it is intact."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     await corrupt(driver)
@@ -313,19 +311,18 @@ async def test_a_blob_is_no_longer_corrupt_once_it_was_pushed_again(
 
 
 class Refreshing(Around):
-    """Pushes that refer to a blob refresh its time, before each second look."""
+    """Touches a blob before each second look, as pushes that refer to it do."""
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Refresh it first."""
         if change.kind == "exclusive":
             await self.inner.use(paths.blob(BLOB))
         return await carry_out()
 
 
-async def test_a_corrupt_blob_that_is_in_use_all_the_time_is_found(
+async def test_a_corrupt_blob_that_is_touched_repeatedly_is_found(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Its bytes were wrong at every reading, although its time was another after each."""
+    """Its bytes were corrupt in every attempt, although its mtime changed after each."""
     await push_image(registry.repository(APP), "v1")
     await corrupt(driver)
     findings, summary = await scrub(Refreshing(driver))
@@ -337,7 +334,7 @@ async def test_a_corrupt_blob_that_is_in_use_all_the_time_is_found(
 async def test_links_that_another_registry_s_collection_leaves_are_a_note(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """registry:2 removes bytes and keeps links; what a manifest needs is damage all the same."""
+    """registry:2 removes bytes and keeps links; a blob that a manifest needs is still damage."""
     await push_image(registry.repository(APP), "v1")
     await push_blob(registry.repository(APP), b"unneeded")
     await driver.delete(paths.blob(Digest.of(b"unneeded")))
@@ -350,10 +347,10 @@ async def test_links_that_another_registry_s_collection_leaves_are_a_note(
     assert summary.errors == 1
 
 
-async def test_a_link_that_is_deleted_meanwhile_is_not_written_anew(
+async def test_a_link_that_is_deleted_meanwhile_is_not_rewritten(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Who deletes a blob whose link is damaged has it deleted."""
+    """A client deletes a blob whose link is damaged; the repair does not restore it."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     link = paths.layer_link(APP, BLOB)
@@ -364,10 +361,10 @@ async def test_a_link_that_is_deleted_meanwhile_is_not_written_anew(
     assert not await driver.exists(link)
 
 
-async def test_nothing_is_removed_while_there_is_no_blob_at_all(
+async def test_nothing_is_removed_while_there_are_no_blobs(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """Somebody forgot to mount the blobs: no link of the whole registry must go for that."""
+    """The volume of the blobs is not mounted: no link may be removed."""
     await push_image(registry.repository(APP), "v1")
     for link in (paths.layer_link(OTHER, BLOB), paths.tag_current_link(OTHER, Tag("v1"))):
         await driver.write(link, str(BLOB).encode())
@@ -380,10 +377,10 @@ async def test_nothing_is_removed_while_there_is_no_blob_at_all(
     assert await pull_blob(StoredRegistry(driver).repository(APP), BLOB) == LAYER
 
 
-async def test_what_cannot_be_read_is_told_and_passed_over(
+async def test_unreadable_paths_are_reported_and_skipped(
     driver: AnyDriver, registry: StoredRegistry
 ) -> None:
-    """An error of the disk at one path is a finding, and never takes anything for gone."""
+    """A disk error at one path is a finding, and never means that the path is missing."""
     await push_image(registry.repository(APP), "v1")
     before = await driver.batch(lambda view: _everything(view, paths.ROOT))
     failing = {
@@ -404,8 +401,8 @@ def _everything(view: View, folder: str) -> list[str]:
     return found
 
 
-async def test_two_at_once_are_refused(driver: AnyDriver) -> None:
-    """The second one ends at once, and the first is none the wiser."""
+async def test_a_second_concurrent_scrub_is_refused(driver: AnyDriver) -> None:
+    """The second one ends immediately; the first is not affected."""
     async with driver.claim("scrub"):
         with pytest.raises(AlreadyRunning):
             await scrub(driver)
@@ -413,21 +410,17 @@ async def test_two_at_once_are_refused(driver: AnyDriver) -> None:
 
 
 class ReadOnlyDisk(Around):
-    """A storage on which nothing can be written, such as a backup that is mounted so."""
+    """A storage that cannot be written to, such as a mounted backup."""
 
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
-        """Fail: a claim makes a file."""
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Fail."""
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
-async def test_what_cannot_be_written_to_is_scrubbed_all_the_same(
-    driver: AnyDriver, registry: StoredRegistry
-) -> None:
-    """Damage in it is told; only a repair is refused."""
+async def test_a_read_only_storage_is_scrubbed(driver: AnyDriver, registry: StoredRegistry) -> None:
+    """Damage is reported; only a repair is refused."""
     await push_image(registry.repository(APP), "v1")
     await corrupt(driver)
     findings, summary = await scrub(ReadOnlyDisk(driver))

@@ -1,4 +1,4 @@
-"""A scrub beside clients and a collection on real files: what is sound is never called damaged."""
+"""A scrub beside clients and a collection, on real files: intact content is never reported."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.storage.scrubbing import scrub
 
 SCRUBS = 25
 NAMES = [RepositoryName(f"app/{number}") for number in range(3)]
-# What a deletion leaves until the next collection. It is no damage, and may be reported.
+# Left by a deletion until the next collection. It is no damage, but may be reported.
 EXPECTED = {Kind.STALE_REFERRER, Kind.STALE_HISTORY}
 
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: there are a great many here."""
+    """Replace the detector of blocking calls: it would slow down the many reads here."""
 
 
 @pytest.fixture
 async def drivers(tmp_path: Path) -> AsyncIterator[list[FilesystemDriver]]:
-    """Give the drivers of three processes."""
+    """Yield the drivers of three processes."""
     made = [FilesystemDriver(tmp_path, sync=False, threads=4) for _ in range(3)]
     yield made
     for driver in made:
@@ -45,13 +45,13 @@ async def drivers(tmp_path: Path) -> AsyncIterator[list[FilesystemDriver]]:
 
 
 async def _push(repository: Repository, pushed: asyncio.Queue[tuple[Repository, Digest]]) -> None:
-    """Push images of their own layers, some about the one before."""
+    """Push images with layers of their own, some of them referrers of the previous one."""
     before: bytes | None = None
     for number in itertools.count():
         layer = f"{repository.name} {number}".encode() * 50
         more = {"subject": entry(before)} if before and number % 3 == 0 else {}
         before = raw(image(layers=[layer], **more))
-        with suppress(ReferencesUnknown):  # this machine was so slow that a collection took it
+        with suppress(ReferencesUnknown):  # on a slow machine a collection has deleted it
             digest = await push_image(repository, f"v{number}", "latest", layer=layer, **more)
             await pushed.put((repository, digest))
 
@@ -73,7 +73,7 @@ async def _collect(driver: Driver) -> None:
 async def test_no_scrub_beside_a_busy_registry_finds_damage(
     drivers: list[FilesystemDriver], nothing_blocks: None
 ) -> None:
-    """While images are pushed, deleted and collected all the time."""
+    """Images are pushed, deleted and collected all the time."""
     pushed: asyncio.Queue[tuple[Repository, Digest]] = asyncio.Queue(12)
     registry = StoredRegistry(drivers[0])
     others = [asyncio.ensure_future(_push(registry.repository(name), pushed)) for name in NAMES]

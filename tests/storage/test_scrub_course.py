@@ -1,4 +1,4 @@
-"""A scrub that was interrupted goes on where it was, and never passes over anything."""
+"""An interrupted scrub continues where it stopped, and skips nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BLOBS = {Digest.of(b"blob %d" % number): b"blob %d" % number for number in range
 ORDERED = sorted(BLOBS, key=str)
 CORRUPT = ORDERED[::4]
 NAMES = [RepositoryName(f"some/app-{number}") for number in range(6)]
-# Everything there is to find: each of these repositories has an orphaned link.
+# Each of these repositories has an orphaned link.
 FORESEEN = {(Kind.CORRUPT_BLOB, paths.blob(one)) for one in CORRUPT} | {
     (Kind.ORPHANED_LINK, paths.layer_link(name, Digest.of(b"gone"))) for name in NAMES
 }
@@ -36,13 +36,13 @@ FORESEEN = {(Kind.CORRUPT_BLOB, paths.blob(one)) for one in CORRUPT} | {
 
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every blob be opened and read in parts, as large ones are."""
+    """Treat every blob as a large one, which is opened and read in parts."""
     monkeypatch.setattr(contents, "_SMALL", -1)
 
 
 @pytest.fixture
 async def damaged() -> MemoryDriver:
-    """Give a storage with blobs, some of them corrupt, and dead links."""
+    """Return a storage with blobs, some of them corrupt, and dead links."""
     driver = MemoryDriver()
     for digest, content in BLOBS.items():
         await driver.write(paths.blob(digest), b"?" if digest in CORRUPT else content)
@@ -54,7 +54,7 @@ async def damaged() -> MemoryDriver:
 
 
 class Watched(Around):
-    """Counts how often each blob is read, and how many are at once; `stop_at` ends the scrub."""
+    """Counts the reads of each blob, and the concurrent ones; `stop_at` ends the scrub."""
 
     def __init__(self, inner: Driver, stop_at: int = -1) -> None:
         super().__init__(inner)
@@ -65,7 +65,7 @@ class Watched(Around):
         self.work: asyncio.Task[Any] | None = None
 
     async def open(self, path: str) -> OpenFile:
-        """Count, and take a moment, as a disk does."""
+        """Count, and wait for a moment, as a disk does."""
         self.opened.append(path)
         if len(self.opened) == self._stop_at:
             assert self.work is not None
@@ -95,7 +95,7 @@ class _Counted:
 
 
 async def interrupted(driver: Driver, at: int, **options: Any) -> tuple[Findings, Scrub, Watched]:
-    """Scrub until the blob number `at` is about to be read."""
+    """Scrub until blob number `at` is about to be read."""
     watched = Watched(driver, stop_at=at)
     found = Findings()
     work = Scrub(watched, Options(**options), found, Silence())
@@ -105,16 +105,14 @@ async def interrupted(driver: Driver, at: int, **options: Any) -> tuple[Findings
 
 
 def foreseen(findings: list[Finding]) -> set[tuple[Kind, str]]:
-    """Return what is wrong, and where."""
+    """Return the expected kinds and paths."""
     return {(one.kind, one.path) for one in findings}
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
 @pytest.mark.parametrize("repair", [False, True])
-async def test_nothing_is_passed_over(
-    damaged: MemoryDriver, parallel: int, *, repair: bool
-) -> None:
-    """Interrupted again and again, all blobs are read, and the last report has everything."""
+async def test_nothing_is_skipped(damaged: MemoryDriver, parallel: int, *, repair: bool) -> None:
+    """After many interruptions all blobs are read, and the last report is complete."""
     read: list[str] = []
     for _ in range(len(BLOBS)):
         _, work, watched = await interrupted(damaged, 7, parallel=parallel, repair=repair)
@@ -128,15 +126,15 @@ async def test_nothing_is_passed_over(
     else:
         raise AssertionError("it never comes to its end")
     assert set(read) >= set(map(paths.blob, BLOBS))
-    # What was being read when it ended is read again, and a corrupt one twice before it is moved.
+    # Blobs that were being read are read again, corrupt ones twice before they are moved.
     assert len(read) <= len(BLOBS) * 2 + len(CORRUPT)
     left = work.summary.errors + work.summary.notes
     assert work.summary.repaired + left == len(FORESEEN)
     assert work.summary.went_on_from
 
 
-async def test_the_report_of_who_goes_on_has_all_of_the_first(damaged: MemoryDriver) -> None:
-    """Each finding once, in the order in which it was found, also those before the interruption."""
+async def test_a_continued_scrub_reports_earlier_findings(damaged: MemoryDriver) -> None:
+    """Each finding is reported once, in order, including those before the interruption."""
     first, work, _ = await interrupted(damaged, 20, parallel=2)
     assert first.all
     assert work.summary.position
@@ -146,14 +144,14 @@ async def test_the_report_of_who_goes_on_has_all_of_the_first(damaged: MemoryDri
     assert len(findings) == len(FORESEEN) == summary.errors + summary.notes
     assert summary.went_on_from == work.summary.position
     assert summary.position == ""
-    # That one came to its end: the next one begins anew.
+    # That scrub was completed: the next one begins from the start.
     assert (await scrub(damaged))[1].went_on_from == ""
 
 
-async def test_it_goes_on_among_repositories(
+async def test_it_continues_among_repositories(
     damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blobs are not read again when they were done; the repository it was in is looked at again."""
+    """Blobs are not read again; the repository that was interrupted is checked again."""
 
     class Until(Findings):
         def found(self, finding: Finding) -> None:
@@ -173,8 +171,8 @@ async def test_it_goes_on_among_repositories(
     assert len(findings) == len(FORESEEN)
 
 
-async def test_restart_begins_anew(damaged: MemoryDriver) -> None:
-    """However far the last one came."""
+async def test_restart_begins_from_the_start(damaged: MemoryDriver) -> None:
+    """However far the last scrub got."""
     await interrupted(damaged, 20)
     watched = Watched(damaged)
     findings, summary = await scrub(watched, restart=True)
@@ -183,16 +181,16 @@ async def test_restart_begins_anew(damaged: MemoryDriver) -> None:
     assert len(findings) == len(FORESEEN)
 
 
-async def test_a_repair_does_not_go_on_with_a_mere_report(damaged: MemoryDriver) -> None:
-    """What the report passed is not repaired yet."""
+async def test_a_repair_does_not_continue_a_report(damaged: MemoryDriver) -> None:
+    """What the report checked is not repaired yet."""
     await interrupted(damaged, 20)
     _, summary = await scrub(damaged, repair=True)
     assert summary.went_on_from == ""
     assert (summary.repaired, summary.errors) == (len(FORESEEN), 0)
 
 
-async def test_a_report_goes_on_with_a_repair(damaged: MemoryDriver) -> None:
-    """What that passed is in order; what it repaired is told as such."""
+async def test_a_report_continues_a_repair(damaged: MemoryDriver) -> None:
+    """What the repair checked is intact; its repairs are reported as such."""
     first, _, _ = await interrupted(damaged, 20, repair=True)
     findings, summary = await scrub(damaged)
     assert summary.went_on_from
@@ -220,10 +218,10 @@ async def _noted(driver: Driver) -> dict[str, Any]:
     ],
     ids=str,
 )
-async def test_a_note_that_is_old_or_damaged_is_none(
+async def test_saved_progress_that_is_old_or_damaged_is_ignored(
     damaged: MemoryDriver, change: dict[str, object]
 ) -> None:
-    """The scrub begins anew, and comes to its end."""
+    """The scrub begins from the start, and is completed."""
     await interrupted(damaged, 20)
     await damaged.note(SCRUBBED, json.dumps({**await _noted(damaged), **change}).encode())
     findings, summary = await scrub(damaged)
@@ -232,16 +230,18 @@ async def test_a_note_that_is_old_or_damaged_is_none(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"version": 1}'])
-async def test_a_note_that_is_none_at_all(damaged: MemoryDriver, content: bytes) -> None:
-    """What a power cut leaves of it stops nothing."""
+async def test_saved_progress_that_is_garbage_is_ignored(
+    damaged: MemoryDriver, content: bytes
+) -> None:
+    """What a power failure leaves of the file stops nothing."""
     await damaged.note(SCRUBBED, content)
     assert (await scrub(damaged))[1].went_on_from == ""
 
 
-async def test_it_is_noted_now_and_then(
+async def test_progress_is_saved_regularly(
     damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is killed has come somewhere as well."""
+    """A scrub that is killed can be continued, too."""
     monkeypatch.setattr("storage.maintenance.scrub.run._SAVE_EVERY", 0.0)
     noted: list[str] = []
 
@@ -262,18 +262,18 @@ async def test_it_is_noted_now_and_then(
         Finding(Kind.DEAD_TAG, "a", "b", NAMES[0], ORDERED[0], "how"),
     ],
 )
-def test_a_finding_survives_being_written_down(finding: Finding) -> None:
-    """Its document makes it again."""
+def test_a_finding_is_restored_from_its_document(finding: Finding) -> None:
+    """`read_finding` is the inverse of `document`."""
     assert read_finding(json.loads(json.dumps(finding.document()))) == finding
 
 
-def test_what_came_from_a_disk_is_shown_on_one_line() -> None:
-    """Bytes that are no text, line ends and control characters are spelled out."""
+def test_names_from_the_disk_are_shown_on_one_line() -> None:
+    """Bytes that are no text, line ends and control characters are escaped."""
     assert shown("é a/b\n\x1b[2J\udcff") == "é a/b\\n\\x1b[2J\\xff"
 
 
-async def test_all_readers_together_keep_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait for as long as all that was read takes; without a rate, or bytes, they do not."""
+async def test_the_rate_limits_all_readers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for as long as the bytes take; without a rate, or bytes, they do not wait."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:

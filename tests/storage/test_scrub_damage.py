@@ -1,4 +1,4 @@
-"""A tree with everything that older registries left in one: a scrub ends, tells all, and heals."""
+"""A scrub of a tree with everything that older registries left: it reports and repairs it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.storage.scrubbing import scrub
 
 @pytest.fixture
 def tree(tmp_path: Path) -> DamagedTree:
-    """Give the tree."""
+    """Return the tree."""
     return damaged_tree(tmp_path)
 
 
 @pytest.fixture
 def new_files(tree: DamagedTree) -> FilesystemDriver:
-    """Make a driver of the tree, as a process does before it serves."""
+    """Return a driver of the tree, started as before serving."""
     return FilesystemDriver(tree.root, threads=4)
 
 
@@ -45,18 +45,18 @@ def new_files(tree: DamagedTree) -> FilesystemDriver:
 async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
+    """Yield a driver of the tree that caches files at once: no other process writes."""
     yield new_files
     await new_files.close()
 
 
 def foreseen(findings: Iterable[Finding]) -> set[Foreseen]:
-    """Return findings as a tree foresees them."""
+    """Return findings in the form in which a tree foresees them."""
     return {(finding.kind, finding.path) for finding in findings}
 
 
 def everything(root: Path) -> dict[str, bytes | str]:
-    """Map what lies below `docker/` to its content; links to where they lead."""
+    """Map the paths below `docker/` to their content, those of links to their targets."""
     found: dict[str, bytes | str] = {}
     for folder, folders, names in os.walk(root / "docker"):
         for one in (Path(folder, each) for each in [*folders, *names]):
@@ -68,17 +68,17 @@ def everything(root: Path) -> dict[str, bytes | str]:
 
 
 async def assert_served(driver: FilesystemDriver) -> None:
-    """The sound image answers, with all its bytes."""
+    """Check that the intact image is served with all its bytes."""
     repository = StoredRegistry(driver).repository(SOUND)
     assert (await repository.manifests.get(TAG)).raw == IMAGE
     for digest, content in sound_content().items():
         assert await pull_blob(repository, digest) == content
 
 
-async def test_a_scrub_tells_all_and_changes_nothing(
+async def test_a_scrub_reports_all_damage_and_changes_nothing(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """Each damage is found where it is and as what it is, and nothing else is."""
+    """Each damage is found at its path and with its kind, and nothing else is found."""
     before = everything(tree.root)
     await assert_served(files)
     findings, summary = await scrub(files)
@@ -92,10 +92,10 @@ async def test_a_scrub_tells_all_and_changes_nothing(
     await assert_served(files)
 
 
-async def test_a_repair_leaves_only_what_nobody_can_repair(
+async def test_a_repair_leaves_only_what_is_beyond_repair(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """A second scrub finds what was foreseen to stay, and the sound image is served throughout."""
+    """A second scrub finds what is expected to stay; the intact image is served throughout."""
     findings, summary = await scrub(files, repair=True)
     left = foreseen(finding for finding in findings if not finding.repaired)
     assert left == tree.left
@@ -107,10 +107,8 @@ async def test_a_repair_leaves_only_what_nobody_can_repair(
     await assert_served(files)
 
 
-async def test_what_is_somebody_s_is_never_touched(
-    tree: DamagedTree, files: FilesystemDriver
-) -> None:
-    """Foreign files and folders are there after a repair; those in the way were moved aside."""
+async def test_foreign_files_are_never_changed(tree: DamagedTree, files: FilesystemDriver) -> None:
+    """They exist after a repair; those that obstruct a link were moved aside."""
     before = everything(tree.root)
     await scrub(files, repair=True)
     after = everything(tree.root)
@@ -129,16 +127,18 @@ async def test_what_is_somebody_s_is_never_touched(
             assert (tree.root / aside / "somebody's").read_bytes() == b"file"
 
 
-async def test_quarantine_holds_what_was_there(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """An operator can still look at corrupt bytes; the registry says it has none."""
+async def test_quarantine_contains_the_corrupt_bytes(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """An operator can examine corrupt bytes; the registry reports the blob missing."""
     await scrub(files, repair=True)
     digest = Digest.of(b"what was pushed")
     assert (tree.root / quarantined(digest)).read_bytes() == b"what is there!!"
     assert await files.stat(paths.blob(digest)) is None
 
 
-async def test_what_is_certain_is_healed(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """Links of content that is there say again what their folders say; tags come back."""
+async def test_certain_links_are_repaired(tree: DamagedTree, files: FilesystemDriver) -> None:
+    """Links to existing content name again what their folders say; tags are restored."""
     await scrub(files, repair=True)
     registry = StoredRegistry(files)
     layers = registry.repository(name("damaged/layers"))
@@ -158,7 +158,7 @@ async def test_what_is_certain_is_healed(tree: DamagedTree, files: FilesystemDri
 async def test_the_index_of_referrers_is_rebuilt(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """What has a subject is in it, and nothing else is."""
+    """It lists the manifests that have a subject, and no others."""
     await scrub(files, repair=True)
     names = name("damaged/referrers")
 

@@ -1,7 +1,7 @@
-"""Pushes wait while a scrub holds the exclusive lock: what it does under one hold is bounded.
+"""Pushes wait while a scrub holds the exclusive lock, so its work under the lock is bounded.
 
-Counted are the looks at the tree under one hold, and the entries of a folder that is listed. The
-other bound, of time, can only have it do less.
+The tests count the reads of the tree under one lock, and the entries of listed folders. The other
+bound, of time, can only reduce the work.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tests.storage.scrubbing import scrub
 from tests.storage.wrappers import T, WrappedDriver, WrappedView
 
 MANY = 1_000
-# Looks of one entry, times entries that are looked at under one hold.
+# Reads of one entry, times the entries that are checked under one lock.
 MOST = 7 * 256
 LATEST = Tag("latest")
 
 
 class CountingEditor(WrappedView):
-    """Counts looks, the entries of folders that are listed, and the bytes of blobs."""
+    """Counts reads, the entries of listed folders, and the bytes of blobs."""
 
     def __init__(self, inner: Editor) -> None:
         self.looks = self.content = 0
@@ -41,28 +41,24 @@ class CountingEditor(WrappedView):
         self.looks += 1
 
     def names(self, path: str) -> list[str]:
-        """Count each name."""
         return [one.name for one in self.entries(path)]
 
     def folders(self, path: str) -> list[str]:
-        """Count each name."""
         return [one.name for one in self.entries(path) if one.is_folder]
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Count each entry."""
         for one in super().entries(path):
             self._count()
             yield one
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Count the bytes of a blob."""
         content = super().read(path, limit)
         self.content += len(content) if path.startswith(paths.BLOBS) else 0
         return content
 
 
 class CountingDriver(WrappedDriver):
-    """Counts what is done under each hold of the exclusive lock; `after_hold` comes after each."""
+    """Counts the work under each exclusive lock, and calls `after_hold` after each."""
 
     def __init__(self, inner: Driver, after_hold: Callable[[], object] = lambda: None) -> None:
         super().__init__(inner)
@@ -70,7 +66,6 @@ class CountingDriver(WrappedDriver):
         self._after_hold = after_hold
 
     async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        """Count."""
 
         def counted(editor: Editor) -> T:
             self.exclusive.append(CountingEditor(editor))
@@ -82,7 +77,7 @@ class CountingDriver(WrappedDriver):
 
 
 def put(root: Path, path: str, content: bytes | str) -> None:
-    """Write a file, with the folders above it."""
+    """Write a file, with its parents."""
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -96,7 +91,7 @@ def put_manifest(root: Path, content: bytes) -> Digest:
 
 
 def put_config(root: Path) -> None:
-    """Store what each image has as its configuration."""
+    """Store the configuration of the images."""
     put(root, paths.blob(Digest.of(CONFIG)), CONFIG)
     put(root, paths.layer_link(APP, Digest.of(CONFIG)), str(Digest.of(CONFIG)))
 
@@ -107,32 +102,32 @@ def missing() -> list[bytes]:
 
 
 def lacking_layers(root: Path) -> None:
-    """Make an image that names a great many layers, and has none."""
+    """Create an image with a great many layers, none of which exists."""
     put_config(root)
     put_manifest(root, raw(image(missing())))
 
 
 def lacking_children(root: Path) -> None:
-    """Make an index that names a great many manifests, and has none."""
+    """Create an index of a great many manifests, none of which exists."""
     put_manifest(root, raw(index(missing())))
 
 
 def strays(root: Path) -> None:
-    """Put files of other programs into a folder where as many of ours are."""
+    """Put foreign files into a folder, as many as there are expected ones."""
     for number in range(MANY):
         (root / paths.layers(APP) / f"sha256/{number:064x}").mkdir(parents=True)
         put(root, f"{paths.layers(APP)}/sha256/stray-{number}", "")
 
 
 def one_stray(root: Path) -> None:
-    """Put one file into a folder where a great many of ours are."""
+    """Put one foreign file into a folder with a great many expected ones."""
     for number in range(MANY * 3):
         (root / paths.layers(APP) / f"sha256/{number:064x}").mkdir(parents=True)
     put(root, f"{paths.layers(APP)}/sha256/stray", "")
 
 
 def dead_tags(root: Path) -> None:
-    """Make tags without their links, and with histories of manifests that are gone."""
+    """Create tags without links, whose histories name deleted manifests."""
     for tag in range(MANY // 100):
         (root / paths.tag(APP, Tag(f"v{tag}")) / paths.CURRENT).mkdir(parents=True)
         for number in range(100):
@@ -141,7 +136,7 @@ def dead_tags(root: Path) -> None:
 
 
 def wrong_referrers(root: Path) -> None:
-    """Have the index of referrers name large manifests that have another subject, or none."""
+    """Let the index of referrers name large manifests with another subject, or none."""
     put_config(root)
     of = Digest.of(b"a subject")
     for number in range(MANY // 10):
@@ -167,7 +162,7 @@ TREES = {
 def scrubbed(
     root: Path, after_hold: Callable[[], object] = lambda: None, **options: bool
 ) -> tuple[list[Finding], list[CountingEditor]]:
-    """Scrub; return what was found, and what was done under each hold."""
+    """Scrub; return the findings, and the work under each lock."""
     inner = FilesystemDriver(root, sync=False, threads=2)
     driver = CountingDriver(inner, after_hold)
 
@@ -188,10 +183,10 @@ def counted(found: list[Finding]) -> dict[Kind, int]:
 
 @pytest.mark.parametrize("repair", [False, True])
 @pytest.mark.parametrize(("make", "found"), TREES.values(), ids=TREES.keys())
-def test_one_hold_of_the_lock_does_little(
+def test_the_work_under_one_lock_is_bounded(
     tmp_path: Path, make: Callable[[Path], None], found: dict[Kind, int], repair: bool
 ) -> None:
-    """However much there is to be found; and no manifest is read under the lock."""
+    """However much is found; and no manifest is read under the lock."""
     make(tmp_path)
     findings, exclusive = scrubbed(tmp_path, repair=repair)
     assert counted(findings) == found
@@ -199,8 +194,8 @@ def test_one_hold_of_the_lock_does_little(
     assert sum(hold.content for hold in exclusive) == 0
 
 
-async def test_a_history_that_is_too_long_is_a_question_for_people() -> None:
-    """Not all its manifests are looked for, and so no repair removes the tag."""
+async def test_a_tag_with_a_long_history_is_left_to_the_operator() -> None:
+    """Not all its manifests are checked, so no repair removes the tag."""
     driver = CountingDriver(MemoryDriver())
     for number in range(300):
         digest = Digest("sha256", f"{number:064x}")
@@ -211,10 +206,10 @@ async def test_a_history_that_is_too_long_is_a_question_for_people() -> None:
 
 
 @pytest.mark.parametrize("make", [lacking_layers, lacking_children])
-def test_a_manifest_that_is_deleted_between_two_holds(
+def test_a_manifest_that_is_deleted_between_two_locks_is_no_finding(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
-    """What it names is looked for no longer."""
+    """Its references are not checked any more."""
     make(tmp_path)
     links = list((tmp_path / paths.revisions(APP)).rglob("link"))
 
@@ -226,8 +221,8 @@ def test_a_manifest_that_is_deleted_between_two_holds(
     assert 0 < len(findings) <= 256
 
 
-def test_what_is_pushed_between_two_holds_is_not_missing(tmp_path: Path) -> None:
-    """Those are reported that were looked at before."""
+def test_content_that_is_pushed_between_two_locks_is_not_missing(tmp_path: Path) -> None:
+    """Only what was checked before is reported."""
     lacking_layers(tmp_path)
     to_push = missing()
 

@@ -1,6 +1,6 @@
-"""One folder may hold all there is: a scrub holds a page of it in memory, whatever its size.
+"""A folder may be of any size: a scrub keeps only a page of it in memory.
 
-Counted is what Python holds at most. What SQLite holds has the bound of its cache.
+The tests measure the peak memory of Python. That of SQLite is bounded by its cache.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tests.storage.scratch import scratch_folder
 
 # Both are several pages.
 FEW, MANY = 600, 3_000
-# Bytes; less than a name for each of those that are more.
+# Bytes; less than a name for each additional entry.
 MOST = 128 << 10
 SUBJECT = Digest("sha256", 64 * "5")
 LATEST = Tag("latest")
 
 
 class Large(NamedTuple):
-    """A tree with so many of one thing: its folders, and what a scrub finds for each."""
+    """A tree with many of one thing: its folders, and the findings of a scrub for each."""
 
     folder: Callable[[int], str]
     finds: Kind | None = None
@@ -58,14 +58,13 @@ LARGE = {
 
 
 class Counted:
-    """Counts findings; those of a kind come in the order of their paths."""
+    """Counts findings, and checks that those of a kind come in the order of their paths."""
 
     def __init__(self) -> None:
         self.kinds: Counter[Kind] = Counter()
         self._last: dict[Kind, str] = {}
 
     def found(self, finding: Finding) -> None:
-        """Count."""
         self.kinds[finding.kind] += 1
         assert finding.path > self._last.get(finding.kind, "")
         self._last[finding.kind] = finding.path
@@ -73,25 +72,25 @@ class Counted:
 
 @pytest.fixture(autouse=True)
 def _few_are_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what is remembered up to a bound that is more than all there is here."""
+    """Switch off caches and lists whose bound exceeds the number of entries here."""
     monkeypatch.setattr("storage.values.digest._parse", storage.values.digest._parse.__wrapped__)
     monkeypatch.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
     monkeypatch.setattr("storage.maintenance.scrub.course._MOST_FINDINGS", 10)
-    # A read takes as much memory at first as it may return.
+    # A read first takes as much memory as it may return.
     for reader in ("manifests", "readings"):
         monkeypatch.setattr(f"storage.maintenance.scrub.{reader}.LARGEST_MANIFEST", 4096)
 
 
 @pytest.fixture
 def traced() -> Iterator[None]:
-    """Have Python tell how much memory it holds."""
+    """Let Python measure its memory."""
     tracemalloc.start()
     yield
     tracemalloc.stop()
 
 
 def scrubbed(root: Path) -> tuple[Counter[Kind], int]:
-    """Scrub; return how many findings there were, and how much memory was held at most."""
+    """Scrub; return the number of findings, and the peak memory."""
     driver, counted = FilesystemDriver(root, threads=2), Counted()
 
     async def run() -> None:
@@ -108,25 +107,25 @@ def scrubbed(root: Path) -> tuple[Counter[Kind], int]:
 
 
 def write(path: Path, content: str) -> None:
-    """Write a file, with the folders above it."""
+    """Write a file, with its parents."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="ascii")
 
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("large", LARGE.values(), ids=LARGE.keys())
-def test_a_large_folder_is_not_held_in_memory(large: Large) -> None:
-    """Five times as many of one thing are looked at in the same memory."""
+def test_a_large_folder_is_not_kept_in_memory(large: Large) -> None:
+    """Five times as many of one thing take the same memory."""
 
     def of(many: int) -> int:
         with scratch_folder() as root:
-            # The tag whose history is long: one that points to no manifest is dead, history or not.
+            # The tag with the long history: a tag that points to a missing manifest is dead.
             write(root / paths.revision_link(APP, SUBJECT), str(SUBJECT))
             write(root / paths.tag_current_link(APP, LATEST), str(SUBJECT))
             for number in range(many):
                 (root / large.folder(number)).mkdir(parents=True)
             kinds, peak = scrubbed(root)
-        # No bytes are stored for the manifest.
+        # The bytes of the manifest are not stored.
         assert kinds.pop(Kind.DEAD_LINK) == 1
         assert kinds == ({large.finds: many} if large.finds else {})
         return peak
@@ -136,8 +135,8 @@ def test_a_large_folder_is_not_held_in_memory(large: Large) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_referrers_that_the_index_lacks_are_not_held_in_memory() -> None:
-    """A list of referrers that was never asked for has no index: it comes from the manifests."""
+def test_referrers_that_the_index_lacks_are_not_kept_in_memory() -> None:
+    """A list of referrers that was never requested has no index: it comes from the manifests."""
 
     def of(many: int) -> int:
         with scratch_folder() as root:

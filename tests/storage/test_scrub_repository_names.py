@@ -1,4 +1,4 @@
-"""A scrub reads each folder of repositories once, however many are in it, and in order."""
+"""A scrub lists each folder of repositories once, in order, however large it is."""
 
 from __future__ import annotations
 
@@ -32,17 +32,14 @@ class Listings(WrappedView):
         self.counts: Counter[str] = Counter()
 
     def names(self, path: str) -> list[str]:
-        """Count."""
         self.counts[path] += 1
         return super().names(path)
 
     def folders(self, path: str) -> list[str]:
-        """Count."""
         self.counts[path] += 1
         return super().folders(path)
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Count."""
         self.counts[path] += 1
         return super().entries(path)
 
@@ -61,7 +58,7 @@ def _all(view: View, after: str) -> list[str]:
 @example({"a/b", "a--b/c"}, "a-")
 @example({"A", "_layers/a", f"a/{'b' * 254}"}, "")
 async def test_all_names_come_in_order_from_any_point_on(folders: set[str], after: str) -> None:
-    """They are those that the catalog walks through, whatever else lies there."""
+    """They are those of the catalog, whatever other entries there are."""
     driver = MemoryDriver()
     for folder in folders:
         await driver.write(f"{paths.REPOSITORIES}/{folder}/_layers/file", b"")
@@ -70,7 +67,7 @@ async def test_all_names_come_in_order_from_any_point_on(folders: set[str], afte
 
 
 async def test_no_folder_is_listed_twice() -> None:
-    """Not even one that has more folders than are taken at once."""
+    """Even if it has more folders than a page."""
     driver = MemoryDriver()
     for number in range(MANY):
         await driver.write(f"{paths.repository(name(f'many/r{number}'))}/_layers/file", b"")

@@ -1,4 +1,4 @@
-"""A repair beside one other request, at each instant at which this can come in between."""
+"""A repair beside one other request, which comes at every possible point."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ REFERRER = paths.referrer_link(APP, IMAGE_DIGEST, SIGNATURE_DIGEST)
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: here the work is to be held up."""
+    """Replace the detector of blocking calls: here the work has to block."""
 
 
 def untidy(link: Path) -> None:
-    """Leave a newline, as people with editors do."""
+    """Append a newline, as editors do."""
     link.write_text(f"{link.read_text('ascii')}\n", "ascii")
 
 
 def folder(link: Path) -> None:
-    """Put a folder with a file in it in the place of a link."""
+    """Replace a link by a folder with a file in it."""
     link.unlink()
     link.mkdir()
     (link / "other").write_bytes(b"")
 
 
 def altered(blob: Path) -> None:
-    """Have other bytes in a blob, as many as there were."""
+    """Replace the bytes of a blob by others of the same length."""
     blob.write_bytes(b"?" * len(LAYER))
 
 
@@ -86,23 +86,23 @@ async def _is_unknown(answer: Awaitable[object]) -> bool:
 
 
 async def delete_tag(registry: StoredRegistry) -> None:
-    """Delete the tag alone."""
+    """Delete the tag only."""
     await _app(registry).tags.delete(TAG)
 
 
 async def has_no_tag(registry: StoredRegistry) -> bool:
-    """Tell whether the tag neither answers nor is listed."""
+    """Return whether the tag is neither served nor listed."""
     listed = (await _app(registry).tags.page("", None)).entries
     return TAG not in listed and await _is_unknown(_app(registry).manifests.get(TAG))
 
 
 async def move_tag(registry: StoredRegistry) -> None:
-    """Push something newer under the tag."""
+    """Push a newer image under the tag."""
     await push_manifest(_app(registry), NEWER, TAG.text)
 
 
 async def has_moved(registry: StoredRegistry) -> bool:
-    """Tell whether the tag leads to what is newer."""
+    """Return whether the tag points to the newer image."""
     return (await _app(registry).manifests.get(TAG)).digest == NEWER_DIGEST
 
 
@@ -112,7 +112,7 @@ async def delete_manifest(registry: StoredRegistry) -> None:
 
 
 async def has_no_manifest(registry: StoredRegistry) -> bool:
-    """Tell whether the image answers neither by its digest nor by its tag."""
+    """Return whether the image is served neither by its digest nor by its tag."""
     references = (TAG, IMAGE_DIGEST)
     return all([await _is_unknown(_app(registry).manifests.get(one)) for one in references])
 
@@ -123,17 +123,17 @@ async def delete_blob(registry: StoredRegistry) -> None:
 
 
 async def has_no_blob(registry: StoredRegistry) -> bool:
-    """Tell whether the layer is no member."""
+    """Return whether the layer is no member."""
     return await _is_unknown(_app(registry).blobs.size(BLOB))
 
 
 async def remove_repository(registry: StoredRegistry) -> None:
-    """Remove all there is."""
+    """Remove the repository."""
     await registry.remove(APP)
 
 
 async def has_no_repository(registry: StoredRegistry) -> bool:
-    """Tell whether the repository is not there."""
+    """Return whether the repository is missing."""
     return await _is_unknown(_app(registry).tags.page("", None))
 
 
@@ -143,22 +143,22 @@ async def delete_referrer(registry: StoredRegistry) -> None:
 
 
 async def has_no_referrer(registry: StoredRegistry) -> bool:
-    """Tell whether the index of referrers has no link of the signature."""
+    """Return whether the index of referrers lacks the signature."""
     return not await registry._driver.exists(REFERRER)
 
 
 async def push_blob_again(registry: StoredRegistry) -> None:
-    """Push a layer that is there, and is not what it was."""
+    """Push a layer whose stored bytes are corrupt."""
     await push_blob(_app(registry), LAYER)
 
 
 async def has_blob(registry: StoredRegistry) -> bool:
-    """Tell whether the layer is what it was."""
+    """Return whether the layer is intact."""
     return await pull_blob(_app(registry), BLOB) == LAYER
 
 
 class Race(NamedTuple):
-    """A link or a blob that is damaged, a request, and what holds for ever after that succeeded."""
+    """A damaged link or blob, a request, and a condition that holds after the request succeeded."""
 
     path: str
     request: Request
@@ -178,7 +178,7 @@ RACES = {
 }
 
 
-# A blob whose link is a folder is unknown, and can't be deleted.
+# A blob whose link is a folder is unknown, and cannot be deleted.
 CASES = {
     f"{name}-{damage.__name__}": (race, damage)
     for name, race in RACES.items()
@@ -188,7 +188,7 @@ CASES = {
 
 
 async def _prepare(root: Path, path: str, damage: Damage) -> None:
-    """Make a registry of two images and a signature, of which one thing is damaged."""
+    """Create a registry of two images and a signature, with one damage."""
     make_ready(root)
     driver = FilesystemDriver(root, sync=False, threads=2)
     repository = StoredRegistry(driver).repository(APP)
@@ -221,7 +221,7 @@ async def _assert_holds(root: Path, race: Race) -> None:
 async def test_a_request_beside_a_repair_is_not_undone(
     tmp_path: Path, race: Race, damage: Damage, nothing_blocks: None
 ) -> None:
-    """What was deleted stays deleted, and what was pushed stays, whenever the request comes."""
+    """Deleted content stays deleted, pushed content stays, at whatever point the request comes."""
     sample = tmp_path / "sample"
     sample.mkdir()
     await _prepare(sample, race.path, damage)
@@ -229,7 +229,7 @@ async def test_a_request_beside_a_repair_is_not_undone(
     for at in itertools.count():
 
         async def request(driver: FilesystemDriver) -> None:
-            # A link that is a folder is in the way of a push, and hides what is to be deleted.
+            # A link that is a folder makes a push fail, and hides what is to be deleted.
             with suppress(Unknown, IsADirectoryError):
                 await race.request(StoredRegistry(driver))
                 successes.add(at)  # noqa: B023
