@@ -17,7 +17,7 @@ from tests.support.drivers import AnyDriver
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whoever waits for another holder of a staged file give up soon."""
+    """Let callers that wait for the lock of a staged file time out soon."""
     monkeypatch.setattr(staging, "_ATTEMPTS", 4)
     monkeypatch.setattr(staging, "_PAUSE", 0.05)
     monkeypatch.setattr(memory, "_PATIENCE", 0.2)
@@ -25,24 +25,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eager_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every request leave a hash state, however little it appended."""
+    """Let every request save a hash state, however little it appended."""
     monkeypatch.setattr(uploads, "WORTH_A_STATE", 1)
 
 
 @pytest.fixture
 def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make a filesystem driver, before there is a loop."""
+    """Return a filesystem driver, created before there is a loop."""
     return FilesystemDriver(tmp_path, threads=4)
 
 
 @pytest.fixture
 async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give the filesystem driver, and close it."""
+    """Yield the filesystem driver, and close it."""
     yield new_files
     await new_files.close()
 
 
 @pytest.fixture
 def registry(driver: AnyDriver) -> StoredRegistry:
-    """Give a registry over each driver in turn."""
+    """Return a registry over each driver in turn."""
     return StoredRegistry(driver)

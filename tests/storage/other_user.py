@@ -1,8 +1,8 @@
-"""A registry that runs as another user than the one who made the tree.
+"""Runs a registry as another user than the owner of the tree.
 
     python -m tests.storage.other_user USER ROOT WORK
 
-Does one of `WORKS`, and prints `done`, or what was raised: its class and its words.
+Does one of `WORKS`, and prints `done`, or the class and message of the error.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WORKS: Mapping[str, Work] = {
 
 
 async def main(root: Path, work: Work) -> str:
-    """Do it; return what became of it."""
+    """Do the work; return what is printed."""
     driver = FilesystemDriver(root, threads=1)
     try:
-        # Nothing was used so lately that it need not be written down.
+        # Nothing was touched so lately that it need not be touched again.
         await work(StoredRegistry(driver, grace=0.0))
     except Exception as error:
         return f"{type(error).__name__}: {error}"

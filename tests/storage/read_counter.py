@@ -1,4 +1,4 @@
-"""A driver that counts what its batches read."""
+"""A driver that counts the reads of its batches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ T = TypeVar("T")
 
 
 class _Reads(WrappedView):
-    """A view that counts: files opened for reading, those of them that are blobs, and bytes."""
+    """Counts the files opened for reading, those of them that are blobs, and bytes."""
 
     def __init__(self, inner: View, driver: ReadCounter) -> None:
         super().__init__(inner)
         self._driver = driver
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
-        """Count."""
         if path.startswith(paths.BLOBS):
             self._driver.blobs += 1
             self._driver.before_blob()
@@ -33,7 +32,7 @@ class _Reads(WrappedView):
 
 
 class ReadCounter(WrappedDriver):
-    """A driver whose batches count what they read."""
+    """A driver that counts the reads of its batches."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -41,16 +40,15 @@ class ReadCounter(WrappedDriver):
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count."""
+        """Reset the counters."""
         self.opened = self.blobs = self.bytes = 0
 
     async def batch(self, job: Callable[[View], T]) -> T:
-        """Count."""
         return await self.inner.batch(lambda view: job(_Reads(view, self)))
 
 
 class Pause:
-    """Holds up the threads of a counter that are about to read a blob, until they may go on."""
+    """Blocks the threads of a counter that are about to read a blob, until `end`."""
 
     def __init__(self, counter: ReadCounter) -> None:
         self._reached, self._free = threading.Event(), threading.Event()
@@ -61,9 +59,9 @@ class Pause:
         self._free.wait(10)
 
     async def reached(self) -> None:
-        """Wait until a thread is held up."""
+        """Wait until a thread is blocked."""
         assert await asyncio.to_thread(self._reached.wait, 10)
 
     def end(self) -> None:
-        """Let them go on."""
+        """Release the threads."""
         self._free.set()

@@ -1,10 +1,10 @@
-"""A rival that acts in the middle of some work: at each of its operations in turn.
+"""A rival process that acts in the middle of some work, at each of its operations in turn.
 
-The work is done below a symbolic link to the root, so its operations are known by their paths.
-Before one of them is made, the rival acts as another process would: to its end, or until a lock
-turns it away. Then the work goes on, and the rival takes the lock when it gets it.
+The work runs below a symbolic link to the root, so its operations are known by their paths. Before
+one of them the rival acts, to its end, or until a lock refuses it. Then the work continues, and the
+rival takes the lock when it is released.
 
-Operations are counted from the first one on a path that is given.
+Operations are counted from the first one on a given path.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.storage.turnstile import PATIENCE, Turnstile
 
 Act: TypeAlias = Callable[[FilesystemDriver], Awaitable[None]]
 
-# What changes the tree, and what opens a file of it: a lock, a link or bytes.
+# Calls that change the tree, and calls that open a file of it: a lock, a link or bytes.
 _OPERATIONS = ("open", "mkdir", "rename", "unlink", "rmdir", "utime")
 
 
 class Rival:
-    """Acts once, in a thread of its own, before the operation number `at`."""
+    """Acts once, in its own thread, before operation number `at`."""
 
     def __init__(self, root: Path, act: Act) -> None:
         self._root = root
@@ -41,17 +41,17 @@ class Rival:
         self.has_acted = False
 
     def act(self) -> None:
-        """Begin; return when the rival is done or was turned away."""
+        """Begin; return when the rival is done or was refused a lock."""
         self.has_acted = True
         self._thread.start()
         assert self._has_stopped.wait(PATIENCE), "the rival neither ends nor waits for a lock"
 
     def turned_away(self, *_: object) -> None:
-        """Take note that the work holds a lock."""
+        """Record that the work holds a lock."""
         self._has_stopped.set()
 
     def end(self) -> None:
-        """Wait for the end; raise what went wrong."""
+        """Wait for the end; raise its error."""
         if self.has_acted:
             self._thread.join()
         if self._error is not None:
@@ -75,7 +75,7 @@ class Rival:
 
 @contextmanager
 def _acting(rival: Rival, root: str, since: str, at: int) -> Iterator[None]:
-    """Have a rival act before the operation number `at` below `root`, the first on `since` is 0."""
+    """Let a rival act before operation number `at` below `root`; the first on `since` is 0."""
     numbers: list[int] = []
     real = {name: getattr(os, name) for name in _OPERATIONS}
 
@@ -100,9 +100,9 @@ def _acting(rival: Rival, root: str, since: str, at: int) -> Iterator[None]:
 
 
 async def rivalled(folder: Path, since: str, at: int, work: Act, act: Act) -> bool:
-    """Do `work`, and have a rival `act` before the operation number `at`; False if it has fewer.
+    """Do `work`, with a rival before operation number `at`; return False if it has fewer.
 
-    The first operation on the path `since` is number 0. `folder` holds the root, called `root`.
+    The first operation on the path `since` is number 0. `folder` contains the root, called `root`.
     """
     alias = folder / "alias"
     await asyncio.to_thread(alias.symlink_to, "root")

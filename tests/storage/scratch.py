@@ -1,7 +1,7 @@
-"""A folder for trees that come and go by the thousand.
+"""A folder for trees that are created by the thousand.
 
-In memory where there is such a filesystem: a disk's passes over what was deleted a moment ago, and
-takes ten times as long to make a tree anew.
+In memory if possible: a disk's filesystem skips inodes that were freed a moment ago, and takes ten
+times as long to create a tree again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _IN_MEMORY = "/dev/shm"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder, and remove it with all in it."""
+    """Yield an empty folder, and remove it."""
     usable = os.access(_IN_MEMORY, os.W_OK | os.X_OK)
     with tempfile.TemporaryDirectory(prefix="rt-", dir=_IN_MEMORY if usable else None) as made:
         yield Path(made)

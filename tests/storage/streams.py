@@ -1,4 +1,4 @@
-"""Small helpers for asynchronous streams and for tasks that are cancelled half-way."""
+"""Helpers for asynchronous streams and cancelled tasks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 async def stream_of(*pieces: bytes) -> AsyncIterator[bytes]:
-    """Yield the pieces, giving way between them as a socket does."""
+    """Yield the pieces, and let other tasks run in between, as a socket does."""
     for piece in pieces:
         await asyncio.sleep(0)
         yield piece
 
 
 async def broken_after(pieces: Iterable[bytes], error: Exception) -> AsyncIterator[bytes]:
-    """Yield the pieces and then fail, as the body of a client that went away does."""
+    """Yield the pieces and then fail, as a body does when its client disconnects."""
     for piece in pieces:
         await asyncio.sleep(0)
         yield piece
@@ -26,12 +26,12 @@ async def broken_after(pieces: Iterable[bytes], error: Exception) -> AsyncIterat
 
 
 async def joined(stream: AsyncIterator[bytes] | AsyncIterator[bytearray]) -> bytes:
-    """Return all that a stream yields."""
+    """Return all bytes of a stream."""
     return b"".join([bytes(piece) async for piece in stream])
 
 
 async def cancelled_after(ticks: int, work: Coroutine[Any, Any, T]) -> T | None:
-    """Run `work`, cancel it after that many turns of the event loop, and wait for its end."""
+    """Run `work`, cancel it after some turns of the event loop, and wait for its end."""
     task = asyncio.create_task(work)
     for _ in range(ticks):
         await asyncio.sleep(0)

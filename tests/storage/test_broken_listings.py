@@ -1,7 +1,7 @@
-"""A folder that stops being readable in the middle of a listing hides what needs blobs.
+"""A folder that stops being readable in the middle of a listing hides content from collections.
 
-NFS says ELOOP when a server repeats entries, and a disk may fail at the look that tells whether an
-entry is a folder. Neither is an absence.
+NFS reports ELOOP when a server repeats entries, and a disk may fail at the `stat` that tells
+whether an entry is a folder. Neither means that the folder is missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRACE = 60.0
 
 
 class Listing:
-    """What `os.scandir` returns for a folder that breaks: `entry` makes each of its entries."""
+    """Replaces the result of `os.scandir` for a broken folder; `entry` wraps each entry."""
 
     def __init__(self, real: Any, entry: Callable[[int, os.DirEntry[str]], Any]) -> None:
         self._real = real
@@ -50,7 +50,7 @@ class Listing:
 
 
 class Unknown:
-    """An entry of unknown type, at which a look fails."""
+    """An entry of unknown type, whose `stat` fails."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -61,7 +61,7 @@ class Unknown:
 
 
 def stopping(code: int) -> Callable[[int, os.DirEntry[str]], Any]:
-    """Have the reading fail behind the first entry."""
+    """Let the reading fail after the first entry."""
 
     def entry(number: int, one: os.DirEntry[str]) -> Any:
         if number:
@@ -72,7 +72,7 @@ def stopping(code: int) -> Callable[[int, os.DirEntry[str]], Any]:
 
 
 def unknown(number: int, one: os.DirEntry[str]) -> Any:
-    """Have the look at the second entry fail."""
+    """Let the `stat` of the second entry fail."""
     return Unknown(one.name) if number else one
 
 
@@ -86,7 +86,7 @@ BREAKS = [
 def break_listing(
     monkeypatch: pytest.MonkeyPatch, folder: str, entry: Callable[[int, os.DirEntry[str]], Any]
 ) -> None:
-    """Break the folder, however it is named to `os.scandir`."""
+    """Break the folder, however it is passed to `os.scandir`."""
     real = os.scandir
 
     def scandir(path: int | str) -> Any:
@@ -98,13 +98,13 @@ def break_listing(
 
 @pytest.fixture
 def driver(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver of an empty tree."""
+    """Return a driver of an empty tree."""
     return FilesystemDriver(tmp_path, sync=False, threads=2)
 
 
 @pytest.fixture
 async def files(driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give a tree with a few images, each with a layer of its own, and an orphan; all are old."""
+    """Yield a tree with a few images, each with its own layer, and an orphan; all are old."""
     repository = StoredRegistry(driver, grace=GRACE).repository(APP)
     await push_blob(repository, CONFIG)
     for tag in ("v1", "v2", "v3"):
@@ -126,7 +126,7 @@ async def test_a_listing_that_breaks_off_keeps_all_bytes(
     files: FilesystemDriver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is trouble, whatever the error; nothing goes but what is left over once it is over."""
+    """The error is reported; once it is over, only the orphan is deleted."""
     break_listing(monkeypatch, f"{files.root}/{folder}", entry)
     options = Options(GRACE, delete_untagged=True)
     async with planned(files, options) as plan:
@@ -148,7 +148,7 @@ def test_a_listing_that_breaks_off_is_an_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Names alone can be told without a look at the entries."""
+    """Names alone need no `stat` of the entries."""
     for name in ("one", "two", "three"):
         (tmp_path / "folder" / name).mkdir(parents=True)
     break_listing(monkeypatch, str(tmp_path / "folder"), entry)
@@ -160,10 +160,10 @@ def test_a_listing_that_breaks_off_is_an_error(
         list(getattr(view, read)("folder"))
 
 
-def test_a_link_whose_target_can_t_be_looked_at_is_an_error(
+def test_a_link_whose_target_cannot_be_checked_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be a folder; one that leads to nothing, or to itself, is none."""
+    """It may be a folder; a link that dangles, or leads to itself, is no folder."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, target in (("gone", "nowhere"), ("loop", "loop"), ("long", "x" * 300)):
@@ -171,7 +171,7 @@ def test_a_link_whose_target_can_t_be_looked_at_is_an_error(
     view = FileView(str(tmp_path))
     assert view.folders("folder") == []
     assert not any(entry.is_folder for entry in view.entries("folder"))
-    (folder / "long").unlink()  # what looks through temporary folders can't look at it
+    (folder / "long").unlink()  # the check of temporary folders cannot stat it
     break_listing(monkeypatch, str(folder), lambda _, one: Unknown(one.name))
     for read in (view.folders, view.entries):
         with pytest.raises(OSError):

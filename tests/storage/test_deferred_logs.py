@@ -1,4 +1,4 @@
-"""What is logged under the lock of the tree is written when the lock is free."""
+"""Log records of a thread with the tree lock are written after it has released the lock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Work: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 
 
 class _Witness(logging.Handler):
-    """Notes each message, and the locks of a tree that are held while it is written."""
+    """Records each message, and the locks that are held while it is written."""
 
     def __init__(self, root: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Witness(logging.Handler):
 
 @pytest.fixture
 def witness(files: FilesystemDriver) -> Iterator[_Witness]:
-    """Give a handler of all that is logged, as a program installs one."""
+    """Return a handler of all log records, installed as a program does."""
     made = _Witness(files.root)
     logging.getLogger().addHandler(made)
     yield made
@@ -87,13 +87,13 @@ async def _fail(driver: FilesystemDriver) -> None:
 async def test_a_line_is_written_after_the_lock_is_released(
     files: FilesystemDriver, witness: _Witness, work: Work
 ) -> None:
-    """A stream that is not read blocks the thread that logs, and no push waits for that thread."""
+    """A stream that is not read blocks the thread that logs; no push waits for that thread."""
     await files.write(LINK, b"no digest")
     await work(files)
     assert (witness.messages, witness.held) == ([DAMAGED], set())
 
 
-async def test_a_line_without_a_lock_is_written_at_once(
+async def test_a_line_without_a_lock_is_written_immediately(
     files: FilesystemDriver, witness: _Witness
 ) -> None:
     """Only a thread that holds a lock defers."""
@@ -102,10 +102,10 @@ async def test_a_line_without_a_lock_is_written_at_once(
     assert seen == (None, [DAMAGED])
 
 
-async def test_the_lines_that_wait_are_bounded(
+async def test_deferred_lines_are_bounded(
     files: FilesystemDriver, witness: _Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first ones are written, and how many more there were; the next lock begins anew."""
+    """The first ones are written, and the number of others; the next lock defers again."""
     monkeypatch.setattr(deferred_logs, "_MOST", 2)
     await files.write(LINK, b"no digest")
     await files.exclusively(lambda editor: [read_link(editor, LINK) for _ in range(5)])

@@ -1,8 +1,8 @@
 """The disk may fail at any operation: once, from then on, or because it is full.
 
-The call that met it fails with that error or did not need the operation. Nothing that was promised
-is lost, nothing half-written is served, the same process goes on serving, and the same call
-succeeds when the disk does. No descriptor stays open, so no lock is held either.
+The call that meets the error fails with it, or did not need the operation. Nothing acknowledged is
+lost, nothing half-written is served, the process continues to serve, and the same call succeeds
+once the disk works. No descriptor stays open, so no lock is held either.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.storage.soundness import assert_sound
 
 pytestmark = pytest.mark.usefixtures("eager_states", "impatient")
 
-# What needs room on the disk.
+# Operations that need space on the disk.
 _GROWING = frozenset({"create", "mkdir", "write"})
 _OPENING = frozenset({"create", "open"})
-# Each in turn: the same operations come again and again.
+# Each in turn, because the same operations recur.
 _CODES = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT]
 
 
@@ -60,23 +60,23 @@ class Disk:
         if number == self.at or (self.stays and number > self.at):
             self.refused.append(operation)
             if operation.kind == "write":
-                # A disk that is full takes what there is room for, and refuses the next call.
+                # A full disk takes what fits, and refuses the next call.
                 half = operation.data[: len(operation.data) // 2]
                 os.pwrite(operation.fd, half, operation.offset)
             raise OSError(self.code, os.strerror(self.code), operation.path)
 
     async def meet(self, work: Awaitable[None]) -> None:
-        """Await what may fail for this disk, and for nothing else."""
+        """Await work that may fail with this disk's errors only."""
         try:
             await work
         except OSError:
-            # Not always with the same error: `os.makedirs` has one of its own.
+            # Not always with the same error: `os.makedirs` raises its own.
             if not self.refused:
                 raise
 
 
 def _needs_room(operation: Operation) -> bool:
-    """Tell whether it takes something that the disk has not given yet."""
+    """Return whether an operation needs new space on the disk."""
     if operation.kind == "write":
         return operation.offset + len(operation.data) > os.fstat(operation.fd).st_size
     return not os.path.lexists(operation.path)
@@ -84,7 +84,7 @@ def _needs_room(operation: Operation) -> bool:
 
 @dataclass
 class Ground:
-    """A prepared root, what was promised of it, and what undisturbed work makes of it."""
+    """A prepared root, what was acknowledged, and the result of undisturbed work."""
 
     folder: Path
     scenario: Scenario
@@ -94,7 +94,7 @@ class Ground:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def prepare(self) -> None:
-        """Make the root, and see what the work does when nothing fails."""
+        """Create the root, and record what the work does when nothing fails."""
         root = self.folder / "prepared"
         root.mkdir()
         driver = FilesystemDriver(root, threads=2)
@@ -116,19 +116,19 @@ class Ground:
 
 @pytest.fixture(autouse=True)
 def nothing_blocks() -> None:
-    """Do without the look at the whole stack at each call, which would take most of the time."""
+    """Replace the detector of blocking calls, which would take most of the time."""
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder for many roots."""
+    """Return a folder for many roots."""
     with scratch_folder() as made:
         yield made
 
 
 @pytest.fixture
 async def ground(request: pytest.FixtureRequest, folder: Path) -> Ground:
-    """Give a scenario, prepared."""
+    """Return a prepared scenario."""
     made = Ground(folder, SCENARIOS[request.param])
     await made.prepare()
     return made
@@ -142,7 +142,7 @@ def _each_scenario() -> pytest.MarkDecorator:
 async def _fail_everywhere(
     ground: Ground, codes: Sequence[int], kinds: frozenset[str], *, stays: bool
 ) -> int:
-    """Have each operation of some kinds fail in turn; return how many there are."""
+    """Let each operation of some kinds fail in turn; return how many there are."""
     for at in itertools.count():
         disk = Disk(codes[at % len(codes)], kinds, at, stays)
         root = ground.fresh()
@@ -180,7 +180,7 @@ async def _fail(ground: Ground, driver: FilesystemDriver, root: Path, disk: Disk
 
 
 def _open_files(root: Path) -> list[str]:
-    """Name what this process has open below a folder; whoever locks a file has it open."""
+    """Return the files below a folder that this process has open, locked files included."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
         try:
@@ -191,7 +191,7 @@ def _open_files(root: Path) -> list[str]:
 
 
 def _assert_tidy(root: Path, ledger: Ledger, but: str) -> None:
-    """No temporary file is left but in one folder, nor an upload that no client knows of."""
+    """Check that temporary files are left in one folder only, and no unknown upload."""
     assert [path for path in leftovers(root) if not path.startswith(f"{but}/")] == []
     known = {
         (name, id) for (_, name, id), values in ledger.about("upload").items() if values != {NO}
@@ -204,51 +204,51 @@ def _assert_tidy(root: Path, ledger: Ledger, but: str) -> None:
 
 @_each_scenario()
 async def test_a_change_that_fails_once(ground: Ground) -> None:
-    """Whatever it was, the call is undone or done, and leaves no rubbish."""
+    """The call is undone or done, and leaves no temporary files."""
     changes = await _fail_everywhere(ground, _CODES, CHANGING, stays=False)
     assert changes >= ground.scenario.fewest
 
 
 @_each_scenario()
 async def test_a_disk_that_refuses_all_changes_from_some_point_on(ground: Ground) -> None:
-    """Meanwhile all that was promised is served; temporary files may stay, nothing worse."""
+    """Everything acknowledged is served meanwhile; only temporary files may stay."""
     changes = await _fail_everywhere(ground, _CODES, CHANGING, stays=True)
     assert changes >= ground.scenario.fewest
 
 
 @_each_scenario()
 async def test_a_disk_that_is_full_from_some_point_on(ground: Ground) -> None:
-    """What needs no room succeeds, so the space of what failed is back."""
+    """Work that needs no space succeeds, so failed work has freed its space."""
     await _fail_everywhere(ground, [errno.ENOSPC, errno.EDQUOT], _GROWING, stays=True)
 
 
 @_each_scenario()
 async def test_an_open_for_which_there_is_no_descriptor(ground: Ground) -> None:
-    """A file or folder that can't be opened is not taken for one that is not there."""
+    """A file or folder that can't be opened does not count as missing."""
     await _fail_everywhere(ground, [errno.EMFILE], _OPENING, stays=False)
 
 
 @_each_scenario()
 async def test_no_more_descriptors_from_some_point_on(ground: Ground) -> None:
-    """The call fails, and the next one succeeds when there are descriptors again."""
+    """The call fails; the next one succeeds when there are descriptors again."""
     await _fail_everywhere(ground, [errno.EMFILE], _OPENING, stays=True)
 
 
 @_each_scenario()
 async def test_a_read_that_fails_once(ground: Ground) -> None:
-    """What can't be read is not taken for what is not there."""
+    """A file that can't be read does not count as missing."""
     await _fail_everywhere(ground, [errno.EIO], READING - {"stat"}, stays=False)
 
 
 @_each_scenario()
-async def test_a_look_that_fails_once(ground: Ground) -> None:
-    """What can't be looked at is not taken for what is not there, nor kept locked for that."""
+async def test_a_stat_that_fails_once(ground: Ground) -> None:
+    """A path whose `stat` fails does not count as missing, and its lock is released."""
     await _fail_everywhere(ground, [errno.EIO], frozenset({"stat"}), stays=False)
 
 
 @pytest.mark.parametrize("ground", ["upload in chunks"], indirect=True)
-async def test_a_session_that_met_a_full_disk_goes_on(ground: Ground) -> None:
-    """It holds what it held before the chunk that did not fit, and takes that chunk later."""
+async def test_a_session_continues_after_a_full_disk(ground: Ground) -> None:
+    """It keeps the bytes before the chunk that did not fit, and takes that chunk later."""
     driver = FilesystemDriver(ground.fresh(), threads=2)
     repository = StoredRegistry(driver).repository(APP)
     first, second = CHUNKS[:2]
@@ -270,8 +270,8 @@ async def test_a_session_that_met_a_full_disk_goes_on(ground: Ground) -> None:
     ["cancel an upload", "delete a tag", "delete a manifest", "delete a blob"],
     indirect=True,
 )
-async def test_what_frees_space_needs_none(ground: Ground) -> None:
-    """On a disk without room for a single byte all that removes something succeeds."""
+async def test_freeing_space_needs_no_space(ground: Ground) -> None:
+    """On a disk without a free byte every removal succeeds."""
     root = ground.fresh()
     driver = FilesystemDriver(root, threads=2)
     disk = Disk(errno.ENOSPC, _GROWING, 0, stays=True)
@@ -295,7 +295,7 @@ async def test_what_frees_space_needs_none(ground: Ground) -> None:
 async def test_pulls_and_listings_fail_rather_than_lie(
     ground: Ground, code: int, kinds: frozenset[str], fewest: int
 ) -> None:
-    """A read that fails is the answer; never that something is unknown, or a shorter list."""
+    """A failed read is an error, never an unknown blob or a shorter list."""
     root = ground.fresh()
     for at in itertools.count():
         disk = Disk(code, kinds, at, stays=False)

@@ -1,4 +1,4 @@
-"""An fsync of what was received that fails: the kernel says so once, and never again."""
+"""An fsync of an upload that fails: the kernel reports the error only once."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ CONTENT = bytes(range(256)) * (WORTH_A_STATE // 256)
 
 @pytest.fixture
 def new_disk(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver with fsync on."""
+    """Return a driver with fsync on."""
     return FilesystemDriver(tmp_path)
 
 
 @pytest.fixture
 async def disk(new_disk: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver, and close it."""
+    """Yield a driver, and close it."""
     yield new_disk
     await new_disk.close()
 
 
 @pytest.fixture
 def next_fsync_fails(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have as many fsyncs of what is received fail as there are errors in the list this gives."""
+    """Return a list: as many fsyncs of uploads fail as it contains errors."""
     errors: list[int] = []
     real = os.fsync
 
@@ -50,10 +50,10 @@ def next_fsync_fails(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return errors
 
 
-async def test_what_a_chunk_brought_is_not_held_if_it_can_not_be_kept(
+async def test_a_chunk_that_cannot_be_synced_is_not_kept(
     disk: FilesystemDriver, next_fsync_fails: list[int]
 ) -> None:
-    """The request fails instead of telling a length, and the session begins again from nothing."""
+    """The request fails instead of returning a length; the session is empty again."""
     repository = StoredRegistry(disk).repository(APP)
     id = await begin(repository)
     next_fsync_fails.append(errno.EIO)
@@ -65,10 +65,10 @@ async def test_what_a_chunk_brought_is_not_held_if_it_can_not_be_kept(
     assert await repository.blobs.size(Digest.of(CONTENT)) == len(CONTENT)
 
 
-async def test_a_retry_does_not_commit_what_could_not_be_kept(
+async def test_a_retry_does_not_commit_bytes_that_were_not_synced(
     disk: FilesystemDriver, next_fsync_fails: list[int]
 ) -> None:
-    """An fsync that follows would succeed, and the blob be a promise without bytes."""
+    """A second fsync would succeed, and acknowledge a blob without bytes."""
     repository = StoredRegistry(disk).repository(APP)
     small = CONTENT[:1000]
     id = await begin(repository, small)

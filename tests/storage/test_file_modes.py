@@ -1,6 +1,6 @@
-"""What other users of the machine can open: images as distribution leaves them, and nothing else.
+"""File modes: other users of the machine can open images, as with distribution, and nothing else.
 
-A user that can open a lock file can lock it, and a lock on the tree stops every push.
+A user that can open a lock file can lock it, and a lock on the tree blocks every push.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.storage.test_other_user import USER, as_root, folder
 
 __all__ = ["folder"]
 
-# What another user does: open everything below a folder for reading, and print what could be.
+# Run as another user: open everything below a folder for reading, print what was opened.
 OPENER = """
 import os, sys
 os.setgroups([]); os.setegid(int(sys.argv[1])); os.seteuid(int(sys.argv[1]))
@@ -42,14 +42,14 @@ for top, folders, files in os.walk(sys.argv[2]):
 
 @pytest.fixture(params=[0o022, 0o002, 0o077, 0o000], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set a file mode creation mask."""
+    """Set the file mode creation mask."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
 
 
 def _use(root: Path) -> None:
-    """Have a server's folders, an image, an upload in progress, and something removed."""
+    """Create a server's folders, an image, an upload in progress, and something removed."""
     make_ready(root)
     asyncio.run(_work(FilesystemDriver(root, threads=1)))
 
@@ -66,12 +66,12 @@ async def _work(driver: FilesystemDriver) -> None:
 
 
 def _ours(root: Path) -> list[Path]:
-    """Return what is closed to others: locks, sessions and the trash."""
+    """Return the paths that are closed to others: locks, sessions and the trash."""
     tops = [root / paths.OURS, root / paths.TRASH, root / paths.uploads(APP)]
     return [*tops, *(path for path in tops[0].rglob("*") if path.is_file())]
 
 
-def test_what_is_in_progress_is_closed_to_others_whatever_the_umask(
+def test_work_in_progress_is_closed_to_others_whatever_the_umask(
     tmp_path: Path, umask: int
 ) -> None:
     """The umask decides about the group; a lock file in a closed folder is closed itself."""
@@ -84,7 +84,7 @@ def test_what_is_in_progress_is_closed_to_others_whatever_the_umask(
 
 
 def test_images_have_the_modes_that_distribution_gives_them(tmp_path: Path, umask: int) -> None:
-    """Another program reads blobs, and a backup reads links; without a umask none can write."""
+    """Other programs read blobs, a backup reads links; without a umask no other user can write."""
     _use(tmp_path)
     for path in (tmp_path / "docker").rglob("*"):
         if paths.UPLOADS not in path.parts:
@@ -93,7 +93,7 @@ def test_images_have_the_modes_that_distribution_gives_them(tmp_path: Path, umas
 
 
 def test_a_start_closes_what_an_older_version_left_open(tmp_path: Path) -> None:
-    """Existing locks and folders lose the permissions of others, and nothing more."""
+    """Existing locks and folders lose only the permissions of others."""
     (tmp_path / paths.TRASH).mkdir(0o755)
     (tmp_path / paths.OURS).mkdir(0o755)
     for name in (paths.GATE, paths.TREE):
@@ -105,8 +105,8 @@ def test_a_start_closes_what_an_older_version_left_open(tmp_path: Path) -> None:
     assert (found[paths.TRASH], found[paths.OURS]) == (0o750, 0o750)
 
 
-def test_a_folder_that_is_a_link_keeps_what_it_has_of_its_own(tmp_path: Path) -> None:
-    """An operator may have put the trash elsewhere: it is closed, and never opened wider."""
+def test_a_linked_folder_keeps_its_other_permissions(tmp_path: Path) -> None:
+    """An operator may have linked the trash elsewhere: it is closed, and never opened wider."""
     for mode, wanted in ((0o700, 0o700), (0o755, 0o750)):
         root, elsewhere = tmp_path / f"{mode}", tmp_path / f"{mode}-elsewhere"
         root.mkdir()
@@ -117,8 +117,8 @@ def test_a_folder_that_is_a_link_keeps_what_it_has_of_its_own(tmp_path: Path) ->
         assert stat.S_IMODE(elsewhere.stat().st_mode) == wanted
 
 
-def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
-    """A number is not written over what another user's symbolic link names."""
+def test_a_link_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
+    """The file that another user's symbolic link names is not overwritten."""
     (tmp_path / "victim").write_bytes(b"all of it")
     (tmp_path / paths.OURS).mkdir()
     (tmp_path / paths.TREE).symlink_to(tmp_path / "victim")
@@ -129,7 +129,7 @@ def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
 
 @as_root
 def test_another_user_can_open_images_and_hold_no_lock(folder: Path) -> None:
-    """Only what was published opens: no lock, no session, nothing that was removed."""
+    """Only published files can be opened: no lock, no session, no trash."""
     _use(folder)
     command = [sys.executable, "-c", OPENER, str(USER), str(folder)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")

@@ -1,4 +1,4 @@
-"""What a large folder holds is remembered while its state on disk is the same, and no longer."""
+"""The cache of large folders: it is valid while the folder's inode and times are unchanged."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a folder count as settled after a short rest."""
+    """Let a folder be cached after a short rest."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
 
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a folder that counts as large on a filesystem whose times can be relied on."""
+    """Return a folder that counts as large, on a filesystem with reliable times."""
     _require_local(tmp_path)
     monkeypatch.setattr(folder_cache, "_MANY", len(MANY) // 2)
     return _filled(tmp_path / "tags")
@@ -79,7 +79,7 @@ def _rest() -> None:
 
 
 def test_a_large_folder_at_rest_is_read_once(large: Path, reads: Reads, soon: None) -> None:
-    """Asked again it is not read, whatever happens inside the folders that it holds."""
+    """The second listing does not read it, whatever changes inside its subfolders."""
     remembered = Folders()
     _rest()
     assert sorted(remembered.names(str(large))) == MANY
@@ -88,8 +88,8 @@ def test_a_large_folder_at_rest_is_read_once(large: Path, reads: Reads, soon: No
     assert reads.count == 1
 
 
-def test_who_was_given_names_may_change_the_list(large: Path, reads: Reads, soon: None) -> None:
-    """What is remembered is nobody else's."""
+def test_a_caller_may_change_its_list_of_names(large: Path, reads: Reads, soon: None) -> None:
+    """The cache keeps a copy."""
     remembered = Folders()
     _rest()
     for _ in range(3):
@@ -191,10 +191,10 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_shows_at_once(
+def test_a_change_is_seen_immediately(
     change: Callable[[Path], list[str]], large: Path, reads: Reads, soon: None
 ) -> None:
-    """Whatever happens to a folder that was remembered, it is read again, also when it rests."""
+    """After any change a cached folder is read again, also when it is at rest."""
     remembered = Folders()
     _rest()
     for _ in range(2):
@@ -207,8 +207,10 @@ def test_a_change_shows_at_once(
     assert sorted(remembered.names(str(large))) == expected
 
 
-def test_a_file_that_is_named_like_a_folder_is_none(large: Path, reads: Reads, soon: None) -> None:
-    """Neither when the folder is read nor when it is remembered; nor is a pipe."""
+def test_a_file_that_is_named_like_a_folder_is_not_listed(
+    large: Path, reads: Reads, soon: None
+) -> None:
+    """Neither from the disk nor from the cache; nor is a pipe."""
     (large / "stray").write_bytes(b"")
     os.mkfifo(large / "pipe")
     remembered = Folders()
@@ -217,8 +219,8 @@ def test_a_file_that_is_named_like_a_folder_is_none(large: Path, reads: Reads, s
     assert reads.count == 1
 
 
-def test_a_symbolic_link_is_looked_at_each_time(large: Path, soon: None) -> None:
-    """It is a folder as long as it leads to one, which no time of the large folder tells."""
+def test_a_symbolic_link_is_checked_each_time(large: Path, soon: None) -> None:
+    """It counts as a folder while its target is one; the times of the large folder do not tell."""
     target = large.parent / "target"
     target.mkdir()
     (large / "link").symlink_to(target)
@@ -232,8 +234,8 @@ def test_a_symbolic_link_is_looked_at_each_time(large: Path, soon: None) -> None
     assert sorted(remembered.names(str(large))) == ["link", *MANY]
 
 
-def test_a_symbolic_link_that_leads_nowhere_is_no_folder(large: Path, soon: None) -> None:
-    """Nor does one that leads to itself stop a listing."""
+def test_a_dangling_link_is_no_folder(large: Path, soon: None) -> None:
+    """A link to itself does not stop a listing, either."""
     (large / "gone").symlink_to("nowhere")
     (large / "loop").symlink_to("loop")
     (large / "link").symlink_to(MANY[0])
@@ -244,7 +246,7 @@ def test_a_symbolic_link_that_leads_nowhere_is_no_folder(large: Path, soon: None
 
 
 def test_a_folder_that_just_changed_is_read_again(large: Path, reads: Reads) -> None:
-    """Another change could get the same time."""
+    """Another change could get the same ctime."""
     remembered = Folders()
     for count in range(1, 4):
         assert sorted(remembered.names(str(large))) == MANY
@@ -254,7 +256,7 @@ def test_a_folder_that_just_changed_is_read_again(large: Path, reads: Reads) -> 
 def test_a_clock_that_was_set_back_makes_no_folder_old(
     large: Path, reads: Reads, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that changed in the future may change again at that time."""
+    """A folder with a ctime in the future may get the same ctime again."""
     behind = time.clock_gettime_ns(time.CLOCK_REALTIME) - 3_600_000_000_000
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _: behind)
     remembered = Folders()
@@ -271,7 +273,7 @@ def test_a_clock_that_was_set_back_makes_no_folder_old(
 def test_a_state_is_settled_if_its_time_is_old_and_fine(
     age: int, nanoseconds: int, settled: bool
 ) -> None:
-    """Times in whole seconds tell too little apart, and young ones nothing."""
+    """Times in whole seconds do not distinguish changes, nor do recent ones."""
     seconds = time.time_ns() // 10**9 - age
     times = {"st_ctime_ns": seconds * 10**9 + nanoseconds}
     state = os.stat_result((0,) * 10, times)
@@ -279,10 +281,10 @@ def test_a_state_is_settled_if_its_time_is_old_and_fine(
     assert timestamps.is_settled(state) is settled
 
 
-def test_nothing_is_remembered_of_filesystems_that_are_not_known(
+def test_unknown_filesystems_are_not_cached(
     large: Path, reads: Reads, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their folders may keep no times."""
+    """They may not update the times of folders."""
     monkeypatch.setattr(mounts, "LOCAL", frozenset())
     remembered = Folders()
     _rest()
@@ -292,14 +294,14 @@ def test_nothing_is_remembered_of_filesystems_that_are_not_known(
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
-def test_what_the_kernel_makes_up_is_no_local_filesystem(tmp_path: Path) -> None:
-    """`/proc` is none, nor is what is not open."""
+def test_proc_is_no_local_filesystem(tmp_path: Path) -> None:
+    """Nor is a closed descriptor."""
     assert not _is_local(Path("/proc"))
     assert not is_local(-1)
 
 
 def test_hundreds_are_many(tmp_path: Path, reads: Reads, soon: None) -> None:
-    """Three hundred folders are worth remembering."""
+    """A folder with three hundred folders is cached."""
     _require_local(tmp_path)
     for number in range(300):
         (tmp_path / str(number)).mkdir()
@@ -309,7 +311,7 @@ def test_hundreds_are_many(tmp_path: Path, reads: Reads, soon: None) -> None:
     assert reads.count == 1
 
 
-def test_a_small_folder_is_not_remembered(tmp_path: Path, reads: Reads, soon: None) -> None:
+def test_a_small_folder_is_not_cached(tmp_path: Path, reads: Reads, soon: None) -> None:
     """It is read each time, and takes no memory."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -321,8 +323,8 @@ def test_a_small_folder_is_not_remembered(tmp_path: Path, reads: Reads, soon: No
         assert reads.count == count
 
 
-def test_what_is_remembered_is_bounded(large: Path, reads: Reads, soon: None) -> None:
-    """One folder may take an eighth of the memory; the one that rested longest makes room."""
+def test_the_cache_is_bounded(large: Path, reads: Reads, soon: None) -> None:
+    """A folder may use an eighth of the memory; the least recently used is evicted."""
     others = [_filled(large.parent / f"other{n}") for n in range(16)]
     _rest()
     cramped, roomy = Folders(limit=8_000), Folders(limit=16_000)
@@ -337,8 +339,8 @@ def test_what_is_remembered_is_bounded(large: Path, reads: Reads, soon: None) ->
 
 
 @pytest.mark.parametrize("path", ["missing", "file", "file/below", "loop"])
-def test_what_is_no_folder_holds_none(path: str, tmp_path: Path) -> None:
-    """Only what is there can be read or not; and nothing stays open."""
+def test_a_missing_folder_has_no_names(path: str, tmp_path: Path) -> None:
+    """A folder that can't be read raises an error; no descriptor stays open."""
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "loop").symlink_to("loop")
     before = len(os.listdir("/proc/self/fd"))
@@ -347,7 +349,7 @@ def test_what_is_no_folder_holds_none(path: str, tmp_path: Path) -> None:
 
 
 def test_nothing_stays_open(large: Path, soon: None) -> None:
-    """Neither of a folder that is read nor of one that is remembered."""
+    """No descriptor of a folder stays open, whether it is read or cached."""
     remembered = Folders()
     _rest()
     before = len(os.listdir("/proc/self/fd"))

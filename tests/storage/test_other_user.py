@@ -1,4 +1,4 @@
-"""What another user has left: it is used where that can be, and refused with the cure where not."""
+"""Files of another user: they are used where possible; else the error names the remedy."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from tests.storage.file_operations import Operation, watch
 from tests.storage.losing_disk import Disk, Recorder
 from tests.storage.power_cuts import latest, losses
 
-# "nobody", on most systems; whatever it is called, root has left it nothing.
+# A user without files, on most systems.
 USER = 65534
 LONG_AGO = 1_000_000_000
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder that every user can reach; those of other tests are their owner's alone."""
+    """Return a folder that every user can reach; those of other tests are private."""
     made = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     made.chmod(0o755)
     yield made
@@ -47,7 +47,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def root(folder: Path) -> Path:
-    """Give a root with an image, all of it our own and old; another user may look at it."""
+    """Return a root with an old image that we own; another user can read it."""
     asyncio.run(_push(FilesystemDriver(folder, threads=1)))
     for path in folder.rglob("data"):
         os.utime(path, (LONG_AGO, LONG_AGO))
@@ -60,7 +60,7 @@ async def _push(driver: FilesystemDriver) -> None:
 
 
 def _open_folders(root: Path, *kept: str) -> None:
-    """Let all users write into folders, but for those whose paths begin so; files stay as is.
+    """Let all users write into folders, except below some prefixes; files are unchanged.
 
     The locks can be read, as those of older versions could.
     """
@@ -73,7 +73,7 @@ def _open_folders(root: Path, *kept: str) -> None:
 
 
 def _as_another(root: Path, work: str) -> str:
-    """Have another user do something; return what became of it."""
+    """Let another user do something; return the output."""
     command = [sys.executable, "-m", "tests.storage.other_user", str(USER), str(root), work]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -89,7 +89,7 @@ def _blob(root: Path, content: bytes) -> Path:
 def test_a_blob_of_another_user_is_replaced_by_a_copy(
     root: Path, work: str, used: list[bytes]
 ) -> None:
-    """Only its owner can refresh a file; whoever relies on it gets one that is new."""
+    """Only its owner can touch a file; a copy has a new mtime."""
     _open_folders(root)
     assert _as_another(root, work) == "done"
     for content in used:
@@ -102,7 +102,7 @@ def test_a_blob_of_another_user_is_replaced_by_a_copy(
 @as_root
 @pytest.mark.parametrize("work", ["mount", "push"])
 def test_a_blob_that_can_t_be_replaced_is_not_relied_on(root: Path, work: str) -> None:
-    """A collection could take it: the push is refused in words that name the cure."""
+    """A collection could delete it: the push is refused, and the message names the remedy."""
     _open_folders(root, paths.BLOBS)
     before = sorted(root.rglob("*"))
     said = _as_another(root, work)
@@ -114,13 +114,13 @@ def test_a_blob_that_can_t_be_replaced_is_not_relied_on(root: Path, work: str) -
 
 @as_root
 def test_a_blob_that_can_t_be_replaced_can_be_pulled(root: Path) -> None:
-    """Who only asks for it is answered."""
+    """Pulls do not need to touch it."""
     assert _as_another(root, "head") == "done"
 
 
 @as_root
 def test_locks_of_another_user_lock(root: Path) -> None:
-    """A push needs only to hold them; a removal has to write to one, and is refused before."""
+    """A push only needs to lock them; a removal has to write to one, and is refused before."""
     _open_folders(root)
     for name in (paths.GATE, paths.TREE):
         assert (root / name).stat().st_uid == 0
@@ -135,7 +135,7 @@ def test_locks_of_another_user_lock(root: Path) -> None:
 @as_root
 @pytest.mark.parametrize("closed", [paths.OURS, paths.GATE, paths.TREE])
 def test_locks_that_are_closed_to_a_user_refuse_what_needs_them(root: Path, closed: str) -> None:
-    """Nothing is changed without the lock, and the error says how to get it."""
+    """Nothing is changed without the lock, and the error names the remedy."""
     _open_folders(root)
     file_modes.close_to_others(str(root / closed))
     before = sorted(root.rglob("*"))
@@ -149,8 +149,8 @@ def test_locks_that_are_closed_to_a_user_refuse_what_needs_them(root: Path, clos
 CONTENT = random.Random(1).randbytes(2 * CHUNK + 100)
 
 
-def test_a_copy_takes_the_place_when_it_is_durable(tmp_path: Path) -> None:
-    """Whatever a disk loses and whenever, the bytes are there; never are many of them in memory."""
+def test_a_copy_replaces_the_file_when_it_is_durable(tmp_path: Path) -> None:
+    """Whatever a disk loses, the bytes exist; only a chunk of them is in memory."""
     root = tmp_path / "root"
     root.mkdir()
     recorder, written = Recorder(root), list[int]()
@@ -178,8 +178,8 @@ def test_a_copy_takes_the_place_when_it_is_durable(tmp_path: Path) -> None:
             assert dict(left.tree.entries)["data"].data == CONTENT, left.how  # type: ignore[union-attr]
 
 
-def test_one_copies_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds a file being copied waits for that, and then does nothing."""
+def test_concurrent_callers_copy_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that waited for another's copy does nothing."""
     (tmp_path / "data").write_bytes(b"old")
     fd = os.open(tmp_path / "data", os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -204,10 +204,10 @@ def test_one_copies_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "create" not in done
 
 
-def test_a_file_that_another_process_holds_for_long_is_not_waited_for(
+def test_waiting_for_a_locked_file_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That process may be suspended: the wait times out, and the file stays as it is."""
+    """The other process may be suspended: the wait times out, and the file is unchanged."""
     monkeypatch.setattr(owned_copies, "_PATIENCE", 0.05)
     (tmp_path / "data").write_bytes(b"x")
     with (tmp_path / "data").open("rb") as held:
@@ -218,13 +218,13 @@ def test_a_file_that_another_process_holds_for_long_is_not_waited_for(
 
 
 def _renew(folder: Path, done: list[str]) -> None:
-    """Renew a file, and note what is done to its folder."""
+    """Replace a file by its copy, and record what is done in its folder."""
     with watch(folder, lambda operation: done.append(operation.kind)):
         renew(str(folder / "data"))
 
 
-def test_what_was_put_there_during_the_copy_stays(tmp_path: Path) -> None:
-    """Somebody may have pushed it meanwhile, because what was there is damaged."""
+def test_a_file_that_is_published_during_the_copy_stays(tmp_path: Path) -> None:
+    """It may have been pushed because the old one was damaged."""
     (tmp_path / "data").write_bytes(b"damaged")
     (tmp_path / "pushed").write_bytes(b"whole")
 
@@ -238,8 +238,8 @@ def test_what_was_put_there_during_the_copy_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["data"]
 
 
-def test_what_is_no_file_is_not_copied(tmp_path: Path) -> None:
-    """A folder or a pipe in the place of a file stays, and nobody waits for its other end."""
+def test_only_regular_files_are_copied(tmp_path: Path) -> None:
+    """A folder or a pipe is unchanged, and opening the pipe does not block."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
@@ -249,7 +249,7 @@ def test_what_is_no_file_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
-    """An operator has put the file elsewhere: the copy is there as well."""
+    """An operator has moved the file elsewhere: the copy is written there."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/file").write_bytes(b"x")
     (tmp_path / "data").symlink_to("elsewhere/file")

@@ -1,6 +1,6 @@
-"""Publishing over files: what is on disk at every instant, and what a failure at any point leaves.
+"""Publishing files: the tree at every point, and what a failure at any point leaves.
 
-Each test looks at every system call that changes the disk, whatever thread makes it.
+Each test observes every system call that changes the disk, on any thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DERIVED = image(subject=entry(raw(image())))
 
 
 class Watch:
-    """Calls `before` in front of each system call that changes something, if it says so."""
+    """Calls `before` in front of each system call that changes something, if enabled."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None]) -> None:
         self._before = before
@@ -67,14 +67,14 @@ class Watch:
 
 @pytest.fixture
 def new_driver(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver over an empty folder."""
+    """Return a driver over an empty folder."""
     (tmp_path / "root").mkdir()
     return FilesystemDriver(tmp_path / "root", threads=2)
 
 
 @pytest.fixture
 async def driver(new_driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give the driver, and close it."""
+    """Yield the driver, and close it."""
     yield new_driver
     await new_driver.close()
 
@@ -84,7 +84,7 @@ async def _prepare(driver: FilesystemDriver) -> None:
 
 
 async def _push(driver: FilesystemDriver, content: bytes) -> None:
-    """Push a blob in three requests, and a referrer under a tag that is there and a new one."""
+    """Push a blob in three requests, and a referrer under an existing tag and a new one."""
     repository = StoredRegistry(driver).repository(APP)
     id = await repository.uploads.start("sha512")
     await append(repository, id, content)
@@ -94,10 +94,10 @@ async def _push(driver: FilesystemDriver, content: bytes) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("eager_states")
-async def test_a_process_may_be_killed_at_any_instant(
+async def test_a_process_may_be_killed_at_any_point(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Before each system call of a push the tree is sound, and the push can be made again on it."""
+    """Before each system call of a push the tree is sound, and the push can be repeated."""
     instants: list[Path] = []
 
     def photograph(_: str) -> None:
@@ -138,12 +138,12 @@ async def _assert_pushed(driver: FilesystemDriver) -> None:
 async def test_a_failure_at_any_point_leaves_nothing_half_made(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """The disk fails once, at each call in turn: no temporary file stays and a second try works."""
+    """After one error, at each call in turn, no temporary file is left and a retry succeeds."""
     left = [-1]
 
     def fail(name: str) -> None:
         left[0] -= 1
-        # What tidies up after the failure, and what removes a session at the end, may not fail.
+        # The cleanup after the failure, and the removal of a session at the end, must not fail.
         if left[0] == 0 and name not in ("unlink", "rmdir"):
             raise OSError(code, os.strerror(code))
 
@@ -178,7 +178,7 @@ async def _failure(work: Awaitable[None]) -> int | None:
 
 
 async def _assert_tidy(driver: FilesystemDriver) -> None:
-    """No temporary file, no half of a folder, and no empty folder that a listing would take."""
+    """Check that there is no temporary file, no partial folder, and no empty one in a listing."""
     found = await asyncio.to_thread(lambda: sorted(Path(driver.root).rglob("*")))
     names = [str(path.relative_to(driver.root)) for path in found]
     assert [name for name in names if "/.tmp-" in name or name.startswith(f"{TRASH}/")] == []
@@ -191,10 +191,10 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-async def test_a_folder_of_a_later_step_may_go_at_any_time(
+async def test_a_folder_of_a_later_step_may_be_removed_at_any_time(
     driver: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever the folder of a link is removed by another process, the link comes all the same."""
+    """Whenever another process removes the folder of a link, the link is written all the same."""
     layers = Path(driver.root) / paths.layers(APP)
     left = [-1]
 
@@ -211,7 +211,7 @@ async def test_a_folder_of_a_later_step_may_go_at_any_time(
         await push_blob(repository, content)
         watch.on = False
         link = paths.layer_link(APP, Digest.of(content))
-        # Removed after the link came, all is gone, as if that had been a second later.
+        # If the removal follows the link, everything is removed, as it would be a second later.
         assert await driver.exists(link) or not await driver.exists(paths.layers(APP))
         if left[0] > 0:
             break

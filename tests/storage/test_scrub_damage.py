@@ -45,7 +45,7 @@ def new_files(tree: DamagedTree) -> FilesystemDriver:
 async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
-    """Yield a driver of the tree that caches files at once: no other process writes."""
+    """Yield a driver of the tree that caches files without delay: no other process writes."""
     yield new_files
     await new_files.close()
 

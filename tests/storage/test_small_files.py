@@ -1,4 +1,4 @@
-"""Small files: what is remembered of them, and that no change of one goes unseen."""
+"""The cache of small files: no change of a file is missed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from storage.errors import PathNotFound
 from tests.support.drivers import AnyDriver
 
 A, B = b"a" * 71, b"b" * 71
-# Longer than the clock that stamps files stands still.
+# Seconds. Longer than an interval of the clock from which ctimes are set.
 SETTLED_NS, SETTLING = 50_000_000, 0.3
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallFiles:
-    """Give a reader that remembers what was left alone for a moment."""
+    """Return a reader that caches files after a short rest."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
     return SmallFiles(str(tmp_path), most=2)
 
 
 @pytest.fixture
 def link(tmp_path: Path) -> Path:
-    """Give a file that was left alone for a moment."""
+    """Return a file that is at rest."""
     path = tmp_path / "link"
     path.write_bytes(A)
     time.sleep(SETTLING)
@@ -42,7 +42,7 @@ def link(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def on_a_local_disk(tmp_path: Path) -> None:
-    """Skip where nothing is remembered: these tests could not fail there."""
+    """Skip where nothing is cached: these tests could not fail there."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         if not is_local(fd):
@@ -53,7 +53,7 @@ def on_a_local_disk(tmp_path: Path) -> None:
 
 @pytest.fixture
 def nothing_opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Give a function after which no file can be opened: whoever reads one remembers it."""
+    """Return a function after which no file can be opened: a read that succeeds is cached."""
 
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.EMFILE, "as the test wants it")
@@ -61,19 +61,19 @@ def nothing_opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(os, "open", refuse)
 
 
-def test_what_is_left_alone_is_not_opened_again(
+def test_an_unchanged_file_is_not_opened_again(
     files: SmallFiles, link: Path, nothing_opens: Callable[[], None]
 ) -> None:
-    """A look is enough for the second read."""
+    """The second read only calls `stat`."""
     assert files.read("link") == A
     nothing_opens()
     assert files.read("link") == A
 
 
-def test_what_changed_a_moment_ago_is_opened_again(
+def test_a_file_that_just_changed_is_opened_again(
     files: SmallFiles, link: Path, nothing_opens: Callable[[], None]
 ) -> None:
-    """Another change could have the same time."""
+    """Another change could get the same ctime."""
     link.write_bytes(A)
     assert files.read("link") == A
     nothing_opens()
@@ -82,14 +82,14 @@ def test_what_changed_a_moment_ago_is_opened_again(
 
 
 def overwrite(link: Path) -> bytes:
-    """Write as many other bytes in place."""
+    """Overwrite it in place with other bytes of the same length."""
     with link.open("r+b") as file:
         file.write(B)
     return B
 
 
 def overwrite_unnoticed(link: Path) -> bytes:
-    """Do so, and put the time of change back to what it was."""
+    """Overwrite it, and restore the mtime."""
     before = link.stat()
     overwrite(link)
     os.utime(link, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -97,7 +97,7 @@ def overwrite_unnoticed(link: Path) -> bytes:
 
 
 def replace(link: Path) -> bytes:
-    """Rename another file over it, whose time of change is older."""
+    """Rename another file over it, with an older mtime."""
     other = link.with_name("other")
     other.write_bytes(B)
     os.utime(other, ns=(0, 0))
@@ -106,20 +106,20 @@ def replace(link: Path) -> bytes:
 
 
 def make_again(link: Path) -> bytes:
-    """Remove it and make another, which may well get its inode."""
+    """Remove it and create another, which may get the same inode."""
     link.unlink()
     link.write_bytes(B)
     return B
 
 
 def empty(link: Path) -> bytes:
-    """Leave nothing in it."""
+    """Truncate it to zero bytes."""
     os.truncate(link, 0)
     return b""
 
 
 def lead_elsewhere(link: Path) -> bytes:
-    """Put a symbolic link there."""
+    """Replace it by a symbolic link."""
     link.with_name("other").write_bytes(B)
     link.unlink()
     link.symlink_to("other")
@@ -131,7 +131,7 @@ def lead_elsewhere(link: Path) -> bytes:
     [overwrite, overwrite_unnoticed, replace, make_again, empty, lead_elsewhere],
 )
 def test_a_change_is_seen(files: SmallFiles, link: Path, change: Callable[[Path], bytes]) -> None:
-    """However a file comes to hold something else, that is what is read, at once and later."""
+    """However a file is changed, its new content is read, immediately and later."""
     assert files.read("link") == A
     expected = change(link)
     assert files.read("link") == expected
@@ -139,8 +139,8 @@ def test_a_change_is_seen(files: SmallFiles, link: Path, change: Callable[[Path]
     assert [files.read("link") for _ in range(3)] == [expected] * 3
 
 
-def test_what_is_gone_is_gone(files: SmallFiles, link: Path) -> None:
-    """Being remembered does not make a file exist; nor does having been one make it a file."""
+def test_a_deleted_file_is_missing(files: SmallFiles, link: Path) -> None:
+    """A file that is cached, or was replaced by a folder, does not exist any more."""
     assert files.read("link") == A
     link.rename(link.with_name("elsewhere"))
     with pytest.raises(FileNotFoundError):
@@ -152,14 +152,14 @@ def test_what_is_gone_is_gone(files: SmallFiles, link: Path) -> None:
 
 @pytest.fixture
 def new_driver(tmp_path: Path) -> AnyDriver:
-    """Make the one driver that has files."""
+    """Return the filesystem driver."""
     return FilesystemDriver(tmp_path, threads=1)
 
 
-async def test_a_driver_remembers_and_sees_a_change(
+async def test_a_driver_caches_files_and_sees_changes(
     driver: AnyDriver, link: Path, nothing_opens: Callable[[], None]
 ) -> None:
-    """Its small reads go this way, whole or cut, with the patience it has in service."""
+    """Its small reads are cached, whole or cut, with the delay it has in service."""
     await anyio.sleep(2.5)
     assert await driver.read("link") == A
     overwrite(link)
@@ -174,7 +174,7 @@ async def test_a_driver_remembers_and_sees_a_change(
 
 
 def test_no_change_of_many_in_a_row_is_missed(files: SmallFiles, link: Path) -> None:
-    """Written and read by turns, faster than the clock ticks, a read returns what was written."""
+    """Writes and reads alternate, faster than the clock ticks; each read returns the last write."""
     fd = os.open(link, os.O_WRONLY)
     try:
         for _ in range(2000):
@@ -185,10 +185,10 @@ def test_no_change_of_many_in_a_row_is_missed(files: SmallFiles, link: Path) -> 
         os.close(fd)
 
 
-def test_no_more_than_so_many_are_remembered(
+def test_the_number_of_cached_files_is_bounded(
     files: SmallFiles, tmp_path: Path, nothing_opens: Callable[[], None]
 ) -> None:
-    """The one that was read first makes room."""
+    """The one that was cached first is evicted."""
     for name in ("one", "two", "three"):
         (tmp_path / name).write_bytes(name.encode())
     time.sleep(SETTLING)
@@ -201,7 +201,7 @@ def test_no_more_than_so_many_are_remembered(
 
 
 def test_no_more_than_a_few_bytes_are_read(files: SmallFiles, tmp_path: Path) -> None:
-    """Of a file that is no link the beginning is enough."""
+    """Only the beginning of a large file is read."""
     (tmp_path / "large").write_bytes(bytes(SMALL * 3))
     time.sleep(SETTLING)
     assert [len(files.read("large")) for _ in range(2)] == [SMALL] * 2
@@ -209,7 +209,7 @@ def test_no_more_than_a_few_bytes_are_read(files: SmallFiles, tmp_path: Path) ->
 
 @pytest.mark.skipif(not Path("/proc/sys/kernel/random/uuid").exists(), reason="needs Linux's /proc")
 def test_nothing_is_remembered_of_other_filesystems(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There a file may change and look the same, as this one does at each read."""
+    """There a file may change without a change of its `stat`, as this one does."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     files = SmallFiles("/proc/sys/kernel/random")
     assert len({files.read("uuid") for _ in range(5)}) == 5

@@ -1,7 +1,7 @@
-"""What lies in the place of a file and is none: a pipe or a socket is nothing that can be read.
+"""Pipes and sockets in the place of files count as missing files.
 
-Opening a pipe waits for somebody who writes to it, for ever, and a link is opened on the event
-loop. Here such a call fails at once instead of hanging.
+Opening a pipe waits for a writer without limit, and a link is opened on the event loop. Here such
+a call fails immediately instead of blocking.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SESSION = UploadId("01234567-89ab-cdef-0123-456789abcdef")
 
 
 class WouldHang(Exception):
-    """A pipe was opened so that this waits for somebody who writes to it."""
+    """A pipe was opened in a way that waits for a writer."""
 
 
 def _pipe(path: Path) -> None:
@@ -60,21 +60,21 @@ def _pipe(path: Path) -> None:
 
 
 def _socket(path: Path) -> None:
-    # The name of a socket has to be short.
+    # The path of a socket has to be short.
     with chdir(path.parent), socket.socket(socket.AF_UNIX) as made:
         made.bind(path.name)
 
 
 @pytest.fixture(params=[_pipe, _socket], ids=["a pipe", "a socket"])
 def put(request: pytest.FixtureRequest) -> Put:
-    """Make each kind of special file in turn."""
+    """Create each kind of special file in turn."""
     made: Put = request.param
     return made
 
 
 @pytest.fixture
 def new_files(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver of an empty root."""
+    """Return a driver of an empty root."""
     return FilesystemDriver(tmp_path, sync=False, threads=4)
 
 
@@ -82,7 +82,7 @@ def new_files(tmp_path: Path) -> FilesystemDriver:
 async def files(
     new_files: FilesystemDriver, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
-    """Give a storage with an image, and special files in the place of what another would need."""
+    """Yield a storage with an image, and special files in the places of another one's files."""
     repository = StoredRegistry(new_files).repository(APP)
     await push_image(repository, "v1")
     for path in _places():
@@ -97,7 +97,7 @@ async def files(
 
 
 def _places() -> list[str]:
-    """Return where the special files lie."""
+    """Return the paths of the special files."""
     return [
         paths.blob(Digest.of(BLOB)),
         paths.layer_link(APP, Digest.of(LINKED)),
@@ -122,7 +122,7 @@ def _never_waiting(real: Callable[..., int]) -> Callable[..., int]:
 
 @pytest.fixture
 def repository(files: FilesystemDriver) -> StoredRepository:
-    """Give the repository, to a process that has just started."""
+    """Return the repository, opened by a process that has just started."""
     return StoredRegistry(files).repository(APP)
 
 
@@ -140,38 +140,38 @@ async def test_a_manifest_behind_it_is_unknown(
 
 
 async def test_a_blob_whose_link_it_is_is_unknown(repository: StoredRepository) -> None:
-    """Asked for and opened."""
+    """`size` and `open` raise BlobUnknown."""
     await _assert_unknown(repository.blobs.size(Digest.of(LINKED)))
     await _assert_unknown(repository.blobs.open(Digest.of(LINKED)))
 
 
-async def test_a_blob_whose_bytes_it_is_is_unknown_to_who_asks(
+async def test_a_blob_whose_bytes_it_is_has_no_size(
     repository: StoredRepository,
 ) -> None:
-    """It is as long as a file that was cut to nothing."""
+    """It is treated like a file that was truncated to zero bytes."""
     await _assert_unknown(repository.blobs.size(Digest.of(BLOB)))
 
 
 async def test_a_blob_whose_bytes_it_is_can_t_be_opened(repository: StoredRepository) -> None:
-    """A pull is told that it is unknown."""
+    """A pull gets BlobUnknown."""
     await _assert_unknown(repository.blobs.open(Digest.of(BLOB)))
 
 
-async def test_a_mount_from_anywhere_passes_over_it(files: FilesystemDriver) -> None:
-    """Who has a blob is looked for in all repositories, also in this one."""
+async def test_a_mount_from_any_repository_skips_it(files: FilesystemDriver) -> None:
+    """All repositories are searched for the blob, including this one."""
     registry = StoredRegistry(files)
     await push_blob(registry.repository(OTHER), LINKED)
     assert await registry.holders(Digest.of(LINKED)) == [OTHER]
 
 
-async def test_deleting_a_manifest_passes_over_it(repository: StoredRepository) -> None:
-    """Its tags are found among all, also beside this one."""
+async def test_deleting_a_manifest_skips_it(repository: StoredRepository) -> None:
+    """The tags of the manifest are searched, including this one."""
     await repository.manifests.delete(Digest.of(raw(image())))
     await _assert_unknown(repository.manifests.get(Tag("v1")))
 
 
-async def test_pushes_and_listings_go_on(repository: StoredRepository) -> None:
-    """What is sound is listed and pulled; what is pushed takes the place of what lies there."""
+async def test_pushes_and_listings_continue(repository: StoredRepository) -> None:
+    """Intact content is listed and pulled; a push replaces a special file."""
     assert (await repository.tags.page("", None)).entries == (SPECIAL, "v1")
     assert (await repository.manifests.get(Tag("v1"))).raw == raw(image())
     for content in (BLOB, LINKED):
@@ -182,14 +182,14 @@ async def test_pushes_and_listings_go_on(repository: StoredRepository) -> None:
         assert (await repository.manifests.get(reference)).raw == raw(DOCUMENT)
 
 
-async def test_a_tag_goes(repository: StoredRepository) -> None:
+async def test_a_tag_is_deleted(repository: StoredRepository) -> None:
     """Deleting it reads nothing."""
     await repository.tags.delete(SPECIAL)
     assert (await repository.tags.page("", None)).entries == ("v1",)
 
 
 async def test_a_session_is_unknown(repository: StoredRepository) -> None:
-    """Its length is told by what kind of file it is."""
+    """Its length is checked by the type of the file."""
     await _assert_unknown(repository.uploads.length(SESSION))
 
 
@@ -229,10 +229,10 @@ UPKEEP = (_collect, _du, _scrub, _repair)
     ],
     indirect=["put"],
 )
-async def test_upkeep_goes_on(
+async def test_maintenance_continues(
     files: FilesystemDriver, work: Callable[[FilesystemDriver], Awaitable[None]]
 ) -> None:
-    """It ends, and what is sound is there afterwards."""
+    """It is completed, and intact content is kept."""
     await work(files)
     repository = StoredRegistry(files).repository(APP)
     assert (await repository.manifests.get(Tag("v1"))).raw == raw(image())

@@ -1,4 +1,4 @@
-"""The worker threads of a driver."""
+"""Tests of the worker threads of a driver."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
 from storage.values import paths
 
 
-async def test_what_is_asked_for_after_the_start_needs_no_new_thread() -> None:
-    """The first threads run before anything is asked of them."""
+async def test_calls_after_the_start_need_no_new_thread() -> None:
+    """The first threads run before the first call."""
     threads = Threads(4)
     await asyncio.to_thread(threads.start)
     before = _thread._count()
@@ -28,18 +28,18 @@ async def test_what_is_asked_for_after_the_start_needs_no_new_thread() -> None:
     assert _thread._count() == before - 4
 
 
-async def test_another_thread_is_made_when_all_are_busy() -> None:
-    """Up to the limit; what is one too many waits for its turn."""
+async def test_another_thread_is_started_when_all_are_busy() -> None:
+    """Up to the limit; further calls wait."""
     threads, meet = Threads(3), threading.Barrier(3)
     places = await asyncio.gather(*(threads.run(meet.wait, 20) for _ in range(6)))
     assert sorted(places) == [0, 0, 1, 1, 2, 2]
     await asyncio.to_thread(threads.shutdown)
 
 
-async def test_where_no_more_threads_are_granted_those_there_are_do_everything(
+async def test_existing_threads_do_everything_if_no_more_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A refusal of the system is not the caller's trouble."""
+    """Callers do not see the system's refusal."""
     threads = Threads(3)
     assert await threads.run(lambda: 1) == 1
 
@@ -55,7 +55,7 @@ async def test_where_no_more_threads_are_granted_those_there_are_do_everything(
 
 
 async def test_it_is_an_executor() -> None:
-    """Results and exceptions arrive, arguments by name too."""
+    """Results and exceptions are passed on, and so are keyword arguments."""
     threads, loop = Threads(2), asyncio.get_running_loop()
     assert await loop.run_in_executor(threads, int, "7") == 7
     with pytest.raises(ValueError, match="invalid literal"):
@@ -65,7 +65,7 @@ async def test_it_is_an_executor() -> None:
 
 
 async def test_it_can_be_used_after_a_shutdown() -> None:
-    """What was asked for before the end is done; new threads are made for what comes later."""
+    """Earlier calls are completed; new threads are started for later ones."""
     threads = Threads(2)
     asked = [threads.run(lambda n=n: n) for n in range(5)]
     await asyncio.to_thread(threads.shutdown)
@@ -75,7 +75,7 @@ async def test_it_can_be_used_after_a_shutdown() -> None:
     await asyncio.to_thread(threads.shutdown)
 
 
-def test_a_lock_that_is_held_for_long_keeps_no_reader_waiting(tmp_path: Path) -> None:
+def test_a_lock_that_is_held_for_long_blocks_no_reader(tmp_path: Path) -> None:
     """More changes wait for it than there are threads; all are made when it is released."""
     make_ready(tmp_path)
     with (tmp_path / paths.GATE).open("rb") as gate:
@@ -96,8 +96,8 @@ async def _read_beside_changes(driver: FilesystemDriver, release: Callable[[], o
     await driver.close()
 
 
-async def test_a_change_that_is_given_up_before_its_turn_is_not_made() -> None:
-    """Those behind it get their turn."""
+async def test_a_change_that_is_cancelled_before_its_turn_is_not_made() -> None:
+    """The calls behind it are executed."""
     threads, released = Threads(4), threading.Event()
     done: list[str] = []
     waiting = [threads.run_locking(released.wait, 20) for _ in range(3)]

@@ -53,7 +53,7 @@ Work: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 
 @pytest.fixture
 def turnstile(monkeypatch: pytest.MonkeyPatch) -> Turnstile:
-    """Record who was refused a lock."""
+    """Record which tasks are refused a lock."""
     made = Turnstile()
     made.put(monkeypatch)
     return made

@@ -1,4 +1,4 @@
-"""What somebody else has not synced, or a request of our own that failed: who relies on it does."""
+"""Changes that another process, or a failed request, has not synced: the next user syncs them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PUSHES: Mapping[str, tuple[Work, list[Fact]]] = {
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: there are a great many here."""
+    """Replace the detector of blocking calls: it would slow down the many reads here."""
 
 
 async def _prepare(registry: StoredRegistry) -> None:
@@ -61,20 +61,20 @@ async def _prepare(registry: StoredRegistry) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("what", PUSHES)
 async def test_what_a_repeated_push_has_acknowledged_stays(tmp_path: Path, what: str) -> None:
-    """Whichever fsync of the first one failed, and whatever the disk loses after the second."""
+    """Whichever fsync of the first push failed, and whatever the disk loses after the second."""
     push, facts = PUSHES[what]
     async for how, root in left_by(tmp_path, _prepare, push):
         assert await found(root, facts) == facts, how
 
 
-async def test_a_folder_that_was_there_first_counts_as_unsynced(tmp_path: Path) -> None:
-    """Who has one appear, and is told that another is in its place, syncs that one's name."""
+async def test_an_existing_folder_counts_as_unsynced(tmp_path: Path) -> None:
+    """A process whose `Appear` finds an existing folder syncs the name of that."""
     recorder = Recorder(tmp_path)
     driver = FilesystemDriver(tmp_path, threads=1)
     try:
         with watch(tmp_path, lambda _: None, recorder.after):
             await driver.publish((Put("tags/other/link", b"x"),))
-            os.mkdir(tmp_path / "tags/new")  # as another process does that is about to sync it
+            os.mkdir(tmp_path / "tags/new")  # as another process does that has not synced it yet
             os.mkdir(tmp_path / "tags/new/current")
             in_the_way = await driver.publish((Appear("tags/new", {"current/link": b"ours"}),))
             assert in_the_way == ("tags/new",)

@@ -68,7 +68,7 @@ class Held:
     def stay(self) -> None:
         """Record that a thread is here, and stay; blocks."""
         self._inside.set()
-        assert self._released.wait(PATIENCE), "nobody released it"
+        assert self._released.wait(PATIENCE), "it was not released"
 
     def release(self) -> None:
         """Release the threads that are here, and those that come later."""
