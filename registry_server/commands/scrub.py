@@ -148,8 +148,8 @@ class TextReport:
 
     def end(self, summary: Summary) -> None:
         """Print what was done."""
-        if summary.went_on_from:
-            typer.echo(f"went on from an interrupted scrub: {summary.went_on_from}")
+        if summary.continued_from:
+            typer.echo(f"went on from an interrupted scrub: {summary.continued_from}")
         typer.echo(
             f"{summary.blobs} blobs ({format_size(summary.size)}) and "
             f"{summary.repositories} repositories checked"

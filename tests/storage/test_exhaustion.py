@@ -117,7 +117,7 @@ async def test_what_was_found_is_kept() -> None:
     assert await driver.exists(SCRUBBED)
     found, summary = await scrub(driver)
     assert found[0] == listener.all[0]
-    assert summary.went_on_from
+    assert summary.continued_from
 
 
 async def _scrub_into(driver: Driver, listener: Findings) -> None:

@@ -130,7 +130,7 @@ async def test_nothing_is_skipped(damaged: MemoryDriver, parallel: int, *, repai
     assert len(read) <= len(BLOBS) * 2 + len(CORRUPT)
     left = work.summary.errors + work.summary.notes
     assert work.summary.repaired + left == len(FORESEEN)
-    assert work.summary.went_on_from
+    assert work.summary.continued_from
 
 
 async def test_a_continued_scrub_reports_earlier_findings(damaged: MemoryDriver) -> None:
@@ -142,10 +142,10 @@ async def test_a_continued_scrub_reports_earlier_findings(damaged: MemoryDriver)
     assert findings[: len(first.all)] == first.all
     assert foreseen(findings) == FORESEEN
     assert len(findings) == len(FORESEEN) == summary.errors + summary.notes
-    assert summary.went_on_from == work.summary.position
+    assert summary.continued_from == work.summary.position
     assert summary.position == ""
     # That scrub was completed: the next one begins from the start.
-    assert (await scrub(damaged))[1].went_on_from == ""
+    assert (await scrub(damaged))[1].continued_from == ""
 
 
 async def test_it_continues_among_repositories(
@@ -166,7 +166,7 @@ async def test_it_continues_among_repositories(
     watched = Watched(damaged)
     findings, summary = await scrub(watched)
     assert watched.opened == []
-    assert summary.went_on_from == f"repositories after {NAMES[2]}"
+    assert summary.continued_from == f"repositories after {NAMES[2]}"
     assert foreseen(findings) == FORESEEN
     assert len(findings) == len(FORESEEN)
 
@@ -177,7 +177,7 @@ async def test_restart_begins_from_the_start(damaged: MemoryDriver) -> None:
     watched = Watched(damaged)
     findings, summary = await scrub(watched, restart=True)
     assert len(watched.opened) == len(BLOBS)
-    assert summary.went_on_from == ""
+    assert summary.continued_from == ""
     assert len(findings) == len(FORESEEN)
 
 
@@ -185,7 +185,7 @@ async def test_a_repair_does_not_continue_a_report(damaged: MemoryDriver) -> Non
     """What the report checked is not repaired yet."""
     await interrupted(damaged, 20)
     _, summary = await scrub(damaged, repair=True)
-    assert summary.went_on_from == ""
+    assert summary.continued_from == ""
     assert (summary.repaired, summary.errors) == (len(FORESEEN), 0)
 
 
@@ -193,7 +193,7 @@ async def test_a_report_continues_a_repair(damaged: MemoryDriver) -> None:
     """What the repair checked is intact; its repairs are reported as such."""
     first, _, _ = await interrupted(damaged, 20, repair=True)
     findings, summary = await scrub(damaged)
-    assert summary.went_on_from
+    assert summary.continued_from
     assert summary.repaired == len(first.all)
     assert findings[: len(first.all)] == first.all
 
@@ -225,7 +225,7 @@ async def test_saved_progress_that_is_old_or_damaged_is_ignored(
     await interrupted(damaged, 20)
     await damaged.note(SCRUBBED, json.dumps({**await _noted(damaged), **change}).encode())
     findings, summary = await scrub(damaged)
-    assert summary.went_on_from == ""
+    assert summary.continued_from == ""
     assert foreseen(findings) == FORESEEN
 
 
@@ -235,7 +235,7 @@ async def test_saved_progress_that_is_garbage_is_ignored(
 ) -> None:
     """What a power failure leaves of the file stops nothing."""
     await damaged.note(SCRUBBED, content)
-    assert (await scrub(damaged))[1].went_on_from == ""
+    assert (await scrub(damaged))[1].continued_from == ""
 
 
 async def test_progress_is_saved_regularly(

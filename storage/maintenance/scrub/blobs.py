@@ -14,7 +14,7 @@ from storage.maintenance.scrub.contents import Contents, Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing, is_digest
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.second_look import undisturbed
+from storage.maintenance.scrub.second_look import look_exclusively
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 
@@ -113,7 +113,7 @@ class BlobCheck:
                 size = examined.state.size if examined.state else 0
                 if examined.actual == digest:
                     return size, None
-                seen = await undisturbed(self._driver, partial(_seen, digest, examined))
+                seen = await look_exclusively(self._driver, partial(_seen, digest, examined))
                 if not seen.changed:
                     break
         except OSError as error:
@@ -138,12 +138,12 @@ class BlobCheck:
                     return None
                 seen = await self._driver.exclusively(partial(_move, digest, again))
                 if not seen.changed:
-                    moved = finding.mended(f"moved to {paths.quarantined(digest)}")
+                    moved = finding.as_repaired(f"moved to {paths.quarantined(digest)}")
                     return moved if seen.damage else None
         except OSError as error:
             raise_if_exhausted(error)
-            return finding.left(f"could not be moved to quarantine: {reason_of(error)}")
-        return finding.left("not moved to quarantine: it keeps changing")
+            return finding.as_left(f"could not be moved to quarantine: {reason_of(error)}")
+        return finding.as_left("not moved to quarantine: it keeps changing")
 
 
 class _Seen(NamedTuple):

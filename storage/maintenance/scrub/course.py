@@ -24,14 +24,14 @@ _LONGEST = 4 << 20
 
 
 class Stage(Enum):
-    """The stage of a scrub; `Course.after` is a digest, then a repository's name."""
+    """The stage of a scrub; `Checkpoint.after` is a digest, then a repository's name."""
 
     BLOBS = "blobs"
     REPOSITORIES = "repositories"
 
 
 @dataclass(slots=True)
-class Course:
+class Checkpoint:
     """The progress of a scrub, across interruptions.
 
     Everything up to and including `after` is done. `size` is in bytes. All findings are counted,
@@ -46,7 +46,7 @@ class Course:
     repositories: int = 0
     counts: Counter[tuple[Kind, bool]] = field(default_factory=Counter)
     findings: dict[tuple[str, ...], Finding] = field(default_factory=dict)
-    went_on_from: str = ""
+    continued_from: str = ""
 
     def add(self, finding: Finding) -> bool:
         """Record a finding; return False if it was recorded before an interruption."""
@@ -81,7 +81,7 @@ class Course:
         await driver.note(SCRUBBED, json.dumps(document).encode())
 
 
-async def recall(driver: Driver, *, repairs: bool) -> Course | None:
+async def recall(driver: Driver, *, repairs: bool) -> Checkpoint | None:
     """Return the progress of an interrupted scrub, if it can be continued.
 
     A scrub that repairs does not continue one that does not, because that left damage unrepaired.
@@ -89,20 +89,20 @@ async def recall(driver: Driver, *, repairs: bool) -> Course | None:
     """
     try:
         document = json.loads(await driver.read(SCRUBBED, _LONGEST))
-        course = _course(document)
+        checkpoint = _parse(document)
         is_recent = abs(time.time() - float(document["noted"])) < OLDEST
     except OSError as error:
         raise_if_exhausted(error)
         return None
     except (StorageError, ValueError, KeyError, TypeError):
         return None
-    return course if is_recent and (course.repairs or not repairs) else None
+    return checkpoint if is_recent and (checkpoint.repairs or not repairs) else None
 
 
-def _course(document: Mapping[str, Any]) -> Course:
+def _parse(document: Mapping[str, Any]) -> Checkpoint:
     if document["version"] != _VERSION:
         raise ValueError("of another version")
-    course = Course(
+    checkpoint = Checkpoint(
         repairs=bool(document["repairs"]),
         stage=Stage(document["stage"]),
         after=str(document["after"]),
@@ -110,12 +110,12 @@ def _course(document: Mapping[str, Any]) -> Course:
         size=int(document["size"]),
         repositories=int(document["repositories"]),
     )
-    if course.after and course.stage is Stage.BLOBS:
-        Digest.parse(course.after)
+    if checkpoint.after and checkpoint.stage is Stage.BLOBS:
+        Digest.parse(checkpoint.after)
     for finding in map(read_finding, document["findings"]):
-        course.add(finding)
-    course.counts = Counter(
+        checkpoint.add(finding)
+    checkpoint.counts = Counter(
         {(Kind(k), bool(mended)): int(n) for k, mended, n in document["counts"]}
     )
-    course.went_on_from = course.position
-    return course
+    checkpoint.continued_from = checkpoint.position
+    return checkpoint

@@ -69,11 +69,11 @@ class Finding:
     how: str = ""
     repaired: bool = False
 
-    def left(self, how: str) -> Finding:
+    def as_left(self, how: str) -> Finding:
         """Return a copy that is not repaired, with the reason or the remedy."""
         return replace(self, how=how, repaired=False)
 
-    def mended(self, how: str) -> Finding:
+    def as_repaired(self, how: str) -> Finding:
         """Return a copy that is repaired."""
         return replace(self, how=how, repaired=True)
 

@@ -17,7 +17,7 @@ from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.last_change import last_change
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.second_look import each_undisturbed
+from storage.maintenance.scrub.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.strays import Folder, Strays
 from storage.maintenance.tolerant import TolerantView, Trouble
 from storage.values.digest import HEX_LENGTHS, Digest
@@ -119,7 +119,7 @@ class Lister:
         """Report the strays that a second look confirms."""
         while taken := await to_completion(self._driver.batch(lambda _: self._strays.take())):
             strays = [(doubtful[number], entry) for number, entry in taken]
-            confirmed = await each_undisturbed(self._driver, strays, _is_still_stray)
+            confirmed = await look_at_each_exclusively(self._driver, strays, _is_still_stray)
             for (folder, entry), is_confirmed in zip(strays, confirmed, strict=True):
                 if is_confirmed:
                     self._found(_finding(folder, entry, name))

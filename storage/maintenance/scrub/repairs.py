@@ -39,7 +39,7 @@ class _Changed(Exception):
     """The entry has changed since the finding."""
 
 
-class Mender:
+class Repairer:
     """Repairs findings; removes nothing unless `may_remove` is true."""
 
     def __init__(self, driver: Driver, contents: Contents, pace: Pace, *, may_remove: bool) -> None:
@@ -48,7 +48,7 @@ class Mender:
         self._pace = pace
         self._may_remove = may_remove
 
-    async def mend(self, entry: Entry, finding: Finding) -> Finding | None:
+    async def repair(self, entry: Entry, finding: Finding) -> Finding | None:
         """Repair a finding; return it, repaired or not, or None if it is outdated."""
         try:
             if finding.kind is Kind.UNREADABLE:
@@ -56,18 +56,18 @@ class Mender:
             if finding.kind in _DEAD:
                 return await self._unlink(entry, finding)
             if isinstance(entry, LayerLink | RevisionLink):
-                return await self._mend_membership(entry, finding)
+                return await self._repair_membership(entry, finding)
             if isinstance(entry, CurrentLink | HistoryLink):
-                return await self._mend_tag(entry, finding)
+                return await self._repair_tag(entry, finding)
             assert isinstance(entry, ReferrerLink)
             return await self._rewrite(entry, finding, entry.digest)
         except (_Changed, PathNotFound):
             return None
         except OSError as error:
             raise_if_exhausted(error)
-            return finding.left(f"not repaired: {reason_of(error)}")
+            return finding.as_left(f"not repaired: {reason_of(error)}")
 
-    async def _mend_membership(
+    async def _repair_membership(
         self, entry: LayerLink | RevisionLink, finding: Finding
     ) -> Finding | None:
         """Rewrite a link if its content exists and is intact, else remove it."""
@@ -80,7 +80,7 @@ class Mender:
             return await self._rewrite(entry, finding, entry.digest)
         return await self._unlink(entry, finding)
 
-    async def _mend_tag(self, entry: CurrentLink | HistoryLink, finding: Finding) -> Finding:
+    async def _repair_tag(self, entry: CurrentLink | HistoryLink, finding: Finding) -> Finding:
         """Repair a link of a tag under the lock that moves and deletions of the tag take."""
         async with self._driver.lock(paths.tag(entry.name, entry.tag)) as lock:
             if isinstance(entry, HistoryLink):
@@ -88,38 +88,38 @@ class Mender:
             elif finding.kind is Kind.DEAD_TAG:
                 work = self._remove_tag(entry, finding)
             else:
-                work = self._mend_current(entry, finding, lock)
+                work = self._repair_current(entry, finding, lock)
             return await to_completion(work)
 
-    async def _mend_current(self, entry: CurrentLink, finding: Finding, lock: Held) -> Finding:
+    async def _repair_current(self, entry: CurrentLink, finding: Finding, lock: Held) -> Finding:
         digest = finding.digest or await self._driver.batch(entry.certain)
         if digest is None:
-            return finding.left(_DOUBTFUL)
+            return finding.as_left(_DOUBTFUL)
         return await self._rewrite(entry, finding, digest, lock)
 
     async def _remove_tag(self, entry: CurrentLink, finding: Finding) -> Finding:
         if not self._may_remove:
-            return finding.left(_NOTHING_STORED)
+            return finding.as_left(_NOTHING_STORED)
         folder = paths.tag(entry.name, entry.tag)
 
         def job(editor: Editor) -> Finding:
             self._look_again(editor, entry, finding)
             if any(child.name not in _TAG_FOLDERS for child in editor.entries(folder)):
-                return finding.left(_HAS_FOREIGN)
+                return finding.as_left(_HAS_FOREIGN)
             editor.remove(folder)
-            return finding.mended("the tag was removed")
+            return finding.as_repaired("the tag was removed")
 
         return await self._driver.exclusively(job)
 
     async def _unlink(self, entry: Entry, finding: Finding) -> Finding:
         if not self._may_remove:
-            return finding.left(_NOTHING_STORED)
+            return finding.as_left(_NOTHING_STORED)
 
         def job(editor: Editor) -> Finding:
             self._look_again(editor, entry, finding)
             if not _set_aside(editor, entry.path):
                 editor.remove(entry.path)
-            return finding.mended(_REMOVED)
+            return finding.as_repaired(_REMOVED)
 
         return await self._driver.exclusively(job)
 
@@ -140,7 +140,7 @@ class Mender:
             await self._replace(entry, finding, digest, check)
         else:
             await self._driver.publish((link_to(entry.path, digest),), check=check)
-        return finding.mended(_REWRITTEN)
+        return finding.as_repaired(_REWRITTEN)
 
     async def _replace(
         self, entry: Entry, finding: Finding, digest: Digest, check: Callable[[Uses], None]

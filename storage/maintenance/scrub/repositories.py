@@ -18,8 +18,8 @@ from storage.maintenance.scrub.manifests import Content, check
 from storage.maintenance.scrub.parts import Parts
 from storage.maintenance.scrub.queue_pages import Pages, Part
 from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
-from storage.maintenance.scrub.repairs import Mender
-from storage.maintenance.scrub.second_look import each_undisturbed
+from storage.maintenance.scrub.repairs import Repairer
+from storage.maintenance.scrub.second_look import look_at_each_exclusively
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName
@@ -30,7 +30,7 @@ Pair: TypeAlias = tuple[Entry, Finding]
 
 
 class RepositoryCheck:
-    """Checks repositories one after the other; repairs their findings if it has a `mender`."""
+    """Checks repositories one after the other; repairs their findings if it has a `repairer`."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class RepositoryCheck:
         database: Database,
         lister: Lister,
         contents: Contents,
-        mender: Mender | None,
+        repairer: Repairer | None,
         found: Found,
     ) -> None:
         self._driver = driver
         self._database = database
         self._lister = lister
         self._contents = contents
-        self._mender = mender
+        self._repairer = repairer
         self._found = found
 
     async def run(self, name: RepositoryName) -> bool:
@@ -136,7 +136,7 @@ class RepositoryCheck:
         if suspects:
             suspects = await self._confirmed(suspects)
         for entry, suspect in suspects:
-            finding = await self._mender.mend(entry, suspect) if self._mender else suspect
+            finding = await self._repairer.repair(entry, suspect) if self._repairer else suspect
             if finding is not None:
                 reported.append(finding)
                 self._found(finding)
@@ -150,7 +150,7 @@ class RepositoryCheck:
     async def _look_again(self, entries: Sequence[Entry]) -> list[Finding | None]:
         """Check entries under the exclusive tree lock."""
         look = partial(_look_at_one, contents=self._contents.recalled())
-        return await each_undisturbed(self._driver, entries, look)
+        return await look_at_each_exclusively(self._driver, entries, look)
 
     def _look_at(self, view: View, entries: Iterable[Entry]) -> list[Pair]:
         pairs = ((entry, _look_at_one(view, entry, self._contents)) for entry in entries)

@@ -21,11 +21,11 @@ from storage.maintenance.progress import Progress
 from storage.maintenance.scrub import queue, strays
 from storage.maintenance.scrub.blobs import BlobCheck
 from storage.maintenance.scrub.contents import Contents
-from storage.maintenance.scrub.course import Course, Stage, recall
+from storage.maintenance.scrub.course import Checkpoint, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing
 from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.repairs import Mender
+from storage.maintenance.scrub.repairs import Repairer
 from storage.maintenance.scrub.repositories import RepositoryCheck
 from storage.maintenance.scrub.repository_names import RepositoryNames
 from storage.maintenance.tolerant import TolerantView
@@ -76,8 +76,8 @@ class Summary:
     """What a scrub did and found, including the part before an interruption.
 
     `errors` and `notes` are findings that were not repaired. `position` says how far the scrub
-    got, if it is incomplete, and `went_on_from` where it began, if it continued another one. Blobs
-    that were being read at an interruption count twice.
+    got, if it is incomplete, and `continued_from` where it began, if it continued another one.
+    Blobs that were being read at an interruption count twice.
     """
 
     blobs: int
@@ -86,7 +86,7 @@ class Summary:
     repaired: int
     errors: int
     notes: int
-    went_on_from: str
+    continued_from: str
     position: str
 
 
@@ -112,7 +112,7 @@ class Scrub:
         self._progress = progress
         self._pace = Pace(options.rate)
         self._contents = Contents()
-        self._course = Course(repairs=options.repair)
+        self._checkpoint = Checkpoint(repairs=options.repair)
         self._saved_at = time.monotonic()
         self._is_complete = False
         self.has_begun = False
@@ -120,17 +120,17 @@ class Scrub:
     @property
     def summary(self) -> Summary:
         """The summary of what was done so far."""
-        course = self._course
-        left = {kind: n for (kind, repaired), n in course.counts.items() if not repaired}
+        checkpoint = self._checkpoint
+        left = {kind: n for (kind, repaired), n in checkpoint.counts.items() if not repaired}
         return Summary(
-            blobs=course.blobs,
-            size=course.size,
-            repositories=course.repositories,
-            repaired=sum(n for (_, repaired), n in course.counts.items() if repaired),
+            blobs=checkpoint.blobs,
+            size=checkpoint.size,
+            repositories=checkpoint.repositories,
+            repaired=sum(n for (_, repaired), n in checkpoint.counts.items() if repaired),
             errors=sum(n for kind, n in left.items() if not kind.is_note),
             notes=sum(n for kind, n in left.items() if kind.is_note),
-            went_on_from=course.went_on_from,
-            position="" if self._is_complete else course.position,
+            continued_from=checkpoint.continued_from,
+            position="" if self._is_complete else checkpoint.position,
         )
 
     async def run(self) -> Summary:
@@ -181,7 +181,7 @@ class Scrub:
         earlier = await recall(self._driver, repairs=self._options.repair)
         if earlier is None or self._options.restart:
             return
-        self._course = earlier
+        self._checkpoint = earlier
         for finding in earlier.findings.values():
             self._listener.found(finding)
             # With --repair the blob is read again: it may have been pushed again since.
@@ -200,9 +200,9 @@ class Scrub:
         await lister.run(job)
 
     async def _blobs(self, lister: Lister) -> None:
-        if self._course.stage is not Stage.BLOBS:
+        if self._checkpoint.stage is not Stage.BLOBS:
             return
-        after = Digest.parse(self._course.after) if self._course.after else None
+        after = Digest.parse(self._checkpoint.after) if self._checkpoint.after else None
         check = BlobCheck(
             self._driver,
             lister,
@@ -213,10 +213,10 @@ class Scrub:
         )
 
         def done(digest: Digest, size: int) -> None:
-            self._course.blobs += 1
-            self._course.size += size
+            self._checkpoint.blobs += 1
+            self._checkpoint.size += size
             reached = check.done_up_to
-            self._course.after = str(reached) if reached else ""
+            self._checkpoint.after = str(reached) if reached else ""
             # Digests are evenly distributed, so their first digits show the progress.
             at = int(digest.hex[:4], 16)
             self._progress.step(f"hashing {digest.algorithm} blobs", at, _BEGINNINGS)
@@ -227,32 +227,34 @@ class Scrub:
         finally:
             saving.cancel()
             await asyncio.wait([saving])
-        self._course.stage, self._course.after = Stage.REPOSITORIES, ""
+        self._checkpoint.stage, self._checkpoint.after = Stage.REPOSITORIES, ""
 
     async def _repositories(self, lister: Lister, database: Database) -> None:
-        mender = await self._mender()
-        check = RepositoryCheck(self._driver, database, lister, self._contents, mender, self._found)
-        names = RepositoryNames(database, self._course.after)
+        repairer = await self._repairer()
+        check = RepositoryCheck(
+            self._driver, database, lister, self._contents, repairer, self._found
+        )
+        names = RepositoryNames(database, self._checkpoint.after)
         while page := await lister.run(lambda listing: names.next(listing.view)):
             for name in page:
-                self._course.repositories += await check.run(name)
-                self._course.after = name.text
+                self._checkpoint.repositories += await check.run(name)
+                self._checkpoint.after = name.text
                 await asyncio.sleep(0)  # so that a scrub can be interrupted with any driver
-                self._progress.step("checking repositories", self._course.repositories, None)
+                self._progress.step("checking repositories", self._checkpoint.repositories, None)
                 if time.monotonic() - self._saved_at > _SAVE_EVERY:
                     await self._save()
 
-    async def _mender(self) -> Mender | None:
+    async def _repairer(self) -> Repairer | None:
         if not self._options.repair:
             return None
         may_remove = await self._driver.batch(_is_whole)
-        return Mender(self._driver, self._contents, self._pace, may_remove=may_remove)
+        return Repairer(self._driver, self._contents, self._pace, may_remove=may_remove)
 
     def _found(self, finding: Finding) -> None:
         """Record and report a finding, with its remedy."""
         if not finding.how and not finding.repaired:
-            finding = finding.left(_HELP.get(finding.kind, ""))
-        if self._course.add(finding):
+            finding = finding.as_left(_HELP.get(finding.kind, ""))
+        if self._checkpoint.add(finding):
             self._listener.found(finding)
 
     async def _save_regularly(self) -> None:
@@ -263,7 +265,7 @@ class Scrub:
     async def _save(self) -> None:
         self._saved_at = time.monotonic()
         try:
-            await self._course.save(self._driver)
+            await self._checkpoint.save(self._driver)
         except OSError as error:
             logger.warning("could not save the progress of the scrub: %s", error)
 

@@ -24,7 +24,7 @@ _MOST_LOOKS = 256
 _LONGEST = 0.005
 
 
-async def undisturbed(driver: Driver, look: Callable[[View], T]) -> T:
+async def look_exclusively(driver: Driver, look: Callable[[View], T]) -> T:
     """Return what `look` returns under the exclusive tree lock.
 
     Without the lock if it is unavailable: on a volume that can't be written to, or after a timeout.
@@ -39,17 +39,17 @@ async def undisturbed(driver: Driver, look: Callable[[View], T]) -> T:
         return await driver.batch(look)
 
 
-async def each_undisturbed(
+async def look_at_each_exclusively(
     driver: Driver, things: Sequence[S], look: Callable[[View, S], T]
 ) -> list[T]:
-    """Return what `look` returns for each of `things`, as `undisturbed` does.
+    """Return what `look` returns for each of `things`, as `look_exclusively` does.
 
     The lock is released now and then, and the tree may change meanwhile.
     """
     results: list[T] = []
     while len(results) < len(things):
         batch = things[len(results) : len(results) + _MOST_LOOKS]
-        results += await undisturbed(driver, partial(_look_at, things=batch, look=look))
+        results += await look_exclusively(driver, partial(_look_at, things=batch, look=look))
     return results
 
 
