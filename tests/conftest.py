@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("patient")
 # Reads of a few bytes that run on the event loop on purpose: on a local disk a hop to a thread
 # costs more than the read. Everything else has to hop.
 _INLINE_READS = (
-    ("storage/drivers/filesystem/driver.py", {"read", "holds"}),
+    ("storage/drivers/filesystem/driver.py", {"read", "is_unchanged"}),
     ("storage/drivers/filesystem/reader.py", {"_stat"}),
     ("storage/drivers/filesystem/staging.py", {"length"}),
     ("registry_server/access/robots/keys.py", {"_has_changed"}),

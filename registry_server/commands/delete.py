@@ -25,7 +25,7 @@ from registry_server.commands.exit_codes import FAILED
 from registry_server.config import Settings
 from storage.drivers.base import Driver
 from storage.errors import OperationDisabled, RepositoryUnknown
-from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.tolerant import TolerantReader
 from storage.maintenance.usage.tally import Tally, tally
 from storage.values.names import RepositoryName
 
@@ -97,7 +97,7 @@ async def _remove(
     """Remove a repository; return what it held."""
     from registry_server.wiring.app import open_registry
 
-    found = await driver.batch(lambda view: tally(TolerantView(view, []), name))
+    found = await driver.batch(lambda reader: tally(TolerantReader(reader, []), name))
     if found is None:
         raise RepositoryUnknown(name.text)
     if not dry_run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 
-from storage.drivers.base import Driver, OpenFile, Uses, View
+from storage.drivers.base import Driver, OpenFile, Reader, TouchingReader
 from storage.errors import PathNotFound
 from storage.values import paths
 from storage.values.digest import Digest
@@ -36,13 +36,13 @@ class BlobStore:
         info = await self._driver.stat(paths.blob(digest))
         return info is not None and time.time() - info.modified <= self._fresh
 
-    async def use(self, digest: Digest) -> None:
+    async def touch(self, digest: Digest) -> None:
         """Touch a blob, if it exists, so that collections keep it for the grace period.
 
         The blob can be read even if this fails, so an error is only logged.
         """
         try:
-            await self._driver.use(paths.blob(digest))
+            await self._driver.touch(paths.blob(digest))
         except OSError as error:
             logger.warning("could not refresh the mtime of %s: %s", digest, error)
 
@@ -58,10 +58,10 @@ class BlobStore:
         return file
 
 
-def read_verified(view: View, digest: Digest, limit: int) -> bytes | None:
+def read_verified(reader: Reader, digest: Digest, limit: int) -> bytes | None:
     """Read all bytes of `digest` and verify them; None when missing, damaged or over `limit`."""
     try:
-        content = view.read(paths.blob(digest), limit + 1)
+        content = reader.read(paths.blob(digest), limit + 1)
     except PathNotFound:
         return None
     if len(content) <= limit and Digest.of(content, digest.algorithm) == digest:
@@ -82,12 +82,12 @@ def content_of(digest: Digest, linked: Digest | None) -> Digest | None:
     return None
 
 
-def use(view: Uses, digest: Digest) -> bool:
+def touch(reader: TouchingReader, digest: Digest) -> bool:
     """Touch the blob `digest` and return whether it exists, in the check of a change.
 
     A collection that was about to delete the blob sees the new mtime and keeps it.
     """
-    info = view.use(paths.blob(digest))
+    info = reader.touch(paths.blob(digest))
     return info is not None and not _was_emptied(digest, info.size)
 
 

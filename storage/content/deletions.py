@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from storage.content.links import is_member, link_to, read_link
-from storage.drivers.base import Driver, Editor, View
+from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import DISK_FULL
 from storage.values import paths
 from storage.values.digest import Digest
@@ -51,8 +51,8 @@ class ManifestDeletion:
             notes = await self._write_note()
         existed = await self._driver.exclusively(partial(self._remove, tags[:AT_ONCE]))
         if not existed:  # the fsync of an earlier deletion may have failed
-            await self._driver.settle(self._link)
-            await self._driver.settle(paths.tags(self._name))
+            await self._driver.sync_removals(self._link)
+            await self._driver.sync_removals(paths.tags(self._name))
         await self._finish(notes)
         return existed or bool(tags or notes)
 
@@ -69,30 +69,30 @@ class ManifestDeletion:
         for note in notes:
             await self._driver.exclusively(partial(_remove_file, note))
 
-    def _remove(self, tags: Sequence[Tag], editor: Editor) -> bool:
+    def _remove(self, tags: Sequence[Tag], editor: ExclusiveEditor) -> bool:
         self._remove_tags(tags, editor)
         return editor.remove(self._link)
 
-    def _remove_dead(self, tags: Sequence[Tag], editor: Editor) -> None:
+    def _remove_dead(self, tags: Sequence[Tag], editor: ExclusiveEditor) -> None:
         if not is_member(editor, self._name, self._digest):  # otherwise it was pushed again
             self._remove_tags(tags, editor)
 
-    def _remove_tags(self, tags: Iterable[Tag], editor: Editor) -> None:
+    def _remove_tags(self, tags: Iterable[Tag], editor: ExclusiveEditor) -> None:
         for tag in tags:
             if self._points_here(editor, tag):
                 editor.remove(paths.tag(self._name, tag))
 
-    def _tags(self, view: View) -> list[Tag]:
+    def _tags(self, reader: Reader) -> list[Tag]:
         """Return every tag that points to the manifest."""
-        tags = map(Tag, only_tags(view.folders(paths.tags(self._name))))
-        return [tag for tag in tags if self._points_here(view, tag)]
+        tags = map(Tag, only_tags(reader.folders(paths.tags(self._name))))
+        return [tag for tag in tags if self._points_here(reader, tag)]
 
-    def _points_here(self, view: View, tag: Tag) -> bool:
-        return read_link(view, paths.tag_current_link(self._name, tag)) == self._digest
+    def _points_here(self, reader: Reader, tag: Tag) -> bool:
+        return read_link(reader, paths.tag_current_link(self._name, tag)) == self._digest
 
-    def _notes(self, view: View) -> list[str]:
+    def _notes(self, reader: Reader) -> list[str]:
         """Return the notes of deletions of the manifest that were interrupted or are running."""
-        return [note for note, digest in noted(view, self._name) if digest == self._digest]
+        return [note for note, digest in noted(reader, self._name) if digest == self._digest]
 
     async def _write_note(self) -> list[str]:
         """Write a note about the deletion; return none on a full disk, where none can be made."""
@@ -106,29 +106,29 @@ class ManifestDeletion:
         return [note]
 
 
-def is_left_undone(view: View, name: RepositoryName, digest: Digest) -> bool:
+def is_left_undone(reader: Reader, name: RepositoryName, digest: Digest) -> bool:
     """Return whether a manifest is deleted, but some of its tags may remain."""
-    return digest in being_deleted(view, name) and not is_member(view, name, digest)
+    return digest in being_deleted(reader, name) and not is_member(reader, name, digest)
 
 
-def noted(view: View, name: RepositoryName) -> list[tuple[str, Digest]]:
+def noted(reader: Reader, name: RepositoryName) -> list[tuple[str, Digest]]:
     """Return the path of each deletion note, and the manifest that it names."""
     folder = paths.deletions(name)
     # A temporary file is a note that is still being written.
-    notes = [f"{folder}/{file}" for file in view.names(folder) if not paths.is_temporary(file)]
-    named = [(note, read_link(view, note)) for note in notes]
+    notes = [f"{folder}/{file}" for file in reader.names(folder) if not paths.is_temporary(file)]
+    named = [(note, read_link(reader, note)) for note in notes]
     return [(note, digest) for note, digest in named if digest is not None]
 
 
-def being_deleted(view: View, name: RepositoryName) -> set[Digest]:
+def being_deleted(reader: Reader, name: RepositoryName) -> set[Digest]:
     """Return the manifests that deletion notes name; some may be members, still or again."""
-    return {digest for _, digest in noted(view, name)}
+    return {digest for _, digest in noted(reader, name)}
 
 
-def gone(view: View, name: RepositoryName, digests: Iterable[Digest]) -> frozenset[Digest]:
+def gone(reader: Reader, name: RepositoryName, digests: Iterable[Digest]) -> frozenset[Digest]:
     """Return those of `digests` that are not members of a repository."""
-    return frozenset(digest for digest in digests if not is_member(view, name, digest))
+    return frozenset(digest for digest in digests if not is_member(reader, name, digest))
 
 
-def _remove_file(path: str, editor: Editor) -> None:
+def _remove_file(path: str, editor: ExclusiveEditor) -> None:
     editor.remove(path)

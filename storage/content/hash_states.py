@@ -59,7 +59,7 @@ class HashStates:
         state, saved = hasher.state(), (hasher.algorithm, hasher.length)
         if state is None:
             return
-        await self._driver.note(self._path(*saved), state)
+        await self._driver.write_unsynced(self._path(*saved), state)
         superseded = [stored for stored in self._stored if stored != saved]
         self._stored = [saved]
         for stored in superseded:
@@ -70,10 +70,10 @@ class HashStates:
         if not await self._driver.exists(folder):
             return []
         return await self._driver.batch(
-            lambda view: [
+            lambda reader: [
                 (algorithm, int(name))
                 for algorithm in HEX_LENGTHS
-                for name in view.names(f"{folder}/{algorithm}")
+                for name in reader.names(f"{folder}/{algorithm}")
                 if name.isascii() and name.isdigit() and len(name) <= _LONGEST_OFFSET
             ]
         )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.changes import Put
 from storage.errors import DigestInvalid, PathNotFound
 from storage.values import paths
@@ -42,35 +42,35 @@ def link_to(path: str, digest: Digest) -> Put:
     return Put(path, str(digest).encode())
 
 
-def read_link(view: View, path: str) -> Digest | None:
+def read_link(reader: Reader, path: str) -> Digest | None:
     """Read a link within a batch, as `Links.read` does."""
     try:
-        return _parse(path, view.read(path))
+        return _parse(path, reader.read(path))
     except PathNotFound:
         return None
 
 
-def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
+def is_member(reader: Reader, name: RepositoryName, digest: Digest) -> bool:
     """Return whether a repository has a manifest."""
-    return read_link(view, paths.revision_link(name, digest)) == digest
+    return read_link(reader, paths.revision_link(name, digest)) == digest
 
 
-def digests(view: View, folder: str) -> Iterator[Digest]:
+def digests(reader: Reader, folder: str) -> Iterator[Digest]:
     """Yield the digests that have a folder in `folder`, unordered; other names are skipped."""
     for algorithm, length in HEX_LENGTHS.items():
-        for name, is_folder in view.entries(f"{folder}/{algorithm}"):
+        for name, is_folder in reader.entries(f"{folder}/{algorithm}"):
             if is_folder and len(name) == length:
                 with suppress(DigestInvalid):
                     yield Digest.parse(f"{algorithm}:{name}")
 
 
-def tags_in(view: View, name: RepositoryName) -> Iterator[Tag]:
+def tags_in(reader: Reader, name: RepositoryName) -> Iterator[Tag]:
     """Yield the tags that have a folder in a repository, unordered; other names are skipped.
 
     Iterate over the result directly: with a variable, the traceback of an error would keep the
     folder open.
     """
-    folders = (entry.name for entry in view.entries(paths.tags(name)) if entry.is_folder)
+    folders = (entry.name for entry in reader.entries(paths.tags(name)) if entry.is_folder)
     return map(Tag, only_tags(folders))
 
 

@@ -15,7 +15,7 @@ from sys import getsizeof
 from storage.concurrency.large_documents import BUDGET, INLINE, parsed
 from storage.concurrency.sharing import Run, SharedRuns
 from storage.content.blobs import read_verified
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid
 from storage.values import paths
@@ -75,7 +75,7 @@ class ManifestStore:
             if cached is not None:
                 return cached
             media_type = self._types.get(digest)
-            loaded = await self._driver.batch(lambda view: load(view, digest, media_type))
+            loaded = await self._driver.batch(lambda reader: load(reader, digest, media_type))
         if loaded is not None:
             self._cache.put(digest, loaded)
             self._types.put(digest, loaded.media_type)
@@ -90,17 +90,17 @@ class ManifestStore:
         self._cache.put(digest, StoredManifest(digest, manifest.media_type, manifest.raw))
 
 
-def _load_unless_large(view: View, digest: Digest) -> StoredManifest | int | None:
+def _load_unless_large(reader: Reader, digest: Digest) -> StoredManifest | int | None:
     """Load a manifest within a batch, or return the size of a large one."""
-    info = view.stat(paths.blob(digest))
+    info = reader.stat(paths.blob(digest))
     if info is not None and info.size > INLINE:
         return info.size
-    return load(view, digest)
+    return load(reader, digest)
 
 
-def load(view: View, digest: Digest, media_type: str | None = None) -> StoredManifest | None:
+def load(reader: Reader, digest: Digest, media_type: str | None = None) -> StoredManifest | None:
     """Load a manifest within a batch, bypassing the cache; pass `media_type` if it is known."""
-    raw = read_verified(view, digest, LARGEST_MANIFEST)
+    raw = read_verified(reader, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storage.content.links import is_member
-from storage.drivers.base import Driver, Uses
-from storage.drivers.changes import Note
+from storage.drivers.base import Driver, TouchingReader
+from storage.drivers.changes import PutUnsynced
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 
@@ -19,14 +19,14 @@ class _ReferrerDeleted(Exception):
     """A referrer was deleted, so its files must not be written."""
 
 
-async def write(driver: Driver, name: RepositoryName, notes: Mapping[Digest, Note]) -> bool:
+async def write(driver: Driver, name: RepositoryName, notes: Mapping[Digest, PutUnsynced]) -> bool:
     """Write the files of referrers; return False, with none written, if one was deleted.
 
     Raises OSError, or `OperationDisabled` on a read-only volume.
     """
 
-    def check(view: Uses) -> None:
-        if not all(is_member(view, name, referrer) for referrer in notes):
+    def check(reader: TouchingReader) -> None:
+        if not all(is_member(reader, name, referrer) for referrer in notes):
             raise _ReferrerDeleted
 
     try:

@@ -24,8 +24,8 @@ from storage.content import referrer_index
 from storage.content.boot import this_boot
 from storage.content.links import is_member
 from storage.content.manifest_store import load
-from storage.drivers.base import Driver, View
-from storage.drivers.changes import Note
+from storage.drivers.base import Driver, Reader
+from storage.drivers.changes import PutUnsynced
 from storage.errors import DigestInvalid, ManifestInvalid, OperationDisabled, PathNotFound
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
@@ -69,7 +69,7 @@ class Subjects:
         self._lock = threading.Lock()
         self.size = 0
 
-    def of(self, view: View, algorithm: str, hex: str) -> Subject | None:
+    def of(self, reader: Reader, algorithm: str, hex: str) -> Subject | None:
         """Return a manifest's subject; None when the manifest cannot be read now."""
         try:
             key = int(hex[:_HEX_KEPT], 16)
@@ -78,7 +78,7 @@ class Subjects:
         known = self._known.get(key)
         if known is not None:
             return (Digest.parse(known.decode()) if known else None,)
-        subject = _read_subject(view, algorithm, hex)
+        subject = _read_subject(reader, algorithm, hex)
         if subject is not None:
             self._cache(key, str(subject[0]).encode() if subject[0] else b"")
         return subject
@@ -92,9 +92,9 @@ class Subjects:
             self._known[key] = subject
 
 
-def _read_subject(view: View, algorithm: str, hex: str) -> Subject | None:
+def _read_subject(reader: Reader, algorithm: str, hex: str) -> Subject | None:
     try:
-        stored = load(view, Digest.parse(f"{algorithm}:{hex}"))
+        stored = load(reader, Digest.parse(f"{algorithm}:{hex}"))
     except DigestInvalid:
         return (None,)
     if stored is None:
@@ -142,7 +142,7 @@ class ReferrerScan:
         current, recorded = await self._driver.batch(self._changes)
         if len(current) > 1 and current == recorded:
             return []
-        result = await self._driver.batch(lambda view: self._scan(view, run))
+        result = await self._driver.batch(lambda reader: self._scan(reader, run))
         try:
             await self._heal(result, current, run)
         except (OSError, OperationDisabled) as error:
@@ -160,42 +160,44 @@ class ReferrerScan:
         settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
         if times and settled and result.complete:
             record = json.dumps(scanned).encode()
-            await self._driver.note(paths.referrers_scanned(self._name), record)
+            await self._driver.write_unsynced(paths.referrers_scanned(self._name), record)
 
-    def _links(self, unlisted: Unlisted) -> Iterator[tuple[Digest, Note]]:
+    def _links(self, unlisted: Unlisted) -> Iterator[tuple[Digest, PutUnsynced]]:
         for referrer, subject in unlisted:
             link = paths.referrer_link(self._name, subject, referrer)
-            yield referrer, Note(link, str(referrer).encode())
+            yield referrer, PutUnsynced(link, str(referrer).encode())
 
-    def _changes(self, view: View) -> tuple[Scanned, object]:
+    def _changes(self, reader: Reader) -> tuple[Scanned, object]:
         folder = paths.revisions(self._name)
-        times = {alg: view.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        times = {alg: reader.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
         current: Scanned = {alg: at for alg, at in times.items() if at is not None}
         try:
-            recorded = json.loads(view.read(paths.referrers_scanned(self._name)))
+            recorded = json.loads(reader.read(paths.referrers_scanned(self._name)))
         except (PathNotFound, ValueError):
             recorded = None
         return {"boot": this_boot(), **current}, recorded
 
-    def _scan(self, view: View, run: Run[Unlisted]) -> _ScanResult:
+    def _scan(self, reader: Reader, run: Run[Unlisted]) -> _ScanResult:
         result = _ScanResult()
         folder = paths.revisions(self._name)
         for algorithm in HEX_LENGTHS:
-            for hex in view.folders(f"{folder}/{algorithm}"):
+            for hex in reader.folders(f"{folder}/{algorithm}"):
                 run.check()
-                subject = self._subjects.of(view, algorithm, hex)
+                subject = self._subjects.of(reader, algorithm, hex)
                 if subject is None:
                     result.complete = False
                 elif subject[0] is not None:
-                    self._compare(view, result, Digest(algorithm, hex), subject[0])
+                    self._compare(reader, result, Digest(algorithm, hex), subject[0])
         return result
 
-    def _compare(self, view: View, result: _ScanResult, referrer: Digest, subject: Digest) -> None:
+    def _compare(
+        self, reader: Reader, result: _ScanResult, referrer: Digest, subject: Digest
+    ) -> None:
         """Add a referrer to `result` if its link is missing from the index, or empty."""
-        link = view.stat(paths.referrer_link(self._name, subject, referrer))
+        link = reader.stat(paths.referrer_link(self._name, subject, referrer))
         if link is not None and link.size:
             return
-        if is_member(view, self._name, referrer):
+        if is_member(reader, self._name, referrer):
             result.unlisted.append((referrer, subject))
         else:
             # If it is pushed again, its folder already exists, so no mtime changes.

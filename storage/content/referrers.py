@@ -23,8 +23,8 @@ from storage.content import referrer_index
 from storage.content.links import is_member
 from storage.content.manifest_store import load
 from storage.content.referrer_scan import ReferrerScan, Subjects, Unlisted, parsed
-from storage.drivers.base import Driver, View
-from storage.drivers.changes import Note
+from storage.drivers.base import Driver, Reader
+from storage.drivers.changes import PutUnsynced
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
 from storage.values import paths, referrer_entries
 from storage.values.cache import Lru
@@ -102,9 +102,9 @@ class ReferrerStore:
         self._name = name
         self._scan = ReferrerScan(driver, memory.subjects, name)
 
-    def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[Note, ...]:
+    def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[PutUnsynced, ...]:
         """Return the changes that record that a durable manifest has `subject`."""
-        link = Note(paths.referrer_link(self._name, subject, digest), str(digest).encode())
+        link = PutUnsynced(paths.referrer_link(self._name, subject, digest), str(digest).encode())
         entry = referrer_entries.describe(manifest, digest)
         return (link,) if entry is None else (link, self._note(subject, entry))
 
@@ -140,9 +140,9 @@ class ReferrerStore:
                 logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return page
 
-    def _note(self, subject: Digest, entry: Referrer) -> Note:
+    def _note(self, subject: Digest, entry: Referrer) -> PutUnsynced:
         path = paths.referrer_descriptor(self._name, subject, entry.digest)
-        return Note(path, entry.document)
+        return PutUnsynced(path, entry.document)
 
 
 class _Reading:
@@ -162,15 +162,15 @@ class _Reading:
         self._run = run
         self._budget = READ_BYTES
 
-    def page(self, view: View) -> ReferrerPage:
+    def page(self, reader: Reader) -> ReferrerPage:
         """Read at least one entry, until the page is full or the budget is spent."""
         entries: list[Referrer] = []
         size, last = 0, ""
-        for digest in self._listed(view):
+        for digest in self._listed(reader):
             self._run.check()
             if self._budget <= 0:
                 return ReferrerPage(tuple(entries), last)
-            entry = self._fitting(view, digest)
+            entry = self._fitting(reader, digest)
             if entry is not None:
                 size += len(entry.document) + 1
                 if entries and (size > PAGE_BYTES or len(entries) == self._question.limit):
@@ -179,14 +179,14 @@ class _Reading:
             last = str(digest)
         return ReferrerPage(tuple(entries))
 
-    def _listed(self, view: View) -> Iterator[Digest]:
+    def _listed(self, reader: Reader) -> Iterator[Digest]:
         """Yield the digests after `after` in order, those of the index and `extra`."""
         folder = paths.referrers(self._name, self._question.subject)
         extra = sorted(
             text for text in map(str, self._question.extra) if text > self._question.after
         )
         last = ""
-        for text in merge(self._texts(view, folder), extra):
+        for text in merge(self._texts(reader, folder), extra):
             if text != last:
                 last = text
                 try:
@@ -194,43 +194,43 @@ class _Reading:
                 except DigestInvalid:
                     continue  # not the folder of a referrer
 
-    def _texts(self, view: View, folder: str) -> Iterator[str]:
+    def _texts(self, reader: Reader, folder: str) -> Iterator[str]:
         for algorithm in HEX_LENGTHS:  # in alphabetical order
-            names = view.folders(f"{folder}/{algorithm}")
+            names = reader.folders(f"{folder}/{algorithm}")
             names.sort()
             start = bisect_right(names, self._question.after, key=f"{algorithm}:{{}}".format)
             for at in range(start, len(names)):
                 yield f"{algorithm}:{names[at]}"
 
-    def _fitting(self, view: View, digest: Digest) -> Referrer | None:
+    def _fitting(self, reader: Reader, digest: Digest) -> Referrer | None:
         """Return the entry of a referrer if it has the requested type and is a member."""
-        entry = self._known.get(digest) or self._read(view, digest)
+        entry = self._known.get(digest) or self._read(reader, digest)
         if entry is None or self._question.artifact_type not in (None, entry.artifact_type):
             return None
         self._budget -= _OPENING
-        return entry if is_member(view, self._name, digest) else None
+        return entry if is_member(reader, self._name, digest) else None
 
-    def _read(self, view: View, digest: Digest) -> Referrer | None:
+    def _read(self, reader: Reader, digest: Digest) -> Referrer | None:
         """Read the entry beside the link, or build it from the manifest; cache it."""
         path = paths.referrer_descriptor(self._name, self._question.subject, digest)
         try:
-            document = view.read(path, LONGEST_ENTRY + 1)
+            document = reader.read(path, LONGEST_ENTRY + 1)
         except PathNotFound:
             document = b""
         self._budget -= _OPENING + len(document)
-        entry = referrer_entries.parse(document, digest) or self._described(view, digest)
+        entry = referrer_entries.parse(document, digest) or self._described(reader, digest)
         if entry is not None:
             self._known.put(digest, entry)
         return entry
 
-    def _described(self, view: View, digest: Digest) -> Referrer | None:
+    def _described(self, reader: Reader, digest: Digest) -> Referrer | None:
         """Build an entry from the manifest; the page writes it, unless it has too many to write."""
-        info = view.stat(paths.blob(digest))
+        info = reader.stat(paths.blob(digest))
         self._budget -= _OPENING + (info.size if info else 0)
-        stored = load(view, digest)
+        stored = load(reader, digest)
         manifest = None if stored is None else parsed(stored)
         entry = None if manifest is None else referrer_entries.describe(manifest, digest)
         has_room = len(self.unwritten) < _MOST_WRITTEN
-        if entry is not None and has_room and is_member(view, self._name, digest):
+        if entry is not None and has_room and is_member(reader, self._name, digest):
             self.unwritten.append(entry)
         return entry

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from storage.concurrency.cancellation import to_completion
 from storage.content.deletions import being_deleted, gone
 from storage.content.links import Links, is_member, link_to, read_link
-from storage.drivers.base import Driver, Uses, View
+from storage.drivers.base import Driver, Reader, TouchingReader
 from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound, TagImmutable
 from storage.values import paths
@@ -22,7 +22,7 @@ from storage.values.digest import Digest
 from storage.values.listing import Page, behind, cut
 from storage.values.names import RepositoryName, Tag, only_tags
 
-Check: TypeAlias = Callable[[Uses], None]
+Check: TypeAlias = Callable[[TouchingReader], None]
 
 # Creating or moving a tag fails only if another request removed or created it in between.
 _ATTEMPTS = 16
@@ -50,15 +50,15 @@ class TagStore:
         new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
         return tuple([self._appear(tag, digest) for tag in new])
 
-    def check_may_point(self, view: View, tag: Tag, digest: Digest) -> None:
+    def check_may_point(self, reader: Reader, tag: Tag, digest: Digest) -> None:
         """Raise `TagImmutable` if a tag points to another manifest and may not be moved.
 
         A dangling tag may be set again.
         """
         if self._moves:
             return
-        target = self._target(view, tag)
-        if target is not None and target != digest and self._is_pullable(view, target):
+        target = self._target(reader, tag)
+        if target is not None and target != digest and self._is_pullable(reader, target):
             raise TagImmutable(tag)
 
     async def point(self, tag: Tag, digest: Digest, check: Check) -> None:
@@ -89,12 +89,12 @@ class TagStore:
         try:
             async with self._driver.lock(folder) as held:
 
-                def check_held(view: Uses) -> None:
+                def check_held(reader: TouchingReader) -> None:
                     held.check()
-                    if not view.names(folder):  # a new tag may replace an empty folder
+                    if not reader.names(folder):  # a new tag may replace an empty folder
                         raise PathNotFound(folder)
-                    self.check_may_point(view, tag, digest)
-                    check(view)
+                    self.check_may_point(reader, tag, digest)
+                    check(reader)
 
                 # Run to completion: a cancelled request must not release the lock before.
                 await to_completion(
@@ -115,7 +115,7 @@ class TagStore:
         """
         if await self._remove(tag):
             return True
-        await self._driver.settle(paths.tags(self._name))
+        await self._driver.sync_removals(paths.tags(self._name))
         return False
 
     async def _remove(self, tag: Tag) -> bool:
@@ -126,32 +126,34 @@ class TagStore:
                 async with self._driver.lock(folder) as held:
                     removing = self._driver.delete(folder, lambda _: held.check())
                     return await to_completion(removing)
-            if not await self._driver.batch(lambda view: view.names(folder)):
+            if not await self._driver.batch(lambda reader: reader.names(folder)):
                 return False
         raise TimeoutError(f"tag {tag} keeps being set while it is removed")
 
-    def page(self, view: View, after: str, limit: int | None) -> Page[Tag]:
+    def page(self, reader: Reader, after: str, limit: int | None) -> Page[Tag]:
         """List the tags after `after` in byte order.
 
         Names outside the page are not examined, so a page costs the same wherever it starts.
         """
         # A deletion may start or end while the names are read.
-        doubtful = being_deleted(view, self._name)
-        names = behind(view.folders(paths.tags(self._name)), after)
-        doubtful |= being_deleted(view, self._name)
-        return cut(self._answering(view, map(Tag, only_tags(names)), doubtful), limit)
+        doubtful = being_deleted(reader, self._name)
+        names = behind(reader.folders(paths.tags(self._name)), after)
+        doubtful |= being_deleted(reader, self._name)
+        return cut(self._answering(reader, map(Tag, only_tags(names)), doubtful), limit)
 
     def _answering(
-        self, view: View, tags: Iterable[Tag], doubtful: Collection[Digest]
+        self, reader: Reader, tags: Iterable[Tag], doubtful: Collection[Digest]
     ) -> Iterable[Tag]:
         """Skip tags of those `doubtful` manifests that are deleted; read no link if none is."""
-        deleted = gone(view, self._name, doubtful)
-        return (tag for tag in tags if self._target(view, tag) not in deleted) if deleted else tags
+        deleted = gone(reader, self._name, doubtful)
+        return (
+            (tag for tag in tags if self._target(reader, tag) not in deleted) if deleted else tags
+        )
 
-    def _is_pullable(self, view: View, digest: Digest) -> bool:
+    def _is_pullable(self, reader: Reader, digest: Digest) -> bool:
         """Return whether a manifest is a member and has content, without reading the content."""
-        info = view.stat(paths.blob(digest))
-        return info is not None and info.size > 0 and is_member(view, self._name, digest)
+        info = reader.stat(paths.blob(digest))
+        return info is not None and info.size > 0 and is_member(reader, self._name, digest)
 
-    def _target(self, view: View, tag: Tag) -> Digest | None:
-        return read_link(view, paths.tag_current_link(self._name, tag))
+    def _target(self, reader: Reader, tag: Tag) -> Digest | None:
+        return read_link(reader, paths.tag_current_link(self._name, tag))

@@ -47,7 +47,7 @@ class FileInfo:
         return self.modified_ns / 1e9
 
 
-class Mark(NamedTuple):
+class FileSnapshot(NamedTuple):
     """The content of a small file, and the state by which its driver detects a change."""
 
     path: str
@@ -62,17 +62,17 @@ class Entry(NamedTuple):
     is_folder: bool
 
 
-class Lead(Enum):
+class LinkTarget(Enum):
     """The target of a path whose last part may be a symbolic link."""
 
-    ABSENT = "the path is missing"
-    HERE = "the path is no symbolic link, or a link to itself, which hides nothing either"
+    MISSING = "the path is missing"
+    ITSELF = "the path is no symbolic link, or a link to itself, which hides nothing either"
     INSIDE = "a link to another path of this driver"
     OUTSIDE = "a link to a path outside this driver's root"
-    NOWHERE = "a dangling link"
+    DANGLING = "a dangling link"
 
 
-class View(Protocol):
+class Reader(Protocol):
     """Synchronous reads, for a job that makes many of them in one hop."""
 
     def names(self, path: str) -> list[str]:
@@ -104,18 +104,18 @@ class View(Protocol):
     def modified(self, path: str) -> int | None:
         """Return when entries of a folder were last added or removed, in ns; None if unknown."""
 
-    def leads(self, path: str) -> Lead:
+    def link_target(self, path: str) -> LinkTarget:
         """Return where a path leads; a link may dangle because a disk is not mounted."""
 
 
-class Uses(View, Protocol):
+class TouchingReader(Reader, Protocol):
     """Reads made under the shared tree lock: nothing found is removed before the publication."""
 
-    def use(self, path: str) -> FileInfo | None:
+    def touch(self, path: str) -> FileInfo | None:
         """Set the mtime of a file to now, and return what `stat` returns then."""
 
 
-class Editor(View, Protocol):
+class ExclusiveEditor(Reader, Protocol):
     """Reads, removals and moves under the exclusive tree lock."""
 
     def remove(self, path: str) -> bool:
@@ -184,24 +184,24 @@ class StagedFile(Protocol):
 
         Sets the mtime to now, however old the bytes are. The steps in `then` follow, as in
         `Driver.publish`, which also says when TimeoutError is raised. Afterwards the staged file
-        is gone, and so is the folder it was created in with all its notes, which are kept until
-        the steps are done. A power failure may delay the removal of that folder.
+        is gone, and so is the folder it was created in. Its other files are kept until the steps
+        are done. A power failure may delay the removal of that folder.
         """
 
 
 class Staging(Protocol):
     """The place for unfinished bytes."""
 
-    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Create an empty staged file, after `notes`, which are written as by `Driver.note`.
+    async def create(self, path: str, files: Mapping[str, bytes]) -> None:
+        """Create an empty staged file, after `files`, which are small; nothing is synced.
 
-        `path` must be new, in a new folder of its own, which also contains the notes.
+        `path` must be new, in a new folder of its own, which also contains `files`.
         """
 
     async def length(self, path: str) -> int:
         """Return the number of bytes stored; raise PathNotFound when `path` was not created."""
 
-    async def is_held(self, path: str) -> bool:
+    async def is_locked(self, path: str) -> bool:
         """Return whether any process holds the lock of the staged file."""
 
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
@@ -211,10 +211,10 @@ class Staging(Protocol):
         """
 
     async def discard(self, path: str) -> None:
-        """Remove a session's folder or one of its notes; not durable, no error when missing."""
+        """Remove a session's folder or one of its files; not durable, no error when missing."""
 
 
-class Held(Protocol):
+class FolderLock(Protocol):
     """The exclusive lock of a folder."""
 
     def check(self) -> None:
@@ -243,13 +243,13 @@ class Driver(Protocol):
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         """Return the content of a file, cut after `limit` bytes; raise PathNotFound."""
 
-    def mark(self, path: str) -> Mark | None:
+    def snapshot(self, path: str) -> FileSnapshot | None:
         """Return what is known of a small file; None unless a later change can be detected.
 
         Another request may have read the file since, so compare the content with what you have.
         """
 
-    def holds(self, mark: Mark) -> bool:
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
         """Check, without leaving the event loop, that a file exists and is unchanged."""
 
     async def stat(self, path: str) -> FileInfo | None:
@@ -264,19 +264,19 @@ class Driver(Protocol):
     async def write(self, path: str, content: bytes) -> None:
         """Replace the content of a file, atomically and durably."""
 
-    async def note(self, path: str, content: bytes) -> None:
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         """Write a small file without fsync: a power failure may remove or damage it."""
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
-        """Carry out the steps in order; all changes but notes are durable on return.
+        """Carry out the steps in order; all changes but `PutUnsynced` are durable on return.
 
         No change is visible, or survives a power failure, before all changes of the earlier steps
-        are durable, except for notes. `check` is called first and may read; an error it raises is
-        raised here, and nothing is changed. The shared tree lock is held from before the check
-        until after the last change, so no process is in `exclusively` then; the same is true of
-        `StagedFile.adopt`. Returns the path of each `Appear` that found its folder in use and
+        are durable, except for `PutUnsynced`. `check` is called first and may read; an error it
+        raises is raised here, and nothing is changed. The shared tree lock is held from before the
+        check until after the last change, so no process is in `exclusively` then; the same is true
+        of `StagedFile.adopt`. Returns the path of each `Appear` that found its folder in use and
         changed nothing there.
 
         On failure the steps up to some point are done, and perhaps a part of the next one. A
@@ -284,27 +284,27 @@ class Driver(Protocol):
         with nothing done, when a process stays in `exclusively` for too long.
         """
 
-    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
+    async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
         """Remove a file or a folder tree, atomically for readers and durably.
 
         `check` is called first, as by `publish`. Returns whether the path existed; if not, call
-        `settle` to make its absence durable. Raises TimeoutError as `publish` does.
+        `sync_removals` to make its absence durable. Raises TimeoutError as `publish` does.
         """
 
-    async def settle(self, path: str) -> None:
+    async def sync_removals(self, path: str) -> None:
         """Make durable what was created and removed at a path, in it, and in its parents.
 
         For a caller that finds a path missing: the process that removed it may have failed to
         sync the removal.
         """
 
-    async def use(self, path: str) -> FileInfo | None:
+    async def touch(self, path: str) -> FileInfo | None:
         """Set the mtime of a file to now, under the shared tree lock, and return its `stat`.
 
         For a caller that is about to rely on the file. Raises TimeoutError as `publish` does.
         """
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Run `job` under the exclusive tree lock and return its result.
 
         Removals are visible in the order in which the job makes them, and durable on return. All
@@ -315,14 +315,14 @@ class Driver(Protocol):
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock named `what`, a word, in all processes; raise `AlreadyRunning`."""
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         """Hold the exclusive lock of a folder, in all processes, for a few writes.
 
         A holder may publish, and takes no other lock (see the lock order above). Raises
         PathNotFound when the folder is missing, and TimeoutError when the wait takes too long.
         """
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run `job` off the event loop, and return its result."""
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
     publish(step, step, …)      the changes of one step have no order among themselves
 
 No change is visible, or survives a power failure, before all changes of the earlier steps are
-durable. Only a `Note` is never durable. So a link is published one step after its target.
+durable. Only a `PutUnsynced` is never durable. So a link is published one step after its target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class PutUnsynced:
     """Replace the content of a file atomically, without fsync.
 
     For files that are recreated when a power failure removed or damaged them.
@@ -43,5 +43,5 @@ class Appear:
     files: Mapping[str, bytes]
 
 
-Change: TypeAlias = Put | Note | Appear
+Change: TypeAlias = Put | PutUnsynced | Appear
 Step: TypeAlias = tuple[Change, ...]

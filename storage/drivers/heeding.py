@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, Entry, FileInfo, Lead, View
+from storage.drivers.base import SMALL, Driver, Entry, FileInfo, LinkTarget, Reader
 
 T = TypeVar("T")
 
 
 class HeedingReads:
-    """Runs jobs with a `HeedingView`."""
+    """Runs jobs with a `HeedingReader`."""
 
     def __init__(self, inner: Driver, check: Callable[[], None]) -> None:
         self._inner = inner
         self._check = check
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        return await self._inner.batch(lambda view: job(HeedingView(view, self._check)))
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        return await self._inner.batch(lambda reader: job(HeedingReader(reader, self._check)))
 
 
-class HeedingView:
+class HeedingReader:
     """Reads of `inner` that call `check` first, which raises to end the job.
 
     So the code of a walk needs no cancellation checks of its own.
     """
 
-    def __init__(self, inner: View, check: Callable[[], None]) -> None:
+    def __init__(self, inner: Reader, check: Callable[[], None]) -> None:
         self._inner = inner
         self._check = check
 
@@ -60,6 +60,6 @@ class HeedingView:
         self._check()
         return self._inner.modified(path)
 
-    def leads(self, path: str) -> Lead:
+    def link_target(self, path: str) -> LinkTarget:
         self._check()
-        return self._inner.leads(path)
+        return self._inner.link_target(path)

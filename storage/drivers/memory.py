@@ -15,14 +15,14 @@ from typing import TypeVar
 from storage.drivers.base import (
     CHUNK,
     SMALL,
-    Editor,
     Entry,
+    ExclusiveEditor,
     FileInfo,
-    Lead,
-    Mark,
+    FileSnapshot,
+    LinkTarget,
+    Reader,
     StagingBusy,
-    Uses,
-    View,
+    TouchingReader,
 )
 from storage.drivers.changes import Appear, Change, Put, Step
 from storage.errors import AlreadyRunning, PathNotFound
@@ -39,8 +39,8 @@ class _File:
     modified_ns: int = field(default_factory=time.time_ns)
 
 
-class _MemoryView:
-    """Implements `base.Editor` on the dictionary, without blocking."""
+class _MemoryEditor:
+    """Implements `base.ExclusiveEditor` on the dictionary, without blocking."""
 
     def __init__(self, files: dict[str, _File]) -> None:
         self._files = files
@@ -79,7 +79,7 @@ class _MemoryView:
             return None
         return FileInfo(size=len(file.content), modified_ns=file.modified_ns)
 
-    def use(self, path: str) -> FileInfo | None:
+    def touch(self, path: str) -> FileInfo | None:
         if path in self._files:
             self._files[path].modified_ns = time.time_ns()
         return self.stat(path)
@@ -104,8 +104,8 @@ class _MemoryView:
     def modified(self, path: str) -> None:
         """Return None: there are no folders."""
 
-    def leads(self, path: str) -> Lead:
-        return Lead.HERE  # there are no symbolic links
+    def link_target(self, path: str) -> LinkTarget:
+        return LinkTarget.ITSELF  # there are no symbolic links
 
 
 class _MemoryFile:
@@ -122,19 +122,19 @@ class _MemoryFile:
         """Do nothing."""
 
 
-class _HeldPath:
+class _PathLock:
     """The lock of a path, which also locks a folder that is created there later."""
 
-    def __init__(self, view: _MemoryView, path: str) -> None:
-        self._view = view
+    def __init__(self, reader: _MemoryEditor, path: str) -> None:
+        self._reader = reader
         self._path = path
 
     def check(self) -> None:
-        if not self._view.exists(self._path):
+        if not self._reader.exists(self._path):
             raise PathNotFound(self._path)
 
 
-class _HeldBytes:
+class _LockedUpload:
     def __init__(self, driver: MemoryDriver, path: str, data: bytearray) -> None:
         self._driver = driver
         self._path = path
@@ -169,9 +169,9 @@ class _MemoryStaging:
         self._staged: dict[str, bytearray] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        for note, content in notes.items():
-            await self._driver.note(note, content)
+    async def create(self, path: str, files: Mapping[str, bytes]) -> None:
+        for file, content in files.items():
+            await self._driver.write_unsynced(file, content)
         self._staged[path] = bytearray()
         self._locks[path] = asyncio.Lock()
 
@@ -180,11 +180,11 @@ class _MemoryStaging:
             raise PathNotFound(path)
         return len(self._staged[path])
 
-    async def is_held(self, path: str) -> bool:
+    async def is_locked(self, path: str) -> bool:
         return path in self._locks and self._locks[path].locked()
 
     @asynccontextmanager
-    async def open(self, path: str) -> AsyncIterator[_HeldBytes]:
+    async def open(self, path: str) -> AsyncIterator[_LockedUpload]:
         await self.length(path)
         lock = self._locks[path]
         try:
@@ -193,7 +193,7 @@ class _MemoryStaging:
             raise StagingBusy from None
         try:
             await self.length(path)
-            yield _HeldBytes(self._driver, path, self._staged[path])
+            yield _LockedUpload(self._driver, path, self._staged[path])
         finally:
             lock.release()
 
@@ -210,25 +210,25 @@ class MemoryDriver:
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
-        self._view = _MemoryView(self._files)
+        self._reader = _MemoryEditor(self._files)
         self._locks: dict[str, asyncio.Lock] = {}
         self._claimed: set[str] = set()
         self.staging = _MemoryStaging(self)
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
-        return self._view.read(path, limit)
+        return self._reader.read(path, limit)
 
-    def mark(self, path: str) -> Mark | None:
+    def snapshot(self, path: str) -> FileSnapshot | None:
         return None  # reads are cheap
 
-    def holds(self, mark: Mark) -> bool:
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
         return False
 
     async def stat(self, path: str) -> FileInfo | None:
-        return self._view.stat(path)
+        return self._reader.stat(path)
 
     async def exists(self, path: str) -> bool:
-        return self._view.exists(path)
+        return self._reader.exists(path)
 
     async def open(self, path: str) -> _MemoryFile:
         if path not in self._files:
@@ -238,14 +238,14 @@ class MemoryDriver:
     async def write(self, path: str, content: bytes) -> None:
         self._files[path] = _File(content)
 
-    async def note(self, path: str, content: bytes) -> None:
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         self._files[path] = _File(content)
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         if check is not None:
-            check(self._view)
+            check(self._reader)
         return tuple([change.path for step in steps for change in step if not self._do(change)])
 
     def _do(self, change: Change) -> bool:
@@ -253,25 +253,25 @@ class MemoryDriver:
         if not isinstance(change, Appear):
             self._files[change.path] = _File(change.content)
             return True
-        if self._view.exists(change.path):
+        if self._reader.exists(change.path):
             return False
         for name, content in change.files.items():
             self._files[f"{change.path}/{name}"] = _File(content)
         return True
 
-    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
+    async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
         if check is not None:
-            check(self._view)
-        return self._view.remove(path)
+            check(self._reader)
+        return self._reader.remove(path)
 
-    async def settle(self, path: str) -> None:
+    async def sync_removals(self, path: str) -> None:
         """Do nothing: nothing here is durable."""
 
-    async def use(self, path: str) -> FileInfo | None:
-        return self._view.use(path)
+    async def touch(self, path: str) -> FileInfo | None:
+        return self._reader.touch(path)
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
-        return job(self._view)
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
+        return job(self._reader)
 
     @asynccontextmanager
     async def claim(self, what: str) -> AsyncIterator[None]:
@@ -284,15 +284,15 @@ class MemoryDriver:
             self._claimed.discard(what)
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[_HeldPath]:
-        lock = _HeldPath(self._view, path)
+    async def lock(self, path: str) -> AsyncIterator[_PathLock]:
+        lock = _PathLock(self._reader, path)
         lock.check()
         async with self._locks.setdefault(path, asyncio.Lock()):
             lock.check()  # the path may have been removed during the wait
             yield lock
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        return job(self._view)
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        return job(self._reader)
 
     async def close(self) -> None:
         """Do nothing."""

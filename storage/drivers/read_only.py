@@ -10,15 +10,15 @@ from typing import TypeVar
 from storage.drivers.base import (
     SMALL,
     Driver,
-    Editor,
+    ExclusiveEditor,
     FileInfo,
-    Held,
-    Mark,
+    FileSnapshot,
+    FolderLock,
     OpenFile,
+    Reader,
     StagedFile,
     Staging,
-    Uses,
-    View,
+    TouchingReader,
 )
 from storage.drivers.changes import Step
 from storage.errors import OperationDisabled
@@ -40,11 +40,11 @@ class ReadOnlyDriver:
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         return await self._inner.read(path, limit)
 
-    def mark(self, path: str) -> Mark | None:
-        return self._inner.mark(path)
+    def snapshot(self, path: str) -> FileSnapshot | None:
+        return self._inner.snapshot(path)
 
-    def holds(self, mark: Mark) -> bool:
-        return self._inner.holds(mark)
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
+        return self._inner.is_unchanged(snapshot)
 
     async def stat(self, path: str) -> FileInfo | None:
         return await self._inner.stat(path)
@@ -58,34 +58,34 @@ class ReadOnlyDriver:
     async def write(self, path: str, content: bytes) -> None:
         raise OperationDisabled("writing")
 
-    async def note(self, path: str, content: bytes) -> None:
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         raise OperationDisabled("writing")
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         raise OperationDisabled("writing")
 
-    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
+    async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
         raise OperationDisabled("writing")
 
-    async def settle(self, path: str) -> None:
+    async def sync_removals(self, path: str) -> None:
         raise OperationDisabled("writing")
 
-    async def use(self, path: str) -> FileInfo | None:
+    async def touch(self, path: str) -> FileInfo | None:
         """Return what `stat` returns: nothing is written here that relies on the mtime."""
         return await self._inner.stat(path)
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         raise OperationDisabled("writing")
 
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
         raise OperationDisabled("writing")
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         raise OperationDisabled("writing")
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         return await self._inner.batch(job)
 
     async def close(self) -> None:
@@ -102,10 +102,10 @@ class InspectionDriver(ReadOnlyDriver):
         super().__init__(inner)
         self.staging = _InspectionStaging(inner.staging)
 
-    async def note(self, path: str, content: bytes) -> None:
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         """Drop the content: a power failure could remove it as well."""
 
-    async def use(self, path: str) -> FileInfo | None:
+    async def touch(self, path: str) -> FileInfo | None:
         """Return what `stat` would return if the mtime had been set to now."""
         info = await self._inner.stat(path)
         return None if info is None else FileInfo(info.size, time.time_ns())
@@ -119,14 +119,14 @@ class _ReadOnlyStaging:
     def __init__(self, inner: Staging) -> None:
         self._inner = inner
 
-    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
+    async def create(self, path: str, files: Mapping[str, bytes]) -> None:
         raise OperationDisabled("writing")
 
     async def length(self, path: str) -> int:
         return await self._inner.length(path)
 
-    async def is_held(self, path: str) -> bool:
-        return await self._inner.is_held(path)
+    async def is_locked(self, path: str) -> bool:
+        return await self._inner.is_locked(path)
 
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
         raise OperationDisabled("writing")
@@ -137,4 +137,4 @@ class _ReadOnlyStaging:
 
 class _InspectionStaging(_ReadOnlyStaging):
     async def discard(self, path: str) -> None:
-        """Do nothing: such a job discards only the notes of earlier runs."""
+        """Do nothing: such a job discards only unsynced files of earlier runs."""

@@ -17,9 +17,9 @@ from datetime import datetime
 from itertools import islice
 
 from storage.concurrency.cancellation import to_completion
-from storage.drivers.base import Driver, StagingBusy, View
+from storage.drivers.base import Driver, Reader, StagingBusy
 from storage.errors import PathNotFound, UploadIdInvalid
-from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.tolerant import TolerantReader
 from storage.repository.registry import walk
 from storage.values import paths
 from storage.values.names import RepositoryName, UploadId
@@ -55,7 +55,7 @@ async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
     before = time.time() - age
     with closing(await driver.batch(_looks)) as looks:
 
-        def job(_: View) -> list[StaleUpload | None]:
+        def job(_: Reader) -> list[StaleUpload | None]:
             return list(islice(looks, _AT_ONCE))
 
         # A caller that is cancelled must not close what a thread goes on with.
@@ -63,9 +63,9 @@ async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
             yield Plan(tuple(one for one in some if one and one.touched < before))
 
 
-def _looks(view: View) -> Generator[StaleUpload | None, None, None]:
+def _looks(reader: Reader) -> Generator[StaleUpload | None, None, None]:
     """Yield every session; None for each repository, of which many may have no session."""
-    tolerant = TolerantView(view, [])  # which logs what can't be read
+    tolerant = TolerantReader(reader, [])  # which logs what can't be read
     for name in walk(tolerant):
         yield None
         yield from sessions(tolerant, name)
@@ -83,25 +83,25 @@ async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
     return removed
 
 
-def sessions(view: View, name: RepositoryName) -> Iterator[StaleUpload]:
+def sessions(reader: Reader, name: RepositoryName) -> Iterator[StaleUpload]:
     """Yield the sessions of a repository, stale or not."""
-    for text, _ in view.entries(paths.uploads(name)):
+    for text, _ in reader.entries(paths.uploads(name)):
         with suppress(UploadIdInvalid):
-            yield _session(view, name, UploadId.parse(text))
+            yield _session(reader, name, UploadId.parse(text))
 
 
-def _session(view: View, name: RepositoryName, id: UploadId) -> StaleUpload:
-    data = view.stat(paths.upload_data(name, id))
-    started = view.stat(paths.upload_started(name, id))
+def _session(reader: Reader, name: RepositoryName, id: UploadId) -> StaleUpload:
+    data = reader.stat(paths.upload_data(name, id))
+    started = reader.stat(paths.upload_started(name, id))
     # distribution leaves folders behind that hold nothing but a hash state.
-    bare = (view.modified(paths.upload(name, id)) or 0) / 1e9
-    signs = [_started(view, name, id), *(info.modified for info in (data, started) if info), bare]
+    bare = (reader.modified(paths.upload(name, id)) or 0) / 1e9
+    signs = [_started(reader, name, id), *(info.modified for info in (data, started) if info), bare]
     return StaleUpload(name, id, max(signs), data.size if data else 0)
 
 
-def _started(view: View, name: RepositoryName, id: UploadId) -> float:
+def _started(reader: Reader, name: RepositoryName, id: UploadId) -> float:
     try:
-        text = view.read(paths.upload_started(name, id)).decode("ascii")
+        text = reader.read(paths.upload_started(name, id)).decode("ascii")
         started = datetime.fromisoformat(text)
     except (PathNotFound, ValueError):
         return 0.0
@@ -120,7 +120,7 @@ async def _remove(driver: Driver, upload: StaleUpload) -> bool:
 
 async def _discard(driver: Driver, upload: StaleUpload) -> bool:
     """Remove a session unless somebody came back to it since the plan was made."""
-    now = await driver.batch(lambda view: _session(view, upload.name, upload.id))
+    now = await driver.batch(lambda reader: _session(reader, upload.name, upload.id))
     if now.touched > upload.touched:
         return False
     await driver.staging.discard(paths.upload(upload.name, upload.id))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
-from storage.drivers.base import SMALL, Entry, FileInfo, Lead, View
+from storage.drivers.base import SMALL, Entry, FileInfo, LinkTarget, Reader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
 
 logger = logging.getLogger(__name__)
@@ -24,30 +24,30 @@ class Trouble(NamedTuple):
 class Reads(Protocol):
     """What only reads asks of a driver."""
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run `job` as `Driver.batch` does."""
 
 
 class TolerantReads:
-    """Jobs whose reads are those of a `TolerantView`."""
+    """Jobs whose reads are those of a `TolerantReader`."""
 
     def __init__(self, inner: Reads, trouble: list[Trouble]) -> None:
         self._inner = inner
         self._trouble = trouble
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run `job`."""
-        return await self._inner.batch(lambda view: job(TolerantView(view, self._trouble)))
+        return await self._inner.batch(lambda reader: job(TolerantReader(reader, self._trouble)))
 
 
-class TolerantView:
+class TolerantReader:
     """`inner`, with what can't be read taken for absent and added to `trouble`.
 
     A read that failed for lack of descriptors or memory says nothing of what it was to read: every
     method raises its OSError, which ends the command.
     """
 
-    def __init__(self, inner: View, trouble: list[Trouble]) -> None:
+    def __init__(self, inner: Reader, trouble: list[Trouble]) -> None:
         self._inner = inner
         self._trouble = trouble
 
@@ -106,13 +106,13 @@ class TolerantView:
             self._note(path, error)
             return None
 
-    def leads(self, path: str) -> Lead:
+    def link_target(self, path: str) -> LinkTarget:
         """Tell where a path leads."""
         try:
-            return self._inner.leads(path)
+            return self._inner.link_target(path)
         except OSError as error:
             self._note(path, error)
-            return Lead.HERE
+            return LinkTarget.ITSELF
 
     def _note(self, path: str, error: OSError) -> None:
         raise_if_exhausted(error)

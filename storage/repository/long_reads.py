@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from storage.concurrency.fairness import FairSemaphore, SubjectLocks
 from storage.concurrency.sharing import Run, SharedRuns
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.heeding import HeedingReads
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class LongReads:
     async def result(
         self,
         question: Hashable,
-        job: Callable[[View], T],
+        job: Callable[[Reader], T],
         subject: Hashable = None,
         caller: Hashable = None,
     ) -> T:
@@ -52,7 +52,7 @@ class LongReads:
         found: T = await self._lines.result((caller, question), turn)
         return found
 
-    async def _shared(self, question: Hashable, job: Callable[[View], T], subject: Hashable) -> T:
+    async def _shared(self, question: Hashable, job: Callable[[Reader], T], subject: Hashable) -> T:
         async def work(run: Run[T]) -> T:
             async with self._places.of(subject or question):
                 run.check()

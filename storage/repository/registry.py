@@ -12,7 +12,7 @@ from storage.content.hashing import Hashers, best_hashers
 from storage.content.links import Links, digests, read_link
 from storage.content.manifest_store import CACHE_BYTES, CACHE_SHARE, ManifestStore
 from storage.content.referrers import Memory
-from storage.drivers.base import Driver, Editor, View
+from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import RepositoryUnknown
 from storage.interfaces import Visible
 from storage.repository.long_reads import LongReads
@@ -81,10 +81,10 @@ class StoredRegistry:
     ) -> Page[RepositoryName]:
         """List repositories that have a manifest."""
 
-        def job(view: View) -> Page[RepositoryName]:
+        def job(reader: Reader) -> Page[RepositoryName]:
             # `visible` is checked first, because it costs less than reading the disk.
-            names = filter(visible, walk(view, after)) if visible else walk(view, after)
-            return cut((name for name in names if self._holding.holds(view, name)), limit)
+            names = filter(visible, walk(reader, after)) if visible else walk(reader, after)
+            return cut((name for name in names if self._holding.holds(reader, name)), limit)
 
         # Callers that see different repositories cannot share a result.
         question = (after, limit) if visible is None else object()
@@ -102,7 +102,7 @@ class StoredRegistry:
         two steps is deleted too. After a crash the removal can be repeated.
         """
         # The fsync of an earlier removal may have failed: sync what it removed.
-        await self._driver.settle(paths.repository(name))
+        await self._driver.sync_removals(paths.repository(name))
         existed = False
         sessions: list[str] = []
         for _ in range(_ATTEMPTS):
@@ -118,15 +118,17 @@ class StoredRegistry:
             raise RepositoryUnknown(name.text)
 
 
-def _holders(digest: Digest, view: View) -> list[RepositoryName]:
+def _holders(digest: Digest, reader: Reader) -> list[RepositoryName]:
     # The link of a sha512 blob may hold its sha256 (`storage.content.blobs.content_of`).
-    if digest.algorithm == CANONICAL and view.stat(paths.blob(digest)) is None:
+    if digest.algorithm == CANONICAL and reader.stat(paths.blob(digest)) is None:
         return []
-    links = ((name, paths.layer_link(name, digest)) for name in islice(walk(view), MOST_SEARCHED))
-    return [name for name, link in links if read_link(view, link) is not None]
+    links = ((name, paths.layer_link(name, digest)) for name in islice(walk(reader), MOST_SEARCHED))
+    return [name for name, link in links if read_link(reader, link) is not None]
 
 
-def _remove(name: RepositoryName, sessions: list[str], editor: Editor) -> tuple[bool, bool]:
+def _remove(
+    name: RepositoryName, sessions: list[str], editor: ExclusiveEditor
+) -> tuple[bool, bool]:
     """Remove the manifests or, if there are none, everything else; add uploads to `sessions`.
 
     Returns whether anything was removed, and whether nothing is left.
@@ -140,16 +142,16 @@ def _remove(name: RepositoryName, sessions: list[str], editor: Editor) -> tuple[
     return sum(editor.remove(f"{folder}/{part}") for part in parts) > 0, True
 
 
-def walk(view: View, after: str = "") -> Iterator[RepositoryName]:
+def walk(reader: Reader, after: str = "") -> Iterator[RepositoryName]:
     """Yield every folder after `after` that may be a repository, in byte order.
 
     Folders whose names all come before `after` are not read, so a page costs the same wherever it
     starts.
     """
-    return _walk(view, "", after)
+    return _walk(reader, "", after)
 
 
-def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
+def _walk(reader: Reader, prefix: str, after: str) -> Iterator[RepositoryName]:
     """Merge the folders here with the folders below them: "a" < "a-b" < "a/b", as "-" < "/".
 
     A folder is descended into once no sibling sorts before its children. Each waiting folder is a
@@ -158,16 +160,16 @@ def _walk(view: View, prefix: str, after: str) -> Iterator[RepositoryName]:
     if len(prefix) > NAME_LIMIT:
         return
     rest = after[len(prefix) :] if after.startswith(prefix) else ""
-    names = sorted(view.folders(f"{paths.REPOSITORIES}/{prefix}".rstrip("/")))
+    names = sorted(reader.folders(f"{paths.REPOSITORIES}/{prefix}".rstrip("/")))
     waiting = [head for head in _heads(rest) if _is_among(names, head)]
     for name in islice(names, bisect_right(names, rest), None):
         while waiting and f"{waiting[-1]}/" < name:
-            yield from _walk(view, f"{prefix}{waiting.pop()}/", after)
+            yield from _walk(reader, f"{prefix}{waiting.pop()}/", after)
         if is_component(name) and len(prefix) + len(name) <= NAME_LIMIT:
             yield RepositoryName(prefix + name)
             waiting.append(name)
     while waiting:
-        yield from _walk(view, f"{prefix}{waiting.pop()}/", after)
+        yield from _walk(reader, f"{prefix}{waiting.pop()}/", after)
 
 
 def _heads(text: str) -> Iterator[str]:
@@ -192,12 +194,12 @@ class Holding:
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
 
-    def holds(self, view: View, name: RepositoryName) -> bool:
+    def holds(self, reader: Reader, name: RepositoryName) -> bool:
         """Return whether a repository has a link to a manifest."""
         link = self._found.get(name.text)
-        if link is not None and view.stat(link):
+        if link is not None and reader.stat(link):
             return True
-        link = next((path for path in _links(view, name) if view.stat(path)), None)
+        link = next((path for path in _links(reader, name) if reader.stat(path)), None)
         self._remember(name, link)
         return link is not None
 
@@ -210,9 +212,9 @@ class Holding:
         self._found[name.text] = link
 
 
-def _links(view: View, name: RepositoryName) -> Iterator[str]:
+def _links(reader: Reader, name: RepositoryName) -> Iterator[str]:
     """Yield the paths of links to manifests, of tags and of revisions; a link may be missing."""
-    for tag in only_tags(view.folders(paths.tags(name))):
+    for tag in only_tags(reader.folders(paths.tags(name))):
         yield paths.tag_current_link(name, Tag(tag))
-    for digest in digests(view, paths.revisions(name)):
+    for digest in digests(reader, paths.revisions(name)):
         yield paths.revision_link(name, digest)

@@ -20,7 +20,7 @@ from functools import partial
 from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
-from storage.content.blobs import BlobStore, content_of, use
+from storage.content.blobs import BlobStore, content_of, touch
 from storage.content.deletions import ManifestDeletion, is_left_undone
 from storage.content.hashing import Hashers
 from storage.content.links import Links, digests, link_to, read_link
@@ -28,7 +28,7 @@ from storage.content.manifest_store import ManifestStore
 from storage.content.referrers import Memory, ReferrerStore
 from storage.content.tags import TagStore
 from storage.content.uploads import UploadStore
-from storage.drivers.base import Driver, Editor, Mark, OpenFile, Uses
+from storage.drivers.base import Driver, ExclusiveEditor, FileSnapshot, OpenFile, TouchingReader
 from storage.drivers.changes import Step
 from storage.errors import (
     BlobUnknown,
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     touched regularly: the lookup is cached until `until`, a time of `time.monotonic`.
     """
 
-    links: tuple[Mark, ...]
+    links: tuple[FileSnapshot, ...]
     manifest: StoredManifest
     until: float
 
@@ -124,7 +124,7 @@ class StoredBlobs:
         is_fresh = await self._stores.blobs.is_fresh(digest)
         content = await self._content(digest)
         if not is_fresh:
-            await self._stores.blobs.use(content)
+            await self._stores.blobs.touch(content)
             content = await self._content(digest)
         size = await self._stores.blobs.size(content)
         if size is None:
@@ -152,9 +152,9 @@ class StoredBlobs:
         """Write a link to a blob of `source`, with the digest that the link in `source` holds."""
         content = await StoredBlobs(self._stores, source)._content(digest)
 
-        def check(view: Uses) -> None:
-            linked = read_link(view, paths.layer_link(source, digest))
-            if content_of(digest, linked) != content or not use(view, content):
+        def check(reader: TouchingReader) -> None:
+            linked = read_link(reader, paths.layer_link(source, digest))
+            if content_of(digest, linked) != content or not touch(reader, content):
                 raise BlobUnknown(digest)
 
         link = link_to(paths.layer_link(self._name, digest), content)
@@ -165,7 +165,7 @@ class StoredBlobs:
         driver, link = self._stores.driver, paths.layer_link(self._name, digest)
         content = content_of(digest, await self._stores.links.read(link))
         if content is None or not await driver.exclusively(lambda editor: editor.remove(link)):
-            await driver.settle(link)  # the fsync of an earlier deletion may have failed
+            await driver.sync_removals(link)  # the fsync of an earlier deletion may have failed
             raise BlobUnknown(digest)
 
     async def _content(self, digest: Digest) -> Digest:
@@ -211,14 +211,14 @@ class StoredManifests:
         """Touch a manifest unless it is fresh; return the time when that must be repeated."""
         until = time.monotonic() + self._stores.grace / 10
         if not await self._stores.blobs.is_fresh(digest):
-            await self._stores.blobs.use(digest)
+            await self._stores.blobs.touch(digest)
         await self._resolve(digest)  # a collection may have removed it before it was touched
         return until
 
     def _still_holds(self, answer: Answer) -> bool:
         if answer.until <= time.monotonic():
             return False
-        return all(map(self._stores.driver.holds, answer.links))
+        return all(map(self._stores.driver.is_unchanged, answer.links))
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order shown above.
@@ -246,12 +246,14 @@ class StoredManifests:
             steps.append(self._referrers.add(manifest.subject.digest, digest, manifest))
         new = await self._tags.appearing(tags, digest)
         already_existed = await self._stores.driver.publish(
-            *steps, new, check=lambda view: self._check(view, manifest, digest, tags)
+            *steps, new, check=lambda reader: self._check(reader, manifest, digest, tags)
         )
         created = {change.path for change in new}.difference(already_existed)
         for tag in tags:
             if paths.tag(self._name, tag) not in created:
-                await self._tags.point(tag, digest, lambda view: self._check_exists(view, digest))
+                await self._tags.point(
+                    tag, digest, lambda reader: self._check_exists(reader, digest)
+                )
 
     async def delete(self, digest: Digest) -> None:
         """Delete a manifest with its tags (`storage.content.deletions`), then its referrer entry.
@@ -266,16 +268,18 @@ class StoredManifests:
         if stored is not None:
             await self._forget_subject(stored)
 
-    def _links(self, reference: Reference, digest: Digest) -> tuple[Mark, ...] | None:
-        """Return marks of the links that were read, None unless the driver has one of each."""
+    def _links(self, reference: Reference, digest: Digest) -> tuple[FileSnapshot, ...] | None:
+        """Return snapshots of the links that were read, None unless the driver has one of each."""
         read = [paths.revision_link(self._name, digest)]
         if isinstance(reference, Tag):
             read.append(paths.tag_current_link(self._name, reference))
-        marks = tuple(filter(None, map(self._stores.driver.mark, read)))
+        snapshots = tuple(filter(None, map(self._stores.driver.snapshot, read)))
         # Another request may have read a newer link meanwhile, and the mark would be of that one.
         content = str(digest).encode()
-        is_complete = len(marks) == len(read) and all(mark.content == content for mark in marks)
-        return marks if is_complete else None
+        is_complete = len(snapshots) == len(read) and all(
+            snapshot.content == content for snapshot in snapshots
+        )
+        return snapshots if is_complete else None
 
     async def _resolve(self, reference: Reference) -> Digest:
         digest = await self._tags.get(reference) if isinstance(reference, Tag) else reference
@@ -285,52 +289,54 @@ class StoredManifests:
             raise ManifestUnknown(reference)
         return digest
 
-    def _check_exists(self, view: Uses, digest: Digest) -> None:
-        if not self._has_manifest(view, digest):
+    def _check_exists(self, reader: TouchingReader, digest: Digest) -> None:
+        if not self._has_manifest(reader, digest):
             raise ManifestUnknown(digest)
 
-    def _check(self, view: Uses, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
+    def _check(
+        self, reader: TouchingReader, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]
+    ) -> None:
         """Check that a manifest may be stored; touch all its references and referrers.
 
         Raises `ManifestUnknown` while a deletion of the manifest may have tags left to remove.
         """
-        if is_left_undone(view, self._name, digest):
+        if is_left_undone(reader, self._name, digest):
             raise ManifestUnknown(digest)
         for tag in tags:
-            self._tags.check_may_point(view, tag, digest)
-        missing = self._missing(view, manifest)
+            self._tags.check_may_point(reader, tag, digest)
+        missing = self._missing(reader, manifest)
         if missing:
             raise ReferencesUnknown(missing)
-        for referrer in digests(view, paths.referrers(self._name, digest)):
-            use(view, referrer)
+        for referrer in digests(reader, paths.referrers(self._name, digest)):
+            touch(reader, referrer)
 
-    def _missing(self, view: Uses, manifest: Manifest) -> tuple[Digest, ...]:
+    def _missing(self, reader: TouchingReader, manifest: Manifest) -> tuple[Digest, ...]:
         rules = self._stores.rules
         required = {blob.digest for blob in rules.required_blobs(manifest)}
         required |= {child.digest for child in rules.required_manifests(manifest)}
         blobs = dict.fromkeys(blob.digest for blob in manifest.blobs)
-        lacking = [digest for digest in blobs if not self._has_blob(view, digest)]
+        lacking = [digest for digest in blobs if not self._has_blob(reader, digest)]
         lacking += [
             digest
             for digest, may_be_blob in manifest.child_kinds().items()
-            if not self._has_child(view, digest, may_be_blob=may_be_blob)
+            if not self._has_child(reader, digest, may_be_blob=may_be_blob)
         ]
         return tuple(digest for digest in lacking if digest in required)
 
-    def _has_child(self, view: Uses, digest: Digest, *, may_be_blob: bool) -> bool:
-        if self._has_manifest(view, digest):
+    def _has_child(self, reader: TouchingReader, digest: Digest, *, may_be_blob: bool) -> bool:
+        if self._has_manifest(reader, digest):
             return True
         # A blob is touched in any case: the policy may allow an index to lack children, and it
         # still refers to the blob.
-        return self._has_blob(view, digest) and may_be_blob
+        return self._has_blob(reader, digest) and may_be_blob
 
-    def _has_blob(self, view: Uses, digest: Digest) -> bool:
-        content = content_of(digest, read_link(view, paths.layer_link(self._name, digest)))
-        return content is not None and use(view, content)
+    def _has_blob(self, reader: TouchingReader, digest: Digest) -> bool:
+        content = content_of(digest, read_link(reader, paths.layer_link(self._name, digest)))
+        return content is not None and touch(reader, content)
 
-    def _has_manifest(self, view: Uses, digest: Digest) -> bool:
-        linked = read_link(view, paths.revision_link(self._name, digest)) == digest
-        return linked and use(view, digest)
+    def _has_manifest(self, reader: TouchingReader, digest: Digest) -> bool:
+        linked = read_link(reader, paths.revision_link(self._name, digest)) == digest
+        return linked and touch(reader, digest)
 
     async def _forget_subject(self, stored: StoredManifest) -> None:
         try:
@@ -346,7 +352,7 @@ class StoredManifests:
             paths.referrer_link(self._name, subject, stored.digest),
         )
 
-        def forget(editor: Editor) -> None:
+        def forget(editor: ExclusiveEditor) -> None:
             if editor.stat(revision) is None:  # otherwise it was pushed again
                 for path in entry:
                     editor.remove(path)

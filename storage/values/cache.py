@@ -2,7 +2,7 @@
 
 Never cache membership alone. Whether a repository has something is checked on disk each time; a
 registry that cached it served deleted content without authorization (CVE-2026-35172). The digest
-in a link may be cached together with its `Mark`, which tells whether the link changed on disk.
+in a link may be cached together with its `FileSnapshot`, which tells whether the link changed.
 
 Limits and costs are the bytes that the interpreter allocates. Clients choose both the number of
 entries and their lengths, so a limit on only one of the two does not bound the memory.

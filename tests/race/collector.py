@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from storage.drivers.base import Editor
+from storage.drivers.base import ExclusiveEditor
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
@@ -45,7 +45,7 @@ class Notes:
 class ToldEditor:
     """Removes as `inner` does, and remembers what."""
 
-    def __init__(self, inner: Editor) -> None:
+    def __init__(self, inner: ExclusiveEditor) -> None:
         self._inner = inner
         self.removed: list[str] = []
         self.names = inner.names
@@ -55,7 +55,7 @@ class ToldEditor:
         self.read = inner.read
         self.stat = inner.stat
         self.modified = inner.modified
-        self.leads = inner.leads
+        self.link_target = inner.link_target
         self.remove_empty = inner.remove_empty
         self.move = inner.move
 
@@ -75,13 +75,13 @@ class ToldDriver(FilesystemDriver):
         self._notes = notes
         self._rng = rng
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Do as a driver does, somewhat later."""
         await asyncio.sleep(self._rng.random() ** 4 * 0.2)
         removed: list[str] = []
         times: list[float] = []
 
-        def told(editor: Editor) -> T:
+        def told(editor: ExclusiveEditor) -> T:
             times.append(time.monotonic())
             teller = ToldEditor(editor)
             try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from storage.drivers.base import Driver, View
-from storage.drivers.filesystem.tree_lock import Hold, TreeLock
+from storage.drivers.base import Driver, Reader
+from storage.drivers.filesystem.tree_lock import LockedTree, TreeLock
 from storage.maintenance.garbage import marking, plan, sweep
 from storage.maintenance.garbage.needs import Needs, read_needs
 from storage.values.digest import Digest
@@ -40,18 +40,18 @@ def _unlocked() -> None:
     """Remove beside those who publish."""
 
     @contextmanager
-    def alone(self: TreeLock) -> Iterator[Hold]:
+    def exclusive(self: TreeLock) -> Iterator[LockedTree]:
         with self._locked(claim("nobody's"), 0, 0.0) as fd:
-            yield Hold(fd, self._root)
+            yield LockedTree(fd, self._root)
 
-    TreeLock.alone = alone  # type: ignore[method-assign]
+    TreeLock.exclusive = exclusive  # type: ignore[method-assign]
 
 
 def _childless() -> None:
     """Overlook what indexes list."""
 
-    def blobs_alone(view: View, digest: Digest) -> Needs | None:
-        needs = read_needs(view, digest)
+    def blobs_alone(reader: Reader, digest: Digest) -> Needs | None:
+        needs = read_needs(reader, digest)
         return needs and Needs(needs.blobs, (), needs.subject)
 
     vars(marking)["read_needs"] = blobs_alone

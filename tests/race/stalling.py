@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from registry_server.cli import main
 from storage.drivers.filesystem import durable
-from storage.drivers.filesystem.prepared import HeldData, Prepared
+from storage.drivers.filesystem.prepared import Prepared, StagedRename
 
 STALL = "RACE_STALL"
 _SHARE = 0.1
@@ -28,7 +28,7 @@ def _stalling(
     steps: Sequence[Sequence[Prepared]],
     check: Callable[[], object] | None = None,
 ) -> list[str]:
-    is_upload = any(isinstance(one, HeldData) for step in steps for one in step)
+    is_upload = any(isinstance(one, StagedRename) for step in steps for one in step)
     if check is None or is_upload or random.random() >= _SHARE:
         return _publish(self, steps, check)
 

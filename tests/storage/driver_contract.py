@@ -12,7 +12,7 @@ from operator import methodcaller
 
 import pytest
 
-from storage.drivers.base import CHUNK, SMALL, Driver, StagedFile, StagingBusy, View
+from storage.drivers.base import CHUNK, SMALL, Driver, Reader, StagedFile, StagingBusy
 from storage.drivers.changes import Appear, Put, Step
 from storage.errors import PathNotFound
 from storage.values.buffers import Buffer
@@ -126,7 +126,7 @@ class DriverContract:
     async def test_an_unsynced_write_is_read_like_any_file(self, driver: Driver) -> None:
         """An unsynced write replaces a file and is read back."""
         await driver.write("n/note", b"before")
-        await driver.note("n/note", b"after")
+        await driver.write_unsynced("n/note", b"after")
         assert await driver.read("n/note") == b"after"
         assert await driver.delete("n/note")
 
@@ -141,7 +141,7 @@ class DriverContract:
             file = await driver.open("file")
             seen.add(await joined(file.stream(0, file.size)))
             await file.close()
-            seen.add(await driver.batch(lambda view: view.read("file", CHUNK)))
+            seen.add(await driver.batch(lambda reader: reader.read("file", CHUNK)))
             await asyncio.sleep(0)
         await writing
         assert seen <= set(contents)
@@ -155,7 +155,7 @@ class DriverContract:
         contents = [bytes([number]) * (SMALL + number) for number in range(12)]
         await asyncio.gather(*(driver.write("d/e/file", content) for content in contents))
         assert await driver.read("d/e/file", CHUNK) in contents
-        assert await driver.batch(lambda view: view.names("d/e")) == ["file"]
+        assert await driver.batch(lambda reader: reader.names("d/e")) == ["file"]
 
     # Deleting
 
@@ -177,7 +177,7 @@ class DriverContract:
                 await driver.write(path, b"x")
         assert await driver.delete("t/v1") is True
         assert not await driver.exists("t/v1")
-        assert sorted(await driver.batch(lambda view: view.names("t"))) == ["v1-a", "v10"]
+        assert sorted(await driver.batch(lambda reader: reader.names("t"))) == ["v1-a", "v10"]
         assert await driver.delete("t/v1") is False
 
     async def test_deleting_a_folder_is_atomic_for_readers(self, driver: Driver) -> None:
@@ -185,7 +185,7 @@ class DriverContract:
         files = [f"folder/{number}/link" for number in range(30)]
         for _ in range(3):
             await asyncio.gather(*(driver.write(path, b"x") for path in files))
-            watching = asyncio.create_task(driver.batch(lambda view: _watch(view, files)))
+            watching = asyncio.create_task(driver.batch(lambda reader: _watch(reader, files)))
             await asyncio.sleep(0)
             assert await driver.delete("folder")
             survivors = await watching
@@ -253,8 +253,8 @@ class DriverContract:
     async def test_a_reader_reads_as_the_driver_does(self, driver: Driver) -> None:
         """`read` and `stat` of a reader return what the driver's return."""
         await driver.write("folder/file", BIG[: SMALL * 2])
-        assert await driver.batch(lambda view: view.read("folder/file")) == BIG[:SMALL]
-        assert await driver.batch(lambda view: view.stat("folder/file")) == await driver.stat(
+        assert await driver.batch(lambda reader: reader.read("folder/file")) == BIG[:SMALL]
+        assert await driver.batch(lambda reader: reader.stat("folder/file")) == await driver.stat(
             "folder/file"
         )
         for path in ("folder", "nothing", "folder/file/below"):
@@ -266,7 +266,7 @@ class DriverContract:
         """Each entry is named once; missing folders and files have no entries."""
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "g"):
             await driver.write(path, b"")
-        assert sorted(await driver.batch(lambda view: view.names("f"))) == ["a", "ab", "b"]
+        assert sorted(await driver.batch(lambda reader: reader.names("f"))) == ["a", "ab", "b"]
         for path in ("nothing", "g", "g/below", "f/b"):
             assert await driver.batch(methodcaller("names", path)) == []
 
@@ -274,7 +274,7 @@ class DriverContract:
         """Each folder is named once, files are not; missing folders and files have none."""
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "f/.x/y", "g"):
             await driver.write(path, b"")
-        assert sorted(await driver.batch(lambda view: view.folders("f"))) == [".x", "a", "ab"]
+        assert sorted(await driver.batch(lambda reader: reader.folders("f"))) == [".x", "a", "ab"]
         for path in ("nothing", "g", "g/below", "f/b", "f/a"):
             assert await driver.batch(methodcaller("folders", path)) == []
 
@@ -283,7 +283,7 @@ class DriverContract:
         for path in ("f/a/1", "f/a/2", "f/b", "f/ab/c/d", "f/.x/y", "g"):
             await driver.write(path, b"")
         for path in ("f", "f/a", "nothing", "g", "g/below", "f/b"):
-            found = await driver.batch(lambda view: list(view.entries(path)))  # noqa: B023
+            found = await driver.batch(lambda reader: list(reader.entries(path)))  # noqa: B023
             names = await driver.batch(methodcaller("names", path))
             folders = await driver.batch(methodcaller("folders", path))
             assert sorted(found) == [(name, name in folders) for name in sorted(names)]
@@ -294,7 +294,7 @@ class DriverContract:
             await driver.write(path, b"")
         for path in ("f/a", "f/b", "f/ab", "nothing/a", "f/b/a"):
             folder, _, name = path.rpartition("/")
-            found = await driver.batch(lambda view: list(view.entries(folder)))  # noqa: B023
+            found = await driver.batch(lambda reader: list(reader.entries(folder)))  # noqa: B023
             expected = next((one for one in found if one.name == name), None)
             assert await driver.batch(methodcaller("entry", path)) == expected
 
@@ -302,17 +302,17 @@ class DriverContract:
         """Entries that another program created are listed, whatever their names."""
         for name in STRANGE_NAMES:
             await driver.write(f"f/{name}", b"")
-        assert set(await driver.batch(lambda view: view.names("f"))) == set(STRANGE_NAMES)
+        assert set(await driver.batch(lambda reader: reader.names("f"))) == set(STRANGE_NAMES)
 
     async def test_modified_changes_when_an_entry_is_added(self, driver: Driver) -> None:
         """`modified` is None, or changes when an entry is added; None for a missing folder."""
         await driver.write("f/a", b"")
-        before = await driver.batch(lambda view: view.modified("f"))
+        before = await driver.batch(lambda reader: reader.modified("f"))
         await asyncio.sleep(0.02)
         await driver.write("f/b", b"")
-        after = await driver.batch(lambda view: view.modified("f"))
+        after = await driver.batch(lambda reader: reader.modified("f"))
         assert (before is None and after is None) or before != after
-        assert await driver.batch(lambda view: view.modified("nothing")) is None
+        assert await driver.batch(lambda reader: reader.modified("nothing")) is None
 
     # Staging
 
@@ -491,15 +491,15 @@ class DriverContract:
 
     async def test_discarding_a_note_removes_only_that(self, driver: Driver) -> None:
         """A single file may be discarded; its siblings stay."""
-        await driver.note("u/1/hashstates/sha256/0", b"0")
-        await driver.note("u/1/hashstates/sha256/10", b"10")
+        await driver.write_unsynced("u/1/hashstates/sha256/0", b"0")
+        await driver.write_unsynced("u/1/hashstates/sha256/10", b"10")
         await driver.staging.discard("u/1/hashstates/sha256/0")
-        assert await driver.batch(lambda view: view.names("u/1/hashstates/sha256")) == ["10"]
+        assert await driver.batch(lambda reader: reader.names("u/1/hashstates/sha256")) == ["10"]
 
     async def test_discarding_removes_a_session_s_folder(self, driver: Driver) -> None:
         """The whole folder is removed; discarding it again is no error; other sessions stay."""
         await _stage(driver, "u/1/data", b"x")
-        await driver.note("u/1/startedat", b"now")
+        await driver.write_unsynced("u/1/startedat", b"now")
         await _stage(driver, "u/11/data", b"y")
         for _ in range(2):
             await driver.staging.discard("u/1")
@@ -541,7 +541,7 @@ class DriverContract:
         with pytest.raises(PathNotFound):
             async with driver.lock("missing/folder"):
                 raise AssertionError("it was locked")
-        assert await driver.batch(lambda view: view.names("missing")) == []
+        assert await driver.batch(lambda reader: reader.names("missing")) == []
 
     # Publishing
 
@@ -559,7 +559,7 @@ class DriverContract:
         """A file that several steps put has the content of the last one."""
         await driver.publish(*((Put("a/file", b"%d" % number),) for number in range(5)))
         assert await driver.read("a/file") == b"4"
-        assert await driver.batch(lambda view: view.names("a")) == ["file"]
+        assert await driver.batch(lambda reader: reader.names("a")) == ["file"]
 
     async def test_a_reader_sees_steps_in_order(self, driver: Driver) -> None:
         """A reader that sees a step sees all earlier ones, while others publish concurrently."""
@@ -576,8 +576,8 @@ class DriverContract:
     async def test_a_failing_check_prevents_all_changes(self, driver: Driver) -> None:
         """The check reads first; its error is raised, and nothing is changed."""
 
-        def check(view: View) -> None:
-            if view.stat("wanted") is None:
+        def check(reader: Reader) -> None:
+            if reader.stat("wanted") is None:
                 raise LookupError
 
         with pytest.raises(LookupError):
@@ -614,7 +614,10 @@ class DriverContract:
         winner = str(told.index(()) + 1).encode()
         assert await driver.read("tag/current/link") == winner
         assert await driver.read("tag/index/a/link") == winner
-        assert sorted(await driver.batch(lambda view: view.names("tag"))) == ["current", "index"]
+        assert sorted(await driver.batch(lambda reader: reader.names("tag"))) == [
+            "current",
+            "index",
+        ]
 
     async def test_a_folder_can_appear_again(self, driver: Driver) -> None:
         """A folder can appear again after its deletion."""
@@ -640,7 +643,7 @@ class DriverContract:
                 *(publish(number) for number in range(6)),
                 *(driver.delete(f"shared/{number % 2}") for number in range(6)),
             )
-        assert len(await driver.batch(lambda view: view.names("kept"))) == 6
+        assert len(await driver.batch(lambda reader: reader.names("kept"))) == 6
 
     async def test_adopting_is_followed_by_the_steps(self, driver: Driver) -> None:
         """The steps become visible after the adoption; the session's folder is removed."""
@@ -673,8 +676,8 @@ class DriverContract:
         }
         for path, content in moved.items():
             assert await driver.read(path) == content.encode()
-        assert await driver.batch(lambda view: view.names(root)) == ["c"]
-        assert await driver.batch(lambda view: view.names(f"{root}/c")) == ["beside"]
+        assert await driver.batch(lambda reader: reader.names(root)) == ["c"]
+        assert await driver.batch(lambda reader: reader.names(f"{root}/c")) == ["beside"]
 
     async def test_a_move_replaces_its_target(self, driver: Driver) -> None:
         """A file or folder at the target is replaced, unless the source is missing."""
@@ -730,8 +733,8 @@ class DriverContract:
         """The error of its check is raised, and the check sees what would be deleted."""
         await driver.write("tag/link", b"old")
 
-        def check(view: View) -> None:
-            if view.read("tag/link") == b"old":
+        def check(reader: Reader) -> None:
+            if reader.read("tag/link") == b"old":
                 raise LookupError
 
         with pytest.raises(LookupError):
@@ -745,7 +748,7 @@ class DriverContract:
         """It makes no difference whether the path or its parents exist."""
         await driver.write("folder/file", b"x")
         for path in ("folder/file", "folder", "folder/missing/file", "missing/file"):
-            await driver.settle(path)
+            await driver.sync_removals(path)
         assert await driver.read("folder/file") == b"x"
         assert not await driver.exists("missing")
         assert not await driver.exists("folder/missing")
@@ -764,29 +767,29 @@ class DriverContract:
             await driver.write("held/link", b"x")
 
 
-def _watch(view: View, files: list[str]) -> list[str]:
+def _watch(reader: Reader, files: list[str]) -> list[str]:
     """Stat the files in turn until one is missing; return those that exist after that."""
     for _ in range(10_000):
-        if any(view.stat(path) is None for path in files):
-            return [path for path in files if view.stat(path) is not None]
+        if any(reader.stat(path) is None for path in files):
+            return [path for path in files if reader.stat(path) is not None]
     return []
 
 
-def _watch_order(view: View, files: list[str]) -> list[str]:
+def _watch_order(reader: Reader, files: list[str]) -> list[str]:
     """Wait for the last of `files`, in reverse order; return those that were missing then."""
     for _ in range(3_000):
         for at in reversed(range(len(files))):
-            if view.stat(files[at]) is not None:
-                lacking = [path for path in files[:at] if view.stat(path) is None]
+            if reader.stat(files[at]) is not None:
+                lacking = [path for path in files[:at] if reader.stat(path) is None]
                 if lacking or at == len(files) - 1:
                     return lacking
                 break
     return []
 
 
-def _watch_steps(view: View) -> list[str]:
-    return _watch_order(view, [f"s/{step}/link" for step in range(12)])
+def _watch_steps(reader: Reader) -> list[str]:
+    return _watch_order(reader, [f"s/{step}/link" for step in range(12)])
 
 
-def _watch_adoption(view: View) -> list[str]:
-    return _watch_order(view, ["blobs/data", "links/1", "links/2"])
+def _watch_adoption(reader: Reader) -> list[str]:
+    return _watch_order(reader, ["blobs/data", "links/1", "links/2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import PathNotFound
 from storage.repository.quotas import LimitedRegistry, Limits
 from storage.repository.quotas.held import held
@@ -25,9 +25,9 @@ def limited(driver: Driver, size: int = 0, uploads: int = 0) -> LimitedRegistry:
 async def on_disk(driver: Driver, name: RepositoryName) -> int:
     """Count the bytes of members, each once, and of sessions."""
 
-    def job(view: View) -> tuple[int, list[str]]:
-        sizes = {path: info.size for path in _members(view, name) if (info := view.stat(path))}
-        return sum(sizes.values()), view.names(paths.uploads(name))
+    def job(reader: Reader) -> tuple[int, list[str]]:
+        sizes = {path: info.size for path in _members(reader, name) if (info := reader.stat(path))}
+        return sum(sizes.values()), reader.names(paths.uploads(name))
 
     # Members first: what a session becomes meanwhile is then not counted, rather than twice.
     members, ids = await driver.batch(job)
@@ -38,10 +38,10 @@ async def on_disk(driver: Driver, name: RepositoryName) -> int:
     return members + staged
 
 
-def _members(view: View, name: RepositoryName) -> Iterator[str]:
+def _members(reader: Reader, name: RepositoryName) -> Iterator[str]:
     for folder in (paths.layers(name), paths.revisions(name)):
-        for hex in view.names(f"{folder}/sha256"):
-            if view.stat(f"{folder}/sha256/{hex}/link"):
+        for hex in reader.names(f"{folder}/sha256"):
+            if reader.stat(f"{folder}/sha256/{hex}/link"):
                 yield paths.blob(Digest.parse(f"sha256:{hex}"))
 
 

@@ -99,7 +99,7 @@ class History:
     async def ask(self, registry: StoredRegistry) -> Value:
         """Read the link."""
         link = paths.tag_index_link(self.name, self.tag, self.digest)
-        linked = await registry._driver.batch(lambda view: read_link(view, link))
+        linked = await registry._driver.batch(lambda reader: read_link(reader, link))
         return linked == self.digest or None
 
 
@@ -224,7 +224,7 @@ async def _assert_kept(registry: StoredRegistry, allowed: Mapping[Fact, tuple[Va
 
 
 async def _assert_listed_tags_answer(driver: FilesystemDriver, registry: StoredRegistry) -> None:
-    for name in await driver.batch(lambda view: list(walk(view))):
+    for name in await driver.batch(lambda reader: list(walk(reader))):
         repository = registry.repository(name)
         with suppress(RepositoryUnknown):
             for tag in (await repository.tags.page("", None)).entries:
@@ -247,10 +247,10 @@ async def _is_finished(
 
 async def _sessions(driver: FilesystemDriver) -> list[tuple[RepositoryName, UploadId]]:
     return await driver.batch(
-        lambda view: [
+        lambda reader: [
             (name, UploadId.parse(text))
-            for name in walk(view)
-            for text in view.names(paths.uploads(name))
+            for name in walk(reader)
+            for text in reader.names(paths.uploads(name))
         ]
     )
 

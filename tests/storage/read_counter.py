@@ -7,17 +7,17 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, View
+from storage.drivers.base import SMALL, Driver, Reader
 from storage.values import paths
-from tests.storage.wrappers import WrappedDriver, WrappedView
+from tests.storage.wrappers import WrappedDriver, WrappedReader
 
 T = TypeVar("T")
 
 
-class _Reads(WrappedView):
+class _Reads(WrappedReader):
     """Counts the files opened for reading, those of them that are blobs, and bytes."""
 
-    def __init__(self, inner: View, driver: ReadCounter) -> None:
+    def __init__(self, inner: Reader, driver: ReadCounter) -> None:
         super().__init__(inner)
         self._driver = driver
 
@@ -43,8 +43,8 @@ class ReadCounter(WrappedDriver):
         """Reset the counters."""
         self.opened = self.blobs = self.bytes = 0
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        return await self.inner.batch(lambda view: job(_Reads(view, self)))
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        return await self.inner.batch(lambda reader: job(_Reads(reader, self)))
 
 
 class Pause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from storage.drivers.base import Driver, Editor
+from storage.drivers.base import Driver, ExclusiveEditor
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub, Summary
@@ -15,7 +15,7 @@ from tests.storage.wrappers import Change, T, WrappedDriver
 class Around(WrappedDriver):
     """A wrapped driver that passes the inner editor to jobs."""
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         return await self.change(Change("exclusive", ""), lambda: self.inner.exclusively(job))
 
 

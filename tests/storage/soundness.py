@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from storage.content.links import read_link
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import DigestInvalid, ManifestUnknown, RepositoryUnknown, UploadUnknown
 from storage.repository.registry import StoredRegistry, walk
 from storage.values import paths
@@ -22,37 +22,37 @@ async def assert_sound(driver: Driver) -> None:
     registry = StoredRegistry(driver)
     await registry.catalog("", _ALL)
     await driver.batch(_assert_links_lead_somewhere)
-    for name in await driver.batch(lambda view: list(walk(view))):
+    for name in await driver.batch(lambda reader: list(walk(reader))):
         await _assert_readable(registry, name)
         await _assert_resumable(driver, registry, name)
 
 
-def _assert_links_lead_somewhere(view: View) -> None:
+def _assert_links_lead_somewhere(reader: Reader) -> None:
     """Every blob matches its name, and every link of a member leads to one."""
-    blobs = set(_blobs(view))
-    for name in walk(view):
+    blobs = set(_blobs(reader))
+    for name in walk(reader):
         for folder in (paths.layers(name), paths.revisions(name)):
-            for digest in _linked(view, folder):
+            for digest in _linked(reader, folder):
                 assert digest in blobs, f"{folder} links {digest}, which is not there"
 
 
-def _blobs(view: View) -> Iterator[Digest]:
+def _blobs(reader: Reader) -> Iterator[Digest]:
     for algorithm in HEX_LENGTHS:
         folder = f"{paths.ROOT}/blobs/{algorithm}"
-        for short in view.names(folder):
-            for hex in view.names(f"{folder}/{short}"):
+        for short in reader.names(folder):
+            for hex in reader.names(f"{folder}/{short}"):
                 digest = Digest.parse(f"{algorithm}:{hex}")
-                if view.stat(paths.blob(digest)) is not None:
-                    assert Digest.of(view.read(paths.blob(digest), _ALL), algorithm) == digest
+                if reader.stat(paths.blob(digest)) is not None:
+                    assert Digest.of(reader.read(paths.blob(digest), _ALL), algorithm) == digest
                     yield digest
 
 
-def _linked(view: View, folder: str) -> Iterator[Digest]:
+def _linked(reader: Reader, folder: str) -> Iterator[Digest]:
     for algorithm in HEX_LENGTHS:
-        for hex in view.names(f"{folder}/{algorithm}"):
+        for hex in reader.names(f"{folder}/{algorithm}"):
             with suppress(DigestInvalid):
                 digest = Digest.parse(f"{algorithm}:{hex}")
-                if read_link(view, f"{folder}/{algorithm}/{hex}/{paths.LINK}") is not None:
+                if read_link(reader, f"{folder}/{algorithm}/{hex}/{paths.LINK}") is not None:
                     yield digest
 
 
@@ -65,7 +65,7 @@ async def _assert_readable(registry: StoredRegistry, name: RepositoryName) -> No
                 found = await repository.manifests.get(tag)
                 assert found == await repository.manifests.get(found.digest)
     revisions = await registry._driver.batch(
-        lambda view: list(_linked(view, paths.revisions(name)))
+        lambda reader: list(_linked(reader, paths.revisions(name)))
     )
     for revision in revisions:
         stored = await repository.manifests.get(revision)
@@ -82,7 +82,7 @@ async def _assert_readable(registry: StoredRegistry, name: RepositoryName) -> No
 async def _assert_resumable(driver: Driver, registry: StoredRegistry, name: RepositoryName) -> None:
     """A session that is left tells its length and can be held, or is not known at all."""
     repository = registry.repository(name)
-    for text in await driver.batch(lambda view: view.names(paths.uploads(name))):
+    for text in await driver.batch(lambda reader: reader.names(paths.uploads(name))):
         with suppress(UploadUnknown):
             length = await repository.uploads.length(UploadId.parse(text))
             async with repository.uploads.open(UploadId.parse(text)) as session:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from storage.drivers.filesystem.driver import FilesystemDriver
-from storage.drivers.filesystem.reader import FileView
+from storage.drivers.filesystem.reader import FileReader
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.repository.registry import StoredRegistry
@@ -152,12 +152,12 @@ def test_a_listing_that_breaks_off_is_an_error(
     for name in ("one", "two", "three"):
         (tmp_path / "folder" / name).mkdir(parents=True)
     break_listing(monkeypatch, str(tmp_path / "folder"), entry)
-    view = FileView(str(tmp_path))
+    reader = FileReader(str(tmp_path))
     if read == "names" and entry is unknown:
-        assert sorted(view.names("folder")) == ["one", "three", "two"]
+        assert sorted(reader.names("folder")) == ["one", "three", "two"]
         return
     with pytest.raises(OSError):
-        list(getattr(view, read)("folder"))
+        list(getattr(reader, read)("folder"))
 
 
 def test_a_link_whose_target_cannot_be_checked_is_an_error(
@@ -168,11 +168,11 @@ def test_a_link_whose_target_cannot_be_checked_is_an_error(
     folder.mkdir()
     for name, target in (("gone", "nowhere"), ("loop", "loop"), ("long", "x" * 300)):
         (folder / name).symlink_to(target)
-    view = FileView(str(tmp_path))
-    assert view.folders("folder") == []
-    assert not any(entry.is_folder for entry in view.entries("folder"))
+    reader = FileReader(str(tmp_path))
+    assert reader.folders("folder") == []
+    assert not any(entry.is_folder for entry in reader.entries("folder"))
     (folder / "long").unlink()  # the check of temporary folders cannot stat it
     break_listing(monkeypatch, str(folder), lambda _, one: Unknown(one.name))
-    for read in (view.folders, view.entries):
+    for read in (reader.folders, reader.entries):
         with pytest.raises(OSError):
             list(read("folder"))

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage.drivers.base import Driver, Editor, FileInfo, Uses, View
+from storage.drivers.base import Driver, ExclusiveEditor, FileInfo, Reader, TouchingReader
 from storage.drivers.changes import Step
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, ReferencesUnknown
@@ -62,22 +62,22 @@ class Stepping(WrappedDriver):
         super().__init__(inner)
         self._before = before
 
-    async def note(self, path: str, content: bytes) -> None:
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         """Pass on."""
         await self._before()
-        await self.inner.note(path, content)
+        await self.inner.write_unsynced(path, content)
 
     async def stat(self, path: str) -> FileInfo | None:
         """Pass on."""
         await self._before()
         return await self.inner.stat(path)
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Pass on."""
         await self._before()
         return await self.inner.batch(job)
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Pass on."""
         await self._before()
         return await self.inner.exclusively(job)
@@ -91,13 +91,13 @@ class Pausing(WrappedDriver):
         self._held = held
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         """Publish what is to be published, in one go."""
 
-        def stay(view: Uses) -> None:
+        def stay(reader: TouchingReader) -> None:
             if check is not None:
-                check(view)
+                check(reader)
                 self._held.stay()
 
         return await self.inner.publish(*steps, check=stay)

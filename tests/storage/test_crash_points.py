@@ -84,9 +84,9 @@ def _tearing(root: Path) -> Tear:
 
     def tear(change: Change) -> None:
         path = root / change.path
-        if change.kind in {"write", "note", "adopt"}:
+        if change.kind in {"write", "unsynced", "adopt"}:
             path.parent.mkdir(parents=True, exist_ok=True)
-        if change.kind in {"write", "note"}:
+        if change.kind in {"write", "unsynced"}:
             assert isinstance(change.content, bytes)
             half = change.content[: len(change.content) // 2]
             (path.parent / ".tmp-0123456789abcdef").write_bytes(half)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from storage.content.links import read_link
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import deferred_logs
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -56,9 +56,9 @@ def witness(files: FilesystemDriver) -> Iterator[_Witness]:
     logging.getLogger().removeHandler(made)
 
 
-def _look(view: View) -> None:
+def _look(reader: Reader) -> None:
     """Read a damaged link, which is logged."""
-    assert read_link(view, LINK) is None
+    assert read_link(reader, LINK) is None
 
 
 async def _alone(driver: FilesystemDriver) -> None:
@@ -73,8 +73,8 @@ async def _delete(driver: FilesystemDriver) -> None:
     await driver.delete("docker/other", check=_look)
 
 
-def _look_and_fail(view: View) -> None:
-    _look(view)
+def _look_and_fail(reader: Reader) -> None:
+    _look(reader)
     raise OSError
 
 
@@ -98,7 +98,7 @@ async def test_a_line_without_a_lock_is_written_immediately(
 ) -> None:
     """Only a thread that holds a lock defers."""
     await files.write(LINK, b"no digest")
-    seen = await files.batch(lambda view: (read_link(view, LINK), list(witness.messages)))
+    seen = await files.batch(lambda reader: (read_link(reader, LINK), list(witness.messages)))
     assert seen == (None, [DAMAGED])
 
 

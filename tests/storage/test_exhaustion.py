@@ -13,7 +13,7 @@ from itertools import count
 
 import pytest
 
-from storage.drivers.base import Driver, Editor, OpenFile, View
+from storage.drivers.base import Driver, ExclusiveEditor, OpenFile, Reader
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
@@ -23,7 +23,7 @@ from storage.repository.registry import StoredRegistry
 from storage.values.paths import SCRUBBED, tag_current_link
 from tests.storage.content import APP, entry, image, push_image, raw, tags
 from tests.storage.scrubbing import Findings, scrub
-from tests.storage.wrappers import T, WrappedDriver, WrappedView
+from tests.storage.wrappers import T, WrappedDriver, WrappedReader
 
 LACKS = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, None]
 
@@ -51,11 +51,11 @@ class Exhausted(WrappedDriver):
         self.before()
         return await super().open(path)
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        """Look through a view that may fail."""
-        return await self.inner.batch(lambda view: job(WrappedView(view, self.before)))
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        """Look through a reader that may fail."""
+        return await self.inner.batch(lambda reader: job(WrappedReader(reader, self.before)))
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Fail, as where the file of a lock can't be opened, or pass on."""
         self.before()
         return await self.inner.exclusively(job)

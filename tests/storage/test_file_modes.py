@@ -60,7 +60,7 @@ async def _work(driver: FilesystemDriver) -> None:
     await begin(repository, b"in progress", algorithm="sha512")
     await repository.tags.delete(Tag("v2"))
     async with driver.claim(paths.COLLECTION), driver.claim("quota-1"):
-        await driver.note(paths.COLLECTED, b"{}")
+        await driver.write_unsynced(paths.COLLECTED, b"{}")
     await driver.exclusively(lambda editor: editor.move(paths.CLOCK, f"{paths.QUARANTINE}/x"))
     await driver.close()
 
@@ -122,8 +122,11 @@ def test_a_link_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"all of it")
     (tmp_path / paths.OURS).mkdir()
     (tmp_path / paths.TREE).symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="symbolic links"), TreeLock(str(tmp_path)).alone() as held:
-        held.folders_went()
+    with (
+        pytest.raises(OSError, match="symbolic links"),
+        TreeLock(str(tmp_path)).exclusive() as held,
+    ):
+        held.change_removal_number()
     assert (tmp_path / "victim").read_bytes() == b"all of it"
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from storage.drivers.base import CHUNK, StagedFile, StagingBusy
 from storage.drivers.filesystem.driver import FilesystemDriver, empty_trash
-from storage.drivers.filesystem.reader import FileView
+from storage.drivers.filesystem.reader import FileReader
 from storage.errors import PathNotFound
 from storage.values.buffers import Buffer
 from storage.values.paths import TRASH
@@ -279,10 +279,10 @@ def test_entry_and_entries_agree_about_symbolic_links(tmp_path: Path) -> None:
     for link in ("../other", "below", "..", ".", "file", "loop", "nowhere"):
         (folder / f"to {link.replace('/', ' ')}").symlink_to(link)
     (folder / "loop").symlink_to("loop")
-    view = FileView(str(tmp_path))
-    entries = list(view.entries("folder"))
+    reader = FileReader(str(tmp_path))
+    entries = list(reader.entries("folder"))
     assert len(entries) == 11
-    assert [view.entry(f"folder/{one.name}") for one in entries] == entries
+    assert [reader.entry(f"folder/{one.name}") for one in entries] == entries
 
 
 async def test_dangling_and_circular_symlinks_count_as_missing(

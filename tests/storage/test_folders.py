@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from storage.drivers.filesystem import folder_cache, mounts, timestamps
-from storage.drivers.filesystem.folder_cache import Folders
+from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.drivers.filesystem.mounts import is_local
 
 MANY = [f"v{number:02d}" for number in range(20)]
@@ -80,7 +80,7 @@ def _rest() -> None:
 
 def test_a_large_folder_at_rest_is_read_once(large: Path, reads: Reads, soon: None) -> None:
     """The second listing does not read it, whatever changes inside its subfolders."""
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     assert sorted(remembered.names(str(large))) == MANY
     (large / "v00/current").mkdir()
@@ -90,7 +90,7 @@ def test_a_large_folder_at_rest_is_read_once(large: Path, reads: Reads, soon: No
 
 def test_a_caller_may_change_its_list_of_names(large: Path, reads: Reads, soon: None) -> None:
     """The cache keeps a copy."""
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for _ in range(3):
         names = remembered.names(str(large))
@@ -195,7 +195,7 @@ def test_a_change_is_seen_immediately(
     change: Callable[[Path], list[str]], large: Path, reads: Reads, soon: None
 ) -> None:
     """After any change a cached folder is read again, also when it is at rest."""
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for _ in range(2):
         assert sorted(remembered.names(str(large))) == MANY
@@ -213,7 +213,7 @@ def test_a_file_that_is_named_like_a_folder_is_not_listed(
     """Neither from the disk nor from the cache; nor is a pipe."""
     (large / "stray").write_bytes(b"")
     os.mkfifo(large / "pipe")
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     assert [sorted(remembered.names(str(large))) for _ in range(3)] == [MANY] * 3
     assert reads.count == 1
@@ -224,7 +224,7 @@ def test_a_symbolic_link_is_checked_each_time(large: Path, soon: None) -> None:
     target = large.parent / "target"
     target.mkdir()
     (large / "link").symlink_to(target)
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for _ in range(2):
         assert sorted(remembered.names(str(large))) == ["link", *MANY]
@@ -239,7 +239,7 @@ def test_a_dangling_link_is_no_folder(large: Path, soon: None) -> None:
     (large / "gone").symlink_to("nowhere")
     (large / "loop").symlink_to("loop")
     (large / "link").symlink_to(MANY[0])
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for _ in range(2):
         assert sorted(remembered.names(str(large))) == ["link", *MANY]
@@ -247,7 +247,7 @@ def test_a_dangling_link_is_no_folder(large: Path, soon: None) -> None:
 
 def test_a_folder_that_just_changed_is_read_again(large: Path, reads: Reads) -> None:
     """Another change could get the same ctime."""
-    remembered = Folders()
+    remembered = FolderCache()
     for count in range(1, 4):
         assert sorted(remembered.names(str(large))) == MANY
         assert reads.count == count
@@ -259,7 +259,7 @@ def test_a_clock_that_was_set_back_makes_no_folder_old(
     """A folder with a ctime in the future may get the same ctime again."""
     behind = time.clock_gettime_ns(time.CLOCK_REALTIME) - 3_600_000_000_000
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _: behind)
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for count in range(1, 3):
         assert sorted(remembered.names(str(large))) == MANY
@@ -286,7 +286,7 @@ def test_unknown_filesystems_are_not_cached(
 ) -> None:
     """They may not update the times of folders."""
     monkeypatch.setattr(mounts, "LOCAL", frozenset())
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for count in range(1, 4):
         assert sorted(remembered.names(str(large))) == MANY
@@ -305,7 +305,7 @@ def test_hundreds_are_many(tmp_path: Path, reads: Reads, soon: None) -> None:
     _require_local(tmp_path)
     for number in range(300):
         (tmp_path / str(number)).mkdir()
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     assert len(remembered.names(str(tmp_path))) == len(remembered.names(str(tmp_path))) == 300
     assert reads.count == 1
@@ -316,7 +316,7 @@ def test_a_small_folder_is_not_cached(tmp_path: Path, reads: Reads, soon: None) 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     (tmp_path / "file").write_bytes(b"")
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     for count in range(1, 3):
         assert sorted(remembered.names(str(tmp_path))) == ["a", "b"]
@@ -327,7 +327,7 @@ def test_the_cache_is_bounded(large: Path, reads: Reads, soon: None) -> None:
     """A folder may use an eighth of the memory; the least recently used is evicted."""
     others = [_filled(large.parent / f"other{n}") for n in range(16)]
     _rest()
-    cramped, roomy = Folders(limit=8_000), Folders(limit=16_000)
+    cramped, roomy = FolderCache(limit=8_000), FolderCache(limit=16_000)
     for _ in range(2):
         assert sorted(cramped.names(str(large))) == MANY
     assert reads.count == 2
@@ -344,13 +344,13 @@ def test_a_missing_folder_has_no_names(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "loop").symlink_to("loop")
     before = len(os.listdir("/proc/self/fd"))
-    assert Folders().names(str(tmp_path / path)) == []
+    assert FolderCache().names(str(tmp_path / path)) == []
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_nothing_stays_open(large: Path, soon: None) -> None:
     """No descriptor of a folder stays open, whether it is read or cached."""
-    remembered = Folders()
+    remembered = FolderCache()
     _rest()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):

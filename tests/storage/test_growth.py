@@ -22,10 +22,10 @@ import pytest
 
 import storage.values.digest
 from benchmarks import crowd
-from storage.drivers.base import Driver, FileInfo, OpenFile, View
+from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
-from storage.drivers.filesystem.folder_cache import Folders
+from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.ledger import SCHEMA, Ledger, SurveyedBlob
 from storage.maintenance.garbage.plan import Options
@@ -35,7 +35,7 @@ from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
 from tests.storage.scratch import scratch_folder
 from tests.storage.scrubbing import Around, scrub
-from tests.storage.wrappers import T, WrappedView
+from tests.storage.wrappers import T, WrappedReader
 
 FEW, MANY = 400, 4_000
 KIB = 1 << 10
@@ -124,10 +124,10 @@ class Counting(Around):
         self._cost.hops += 1
         return await super().open(path)
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Count."""
         self._cost.hops += 1
-        return await super().batch(lambda view: job(WrappedView(view, self._cost.add_look)))
+        return await super().batch(lambda reader: job(WrappedReader(reader, self._cost.add_look)))
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def test_no_query_sorts_what_grows_with_the_blobs() -> None:
 
 def test_of_a_large_folder_only_names_are_held() -> None:
     """One repository may have a million layers: a name takes 113 bytes, an entry 73 more."""
-    assert _peak_of_a_large_folder(lambda root: Folders().names(str(root))) / MANY < 160
+    assert _peak_of_a_large_folder(lambda root: FolderCache().names(str(root))) / MANY < 160
 
 
 def test_of_a_large_folder_nothing_is_held_by_a_census() -> None:

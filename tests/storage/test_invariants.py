@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from storage.drivers.base import FileInfo, Uses
+from storage.drivers.base import FileInfo, TouchingReader
 from storage.drivers.changes import Step
 from storage.drivers.filesystem import locks, staging, timestamps
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -166,7 +166,7 @@ async def test_a_folder_that_came_back_is_synced_again(
         await other.delete(folder)
     else:
         await other.exclusively(lambda editor: editor.remove(folder))
-    await other.note(f"{folder}/beside", b"x")
+    await other.write_unsynced(f"{folder}/beside", b"x")
     synced.paths.clear()
     await one.write(f"{folder}/file", b"x")
     assert f"{one.root}/{paths.ROOT}/a" in synced.paths
@@ -231,7 +231,7 @@ async def test_what_can_t_be_removed_stops_no_collection(
     repository = StoredRegistry(files).repository(APP)
     other = await push_image(StoredRegistry(files).repository(OTHER), layer=b"else")
     await push_image(repository)
-    await files.note(f"{paths.layers(APP)}/sha256/.tmp-{'0' * 32}", b"x")
+    await files.write_unsynced(f"{paths.layers(APP)}/sha256/.tmp-{'0' * 32}", b"x")
     await asyncio.to_thread(age, Path(files.root))
     real = os.rename
 
@@ -316,7 +316,7 @@ class Meanwhile(WrappedDriver):
         self._link = link
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         """Remove a link, and publish."""
         await self.inner.exclusively(lambda editor: editor.remove(self._link))
@@ -462,10 +462,10 @@ class MeanwhileUsed(WrappedDriver):
         super().__init__(inner)
         self._link = link
 
-    async def use(self, path: str) -> FileInfo | None:
+    async def touch(self, path: str) -> FileInfo | None:
         """Remove the link, and use."""
         await self.inner.exclusively(lambda editor: editor.remove(self._link))
-        return await self.inner.use(path)
+        return await self.inner.touch(path)
 
 
 async def test_nobody_is_told_of_what_a_collection_takes_meanwhile(files: FilesystemDriver) -> None:

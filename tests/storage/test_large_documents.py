@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from storage.concurrency.large_documents import BUDGET, INLINE, ByteBudget, parsed
 from storage.content.manifest_store import ManifestStore
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.values.digest import Digest
 from storage.values.manifests import MANIFEST_LIMIT, StoredManifest
@@ -99,7 +99,7 @@ class Counting(FilesystemDriver):
 
     reads = 0
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run a batch."""
         found = await super().batch(job)
         self.reads += isinstance(found, StoredManifest)

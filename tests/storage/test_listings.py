@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import RepositoryUnknown
@@ -110,7 +110,7 @@ async def test_catalog_pages_lose_and_repeat_nothing(
     page = await registry.catalog(after, limit)
     assert [one.text for one in page.entries] == behind[:limit]
     assert page.more == (len(behind) > limit)
-    assert await driver.batch(lambda view: sorted(map(str, walk(view, after)))) == sorted(
+    assert await driver.batch(lambda reader: sorted(map(str, walk(reader, after)))) == sorted(
         one
         for one in {"/".join(text.split("/")[:at]) for text in names for at in range(1, 9)}
         if one > after
@@ -124,9 +124,9 @@ class _WatchedHolding(Holding):
         super().__init__()
         self.asked: set[str] = set()
 
-    def holds(self, view: View, name: RepositoryName) -> bool:
+    def holds(self, reader: Reader, name: RepositoryName) -> bool:
         self.asked.add(name.text)
-        return super().holds(view, name)
+        return super().holds(reader, name)
 
 
 @SOME
@@ -305,18 +305,18 @@ async def test_damage_stops_no_listing(
     repository = registry.repository(APP)
     digest = await push_image(repository, "a", "m", "z")
     tags = paths.tags(APP)
-    await driver.note(paths.tag_current_link(APP, Tag("m")), damage)
-    await driver.note(f"{tags}/stray", b"a file among the tags")
-    await driver.note(f"{tags}/.tmp-0123", b"")
-    await driver.note(f"{tags}/not a tag/current/link", LINK)
-    await driver.note(f"{paths.revisions(APP)}/sha256/stray", b"")
-    await driver.note(f"{paths.revisions(APP)}/sha256/zz/link", b"")
-    await driver.note(f"{paths.revisions(APP)}/stray", b"")
-    await driver.note(f"{paths.REPOSITORIES}/stray", b"")
-    await driver.note(f"{paths.REPOSITORIES}/UPPER/_manifests/tags/v1/current/link", LINK)
-    await driver.note(f"{paths.REPOSITORIES}/library/.DS_Store", b"")
-    await driver.note(f"{paths.REPOSITORIES}/library/x/_manifests", b"a file")
-    await driver.note(f"{paths.layers(OTHER)}/sha256/{'0' * 64}/link", damage)
+    await driver.write_unsynced(paths.tag_current_link(APP, Tag("m")), damage)
+    await driver.write_unsynced(f"{tags}/stray", b"a file among the tags")
+    await driver.write_unsynced(f"{tags}/.tmp-0123", b"")
+    await driver.write_unsynced(f"{tags}/not a tag/current/link", LINK)
+    await driver.write_unsynced(f"{paths.revisions(APP)}/sha256/stray", b"")
+    await driver.write_unsynced(f"{paths.revisions(APP)}/sha256/zz/link", b"")
+    await driver.write_unsynced(f"{paths.revisions(APP)}/stray", b"")
+    await driver.write_unsynced(f"{paths.REPOSITORIES}/stray", b"")
+    await driver.write_unsynced(f"{paths.REPOSITORIES}/UPPER/_manifests/tags/v1/current/link", LINK)
+    await driver.write_unsynced(f"{paths.REPOSITORIES}/library/.DS_Store", b"")
+    await driver.write_unsynced(f"{paths.REPOSITORIES}/library/x/_manifests", b"a file")
+    await driver.write_unsynced(f"{paths.layers(OTHER)}/sha256/{'0' * 64}/link", damage)
     listed = [tag.text for tag in (await repository.tags.page("", None)).entries]
     assert [text for text in listed if text != "m"] == ["a", "z"]
     assert (await registry.catalog("", 10)).entries == (APP,)
@@ -333,6 +333,6 @@ async def test_a_deep_tree_is_walked(driver: AnyDriver) -> None:
     longest = "/".join(["a"] * 128)
     await _tagged(driver, name(longest), "v1")
     too_deep = f"{paths.REPOSITORIES}/{longest}/a"
-    await driver.note(f"{too_deep}/_manifests/tags/v1/current/link", LINK)
+    await driver.write_unsynced(f"{too_deep}/_manifests/tags/v1/current/link", LINK)
     registry = StoredRegistry(driver)
     assert (await registry.catalog("", 10)).entries == (name(longest),)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.v2 import listings
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.repository import registry as registry_module
 from storage.repository.long_reads import LongReads
@@ -37,7 +37,7 @@ class Counting(FilesystemDriver):
 
     now = most = 0
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run a batch."""
         self.now += 1
         self.most = max(self.most, self.now)
@@ -103,7 +103,7 @@ async def test_referrers_of_one_repository_are_read_one_list_at_a_time(
     """So many lists of one repository delay a list of another one by few turns."""
     registry, reading, most = StoredRegistry(driver), 0, 0
 
-    async def batch(job: Callable[[View], T]) -> T:
+    async def batch(job: Callable[[Reader], T]) -> T:
         nonlocal reading, most
         is_list = getattr(job, "__name__", "") == "page"
         reading += is_list
@@ -143,7 +143,7 @@ class Blocked:
         self.may_end = threading.Event()
         self.begun = 0
 
-    def __call__(self, view: View) -> int:
+    def __call__(self, reader: Reader) -> int:
         """Read."""
         self.begun += 1
         assert self.may_end.wait(10)
@@ -210,7 +210,7 @@ async def test_callers_take_turns(driver: Counting) -> None:
     assert "".join(one[0] for one in order).rindex("f") <= 7
 
 
-def _noted(order: list[str], caller: str, view: View) -> None:
+def _noted(order: list[str], caller: str, reader: Reader) -> None:
     order.append(caller)
 
 
@@ -239,10 +239,10 @@ async def test_a_read_that_is_under_way_ends_with_its_last_caller(driver: Counti
     reads, looks = LongReads(driver, 1), list[int]()
     begun = threading.Event()
 
-    def walk(view: View) -> None:
+    def walk(reader: Reader) -> None:
         begun.set()
         while len(looks) < ENDLESS:
-            view.names("")
+            reader.names("")
             looks.append(1)
 
     first = asyncio.ensure_future(reads.result("a", walk, caller="many"))

@@ -99,7 +99,7 @@ async def test_readers_lose_a_manifest_and_all_its_tags_in_one_instant(driver: A
     assert watched.exclusive >= 4, "it was to take several parts"
     assert states == sorted(states, reverse=True)
     assert (states[0], states[-1]) == (True, False)
-    assert await driver.batch(lambda view: view.names(paths.deletions(APP))) == []
+    assert await driver.batch(lambda tree: tree.names(paths.deletions(APP))) == []
 
 
 async def test_a_page_of_tags_is_full_beside_a_deletion(driver: AnyDriver) -> None:

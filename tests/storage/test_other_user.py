@@ -19,7 +19,7 @@ import pytest
 from storage.drivers.base import CHUNK
 from storage.drivers.filesystem import file_modes, owned_copies
 from storage.drivers.filesystem.driver import FilesystemDriver
-from storage.drivers.filesystem.owned_copies import renew
+from storage.drivers.filesystem.owned_copies import replace_by_copy
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -170,7 +170,7 @@ def test_a_copy_replaces_the_file_when_it_is_durable(tmp_path: Path) -> None:
         os.close(top)
         done = len(recorder.log)
         written.clear()
-        renew(str(root / "data"))
+        replace_by_copy(str(root / "data"))
     assert 0 < max(written) <= CHUNK
     for number, event in enumerate(recorder.log):
         disk.apply(event)
@@ -190,7 +190,7 @@ def test_concurrent_callers_copy_once(tmp_path: Path, monkeypatch: pytest.Monkey
         real(fd, kind)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    thread = threading.Thread(target=_renew, args=(tmp_path, done))
+    thread = threading.Thread(target=_replace_by_copy, args=(tmp_path, done))
     thread.start()
     try:
         assert asked.wait(30)
@@ -213,14 +213,14 @@ def test_waiting_for_a_locked_file_times_out(
     with (tmp_path / "data").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(TimeoutError, match="another process holds it"):
-            renew(str(tmp_path / "data"))
+            replace_by_copy(str(tmp_path / "data"))
     assert os.listdir(tmp_path) == ["data"]
 
 
-def _renew(folder: Path, done: list[str]) -> None:
+def _replace_by_copy(folder: Path, done: list[str]) -> None:
     """Replace a file by its copy, and record what is done in its folder."""
     with watch(folder, lambda operation: done.append(operation.kind)):
-        renew(str(folder / "data"))
+        replace_by_copy(str(folder / "data"))
 
 
 def test_a_file_that_is_published_during_the_copy_stays(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_file_that_is_published_during_the_copy_stays(tmp_path: Path) -> None:
             (tmp_path / "pushed").rename(tmp_path / "data")
 
     with watch(tmp_path, push):
-        renew(str(tmp_path / "data"))
+        replace_by_copy(str(tmp_path / "data"))
     assert (tmp_path / "data").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["data"]
 
@@ -243,7 +243,7 @@ def test_only_regular_files_are_copied(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
-        renew(str(tmp_path / name))
+        replace_by_copy(str(tmp_path / name))
     assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
     assert (tmp_path / "pipe").is_fifo()
 
@@ -254,7 +254,7 @@ def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/file").write_bytes(b"x")
     (tmp_path / "data").symlink_to("elsewhere/file")
     before = (tmp_path / "data").stat().st_ino
-    renew(str(tmp_path / "data"))
+    replace_by_copy(str(tmp_path / "data"))
     assert (tmp_path / "data").is_symlink()
     assert (tmp_path / "data").read_bytes() == b"x"
     assert (tmp_path / "data").stat().st_ino != before

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from storage.drivers.base import FileInfo, View
+from storage.drivers.base import FileInfo, Reader
 from storage.errors import QuotaExceeded
 from storage.repository.quotas import members
 from storage.repository.quotas.admission import Admission, Growth
@@ -19,7 +19,7 @@ from storage.values import paths
 from storage.values.digest import Digest
 from tests.storage.content import APP, OTHER, push_blob, push_manifest, raw
 from tests.storage.limited import document, limited, on_disk
-from tests.storage.wrappers import WrappedDriver, WrappedView
+from tests.storage.wrappers import WrappedDriver, WrappedReader
 from tests.support.drivers import AnyDriver
 
 T = TypeVar("T")
@@ -28,8 +28,8 @@ MANIFEST = len(raw(document(0)))
 LAYERS = f"{paths.layers(APP)}/sha256"
 
 
-class _WatchedView(WrappedView):
-    def __init__(self, inner: View, listed: list[str], seen: list[str]) -> None:
+class _WatchedReader(WrappedReader):
+    def __init__(self, inner: Reader, listed: list[str], seen: list[str]) -> None:
         super().__init__(inner)
         self._listed = listed
         self._seen = seen
@@ -51,9 +51,11 @@ class WatchedDriver(WrappedDriver):
         self.listed: list[str] = []
         self.seen: list[str] = []
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        """Watch a view."""
-        return await super().batch(lambda view: job(_WatchedView(view, self.listed, self.seen)))
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        """Watch a reader."""
+        return await super().batch(
+            lambda reader: job(_WatchedReader(reader, self.listed, self.seen))
+        )
 
     def forget(self) -> None:
         """Begin anew."""
@@ -206,6 +208,6 @@ async def test_manifests_that_wait_for_a_turn_share_a_look(driver: AnyDriver) ->
 async def test_a_look_tells_members_from_what_is_none(driver: AnyDriver) -> None:
     """By the hex of their digests."""
     digest = await push_blob(limited(driver).repository(APP), b"a")
-    there = await driver.batch(lambda view: Members(view, APP, {}, thorough=False))
+    there = await driver.batch(lambda reader: Members(reader, APP, {}, thorough=False))
     assert digest.hex in there
     assert Digest.of(b"b").hex not in there

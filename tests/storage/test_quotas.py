@@ -378,9 +378,9 @@ async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriv
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
     for content, size in ((b"700 ", 700), (bytes(Promise(50)), 100), (b"", 100), (b"\xff\0", 100)):
-        await driver.note(paths.upload_reserved(APP, id), content)
+        await driver.write_unsynced(paths.upload_reserved(APP, id), content)
         assert await counted(driver, APP) == size
-    await driver.note(paths.upload_reserved(APP, id), b"700 ")
+    await driver.write_unsynced(paths.upload_reserved(APP, id), b"700 ")
     await append(repository, id, b"a" * 900)
     assert await counted(driver, APP) == QUOTA
 
@@ -389,7 +389,7 @@ async def test_a_promise_is_in_nobodys_way_once_its_session_is_let_go(driver: An
     """A killed worker leaves one; while somebody has the session it counts."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
-    await driver.note(paths.upload_reserved(APP, id), b"900 ")
+    await driver.write_unsynced(paths.upload_reserved(APP, id), b"900 ")
     async with repository.uploads.open(id):
         with pytest.raises(QuotaExceeded, match="holds 900 B"):
             await push_blob(repository, b"b" * 500)
@@ -405,7 +405,7 @@ async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyD
     repository = limited(driver, QUOTA).repository(APP)
     await push_blob(repository, b"b" * 500)
     note = paths.upload_reserved(APP, UploadId.new())
-    await driver.note(note, bytes(Promise(10, digest)))
+    await driver.write_unsynced(note, bytes(Promise(10, digest)))
     assert await counted(driver, APP) == 510
     with pytest.raises(QuotaExceeded):
         await repository.blobs.mount(digest, OTHER)
@@ -456,7 +456,7 @@ async def test_a_sha512_of_distribution_counts_once(driver: AnyDriver) -> None:
     await driver.write(paths.layer_link(APP, alias), str(digest).encode())
     assert await counted(driver, APP) == 600
     await limited(driver, QUOTA).repository(OTHER).blobs.mount(alias, APP)
-    assert await driver.batch(lambda view: content_at(view, OTHER, alias)) == (digest, 600)
+    assert await driver.batch(lambda reader: content_at(reader, OTHER, alias)) == (digest, 600)
 
 
 async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:

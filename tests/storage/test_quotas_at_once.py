@@ -56,7 +56,7 @@ class _WatchedStaging:
         self._look = look
         self.create = inner.create
         self.length = inner.length
-        self.is_held = inner.is_held
+        self.is_locked = inner.is_locked
         self.discard = inner.discard
 
     @asynccontextmanager

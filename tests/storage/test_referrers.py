@@ -210,11 +210,11 @@ async def test_damage_stops_no_listing(driver: AnyDriver, repository: StoredRepo
         "md5/x/link",
         "sha256/zz/link",
     ):
-        await driver.note(f"{folder}/{path}", b"?")
-    await driver.note(paths.referrer_link(APP, SUBJECT, Digest.of(b"gone")), b"")
-    await driver.note(paths.referrers_scanned(APP), b"not json")
+        await driver.write_unsynced(f"{folder}/{path}", b"?")
+    await driver.write_unsynced(paths.referrer_link(APP, SUBJECT, Digest.of(b"gone")), b"")
+    await driver.write_unsynced(paths.referrers_scanned(APP), b"not json")
     assert await _digests(repository) == [digest]
-    await driver.note(paths.referrers_scanned(APP), b'["neither", "an", "object"]')
+    await driver.write_unsynced(paths.referrers_scanned(APP), b'["neither", "an", "object"]')
     assert await _digests(repository) == [digest]
 
 
@@ -383,5 +383,5 @@ async def test_the_note_is_distribution_s_to_ignore(files: FilesystemDriver) -> 
     await _listed(repository)
     note = json.loads(await files.read(paths.referrers_scanned(APP)))
     assert isinstance(note, dict)
-    names = await files.batch(lambda view: view.names(paths.repository(APP)))
+    names = await files.batch(lambda reader: reader.names(paths.repository(APP)))
     assert sorted(names) == ["_manifests", "_referrers"]

@@ -13,7 +13,7 @@ import pytest
 from storage.content import referrers
 from storage.content.referrer_scan import Subjects
 from storage.content.referrers import ReferrerPage
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import OperationDisabled
@@ -140,7 +140,7 @@ async def test_a_damaged_descriptor_is_written_again(driver: AnyDriver) -> None:
     other = expected[0].replace(b"sha256:", b"sha512:")
     contents = (b"", b"\0" * 200, other)
     for path, content in zip(_descriptions(digests), contents, strict=True):
-        await driver.note(path, content)
+        await driver.write_unsynced(path, content)
     assert [one.document for one in (await _page(_anew(driver), None)).entries] == expected
     for path in _descriptions(digests):
         assert await driver.read(path, 1 << 20) in expected
@@ -225,12 +225,12 @@ async def test_lists_leave_threads_to_others(many_threads: FilesystemDriver) -> 
 
     counting.before_blob = wait
     pages = [asyncio.ensure_future(_page(repository, f"type/{at}")) for at in range(12)]
-    assert not await driver.batch(lambda view: view.names("nowhere"))
+    assert not await driver.batch(lambda reader: reader.names("nowhere"))
     for _ in range(100):
         if reading:
             break
         await asyncio.sleep(0.01)
-    assert not await driver.batch(lambda view: view.names("nowhere"))
+    assert not await driver.batch(lambda reader: reader.names("nowhere"))
     free.set()
     await asyncio.gather(*pages)
     assert most == 1
@@ -297,7 +297,7 @@ async def test_a_deleted_referrer_leaves_no_descriptor(files: FilesystemDriver) 
     first, second = await _prepare(files, *"ab")
     await _anew(files).manifests.delete(first)
     folder = paths.referrers_of_all(APP)
-    left = await files.batch(lambda view: view.folders(f"{folder}/sha256/{SUBJECT.hex}/sha256"))
+    left = await files.batch(lambda reader: reader.folders(f"{folder}/sha256/{SUBJECT.hex}/sha256"))
     assert left == [second.hex]
     await files.delete(paths.revision_link(APP, second))
     await files.delete(paths.referrer_link(APP, SUBJECT, second))
@@ -315,15 +315,15 @@ async def test_what_is_known_of_subjects_is_counted_for_the_memory_it_takes(
     for number in range(2500):
         content = raw(image(layers=[], annotations={"n": str(number)}, **more))
         digests.append(Digest.parse(str(Digest.of(content))))  # which is remembered elsewhere
-        await driver.note(paths.blob(digests[-1]), content)
+        await driver.write_unsynced(paths.blob(digests[-1]), content)
 
-    def learn(view: View) -> None:
+    def learn(reader: Reader) -> None:
         tracemalloc.start()
         before, taken = tracemalloc.get_traced_memory()[0], 0
         subjects = Subjects(limit)
         for number, digest in enumerate(digests):
-            known = subjects.of(view, digest.algorithm, digest.hex)
-            assert known == subjects.of(view, digest.algorithm, digest.hex)
+            known = subjects.of(reader, digest.algorithm, digest.hex)
+            assert known == subjects.of(reader, digest.algorithm, digest.hex)
             assert known == (SUBJECT if more else None,)
             if number % 250 == 249:
                 taken = tracemalloc.get_traced_memory()[0] - before

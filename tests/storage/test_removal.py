@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from storage.drivers.base import Editor
+from storage.drivers.base import ExclusiveEditor
 from storage.errors import (
     BlobUnknown,
     ManifestUnknown,
@@ -91,7 +91,7 @@ async def test_all_of_it_goes_and_nothing_else(registry: StoredRegistry, driver:
         assert (await repository.manifests.get(Tag("v1"))).digest == DIGEST
         assert await pull_blob(repository, Digest.of(LAYER)) == LAYER
     assert await registry.repository(BELOW).uploads.length(kept) == 5
-    left = await driver.batch(lambda view: view.names(paths.repository(APP)))
+    left = await driver.batch(lambda reader: reader.names(paths.repository(APP)))
     assert left == ["below"]
     await assert_sound(driver)
 
@@ -102,7 +102,7 @@ async def test_of_a_repository_alone_not_even_a_folder_is_left(
     """Its folder goes, and the one above that nothing else is in."""
     await _push_all(registry)
     await registry.remove(APP)
-    assert await driver.batch(lambda view: view.names(paths.REPOSITORIES)) == []
+    assert await driver.batch(lambda reader: reader.names(paths.REPOSITORIES)) == []
     assert await driver.exists(paths.blob(DIGEST)), "bytes are a collection's"
 
 
@@ -195,7 +195,7 @@ class _Interrupted(WrappedDriver):
         self._between = between
         self.times = 0
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Be alone, then have it happen."""
         done = await self.inner.exclusively(job)
         self.times += 1
@@ -258,7 +258,7 @@ async def test_a_tally_counts_what_there_is(registry: StoredRegistry, driver: An
     """Manifests, tags, links of blobs and uploads; nothing for a folder that is no repository."""
     await _push_all(registry)
     await begin(registry.repository(APP), b"begun")
-    found = await driver.batch(lambda view: tally(view, APP))
+    found = await driver.batch(lambda reader: tally(reader, APP))
     assert found is not None
     assert (found.manifests, found.tags, found.blobs, found.uploads) == (2, 2, 2, 1)
-    assert await driver.batch(lambda view: tally(view, ABOVE)) is None
+    assert await driver.batch(lambda reader: tally(reader, ABOVE)) is None

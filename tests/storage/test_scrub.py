@@ -10,13 +10,13 @@ from typing import cast
 
 import pytest
 
-from storage.drivers.base import SMALL, Driver, Editor, OpenFile, Uses, View
+from storage.drivers.base import SMALL, Driver, ExclusiveEditor, OpenFile, Reader, TouchingReader
 from storage.drivers.changes import Step
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNotFound
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
-from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.tolerant import TolerantReader
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -61,7 +61,7 @@ class BesideOthers(Around):
         return await carry_out()
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         """Run the other process first, once."""
         await self._let_others_act()
@@ -85,18 +85,20 @@ class FailingReads(Around):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return await super().open(path)
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Fail reads of these paths in the job."""
-        return await super().batch(lambda view: job(_FailingView(view, self._paths)))
+        return await super().batch(lambda reader: job(_FailingReader(reader, self._paths)))
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Fail reads of these paths in the job, which removes nothing."""
-        failing = cast("Callable[[View], T]", job)
-        return await super().exclusively(lambda editor: failing(_FailingView(editor, self._paths)))
+        failing = cast("Callable[[Reader], T]", job)
+        return await super().exclusively(
+            lambda editor: failing(_FailingReader(editor, self._paths))
+        )
 
 
-class _FailingView(TolerantView):
-    def __init__(self, inner: View, paths: set[str]) -> None:
+class _FailingReader(TolerantReader):
+    def __init__(self, inner: Reader, paths: set[str]) -> None:
         super().__init__(inner, [])
         self._paths = paths
 
@@ -131,10 +133,10 @@ async def test_an_intact_registry_is_clean(driver: AnyDriver, registry: StoredRe
     assert await driver.exists(SCRUBBED) is False
 
 
-def _count_blobs(view: View) -> int:
-    tops = [f"{paths.BLOBS}/{algorithm}" for algorithm in view.folders(paths.BLOBS)]
-    shorts = [f"{top}/{short}" for top in tops for short in view.folders(top)]
-    return sum(len(view.folders(short)) for short in shorts)
+def _count_blobs(reader: Reader) -> int:
+    tops = [f"{paths.BLOBS}/{algorithm}" for algorithm in reader.folders(paths.BLOBS)]
+    shorts = [f"{top}/{short}" for top in tops for short in reader.folders(top)]
+    return sum(len(reader.folders(short)) for short in shorts)
 
 
 async def test_an_empty_storage_is_clean(driver: AnyDriver) -> None:
@@ -315,7 +317,7 @@ class Refreshing(Around):
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         if change.kind == "exclusive":
-            await self.inner.use(paths.blob(BLOB))
+            await self.inner.touch(paths.blob(BLOB))
         return await carry_out()
 
 
@@ -382,7 +384,7 @@ async def test_unreadable_paths_are_reported_and_skipped(
 ) -> None:
     """A disk error at one path is a finding, and never means that the path is missing."""
     await push_image(registry.repository(APP), "v1")
-    before = await driver.batch(lambda view: _everything(view, paths.ROOT))
+    before = await driver.batch(lambda reader: _everything(reader, paths.ROOT))
     failing = {
         paths.blob(BLOB),
         paths.layer_link(APP, Digest.of(CONFIG)),
@@ -391,13 +393,13 @@ async def test_unreadable_paths_are_reported_and_skipped(
     findings, _ = await scrub(FailingReads(driver, failing), repair=True)
     assert failing <= {one.path for one in findings if one.kind is Kind.UNREADABLE}
     assert {one.kind for one in findings} == {Kind.UNREADABLE}
-    assert await driver.batch(lambda view: _everything(view, paths.ROOT)) == before
+    assert await driver.batch(lambda reader: _everything(reader, paths.ROOT)) == before
 
 
-def _everything(view: View, folder: str) -> list[str]:
+def _everything(reader: Reader, folder: str) -> list[str]:
     found = []
-    for name in sorted(view.names(folder)):
-        found += [f"{folder}/{name}", *_everything(view, f"{folder}/{name}")]
+    for name in sorted(reader.names(folder)):
+        found += [f"{folder}/{name}", *_everything(reader, f"{folder}/{name}")]
     return found
 
 

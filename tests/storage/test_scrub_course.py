@@ -223,7 +223,7 @@ async def test_saved_progress_that_is_old_or_damaged_is_ignored(
 ) -> None:
     """The scrub begins from the start, and is completed."""
     await interrupted(damaged, 20)
-    await damaged.note(SCRUBBED, json.dumps({**await _noted(damaged), **change}).encode())
+    await damaged.write_unsynced(SCRUBBED, json.dumps({**await _noted(damaged), **change}).encode())
     findings, summary = await scrub(damaged)
     assert summary.continued_from == ""
     assert foreseen(findings) == FORESEEN
@@ -234,7 +234,7 @@ async def test_saved_progress_that_is_garbage_is_ignored(
     damaged: MemoryDriver, content: bytes
 ) -> None:
     """What a power failure leaves of the file stops nothing."""
-    await damaged.note(SCRUBBED, content)
+    await damaged.write_unsynced(SCRUBBED, content)
     assert (await scrub(damaged))[1].continued_from == ""
 
 
@@ -246,9 +246,9 @@ async def test_progress_is_saved_regularly(
     noted: list[str] = []
 
     class Noting(Watched):
-        async def note(self, path: str, content: bytes) -> None:
+        async def write_unsynced(self, path: str, content: bytes) -> None:
             noted.append(json.loads(content)["stage"])
-            await super().note(path, content)
+            await super().write_unsynced(path, content)
 
     await scrub(Noting(damaged))
     assert set(noted) == {"blobs", "repositories"}

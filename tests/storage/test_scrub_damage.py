@@ -163,9 +163,9 @@ async def test_the_index_of_referrers_is_rebuilt(
     names = name("damaged/referrers")
 
     subjects = await files.batch(
-        lambda view: {
-            hex: view.names(f"{paths.repository(names)}/_referrers/sha256/{hex}/sha256")
-            for hex in view.names(f"{paths.repository(names)}/_referrers/sha256")
+        lambda reader: {
+            hex: reader.names(f"{paths.repository(names)}/_referrers/sha256/{hex}/sha256")
+            for hex in reader.names(f"{paths.repository(names)}/_referrers/sha256")
         }
     )
     assert GONE.hex not in subjects

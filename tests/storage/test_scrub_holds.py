@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.drivers.base import SMALL, Driver, Editor, Entry
+from storage.drivers.base import SMALL, Driver, Entry, ExclusiveEditor
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -21,7 +21,7 @@ from storage.values.digest import Digest
 from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, entry, image, index, raw
 from tests.storage.scrubbing import scrub
-from tests.storage.wrappers import T, WrappedDriver, WrappedView
+from tests.storage.wrappers import T, WrappedDriver, WrappedReader
 
 MANY = 1_000
 # Reads of one entry, times the entries that are checked under one lock.
@@ -29,10 +29,10 @@ MOST = 7 * 256
 LATEST = Tag("latest")
 
 
-class CountingEditor(WrappedView):
+class CountingEditor(WrappedReader):
     """Counts reads, the entries of listed folders, and the bytes of blobs."""
 
-    def __init__(self, inner: Editor) -> None:
+    def __init__(self, inner: ExclusiveEditor) -> None:
         self.looks = self.content = 0
         super().__init__(inner, self._count)
         self.remove, self.remove_empty, self.move = inner.remove, inner.remove_empty, inner.move
@@ -65,9 +65,9 @@ class CountingDriver(WrappedDriver):
         self.exclusive: list[CountingEditor] = []
         self._after_hold = after_hold
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
 
-        def counted(editor: Editor) -> T:
+        def counted(editor: ExclusiveEditor) -> T:
             self.exclusive.append(CountingEditor(editor))
             return job(self.exclusive[-1])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.drivers.base import Entry, View
+from storage.drivers.base import Entry, Reader
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.database import Database
 from storage.maintenance.scrub import queue
@@ -17,17 +17,17 @@ from storage.repository.registry import walk
 from storage.values import paths
 from tests.storage.content import name
 from tests.storage.examples import SOME
-from tests.storage.wrappers import WrappedView
+from tests.storage.wrappers import WrappedReader
 
 MANY = 1_000
 PARTS = st.text("a0-._", min_size=1, max_size=4)
 PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 
 
-class Listings(WrappedView):
+class Listings(WrappedReader):
     """Counts how often each folder is listed."""
 
-    def __init__(self, inner: View) -> None:
+    def __init__(self, inner: Reader) -> None:
         super().__init__(inner)
         self.counts: Counter[str] = Counter()
 
@@ -44,10 +44,10 @@ class Listings(WrappedView):
         return super().entries(path)
 
 
-def _all(view: View, after: str) -> list[str]:
+def _all(reader: Reader, after: str) -> list[str]:
     database = Database(queue.SCHEMA)
     names = RepositoryNames(database, after)
-    found = [str(one) for some in iter(lambda: names.next(view), []) for one in some]
+    found = [str(one) for some in iter(lambda: names.next(reader), []) for one in some]
     database.close()
     return found
 
@@ -62,8 +62,8 @@ async def test_all_names_come_in_order_from_any_point_on(folders: set[str], afte
     driver = MemoryDriver()
     for folder in folders:
         await driver.write(f"{paths.REPOSITORIES}/{folder}/_layers/file", b"")
-    walked = await driver.batch(lambda view: [str(one) for one in walk(view, after)])
-    assert await driver.batch(lambda view: _all(view, after)) == walked
+    walked = await driver.batch(lambda reader: [str(one) for one in walk(reader, after)])
+    assert await driver.batch(lambda reader: _all(reader, after)) == walked
 
 
 async def test_no_folder_is_listed_twice() -> None:
@@ -72,8 +72,8 @@ async def test_no_folder_is_listed_twice() -> None:
     for number in range(MANY):
         await driver.write(f"{paths.repository(name(f'many/r{number}'))}/_layers/file", b"")
 
-    def job(view: View) -> tuple[list[str], Counter[str]]:
-        listings = Listings(view)
+    def job(reader: Reader) -> tuple[list[str], Counter[str]]:
+        listings = Listings(reader)
         return _all(listings, ""), listings.counts
 
     found, counts = await driver.batch(job)

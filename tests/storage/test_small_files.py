@@ -14,7 +14,7 @@ import pytest
 from storage.drivers.base import SMALL
 from storage.drivers.filesystem import timestamps
 from storage.drivers.filesystem.driver import FilesystemDriver
-from storage.drivers.filesystem.file_cache import SmallFiles
+from storage.drivers.filesystem.file_cache import FileCache
 from storage.drivers.filesystem.mounts import is_local
 from storage.errors import PathNotFound
 from tests.support.drivers import AnyDriver
@@ -25,10 +25,10 @@ SETTLED_NS, SETTLING = 50_000_000, 0.3
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallFiles:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileCache:
     """Return a reader that caches files after a short rest."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", SETTLED_NS)
-    return SmallFiles(str(tmp_path), most=2)
+    return FileCache(str(tmp_path), most=2)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def nothing_opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_an_unchanged_file_is_not_opened_again(
-    files: SmallFiles, link: Path, nothing_opens: Callable[[], None]
+    files: FileCache, link: Path, nothing_opens: Callable[[], None]
 ) -> None:
     """The second read only calls `stat`."""
     assert files.read("link") == A
@@ -71,7 +71,7 @@ def test_an_unchanged_file_is_not_opened_again(
 
 
 def test_a_file_that_just_changed_is_opened_again(
-    files: SmallFiles, link: Path, nothing_opens: Callable[[], None]
+    files: FileCache, link: Path, nothing_opens: Callable[[], None]
 ) -> None:
     """Another change could get the same ctime."""
     link.write_bytes(A)
@@ -130,7 +130,7 @@ def lead_elsewhere(link: Path) -> bytes:
     "change",
     [overwrite, overwrite_unnoticed, replace, make_again, empty, lead_elsewhere],
 )
-def test_a_change_is_seen(files: SmallFiles, link: Path, change: Callable[[Path], bytes]) -> None:
+def test_a_change_is_seen(files: FileCache, link: Path, change: Callable[[Path], bytes]) -> None:
     """However a file is changed, its new content is read, immediately and later."""
     assert files.read("link") == A
     expected = change(link)
@@ -139,7 +139,7 @@ def test_a_change_is_seen(files: SmallFiles, link: Path, change: Callable[[Path]
     assert [files.read("link") for _ in range(3)] == [expected] * 3
 
 
-def test_a_deleted_file_is_missing(files: SmallFiles, link: Path) -> None:
+def test_a_deleted_file_is_missing(files: FileCache, link: Path) -> None:
     """A file that is cached, or was replaced by a folder, does not exist any more."""
     assert files.read("link") == A
     link.rename(link.with_name("elsewhere"))
@@ -173,7 +173,7 @@ async def test_a_driver_caches_files_and_sees_changes(
         await driver.read("link")
 
 
-def test_no_change_of_many_in_a_row_is_missed(files: SmallFiles, link: Path) -> None:
+def test_no_change_of_many_in_a_row_is_missed(files: FileCache, link: Path) -> None:
     """Writes and reads alternate, faster than the clock ticks; each read returns the last write."""
     fd = os.open(link, os.O_WRONLY)
     try:
@@ -186,7 +186,7 @@ def test_no_change_of_many_in_a_row_is_missed(files: SmallFiles, link: Path) -> 
 
 
 def test_the_number_of_cached_files_is_bounded(
-    files: SmallFiles, tmp_path: Path, nothing_opens: Callable[[], None]
+    files: FileCache, tmp_path: Path, nothing_opens: Callable[[], None]
 ) -> None:
     """The one that was cached first is evicted."""
     for name in ("one", "two", "three"):
@@ -200,7 +200,7 @@ def test_the_number_of_cached_files_is_bounded(
         files.read("one")
 
 
-def test_no_more_than_a_few_bytes_are_read(files: SmallFiles, tmp_path: Path) -> None:
+def test_no_more_than_a_few_bytes_are_read(files: FileCache, tmp_path: Path) -> None:
     """Only the beginning of a large file is read."""
     (tmp_path / "large").write_bytes(bytes(SMALL * 3))
     time.sleep(SETTLING)
@@ -211,5 +211,5 @@ def test_no_more_than_a_few_bytes_are_read(files: SmallFiles, tmp_path: Path) ->
 def test_nothing_is_remembered_of_other_filesystems(monkeypatch: pytest.MonkeyPatch) -> None:
     """There a file may change without a change of its `stat`, as this one does."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
-    files = SmallFiles("/proc/sys/kernel/random")
+    files = FileCache("/proc/sys/kernel/random")
     assert len({files.read("uuid") for _ in range(5)}) == 5

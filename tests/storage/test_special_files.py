@@ -90,7 +90,7 @@ async def files(
         whole.parent.mkdir(parents=True, exist_ok=True)
         put(whole)
     link = paths.layer_link(APP, Digest.of(BLOB))
-    await new_files.note(link, str(Digest.of(BLOB)).encode())
+    await new_files.write_unsynced(link, str(Digest.of(BLOB)).encode())
     monkeypatch.setattr(os, "open", _never_waiting(os.open))
     yield new_files
     await new_files.close()

@@ -147,7 +147,7 @@ async def test_few_of_many_sessions_are_planned_at_once(files: FilesystemDriver)
             removed += await execute(files, one)
     assert len(removed) == len(ids)
     assert {one.id for one in removed} == ids
-    assert not await files.batch(lambda view: view.names(paths.uploads(APP)))
+    assert not await files.batch(lambda reader: reader.names(paths.uploads(APP)))
 
 
 async def test_plans_can_be_left_unmade(files: FilesystemDriver) -> None:
@@ -164,12 +164,16 @@ async def test_odd_entries_stop_nothing(files: FilesystemDriver, tmp_path: Path)
     repository = StoredRegistry(files).repository(APP)
     old = await begin(repository, b"x")
     odd = UploadId.new()
-    await files.note(f"{paths.uploads(APP)}/stray", b"")
-    await files.note(f"{paths.uploads(APP)}/not-an-id/data", b"")
-    await files.note(f"{paths.uploads(APP)}/{str(UploadId.new()).upper()}/data", b"")
-    await files.note(f"{paths.upload(APP, odd)}/data/inside", b"a folder in place of the data")
-    await files.note(f"{paths.repository(OTHER)}/_uploads", b"a file in place of the folder")
-    await files.note(f"{paths.REPOSITORIES}/stray", b"")
+    await files.write_unsynced(f"{paths.uploads(APP)}/stray", b"")
+    await files.write_unsynced(f"{paths.uploads(APP)}/not-an-id/data", b"")
+    await files.write_unsynced(f"{paths.uploads(APP)}/{str(UploadId.new()).upper()}/data", b"")
+    await files.write_unsynced(
+        f"{paths.upload(APP, odd)}/data/inside", b"a folder in place of the data"
+    )
+    await files.write_unsynced(
+        f"{paths.repository(OTHER)}/_uploads", b"a file in place of the folder"
+    )
+    await files.write_unsynced(f"{paths.REPOSITORIES}/stray", b"")
     await push_blob(repository, b"kept")
     for id in (old, odd):
         _age(files, APP, id, 8)
@@ -222,7 +226,7 @@ STARTED = st.one_of(
 async def test_any_startedat_is_planned_or_not(started: bytes) -> None:
     """Whatever is written there, the plan is made."""
     driver = MemoryDriver()
-    await driver.note(paths.upload_started(APP, UploadId.new()), started)
+    await driver.write_unsynced(paths.upload_started(APP, UploadId.new()), started)
     assert len((await plan(driver, WEEK)).uploads) <= 1
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage.drivers.base import Driver, Entry, View
+from storage.drivers.base import Driver, Entry, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.maintenance.garbage.collect import carry_out, planned
@@ -20,7 +20,7 @@ from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from tests.storage.content import APP, push_image
 from tests.storage.read_counter import ReadCounter
-from tests.storage.wrappers import WrappedDriver, WrappedView
+from tests.storage.wrappers import WrappedDriver, WrappedReader
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Driver, Path, Stop], AbstractAsyncContextManager[object]]
@@ -59,13 +59,13 @@ class _Listings(WrappedDriver):
         super().__init__(inner)
         self.listed: list[str] = []
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Note."""
-        return await self.inner.batch(lambda view: job(_Listing(view, self.listed)))
+        return await self.inner.batch(lambda reader: job(_Listing(reader, self.listed)))
 
 
-class _Listing(WrappedView):
-    def __init__(self, inner: View, listed: list[str]) -> None:
+class _Listing(WrappedReader):
+    def __init__(self, inner: Reader, listed: list[str]) -> None:
         super().__init__(inner)
         self._listed = listed
 

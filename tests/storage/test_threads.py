@@ -88,11 +88,11 @@ async def _read_beside_changes(driver: FilesystemDriver, release: Callable[[], o
     names = [f"docker/{number}" for number in range(10)]
     writing = [asyncio.ensure_future(driver.write(name, b"x")) for name in names]
     await asyncio.sleep(0.1)
-    assert await asyncio.wait_for(driver.batch(lambda view: view.names("docker")), 20) == []
+    assert await asyncio.wait_for(driver.batch(lambda reader: reader.names("docker")), 20) == []
     assert not any(each.done() for each in writing)
     release()
     await asyncio.gather(*writing)
-    assert set(await driver.batch(lambda view: view.names("docker"))) == set("0123456789")
+    assert set(await driver.batch(lambda reader: reader.names("docker"))) == set("0123456789")
     await driver.close()
 
 

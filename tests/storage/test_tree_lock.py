@@ -18,7 +18,7 @@ import pytest
 
 from storage.content.links import link_to
 from storage.content.tags import TagStore
-from storage.drivers.base import Driver, Editor, Uses
+from storage.drivers.base import Driver, ExclusiveEditor, TouchingReader
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import locks, tree_lock
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -98,7 +98,7 @@ async def _adopt_and_link(driver: FilesystemDriver) -> None:
 
 
 async def _use(driver: FilesystemDriver) -> None:
-    assert await driver.use("docker/file")
+    assert await driver.touch("docker/file")
 
 
 async def _delete(driver: FilesystemDriver) -> None:
@@ -120,7 +120,7 @@ sharing = pytest.mark.parametrize(("work", "call", "path"), SHARING.values(), id
 async def stay_in_check(driver: Driver, held: Held) -> None:
     """Publish something, and stay in its check."""
 
-    def check(_: Uses) -> None:
+    def check(_: TouchingReader) -> None:
         held.stay()
 
     await driver.publish((Put("docker/held", b"x"),), check=check)
@@ -258,7 +258,7 @@ async def test_an_exclusive_lock_that_times_out_opens_the_gate(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publication that never ends makes removals fail, and no other publication."""
-    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
+    monkeypatch.setattr(tree_lock, "_PATIENCE_EXCLUSIVE", 0.0)
     held, ran = Held(), list[str]()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(publishing)
@@ -309,7 +309,7 @@ async def test_the_end_of_a_process_releases_its_locks(
 ) -> None:
     """The locks are the kernel's, on files below the root, so other processes see their end."""
     monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
-    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.0)
+    monkeypatch.setattr(tree_lock, "_PATIENCE_EXCLUSIVE", 0.0)
     path = f"{drivers[0].root}/{OURS}/{name}"
     command = [sys.executable, "-I", "-c", HOLDER, path, str(kind)]
     process = await asyncio.to_thread(
@@ -390,7 +390,7 @@ async def test_a_lock_file_without_number_is_exclusive(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", find_no_room)
-    monkeypatch.setattr(tree_lock, "_PATIENCE_ALONE", 0.1)
+    monkeypatch.setattr(tree_lock, "_PATIENCE_EXCLUSIVE", 0.1)
     exclusive = drivers[0].exclusively(lambda editor: editor.remove("docker/file"))
     with pytest.raises(TimeoutError):
         await exclusive
@@ -453,7 +453,7 @@ async def _replace_while_it_is_held(
     folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
     held = Held()
 
-    def replace(editor: Editor) -> int:
+    def replace(editor: ExclusiveEditor) -> int:
         held.stay()
         editor.remove(paths.tag(APP, TAG))
         return _tag(folder, text)
@@ -495,7 +495,7 @@ async def test_a_tag_whose_folder_was_replaced_is_not_repaired(
     revision = link_to(paths.revision_link(APP, OLD), OLD)
     await drivers[0].publish((revision, Put(paths.blob(OLD), b"old")))
     contents, entry = Contents(), CurrentLink(APP, TAG)
-    finding = await drivers[1].batch(lambda view: entry.look(view, contents))
+    finding = await drivers[1].batch(lambda reader: entry.look(reader, contents))
     assert finding is not None
     mending = Repairer(drivers[1], contents, Pace(), may_remove=True).repair(entry, finding)
     fd, working = await _replace_while_it_is_held(drivers, turnstile, text, mending)

@@ -109,7 +109,7 @@ async def test_finishing_reads_only_the_gap(driver: AnyDriver, recording: Record
     """With a state for a part, as after a crash, the rest alone is read back, and once."""
     id = await begin(_fresh(driver), FIRST, SECOND)
     await driver.staging.discard(paths.upload_states(APP, id))
-    await driver.note(paths.upload_state(APP, id, "sha256", len(FIRST)), _state(FIRST))
+    await driver.write_unsynced(paths.upload_state(APP, id, "sha256", len(FIRST)), _state(FIRST))
     await append(_fresh(recording), id, b"last")
     assert recording.read_back == len(SECOND)
     await finish(_fresh(recording), id, Digest.of(FIRST + SECOND + b"last"))
@@ -170,7 +170,7 @@ async def test_a_damaged_state_is_passed_over(driver: AnyDriver, damage: str) ->
     id = await begin(_fresh(driver), FIRST)
     await driver.staging.discard(paths.upload_states(APP, id))
     where, state = DAMAGED[damage]
-    await driver.note(f"{paths.upload_states(APP, id)}/{where}", state)
+    await driver.write_unsynced(f"{paths.upload_states(APP, id)}/{where}", state)
     await append(_fresh(driver), id, SECOND)
     await finish(_fresh(driver), id, Digest.of(FIRST + SECOND))
     assert await pull_blob(_fresh(driver), Digest.of(FIRST + SECOND)) == FIRST + SECOND
@@ -179,8 +179,8 @@ async def test_a_damaged_state_is_passed_over(driver: AnyDriver, damage: str) ->
 async def test_an_older_state_helps_when_the_newest_is_damaged(recording: RecordingDriver) -> None:
     """The best state that can be taken up is."""
     id = await begin(_fresh(recording), FIRST, SECOND)
-    await recording.inner.note(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
-    await recording.inner.note(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
+    await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
+    await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
     await finish(_fresh(recording), id, Digest.of(FIRST + SECOND))
     assert recording.read_back == len(SECOND)
 
@@ -237,7 +237,7 @@ async def test_a_state_never_vouches_for_bytes_that_came_later(
     assert await pull_blob(_fresh(files), Digest.of(content)) == content
 
 
-@pytest.mark.parametrize("crash", ["sync", "note"])
+@pytest.mark.parametrize("crash", ["sync", "unsynced"])
 async def test_no_digest_of_bytes_that_are_not_there_is_accepted(
     files: FilesystemDriver, crash: str
 ) -> None:

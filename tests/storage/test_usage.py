@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.read_only import ReadOnlyDriver
@@ -309,7 +309,7 @@ async def test_uploads_in_progress(files: FilesystemDriver, repository: StoredRe
     """How many there are, of how many bytes, and how long the oldest waits."""
     id = await begin(repository, b"begun long ago")
     age(files)
-    await files.note(paths.upload_started(APP, id), b"2001-02-03T04:05:06Z")
+    await files.write_unsynced(paths.upload_started(APP, id), b"2001-02-03T04:05:06Z")
     os.utime(Path(files.root) / paths.upload_started(APP, id), (1e9, 1e9))
     data = Path(files.root) / paths.upload_data(APP, id)
     for path in (data, data.parent):
@@ -371,7 +371,7 @@ class _Vanishing(WrappedDriver):
         self.steps = 0
         self.is_done = False
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run `job`, perhaps a moment too late."""
         if self.steps == self._at:
             await asyncio.to_thread(shutil.rmtree, self._folder)

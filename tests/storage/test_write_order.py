@@ -79,7 +79,7 @@ async def test_a_session_s_bytes_are_durable_before_their_state(recording: Recor
     assert [(one.kind, one.path) for one in recording.changes[before:]] == [
         ("append", data),
         ("sync", data),
-        ("note", paths.upload_state(APP, id, "sha256", 2 * len(MUCH))),
+        ("unsynced", paths.upload_state(APP, id, "sha256", 2 * len(MUCH))),
         ("discard", paths.upload_state(APP, id, "sha256", len(MUCH))),
     ]
 
@@ -101,9 +101,9 @@ async def test_a_session_exists_once_it_can_be_continued(
 ) -> None:
     """The time it began, the state that tells an unusual algorithm, then its data; none durable."""
     id = await StoredRegistry(recording).repository(APP).uploads.start(algorithm)
-    state = ("note", paths.upload_state(APP, id, "sha512", 0))
+    state = ("unsynced", paths.upload_state(APP, id, "sha512", 0))
     assert [(one.kind, one.path) for one in recording.changes] == [
-        ("note", paths.upload_started(APP, id)),
+        ("unsynced", paths.upload_started(APP, id)),
         *([state] if algorithm == "sha512" else []),
         ("create", paths.upload_data(APP, id)),
     ]
@@ -144,8 +144,8 @@ async def test_a_manifest_goes_up_in_order(recording: RecordingDriver) -> None:
     assert [(one.kind, one.path) for one in recording.changes] == [
         ("write", paths.blob(digest)),
         ("write", paths.revision_link(APP, digest)),
-        ("note", paths.referrer_link(APP, subject, digest)),
-        ("note", paths.referrer_descriptor(APP, subject, digest)),
+        ("unsynced", paths.referrer_link(APP, subject, digest)),
+        ("unsynced", paths.referrer_descriptor(APP, subject, digest)),
         *_tag_links("v1", digest, new=True),
         *_tag_links("latest", digest, new=False),
     ]

@@ -11,19 +11,19 @@ from typing import TypeVar
 from storage.drivers.base import (
     SMALL,
     Driver,
-    Editor,
     Entry,
+    ExclusiveEditor,
     FileInfo,
-    Held,
-    Lead,
-    Mark,
+    FileSnapshot,
+    FolderLock,
+    LinkTarget,
     OpenFile,
+    Reader,
     StagedFile,
     Staging,
-    Uses,
-    View,
+    TouchingReader,
 )
-from storage.drivers.changes import Appear, Note, Put, Step
+from storage.drivers.changes import Appear, Put, PutUnsynced, Step
 from storage.values.buffers import Buffer
 
 T = TypeVar("T")
@@ -65,11 +65,11 @@ class WrappedDriver:
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         return await self.inner.read(path, limit)
 
-    def mark(self, path: str) -> Mark | None:
-        return self.inner.mark(path)
+    def snapshot(self, path: str) -> FileSnapshot | None:
+        return self.inner.snapshot(path)
 
-    def holds(self, mark: Mark) -> bool:
-        return self.inner.holds(mark)
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
+        return self.inner.is_unchanged(snapshot)
 
     async def stat(self, path: str) -> FileInfo | None:
         return await self.inner.stat(path)
@@ -84,11 +84,13 @@ class WrappedDriver:
     async def write(self, path: str, content: bytes) -> None:
         await self.publish((Put(path, content),))
 
-    async def note(self, path: str, content: bytes) -> None:
-        await self.change(Change("note", path, content), lambda: self.inner.note(path, content))
+    async def write_unsynced(self, path: str, content: bytes) -> None:
+        await self.change(
+            Change("unsynced", path, content), lambda: self.inner.write_unsynced(path, content)
+        )
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         """Publish the changes one by one, as a driver may that can do no better."""
         if check is not None:
@@ -96,27 +98,27 @@ class WrappedDriver:
         found = [await self._publish(one) for step in steps for one in step]
         return tuple(path for paths in found for path in paths)
 
-    async def _publish(self, one: Put | Note | Appear) -> tuple[str, ...]:
+    async def _publish(self, one: Put | PutUnsynced | Appear) -> tuple[str, ...]:
         if isinstance(one, Appear):
             change = Change("appear", one.path, b"".join(one.files.values()))
         else:
-            change = Change("write" if isinstance(one, Put) else "note", one.path, one.content)
+            change = Change("write" if isinstance(one, Put) else "unsynced", one.path, one.content)
         return await self.change(change, lambda: self.inner.publish((one,)))
 
-    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
+    async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
         return await self.change(Change("delete", path), lambda: self.inner.delete(path, check))
 
-    async def settle(self, path: str) -> None:
-        await self.inner.settle(path)
+    async def sync_removals(self, path: str) -> None:
+        await self.inner.sync_removals(path)
 
-    async def use(self, path: str) -> FileInfo | None:
-        return await self.inner.use(path)
+    async def touch(self, path: str) -> FileInfo | None:
+        return await self.inner.touch(path)
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Report all removals of the job as one change."""
         removed: list[str] = []
 
-        def watched(editor: Editor) -> T:
+        def watched(editor: ExclusiveEditor) -> T:
             return job(_WrappedEditor(editor, removed))
 
         done = await self.change(Change("exclusive", ""), lambda: self.inner.exclusively(watched))
@@ -127,20 +129,20 @@ class WrappedDriver:
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
         return self.inner.claim(what)
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         return self.inner.lock(path)
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         return await self.inner.batch(job)
 
     async def close(self) -> None:
         await self.inner.close()
 
 
-class WrappedView:
+class WrappedReader:
     """A reader that calls `before` and then forwards, for each read of the tree."""
 
-    def __init__(self, inner: View, before: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, inner: Reader, before: Callable[[], object] = lambda: None) -> None:
         self.inner = inner
         self._before = before
 
@@ -172,13 +174,13 @@ class WrappedView:
         self._before()
         return self.inner.modified(path)
 
-    def leads(self, path: str) -> Lead:
+    def link_target(self, path: str) -> LinkTarget:
         self._before()
-        return self.inner.leads(path)
+        return self.inner.link_target(path)
 
 
 class _WrappedEditor:
-    def __init__(self, inner: Editor, removed: list[str]) -> None:
+    def __init__(self, inner: ExclusiveEditor, removed: list[str]) -> None:
         self._inner = inner
         self._removed = removed
         self.names = inner.names
@@ -187,7 +189,7 @@ class _WrappedEditor:
         self.entry = inner.entry
         self.stat = inner.stat
         self.modified = inner.modified
-        self.leads = inner.leads
+        self.link_target = inner.link_target
         self.remove_empty = inner.remove_empty
         self.move = inner.move
 
@@ -206,17 +208,17 @@ class _WrappedStaging:
         self._driver = driver
         self._inner = inner
 
-    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Write the notes one by one, then create, as a driver may that can do no better."""
-        for note, content in notes.items():
-            await self._driver.note(note, content)
+    async def create(self, path: str, files: Mapping[str, bytes]) -> None:
+        """Write the files one by one, then create, as a driver may that can do no better."""
+        for file, content in files.items():
+            await self._driver.write_unsynced(file, content)
         await self._driver.change(Change("create", path), lambda: self._inner.create(path, {}))
 
     async def length(self, path: str) -> int:
         return await self._inner.length(path)
 
-    async def is_held(self, path: str) -> bool:
-        return await self._inner.is_held(path)
+    async def is_locked(self, path: str) -> bool:
+        return await self._inner.is_locked(path)
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[StagedFile]:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Scope
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from registry_server.wiring.app import build
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.repository.registry import StoredRegistry
 from tests.storage.content import APP, push_image
@@ -45,7 +45,7 @@ class Holding(FilesystemDriver):
         self.may_go.clear()
         self.begun = 0
 
-    async def batch(self, job: Callable[[View], T]) -> T:
+    async def batch(self, job: Callable[[Reader], T]) -> T:
         """Read, when it may."""
         self.begun += 1
         await self.may_go.wait()

@@ -38,7 +38,7 @@ def listed(path: str) -> Iterator[os.DirEntry[str]]:
         yield from entries
 
 
-def look(path: str) -> Entry | None:
+def entry_at(path: str) -> Entry | None:
     """Return what `scan` yields for `path`; None when it is missing."""
     folder, _, name = path.rpartition("/")
     try:
@@ -47,16 +47,16 @@ def look(path: str) -> Entry | None:
         return None
     if not stat.S_ISLNK(mode):
         return Entry(name, stat.S_ISDIR(mode))
-    return Entry(name, os.path.isdir(path) and _leads_on(folder, name))
+    return Entry(name, os.path.isdir(path) and _is_followed(folder, name))
 
 
 def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry of `path` is a folder, or a link that `leads_on` accepts.
+    """Return whether an entry of `path` is a folder, or a link that `is_followed_link` accepts.
 
     Raises OSError when its `stat` fails.
     """
     try:
-        return entry.is_dir(follow_symlinks=False) or leads_on(path, entry)
+        return entry.is_dir(follow_symlinks=False) or is_followed_link(path, entry)
     except OSError as error:
         raise_if_exhausted(error)
         if error.errno not in _NOWHERE:
@@ -64,14 +64,14 @@ def is_folder(path: str, entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def leads_on(path: str, entry: os.DirEntry[str]) -> bool:
+def is_followed_link(path: str, entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a link to a folder, other than one that contains the link.
 
     A walk that follows a link to a parent never ends.
     """
-    return entry.is_symlink() and entry.is_dir() and _leads_on(path, entry.name)
+    return entry.is_symlink() and entry.is_dir() and _is_followed(path, entry.name)
 
 
-def _leads_on(path: str, name: str) -> bool:
+def _is_followed(path: str, name: str) -> bool:
     here, there = os.path.realpath(path), os.path.realpath(f"{path}/{name}")
     return here != there and not here.startswith(f"{there.rstrip('/')}/")

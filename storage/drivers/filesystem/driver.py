@@ -22,15 +22,24 @@ import aiofiles
 
 from storage.concurrency.cancellation import or_undone, to_completion
 from storage.concurrency.threads import Threads
-from storage.drivers.base import CHUNK, SMALL, Editor, FileInfo, Held, Mark, Uses, View
+from storage.drivers.base import (
+    CHUNK,
+    SMALL,
+    ExclusiveEditor,
+    FileInfo,
+    FileSnapshot,
+    FolderLock,
+    Reader,
+    TouchingReader,
+)
 from storage.drivers.changes import Put, Step
 from storage.drivers.filesystem import durable, file_modes
 from storage.drivers.filesystem.editor import FileEditor
-from storage.drivers.filesystem.file_cache import SmallFiles
-from storage.drivers.filesystem.locks import FileLocks
+from storage.drivers.filesystem.file_cache import FileCache
+from storage.drivers.filesystem.locks import FolderLocks
 from storage.drivers.filesystem.posix import READING, discard
 from storage.drivers.filesystem.prepared import prepare
-from storage.drivers.filesystem.reader import FileView, absence
+from storage.drivers.filesystem.reader import FileReader, absence
 from storage.drivers.filesystem.staging import FileStaging
 from storage.drivers.filesystem.tree_lock import TreeLock
 from storage.errors import PathNotFound
@@ -79,15 +88,15 @@ class FilesystemDriver:
 
     def __init__(self, root: Path, *, sync: bool = True, threads: int = 32) -> None:
         self.root = os.path.abspath(root).rstrip("/")
-        self._view = FileView(self.root)
-        self._small = SmallFiles(self.root)
+        self._reader = FileReader(self.root)
+        self._file_cache = FileCache(self.root)
         self._threads = Threads(threads)
         self._run = self._threads.run
         self._run_locking = self._threads.run_locking
         self._sync = sync
         self._tree = TreeLock(self.root)
         self._disk = durable.Disk(self.root, self._tree, sync=sync)
-        self._locks = FileLocks(self._run)
+        self._locks = FolderLocks(self._run)
         self.staging = FileStaging(self.root, self._disk, self._threads, sync=sync)
 
     def start(self) -> None:
@@ -100,23 +109,23 @@ class FilesystemDriver:
 
     async def read(self, path: str, limit: int = SMALL) -> bytes:
         if limit > SMALL:
-            return await self._run(self._view.read, path, limit)
+            return await self._run(self._reader.read, path, limit)
         try:
-            return self._small.read(path)[:limit]
+            return self._file_cache.read(path)[:limit]
         except OSError as error:
             raise absence(path, error) from None
 
-    def mark(self, path: str) -> Mark | None:
-        return self._small.mark(path)
+    def snapshot(self, path: str) -> FileSnapshot | None:
+        return self._file_cache.snapshot(path)
 
-    def holds(self, mark: Mark) -> bool:
-        return self._small.holds(mark)
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
+        return self._file_cache.is_unchanged(snapshot)
 
     async def stat(self, path: str) -> FileInfo | None:
-        return self._view.stat(path)
+        return self._reader.stat(path)
 
     async def exists(self, path: str) -> bool:
-        return self._view.exists(path)
+        return self._reader.exists(path)
 
     async def open(self, path: str) -> OpenedFile:
         try:
@@ -135,42 +144,42 @@ class FilesystemDriver:
     async def write(self, path: str, content: bytes) -> None:
         await self.publish((Put(path, content),))
 
-    async def note(self, path: str, content: bytes) -> None:
-        await self._run(self._disk.note, self._at(path), content)
+    async def write_unsynced(self, path: str, content: bytes) -> None:
+        await self._run(self._disk.write_unsynced, self._at(path), content)
 
     async def publish(
-        self, *steps: Step, check: Callable[[Uses], None] | None = None
+        self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         return await self._run_locking(self._publish, steps, check)
 
     def _publish(
-        self, steps: Sequence[Step], check: Callable[[Uses], None] | None
+        self, steps: Sequence[Step], check: Callable[[TouchingReader], None] | None
     ) -> tuple[str, ...]:
-        bound_check = None if check is None else partial(check, self._view)
+        bound_check = None if check is None else partial(check, self._reader)
         existing = self._disk.publish(prepare(self.root, steps), bound_check)
         return tuple(path.removeprefix(f"{self.root}/") for path in existing)
 
-    async def delete(self, path: str, check: Callable[[View], None] | None = None) -> bool:
-        bound_check = None if check is None else partial(check, self._view)
+    async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
+        bound_check = None if check is None else partial(check, self._reader)
         return await self._run_locking(
             self._disk.remove, self._at(path), self._at(TRASH), bound_check
         )
 
-    async def settle(self, path: str) -> None:
-        await self._run(self._disk.settle, self._at(path))
+    async def sync_removals(self, path: str) -> None:
+        await self._run(self._disk.sync_removals, self._at(path))
 
-    async def use(self, path: str) -> FileInfo | None:
-        return await self._run_locking(self._use, path)
+    async def touch(self, path: str) -> FileInfo | None:
+        return await self._run_locking(self._touch, path)
 
-    def _use(self, path: str) -> FileInfo | None:
+    def _touch(self, path: str) -> FileInfo | None:
         with self._tree.shared():
-            return self._view.use(path)
+            return self._reader.touch(path)
 
-    async def exclusively(self, job: Callable[[Editor], T]) -> T:
+    async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         return await to_completion(self._run_locking(self._exclusively, job))
 
-    def _exclusively(self, job: Callable[[Editor], T]) -> T:
-        with contextlib.ExitStack() as after, self._tree.alone() as tree:
+    def _exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
+        with contextlib.ExitStack() as after, self._tree.exclusive() as tree:
             editor = FileEditor(self.root, tree)
             after.callback(editor.finish, sync=self._sync)
             return job(editor)
@@ -183,11 +192,11 @@ class FilesystemDriver:
         finally:
             os.close(fd)
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[Held]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         return self._locks.hold(path, self._at(path))
 
-    async def batch(self, job: Callable[[View], T]) -> T:
-        return await self._run(job, self._view)
+    async def batch(self, job: Callable[[Reader], T]) -> T:
+        return await self._run(job, self._reader)
 
     async def close(self) -> None:
         """End the worker threads after their current calls."""

@@ -23,7 +23,7 @@ from storage.drivers.filesystem import file_modes
 from storage.drivers.filesystem.posix import discard, sync_folder, unlink, write_new
 from storage.drivers.filesystem.prepared import Prepared, PreparedFile
 from storage.drivers.filesystem.trash import empty_out, hide
-from storage.drivers.filesystem.tree_lock import Hold, TreeLock
+from storage.drivers.filesystem.tree_lock import LockedTree, TreeLock
 
 # A recipe is repeated: another process may remove a folder, say of a deleted tag, at any point.
 _ATTEMPTS = 16
@@ -60,9 +60,9 @@ class Disk:
                 check()
             return self._publish(steps)
 
-    def _forget_if_removed(self, tree: Hold) -> None:
+    def _forget_if_removed(self, tree: LockedTree) -> None:
         """Forget the known folders if any folder was removed: they may have been recreated."""
-        number = tree.number
+        number = tree.removal_number
         if number != self._known_at:
             self._forget_all()
             self._known_at = number
@@ -79,7 +79,7 @@ class Disk:
                     raise
         return existing
 
-    def note(self, path: str, content: bytes) -> None:
+    def write_unsynced(self, path: str, content: bytes) -> None:
         """Replace the content of `path` atomically, without fsync."""
         for attempt in range(_ATTEMPTS):
             created: list[str] = []
@@ -97,23 +97,23 @@ class Disk:
             finally:
                 file.drop()
 
-    def begin(self, path: str, notes: Mapping[str, bytes]) -> None:
-        """Create `notes`, then an empty file at `path`, all of them new, without fsync."""
+    def create_unsynced(self, path: str, files: Mapping[str, bytes]) -> None:
+        """Create `files`, then an empty file at `path`, all of them new, without fsync."""
         for attempt in range(_ATTEMPTS):
             try:
-                self._begin(path, notes)
+                self._create_unsynced(path, files)
                 break
             except FileNotFoundError:
                 if attempt == _ATTEMPTS - 1:
                     raise
 
-    def _begin(self, path: str, notes: Mapping[str, bytes]) -> None:
+    def _create_unsynced(self, path: str, files: Mapping[str, bytes]) -> None:
         created: list[str] = []
         written: list[str] = []
         try:
-            for folder in dict.fromkeys(map(os.path.dirname, (*notes, path))):
+            for folder in dict.fromkeys(map(os.path.dirname, (*files, path))):
                 self._create_missing(folder, created)
-            for new, content in (*notes.items(), (path, b"")):
+            for new, content in (*files.items(), (path, b"")):
                 os.close(write_new(new, content))
                 written.append(new)
         except OSError:
@@ -144,11 +144,11 @@ class Disk:
         unsynced: dict[str, None] = {}
         for change in chain(*pending):
             unknown = self._create_folders(os.path.dirname(change.target), created)
-            unsynced.update(dict.fromkeys(unknown if change.is_lasting else ()))
+            unsynced.update(dict.fromkeys(unknown if change.is_durable else ()))
         for change in chain(*pending):
             change.write()
         if self._sync:
-            for change in filter(_is_lasting, chain(*pending)):
+            for change in filter(_is_durable, chain(*pending)):
                 change.sync()
             for parent in dict.fromkeys(map(os.path.dirname, unsynced)):
                 sync_folder(parent)
@@ -158,7 +158,7 @@ class Disk:
         """Make a step visible and durable; return the targets that exist and were not replaced."""
         shown = [change for change in step if change.show()]
         if self._sync:
-            lasting = (os.path.dirname(change.target) for change in step if change.is_lasting)
+            lasting = (os.path.dirname(change.target) for change in step if change.is_durable)
             for folder in dict.fromkeys(lasting):
                 sync_folder(folder)
         self._learn(chain.from_iterable(change.folders for change in shown))
@@ -176,7 +176,8 @@ class Disk:
             if check is not None:
                 check()
             if not unlink(path):
-                tree.folders_went()  # other processes must not take a new folder for this one
+                # Other processes must not take a new folder for this one.
+                tree.change_removal_number()
                 aside = hide(path, trash)
                 if aside is None:
                     return False
@@ -188,7 +189,7 @@ class Disk:
             empty_out(aside)
         return True
 
-    def settle(self, path: str) -> None:
+    def sync_removals(self, path: str) -> None:
         """Fsync `path` and its parents, as far as they are existing folders."""
         for folder in self._upwards(path) if self._sync else ():
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -246,8 +247,8 @@ class Disk:
             folder = os.path.dirname(folder)
 
 
-def _is_lasting(change: Prepared) -> bool:
-    return change.is_lasting
+def _is_durable(change: Prepared) -> bool:
+    return change.is_durable
 
 
 def _drop(changes: Iterable[Prepared]) -> None:

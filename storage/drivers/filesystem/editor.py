@@ -14,10 +14,16 @@ import os
 import shutil
 
 from storage.drivers.filesystem import file_modes
-from storage.drivers.filesystem.posix import READING, discard, is_there, remove_empty, sync_folder
-from storage.drivers.filesystem.reader import FileView
-from storage.drivers.filesystem.trash import NO_WAY_THERE, move_aside
-from storage.drivers.filesystem.tree_lock import Hold
+from storage.drivers.filesystem.posix import (
+    READING,
+    discard,
+    path_exists,
+    remove_empty,
+    sync_folder,
+)
+from storage.drivers.filesystem.reader import FileReader
+from storage.drivers.filesystem.trash import CANNOT_RENAME, move_aside
+from storage.drivers.filesystem.tree_lock import LockedTree
 from storage.values.paths import BLOBS, REPOSITORIES, ROOT, TRASH, temporary
 
 logger = logging.getLogger(__name__)
@@ -25,10 +31,10 @@ logger = logging.getLogger(__name__)
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
-class FileEditor(FileView):
+class FileEditor(FileReader):
     """Reads, removals and moves below `root`, for one job."""
 
-    def __init__(self, root: str, tree: Hold) -> None:
+    def __init__(self, root: str, tree: LockedTree) -> None:
         super().__init__(root)
         self._tree = tree
         self._permanent = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
@@ -40,7 +46,7 @@ class FileEditor(FileView):
 
     def remove(self, path: str) -> bool:
         at = self._at(path)
-        if not is_there(at):
+        if not path_exists(at):
             return False
         self._announce()
         self._move_aside(at)
@@ -49,11 +55,11 @@ class FileEditor(FileView):
 
     def move(self, path: str, target: str) -> bool:
         at, to = self._at(path), self._at(target)
-        if not is_there(at):
+        if not path_exists(at):
             return False
         self._announce()
         self._create_folders(os.path.dirname(to))
-        if is_there(to):
+        if path_exists(to):
             self._move_aside(to)
         self._rename(at, to)
         self._remove_empty_parents(at)
@@ -86,7 +92,7 @@ class FileEditor(FileView):
     def _announce(self) -> None:
         """Record that folders are removed, before the first one is: this may fail on a bad disk."""
         if not self._is_announced:
-            self._tree.folders_went()
+            self._tree.change_removal_number()
             self._is_announced = True
 
     def _create_folders(self, folder: str) -> None:
@@ -110,7 +116,7 @@ class FileEditor(FileView):
         try:
             aside = move_aside(at, self._trash)
         except OSError as error:
-            if error.errno not in NO_WAY_THERE:
+            if error.errno not in CANNOT_RENAME:
                 raise
             aside = None
         if aside is None:

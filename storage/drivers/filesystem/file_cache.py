@@ -21,7 +21,7 @@ import stat
 from functools import cached_property
 from typing import TypeAlias
 
-from storage.drivers.base import SMALL, Mark
+from storage.drivers.base import SMALL, FileSnapshot
 from storage.drivers.filesystem import timestamps
 from storage.drivers.filesystem.mounts import is_local
 from storage.drivers.filesystem.posix import READING
@@ -33,13 +33,13 @@ _MOST = 4096
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 
-class SmallFiles:
+class FileCache:
     """Reads files of at most SMALL bytes below `root`; not thread-safe."""
 
     def __init__(self, root: str, most: int = _MOST) -> None:
         self._root = root
         self._most = most
-        self._cache: dict[str, Mark] = {}
+        self._cache: dict[str, FileSnapshot] = {}
 
     def read(self, path: str) -> bytes:
         """Return the content of a file; raise OSError when it is missing."""
@@ -50,14 +50,14 @@ class SmallFiles:
             del self._cache[path]
         return self._read(path, f"{self._root}/{path}")
 
-    def mark(self, path: str) -> Mark | None:
+    def snapshot(self, path: str) -> FileSnapshot | None:
         """Return the content and state of a cached file; None when it is not cached."""
         return self._cache.get(path)
 
-    def holds(self, mark: Mark) -> bool:
+    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
         """Return whether a file exists and is unchanged."""
         try:
-            return mark.state == _stamp(os.stat(mark.path))
+            return snapshot.state == _stamp(os.stat(snapshot.path))
         except OSError:
             return False
 
@@ -75,7 +75,7 @@ class SmallFiles:
         if is_cacheable:
             if len(self._cache) >= self._most:
                 del self._cache[next(iter(self._cache))]
-            self._cache[path] = Mark(whole, content, _stamp(stat_result))
+            self._cache[path] = FileSnapshot(whole, content, _stamp(stat_result))
         return content
 
     @cached_property

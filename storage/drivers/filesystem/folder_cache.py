@@ -23,7 +23,7 @@ from sys import getsizeof
 from typing import TypeAlias
 
 from storage.drivers.filesystem import timestamps
-from storage.drivers.filesystem.directory_entries import is_folder, leads_on
+from storage.drivers.filesystem.directory_entries import is_folder, is_followed_link
 from storage.drivers.filesystem.mounts import is_local
 from storage.drivers.filesystem.posix import ABSENT
 from storage.values.cache import Lru
@@ -42,7 +42,7 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 
-class Folders:
+class FolderCache:
     """Lists the folders in a folder, with a cache of at most `limit` bytes; thread-safe."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
@@ -94,12 +94,12 @@ def _stamp(stat_result: os.stat_result) -> _Stamp:
 def _read(path: str, fd: int) -> tuple[list[str], bool]:
     """Return the names of the folders, and whether no entry is a symbolic link.
 
-    A symbolic link to a folder counts as a folder if it `leads_on`.
+    A symbolic link to a folder counts as a folder if it `is_followed_link`.
     """
     try:
         names, others = _split(fd)
         links = [entry for entry in others if entry.is_symlink()]
-        return names + [entry.name for entry in links if leads_on(path, entry)], not links
+        return names + [entry.name for entry in links if is_followed_link(path, entry)], not links
     except OSError:
         with os.scandir(fd) as entries:
             return [entry.name for entry in entries if is_folder(path, entry)], False

@@ -25,7 +25,7 @@ _PATIENCE = 30.0
 _PAUSE = 0.005
 
 
-class HeldFolder:
+class FlockedFolder:
     """The lock of a folder's inode."""
 
     def __init__(self, fd: int, path: str, folder: str) -> None:
@@ -39,21 +39,21 @@ class HeldFolder:
             raise PathNotFound(self._path)
 
 
-class FileLocks:
+class FolderLocks:
     """The folder locks of a filesystem driver."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     @asynccontextmanager
-    async def hold(self, path: str, folder: str) -> AsyncIterator[HeldFolder]:
+    async def hold(self, path: str, folder: str) -> AsyncIterator[FlockedFolder]:
         """Lock `folder`, the driver's `path`; raise PathNotFound when it is missing."""
         try:
             fd = await self._acquire(folder)
         except OSError as error:
             raise absence(path, error) from None
         try:
-            yield HeldFolder(fd, path, folder)
+            yield FlockedFolder(fd, path, folder)
         finally:
             # Quick enough for the event loop: a folder has no dirty bytes, and frees nothing.
             os.close(fd)

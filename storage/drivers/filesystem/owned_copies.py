@@ -24,7 +24,7 @@ from storage.drivers.filesystem.prepared import PreparedFile
 _PATIENCE = 30.0
 
 
-def renew(path: str) -> None:
+def replace_by_copy(path: str) -> None:
     """Replace a regular file by a copy of it; blocks while the file is copied.
 
     Raises PermissionError when the file can't be read or its folder can't be written to, and

@@ -59,7 +59,7 @@ def sync_folder(folder: str) -> None:
         os.close(fd)
 
 
-def is_there(path: str) -> bool:
+def path_exists(path: str) -> bool:
     """Return whether a path exists; raise OSError if that is unknown."""
     try:
         os.lstat(path)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from storage.drivers.changes import Change, Note, Put, Step
+from storage.drivers.changes import Change, Put, PutUnsynced, Step
 from storage.drivers.filesystem import file_modes
 from storage.drivers.filesystem.posix import discard_folder, sync_folder, write_new
 from storage.values.paths import TRASH, temporary
@@ -22,7 +22,7 @@ class Prepared(Protocol):
     """One change: written, synced, shown. After `drop` it can be written again."""
 
     @property
-    def is_lasting(self) -> bool:
+    def is_durable(self) -> bool:
         """Whether it must be durable."""
 
     @property
@@ -51,9 +51,9 @@ class PreparedFile:
 
     folders: Sequence[str] = ()
 
-    def __init__(self, target: str, content: bytes, *, is_lasting: bool = True) -> None:
+    def __init__(self, target: str, content: bytes, *, is_durable: bool = True) -> None:
         self.target = target
-        self.is_lasting = is_lasting
+        self.is_durable = is_durable
         self._content = content
         self._source = ""
         self._fd = -1
@@ -87,7 +87,7 @@ class PreparedFolder:
     filesystem, it is built again under a temporary name beside `target`.
     """
 
-    is_lasting = True
+    is_durable = True
 
     def __init__(self, target: str, files: Mapping[str, bytes], scratch: str) -> None:
         self.target = target
@@ -164,10 +164,10 @@ class PreparedFolder:
         return sorted(suffixes, reverse=True)
 
 
-class HeldData:
+class StagedRename:
     """The rename of a complete, durable file at `source`, on the same filesystem as `target`."""
 
-    is_lasting = True
+    is_durable = True
     folders: Sequence[str] = ()
 
     def __init__(self, target: str, source: str) -> None:
@@ -195,6 +195,6 @@ def prepare(root: str, steps: Sequence[Step]) -> list[list[Prepared]]:
 
 def _prepare(root: str, change: Change) -> Prepared:
     path = f"{root}/{change.path}"
-    if isinstance(change, Put | Note):
-        return PreparedFile(path, change.content, is_lasting=isinstance(change, Put))
+    if isinstance(change, Put | PutUnsynced):
+        return PreparedFile(path, change.content, is_durable=isinstance(change, Put))
     return PreparedFolder(path, change.files, f"{root}/{TRASH}")

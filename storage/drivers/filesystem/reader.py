@@ -7,33 +7,33 @@ import os
 import stat
 from collections.abc import Iterator
 
-from storage.drivers.base import SMALL, Entry, FileInfo, Lead
-from storage.drivers.filesystem.directory_entries import listed, look, scan
-from storage.drivers.filesystem.folder_cache import Folders
-from storage.drivers.filesystem.owned_copies import renew
+from storage.drivers.base import SMALL, Entry, FileInfo, LinkTarget
+from storage.drivers.filesystem.directory_entries import entry_at, listed, scan
+from storage.drivers.filesystem.folder_cache import FolderCache
+from storage.drivers.filesystem.owned_copies import replace_by_copy
 from storage.drivers.filesystem.posix import ABSENT, READING
 from storage.errors import NotOurs, PathNotFound
 
 
-class FileView:
-    """Implements `base.View` below a root folder."""
+class FileReader:
+    """Implements `base.Reader` below a root folder."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._folders = Folders()
+        self._folder_cache = FolderCache()
 
     def names(self, path: str) -> list[str]:
         return [entry.name for entry in listed(self._at(path))]
 
     def folders(self, path: str) -> list[str]:
-        return self._folders.names(self._at(path))
+        return self._folder_cache.names(self._at(path))
 
     def entries(self, path: str) -> Iterator[Entry]:
         return scan(self._at(path))
 
     def entry(self, path: str) -> Entry | None:
         try:
-            return look(self._at(path))
+            return entry_at(self._at(path))
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -58,7 +58,7 @@ class FileView:
             return None
         return FileInfo(size=stat_result.st_size, modified_ns=stat_result.st_mtime_ns)
 
-    def use(self, path: str) -> FileInfo | None:
+    def touch(self, path: str) -> FileInfo | None:
         """Set a file's mtime to now, and return its `stat`; raise `NotOurs` if it is refused."""
         try:
             self._refresh(self._at(path))
@@ -73,7 +73,7 @@ class FileView:
             os.utime(at)
         except PermissionError:
             try:
-                renew(at)
+                replace_by_copy(at)
             except PermissionError:
                 raise NotOurs(at, os.geteuid(), self._root) from None
 
@@ -81,20 +81,20 @@ class FileView:
         stat_result = self._stat(path)
         return None if stat_result is None else stat_result.st_mtime_ns
 
-    def leads(self, path: str) -> Lead:
+    def link_target(self, path: str) -> LinkTarget:
         at = self._at(path)
         if not os.path.islink(at):
-            return Lead.HERE if os.path.lexists(at) else Lead.ABSENT
+            return LinkTarget.ITSELF if os.path.lexists(at) else LinkTarget.MISSING
         try:
             os.stat(at)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                return Lead.HERE
+                return LinkTarget.ITSELF
             if error.errno not in ABSENT:
                 raise
-            return Lead.NOWHERE
+            return LinkTarget.DANGLING
         inside = os.path.realpath(at).startswith(f"{os.path.realpath(self._root)}/")
-        return Lead.INSIDE if inside else Lead.OUTSIDE
+        return LinkTarget.INSIDE if inside else LinkTarget.OUTSIDE
 
     def exists(self, path: str) -> bool:
         """Return whether a file or a folder exists."""

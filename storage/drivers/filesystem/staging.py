@@ -19,7 +19,7 @@ from storage.drivers.changes import Step
 from storage.drivers.filesystem import durable, writeback
 from storage.drivers.filesystem.in_order import InOrder
 from storage.drivers.filesystem.posix import discard, discard_folder, sync_or_empty, write_all
-from storage.drivers.filesystem.prepared import HeldData, Prepared, prepare
+from storage.drivers.filesystem.prepared import Prepared, StagedRename, prepare
 from storage.errors import PathNotFound
 from storage.values.buffers import Buffer
 
@@ -35,7 +35,7 @@ _WRITE_BEHIND = 8 << 20
 _BUSY = -1
 
 
-class HeldFile:
+class LockedUpload:
     """A staged file, open and locked. A step that has begun is completed even when cancelled."""
 
     def __init__(
@@ -110,7 +110,7 @@ class HeldFile:
         await to_completion(self._run_locking(self._adopt, f"{self._root}/{target}", then))
 
     def _adopt(self, target: str, then: Sequence[Step]) -> None:
-        data = HeldData(target, self._path)
+        data = StagedRename(target, self._path)
         try:
             # Not under the shared tree lock: this fsync may take long, and would block removals.
             if self._sync:
@@ -158,9 +158,9 @@ class FileStaging:
         self._run = threads.run
         self._sync = sync
 
-    async def create(self, path: str, notes: Mapping[str, bytes]) -> None:
-        paths = {f"{self._root}/{note}": content for note, content in notes.items()}
-        await self._run(self._disk.begin, f"{self._root}/{path}", paths)
+    async def create(self, path: str, files: Mapping[str, bytes]) -> None:
+        paths = {f"{self._root}/{file}": content for file, content in files.items()}
+        await self._run(self._disk.create_unsynced, f"{self._root}/{path}", paths)
 
     async def length(self, path: str) -> int:
         try:
@@ -171,18 +171,18 @@ class FileStaging:
             raise PathNotFound(path)
         return stat_result.st_size
 
-    async def is_held(self, path: str) -> bool:
+    async def is_locked(self, path: str) -> bool:
         """Try to lock the file, and release the lock immediately."""
         fd = await or_undone(self._run(_try_lock, f"{self._root}/{path}"), _release)
         _release(fd)
         return fd == _BUSY
 
     @asynccontextmanager
-    async def open(self, path: str) -> AsyncIterator[HeldFile]:
+    async def open(self, path: str) -> AsyncIterator[LockedUpload]:
         """Lock and open the file, waiting a few seconds for another holder of the lock."""
         fd = await self._lock(path)
         try:
-            file = HeldFile(
+            file = LockedUpload(
                 fd,
                 f"{self._root}/{path}",
                 self._root,

@@ -10,27 +10,27 @@ import os
 import uuid
 
 from storage.drivers.filesystem import file_modes
-from storage.drivers.filesystem.posix import discard_folder, is_there
+from storage.drivers.filesystem.posix import discard_folder, path_exists
 from storage.values.paths import temporary
 
 # A server that starts may empty the trash at any point, and a writer that has opened a folder may
 # still add to it after it was moved there.
 _ATTEMPTS = 16
 # The tree spans several filesystems, or the disk is too full for another directory entry.
-NO_WAY_THERE = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
+CANNOT_RENAME = frozenset({errno.EXDEV, errno.ENOSPC, errno.EDQUOT})
 
 
 def move_aside(path: str, trash: str) -> str | None:
     """Move a file or folder into `trash`; return its new path, None when it is missing.
 
-    Raises OSError with an error number of `NO_WAY_THERE` when that is impossible.
+    Raises OSError with an error number of `CANNOT_RENAME` when that is impossible.
     """
     aside = f"{trash}/{uuid.uuid4().hex}"
     for attempt in range(_ATTEMPTS):
         try:
             os.rename(path, aside)
         except (FileNotFoundError, NotADirectoryError):
-            if not is_there(path):
+            if not path_exists(path):
                 return None
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -45,7 +45,7 @@ def hide(path: str, trash: str) -> str | None:
     try:
         return move_aside(path, trash)
     except OSError as error:
-        if error.errno not in NO_WAY_THERE:
+        if error.errno not in CANNOT_RENAME:
             raise
     aside = f"{os.path.dirname(path)}/{temporary()}"
     os.rename(path, aside)

@@ -30,10 +30,10 @@ from storage.values.paths import GATE, TREE, claim
 # Seconds to wait for a lock. A publication does a few fsyncs, a removal is a few reads and renames.
 _PATIENCE = 30.0
 # Less, because publications wait behind a remover that waits for the exclusive lock.
-_PATIENCE_ALONE = 10.0
+_PATIENCE_EXCLUSIVE = 10.0
 
 
-class Hold:
+class LockedTree:
     """The tree lock, held either shared or exclusively."""
 
     def __init__(self, fd: int, root: str) -> None:
@@ -41,7 +41,7 @@ class Hold:
         self._root = root
 
     @property
-    def number(self) -> bytes:
+    def removal_number(self) -> bytes:
         """A number that differs from an earlier one if folders were removed in between.
 
         A stand-in folder contains no number, nor does a file that was created on a full disk. Then
@@ -53,7 +53,7 @@ class Hold:
             number = b""
         return number if len(number) == NUMBER_BYTES else os.urandom(NUMBER_BYTES)
 
-    def folders_went(self) -> None:
+    def change_removal_number(self) -> None:
         """Change the number, so that other processes learn that folders are removed.
 
         Raises `NotOurs` when the file belongs to another user; then no folder may be removed.
@@ -84,30 +84,30 @@ class TreeLock:
         self._usage = LockUsage()
 
     @contextmanager
-    def shared(self) -> Iterator[Hold]:
+    def shared(self) -> Iterator[LockedTree]:
         """Hold the shared lock; raise TimeoutError when an exclusive one is held for too long."""
         with deferred_logs(), self._usage.counted():
             with self._locked(GATE, fcntl.LOCK_SH, _PATIENCE):
                 tree = self._files.lock(TREE, fcntl.LOCK_SH, _PATIENCE)
             try:
-                yield Hold(tree, self._root)
+                yield LockedTree(tree, self._root)
             finally:
                 os.close(tree)
 
     @contextmanager
-    def alone(self) -> Iterator[Hold]:
+    def exclusive(self) -> Iterator[LockedTree]:
         """Hold the exclusive lock; raise TimeoutError when other locks are not released."""
         with (
             deferred_logs(),
             self._usage.counted(),
-            self._locked(GATE, fcntl.LOCK_EX, _PATIENCE_ALONE),
-            self._locked(TREE, fcntl.LOCK_EX, _PATIENCE_ALONE) as tree,
+            self._locked(GATE, fcntl.LOCK_EX, _PATIENCE_EXCLUSIVE),
+            self._locked(TREE, fcntl.LOCK_EX, _PATIENCE_EXCLUSIVE) as tree,
         ):
-            yield Hold(tree, self._root)
+            yield LockedTree(tree, self._root)
 
     def suspend(self) -> None:
         """Suspend this process as soon as none of its threads holds or waits for the lock."""
-        self._usage.suspend(_PATIENCE + _PATIENCE_ALONE)
+        self._usage.suspend(_PATIENCE + _PATIENCE_EXCLUSIVE)
 
     def prepare(self) -> None:
         """Create the missing lock files that removals need."""

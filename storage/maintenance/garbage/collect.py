@@ -63,7 +63,7 @@ async def carry_out(
 async def _note(driver: Driver, swept: Swept) -> None:
     """Note what was done; its mtime says when, and can be refreshed on a full disk as well."""
     try:
-        await driver.note(paths.COLLECTED, json.dumps(asdict(swept)).encode())
+        await driver.write_unsynced(paths.COLLECTED, json.dumps(asdict(swept)).encode())
     except OSError as error:
         logger.warning("could not write the summary of the collection: %s", error)
-        await driver.use(paths.COLLECTED)
+        await driver.touch(paths.COLLECTED)

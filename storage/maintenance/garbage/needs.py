@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from storage.content.blobs import read_verified
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import ManifestInvalid
 from storage.values.digest import Digest
 from storage.values.manifests import LARGEST_MANIFEST
@@ -29,13 +29,13 @@ class Needs:
     subject: Digest | None = None
 
 
-def read_needs(view: View, digest: Digest) -> Needs | None:
+def read_needs(reader: Reader, digest: Digest) -> Needs | None:
     """Return what a manifest needs; None when its bytes are absent or damaged.
 
     Registries before this one took manifests that this one would refuse. What such a document
     needs is everything in it that looks like a digest.
     """
-    raw = read_verified(view, digest, LARGEST_MANIFEST)
+    raw = read_verified(reader, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     reading = _read(digest, raw)

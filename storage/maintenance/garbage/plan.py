@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.heeding import HeedingReads
 from storage.errors import OperationDisabled
 from storage.maintenance.garbage.hidden import note_hidden
@@ -15,7 +15,7 @@ from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import TolerantReads, TolerantView, Trouble
+from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
 from storage.repository.registry import walk
 from storage.values.names import RepositoryName
 from storage.values.paths import CLOCK
@@ -58,7 +58,7 @@ async def make_plan(
     await survey(TolerantReads(reads, trouble), ledger, young_after, progress, stop)
     await _barrier(driver)
     is_hidden = await reads.batch(partial(note_hidden, ledger, trouble))
-    names = await reads.batch(lambda view: tuple(walk(TolerantView(view, trouble))))
+    names = await reads.batch(lambda reader: tuple(walk(TolerantReader(reader, trouble))))
     for done, name in enumerate(names):
         stop.heed()
         await reads.batch(partial(mark_tolerantly, ledger, name, options, trouble))
@@ -70,11 +70,11 @@ async def make_plan(
 
 
 def mark_tolerantly(
-    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], view: View
+    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], reader: Reader
 ) -> bool:
     """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
     before = len(trouble)
-    tolerant = TolerantView(view, trouble)
+    tolerant = TolerantReader(reader, trouble)
     is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
         ledger.leave_alone(name)
@@ -83,10 +83,10 @@ def mark_tolerantly(
 
 async def _young_after(driver: Driver, options: Options) -> int:
     """Return the instant of the storage's own clock, in ns, from which on a change is recent."""
-    now = await driver.use(CLOCK)  # a disk without room has room for that
+    now = await driver.touch(CLOCK)  # a disk without room has room for that
     if now is None:
         with suppress(OSError):  # the disk is full, and no server has made the file before
-            await driver.note(CLOCK, b"")
+            await driver.write_unsynced(CLOCK, b"")
         now = await driver.stat(CLOCK)
     # A read-only driver writes no clock file.
     instant = time.time_ns() if now is None else now.modified_ns

@@ -14,13 +14,13 @@ from itertools import islice
 
 from storage.content.deletions import ManifestDeletion, noted
 from storage.content.links import digests, tags_in
-from storage.drivers.base import Driver, Editor, View
+from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.maintenance.garbage.leftovers import Item
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.sweep import Swept
 from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.tolerant import TolerantReader
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName
@@ -55,8 +55,8 @@ class Rubbish:
                 except OSError as error:
                     self._swept.note_failure(paths.tags(name), error)
 
-    def _undone(self, name: RepositoryName, view: View) -> list[Digest]:
-        tolerant = TolerantView(view, [])
+    def _undone(self, name: RepositoryName, reader: Reader) -> list[Digest]:
+        tolerant = TolerantReader(reader, [])
         notes = ((digest, tolerant.stat(note)) for note, digest in noted(tolerant, name))
         young_after = self._plan.young_after
         return [one for one, found in notes if found and _is_old(found.modified_ns, young_after)]
@@ -69,19 +69,21 @@ class Rubbish:
 
     async def rest(self) -> None:
         """Remove what is temporary, empty folders and the trash."""
-        folders = await self._driver.batch(lambda view: list(_blob_folders(TolerantView(view, []))))
+        folders = await self._driver.batch(
+            lambda reader: list(_blob_folders(TolerantReader(reader, [])))
+        )
         folders += [paths.repository(name) for name in self._plan.repositories]
         for done, folder in enumerate(folders):
             await self._clear(partial(self._rubbish, folder))
             self._progress.step("tidying folders", done + 1, len(folders))
-        await self._clear(lambda view: map(Item, _trash(view)))
+        await self._clear(lambda reader: map(Item, _trash(reader)))
 
-    def _rubbish(self, folder: str, view: View) -> Iterator[Item]:
+    def _rubbish(self, folder: str, reader: Reader) -> Iterator[Item]:
         if folder.startswith(f"{paths.REPOSITORIES}/"):
-            return _in_repository(view, folder, self._plan.young_after)
-        return _in_folder(view, folder, self._plan.young_after, levels=1)
+            return _in_repository(reader, folder, self._plan.young_after)
+        return _in_folder(reader, folder, self._plan.young_after, levels=1)
 
-    async def _clear(self, find: Callable[[View], Iterator[Item]]) -> None:
+    async def _clear(self, find: Callable[[Reader], Iterator[Item]]) -> None:
         if self._stop.is_wished:
             return
         some = await self._driver.batch(partial(self._find, find))
@@ -91,18 +93,18 @@ class Rubbish:
                 await self._driver.exclusively(partial(self._remove, some))
             some = await self._driver.batch(self._more) if len(some) == _AT_ONCE else []
 
-    def _find(self, find: Callable[[View], Iterator[Item]], view: View) -> list[Item]:
+    def _find(self, find: Callable[[Reader], Iterator[Item]], reader: Reader) -> list[Item]:
         """Return the first items; the ledger has the others, which may be a million."""
-        found = find(TolerantView(view, []))
+        found = find(TolerantReader(reader, []))
         some = list(islice(found, _AT_ONCE))
         if len(some) == _AT_ONCE:
             self._plan.ledger.leftovers.add(found)
         return some
 
-    def _more(self, _: View) -> list[Item]:
+    def _more(self, _: Reader) -> list[Item]:
         return self._plan.ledger.leftovers.take(_AT_ONCE)
 
-    def _remove(self, items: list[Item], editor: Editor) -> None:
+    def _remove(self, items: list[Item], editor: ExclusiveEditor) -> None:
         for item in items:
             try:
                 self._swept.rubbish += _remove(editor, item)
@@ -110,7 +112,7 @@ class Rubbish:
                 self._swept.note_failure(item.path, error)
 
 
-def _remove(editor: Editor, item: Item) -> bool:
+def _remove(editor: ExclusiveEditor, item: Item) -> bool:
     if item.unless and editor.stat(item.unless) is not None:
         return False
     if editor.stat(item.path) is not None or _goes_with_all_in_it(item.path):
@@ -118,59 +120,59 @@ def _remove(editor: Editor, item: Item) -> bool:
     return editor.remove_empty(item.path)
 
 
-def _forgotten(name: RepositoryName, view: View) -> Iterator[Item]:
+def _forgotten(name: RepositoryName, reader: Reader) -> Iterator[Item]:
     """Yield what is remembered of manifests that are no members any more."""
-    yield from _past_of_tags(name, view)
+    yield from _past_of_tags(name, reader)
     top = paths.referrers_of_all(name)
-    for subject in digests(view, top):
-        for referrer in digests(view, paths.referrers(name, subject)):
+    for subject in digests(reader, top):
+        for referrer in digests(reader, paths.referrers(name, subject)):
             revision = paths.revision_link(name, referrer)
-            if view.stat(revision) is None:
+            if reader.stat(revision) is None:
                 descriptor = paths.referrer_descriptor(name, subject, referrer)
-                if view.stat(descriptor) is not None:
+                if reader.stat(descriptor) is not None:
                     yield Item(descriptor, unless=revision)
                 yield Item(paths.referrer_link(name, subject, referrer), unless=revision)
 
 
-def _past_of_tags(name: RepositoryName, view: View) -> Iterator[Item]:
-    for tag in tags_in(view, name):
-        for digest in digests(view, paths.tag_history(name, tag)):
+def _past_of_tags(name: RepositoryName, reader: Reader) -> Iterator[Item]:
+    for tag in tags_in(reader, name):
+        for digest in digests(reader, paths.tag_history(name, tag)):
             revision = paths.revision_link(name, digest)
-            if view.stat(revision) is None:
+            if reader.stat(revision) is None:
                 yield Item(paths.tag_index_link(name, tag, digest), unless=revision)
 
 
-def _blob_folders(view: View) -> Iterator[str]:
+def _blob_folders(reader: Reader) -> Iterator[str]:
     for algorithm in HEX_LENGTHS:
-        for short in sorted(view.folders(f"{paths.BLOBS}/{algorithm}")):
+        for short in sorted(reader.folders(f"{paths.BLOBS}/{algorithm}")):
             yield f"{paths.BLOBS}/{algorithm}/{short}"
 
 
-def _in_repository(view: View, folder: str, young_after: int) -> Iterator[Item]:
+def _in_repository(reader: Reader, folder: str, young_after: int) -> Iterator[Item]:
     """Yield the rubbish in a repository: not in those below it, nor in its upload sessions."""
-    yield from _in_folder(view, folder, young_after, levels=0)
-    parts = {name for name in view.folders(folder) if name.startswith("_")}
+    yield from _in_folder(reader, folder, young_after, levels=0)
+    parts = {name for name in reader.folders(folder) if name.startswith("_")}
     for name in sorted(parts - {"_uploads"}):
-        yield from _in_folder(view, f"{folder}/{name}", young_after, _LEVELS)
+        yield from _in_folder(reader, f"{folder}/{name}", young_after, _LEVELS)
     if not parts - {"_uploads", "_referrers"}:
         scanned = f"{folder}/_referrers/scanned"
-        yield from [Item(scanned)] if view.stat(scanned) is not None else []
+        yield from [Item(scanned)] if reader.stat(scanned) is not None else []
     if parts == {"_uploads"}:  # else the next push would only have to make it again
-        yield from _in_folder(view, f"{folder}/_uploads", young_after, levels=0)
+        yield from _in_folder(reader, f"{folder}/_uploads", young_after, levels=0)
 
 
-def _in_folder(view: View, folder: str, young_after: int, levels: int) -> Iterator[Item]:
+def _in_folder(reader: Reader, folder: str, young_after: int, levels: int) -> Iterator[Item]:
     """Yield what is temporary and old, and old folders with nothing in them, `levels` deep."""
     is_empty = True
-    for name, is_folder in view.entries(folder):
+    for name, is_folder in reader.entries(folder):
         is_empty = False
         path = f"{folder}/{name}"
         if paths.is_temporary(name):
-            if _is_old(last_change(view, path), young_after):
+            if _is_old(last_change(reader, path), young_after):
                 yield Item(path)
         elif is_folder and levels:
-            yield from _in_folder(view, path, young_after, levels - 1)
-    if is_empty and _is_old(view.modified(folder), young_after):
+            yield from _in_folder(reader, path, young_after, levels - 1)
+    if is_empty and _is_old(reader.modified(folder), young_after):
         yield Item(folder)
 
 
@@ -178,9 +180,9 @@ def _is_old(changed: int | None, young_after: int) -> bool:
     return changed is not None and changed < young_after
 
 
-def _trash(view: View) -> Iterator[str]:
+def _trash(reader: Reader) -> Iterator[str]:
     """Yield what lies in the trash: alone on the tree, nobody has anything to do with it."""
-    for name, _ in view.entries(paths.TRASH):
+    for name, _ in reader.entries(paths.TRASH):
         yield f"{paths.TRASH}/{name}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import DigestInvalid
 from storage.maintenance.garbage.ledger import Ledger, SurveyedBlob
 from storage.maintenance.progress import Progress, Stop
@@ -33,24 +33,24 @@ async def survey(
         progress.step("surveying blobs", done + 1, len(folders))
 
 
-def _survey(ledger: Ledger, folder: tuple[str, str], young_after: int, view: View) -> None:
-    ledger.add_blobs(_blobs(view, folder, young_after))
+def _survey(ledger: Ledger, folder: tuple[str, str], young_after: int, reader: Reader) -> None:
+    ledger.add_blobs(_blobs(reader, folder, young_after))
 
 
-def _folders(view: View) -> list[tuple[str, str]]:
+def _folders(reader: Reader) -> list[tuple[str, str]]:
     return [
         (algorithm, short)
         for algorithm in HEX_LENGTHS
-        for short in sorted(view.folders(f"{paths.BLOBS}/{algorithm}"))
+        for short in sorted(reader.folders(f"{paths.BLOBS}/{algorithm}"))
     ]
 
 
-def _blobs(view: View, folder: tuple[str, str], young_after: int) -> Iterator[SurveyedBlob]:
+def _blobs(reader: Reader, folder: tuple[str, str], young_after: int) -> Iterator[SurveyedBlob]:
     algorithm, short = folder
-    for hex in view.folders(f"{paths.BLOBS}/{algorithm}/{short}"):
+    for hex in reader.folders(f"{paths.BLOBS}/{algorithm}/{short}"):
         with suppress(DigestInvalid):
             digest = Digest.parse(f"{algorithm}:{hex}")
-            found = view.stat(paths.blob(digest)) if hex.startswith(short) else None
+            found = reader.stat(paths.blob(digest)) if hex.startswith(short) else None
             if found is not None:
                 old = found.modified_ns < young_after
                 yield SurveyedBlob(digest, found.size, found.modified_ns, old)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeAlias
 
 from storage.content.links import read_link
-from storage.drivers.base import Driver, Editor, View
+from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.maintenance.garbage.families import Knot, below, reached
 from storage.maintenance.garbage.ledger import Family, Ledger, LooseLink, SurveyedBlob
 from storage.maintenance.garbage.marking import linked
@@ -122,16 +122,18 @@ class Sweep:
             self._progress.step("removing blobs", self.swept.blobs, total)
             after = some[-1].digest
 
-    def _families(self, after: int, _: View) -> list[Family]:
+    def _families(self, after: int, _: Reader) -> list[Family]:
         return self._ledger.families(after, _AT_ONCE)
 
-    def _loose(self, after: LooseLink | None, _: View) -> list[LooseLink]:
+    def _loose(self, after: LooseLink | None, _: Reader) -> list[LooseLink]:
         return self._ledger.loose_links(after, _AT_ONCE)
 
-    def _unneeded(self, after: Digest | None, _: View) -> list[SurveyedBlob]:
+    def _unneeded(self, after: Digest | None, _: Reader) -> list[SurveyedBlob]:
         return self._ledger.unneeded(after, _AT_ONCE)
 
-    async def _alone(self, job: Callable[[Editor], None], give_up: Callable[[View], None]) -> None:
+    async def _alone(
+        self, job: Callable[[ExclusiveEditor], None], give_up: Callable[[Reader], None]
+    ) -> None:
         """Do a job while nobody else holds the tree; one that others never let go of has to wait.
 
         What is given up is left for the next collection.
@@ -151,12 +153,12 @@ class Sweep:
             if left:
                 await self._driver.batch(partial(self._keep, case.repository, left))
 
-    def _remove_all(self, parts: Iterable[_Part], editor: Editor) -> None:
+    def _remove_all(self, parts: Iterable[_Part], editor: ExclusiveEditor) -> None:
         for case, knots in parts:
             for knot in knots:
                 self._remove_knot(editor, case, knot)
 
-    def _remove_knot(self, editor: Editor, case: _Case, knot: Knot) -> None:
+    def _remove_knot(self, editor: ExclusiveEditor, case: _Case, knot: Knot) -> None:
         """Remove manifests that hang on each other, unless one of them or above them is used.
 
         What hangs on them is still there, and stays if they do.
@@ -177,15 +179,17 @@ class Sweep:
                 self.swept.note_failure(link, error)
                 case.spare((digest,))
 
-    def _keep(self, repository: RepositoryName, manifests: Iterable[Digest], view: View) -> None:
+    def _keep(
+        self, repository: RepositoryName, manifests: Iterable[Digest], reader: Reader
+    ) -> None:
         """Have the ledger know that manifests stay that were to go."""
         number = self._ledger.add_repository(repository)
         for digest in manifests:
-            needs = read_needs(view, digest)
-            blobs = linked(view, repository) if needs is None else needs.blobs
+            needs = read_needs(reader, digest)
+            blobs = linked(reader, repository) if needs is None else needs.blobs
             self._ledger.tie(number, (digest, *blobs))
 
-    def _remove_links(self, links: Iterable[LooseLink], editor: Editor) -> None:
+    def _remove_links(self, links: Iterable[LooseLink], editor: ExclusiveEditor) -> None:
         for one in links:
             path = paths.layer_link(one.repository, one.digest)
             try:
@@ -197,12 +201,12 @@ class Sweep:
                 self.swept.note_failure(path, error)
                 self._give_up_links((one,), editor)
 
-    def _give_up_links(self, links: Iterable[LooseLink], _: View) -> None:
+    def _give_up_links(self, links: Iterable[LooseLink], _: Reader) -> None:
         for one in links:
             number = self._ledger.add_repository(one.repository)
             self._ledger.need(number, (one.digest, one.content))
 
-    def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: Editor) -> None:
+    def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: ExclusiveEditor) -> None:
         for blob in blobs:
             path = paths.blob(blob.digest)
             try:
@@ -214,19 +218,19 @@ class Sweep:
             except OSError as error:
                 self.swept.note_failure(path, error)
 
-    def _is_loose_still(self, editor: Editor, path: str, one: LooseLink) -> bool:
+    def _is_loose_still(self, editor: ExclusiveEditor, path: str, one: LooseLink) -> bool:
         """Whether a link leads where it led, and neither what it names nor that was used since."""
         leads_to = read_link(editor, path) or one.digest
         ends = {one.digest, one.content}
         return leads_to == one.content and all(self._is_as_surveyed(editor, end) for end in ends)
 
-    def _is_as_surveyed(self, editor: Editor, digest: Digest) -> bool:
+    def _is_as_surveyed(self, editor: ExclusiveEditor, digest: Digest) -> bool:
         """Whether nobody used content since; content that is absent was used if it came."""
         found = editor.stat(paths.blob(digest))
         return self._ledger.version(digest) == (None if found is None else found.modified_ns)
 
 
-def _give_up_parts(parts: Iterable[_Part], _: View) -> None:
+def _give_up_parts(parts: Iterable[_Part], _: Reader) -> None:
     for case, knots in parts:
         for knot in knots:
             case.spare(knot)

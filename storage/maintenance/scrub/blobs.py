@@ -8,7 +8,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
-from storage.drivers.base import Driver, Editor, View
+from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.scrub.contents import Contents, Examined, examine
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -156,13 +156,13 @@ class _Seen(NamedTuple):
     damage: str = ""
 
 
-def _seen(digest: Digest, examined: Examined, view: View) -> _Seen:
+def _seen(digest: Digest, examined: Examined, reader: Reader) -> _Seen:
     """Return whether a blob changed since its bytes were read; if not, its damage."""
-    state = view.stat(paths.blob(digest))
+    state = reader.stat(paths.blob(digest))
     if state != examined.state or (state is None) != (examined.actual is None):
         return _Seen(changed=True)
     if state is None:
-        damage = "it is not a regular file" if _has_data(view, digest) else ""
+        damage = "it is not a regular file" if _has_data(reader, digest) else ""
     elif not state.size:
         damage = "it is empty"
     else:
@@ -181,7 +181,7 @@ def _persistent_damage(examined: Examined, *, changed: bool) -> str:
     return f"its bytes hash to {examined.actual}"
 
 
-def _move(digest: Digest, examined: Examined, editor: Editor) -> _Seen:
+def _move(digest: Digest, examined: Examined, editor: ExclusiveEditor) -> _Seen:
     """Move a blob to quarantine if it did not change since it was read."""
     seen = _seen(digest, examined, editor)
     if seen.damage:
@@ -223,5 +223,5 @@ def _is_short(name: str) -> bool:
     return len(name) == 2 and set(name) <= set("0123456789abcdef")
 
 
-def _has_data(view: View, digest: Digest) -> bool:
-    return view.entry(f"{_folder(digest)}/{_DATA}") is not None
+def _has_data(reader: Reader, digest: Digest) -> bool:
+    return reader.entry(f"{_folder(digest)}/{_DATA}") is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from storage.drivers.base import Driver, FileInfo, OpenFile, View
+from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.readings import Facts, Readings
@@ -56,14 +56,14 @@ class _Content(NamedTuple):
     digest: Digest
 
 
-def _look(digest: Digest, view: View) -> tuple[FileInfo | None, _Content | None]:
+def _look(digest: Digest, reader: Reader) -> tuple[FileInfo | None, _Content | None]:
     """Stat a blob, and read it if that costs less than another hop to a thread."""
     path = paths.blob(digest)
-    state = view.stat(path)
+    state = reader.stat(path)
     if state is None or state.size > _SMALL:
         return state, None
     try:
-        raw = view.read(path, state.size + 1)
+        raw = reader.read(path, state.size + 1)
     except PathNotFound:
         return state, None
     if len(raw) > state.size:  # it was replaced by a longer file
@@ -95,18 +95,18 @@ class Contents:
         """Return a copy for checks under a lock: it reads no manifests, it uses remembered ones."""
         return replace(self, may_read=False)
 
-    def facts_of(self, view: View, digest: Digest) -> Facts | None:
+    def facts_of(self, reader: Reader, digest: Digest) -> Facts | None:
         """Return what a manifest says; None when it is missing, or not remembered under a lock."""
-        return self.readings.read(view, digest) if self.may_read else self.readings.recall(digest)
+        return self.readings.read(reader, digest) if self.may_read else self.readings.recall(digest)
 
     def recall(self, digest: Digest, state: FileInfo | None = None) -> None:
         """Remember a corrupt blob, up to a limit."""
         if len(self.corrupt) < _MOST_RECALLED:
             self.corrupt[digest] = state
 
-    def lacks(self, view: View, digest: Digest) -> str | None:
+    def lacks(self, reader: Reader, digest: Digest) -> str | None:
         """Return what a `stat` shows to be wrong with the blob of `digest`; None if nothing is."""
-        info = view.stat(paths.blob(digest))
+        info = reader.stat(paths.blob(digest))
         if info is None:
             return ABSENT
         if not info.size and not digest.is_empty:

@@ -78,7 +78,7 @@ class Checkpoint:
             "counts": [[kind.value, mended, n] for (kind, mended), n in self.counts.items()],
             "findings": [finding.document() for finding in self.findings.values()],
         }
-        await driver.note(SCRUBBED, json.dumps(document).encode())
+        await driver.write_unsynced(SCRUBBED, json.dumps(document).encode())
 
 
 async def recall(driver: Driver, *, repairs: bool) -> Checkpoint | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from storage.content.blobs import content_of
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import DigestInvalid, PathNotFound
 from storage.maintenance.scrub.contents import ABSENT, Contents
 from storage.maintenance.scrub.findings import Finding, Kind, shown
@@ -30,7 +30,7 @@ class Entry(Protocol):
     def path(self) -> str:
         """Its path."""
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Read it, and return what is wrong, or None; raise OSError when it can't be read."""
 
 
@@ -45,12 +45,12 @@ class LinkText:
     wrong: str = ""
 
 
-def read_text(view: View, path: str) -> LinkText | None:
+def read_text(reader: Reader, path: str) -> LinkText | None:
     """Read a link; return None when it is missing."""
     try:
-        content = view.read(path)
+        content = reader.read(path)
     except PathNotFound:
-        return LinkText(None, "is not a regular file") if view.entry(path) else None
+        return LinkText(None, "is not a regular file") if reader.entry(path) else None
     if not content:
         return LinkText(None, "is empty")
     try:
@@ -61,19 +61,21 @@ def read_text(view: View, path: str) -> LinkText | None:
     return LinkText(digest, "" if text == str(digest) else "contains more than a digest")
 
 
-def is_member(view: View, name: RepositoryName, digest: Digest) -> bool:
+def is_member(reader: Reader, name: RepositoryName, digest: Digest) -> bool:
     """Return whether a manifest's link exists and is intact."""
-    text = read_text(view, paths.revision_link(name, digest))
+    text = read_text(reader, paths.revision_link(name, digest))
     return text is not None and text.digest == digest
 
 
-def has_blob(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> str | None:
+def has_blob(
+    reader: Reader, contents: Contents, name: RepositoryName, digest: Digest
+) -> str | None:
     """Return why a repository cannot serve a blob; None if it can."""
-    text = read_text(view, paths.layer_link(name, digest))
+    text = read_text(reader, paths.layer_link(name, digest))
     content = None if text is None else content_of(digest, text.digest)
     if content is None:
         return "has no link in this repository" if text is None else "has a damaged link"
-    return contents.lacks(view, content)
+    return contents.lacks(reader, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,12 @@ class LayerLink:
     def path(self) -> str:
         return paths.layer_link(self.name, self.digest)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
-        text = read_text(view, self.path)
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
+        text = read_text(reader, self.path)
         if text is None:
             return None
         content = content_of(self.digest, text.digest)
-        return judge(self, text, content, contents.lacks(view, content) if content else None)
+        return judge(self, text, content, contents.lacks(reader, content) if content else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,12 @@ class OfManifest:
 class RevisionLink(OfManifest):
     """The link of a manifest."""
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
-        text = read_text(view, self.path)
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
+        text = read_text(reader, self.path)
         if text is None:
             return None
         content = self.digest if text.digest == self.digest else None
-        return judge(self, text, content, contents.lacks(view, self.digest) if content else None)
+        return judge(self, text, content, contents.lacks(reader, self.digest) if content else None)
 
 
 def judge(

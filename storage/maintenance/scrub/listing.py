@@ -12,14 +12,14 @@ from functools import partial
 from typing import TypeVar
 
 from storage.concurrency.cancellation import to_completion
-from storage.drivers.base import Driver, Entry, View
+from storage.drivers.base import Driver, Entry, Reader
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.last_change import last_change
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.strays import Folder, Strays
-from storage.maintenance.tolerant import TolerantView, Trouble
+from storage.maintenance.tolerant import TolerantReader, Trouble
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName
 from storage.values.paths import is_temporary
@@ -39,10 +39,10 @@ class Listing:
     `doubtful` are the folders that have strays. In `strays` a folder is its index in this list.
     """
 
-    def __init__(self, view: View, strays: Strays) -> None:
+    def __init__(self, reader: Reader, strays: Strays) -> None:
         self.trouble: list[Trouble] = []
         self.doubtful: list[Folder] = []
-        self.view = TolerantView(view, self.trouble)
+        self.reader = TolerantReader(reader, self.trouble)
         self._strays = strays
 
     def each(
@@ -51,10 +51,10 @@ class Listing:
         """Yield the names of our folders in `path`, in no order; all but `files` are strays."""
         folder = Folder(path, is_ours, files)
         others: list[Entry] = []
-        for entry in self.view.entries(path):
+        for entry in self.reader.entries(path):
             if folder.takes(entry):
                 yield entry.name
-            elif _is_stray(self.view, folder, entry):
+            elif _is_stray(self.reader, folder, entry):
                 others.append(entry)
                 if len(others) == _BATCH:
                     self._add_strays(folder, others)
@@ -102,8 +102,8 @@ class Lister:
     async def run(self, job: Callable[[Listing], T], name: RepositoryName | None = None) -> T:
         """Run `job` with a listing, off the event loop; findings are those of repository `name`."""
 
-        def run(view: View) -> tuple[T, Listing]:
-            listing = Listing(view, self._strays)
+        def run(reader: Reader) -> tuple[T, Listing]:
+            listing = Listing(reader, self._strays)
             return job(listing), listing
 
         # A cancelled caller must not close the database while the job writes to it.
@@ -125,20 +125,20 @@ class Lister:
                     self._found(_finding(folder, entry, name))
 
 
-def _is_stray(view: View, folder: Folder, entry: Entry) -> bool:
+def _is_stray(reader: Reader, folder: Folder, entry: Entry) -> bool:
     """Return whether an entry that is no folder of ours is to be reported."""
     if entry.name in folder.files:
         return False
     if not is_temporary(entry.name):
         return True
-    changed = last_change(view, f"{folder.path}/{entry.name}")
+    changed = last_change(reader, f"{folder.path}/{entry.name}")
     return changed is not None and time.time() - changed / _NS >= _IN_PROGRESS
 
 
-def _is_still_stray(view: View, stray: tuple[Folder, Entry]) -> bool:
+def _is_still_stray(reader: Reader, stray: tuple[Folder, Entry]) -> bool:
     """Return whether a stray exists unchanged."""
     folder, entry = stray
-    tolerant = TolerantView(view, [])
+    tolerant = TolerantReader(reader, [])
     is_same = tolerant.entry(f"{folder.path}/{entry.name}") == entry
     return is_same and _is_stray(tolerant, folder, entry)
 

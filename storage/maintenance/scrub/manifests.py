@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from storage.content.blobs import read_verified
-from storage.drivers.base import FileInfo, View
+from storage.drivers.base import FileInfo, Reader
 from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -39,20 +39,20 @@ class Reference:
     def path(self) -> str:
         return paths.revision_link(self.name, self.manifest)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return a finding if the content is missing and the manifest is still a member."""
-        if not _exists(view, contents, self.name, self.manifest):
+        if not _exists(reader, contents, self.name, self.manifest):
             return None
-        return self.look_at_target(view, contents)
+        return self.look_at_target(reader, contents)
 
-    def look_at_target(self, view: View, contents: Contents) -> Finding | None:
+    def look_at_target(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return a finding if the content is missing, without checking the manifest."""
-        if self.may_be_manifest and _exists(view, contents, self.name, self.digest):
+        if self.may_be_manifest and _exists(reader, contents, self.name, self.digest):
             return None
         if not self.may_be_blob:
             what = f"manifest {self.digest} of this index is missing"
             return Finding(Kind.MISSING_CHILD, self.path, what, self.name, self.manifest)
-        lacking = has_blob(view, contents, self.name, self.digest)
+        lacking = has_blob(reader, contents, self.name, self.digest)
         if lacking is None:
             return None
         by, help = ("index", _PUSH_CACHE) if self.may_be_manifest else ("manifest", _PUSH_AGAIN)
@@ -79,13 +79,13 @@ class Flaw:
     def path(self) -> str:
         return self.finding.path
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return the finding again if the manifest is a member and its bytes are unchanged."""
         digest = self.finding.digest
         assert digest is not None
-        if not _exists(view, contents, self.name, digest):
+        if not _exists(reader, contents, self.name, digest):
             return None
-        is_same = self.state is None or view.stat(paths.blob(digest)) == self.state
+        is_same = self.state is None or reader.stat(paths.blob(digest)) == self.state
         return self.finding if is_same else None
 
 
@@ -93,10 +93,10 @@ class Flaw:
 class Content(OfManifest):
     """The bytes of a manifest that could not be read."""
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Raise OSError if the bytes still can't be read; they are not parsed."""
-        if _exists(view, contents, self.name, self.digest):
-            read_verified(view, self.digest, LARGEST_MANIFEST)
+        if _exists(reader, contents, self.name, self.digest):
+            read_verified(reader, self.digest, LARGEST_MANIFEST)
         return None
 
 
@@ -108,19 +108,19 @@ class Checked:
     subject: Digest | None = None
 
 
-def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> Checked:
+def check(reader: Reader, contents: Contents, name: RepositoryName, digest: Digest) -> Checked:
     """Check a manifest of a repository, unless its link is damaged or dangles."""
-    if not _exists(view, contents, name, digest):
+    if not _exists(reader, contents, name, digest):
         return Checked()
 
     def flaw(kind: Kind, what: str, help: str = "", state: FileInfo | None = None) -> Flaw:
         path = paths.revision_link(name, digest)
         return Flaw(Finding(kind, path, what, name, digest, help), state)
 
-    state = view.stat(paths.blob(digest))
+    state = reader.stat(paths.blob(digest))
     if state is None:
         return Checked()
-    raw = read_verified(view, digest, LARGEST_MANIFEST)
+    raw = read_verified(reader, digest, LARGEST_MANIFEST)
     if raw is None:
         what = "the manifest's bytes do not match its digest"
         return Checked((flaw(Kind.BAD_MANIFEST, what, _PUSH_AGAIN, state),))
@@ -133,7 +133,7 @@ def check(view: View, contents: Contents, name: RepositoryName, digest: Digest) 
         what = f"served unchanged, but its references were not checked: {reading.doubt}"
         return Checked((flaw(Kind.UNCHECKED_MANIFEST, what),), reading.subject)
     references = _references(name, digest, reading.manifest)
-    missing = (reference for reference in references if reference.look_at_target(view, contents))
+    missing = (reference for reference in references if reference.look_at_target(reader, contents))
     return Checked(tuple(missing), reading.subject)
 
 
@@ -145,6 +145,6 @@ def _references(name: RepositoryName, digest: Digest, manifest: Manifest) -> Ite
         yield Reference(name, digest, child, may_be_manifest=True, may_be_blob=may_be_blob)
 
 
-def _exists(view: View, contents: Contents, name: RepositoryName, digest: Digest) -> bool:
+def _exists(reader: Reader, contents: Contents, name: RepositoryName, digest: Digest) -> bool:
     """Return whether a manifest is a member of a repository, and has bytes."""
-    return is_member(view, name, digest) and not contents.lacks(view, digest)
+    return is_member(reader, name, digest) and not contents.lacks(reader, digest)

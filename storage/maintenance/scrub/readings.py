@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from storage.content.blobs import read_verified
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import ManifestInvalid
 from storage.values.digest import Digest
 from storage.values.manifests import LARGEST_MANIFEST, Manifest
@@ -39,9 +39,9 @@ class Readings:
         """Return the facts of a manifest that was read lately."""
         return self._facts.get(digest)
 
-    def read(self, view: View, digest: Digest) -> Facts | None:
+    def read(self, reader: Reader, digest: Digest) -> Facts | None:
         """Return the facts of a manifest, and cache them; None when its bytes are missing."""
-        facts = self._facts.pop(digest, None) or _read(view, digest)
+        facts = self._facts.pop(digest, None) or _read(reader, digest)
         if facts is not None:
             self._facts[digest] = facts
         if len(self._facts) > _MOST:
@@ -54,8 +54,8 @@ def hashed(document: bytes) -> bytes:
     return hashlib.sha256(document).digest()
 
 
-def _read(view: View, digest: Digest) -> Facts | None:
-    raw = read_verified(view, digest, LARGEST_MANIFEST)
+def _read(reader: Reader, digest: Digest) -> Facts | None:
+    raw = read_verified(reader, digest, LARGEST_MANIFEST)
     if raw is None:
         return None
     try:

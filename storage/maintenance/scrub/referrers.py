@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -28,12 +28,12 @@ class ReferrerLink:
     def path(self) -> str:
         return paths.referrer_link(self.name, self.subject, self.digest)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return what is wrong with the link; None also when its manifest can't be read."""
-        text = read_text(view, self.path)
-        if not is_member(view, self.name, self.digest):
+        text = read_text(reader, self.path)
+        if not is_member(reader, self.name, self.digest):
             return self._found(Kind.STALE_REFERRER, "the referrer was deleted") if text else None
-        facts = contents.facts_of(view, self.digest)
+        facts = contents.facts_of(reader, self.digest)
         if facts is None:
             return None
         if facts.subject != self.subject:
@@ -63,15 +63,15 @@ class ReferrerDescription:
     def path(self) -> str:
         return paths.referrer_descriptor(self.name, self.subject, self.digest)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return a finding if it is stale; None also when the manifest can't be read."""
         try:
-            document = view.read(self.path, LONGEST_ENTRY + 1)
+            document = reader.read(self.path, LONGEST_ENTRY + 1)
         except PathNotFound:
             return None
-        if not is_member(view, self.name, self.digest):
+        if not is_member(reader, self.name, self.digest):
             return self._found("the referrer was deleted")
-        facts = contents.facts_of(view, self.digest)
+        facts = contents.facts_of(reader, self.digest)
         if facts is None or facts.descriptor == hashed(document):
             return None
         return self._found("the descriptor differs from the manifest")

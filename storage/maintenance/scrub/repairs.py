@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import partial
 
 from storage.concurrency.cancellation import to_completion
-from storage.content.blobs import use
+from storage.content.blobs import touch
 from storage.content.links import link_to
-from storage.drivers.base import Driver, Editor, Held, Uses, View
+from storage.drivers.base import Driver, ExclusiveEditor, FolderLock, Reader, TouchingReader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
 from storage.maintenance.scrub.contents import Contents, examine
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -72,7 +72,7 @@ class Repairer:
     ) -> Finding | None:
         """Rewrite a link if its content exists and is intact, else remove it."""
         if finding.kind is Kind.UNTIDY_LINK:
-            text = await self._driver.batch(lambda view: read_text(view, entry.path))
+            text = await self._driver.batch(lambda reader: read_text(reader, entry.path))
             named = text.digest if text else None
             return await self._rewrite(entry, finding, named) if named else None
         examined = await examine(self._driver, entry.digest, self._pace)
@@ -91,7 +91,9 @@ class Repairer:
                 work = self._repair_current(entry, finding, lock)
             return await to_completion(work)
 
-    async def _repair_current(self, entry: CurrentLink, finding: Finding, lock: Held) -> Finding:
+    async def _repair_current(
+        self, entry: CurrentLink, finding: Finding, lock: FolderLock
+    ) -> Finding:
         digest = finding.digest or await self._driver.batch(entry.certain)
         if digest is None:
             return finding.as_left(_DOUBTFUL)
@@ -102,7 +104,7 @@ class Repairer:
             return finding.as_left(_NOTHING_STORED)
         folder = paths.tag(entry.name, entry.tag)
 
-        def job(editor: Editor) -> Finding:
+        def job(editor: ExclusiveEditor) -> Finding:
             self._look_again(editor, entry, finding)
             if any(child.name not in _TAG_FOLDERS for child in editor.entries(folder)):
                 return finding.as_left(_HAS_FOREIGN)
@@ -115,7 +117,7 @@ class Repairer:
         if not self._may_remove:
             return finding.as_left(_NOTHING_STORED)
 
-        def job(editor: Editor) -> Finding:
+        def job(editor: ExclusiveEditor) -> Finding:
             self._look_again(editor, entry, finding)
             if not _set_aside(editor, entry.path):
                 editor.remove(entry.path)
@@ -124,15 +126,15 @@ class Repairer:
         return await self._driver.exclusively(job)
 
     async def _rewrite(
-        self, entry: Entry, finding: Finding, digest: Digest, lock: Held | None = None
+        self, entry: Entry, finding: Finding, digest: Digest, lock: FolderLock | None = None
     ) -> Finding:
         """Write a link to `digest`, and touch its blob, so that no collection deletes it."""
 
-        def check(view: Uses) -> None:
+        def check(reader: TouchingReader) -> None:
             if lock is not None:
                 lock.check()
-            self._look_again(view, entry, finding)
-            if not use(view, digest) and not isinstance(entry, HistoryLink):
+            self._look_again(reader, entry, finding)
+            if not touch(reader, digest) and not isinstance(entry, HistoryLink):
                 raise _Changed
 
         is_obstructed = partial(_is_obstructed, path=entry.path)
@@ -143,7 +145,11 @@ class Repairer:
         return finding.as_repaired(_REWRITTEN)
 
     async def _replace(
-        self, entry: Entry, finding: Finding, digest: Digest, check: Callable[[Uses], None]
+        self,
+        entry: Entry,
+        finding: Finding,
+        digest: Digest,
+        check: Callable[[TouchingReader], None],
     ) -> None:
         """Write a link to a path that is no regular file, after moving that aside.
 
@@ -152,7 +158,7 @@ class Repairer:
         """
         ready = f"{paths.TRASH}/{uuid.uuid4().hex}"
 
-        def job(editor: Editor) -> None:
+        def job(editor: ExclusiveEditor) -> None:
             self._look_again(editor, entry, finding)
             if editor.stat(ready) is None:  # a starting server has emptied the trash
                 raise _Changed
@@ -165,16 +171,18 @@ class Repairer:
         finally:
             await self._driver.staging.discard(ready)
 
-    def _look_again(self, view: Uses | Editor, entry: Entry, finding: Finding) -> None:
-        if entry.look(view, self._contents.recalled()) != finding:
+    def _look_again(
+        self, reader: TouchingReader | ExclusiveEditor, entry: Entry, finding: Finding
+    ) -> None:
+        if entry.look(reader, self._contents.recalled()) != finding:
             raise _Changed
 
 
-def _is_obstructed(view: View, path: str) -> bool:
+def _is_obstructed(reader: Reader, path: str) -> bool:
     """Return whether the path of a link exists and is no regular file."""
-    return view.stat(path) is None and view.entry(path) is not None
+    return reader.stat(path) is None and reader.entry(path) is not None
 
 
-def _set_aside(editor: Editor, path: str) -> bool:
+def _set_aside(editor: ExclusiveEditor, path: str) -> bool:
     """Move aside what is at the path of a link, if it is no regular file; return whether it was."""
     return _is_obstructed(editor, path) and editor.move(path, paths.set_aside(path))

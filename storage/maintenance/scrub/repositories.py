@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from storage.concurrency.cancellation import to_completion
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.contents import Contents
@@ -80,17 +80,17 @@ class RepositoryCheck:
                         self._found(finding)
 
     def _lacking(
-        self, name: RepositoryName, parts: Parts, manifests: Pages[Digest], view: View
+        self, name: RepositoryName, parts: Parts, manifests: Pages[Digest], reader: Reader
     ) -> list[Digest]:
         """Return the manifests of the next page that have suspects."""
-        return [digest for digest in manifests.next() if self._check(name, parts, digest, view)]
+        return [digest for digest in manifests.next() if self._check(name, parts, digest, reader)]
 
     def _check(
-        self, name: RepositoryName, parts: Parts, digest: Digest, view: View
+        self, name: RepositoryName, parts: Parts, digest: Digest, reader: Reader
     ) -> tuple[Entry, ...]:
         """Check a manifest, and record what the referrers index should contain."""
         try:
-            checked = check(view, self._contents, name, digest)
+            checked = check(reader, self._contents, name, digest)
         except OSError as error:
             raise_if_exhausted(error)
             return (Content(name, digest),)
@@ -123,7 +123,7 @@ class RepositoryCheck:
             if page := await self._lister.run(part.next, name):
                 yield page
 
-    async def _batch(self, job: Callable[[View], T]) -> T:
+    async def _batch(self, job: Callable[[Reader], T]) -> T:
         """Run a job that uses the database to its end, so that the database stays open."""
         return await to_completion(self._driver.batch(job))
 
@@ -132,7 +132,7 @@ class RepositoryCheck:
         page, reported = list(entries), list[Finding]()
         if not page:
             return reported
-        suspects = await self._driver.batch(lambda view: self._look_at(view, page))
+        suspects = await self._driver.batch(lambda reader: self._look_at(reader, page))
         if suspects:
             suspects = await self._confirmed(suspects)
         for entry, suspect in suspects:
@@ -152,14 +152,14 @@ class RepositoryCheck:
         look = partial(_look_at_one, contents=self._contents.recalled())
         return await look_at_each_exclusively(self._driver, entries, look)
 
-    def _look_at(self, view: View, entries: Iterable[Entry]) -> list[Pair]:
-        pairs = ((entry, _look_at_one(view, entry, self._contents)) for entry in entries)
+    def _look_at(self, reader: Reader, entries: Iterable[Entry]) -> list[Pair]:
+        pairs = ((entry, _look_at_one(reader, entry, self._contents)) for entry in entries)
         return [(entry, finding) for entry, finding in pairs if finding is not None]
 
 
-def _look_at_one(view: View, entry: Entry, contents: Contents) -> Finding | None:
+def _look_at_one(reader: Reader, entry: Entry, contents: Contents) -> Finding | None:
     try:
-        return entry.look(view, contents)
+        return entry.look(reader, contents)
     except OSError as error:
         raise_if_exhausted(error)
         what = f"it cannot be read: {reason_of(error)}"

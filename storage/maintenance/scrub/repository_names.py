@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.queue import Queue, QueueId
 from storage.values import paths
@@ -24,23 +24,23 @@ class RepositoryNames:
         self._after = after
         self._taken: bytes | None = None
 
-    def next(self, view: View) -> list[RepositoryName]:
+    def next(self, reader: Reader) -> list[RepositoryName]:
         """Return the next names; none at the end."""
         if self._taken is None:
             self._taken = b""
-            self._look_into(view, "")
+            self._look_into(reader, "")
         page: list[RepositoryName] = []
         while len(page) < _PAGE and (keys := self._queue.after(self._taken, 1)):
             (self._taken,) = keys
             name = self._taken.decode("ascii")
-            self._look_into(view, f"{name}/")
+            self._look_into(reader, f"{name}/")
             if name > self._after:
                 page.append(RepositoryName(name))
         return page
 
-    def _look_into(self, view: View, prefix: str) -> None:
+    def _look_into(self, reader: Reader, prefix: str) -> None:
         """Queue the folders in a folder, if they, or folders below them, sort after `after`."""
-        entries = view.entries(f"{paths.REPOSITORIES}/{prefix}".rstrip("/"))
+        entries = reader.entries(f"{paths.REPOSITORIES}/{prefix}".rstrip("/"))
         folders = (entry.name for entry in entries if entry.is_folder)
         names = (prefix + name for name in folders if is_component(name))
         self._queue.add(name.encode("ascii") for name in names if self._is_wanted(name))

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Protocol
 
 from storage.concurrency.cancellation import to_completion
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
 from storage.maintenance.garbage.hidden import hidden, hidden_blobs
@@ -28,7 +28,7 @@ from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.repairs import Repairer
 from storage.maintenance.scrub.repositories import RepositoryCheck
 from storage.maintenance.scrub.repository_names import RepositoryNames
-from storage.maintenance.tolerant import TolerantView
+from storage.maintenance.tolerant import TolerantReader
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import is_component
@@ -235,7 +235,7 @@ class Scrub:
             self._driver, database, lister, self._contents, repairer, self._found
         )
         names = RepositoryNames(database, self._checkpoint.after)
-        while page := await lister.run(lambda listing: names.next(listing.view)):
+        while page := await lister.run(lambda listing: names.next(listing.reader)):
             for name in page:
                 self._checkpoint.repositories += await check.run(name)
                 self._checkpoint.after = name.text
@@ -270,17 +270,17 @@ class Scrub:
             logger.warning("could not save the progress of the scrub: %s", error)
 
 
-def _is_whole(view: View) -> bool:
+def _is_whole(reader: Reader) -> bool:
     """Return whether there are blobs, and no link dangles because a disk is not mounted."""
-    tolerant = TolerantView(view, [])
+    tolerant = TolerantReader(reader, [])
     lost = chain(hidden(tolerant, has_blobs=True), hidden_blobs(tolerant))
-    return _has_blobs(view) and next(lost, None) is None
+    return _has_blobs(reader) and next(lost, None) is None
 
 
-def _has_blobs(view: View) -> bool:
+def _has_blobs(reader: Reader) -> bool:
     return any(
         entry.is_folder
         for algorithm in HEX_LENGTHS
-        for short in view.folders(f"{paths.BLOBS}/{algorithm}")
-        for entry in view.entries(f"{paths.BLOBS}/{algorithm}/{short}")
+        for short in reader.folders(f"{paths.BLOBS}/{algorithm}")
+        for entry in reader.entries(f"{paths.BLOBS}/{algorithm}/{short}")
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import OperationDisabled, raise_if_exhausted
 
 S = TypeVar("S")
@@ -24,7 +24,7 @@ _MOST_LOOKS = 256
 _LONGEST = 0.005
 
 
-async def look_exclusively(driver: Driver, look: Callable[[View], T]) -> T:
+async def look_exclusively(driver: Driver, look: Callable[[Reader], T]) -> T:
     """Return what `look` returns under the exclusive tree lock.
 
     Without the lock if it is unavailable: on a volume that can't be written to, or after a timeout.
@@ -40,7 +40,7 @@ async def look_exclusively(driver: Driver, look: Callable[[View], T]) -> T:
 
 
 async def look_at_each_exclusively(
-    driver: Driver, things: Sequence[S], look: Callable[[View, S], T]
+    driver: Driver, things: Sequence[S], look: Callable[[Reader, S], T]
 ) -> list[T]:
     """Return what `look` returns for each of `things`, as `look_exclusively` does.
 
@@ -53,12 +53,12 @@ async def look_at_each_exclusively(
     return results
 
 
-def _look_at(view: View, things: Sequence[S], look: Callable[[View, S], T]) -> list[T]:
+def _look_at(reader: Reader, things: Sequence[S], look: Callable[[Reader, S], T]) -> list[T]:
     """Look at the first of `things`, and at others for as long as time permits."""
     until = time.monotonic() + _LONGEST
-    results = [look(view, things[0])]
+    results = [look(reader, things[0])]
     for thing in things[1:]:
         if time.monotonic() > until:
             break
-        results.append(look(view, thing))
+        results.append(look(reader, thing))
     return results

@@ -11,7 +11,7 @@ from itertools import islice
 
 from storage.content.deletions import is_left_undone
 from storage.content.links import digests
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.links import LinkText, is_member, read_text
@@ -34,7 +34,7 @@ class CurrentLink:
     def path(self) -> str:
         return paths.tag_current_link(self.name, self.tag)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
         """Return a finding if the tag is dead, or its link is damaged or untidy.
 
         A tag is dead if its manifest is missing, or if its link is damaged and no manifest of its
@@ -42,43 +42,43 @@ class CurrentLink:
         operator has to decide. A tag whose manifest is being deleted is no finding, because the
         deletion removes the tag.
         """
-        text = read_text(view, self.path)
+        text = read_text(reader, self.path)
         if text is None:
-            if not self._has_folder(view):
+            if not self._has_folder(reader):
                 return None  # it was deleted
             text = LinkText(None, "is missing")
         digest = text.digest
         if digest is None:
-            kind = Kind.DAMAGED_LINK if self._may_live(view) else Kind.DEAD_TAG
+            kind = Kind.DAMAGED_LINK if self._may_live(reader) else Kind.DEAD_TAG
             return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
-        if is_left_undone(view, self.name, digest):
+        if is_left_undone(reader, self.name, digest):
             return None
-        if not is_member(view, self.name, digest):
+        if not is_member(reader, self.name, digest):
             what = f"tag {self.tag} points to a missing manifest"
             return self._found(Kind.DEAD_TAG, what, digest)
         if text.wrong:
             return self._found(Kind.UNTIDY_LINK, f"the link {text.wrong}", digest)
         return None
 
-    def certain(self, view: View) -> Digest | None:
+    def certain(self, reader: Reader) -> Digest | None:
         """Return the manifest that the tag must have pointed to, if its history names only one."""
-        history = list(islice(self._history(view), 2))
-        is_certain = len(history) == 1 and is_member(view, self.name, history[0])
+        history = list(islice(self._history(reader), 2))
+        is_certain = len(history) == 1 and is_member(reader, self.name, history[0])
         return history[0] if is_certain else None
 
-    def _history(self, view: View) -> Iterator[Digest]:
+    def _history(self, reader: Reader) -> Iterator[Digest]:
         """Yield the manifests of the tag's history."""
-        return digests(view, paths.tag_history(self.name, self.tag))
+        return digests(reader, paths.tag_history(self.name, self.tag))
 
-    def _may_live(self, view: View) -> bool:
+    def _may_live(self, reader: Reader) -> bool:
         """Return whether a manifest of the history exists, or the history is too long to check."""
-        history = list(islice(self._history(view), _MOST_ASKED + 1))
+        history = list(islice(self._history(reader), _MOST_ASKED + 1))
         if len(history) > _MOST_ASKED:
             return True
-        return any(is_member(view, self.name, digest) for digest in history)
+        return any(is_member(reader, self.name, digest) for digest in history)
 
-    def _has_folder(self, view: View) -> bool:
-        entry = view.entry(paths.tag(self.name, self.tag))
+    def _has_folder(self, reader: Reader) -> bool:
+        entry = reader.entry(paths.tag(self.name, self.tag))
         return entry is not None and entry.is_folder
 
     def _found(self, kind: Kind, what: str, digest: Digest | None = None) -> Finding:
@@ -97,13 +97,13 @@ class HistoryLink:
     def path(self) -> str:
         return paths.tag_index_link(self.name, self.tag, self.digest)
 
-    def look(self, view: View, contents: Contents) -> Finding | None:
-        text = read_text(view, self.path)
+    def look(self, reader: Reader, contents: Contents) -> Finding | None:
+        text = read_text(reader, self.path)
         if text is None:
             return None
-        if is_left_undone(view, self.name, self.digest):
+        if is_left_undone(reader, self.name, self.digest):
             return None
-        if not is_member(view, self.name, self.digest):
+        if not is_member(reader, self.name, self.digest):
             what = f"the history of tag {self.tag} names a deleted manifest"
             return self._found(Kind.STALE_HISTORY, what)
         if text.digest != self.digest:

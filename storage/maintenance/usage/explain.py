@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.progress import Progress, Silence, Stop
-from storage.maintenance.tolerant import TolerantReads, TolerantView, Trouble
+from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.files import FileUsage, count_files
 from storage.maintenance.usage.ledger import UsageLedger
@@ -128,7 +128,7 @@ class _Look:
 
     async def _mark(self) -> UploadUsage:
         await self._reads.batch(partial(note_hidden, self._ledger, self._trouble))
-        names = await self._reads.batch(lambda view: list(walk(self._tolerant(view))))
+        names = await self._reads.batch(lambda reader: list(walk(self._tolerant(reader))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):
             self._stop.heed()
@@ -138,16 +138,16 @@ class _Look:
             self._progress.step("looking at repositories", done + 1, len(names))
         return UploadUsage(sessions, min(oldest, default=None))
 
-    def _mark_one(self, name: RepositoryName, view: View) -> UploadUsage:
+    def _mark_one(self, name: RepositoryName, reader: Reader) -> UploadUsage:
         options = Options(self._grace)
-        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, view)
-        found = tally(self._tolerant(view), name)
+        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, reader)
+        found = tally(self._tolerant(reader), name)
         if found is None:
             return UploadUsage()
         self._ledger.add_tally(name, found, readable=is_readable)
         return UploadUsage(found.uploads, found.oldest)
 
-    def _count(self, census: FileCensus, _: View) -> FileUsage:
+    def _count(self, census: FileCensus, _: Reader) -> FileUsage:
         return count_files(census, self._young_after, self._trouble, self._progress, self._stop)
 
     async def _blobs(self) -> BlobUsage:
@@ -176,9 +176,9 @@ class _Look:
             untagged=Amount(),
         )
 
-    def _mark_tagged(self, name: RepositoryName, view: View) -> None:
+    def _mark_tagged(self, name: RepositoryName, reader: Reader) -> None:
         options = Options(self._grace, delete_untagged=True)
-        mark_tolerantly(self._ledger, name, options, self._trouble, view)
+        mark_tolerantly(self._ledger, name, options, self._trouble, reader)
 
-    def _tolerant(self, view: View) -> TolerantView:
-        return TolerantView(view, self._trouble)
+    def _tolerant(self, reader: Reader) -> TolerantReader:
+        return TolerantReader(reader, self._trouble)

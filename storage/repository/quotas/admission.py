@@ -65,7 +65,7 @@ class Admission:
         digest = growth.digest
         if digest is None:
             return False
-        member = await self._driver.batch(lambda view: member_at(view, self._name, digest))
+        member = await self._driver.batch(lambda reader: member_at(reader, self._name, digest))
         return member is not None and member[1] >= growth.size
 
     async def _read_usage(self, *, thoroughly: bool) -> Held:

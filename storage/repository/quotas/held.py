@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from storage.drivers.base import Driver, View
+from storage.drivers.base import Driver, Reader
 from storage.errors import DigestInvalid, PathNotFound, UploadIdInvalid
 from storage.repository.quotas.members import Members, Tallies
 from storage.values import paths
@@ -90,14 +90,14 @@ async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = F
     With `thoroughly`, the reservation of a session that no process has locked does not count: its
     process died, or will reserve again before the session grows.
     """
-    promised = await driver.batch(lambda view: dict(_promises(view, name)))
+    promised = await driver.batch(lambda reader: dict(_promises(reader, name)))
     sizes: dict[UploadId, int] = {}
     for id, promise in promised.items():
         with suppress(PathNotFound):
             data = paths.upload_data(name, id)
             length = await driver.staging.length(data)
             size = max(length, promise.size if promise else 0)
-            is_void = thoroughly and size > length and not await driver.staging.is_held(data)
+            is_void = thoroughly and size > length and not await driver.staging.is_locked(data)
             sizes[id] = length if is_void else size
     return Sessions(sizes, frozenset(promised.keys() - sizes.keys()))
 
@@ -108,9 +108,9 @@ async def held(
     """Read the usage of a repository, `thoroughly` as `Members` and `sessions` define it."""
     active = await sessions(driver, name, thoroughly=thoroughly)
 
-    def job(view: View) -> Held:
-        ending = dict(_ending(view, name, active.without))
-        members = Members(view, name, tallies.of(name), thorough=thoroughly)
+    def job(reader: Reader) -> Held:
+        ending = dict(_ending(reader, name, active.without))
+        members = Members(reader, name, tallies.of(name), thorough=thoroughly)
         tallies.note(name, members.parts)
         others = {hex: size for hex, size in ending.items() if hex not in members}
         return Held(members.size, members.doubtful, others, active.sizes)
@@ -118,23 +118,25 @@ async def held(
     return await driver.batch(job)
 
 
-def _promises(view: View, name: RepositoryName) -> Iterator[tuple[UploadId, Promise | None]]:
-    for text in view.folders(paths.uploads(name)):
+def _promises(reader: Reader, name: RepositoryName) -> Iterator[tuple[UploadId, Promise | None]]:
+    for text in reader.folders(paths.uploads(name)):
         with suppress(UploadIdInvalid):
             id = UploadId.parse(text)
-            yield id, _promise(view, name, id)
+            yield id, _promise(reader, name, id)
 
 
-def _promise(view: View, name: RepositoryName, id: UploadId) -> Promise | None:
+def _promise(reader: Reader, name: RepositoryName, id: UploadId) -> Promise | None:
     try:
-        return Promise.parse(view.read(paths.upload_reserved(name, id)))
+        return Promise.parse(reader.read(paths.upload_reserved(name, id)))
     except PathNotFound:
         return None
 
 
-def _ending(view: View, name: RepositoryName, ids: Iterable[UploadId]) -> Iterator[tuple[str, int]]:
+def _ending(
+    reader: Reader, name: RepositoryName, ids: Iterable[UploadId]
+) -> Iterator[tuple[str, int]]:
     """Yield the digest and size of the blobs as which sessions without data are committed."""
     for id in ids:
-        promise = _promise(view, name, id)
+        promise = _promise(reader, name, id)
         if promise is not None and promise.digest is not None:
             yield promise.digest.hex, promise.size

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from storage.content.links import read_link
-from storage.drivers.base import View
+from storage.drivers.base import Reader
 from storage.errors import DigestInvalid
 from storage.values import paths
 from storage.values.cache import Lru
@@ -80,9 +80,9 @@ class Members:
     """
 
     def __init__(
-        self, view: View, name: RepositoryName, known: Mapping[str, Part], *, thorough: bool
+        self, reader: Reader, name: RepositoryName, known: Mapping[str, Part], *, thorough: bool
     ) -> None:
-        self._links = _Links(view, name)
+        self._links = _Links(reader, name)
         listed = self._links.listed()
         self._width = 1 if sum(map(len, listed)) < _MANY else 3
         self._names = _split(listed, self._width)
@@ -135,23 +135,23 @@ class Members:
         return Part(hash, sum(sizes.values()), tuple(doubt))
 
 
-def member_at(view: View, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
+def member_at(reader: Reader, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
     """Return the digest under which a member is stored, and its size; None if it is no member."""
     links = (paths.layer_link(name, digest), paths.revision_link(name, digest))
-    members = (stored for link in links for stored in _stored(view, digest, link))
+    members = (stored for link in links for stored in _stored(reader, digest, link))
     return next(members, None)
 
 
-def content_at(view: View, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
+def content_at(reader: Reader, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
     """Return the same for blobs only, not for manifests."""
-    return next(_stored(view, digest, paths.layer_link(name, digest)), None)
+    return next(_stored(reader, digest, paths.layer_link(name, digest)), None)
 
 
 class _Links:
     """The folders of links of a repository: for blobs and for manifests, by algorithm."""
 
-    def __init__(self, view: View, name: RepositoryName) -> None:
-        self._view = view
+    def __init__(self, reader: Reader, name: RepositoryName) -> None:
+        self._reader = reader
         self._folders = [
             (folder, algorithm)
             for folder in (paths.layers(name), paths.revisions(name))
@@ -160,11 +160,11 @@ class _Links:
 
     def listed(self) -> _Names:
         """Return the names in each folder, which may be no digests."""
-        return tuple(self._view.names("/".join(folder)) for folder in self._folders)
+        return tuple(self._reader.names("/".join(folder)) for folder in self._folders)
 
     def exists(self, name: _Name) -> bool:
         """Return whether a name has a link."""
-        return _is_link(self._view, self._link(name))
+        return _is_link(self._reader, self._link(name))
 
     def stored(self, names: Iterable[_Name]) -> Iterator[tuple[Digest, int]]:
         """Yield the digest under which each member is stored, and its size."""
@@ -174,7 +174,7 @@ class _Links:
                 digest = Digest.parse(f"{self._folders[at][1]}:{hex}")
             except DigestInvalid:
                 continue
-            yield from _stored(self._view, digest, self._link(name))
+            yield from _stored(self._reader, digest, self._link(name))
 
     def _link(self, name: _Name) -> str:
         at, hex = name
@@ -200,20 +200,20 @@ def _hash(names: _Names) -> bytes:
     return hashlib.blake2b(os.fsencode(text), digest_size=32).digest()
 
 
-def _stored(view: View, digest: Digest, link: str) -> Iterator[tuple[Digest, int]]:
+def _stored(reader: Reader, digest: Digest, link: str) -> Iterator[tuple[Digest, int]]:
     """Yield the digest under which a member is stored, and its size; nothing if it is no member."""
-    if not _is_link(view, link):
+    if not _is_link(reader, link):
         return
-    info = view.stat(paths.blob(digest))
+    info = reader.stat(paths.blob(digest))
     if info is None and digest.algorithm != CANONICAL:
         # distribution stores it under the sha256 of its bytes, which the link holds.
-        digest = read_link(view, link) or digest
-        info = view.stat(paths.blob(digest))
+        digest = read_link(reader, link) or digest
+        info = reader.stat(paths.blob(digest))
     if info is not None:
         yield digest, info.size
 
 
-def _is_link(view: View, link: str) -> bool:
+def _is_link(reader: Reader, link: str) -> bool:
     """Return whether a link exists and is not empty, as a crash of an older registry leaves it."""
-    info = view.stat(link)
+    info = reader.stat(link)
     return info is not None and info.size > 0

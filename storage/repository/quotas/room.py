@@ -118,7 +118,7 @@ class Room:
         await to_completion(self._driver.staging.discard(note))
 
     async def _note(self, upload: UploadId, promise: Promise) -> None:
-        await self._driver.note(paths.upload_reserved(self._name, upload), bytes(promise))
+        await self._driver.write_unsynced(paths.upload_reserved(self._name, upload), bytes(promise))
 
 
 class Rooms:

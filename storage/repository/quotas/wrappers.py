@@ -77,7 +77,7 @@ class _LimitedBlobs:
         self.delete = inner.delete
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
-        content = await self._driver.batch(lambda view: content_at(view, source, digest))
+        content = await self._driver.batch(lambda reader: content_at(reader, source, digest))
         if content is None:
             raise BlobUnknown(digest)
         await self._room.add(*content, partial(self._inner.mount, digest, source))
