@@ -57,7 +57,7 @@ def unknown_realm(settings: Settings, origins: Origins) -> Iterator[Problem]:
 
 
 def _takes_passwords(settings: Settings) -> bool:
-    return settings.is_guarded and settings.auth.token is None
+    return settings.has_access_control and settings.auth.token is None
 
 
 def _may_be_encrypted(settings: Settings) -> bool:
@@ -96,7 +96,7 @@ def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:
 
 def _is_open(settings: Settings) -> bool:
     """Tell whether every client has full access without `auth: none` in the configuration."""
-    is_closed = settings.is_guarded or settings.http.tls.admits_by_certificate
+    is_closed = settings.has_access_control or settings.http.tls.admits_by_certificate
     return not is_closed and settings.auth.none is None
 
 

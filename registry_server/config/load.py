@@ -180,7 +180,9 @@ def _for_this_machine(settings: Settings) -> Settings:
     Variables that set a proxy, a URL, TLS or access control show that clients may use other hosts.
     """
     http = settings.http
-    is_set_up = http.host or http.trustedproxies or http.tls.certificate or settings.is_guarded
+    is_set_up = (
+        http.host or http.trustedproxies or http.tls.certificate or settings.has_access_control
+    )
     if is_set_up or not http.endpoint.is_loopback:
         return settings
     return replace(settings, http=replace(http, allowedhosts=_THIS_MACHINE))

@@ -326,7 +326,7 @@ class Settings(Section):
     limits: Limits = Limits()
 
     @property
-    def is_guarded(self) -> bool:
+    def has_access_control(self) -> bool:
         """Whether access control is configured: users, external tokens, or access rules."""
         auth = self.auth
         return auth.token is not None or auth.htpasswd is not None or self.access.configured

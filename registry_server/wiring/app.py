@@ -48,9 +48,9 @@ from registry_server.v2.routes import endpoints
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import (
     TOKEN_PATH,
-    Guard,
-    make_guard,
-    make_rehearsal_guard,
+    AccessSetup,
+    assemble_access,
+    rehearse_access,
 )
 from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -93,21 +93,21 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
 
 def build_rehearsal(settings: Settings, driver: Driver) -> ASGIApp:
     """Build the application for `rehearsal`; no file is created."""
-    return _serving(settings, driver, Sinks(), make_rehearsal_guard).app
+    return _serving(settings, driver, Sinks(), rehearse_access).app
 
 
 def _serving(
     settings: Settings,
     driver: Driver,
     sinks: Sinks,
-    make_guard: Callable[[Settings, Urls], Guard] = make_guard,
+    assemble_access: Callable[[Settings, Urls], AccessSetup] = assemble_access,
 ) -> Serving:
     """Build the part of the application that a reload replaces."""
     urls = _urls(settings)
-    guard = make_guard(settings, urls)
+    access_setup = assemble_access(settings, urls)
     gate = Gate(
         open_registry(settings, driver),
-        guard.access,
+        access_setup.access,
         admits_by_certificate=settings.http.tls.admits_by_certificate,
         address=partial(client_address, trusted=settings.http.believed),
     )
@@ -122,18 +122,20 @@ def _serving(
     # A browser's preflight carries no credentials.
     admit = admit_all if _answers_preflights(settings) else gate.base
     return Serving(
-        _wrapped(Dispatcher(table, OneLine(_beside(guard)), urls.prefix, admit), settings, sinks),
+        _wrapped(
+            Dispatcher(table, OneLine(_beside(access_setup)), urls.prefix, admit), settings, sinks
+        ),
         tuple(_chores(settings, driver)),
     )
 
 
-def _beside(guard: Guard) -> Starlette:
+def _beside(access_setup: AccessSetup) -> Starlette:
     """Build the application outside of `/v2`: `/`, the token server and the management API."""
     # FastAPI costs 7 MiB, so it is imported only with the management API.
-    app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *guard.routes])
+    app = Starlette(routes=[Route("/", _alive, methods=["GET", "OPTIONS"]), *access_setup.routes])
     app.router.redirect_slashes = False
-    if guard.api is not None:
-        app.mount(paths.ROOT, guard.api)
+    if access_setup.api is not None:
+        app.mount(paths.ROOT, access_setup.api)
     errors.install(app)
     return app
 
@@ -224,7 +226,7 @@ def _refuses_pages(settings: Settings) -> bool:
     local clients.
     """
     http = settings.http
-    return settings.is_guarded or http.tls.admits_by_certificate or bool(http.allowedhosts)
+    return settings.has_access_control or http.tls.admits_by_certificate or bool(http.allowedhosts)
 
 
 def _origins(settings: Settings) -> Iterator[str]:

@@ -62,7 +62,7 @@ def rehearse(settings: Settings) -> str | None:
     """
     quiet = _quiet(settings)
     # Access control refuses most requests. Without it some responses have a `Location`.
-    stages = [quiet, _open(quiet)] if quiet.is_guarded else [quiet]
+    stages = [quiet, _open(quiet)] if quiet.has_access_control else [quiet]
     # Building reads files, so it happens before the event loop starts.
     apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
     return asyncio.run(_first_fault(settings, apps))

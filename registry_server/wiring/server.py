@@ -183,7 +183,7 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     certificates = _certificates(settled.settings)
     context = await asyncio.to_thread(certificates.first) if certificates is not None else None
     # The signing keys in the same files may have changed; rebuilding access control reads them.
-    if settled.changed or settled.settings.is_guarded:
+    if settled.changed or settled.settings.has_access_control:
         app: Reloadable = server.config.loaded_app
         await app.use(settled.settings)
         server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)

@@ -44,7 +44,7 @@ def check(settings: Settings, access: CheckAccess = assembly.check) -> tuple[Pro
     """Check everything that `serve` needs except its address; return warnings.
 
     Raises `StartupError`. Creates nothing: a root that `serve` would create may be missing.
-    `access` is `guard.check_before_start` when no server runs yet.
+    `access` is `assembly.check_before_start` when no server runs yet.
     """
     check_root(settings)
     check_tls(settings)

@@ -28,7 +28,7 @@ from registry_server.access.tokens.bearer import TokenIssuer
 from registry_server.access.tokens.keys import SigningKey, load_signing_key
 from registry_server.api import paths
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import make_guard
+from registry_server.wiring.access.assembly import assemble_access
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import DELETABLE, Files, Guarded, basic, bearer
 from tests.support.documents import image_manifest
@@ -345,7 +345,7 @@ def test_every_route_has_a_decision() -> None:
 def test_every_token_route_has_a_decision(files: Files) -> None:
     """As above, outside `/v2`."""
     urls = Urls(host="", prefix="", trusted=())
-    routes = make_guard(files.settings({}), urls).routes
+    routes = assemble_access(files.settings({}), urls).routes
     rows = {(each.path, method) for each in routes for method in each.methods or ()}
     assert rows == set(TOKEN_ROUTES)
 
@@ -353,7 +353,7 @@ def test_every_token_route_has_a_decision(files: Files) -> None:
 def test_every_route_of_the_management_api_has_a_decision(files: Files) -> None:
     """As above, below `/api`."""
     urls = Urls(host="", prefix="", trusted=())
-    api = make_guard(files.settings({}), urls).api
+    api = assemble_access(files.settings({}), urls).api
     assert api is not None
     rows = {(f"{API}{path}", each) for path, methods in api.methods.items() for each in methods}
     assert rows == set(API_ROUTES)

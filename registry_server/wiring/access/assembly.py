@@ -9,7 +9,7 @@
 | both of the last  | clients with a token      | what both grant       | a token from its issuer |
 
 Robots are managed by the users in `access.administrators`. Access control takes 0.15 s to import,
-so `guarded` is imported only when access control is configured.
+so `configured` is imported only when access control is configured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AccessSetup:
     """The access controller, the routes for tokens, and the management API."""
 
     access: AccessController
@@ -39,33 +39,33 @@ class Guard:
     api: Api | None = None
 
 
-def make_guard(settings: Settings, urls: Urls) -> Guard:
+def assemble_access(settings: Settings, urls: Urls) -> AccessSetup:
     """Build the configured access control; the files of users and rules are read and watched.
 
     A missing signing key is created. Raises OSError or ValueError for an unusable file.
     """
-    if not settings.is_guarded:
-        return Guard(OpenAccess())
+    if not settings.has_access_control:
+        return AccessSetup(OpenAccess())
     from registry_server.wiring.access import configured
 
     return configured.assemble(settings, urls)
 
 
-def make_rehearsal_guard(settings: Settings, urls: Urls) -> Guard:
-    """Do as `make_guard`, but create no file: a temporary key replaces a missing one."""
-    if not settings.is_guarded:
-        return Guard(OpenAccess())
+def rehearse_access(settings: Settings, urls: Urls) -> AccessSetup:
+    """Do as `assemble_access`, but create no file: a temporary key replaces a missing one."""
+    if not settings.has_access_control:
+        return AccessSetup(OpenAccess())
     from registry_server.wiring.access import configured
 
     return configured.assemble(settings, urls, is_rehearsal=True)
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:
-    """Read every file that `make_guard` reads, and create none; return warnings about them.
+    """Read every file that `assemble_access` reads, and create none; return warnings about them.
 
     Raises OSError or ValueError for an unusable or missing file.
     """
-    if not settings.is_guarded:
+    if not settings.has_access_control:
         return ()
     from registry_server.wiring.access import configured
 
@@ -74,7 +74,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
 
 def check_before_start(settings: Settings) -> tuple[Problem, ...]:
     """Do as `check`, but return a warning for a missing file that `prepare` creates."""
-    if not settings.is_guarded:
+    if not settings.has_access_control:
         return ()
     from registry_server.wiring.access import configured
 
@@ -83,7 +83,7 @@ def check_before_start(settings: Settings) -> tuple[Problem, ...]:
 
 def prepare(settings: Settings) -> tuple[Problem, ...]:
     """Do as `check`, but create missing files: the signing key and the file of users."""
-    if not settings.is_guarded:
+    if not settings.has_access_control:
         return ()
     from registry_server.wiring.access import configured
 

@@ -1,4 +1,4 @@
-"""Assembly of the access control that is configured; `guard` has the table of the settings."""
+"""Builds the configured access control; `assembly` has the table of the settings."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from registry_server.config import Settings
 from registry_server.config.in_memory import NO_RULES, lacks_folder
 from registry_server.config.problems import Problem
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import Guard
+from registry_server.wiring.access.assembly import AccessSetup
 from registry_server.wiring.access.policy import policy_in_force
 from registry_server.wiring.access.users import login_limits, users_file, users_of
 
 
-def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> Guard:
-    """Do as `guard.make_guard`, or in a rehearsal as `guard.make_rehearsal_guard`.
+def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> AccessSetup:
+    """Do as `assembly.assemble_access`, or with `is_rehearsal` as `assembly.rehearse_access`.
 
     The settings must configure access control.
     """
     if settings.auth.token is not None:
-        from registry_server.wiring.access.foreign_tokens import guard_by_tokens
+        from registry_server.wiring.access.foreign_tokens import access_by_foreign_tokens
 
-        return guard_by_tokens(settings, settings.auth.token, urls)
+        return access_by_foreign_tokens(settings, settings.auth.token, urls)
     if settings.access.configured:
-        from registry_server.wiring.access.own_tokens import guard_by_rules
+        from registry_server.wiring.access.own_tokens import access_by_rules
         from registry_server.wiring.access.signing_key import existing_or_temporary_key, signing_key
 
         key = existing_or_temporary_key(settings) if is_rehearsal else signing_key(settings)
-        return guard_by_rules(settings, urls, key)
+        return access_by_rules(settings, urls, key)
     assert settings.auth.htpasswd is not None
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
     login = Login(users_of(settings), login_limits(settings))
     authenticator = HeaderAuthenticator(login, None, challenges)
-    return Guard(RuledAccess(authenticator, policy_in_force(settings), challenges))
+    return AccessSetup(RuledAccess(authenticator, policy_in_force(settings), challenges))
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `guard.check`."""
+    """Do as `assembly.check`."""
     path = users_file(settings)
     file = None if path is None else read_htpasswd(path)
     _check_others(settings)
@@ -55,7 +55,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
 
 
 def check_before_start(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `guard.check_before_start`."""
+    """Do as `assembly.check_before_start`."""
     path = users_file(settings)
     if path is None or path.exists():
         return check(settings)
@@ -79,7 +79,7 @@ def _check_others(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> tuple[Problem, ...]:
-    """Do as `guard.prepare`; raise for unusable files before any file is created."""
+    """Do as `assembly.prepare`; raise for unusable files before any file is created."""
     check_before_start(settings)
     path = users_file(settings)
     if path is not None:

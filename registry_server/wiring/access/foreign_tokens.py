@@ -19,14 +19,14 @@ from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
 from registry_server.files.watched_file import Watched
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import TOKEN_PATH, Guard
+from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.policy import policy_in_force
 from storage.values.names import RepositoryName
 
 _NO_TOKEN = Decision(False, "the request has no token")
 
 
-def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
+def access_by_foreign_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> AccessSetup:
     """Return access control for tokens of another issuer.
 
     With rules, a client may do what the token and the rules both grant, and nothing without a
@@ -40,7 +40,7 @@ def guard_by_tokens(settings: Settings, token: TokenAuth, urls: Urls) -> Guard:
     async def for_bearers() -> Policy:
         return _ForBearers(await rules())
 
-    return Guard(RuledAccess(authenticator, for_bearers, challenges))
+    return AccessSetup(RuledAccess(authenticator, for_bearers, challenges))
 
 
 class _ForBearers:

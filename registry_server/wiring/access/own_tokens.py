@@ -29,7 +29,7 @@ from registry_server.config.access import IssuedTokens
 from registry_server.config.robot_names import is_robots
 from registry_server.http.clients import client_address
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import TOKEN_PATH, Guard
+from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.policy import policy_in_force
 from registry_server.wiring.access.signing_key import existing_key
 from registry_server.wiring.access.users import login_limits, users_of
@@ -37,7 +37,7 @@ from registry_server.wiring.access.users import login_limits, users_of
 _JWKS_PATH = "/auth/jwks"
 
 
-def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
+def access_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> AccessSetup:
     """Return access control by rules for users, robot accounts, and tokens that `key` signed.
 
     The files of users, robots and rules are read and watched. Raises OSError or ValueError for an
@@ -59,7 +59,7 @@ def guard_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> Guard:
     )
     access = RuledAccess(authenticator, rules, challenges)
     server = _token_server(settings, key, users, login, rules)
-    return Guard(access, _routes(server), _api(settings, access, urls))
+    return AccessSetup(access, _routes(server), _api(settings, access, urls))
 
 
 class _NoRobots:
