@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server.access.interfaces import Action, Actor, Decision
-from registry_server.audit import Audit, FileSink, LogSink, Notes, Sinks, notes_of
+from registry_server.audit import Audit, AuditContext, FileSink, LogSink, Sinks, audit_context
 from registry_server.audit.sinks import Entry
 from registry_server.audit.targets import Target, query_of, target_of
 from registry_server.config import Settings
@@ -62,7 +62,7 @@ class Answers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         if self.learns is not None:
-            self.learns(notes_of(scope))
+            self.learns(audit_context(scope))
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b""})
 
@@ -80,10 +80,10 @@ def _facts(line: dict[str, Any], *names: str) -> tuple[Any, ...]:
 
 
 def _asked(who: Actor, *decisions: tuple[Action, Decision]) -> Any:
-    def learns(notes: Notes) -> None:
-        notes.met(who)
+    def learns(context: AuditContext) -> None:
+        context.set_caller(who)
         for action, decision in decisions:
-            notes.decided(action, decision)
+            context.add_decision(action, decision)
 
     return learns
 
@@ -212,7 +212,7 @@ async def test_a_new_tag_of_a_caller_that_may_not_move_tags_is_a_push() -> None:
 
 async def test_a_refused_catalog_names_the_rule() -> None:
     """The action is `catalog`, as in the rules."""
-    app = Answers(403, learns=lambda notes: notes.decided_catalog(NO))
+    app = Answers(403, learns=lambda context: context.add_catalog_decision(NO))
     (line,) = await _lines(app, Request(path="/v2/_catalog"))
     assert _facts(line, "action", "rule", "repository") == ("catalog", "no rule", "")
 
@@ -229,7 +229,7 @@ async def test_a_challenge_is_no_refusal() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_logins_and_failed_logins_are_lines(method: str) -> None:
     """An anonymous token, or one from a refresh token, is not a login."""
-    welcomed = Answers(200, learns=lambda notes: notes.welcomed(ANN))
+    welcomed = Answers(200, learns=lambda context: context.set_login(ANN))
     (line,) = await _lines(welcomed, Request(method, LOGIN, b"account=x&scope=y"))
     assert _facts(line, "who", "action", "outcome") == ("ann", "login", "allowed")
     (line,) = await _lines(Answers(401), Request(method, LOGIN))

@@ -16,7 +16,7 @@ from registry_server.access.interfaces import ANONYMOUS, Actor
 from registry_server.access.login import Login
 from registry_server.access.problems import TokenInvalid
 from registry_server.access.users.basic import parse_basic
-from registry_server.audit import notes_of
+from registry_server.audit import audit_context
 from registry_server.config.robot_names import is_robots
 from registry_server.serving.http1.peers import CERTIFIED
 
@@ -76,7 +76,7 @@ class HeaderAuthenticator:
             return cached
         actor = await self._read(connection)
         connection.scope[_CACHED_ACTOR] = actor
-        notes_of(connection.scope).met(actor)
+        audit_context(connection.scope).set_caller(actor)
         return actor
 
     async def _read(self, connection: HTTPConnection) -> Actor:

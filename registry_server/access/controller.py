@@ -18,7 +18,7 @@ from registry_server.access.challenges import (
 )
 from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, PolicyInForce
 from registry_server.access.problems import Denied
-from registry_server.audit import notes_of
+from registry_server.audit import audit_context
 from storage.interfaces import Visible
 from storage.values.names import RepositoryName
 
@@ -56,9 +56,9 @@ class RuledAccess:
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
         decisions = {action: policy.decide(actor, action, name) for action in actions}
-        notes = notes_of(connection.scope)
+        context = audit_context(connection.scope)
         for action, decision in decisions.items():
-            notes.decided(action, _by_token(decision, actor, name, action))
+            context.add_decision(action, _by_token(decision, actor, name, action))
         refused = [action for action, decision in decisions.items() if not decision.allowed]
         if refused and not actor.is_anonymous:
             words = ", ".join(action.value for action in refused)
@@ -78,7 +78,7 @@ class RuledAccess:
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
         decision = policy.decide_catalog(actor)
-        notes_of(connection.scope).decided_catalog(decision)
+        audit_context(connection.scope).add_catalog_decision(decision)
         allowed = decision.allowed
         if not allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not list repositories")
@@ -94,13 +94,13 @@ class RuledAccess:
         """
         actor = await self._authenticator.actor(connection)
         decision = (await self._policy()).decide_administration(actor)
-        notes = notes_of(connection.scope)
-        notes.decided_administration(decision)
+        context = audit_context(connection.scope)
+        context.add_administration_decision(decision)
         if not decision.allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not administer this registry")
         granted = actor.grants is None or actor.grants.administration
         if decision.allowed and not granted:
-            notes.decided_administration(Decision(allowed=False, rule=_NOT_GRANTED))
+            context.add_administration_decision(Decision(allowed=False, rule=_NOT_GRANTED))
         if not decision.allowed or not granted:
             raise self._challenges.unauthenticated(connection, _LOG_IN, ADMINISTRATION_SCOPE)
 
@@ -110,7 +110,7 @@ class RuledAccess:
         decision = _by_token(policy.decide(actor, action, name), actor, name, action)
         # Of these checks only OVERWRITE can be the reason why a push is refused later.
         if action is Action.OVERWRITE:
-            notes_of(connection.scope).decided(action, decision)
+            audit_context(connection.scope).add_decision(action, decision)
         return decision.allowed
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:

@@ -10,54 +10,54 @@ from registry_server.access.interfaces import ADMINISTRATION, CATALOG, Action, A
 from storage.values.names import RepositoryName
 
 # The key in a request's scope. Copies of the scope share the object, so the outer wrapper sees it.
-NOTES = "registry.notes"
+AUDIT_CONTEXT = "registry.audit_context"
 
 
 @dataclass(slots=True)
-class Notes:
+class AuditContext:
     """The facts about one request.
 
-    `who` is the caller's name. `robot` is the managed robot account, if the path does not name it.
-    `logged_in` tells whether the token server accepted a password. `limit` is the limit that
-    refused an otherwise allowed request. `source` is the repository that a blob was mounted from.
+    `robot` is the managed robot account, if the path does not name it. `logged_in` tells whether
+    the token server accepted a password. `limit` is the limit that refused an otherwise allowed
+    request. `source` is the repository that a blob was mounted from.
     """
 
-    who: str = ""
+    caller: str = ""
     robot: str = ""
     logged_in: bool = False
     limit: str = ""
     source: str = ""
     decisions: dict[str, Decision] = field(default_factory=dict)
 
-    def met(self, actor: Actor) -> None:
+    def set_caller(self, actor: Actor) -> None:
         """Record the authenticated caller."""
-        self.who = actor.name
+        self.caller = actor.name
 
-    def welcomed(self, actor: Actor) -> None:
+    def set_login(self, actor: Actor) -> None:
         """Record a login at the token server."""
-        self.who, self.logged_in = actor.name, True
+        self.caller, self.logged_in = actor.name, True
 
-    def limited(self, limit: str) -> None:
+    def set_limit(self, limit: str) -> None:
         """Record the limit that refused the request."""
         self.limit = limit
 
-    def decided(self, action: Action, decision: Decision) -> None:
+    def add_decision(self, action: Action, decision: Decision) -> None:
         """Record the decision about an action on a repository."""
         self.decisions[action.value] = decision
 
-    def decided_catalog(self, decision: Decision) -> None:
+    def add_catalog_decision(self, decision: Decision) -> None:
         """Record the decision about listing repositories."""
         self.decisions[CATALOG] = decision
 
-    def decided_administration(self, decision: Decision) -> None:
+    def add_administration_decision(self, decision: Decision) -> None:
         """Record the decision about managing the registry."""
         self.decisions[ADMINISTRATION] = decision
 
-    def mounted_from(self, source: RepositoryName) -> None:
+    def set_source(self, source: RepositoryName) -> None:
         """Record the source of a mount, which the request need not name."""
         self.source = source.text
 
-    def about(self, robot: str) -> None:
+    def set_robot(self, robot: str) -> None:
         """Record the managed robot account."""
         self.robot = robot
 
@@ -76,7 +76,7 @@ class Notes:
         return next(refusals, None)
 
 
-def notes_of(scope: Scope) -> Notes:
-    """Return the notes of a request; without an audit log, an object that is not read."""
-    notes = scope.get(NOTES)
-    return notes if isinstance(notes, Notes) else Notes()
+def audit_context(scope: Scope) -> AuditContext:
+    """Return the context of a request; without an audit log, an object that is not read."""
+    context = scope.get(AUDIT_CONTEXT)
+    return context if isinstance(context, AuditContext) else AuditContext()

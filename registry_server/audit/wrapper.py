@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.access.interfaces import ADMINISTRATION
 from registry_server.audit import targets
-from registry_server.audit.notes import NOTES, Notes
+from registry_server.audit.notes import AUDIT_CONTEXT, AuditContext
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
 
@@ -60,42 +60,42 @@ class Audit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        notes = scope[NOTES] = Notes()
+        context = scope[AUDIT_CONTEXT] = AuditContext()
 
         def send_audited(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                self._audit(scope, notes, message)
+                self._audit(scope, context, message)
             return send(message)
 
         await self._app(scope, receive, send_audited)
 
-    def _audit(self, scope: Scope, notes: Notes, answer: Message) -> None:
+    def _audit(self, scope: Scope, context: AuditContext, answer: Message) -> None:
         status, method = answer["status"], scope["method"]
-        if status < 400 and method in ("GET", "HEAD") and not notes.logged_in:
+        if status < 400 and method in ("GET", "HEAD") and not context.logged_in:
             return
         target = target_of(scope["path"], self._login)
-        changed = _is_change(method, target, status, notes)
+        changed = _is_change(method, target, status, context)
         if changed or _is_refusal(scope, target, status):
-            self._sink.put(self._entry(scope, notes, target, answer, changed=changed))
+            self._sink.put(self._entry(scope, context, target, answer, changed=changed))
 
     def _entry(
-        self, scope: Scope, notes: Notes, target: Target, answer: Message, *, changed: bool
+        self, scope: Scope, context: AuditContext, target: Target, answer: Message, *, changed: bool
     ) -> Entry:
         query = query_of(target, scope["query_string"])
         word = target.action(scope["method"])
         if changed and query.mounted:
             word = "mount"
-        action, rule = _verdict(word, notes, answer["status"])
+        action, rule = _verdict(word, context, answer["status"])
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": _bounded(notes.who),
+            "who": _bounded(context.caller),
             "from": _bounded(self._address(scope)),
             "action": action,
             "repository": target.repository,
             "reference": target.reference or query.digest,
             "tags": list(query.tags),
-            "source": notes.source or query.source,
-            "robot": target.robot or notes.robot,
+            "source": context.source or query.source,
+            "robot": target.robot or context.robot,
             "digest": _digest(answer),
             "rule": _bounded(rule),
             "outcome": "allowed" if changed else "refused",
@@ -103,9 +103,9 @@ class Audit:
         }
 
 
-def _is_change(method: str, target: Target, status: int, notes: Notes) -> bool:
+def _is_change(method: str, target: Target, status: int, context: AuditContext) -> bool:
     if target.kind == targets.TOKENS:
-        return notes.logged_in and status == 200
+        return context.logged_in and status == 200
     return (target.kind, method, status) in _CHANGES
 
 
@@ -120,17 +120,17 @@ def _is_refusal(scope: Scope, target: Target, status: int) -> bool:
     return status in (403, 429)
 
 
-def _verdict(action: str, notes: Notes, status: int) -> tuple[str, str]:
+def _verdict(action: str, context: AuditContext, status: int) -> tuple[str, str]:
     """Return the action that was decided, and the rule that decided it."""
-    if notes.limit:
-        return action, notes.limit
+    if context.limit:
+        return action, context.limit
     if status in (405, 429):
         return action, _SWITCHED_OFF if status == 405 else _TOO_MANY
     if status in (401, 403):
-        word, rule = notes.first_refusal() or (action, "")
+        word, rule = context.first_refusal() or (action, "")
         # "create robot" is more specific than "administration".
         return (action if word == ADMINISTRATION else word), rule
-    return action, notes.rule(_RULED_AS.get(action, action))
+    return action, context.rule(_RULED_AS.get(action, action))
 
 
 def _digest(answer: Message) -> str:

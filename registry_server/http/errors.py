@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from registry_server.access import problems as refusals
 from registry_server.api import problems as managing
-from registry_server.audit import notes_of
+from registry_server.audit import audit_context
 from registry_server.http import envelope
 from registry_server.http import too_many_requests as limits
 from registry_server.http.answers import Response
@@ -130,7 +130,7 @@ async def render(request: Request, error: Exception) -> Response:
     if row is None:
         return _answer(500, [entry("UNKNOWN", _FAILED)])
     if isinstance(error, _OVER_A_LIMIT):
-        notes_of(request.scope).limited("limits.repositories")
+        audit_context(request.scope).set_limit("limits.repositories")
     status, code = row
     return _answer(status, _entries(code, error), _headers(request, error))
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.audit.notes import notes_of
+from registry_server.audit.notes import audit_context
 from registry_server.http.answers import Response
 from registry_server.http.presence import while_connected
 from registry_server.v2 import bodies, upload_headers
@@ -90,7 +90,7 @@ class UploadEndpoints:
             await repository.blobs.mount(digest, source)
         except (BlobUnknown, NameInvalid):
             return await self._begin(request, repository, digest.algorithm)
-        notes_of(request.scope).mounted_from(source)
+        audit_context(request.scope).set_source(source)
         return self._created(request, repository, digest)
 
     async def _source(self, request: Request, digest: Digest) -> RepositoryName:

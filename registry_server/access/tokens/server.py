@@ -37,7 +37,7 @@ from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.access.users.basic import has_controls, parse_basic
-from registry_server.audit import notes_of
+from registry_server.audit import audit_context
 from registry_server.http import envelope
 from registry_server.http.answers import Response
 from registry_server.http.clients import client_address, counted_as
@@ -198,7 +198,7 @@ class TokenServer:
         scopes = _scopes(form, with_administration=not is_from_page(request.scope))
         actor = await self._authenticated(request)
         if not actor.is_anonymous:
-            notes_of(request.scope).welcomed(actor)
+            audit_context(request.scope).set_login(actor)
         issued, _ = await self._issue(request, actor, scopes)
         wants_refresh = form.get("offline_token").lower() in ("true", "1")
         return {
@@ -216,7 +216,7 @@ class TokenServer:
         scopes = _scopes(form, with_administration=may_administer)
         actor = await self._granted_by(request, form)
         if has_password:
-            notes_of(request.scope).welcomed(actor)
+            audit_context(request.scope).set_login(actor)
         issued, granted = await self._issue(request, actor, scopes)
         # A refresh token that could renew itself would never expire, so it takes a password.
         wants_refresh = has_password and form.get("access_type") == "offline"
