@@ -10,7 +10,7 @@ _NO_ADMINISTRATORS = Decision(False, "no rules: there are no administrators")
 _ANONYMOUS = Decision(False, "no rules: anonymous callers may do nothing")
 
 
-class AnyoneKnown:
+class AnyUserPolicy:
     """Allows callers with a name or a token everything, as distribution's htpasswd does."""
 
     def decide(self, actor: Actor, action: Action, name: RepositoryName) -> Decision:

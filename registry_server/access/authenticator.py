@@ -21,7 +21,7 @@ from registry_server.config.robot_names import is_robots
 from registry_server.serving.http1.peers import CERTIFIED
 
 if TYPE_CHECKING:
-    from registry_server.access.tokens.verifiers import Verifiers
+    from registry_server.access.tokens.verifiers import VerifierSource
 
 _FIELD = b"authorization"
 # The key of the scope that caches the actor of a request: handlers ask for it several times.
@@ -52,7 +52,7 @@ class HeaderAuthenticator:
     def __init__(
         self,
         login: Login,
-        verifiers: Verifiers | None,
+        verifiers: VerifierSource | None,
         challenges: Challenges,
         *,
         certificates: bool = False,
@@ -93,7 +93,9 @@ class HeaderAuthenticator:
             return await self._by_token(connection, self._verifiers, field[7:].strip(" "))
         return await self._by_password(connection, field)
 
-    async def _by_token(self, connection: HTTPConnection, verifiers: Verifiers, text: str) -> Actor:
+    async def _by_token(
+        self, connection: HTTPConnection, verifiers: VerifierSource, text: str
+    ) -> Actor:
         verifier = await verifiers.now()
         try:
             claims = verifier.verify(text)

@@ -16,7 +16,7 @@ from registry_server.access.challenges import (
     Challenges,
     scope_of,
 )
-from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, PolicyInForce
+from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, PolicySource
 from registry_server.access.problems import Denied
 from registry_server.audit import audit_context
 from storage.interfaces import Visible
@@ -32,7 +32,7 @@ class RuledAccess:
     def __init__(
         self,
         authenticator: Authenticator,
-        policy: PolicyInForce,
+        policy: PolicySource,
         challenges: Challenges,
     ) -> None:
         self._authenticator = authenticator

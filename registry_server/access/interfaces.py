@@ -99,7 +99,7 @@ class Policy(Protocol):
 
 
 # Returns the policy in force; a file of rules can change it between two requests.
-PolicyInForce: TypeAlias = Callable[[], Awaitable[Policy]]
+PolicySource: TypeAlias = Callable[[], Awaitable[Policy]]
 
 
 class Credentials(Protocol):

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from starlette.types import Scope
 
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from registry_server.http.too_many_requests import TooManyRequests, whole_seconds
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class LoginLimits:
         if not address:
             return await verify()
         self.check(address)
-        async with self._gates.through(counted_as(address)):
+        async with self._gates.through(limit_key(address)):
             self.check(address)
             verified = await verify()
             if verified is None:
@@ -75,7 +75,7 @@ class LoginLimits:
 
     def check(self, address: str) -> None:
         """Raise `TooManyRequests` if `address` is over the limit."""
-        client = counted_as(address)
+        client = limit_key(address)
         times, now = self._failures.get(client), self._clock()
         if not times:
             return
@@ -91,7 +91,7 @@ class LoginLimits:
         """Count a wrong password, and log when the limit is reached."""
         if not self._limit:
             return
-        client = counted_as(address)
+        client = limit_key(address)
         times = self._failures.setdefault(client, deque(maxlen=self._limit))
         was_full = len(times) >= self._limit
         times.append(self._clock())

@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from registry_server.api.describing import describe
-from registry_server.api.endpoints import Admission, Endpoint, methods_by_path
+from registry_server.api.endpoints import Admission, ApiRoute, methods_by_path
 from registry_server.api.paths import OPENAPI, ROOT
 from registry_server.api.problems import PathUnknown
 from registry_server.http import errors
@@ -28,7 +28,7 @@ class Api:
     `prefix` is `http.prefix`.
     """
 
-    def __init__(self, endpoints: tuple[Endpoint, ...], reads: Admission, prefix: str) -> None:
+    def __init__(self, endpoints: tuple[ApiRoute, ...], reads: Admission, prefix: str) -> None:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
         for endpoint in endpoints:
             endpoint.add_to(app)
@@ -37,7 +37,7 @@ class Api:
         async def openapi() -> Response:
             return JSONResponse(document)
 
-        description = Endpoint("GET", OPENAPI, openapi, reads, "Describe the API")
+        description = ApiRoute("GET", OPENAPI, openapi, reads, "Describe the API")
         description.add_to(app)
         errors.install(app, self._refuse)
         self._app = Headers(app, _NO_STORE)

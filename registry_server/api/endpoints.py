@@ -22,7 +22,7 @@ _ALWAYS: tuple[int | str, ...] = (401, 403, 429, "5XX")
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ApiRoute:
     """A method of a path below the root of the API; GET includes HEAD.
 
     `handler` is called by FastAPI: its annotation describes the response, and its docstring is the
@@ -62,7 +62,7 @@ def _refusal(status: int | str) -> dict[str, Any]:
     return {"model": Refusals, "description": phrase}
 
 
-def methods_by_path(endpoints: tuple[Endpoint, ...]) -> Mapping[str, frozenset[str]]:
+def methods_by_path(endpoints: tuple[ApiRoute, ...]) -> Mapping[str, frozenset[str]]:
     """Return the methods of each path."""
     methods: dict[str, frozenset[str]] = {}
     for endpoint in endpoints:

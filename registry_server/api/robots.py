@@ -20,7 +20,7 @@ from registry_server.access.robots import (
     parse_lifetime,
 )
 from registry_server.api.bodies import sent
-from registry_server.api.endpoints import Admission, Endpoint
+from registry_server.api.endpoints import Admission, ApiRoute
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
 from registry_server.api.paths import ROBOTS, ROOT
 from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
@@ -71,18 +71,18 @@ class ReadOnlyRobots:
         return self._inner.list()
 
 
-class RobotEndpoints:
+class RobotRoutes:
     """The endpoints below `/robots`."""
 
     def __init__(self, robots: Robots, urls: Urls) -> None:
         self._robots = robots
         self._urls = urls
 
-    def table(self, admits: Admission) -> tuple[Endpoint, ...]:
+    def table(self, admits: Admission) -> tuple[ApiRoute, ...]:
         """Return the endpoints, for callers that `admits` accepts."""
         return (
-            Endpoint("GET", ROBOTS, self.list, admits, "List the robots"),
-            Endpoint(
+            ApiRoute("GET", ROBOTS, self.list, admits, "List the robots"),
+            ApiRoute(
                 "POST",
                 ROBOTS,
                 self.create,
@@ -92,8 +92,8 @@ class RobotEndpoints:
                 reads=NewRobot,
                 refused=(*_REFUSED_BODIES, _OFF),
             ),
-            Endpoint("GET", _ONE, self.get, admits, "Show a robot", refused=(_ABSENT,)),
-            Endpoint(
+            ApiRoute("GET", _ONE, self.get, admits, "Show a robot", refused=(_ABSENT,)),
+            ApiRoute(
                 "DELETE",
                 _ONE,
                 self.revoke,

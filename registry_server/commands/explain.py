@@ -35,7 +35,7 @@ from registry_server.commands.exit_codes import FAILED
 from registry_server.config.access import Access
 from registry_server.config.callers import caller_name, robot_of_login
 from registry_server.config.problems import listed
-from registry_server.files.watched_file import Watched
+from registry_server.files.watched_file import WatchedFile
 from storage.errors import NameInvalid
 from storage.values.names import RepositoryName
 
@@ -148,7 +148,7 @@ def read_policy(access: Access, *, users_in_file: bool = False) -> RulesPolicy:
         return policy_of(access)
     parse = partial(parse_rules, users_in_file=users_in_file)
     try:
-        return asyncio.run(Watched(access.file, parse).now())
+        return asyncio.run(WatchedFile(access.file, parse).now())
     except OSError as error:
         fail(f"{access.file} can't be read: {error.strerror or error}")
     except ValueError as error:

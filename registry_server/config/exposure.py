@@ -65,7 +65,7 @@ def _may_be_encrypted(settings: Settings) -> bool:
 
     A proxy on this machine does not count: the registry could then listen on loopback.
     """
-    proxies = settings.http.believed
+    proxies = settings.http.trusted
     is_behind = any(isinstance(proxy, str) or not proxy.is_loopback for proxy in proxies)
     return settings.http.tls.certificate is not None or is_behind
 

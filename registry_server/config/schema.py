@@ -242,7 +242,7 @@ class Http(Section):
         return Endpoint.parse(self.net, self.addr)
 
     @property
-    def believed(self) -> tuple[TrustedProxy, ...]:
+    def trusted(self) -> tuple[TrustedProxy, ...]:
         """The trusted proxies, without `unix` for a TCP listener.
 
         A TCP connection that was reset can lose its address and then looks like a unix socket.

@@ -27,7 +27,7 @@ _LARGEST = 16 << 20
 State: TypeAlias = tuple[int, int, int, int]
 
 
-class Watched(Generic[T]):
+class WatchedFile(Generic[T]):
     """The parsed content of a file, reloaded when the file changes."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = PAUSE) -> None:

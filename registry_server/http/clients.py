@@ -22,7 +22,7 @@ def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
     """
     address = proxies.peer(scope)
     if proxies.has_trusted_peer(scope, trusted):
-        address = proxies.origin(scope, trusted) or address
+        address = proxies.forwarded_client(scope, trusted) or address
     if address is None:
         client = scope.get("client")
         return str(client[0]) if client else ""
@@ -30,7 +30,7 @@ def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
 
 
 @lru_cache(maxsize=_MOST_COUNTED)
-def counted_as(address: str) -> str:
+def limit_key(address: str) -> str:
     """Return the key that limits count an address under: for IPv6, its /64 network.
 
     A client with one address of such a network can use all of them.

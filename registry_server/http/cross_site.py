@@ -147,4 +147,4 @@ def _hosts(scope: Scope) -> Iterator[str]:
 def _asked(scope: Scope) -> proxies.Hop:
     # The nearest proxy need not be trusted: a browser sends such headers for a page of another
     # origin only after the server has allowed it.
-    return proxies.asked(scope, ())
+    return proxies.requested_origin(scope, ())

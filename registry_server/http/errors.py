@@ -104,7 +104,7 @@ def install(app: Starlette, renderer: Renderer | None = None) -> None:
         app.add_exception_handler(kind, renderer or render)
 
 
-def is_foreseen(error: Exception) -> bool:
+def is_expected(error: Exception) -> bool:
     """Tell whether an exception is expected; any other is a bug."""
     return isinstance(error, _FORESEEN)
 

@@ -126,7 +126,7 @@ async def _refuse_cancelled(scope: Scope, answer: _Answer) -> None:
     await answer({"type": "http.response.body", "body": body})
 
 
-class OneLine:
+class RejectNewlines:
     """Stops paths with a newline: route expressions match them, because `$` ignores a final one.
 
     The audit log compares paths exactly, so it would miss what such a request does.

@@ -102,7 +102,7 @@ def has_trusted_peer(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> bool:
     return is_trusted(peer(scope), trusted)
 
 
-def origin(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Address | None:
+def forwarded_client(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Address | None:
     """Return the client address in the headers of a request from a trusted proxy.
 
     It is the last address that is not a trusted proxy, or the first one if all are. None if the
@@ -118,7 +118,7 @@ def origin(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Address | None:
     return address
 
 
-def asked(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Hop:
+def requested_origin(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> Hop:
     """Return the scheme and host that the client requested, by the headers of a trusted proxy."""
     proto, host = _first(scope, _PROTO), _first(scope, _HOST)
     if not proto and not host and not _lines(scope, _FOR):

@@ -32,7 +32,7 @@ class ProxyWarnings:
         peer = proxies.peer(scope)
         if peer in self._warned or len(self._warned) >= MOST_ADDRESSES:
             return
-        claimed = proxies.asked(scope, ())
+        claimed = proxies.requested_origin(scope, ())
         if f"{claimed.proto or scope['scheme']}://{claimed.host or proxies.host(scope)}" == origin:
             return
         self._warned.add(peer)

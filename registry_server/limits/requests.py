@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from registry_server.http.too_many_requests import TooManyRequests, refuse, whole_seconds
 from registry_server.limits.buckets import Buckets
 
@@ -53,7 +53,7 @@ class RequestLimits:
 
     def _take(self, scope: Scope) -> int:
         """Count a request and return 0; over a limit, count nothing and return the wait in ns."""
-        client = counted_as(self._address(scope)) if self._clients is not None else ""
+        client = limit_key(self._address(scope)) if self._clients is not None else ""
         candidates = ((self._clients if client else None, client), (self._all, _ALL))
         limits = [(buckets, key) for buckets, key in candidates if buckets is not None]
         wait = max((buckets.wait(key) for buckets, key in limits), default=0)

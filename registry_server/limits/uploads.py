@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from registry_server.http.too_many_requests import TooManyRequests, refuse
 
 _UPLOADS = "/blobs/uploads"
@@ -46,7 +46,7 @@ class UploadLimits:
         if not _is_upload(scope):
             await self._app(scope, receive, send)
             return
-        client = counted_as(self._address(scope))
+        client = limit_key(self._address(scope))
         if self._is_full(client):
             await refuse(send, TooManyRequests(_RETRY_AFTER, "too many concurrent uploads"))
             return

@@ -115,7 +115,7 @@ class Dispatcher:
             answer = await self._handler(scope)(request)
         except Exception as error:
             answer = await self._refusal(request, error)
-            mistake = None if errors.is_foreseen(error) else error
+            mistake = None if errors.is_expected(error) else error
         if not isinstance(answer, EncodedResponse):
             answer.raw_headers.append(envelope.API_VERSION)
         await answer(scope, receive, send)

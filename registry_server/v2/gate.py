@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from registry_server.access.interfaces import AccessController, Action
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from storage.errors import UploadUnknown
 from storage.interfaces import Registry, Repository, Visible
 from storage.values.digest import Digest
@@ -85,7 +85,7 @@ class Gate:
             return False
         return await self._access.is_public(request, repository.name)
 
-    async def pushed_to(self, request: Request) -> Repository:
+    async def repository_for_push(self, request: Request) -> Repository:
         """Open the repository of the route for pushing a manifest and its tags.
 
         If the caller may not move tags, the repository refuses to move existing ones.
@@ -101,7 +101,7 @@ class Gate:
 
     async def caller(self, request: Request) -> str:
         """Return the caller's name, or its address if it is anonymous, for sharing long reads."""
-        return await self._access.name(request) or counted_as(self._address(request.scope))
+        return await self._access.name(request) or limit_key(self._address(request.scope))
 
     async def upload(self, request: Request) -> UploadId:
         """Return the id of the upload session in the route, if it belongs to the caller.

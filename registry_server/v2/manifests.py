@@ -55,7 +55,7 @@ class ManifestEndpoints:
 
     async def put(self, request: Request) -> Response:
         """PUT: end-7a, end-7b"""
-        repository = await self._gate.pushed_to(request)
+        repository = await self._gate.repository_for_push(request)
         reference = _reference(request)
         tags = _tags(request, reference)
         async with self._bodies.body(request) as raw:

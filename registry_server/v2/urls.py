@@ -82,7 +82,7 @@ class Urls:
             return f"{self.host}{self.prefix}{path}"
         scope = connection.scope
         if proxies.has_trusted_peer(scope, self.trusted):
-            origin = _origin(scope, proxies.asked(scope, self.trusted))
+            origin = _origin(scope, proxies.requested_origin(scope, self.trusted))
         else:
             origin = _origin(scope)
             self.warnings.notice(scope, self.trusted, origin)
@@ -96,7 +96,7 @@ class Urls:
         """
         scope = connection.scope
         is_trusted = proxies.has_trusted_peer(scope, self.trusted)
-        claimed = proxies.asked(scope, self.trusted) if is_trusted else _NO_CLAIMS
+        claimed = proxies.requested_origin(scope, self.trusted) if is_trusted else _NO_CLAIMS
         claimed = replace(claimed, proto=claimed.proto or "https")
         if self.host:
             claimed = replace(claimed, host=urlsplit(self.host).netloc.rpartition("@")[2])
@@ -115,12 +115,16 @@ class Urls:
         """Return the scheme and host of a `Location`, or "" for a relative one."""
         if self.relative is not None:
             # Distribution trusts every proxy. A client that forges this misleads only itself.
-            return "" if self.relative else _origin(scope, proxies.asked(scope, _EVERY_ADDRESS))
+            return (
+                ""
+                if self.relative
+                else _origin(scope, proxies.requested_origin(scope, _EVERY_ADDRESS))
+            )
         if not proxies.has_signs(scope):
             return _origin(scope)
         if not proxies.has_trusted_peer(scope, self.trusted):
             return ""
-        claimed = proxies.asked(scope, self.trusted)
+        claimed = proxies.requested_origin(scope, self.trusted)
         return _origin(scope, claimed) if claimed.proto.lower() in _SCHEMES else ""
 
 

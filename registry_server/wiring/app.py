@@ -3,7 +3,7 @@
 Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
   ┌────────────────────────────────────────────────────────────────────────────────────────┘
   └ Audit ─ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ┐
-                                  OneLine ─ Starlette ─┘                                    │
+                           RejectNewlines ─ Starlette ─┘                                    │
                                                └ Api ─ endpoints of /api/v1 ─ RobotStore    │
         AccessController ───────────────────────────────────────────────────────────────────┤
         ReadOnlyRegistry or UndeletableRegistry ─ LimitedRegistry ─ StoredRegistry ─────────┘
@@ -33,7 +33,7 @@ from registry_server.http.allowed_hosts import AllowedHosts
 from registry_server.http.clients import client_address
 from registry_server.http.cors import Cors
 from registry_server.http.cross_site import CrossSite
-from registry_server.http.middleware import AccessLog, Headers, OneLine, StripPrefix
+from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
 from registry_server.http.reloadable import Chore, Reloadable, Serving
 from registry_server.jobs.job import Job
 from registry_server.jobs.purging import purge_uploads_for_ever
@@ -109,7 +109,7 @@ def _serving(
         open_registry(settings, driver),
         access_setup.access,
         admits_by_certificate=settings.http.tls.admits_by_certificate,
-        address=partial(client_address, trusted=settings.http.believed),
+        address=partial(client_address, trusted=settings.http.trusted),
     )
     table = endpoints(
         gate,
@@ -123,7 +123,9 @@ def _serving(
     admit = admit_all if _answers_preflights(settings) else gate.base
     return Serving(
         _wrapped(
-            Dispatcher(table, OneLine(_beside(access_setup)), urls.prefix, admit), settings, sinks
+            Dispatcher(table, RejectNewlines(_beside(access_setup)), urls.prefix, admit),
+            settings,
+            sinks,
         ),
         tuple(_chores(settings, driver)),
     )
@@ -192,7 +194,7 @@ def _with_quotas(registry: Registry, settings: Settings, driver: Driver) -> Regi
 
 
 def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
-    address = partial(client_address, trusted=settings.http.believed)
+    address = partial(client_address, trusted=settings.http.trusted)
     if _refuses_pages(settings):
         app = CrossSite(app, _origins(settings), settings.http.host, paths.ABOVE)
     app = _limited(app, settings, address)
@@ -263,7 +265,7 @@ def _urls(settings: Settings) -> Urls:
         host=http.host,
         prefix=http.prefix.rstrip("/"),
         relative=http.relativeurls,
-        trusted=http.believed,
+        trusted=http.trusted,
     )
 
 

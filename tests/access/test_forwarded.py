@@ -151,4 +151,4 @@ def test_over_tcp_the_word_unix_trusts_no_peer(
 ) -> None:
     """The address of a TCP client may be lost when it resets the connection."""
     http = {"net": net, "addr": addr, "trustedproxies": ["10.0.0.0/8", "unix"]}
-    assert validated(Settings, {"http": http}).http.believed == believed
+    assert validated(Settings, {"http": http}).http.trusted == believed

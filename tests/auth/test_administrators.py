@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.access.any_user_policy import AnyoneKnown
+from registry_server.access.any_user_policy import AnyUserPolicy
 from registry_server.access.interfaces import ANONYMOUS, Actor, Decision, Grants
 from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
@@ -47,7 +47,7 @@ def test_callers_who_are_not_named_are_no_administrators() -> None:
     """Whatever the rules grant; an anonymous caller never is one."""
     for name in NAMES:
         assert not policy().decide_administration(Actor(name)).allowed
-        assert not AnyoneKnown().decide_administration(Actor(name)).allowed
+        assert not AnyUserPolicy().decide_administration(Actor(name)).allowed
     assert not policy(users=["ann"], groups=["ops"]).decide_administration(ANONYMOUS).allowed
 
 

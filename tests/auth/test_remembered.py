@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.access.users.password_cache import RememberedPasswords
+from registry_server.access.users.password_cache import PasswordCache
 
 HASH = b"$2b$04$hash"
 
@@ -56,7 +56,7 @@ async def turns() -> None:
 async def test_a_right_password_is_checked_once() -> None:
     """The second check is cached until its time is over, however often the password is used."""
     clock, check = Clock(), Checker()
-    memory = RememberedPasswords(60.0, clock=clock)
+    memory = PasswordCache(60.0, clock=clock)
     for _ in range(3):
         assert await memory.verified("ann", b"secret", HASH, check)
         clock.now += 19.9
@@ -68,7 +68,7 @@ async def test_a_right_password_is_checked_once() -> None:
 
 async def test_a_wrong_password_is_checked_each_time() -> None:
     """It is not cached, and does not displace the right one of the same name."""
-    memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
+    memory, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
     assert await memory.verified("ann", b"secret", HASH, right)
     for _ in range(3):
         assert not await memory.verified("ann", b"guess", HASH, wrong)
@@ -79,7 +79,7 @@ async def test_a_wrong_password_is_checked_each_time() -> None:
 
 async def test_another_hash_needs_another_check() -> None:
     """A password that matched the previous hash of the file is checked again."""
-    memory, right, wrong = RememberedPasswords(), Checker(), Checker(answer=False)
+    memory, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
     assert await memory.verified("ann", b"secret", HASH, right)
     assert not await memory.verified("ann", b"secret", HASH + b"2", wrong)
     assert wrong.calls == 1
@@ -92,7 +92,7 @@ def test_entries_differ_for_different_parts(
     """Bytes moved from the name to the password, or to the hash, make another entry."""
 
     async def ask() -> None:
-        memory, wrong = RememberedPasswords(), Checker(answer=False)
+        memory, wrong = PasswordCache(), Checker(answer=False)
         assert await memory.verified(name, password, HASH, Checker())
         known = await memory.verified(other, another, HASH, wrong)
         assert known == ((name, password) == (other, another))
@@ -104,7 +104,7 @@ def test_entries_differ_for_different_parts(
 
 async def test_the_cache_is_bounded() -> None:
     """The names that were used last stay."""
-    memory, check = RememberedPasswords(most=2), Checker()
+    memory, check = PasswordCache(most=2), Checker()
     for name in ("ann", "bob", "ann", "eve"):
         await memory.verified(name, b"secret", HASH, check)
     assert check.calls == 3
@@ -116,7 +116,7 @@ async def test_the_cache_is_bounded() -> None:
 
 async def test_the_cache_holds_no_password() -> None:
     """Neither the password nor the hash is anywhere in it."""
-    memory = RememberedPasswords()
+    memory = PasswordCache()
     await memory.verified("ann", b"correct-horse", HASH, Checker())
     kept = repr(vars(memory))
     assert "ann" in kept
@@ -128,7 +128,7 @@ async def test_two_processes_have_different_keys() -> None:
     """Each has a key of its own."""
     kept = []
     for _ in range(2):
-        memory = RememberedPasswords()
+        memory = PasswordCache()
         await memory.verified("ann", b"secret", HASH, Checker())
         kept.append(memory._checked["ann"][0])
     assert kept[0] != kept[1]
@@ -137,7 +137,7 @@ async def test_two_processes_have_different_keys() -> None:
 async def test_concurrent_calls_share_one_check() -> None:
     """All get its result, right or wrong."""
     for answer in (True, False):
-        memory, check = RememberedPasswords(), Checker(answer, held=True)
+        memory, check = PasswordCache(), Checker(answer, held=True)
         asked = [
             asyncio.create_task(memory.verified("ann", b"secret", HASH, check)) for _ in range(20)
         ]
@@ -150,7 +150,7 @@ async def test_concurrent_calls_share_one_check() -> None:
 
 async def test_a_cancelled_caller_does_not_cancel_the_check() -> None:
     """The first of three is cancelled; the check continues for the others."""
-    memory, check = RememberedPasswords(), Checker(held=True)
+    memory, check = PasswordCache(), Checker(held=True)
     asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(3)]
     await turns()
     asked[0].cancel()
@@ -164,7 +164,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_check() -> None:
 
 async def test_cancelling_the_last_caller_cancels_the_check() -> None:
     """The next call starts a new one."""
-    memory, check = RememberedPasswords(), Checker(held=True)
+    memory, check = PasswordCache(), Checker(held=True)
     asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(2)]
     await turns()
     for one in asked:
@@ -187,7 +187,7 @@ async def test_a_failed_check_fails_for_all_and_is_not_cached() -> None:
 
         return fail
 
-    memory = RememberedPasswords()
+    memory = PasswordCache()
     asked = [memory.verified("ann", b"s", HASH, failing()) for _ in range(2)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
@@ -199,7 +199,7 @@ async def test_a_failed_check_fails_for_all_and_is_not_cached() -> None:
 @pytest.mark.parametrize("name", ["", "\N{SNOWMAN}", "a" * 8192])
 async def test_any_name_is_accepted(name: str) -> None:
     """Names are not validated here."""
-    memory, check = RememberedPasswords(), Checker()
+    memory, check = PasswordCache(), Checker()
     assert await memory.verified(name, b"", b"", check)
     assert await memory.verified(name, b"", b"", check)
     assert check.calls == 1

@@ -25,8 +25,8 @@ from registry_server.access.problems import TokenInvalid
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
 from registry_server.access.tokens.keys import SigningKey, jwks
-from registry_server.access.tokens.verifiers import WatchedVerifier
-from registry_server.files.watched_file import Watched
+from registry_server.access.tokens.verifiers import ReloadingVerifier
+from registry_server.files.watched_file import WatchedFile
 
 ISSUER, SERVICE = "auth.example.com", "registry.example.com"
 
@@ -67,26 +67,26 @@ def bundle() -> bytes:
     return made.sign(CERTIFIED, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-def verifier(files: Sequence[Watched[Keyring]]) -> WatchedVerifier:
+def verifier(files: Sequence[WatchedFile[Keyring]]) -> ReloadingVerifier:
     """Return a verifier for the files."""
-    return WatchedVerifier(files, partial(TokenVerifier, issuer=ISSUER, service=SERVICE))
+    return ReloadingVerifier(files, partial(TokenVerifier, issuer=ISSUER, service=SERVICE))
 
 
-async def watch_jwks(path: Path, content: bytes) -> Watched[Keyring]:
+async def watch_jwks(path: Path, content: bytes) -> WatchedFile[Keyring]:
     """Write a JWK set and watch it, with a check at every use."""
     await to_thread(path.write_bytes, content)
-    return await to_thread(Watched, path, lambda read: Keyring.of(parse_jwks(read)), 0.0)
+    return await to_thread(WatchedFile, path, lambda read: Keyring.of(parse_jwks(read)), 0.0)
 
 
-async def watch_bundle(path: Path, content: bytes) -> Watched[Keyring]:
+async def watch_bundle(path: Path, content: bytes) -> WatchedFile[Keyring]:
     """Write certificates and watch them, with a check at every use."""
     await to_thread(path.write_bytes, content)
     return await to_thread(
-        Watched, path, lambda read: Keyring.of(roots=parse_certificates(read)), 0.0
+        WatchedFile, path, lambda read: Keyring.of(roots=parse_certificates(read)), 0.0
     )
 
 
-async def holds(verifier: WatchedVerifier, text: str) -> bool:
+async def holds(verifier: ReloadingVerifier, text: str) -> bool:
     """Tell whether a token is valid now."""
     now = await verifier.now()
     try:

@@ -1,4 +1,4 @@
-"""Watched files: the last usable content is in force, and no edit is lost."""
+"""WatchedFile files: the last usable content is in force, and no edit is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.files.watched_file import Watched
+from registry_server.files.watched_file import WatchedFile
 
 
 def text(content: bytes) -> str:
@@ -20,10 +20,10 @@ def text(content: bytes) -> str:
     return content.decode()
 
 
-async def watching(path: Path, first: bytes = b"first") -> Watched[str]:
+async def watching(path: Path, first: bytes = b"first") -> WatchedFile[str]:
     """Watch a file, with a check at every use."""
     await to_thread(path.write_bytes, first)
-    return await to_thread(Watched, path, text, 0.0)
+    return await to_thread(WatchedFile, path, text, 0.0)
 
 
 async def test_a_file_that_could_not_be_read_is_read_later(
@@ -69,7 +69,7 @@ async def test_a_slow_check_overwrites_nothing(tmp_path: Path) -> None:
         return content.decode()
 
     await to_thread(path.write_bytes, b"first")
-    watched: Watched[str] = await to_thread(Watched, path, slowly, 0.0)
+    watched: WatchedFile[str] = await to_thread(WatchedFile, path, slowly, 0.0)
     await to_thread(path.write_bytes, b"slow")
     slow = asyncio.create_task(watched.now())
     await to_thread(reading.wait, 20)

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from registry_server.http.proxies import Network
 
 TRUSTED: tuple[Network, ...] = (
@@ -165,11 +165,11 @@ def test_a_network_of_ipv6_counts_as_one(address: ipaddress.IPv6Address, host: i
     if address.ipv4_mapped is None:
         other = ipaddress.IPv6Address(int(address) >> 64 << 64 | host)
         if other.ipv4_mapped is None:
-            assert counted_as(str(address)) == counted_as(str(other)) == counted_as(f"{other}%lo")
-    assert counted_as("192.0.2.7") != counted_as("192.0.2.8")
+            assert limit_key(str(address)) == limit_key(str(other)) == limit_key(f"{other}%lo")
+    assert limit_key("192.0.2.7") != limit_key("192.0.2.8")
 
 
 @pytest.mark.parametrize("text", ["", "testclient", "::ffff:1.2.3.4"])
 def test_other_text_counts_unchanged(text: str) -> None:
     """Nothing raises."""
-    assert counted_as(text) == text
+    assert limit_key(text) == text

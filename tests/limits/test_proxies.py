@@ -20,7 +20,7 @@ FORWARDED = b"forwarded"
 def asked(*lines: tuple[bytes, str]) -> Hop:
     headers = [(name, value.encode("latin-1")) for name, value in lines]
     scope: Scope = {"type": "http", "client": ("10.0.0.1", 1), "headers": headers}
-    return proxies.asked(scope, TRUSTED)
+    return proxies.requested_origin(scope, TRUSTED)
 
 
 @pytest.mark.parametrize(

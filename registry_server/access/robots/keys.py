@@ -16,19 +16,19 @@ from pathlib import Path
 from registry_server.access.interfaces import Actor
 from registry_server.access.robots.document import NO_ROBOTS, Robots, parse_robots
 from registry_server.config.robot_names import PREFIX, SEPARATORS
-from registry_server.files.watched_file import Watched, state_of
+from registry_server.files.watched_file import WatchedFile, state_of
 
 logger = logging.getLogger(__name__)
 
 
-class RobotsFile(Watched[Robots]):
+class RobotsFile(WatchedFile[Robots]):
     """The watched file of the robots; without a file there are no robots."""
 
     _ABSENT = (0, 0, 0, 0)
 
     def __init__(self, path: Path) -> None:
-        """Read the file if it exists; raise OSError or ValueError as `Watched` (blocks)."""
-        # The state of `Watched`, whose constructor requires a file.
+        """Read the file if it exists; raise OSError or ValueError as `WatchedFile` (blocks)."""
+        # The state of `WatchedFile`, whose constructor requires a file.
         self._value = NO_ROBOTS
         self._state = self._ABSENT
         self._checked_at = 0.0

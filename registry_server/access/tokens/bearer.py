@@ -165,7 +165,7 @@ def _candidates(
     if "x5c" not in header:
         return keys.keys
     try:
-        return (keys.vouched_for(header["x5c"], now),)
+        return (keys.key_of_chain(header["x5c"], now),)
     except KeyUnusable as error:
         raise TokenInvalid(str(error)) from None
 

@@ -59,7 +59,7 @@ class Keyring:
         """Return the keys with that id."""
         return tuple(key for key in self.keys if id in key.ids)
 
-    def vouched_for(self, chain: object, now: float) -> VerificationKey:
+    def key_of_chain(self, chain: object, now: float) -> VerificationKey:
         """Return the key of the first certificate of an `x5c` header (RFC 7515, section 4.1.6).
 
         Raises `KeyUnusable` unless the chain ends at a root certificate and is valid at `now`.

@@ -28,7 +28,7 @@ from registry_server.access.interfaces import (
     Actor,
     Grants,
     Policy,
-    PolicyInForce,
+    PolicySource,
 )
 from registry_server.access.login import Login
 from registry_server.access.problems import TokenInvalid
@@ -40,7 +40,7 @@ from registry_server.access.users.basic import has_controls, parse_basic
 from registry_server.audit import audit_context
 from registry_server.http import envelope
 from registry_server.http.answers import Response
-from registry_server.http.clients import client_address, counted_as
+from registry_server.http.clients import client_address, limit_key
 from registry_server.http.origins import is_from_page
 from registry_server.http.presence import while_connected
 from storage.concurrency.cancellation import to_completion
@@ -156,7 +156,7 @@ class TokenServer:
         issuer: TokenIssuer,
         refresh: RefreshTokens,
         login: Login,
-        policy: PolicyInForce,
+        policy: PolicySource,
         service: str,
         address: Callable[[HttpScope], str] = client_address,
     ) -> None:
@@ -270,7 +270,7 @@ class TokenServer:
         try:
             if len(scopes) <= _FEW:
                 return await signing()
-            caller = actor.name or counted_as(self._address(request.scope))
+            caller = actor.name or limit_key(self._address(request.scope))
             return await while_connected(request.receive, self._in_turn(caller, signing))
         except ValueError as error:
             raise _unusable(str(error)) from None

@@ -12,19 +12,19 @@ from typing import Protocol, TypeAlias
 
 from registry_server.access.tokens.bearer import TokenVerifier
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.files.watched_file import Watched
+from registry_server.files.watched_file import WatchedFile
 
 MakeVerifier: TypeAlias = Callable[[Keyring], TokenVerifier]
 
 
-class Verifiers(Protocol):
+class VerifierSource(Protocol):
     """A source of the current verifier."""
 
     async def now(self) -> TokenVerifier:
         """Return the verifier for the current keys."""
 
 
-class SameVerifier:
+class FixedVerifier:
     """A verifier for keys that never change."""
 
     def __init__(self, verifier: TokenVerifier) -> None:
@@ -34,10 +34,10 @@ class SameVerifier:
         return self._verifier
 
 
-class WatchedVerifier:
+class ReloadingVerifier:
     """A verifier for the keys of several files, replaced when one of the files changes."""
 
-    def __init__(self, files: Sequence[Watched[Keyring]], make: MakeVerifier) -> None:
+    def __init__(self, files: Sequence[WatchedFile[Keyring]], make: MakeVerifier) -> None:
         """Call `make` for a new verifier whenever the content of a file changes."""
         self._files = files
         self._make = make

@@ -17,8 +17,8 @@ import bcrypt
 
 from registry_server.access.interfaces import Actor
 from registry_server.access.users.htpasswd_file import Users
-from registry_server.access.users.password_cache import RememberedPasswords
-from registry_server.files.watched_file import Watched
+from registry_server.access.users.password_cache import PasswordCache
+from registry_server.files.watched_file import WatchedFile
 
 # Tells whether a password matches a hash; blocks for the time of one bcrypt hash.
 CheckPassword: TypeAlias = Callable[[bytes, bytes], bool]
@@ -35,15 +35,15 @@ class HtpasswdUsers:
 
     def __init__(
         self,
-        file: Watched[Users],
+        file: WatchedFile[Users],
         *,
-        remembered: RememberedPasswords | None = None,
+        cache: PasswordCache | None = None,
         check: CheckPassword = bcrypt.checkpw,
         parallel: int | None = None,
     ) -> None:
         """Check passwords by `check`, at most `parallel` concurrently."""
         self._file = file
-        self._remembered = remembered or RememberedPasswords()
+        self._cache = cache or PasswordCache()
         self._check = check
         self._free = asyncio.Semaphore(parallel or _parallel(os.cpu_count() or 1))
         self._seen: Users | None = None
@@ -85,7 +85,7 @@ class HtpasswdUsers:
         async def check() -> bool:
             return await self._matches(password, hash) and is_known
 
-        return await self._remembered.verified(name, password, hash, check)
+        return await self._cache.verified(name, password, hash, check)
 
     async def _matches(self, password: bytes, hash: bytes) -> bool:
         await self._free.acquire()

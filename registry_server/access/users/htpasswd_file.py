@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from registry_server.access.users.basic import has_controls
 from registry_server.config.problems import Place, Problem
-from registry_server.files.watched_file import PAUSE, Watched, read_small
+from registry_server.files.watched_file import PAUSE, WatchedFile, read_small
 
 Users: TypeAlias = Mapping[str, bytes]
 
@@ -94,13 +94,13 @@ def parse_htpasswd(content: bytes) -> HtpasswdFile:
     return HtpasswdFile(MappingProxyType(users), tuple(faults), lines)
 
 
-def watch_htpasswd(path: Path, pause: float = PAUSE) -> Watched[Users]:
-    """Read a file of users and watch it; raise OSError or ValueError as `Watched` (blocks).
+def watch_htpasswd(path: Path, pause: float = PAUSE) -> WatchedFile[Users]:
+    """Read a file of users and watch it; raise OSError or ValueError as `WatchedFile` (blocks).
 
     The file is checked for changes at most once in `pause` seconds. Faults are logged when it has
     changed, but not at the first read: `serve` has logged them before it started the workers.
     """
-    return Watched(path, _UserReader(path), pause)
+    return WatchedFile(path, _UserReader(path), pause)
 
 
 def read_htpasswd(path: Path) -> HtpasswdFile:

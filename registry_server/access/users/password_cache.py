@@ -32,7 +32,7 @@ class _Flight:
     waiting: int = 0
 
 
-class RememberedPasswords:
+class PasswordCache:
     """Caches successful password checks for a while; failed ones are not cached."""
 
     def __init__(

@@ -13,7 +13,7 @@ from registry_server.config.in_memory import NO_RULES, lacks_folder
 from registry_server.config.problems import Problem
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import AccessSetup
-from registry_server.wiring.access.policy import policy_in_force
+from registry_server.wiring.access.policy import policy_source
 from registry_server.wiring.access.users import login_limits, users_file, users_of
 
 
@@ -36,7 +36,7 @@ def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> A
     challenges = BasicChallenges(settings.auth.htpasswd.realm)
     login = Login(users_of(settings), login_limits(settings))
     authenticator = HeaderAuthenticator(login, None, challenges)
-    return AccessSetup(RuledAccess(authenticator, policy_in_force(settings), challenges))
+    return AccessSetup(RuledAccess(authenticator, policy_source(settings), challenges))
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:
@@ -65,7 +65,7 @@ def check_before_start(settings: Settings) -> tuple[Problem, ...]:
 
 
 def _check_others(settings: Settings) -> None:
-    policy_in_force(settings)
+    policy_source(settings)
     if settings.auth.token is not None:
         from registry_server.wiring.access.foreign_tokens import verifiers
 

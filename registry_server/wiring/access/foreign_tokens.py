@@ -14,13 +14,13 @@ from registry_server.access.interfaces import Action, Actor, Decision, Policy
 from registry_server.access.login import Login
 from registry_server.access.tokens.bearer import ALGORITHMS, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.access.tokens.verifiers import WatchedVerifier
+from registry_server.access.tokens.verifiers import ReloadingVerifier
 from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
-from registry_server.files.watched_file import Watched
+from registry_server.files.watched_file import WatchedFile
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
-from registry_server.wiring.access.policy import policy_in_force
+from registry_server.wiring.access.policy import policy_source
 from storage.values.names import RepositoryName
 
 _NO_TOKEN = Decision(False, "the request has no token")
@@ -35,7 +35,7 @@ def access_by_foreign_tokens(settings: Settings, token: TokenAuth, urls: Urls) -
     """
     challenges = BearerChallenges(_realm(token, urls), token.service)
     authenticator = HeaderAuthenticator(Login(()), verifiers(token), challenges)
-    rules = policy_in_force(settings)
+    rules = policy_source(settings)
 
     async def for_bearers() -> Policy:
         return _ForBearers(await rules())
@@ -59,14 +59,14 @@ class _ForBearers:
         return _NO_TOKEN if actor.grants is None else self._rules.decide_administration(actor)
 
 
-def verifiers(token: TokenAuth) -> WatchedVerifier:
+def verifiers(token: TokenAuth) -> ReloadingVerifier:
     """Return the source of the verifier for the configured keys, and watch their files.
 
     Raises OSError or ValueError for an unusable file.
     """
     files = [
-        *([Watched(token.jwks, _keys_of_jwks)] if token.jwks else ()),
-        *([Watched(token.rootcertbundle, _keys_of_bundle)] if token.rootcertbundle else ()),
+        *([WatchedFile(token.jwks, _keys_of_jwks)] if token.jwks else ()),
+        *([WatchedFile(token.rootcertbundle, _keys_of_bundle)] if token.rootcertbundle else ()),
     ]
     make = partial(
         TokenVerifier,
@@ -75,7 +75,7 @@ def verifiers(token: TokenAuth) -> WatchedVerifier:
         algorithms=token.signingalgorithms or ALGORITHMS,
         push_overwrites=True,
     )
-    return WatchedVerifier(files, make)
+    return ReloadingVerifier(files, make)
 
 
 def _realm(token: TokenAuth, urls: Urls) -> Callable[[HTTPConnection], str]:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from registry_server.access.authenticator import HeaderAuthenticator
 from registry_server.access.challenges import BearerChallenges
 from registry_server.access.controller import RuledAccess
-from registry_server.access.interfaces import Actor, PolicyInForce
+from registry_server.access.interfaces import Actor, PolicySource
 from registry_server.access.login import Login
 from registry_server.access.robots import RobotKeys, RobotsFile, RobotStore, robots_file
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
@@ -20,17 +20,17 @@ from registry_server.access.tokens.keyring import Keyring
 from registry_server.access.tokens.keys import SigningKey
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.server import TokenServer
-from registry_server.access.tokens.verifiers import SameVerifier
+from registry_server.access.tokens.verifiers import FixedVerifier
 from registry_server.access.users.htpasswd import HtpasswdUsers
 from registry_server.api.application import Api
-from registry_server.api.robots import ReadOnlyRobots, RobotEndpoints, Robots
+from registry_server.api.robots import ReadOnlyRobots, RobotRoutes, Robots
 from registry_server.config import Settings
 from registry_server.config.access import IssuedTokens
 from registry_server.config.robot_names import is_robots
 from registry_server.http.clients import client_address
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
-from registry_server.wiring.access.policy import policy_in_force
+from registry_server.wiring.access.policy import policy_source
 from registry_server.wiring.access.signing_key import existing_key
 from registry_server.wiring.access.users import login_limits, users_of
 
@@ -43,7 +43,7 @@ def access_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> AccessSe
     The files of users, robots and rules are read and watched. Raises OSError or ValueError for an
     unusable file.
     """
-    users, rules = users_of(settings), policy_in_force(settings)
+    users, rules = users_of(settings), policy_source(settings)
     robots = RobotKeys(RobotsFile(_robots_file(settings)))
     # Robots come first: a user's name costs nothing there, but a robot's name among the users
     # costs as much as checking a password.
@@ -89,8 +89,8 @@ def _own_challenges(tokens: IssuedTokens, urls: Urls) -> BearerChallenges:
     return BearerChallenges(realm, tokens.service)
 
 
-def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> SameVerifier:
-    return SameVerifier(TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service))
+def _own_verifier(tokens: IssuedTokens, key: SigningKey) -> FixedVerifier:
+    return FixedVerifier(TokenVerifier(Keyring.of([key.public]), tokens.issuer, tokens.service))
 
 
 def _token_server(
@@ -98,10 +98,10 @@ def _token_server(
     key: SigningKey,
     users: list[HtpasswdUsers],
     login: Login,
-    rules: PolicyInForce,
+    rules: PolicySource,
 ) -> TokenServer:
     tokens = settings.access.tokens
-    address = partial(client_address, trusted=settings.http.believed)
+    address = partial(client_address, trusted=settings.http.trusted)
     issuer = TokenIssuer(key, tokens.issuer, int(tokens.lifetime.total_seconds()))
     refresh = RefreshTokens(key, tokens.issuer, tokens.service, _generation(users))
     return TokenServer(issuer, refresh, login, rules, tokens.service, address)
@@ -111,7 +111,7 @@ def _api(settings: Settings, access: RuledAccess, urls: Urls) -> Api:
     robots: Robots = RobotStore(_robots_file(settings))
     if settings.storage.maintenance.readonly.enabled:
         robots = ReadOnlyRobots(robots)
-    endpoints = RobotEndpoints(robots, urls).table(access.authorize_administration)
+    endpoints = RobotRoutes(robots, urls).table(access.authorize_administration)
     return Api(endpoints, access.authorize_base, urls.prefix)
 
 

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from registry_server.access.any_user_policy import AnyoneKnown
-from registry_server.access.interfaces import Policy, PolicyInForce
+from registry_server.access.any_user_policy import AnyUserPolicy
+from registry_server.access.interfaces import Policy, PolicySource
 from registry_server.config import Settings
-from registry_server.files.watched_file import Watched
+from registry_server.files.watched_file import WatchedFile
 
 
-def policy_in_force(settings: Settings) -> PolicyInForce:
+def policy_source(settings: Settings) -> PolicySource:
     """Return the source of the policy; a file of rules is read and watched.
 
     Raises OSError or ValueError for an unusable file.
     """
     access = settings.access
     if not access.configured:
-        return _same(AnyoneKnown())
+        return _same(AnyUserPolicy())
     # Imports pydantic and YAML.
     from registry_server.access.rules import parse_rules, policy_of
 
@@ -29,14 +29,14 @@ def policy_in_force(settings: Settings) -> PolicyInForce:
     return _same(policy_of(access))
 
 
-def _watched(path: Path, parse: Callable[[bytes], Policy]) -> Watched[Policy]:
+def _watched(path: Path, parse: Callable[[bytes], Policy]) -> WatchedFile[Policy]:
     try:
-        return Watched(path, parse)
+        return WatchedFile(path, parse)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _same(policy: Policy) -> PolicyInForce:
+def _same(policy: Policy) -> PolicySource:
     async def same() -> Policy:
         return policy
 

@@ -27,5 +27,5 @@ def users_of(settings: Settings) -> list[HtpasswdUsers]:
 def login_limits(settings: Settings) -> LoginLimits:
     """Return the limits of wrong passwords, counted per client address."""
     logins = settings.limits.logins
-    address = partial(client_address, trusted=settings.http.believed)
+    address = partial(client_address, trusted=settings.http.trusted)
     return LoginLimits(logins.failures, logins.window.total_seconds(), address)
