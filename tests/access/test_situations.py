@@ -298,11 +298,11 @@ def test_the_rules_are_explained_as_the_manual_shows(tmp_path: Path) -> None:
     ("says", "is_so"),
     [
         ("five minutes (`access.tokens.lifetime`)", bearer.LIFETIME == 5 * 60),
-        ("the minute by which clocks may differ", bearer.LEEWAY == 60),
+        ("one more minute for clocks that differ", bearer.LEEWAY == 60),
         ("for thirty days", refresh.LIFETIME == 30 * 24 * 60 * 60),
-        ("is remembered for a minute", password_cache._SECONDS == 60),
-        ("4096 addresses that failed last", login_limits._MOST == 4096),
-        ("16384 that asked", buckets._MOST == 16384),
+        ("is cached for a minute", password_cache._SECONDS == 60),
+        ("4096 addresses with the latest failures", login_limits._MOST == 4096),
+        ("the latest 16384 that sent requests", buckets._MOST == 16384),
     ],
 )
 def test_numbers_in_the_manual_are_the_real_ones(says: str, is_so: bool) -> None:
