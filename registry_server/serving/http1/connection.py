@@ -23,6 +23,7 @@ transport delivers in one call.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -48,7 +49,6 @@ from registry_server.serving.http1.request_heads import (
     HeadTooLong,
     RequestHead,
 )
-from registry_server.serving.http1.turns import Turns, Work
 from registry_server.serving.tls import records
 from registry_server.serving.tls.plain_http import is_plain_http
 from storage.values.buffers import Buffer
@@ -72,7 +72,6 @@ class Connection(HttpToolsProtocol):
     """
 
     _watch: BodyWatch
-    _turns: Turns
 
     def __init__(
         self,
@@ -86,6 +85,8 @@ class Connection(HttpToolsProtocol):
         self.is_plain = True
         self._tls: object = None
         self._proof: peers.Proof | None = None  # None without a client certificate
+        self._context = contextvars.copy_context()  # each request gets a copy
+        self._task: asyncio.Task[None] | None = None  # of the request that is being answered
         self._is_retired = False
         self._is_ending = False
         self._waiting = b""  # received bytes; those before `_at` have been read
@@ -107,7 +108,6 @@ class Connection(HttpToolsProtocol):
         """Set the connection up and start the timer for the first head."""
         super().connection_made(transport)
         self._watch = BodyWatch(self.loop, self._refuse_slow_body)
-        self._turns = Turns(self.loop, self._next_answer, self.tasks)
         self.flow = self._watch.flow(transport)
         self.is_plain = self.scheme == "http"
         if not self.is_plain:
@@ -127,7 +127,6 @@ class Connection(HttpToolsProtocol):
         self._watch.end()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._turns.end()
         self._drop_waiting()
         self._receiver = None
         self.connections.discard(self)
@@ -252,7 +251,7 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def _begin_exchange(self, head: RequestHead) -> None:
-        """Start to answer a request: immediately, unless part of its body waits to be read."""
+        """Start to answer a request, after the application has returned from the one before."""
         if self._deadline is not None:
             self._end_deadline()
         self._fed, self._tail, self._reader = 0, b"", None
@@ -264,7 +263,8 @@ class Connection(HttpToolsProtocol):
             self.wait_for_body(exchange)
         if self._is_retired:
             exchange.keep_alive = False
-        self._turns.arrive(alone=self._framing is None or not self._waiting)
+        if self._task is None:
+            self._start_task(exchange)
 
     def _scope(self, head: RequestHead) -> Scope:
         """Return the ASGI scope of a request."""
@@ -285,13 +285,27 @@ class Connection(HttpToolsProtocol):
             peers.CERTIFIED: "" if self._proof is None else self._proof.name,
         }
 
-    def _next_answer(self) -> Work | None:
-        """Return the coroutine that answers the current request, None if there is none."""
-        exchange = self._current
-        if exchange is None or self.transport.is_closing():
-            return None
+    def _start_task(self, exchange: Exchange) -> None:
+        """Answer a request in its own task and context.
+
+        The context is explicit, because this may run in the context of the request before.
+        """
+        work = self._answer(exchange)
+        task = self._task = self.loop.create_task(work, context=self._context.copy())
+        self.tasks.add(task)
+        task.add_done_callback(self._end_task)
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._task = None
+        if self._current is not None and not self.transport.is_closing():
+            self._start_task(self._current)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        if exchange is not self._current or self.transport.is_closing():
+            return  # the client disconnected, or its body was refused
         is_valid = self._proof is None or self._proof.holds(time.time())
-        return exchange.run(self.app if is_valid else peers.refuse, self._scope(exchange.head))
+        await exchange.run(self.app if is_valid else peers.refuse, self._scope(exchange.head))
 
     def _take_body(self, framing: Framing) -> bool:
         """Pass content to the exchange, or discard it after the response; return True at the end.
