@@ -40,7 +40,7 @@ _INLINE_READS = (
     ("storage/drivers/filesystem/driver.py", {"read", "is_unchanged"}),
     ("storage/drivers/filesystem/reader.py", {"_stat"}),
     ("storage/drivers/filesystem/staging.py", {"length"}),
-    ("registry_server/access/robots/keys.py", {"_has_changed"}),
+    ("registry_server/files/watched_file.py", {"has_changed"}),
 )
 # The driver in memory has no threads: a job that keeps lists in a database runs on the loop.
 _INLINE_JOBS = ("storage/drivers/memory.py", {"batch", "exclusively"})

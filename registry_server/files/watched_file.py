@@ -30,18 +30,27 @@ State: TypeAlias = tuple[int, int, int, int]
 class WatchedFile(Generic[T]):
     """The parsed content of a file, reloaded when the file changes."""
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T], pause: float = PAUSE) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes], T],
+        pause: float = PAUSE,
+        *,
+        missing: T | None = None,
+    ) -> None:
         """Read the file; raise OSError or ValueError if it can't be used (blocks).
 
         `parse` raises ValueError with the reason. `pause` is the time between checks in seconds.
+        `missing` is the value without a file; by default a missing file can't be used.
         """
         self._path = path
         self._parse = parse
         self._pause = pause
+        self._missing = missing
         self._checking = threading.Lock()
         self._last_error = ""
-        self._state = state_of(path)
-        self._value = parse(read_small(path))
+        self._state = self._current_state()
+        self.value = self._load(self._state)
         self._checked_at = time.monotonic()
 
     async def now(self) -> T:
@@ -49,7 +58,20 @@ class WatchedFile(Generic[T]):
         if time.monotonic() - self._checked_at >= self._pause:
             self._checked_at = time.monotonic()
             await asyncio.to_thread(self._check_if_free)
-        return self._value
+        return self.value
+
+    def has_changed(self) -> bool:
+        """Tell by one `stat` whether the file differs from the content, or can't be checked."""
+        try:
+            return self._current_state() != self._state
+        except OSError:
+            return True
+
+    def check(self) -> None:
+        """Reload the file if it has changed (blocks); an unusable one is logged once."""
+        # Waits for the lock: the result of a check that began earlier may be outdated.
+        with self._checking:
+            self._check()
 
     def _check_if_free(self) -> None:
         """Check the file, unless another thread does.
@@ -65,25 +87,40 @@ class WatchedFile(Generic[T]):
 
     def _check(self) -> None:
         try:
-            state = state_of(self._path)
+            state = self._current_state()
             if state == self._state:
                 return
-            content = read_small(self._path)
+            value = self._load(state)
         except OSError as error:
             # The state is left as it is, so the next check reads the file again.
             self._log_error(error.strerror or str(error))
             return
-        self._state = state
-        self._reload(content)
-
-    def _reload(self, content: bytes) -> None:
-        try:
-            self._value = self._parse(content)
         except ValueError as error:
+            self._state = state
             self._log_error(str(error))
+            return
+        self.value = value
+        self._state = state
+        self._last_error = ""
+        if state is None:
+            logger.warning("%s was deleted: it counts as empty", self._path)
         else:
-            self._last_error = ""
             logger.info("%s reloaded", self._path)
+
+    def _current_state(self) -> State | None:
+        """Return the state of the file; None if it is missing and may be."""
+        try:
+            return state_of(self._path)
+        except FileNotFoundError:
+            if self._missing is None:
+                raise
+            return None
+
+    def _load(self, state: State | None) -> T:
+        if state is None:
+            assert self._missing is not None
+            return self._missing
+        return self._parse(read_small(self._path))
 
     def _log_error(self, reason: str) -> None:
         """Log why the file can't be used, unless that was the last error as well."""

@@ -57,6 +57,37 @@ async def test_a_broken_edit_is_logged_once(
     assert await watched.now() == "third one"
 
 
+async def test_a_file_that_is_too_large_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The previous content stays in force, and the file is read again when it changes."""
+    path = tmp_path / "file"
+    watched = await watching(path)
+    await to_thread(path.write_bytes, b"x" * ((16 << 20) + 1))
+    with caplog.at_level(logging.ERROR):
+        assert [await watched.now() for _ in range(3)] == ["first"] * 3
+    assert [record.getMessage()[-24:] for record in caplog.records] == ["it is larger than 16 MiB"]
+    await to_thread(path.write_bytes, b"small")
+    assert await watched.now() == "small"
+
+
+async def test_a_missing_file_can_have_a_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has that value until it exists and after it was deleted, which is logged."""
+    path = tmp_path / "file"
+    watched = await to_thread(lambda: WatchedFile(path, text, 0.0, missing="none"))
+    assert await watched.now() == "none"
+    await to_thread(path.write_bytes, b"broken")
+    assert await watched.now() == "none"
+    await to_thread(path.write_bytes, b"first one")
+    assert await watched.now() == "first one"
+    await to_thread(path.unlink)
+    assert [await watched.now() for _ in range(3)] == ["none"] * 3
+    (deleted,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert deleted.getMessage() == f"{path} was deleted: it counts as empty"
+
+
 async def test_a_slow_check_overwrites_nothing(tmp_path: Path) -> None:
     """Only one check reads at a time, so the last content read is the last one written."""
     path = tmp_path / "file"

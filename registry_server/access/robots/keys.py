@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
-import logging
-import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,24 +13,15 @@ from pathlib import Path
 from registry_server.access.interfaces import Actor
 from registry_server.access.robots.document import NO_ROBOTS, Robots, parse_robots
 from registry_server.config.robot_names import PREFIX, SEPARATORS
-from registry_server.files.watched_file import WatchedFile, state_of
-
-logger = logging.getLogger(__name__)
+from registry_server.files.watched_file import WatchedFile
 
 
-class RobotsFile(WatchedFile[Robots]):
+class RobotsFile:
     """The watched file of the robots; without a file there are no robots."""
-
-    _ABSENT = (0, 0, 0, 0)
 
     def __init__(self, path: Path) -> None:
         """Read the file if it exists; raise OSError or ValueError as `WatchedFile` (blocks)."""
-        # The state of `WatchedFile`, whose constructor requires a file.
-        self._value = NO_ROBOTS
-        self._state = self._ABSENT
-        self._checked_at = 0.0
-        with contextlib.suppress(FileNotFoundError):
-            super().__init__(path, parse_robots)
+        self._file = WatchedFile(path, parse_robots, missing=NO_ROBOTS)
 
     async def now(self) -> Robots:
         """Return the current robots, or the last usable ones.
@@ -42,35 +30,9 @@ class RobotsFile(WatchedFile[Robots]):
         may have leaked. One `stat` in the root directory is cheap enough for the event loop, as it
         is for the links of the storage.
         """
-        if self._has_changed():
-            await asyncio.to_thread(self._check_in_turn)
-        return self._value
-
-    def _has_changed(self) -> bool:
-        try:
-            return state_of(self._path) != self._state
-        except FileNotFoundError:
-            return self._state != self._ABSENT
-        except OSError:
-            return True
-
-    def _check_in_turn(self) -> None:
-        # Waits for the lock: the result of a check that began earlier may be outdated.
-        with self._checking:
-            self._check()
-
-    def _check(self) -> None:
-        try:
-            os.stat(self._path)
-        except FileNotFoundError:
-            # Removing the file revokes all keys.
-            if self._state != self._ABSENT:
-                logger.warning("%s was deleted: all robot accounts are revoked", self._path)
-            self._state, self._value = self._ABSENT, NO_ROBOTS
-        except OSError:
-            super()._check()
-        else:
-            super()._check()
+        if self._file.has_changed():
+            await asyncio.to_thread(self._file.check)
+        return self._file.value
 
 
 def _now() -> datetime:
