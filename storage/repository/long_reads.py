@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from storage.concurrency.fairness import FairSemaphore, SubjectLocks
 from storage.concurrency.sharing import Run, SharedRuns
 from storage.drivers.base import Driver, Reader
-from storage.drivers.heeding import HeedingReads
+from storage.drivers.cancellable import CancellableReads
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class LongReads:
         async def work(run: Run[T]) -> T:
             async with self._places.of(subject or question):
                 run.check()
-                return await HeedingReads(self._driver, run.check).batch(job)
+                return await CancellableReads(self._driver, run.check).batch(job)
 
         found: T = await self._runs.result(question, work)
         return found

@@ -44,7 +44,7 @@ from tests.storage.content import (
 from tests.storage.damaged_pulls import age
 from tests.storage.scratch import scratch_folder
 from tests.storage.soundness import assert_sound
-from tests.storage.turnstile import Held, Turnstile
+from tests.storage.turnstile import PausePoint, Turnstile
 from tests.storage.wrappers import WrappedDriver
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Stepping(WrappedDriver):
 class Pausing(WrappedDriver):
     """Stays, once, between a check and the changes that rely on it."""
 
-    def __init__(self, inner: Driver, held: Held) -> None:
+    def __init__(self, inner: Driver, held: PausePoint) -> None:
         super().__init__(inner)
         self._held = held
 
@@ -186,7 +186,7 @@ class Race:
     root: Path
     scenario: Scenario
     at: int
-    held: Held | None
+    held: PausePoint | None
     made: list[FilesystemDriver] = field(default_factory=list)
     steps: int = 0
     pushing: asyncio.Future[object] | None = None
@@ -231,7 +231,9 @@ class Race:
 
 
 @asynccontextmanager
-async def race(root: Path, scenario: Scenario, at: int, held: Held | None) -> AsyncIterator[Race]:
+async def race(
+    root: Path, scenario: Scenario, at: int, held: PausePoint | None
+) -> AsyncIterator[Race]:
     """Give the drivers of two processes over an empty root."""
     root.mkdir()
     made = await asyncio.to_thread(
@@ -277,7 +279,7 @@ async def test_what_is_acknowledged_stays(
     acknowledged = at = 0
     with scratch_folder() as folder:
         while True:
-            held = Held() if is_held else None
+            held = PausePoint() if is_held else None
             async with race(folder / str(at), scenario, at, held) as one:
                 now[:] = [one]
                 is_acknowledged = await one.run()

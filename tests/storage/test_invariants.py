@@ -49,7 +49,7 @@ from tests.storage.content import (
 from tests.storage.damaged_pulls import age
 from tests.storage.scrubbing import scrub
 from tests.storage.soundness import assert_sound
-from tests.storage.turnstile import Held
+from tests.storage.turnstile import PausePoint
 from tests.storage.wrappers import RecordingDriver, WrappedDriver
 
 GRACE = 60.0
@@ -176,7 +176,7 @@ async def test_nobody_relies_on_a_folder_that_somebody_else_is_just_making(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is durable each who writes into it has it durable before he answers."""
-    held, synced = Held(), Synced(monkeypatch)
+    held, synced = PausePoint(), Synced(monkeypatch)
     above = f"{files.root}/docker"
 
     def hold_first(path: str) -> None:

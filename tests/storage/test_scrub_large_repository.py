@@ -75,7 +75,7 @@ def _few_are_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch off caches and lists whose bound exceeds the number of entries here."""
     monkeypatch.setattr("storage.values.digest._parse", storage.values.digest._parse.__wrapped__)
     monkeypatch.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
-    monkeypatch.setattr("storage.maintenance.scrub.course._MOST_FINDINGS", 10)
+    monkeypatch.setattr("storage.maintenance.scrub.checkpoint._MOST_FINDINGS", 10)
     # A read first takes as much memory as it may return.
     for reader in ("manifests", "readings"):
         monkeypatch.setattr(f"storage.maintenance.scrub.{reader}.LARGEST_MANIFEST", 4096)

@@ -34,7 +34,7 @@ from storage.values.digest import Digest
 from storage.values.names import Tag
 from storage.values.paths import LINK, OURS
 from tests.storage.content import APP
-from tests.storage.turnstile import Held, Turnstile, hold_call
+from tests.storage.turnstile import PausePoint, Turnstile, hold_call
 
 # Another process that holds the tree lock.
 HOLDER = """
@@ -117,7 +117,7 @@ SHARING: dict[str, tuple[Work, str, str]] = {
 sharing = pytest.mark.parametrize(("work", "call", "path"), SHARING.values(), ids=SHARING)
 
 
-async def stay_in_check(driver: Driver, held: Held) -> None:
+async def stay_in_check(driver: Driver, held: PausePoint) -> None:
     """Publish something, and stay in its check."""
 
     def check(_: TouchingReader) -> None:
@@ -151,7 +151,7 @@ async def test_no_removal_comes_between_a_check_and_its_change(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
     """What a check found exists when the change is made; its removal comes afterwards."""
-    held = Held()
+    held = PausePoint()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(publishing)
     exclusive = asyncio.ensure_future(drivers[1].exclusively(lambda one: one.stat("docker/held")))
@@ -172,7 +172,7 @@ async def test_publications_wait_for_the_exclusive_lock(
     path: str,
 ) -> None:
     """What the holder of the exclusive lock reads does not change until it is done."""
-    held, reached = Held(), hold_call(monkeypatch, call, path)
+    held, reached = PausePoint(), hold_call(monkeypatch, call, path)
     reached.release()
     exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
     await held.entered(exclusive)
@@ -189,7 +189,7 @@ async def test_a_check_waits_for_the_exclusive_lock(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
     """A check reads the tree as it is after the removal."""
-    held, checked = Held(), Held()
+    held, checked = PausePoint(), PausePoint()
     checked.release()
 
     def remove_late(_: object) -> None:
@@ -210,7 +210,7 @@ async def test_the_exclusive_lock_has_one_holder(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
     """A process waits for another that holds the exclusive lock."""
-    held, order = Held(), list[str]()
+    held, order = PausePoint(), list[str]()
     first = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
     await held.entered(first)
     second = asyncio.ensure_future(drivers[1].exclusively(lambda _: order.append("second")))
@@ -224,7 +224,7 @@ async def test_the_exclusive_lock_has_one_holder(
 
 async def test_publications_share_the_lock(drivers: list[FilesystemDriver]) -> None:
     """A slow publication blocks no other one, in its process or in another."""
-    held = Held()
+    held = PausePoint()
     slow = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(slow)
     for driver in drivers:
@@ -238,7 +238,7 @@ async def test_publications_queue_behind_a_waiting_exclusive_lock(
     drivers: list[FilesystemDriver], turnstile: Turnstile
 ) -> None:
     """Later publications wait, however many overlap, so the exclusive lock is granted."""
-    first, later, order = Held(), Held(), list[str]()
+    first, later, order = PausePoint(), PausePoint(), list[str]()
     later.release()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], first))
     await first.entered(publishing)
@@ -259,7 +259,7 @@ async def test_an_exclusive_lock_that_times_out_opens_the_gate(
 ) -> None:
     """A publication that never ends makes removals fail, and no other publication."""
     monkeypatch.setattr(tree_lock, "_PATIENCE_EXCLUSIVE", 0.0)
-    held, ran = Held(), list[str]()
+    held, ran = PausePoint(), list[str]()
     publishing = asyncio.ensure_future(stay_in_check(drivers[0], held))
     await held.entered(publishing)
     open_before = len(os.listdir("/proc/self/fd"))
@@ -286,7 +286,7 @@ async def test_a_publication_that_times_out_changes_nothing(
 ) -> None:
     """Under an exclusive lock without end publications fail completely; they succeed afterwards."""
     monkeypatch.setattr(tree_lock, "_PATIENCE", 0.0)
-    held, reached = Held(), hold_call(monkeypatch, call, path)
+    held, reached = PausePoint(), hold_call(monkeypatch, call, path)
     reached.release()
     exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
     await held.entered(exclusive)
@@ -352,7 +352,7 @@ async def test_locks_work_without_lock_files(
     """On a full disk another process waits, even one that can create the files by then."""
     await drivers[0].write(f"{paths.BLOBS}/file", b"x")
     await asyncio.to_thread(shutil.rmtree, f"{drivers[0].root}/{OURS}")
-    held, order = Held(), list[str]()
+    held, order = PausePoint(), list[str]()
     with monkeypatch.context() as full:
         fill_the_disk(full)
         exclusive = asyncio.ensure_future(drivers[0].exclusively(lambda _: held.stay()))
@@ -360,7 +360,7 @@ async def test_locks_work_without_lock_files(
         other = asyncio.ensure_future(drivers[1].exclusively(lambda _: order.append("other")))
         assert await turnstile.waits(other, "docker", fcntl.LOCK_EX)
     turnstile.away.clear()
-    publishing = asyncio.ensure_future(stay_in_check(drivers[2], later := Held()))
+    publishing = asyncio.ensure_future(stay_in_check(drivers[2], later := PausePoint()))
     later.release()
     assert await turnstile.waits(publishing, "docker", fcntl.LOCK_EX)
     assert (order, later.is_inside) == ([], False)
@@ -451,7 +451,7 @@ async def _replace_while_it_is_held(
     Returns the descriptor of that lock, and `work`, which continues.
     """
     folder = f"{drivers[0].root}/{paths.tag(APP, TAG)}"
-    held = Held()
+    held = PausePoint()
 
     def replace(editor: ExclusiveEditor) -> int:
         held.stay()

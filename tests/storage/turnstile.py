@@ -58,7 +58,7 @@ class Turnstile:
         return not task.done()
 
 
-class Held:
+class PausePoint:
     """A point at which a thread stays until it is released."""
 
     def __init__(self) -> None:
@@ -88,9 +88,9 @@ class Held:
             await asyncio.sleep(0.001)
 
 
-def hold_call(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> Held:
+def hold_call(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> PausePoint:
     """Hold the next call of a function of `os` for a path with this end, before it is made."""
-    held, real = Held(), getattr(os, name)
+    held, real = PausePoint(), getattr(os, name)
 
     def call(*arguments: Any, **more: Any) -> Any:
         if not held.is_inside and any(str(one).endswith(path) for one in arguments):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from storage.drivers.base import Driver, Reader
-from storage.drivers.heeding import HeedingReads
+from storage.drivers.cancellable import CancellableReads
 from storage.errors import OperationDisabled
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.ledger import Ledger
@@ -54,7 +54,7 @@ async def make_plan(
     """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
-    reads = HeedingReads(driver, stop.heed)  # a repository may take a minute
+    reads = CancellableReads(driver, stop.heed)  # a repository may take a minute
     await survey(TolerantReads(reads, trouble), ledger, young_after, progress, stop)
     await _barrier(driver)
     is_hidden = await reads.batch(partial(note_hidden, ledger, trouble))

@@ -20,8 +20,8 @@ from storage.maintenance.garbage.hidden import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
 from storage.maintenance.scrub import queue, strays
 from storage.maintenance.scrub.blobs import BlobCheck
+from storage.maintenance.scrub.checkpoint import Checkpoint, Stage, recall
 from storage.maintenance.scrub.contents import Contents
-from storage.maintenance.scrub.course import Checkpoint, Stage, recall
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.listing import Lister, Listing
 from storage.maintenance.scrub.pace import Pace

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from storage.drivers.base import Driver, Reader
+from storage.drivers.cancellable import CancellableReads
 from storage.drivers.filesystem.file_census import FileCensus
-from storage.drivers.heeding import HeedingReads
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -106,7 +106,7 @@ class _Look:
         self, driver: Driver, ledger: UsageLedger, grace: float, progress: Progress, stop: Stop
     ) -> None:
         self._driver = driver
-        self._reads = HeedingReads(driver, stop.heed)  # a repository may take a minute
+        self._reads = CancellableReads(driver, stop.heed)  # a repository may take a minute
         self._ledger = ledger
         self._grace = grace
         self._progress = progress

@@ -10,18 +10,18 @@ from storage.drivers.base import SMALL, Driver, Entry, FileInfo, LinkTarget, Rea
 T = TypeVar("T")
 
 
-class HeedingReads:
-    """Runs jobs with a `HeedingReader`."""
+class CancellableReads:
+    """Runs jobs with a `CancellableReader`."""
 
     def __init__(self, inner: Driver, check: Callable[[], None]) -> None:
         self._inner = inner
         self._check = check
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        return await self._inner.batch(lambda reader: job(HeedingReader(reader, self._check)))
+        return await self._inner.batch(lambda reader: job(CancellableReader(reader, self._check)))
 
 
-class HeedingReader:
+class CancellableReader:
     """Reads of `inner` that call `check` first, which raises to end the job.
 
     So the code of a walk needs no cancellation checks of its own.

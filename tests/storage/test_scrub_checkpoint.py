@@ -14,7 +14,7 @@ from storage.drivers.base import Driver, OpenFile
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.progress import Silence
 from storage.maintenance.scrub import contents
-from storage.maintenance.scrub.course import OLDEST
+from storage.maintenance.scrub.checkpoint import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.maintenance.scrub.pace import Pace
 from storage.maintenance.scrub.run import Options, Scrub
