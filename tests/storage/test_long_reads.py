@@ -304,5 +304,5 @@ def test_a_list_that_is_encoded_in_parts_is_whole(names: list[str]) -> None:
     expected = json.dumps({"tags": names}, separators=(",", ":")).encode()
     with pytest.MonkeyPatch.context() as patch:
         for size in (1, 3, 40):
-            patch.setattr(listings, "_AT_ONCE", size)
+            patch.setattr(listings, "_BATCH", size)
             assert listings._document('{"tags":[', names) == expected
