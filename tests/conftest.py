@@ -164,3 +164,12 @@ async def client(driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
     settings = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(serve_in_process(settings, driver))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out among workers by file."""
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        clients = item.get_closest_marker("clients")
+        item.add_marker(pytest.mark.xdist_group("clients" if clients else file))

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import secrets
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 
@@ -52,6 +53,7 @@ TEXT = st.text(st.characters(codec="utf-8"), min_size=SHORTEST, max_size=40)
         str([(b"authorization", b"Basic " + base64.b64encode(b"ann:never heard of"))]),
         bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode(),
     ],
+    ids=count(),
 )
 def test_a_line_that_tells_a_password_is_found(line: str) -> None:
     """As it is, escaped, in a query, in a header, and as what is kept of it."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import bcrypt
@@ -231,6 +232,7 @@ async def test_an_edit_with_a_line_that_cannot_be_used_skips_that_line(
         (b"e\tb:" + ANN, "has control characters"),
         (b"e\xc2\x85b:" + ANN, "has control characters"),
     ],
+    ids=count(),
 )
 def test_a_line_that_cannot_be_used_is_skipped(line: bytes, reason: str) -> None:
     """Its number is reported, its content is not quoted, and the other lines count."""

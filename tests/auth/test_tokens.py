@@ -185,7 +185,9 @@ def test_a_public_key_is_no_shared_secret(private: PrivateKey) -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "kid"), [("RS256", KEY.id), ("ES256", RSA_KEY.id), ("ES384", KEY.id)]
+    ("algorithm", "kid"),
+    [("RS256", KEY.id), ("ES256", RSA_KEY.id), ("ES384", KEY.id)],
+    ids=["RS256", "ES256", "ES384"],
 )
 def test_an_algorithm_fits_its_key_or_is_refused(algorithm: str, kid: str) -> None:
     """A key is never used with an algorithm of another type or curve."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -216,7 +217,7 @@ async def _noted(driver: Driver) -> dict[str, Any]:
         {"counts": [["no-such-kind", False, 1]]},
         {"blobs": "many"},
     ],
-    ids=str,
+    ids=count(),
 )
 async def test_saved_progress_that_is_old_or_damaged_is_ignored(
     damaged: MemoryDriver, change: dict[str, object]
