@@ -7,14 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx
 import hypothesis
-import psutil
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
+from xdist.remote import Producer
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
@@ -22,7 +22,10 @@ from storage.content.boot import this_boot
 from storage.content.hashing import best_hashers
 from tests.support.app import serve_in_process
 from tests.support.drivers import DRIVERS, AnyDriver
+from tests.support.processes import descendants
+from tests.support.scratch import scratch_folder
 from tests.support.secrets import Heard, nothing_told, private_lines, without_told_once, written
+from tests.support.sharing import Scheduling, longest_first
 from tests.support.thread_census import make_lasting_threads, running_threads, threads_beyond
 
 # Before anything imports them: helpers that assert, and are used by several folders of tests.
@@ -45,6 +48,41 @@ _INLINE_READS = (
 # The driver in memory has no threads: a job that keeps lists in a database runs on the loop.
 _INLINE_JOBS = ("storage/drivers/memory.py", {"batch", "exclusively"})
 _USED_BY_DATABASES = ("os.access", "os.statvfs", "sqlite3.")
+# What `tmp_path` of all tests that run at a time may take, in bytes.
+_NEEDED = 2 << 30
+_OWN_FOLDER = pytest.StashKey[ExitStack]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have `tmp_path` be in memory, if there is enough of it."""
+    if _is_worker(config) or config.option.basetemp is not None:
+        return
+    folder = config.stash[_OWN_FOLDER] = ExitStack()
+    config.option.basetemp = folder.enter_context(scratch_folder(_NEEDED)) / "pytest"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder of `tmp_path`."""
+    if (folder := config.stash.get(_OWN_FOLDER, None)) is not None:
+        folder.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have what takes longest start first, where there are several workers."""
+    if _is_worker(config):
+        longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Keep together what shares something."""
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 @pytest.fixture
@@ -70,12 +108,20 @@ def looked_up_once() -> None:
     validated(Settings, {})
 
 
+@pytest.fixture(scope="session")
+def detector() -> BlockBuster:
+    """Make the detector of blocking calls once: that takes longer than most tests."""
+    blocking = BlockBuster(["storage", "registry_server"])
+    _allow_inline_reads(blocking)
+    return blocking
+
+
 @pytest.fixture(autouse=True)
-def nothing_blocks() -> Iterator[None]:
+def nothing_blocks(detector: BlockBuster) -> Iterator[None]:
     """Fail a test in which our code blocks the event loop."""
-    with blockbuster_ctx(scanned_modules=["storage", "registry_server"]) as blocking:
-        _allow_inline_reads(blocking)
-        yield
+    detector.activate()
+    yield
+    detector.deactivate()
 
 
 def _allow_inline_reads(blocking: BlockBuster) -> None:
@@ -115,15 +161,14 @@ def nothing_left_behind(own_temporary_folder: Path, lasting_threads: None) -> It
     Fixtures of a session are set up before this one and are not counted.
     """
     threads = running_threads()
-    processes = set(psutil.Process().children(recursive=True))
+    processes = descendants()
     files = set(own_temporary_folder.iterdir())
     yield
     left = threads_beyond(threads)
     assert not left, f"threads left behind: {left}"
-    running = set(psutil.Process().children(recursive=True)) - processes
+    running = descendants() - processes
     assert not running, f"processes left behind: {running}"
     new = {path for path in own_temporary_folder.iterdir() if path not in files}
-    new = {path for path in new if not path.name.startswith("pytest-of-")}  # tmp_path's
     assert not new, f"files left behind: {new}"
 
 
@@ -164,12 +209,3 @@ async def client(driver: AnyDriver) -> AsyncIterator[httpx.AsyncClient]:
     settings = validated(Settings, {"storage": {"delete": {"enabled": True}}})
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(serve_in_process(settings, driver))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out among workers by file."""
-    for item in items:
-        file = item.path.relative_to(item.config.rootpath).as_posix()
-        clients = item.get_closest_marker("clients")
-        item.add_marker(pytest.mark.xdist_group("clients" if clients else file))

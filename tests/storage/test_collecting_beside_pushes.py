@@ -42,10 +42,10 @@ from tests.storage.content import (
     raw,
 )
 from tests.storage.damaged_pulls import age
-from tests.storage.scratch import scratch_folder
 from tests.storage.soundness import assert_sound
 from tests.storage.turnstile import PausePoint, Turnstile
 from tests.storage.wrappers import WrappedDriver
+from tests.support.scratch import scratch_folder
 
 T = TypeVar("T")
 

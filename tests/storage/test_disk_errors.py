@@ -27,8 +27,8 @@ from tests.storage.content import APP, append, begin, finish, pull_blob
 from tests.storage.cut_off import CHUNKS, SCENARIOS, Scenario, files, lasting, leftovers
 from tests.storage.file_operations import CHANGING, READING, Operation, watch
 from tests.storage.ledger import NO, Client, Ledger, assert_kept
-from tests.storage.scratch import scratch_folder
 from tests.storage.soundness import assert_sound
+from tests.support.scratch import scratch_folder
 
 pytestmark = pytest.mark.usefixtures("eager_states", "impatient")
 

@@ -33,9 +33,9 @@ from storage.maintenance.garbage.report import described
 from storage.maintenance.usage.explain import explained
 from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
-from tests.storage.scratch import scratch_folder
 from tests.storage.scrubbing import Around, scrub
 from tests.storage.wrappers import T, WrappedReader
+from tests.support.scratch import scratch_folder
 
 FEW, MANY = 400, 4_000
 KIB = 1 << 10

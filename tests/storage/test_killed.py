@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.cut_off import SCENARIOS
-from tests.storage.scratch import scratch_folder
+from tests.support.scratch import scratch_folder
 from tests.support.tools import run
 
 PROJECT = Path(__file__).resolve().parents[2]

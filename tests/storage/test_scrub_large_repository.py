@@ -25,7 +25,7 @@ from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, image, raw
-from tests.storage.scratch import scratch_folder
+from tests.support.scratch import scratch_folder
 
 # Both are several pages.
 FEW, MANY = 600, 3_000

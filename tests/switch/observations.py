@@ -16,6 +16,7 @@ from pathlib import Path
 import jwt
 
 from tests.support.certificates import Authority
+from tests.support.processes import free_port
 from tests.support.secrets import keep, nothing_told
 from tests.support.users import hashed
 from tests.support.wire import DOCKER_MANIFEST, Wire
@@ -26,7 +27,6 @@ from tests.switch.server_process import (
     environment,
     on_readonly,
     ours,
-    quiet_port,
     theirs,
 )
 
@@ -114,7 +114,7 @@ class Kit:
         return context
 
     def _write_volume(self) -> None:
-        folder, port = self.folder / "writer", quiet_port()
+        folder, port = self.folder / "writer", free_port()
         folder.mkdir()
         filled = Placeholders(folder, port, 0).fill(_IMAGE.replace(":<port>", "127.0.0.1:<port>"))
         (folder / "config.yml").write_text(filled)
@@ -135,7 +135,7 @@ class Kit:
 
 def observe(kit: Kit, case: Case, folder: Path, command: list[str], mine: bool) -> Observed:
     """Serve a configuration by one of the two, and return all that is compared."""
-    places = Placeholders(folder, quiet_port(), quiet_port())
+    places = Placeholders(folder, free_port(), free_port())
     server = _start(kit, case, places, command, mine)
     try:
         observed = _asked(kit, case, places, server)

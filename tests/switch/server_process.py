@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -21,8 +20,6 @@ from tests.support.tools import require_tool
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 END_SECONDS = 10.0
-# Below the ports that Linux gives to connections.
-QUIET = (10_240, 32_000)
 HOSTS = ("127.0.0.1", "::1")
 
 
@@ -46,21 +43,6 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the tests without variables of registries, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     return {**kept, "PYTHONPATH": str(PROJECT), **more}
-
-
-def quiet_port() -> int:
-    """Return a free port that the system gives to no other process by itself.
-
-    One that it gave out and took back may be another server's before it is used.
-    """
-    while True:
-        port = random.randrange(*QUIET)
-        with socket.socket(socket.AF_INET6) as probe:
-            try:
-                probe.bind(("::", port))
-            except OSError:
-                continue
-        return port
 
 
 class ServerProcess:

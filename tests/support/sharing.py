@@ -1,0 +1,55 @@
+"""How the workers of pytest-xdist share the tests.
+
+The tests of a file run on one worker, one after the other, and share its fixtures. So do those of
+files that use something of which a machine has one. What takes longest starts first.
+
+pytest-xdist's own groups (`--dist loadgroup`) have no effect from pytest 9.2 on: they rest on a
+test's id, which has become read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# Group by start of a path: the first that fits.
+_GROUPS: Sequence[tuple[str, str]] = (
+    # Engines, and what they store and mount.
+    ("tests/clients/", "engines"),
+    ("tests/image/", "engines"),
+    ("tests/interchange/", "engines"),
+    # What measures how fast something is, or how much memory it takes.
+    ("tests/benchmarks/", "measured"),
+)
+# Each test of these by itself: they are long, and share nothing.
+_SINGLY: Sequence[str] = ()
+# What starts first; everything else follows in the order of its names.
+_LONGEST: Sequence[str] = ("engines", "measured")
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name of what runs on one worker, one after the other."""
+    file = nodeid.partition("::")[0]
+    if file in _SINGLY:
+        return nodeid
+    return next((group for start, group in _GROUPS if file.startswith(start)), file)
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which they start."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return places.get(group_of(item.nodeid), places.get(file, len(places)))
+
+    items.sort(key=place)
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out groups, in the order of their first tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
