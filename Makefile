@@ -7,7 +7,12 @@ TEST_STAMP := $(VENV)/.test-installed
 NPM_STAMP := $(VENV)/.npm-installed
 SOURCES := registry_server storage tests benchmarks docker requirements
 
-.PHONY: run test check format bench image lock audit clean
+# Two processes run the tests; PYTEST_ARGS follows, so `-n` there counts. -n 0 has one do it.
+PYTEST := $(BIN)/python -m pytest -n 2
+# What `make quick` and `make coverage` leave out.
+LONG := faults or race or clients or benchmarks or slow
+
+.PHONY: run test quick coverage check format bench image lock audit clean
 
 $(RUN_STAMP): requirements/run.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,7 +40,18 @@ check: $(TEST_STAMP)  ## format, lint and types, as `make test` will
 	$(BIN)/mypy tests benchmarks docker
 
 test: check $(NPM_STAMP)  ## everything: checks, unit, property, live-server and real-client tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+quick: $(TEST_STAMP)  ## lint, and what tests say within two minutes
+	$(BIN)/ruff check $(SOURCES)
+	$(PYTEST) -m "not ($(LONG))" $(PYTEST_ARGS)
+	@echo "left out: types (make check), and tests marked $(LONG) (make test)"
+
+coverage: $(TEST_STAMP)  ## lines and branches that `make quick` runs; fails below the floor in pyproject.toml
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 -m "not ($(LONG))" $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 format: $(TEST_STAMP)
 	$(BIN)/ruff format $(SOURCES)

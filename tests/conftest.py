@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -32,6 +34,11 @@ from tests.support.thread_census import make_lasting_threads, running_threads, t
 pytest.register_assert_rewrite(
     "tests.storage.content", "tests.storage.driver_contract", "tests.storage.soundness"
 )
+
+# httpx asks with each request whether trio is running. Python looks for a package that is missing
+# anew each time, which takes as long as many a request, unless it finds None here.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 # No test asserts a duration, and that is what a deadline of an example would do.
 hypothesis.settings.register_profile("patient", deadline=None)
