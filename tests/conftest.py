@@ -8,9 +8,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import hypothesis
@@ -54,25 +55,10 @@ _INLINE_READS = (
 )
 # The driver in memory has no threads: a job that keeps lists in a database runs on the loop.
 _INLINE_JOBS = ("storage/drivers/memory.py", {"batch", "exclusively"})
+_ON_DISK = ("disk", "live", "clients")
 _USED_BY_DATABASES = ("os.access", "os.statvfs", "sqlite3.")
-# What `tmp_path` of all tests that run at a time may take, in bytes.
+# In bytes, what there must be of memory for `tmp_path` to be there.
 _NEEDED = 2 << 30
-_OWN_FOLDER = pytest.StashKey[ExitStack]()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Have `tmp_path` be in memory, if there is enough of it."""
-    if _is_worker(config) or config.option.basetemp is not None:
-        return
-    folder = config.stash[_OWN_FOLDER] = ExitStack()
-    config.option.basetemp = folder.enter_context(scratch_folder(_NEEDED)) / "pytest"
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the folder of `tmp_path`."""
-    if (folder := config.stash.get(_OWN_FOLDER, None)) is not None:
-        folder.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -155,6 +141,27 @@ def own_temporary_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def memory_folder(own_temporary_folder: Path) -> Iterator[Path]:
+    """Give a folder in memory, or one on the disk where memory is short."""
+    with scratch_folder(_NEEDED) as folder:
+        yield folder
+
+
+@pytest.fixture
+def tmp_path(
+    request: pytest.FixtureRequest, own_temporary_folder: Path, memory_folder: Path
+) -> Iterator[Path]:
+    """Give an empty folder: on a disk for servers and for what says so, else in memory.
+
+    An fsync of a disk takes milliseconds. But filesystems in memory lack what Linux offers for a
+    file on a disk, such as RWF_NOWAIT, and they never give an inode's number again.
+    """
+    on_disk = any(request.node.get_closest_marker(name) for name in _ON_DISK)
+    with TemporaryDirectory(dir=own_temporary_folder if on_disk else memory_folder) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lasting_threads() -> None:
     """Have the threads made that outlive a test."""
@@ -162,7 +169,9 @@ def lasting_threads() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(own_temporary_folder: Path, lasting_threads: None) -> Iterator[None]:
+def nothing_left_behind(
+    own_temporary_folder: Path, memory_folder: Path, lasting_threads: None
+) -> Iterator[None]:
     """Fail a test that leaves a thread, a process or a temporary file behind.
 
     Fixtures of a session are set up before this one and are not counted.
@@ -176,6 +185,7 @@ def nothing_left_behind(own_temporary_folder: Path, lasting_threads: None) -> It
     running = descendants() - processes
     assert not running, f"processes left behind: {running}"
     new = {path for path in own_temporary_folder.iterdir() if path not in files}
+    new = {path for path in new if not path.name.startswith("pytest-of-")}  # of tmp_path_factory
     assert not new, f"files left behind: {new}"
 
 

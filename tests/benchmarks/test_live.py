@@ -17,7 +17,12 @@ from tests.support.tools import require_tool, run
 PROJECT = Path(__file__).resolve().parents[2]
 BENCH = [sys.executable, "-m", "benchmarks", "--quick", "--rounds=1"]
 
-pytestmark = [pytest.mark.live, pytest.mark.clients, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.benchmarks,
+    pytest.mark.live,
+    pytest.mark.clients,
+    pytest.mark.timeout(180),
+]
 
 
 @pytest.fixture

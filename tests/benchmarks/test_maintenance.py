@@ -198,6 +198,7 @@ def test_a_wrong_number_of_blobs_is_refused(blobs: str) -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.benchmarks
 @pytest.mark.live
 @pytest.mark.clients
 @pytest.mark.timeout(180)

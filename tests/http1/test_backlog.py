@@ -18,6 +18,8 @@ from tests.http1.serving import Client, Served, answer, served, until
 from tests.http1.test_connection import head
 from tests.http1.test_records import contexts
 
+pytestmark = pytest.mark.disk
+
 SMALL = 4096
 LARGE = 4 << 20
 # Bytes that the transport may hold of an answer: a part, and one more under TLS.

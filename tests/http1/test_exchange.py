@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from registry_server.serving.http1.answer_heads import remembered_answer_head
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 
+pytestmark = pytest.mark.disk
+
 MIB = 1 << 20
 CONTENT = random.Random(2).randbytes(9 * MIB + 7)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -21,6 +21,8 @@ from tests.http1.serving import Client, Served, answer, events, served, until
 from tests.http1.test_connection import counted, head
 from tests.http1.test_records import contexts
 
+pytestmark = pytest.mark.disk
+
 CONNECTIONS = 64
 AT_ONCE = 256 << 10  # bytes, which a loop receives in one go
 PROBES = 3

@@ -19,6 +19,8 @@ from tests.http1.serving import answer, batches, events, served, until
 from tests.http1.test_connection import head
 from tests.http1.test_records import contexts
 
+pytestmark = pytest.mark.disk
+
 WAYS = {
     "before a request": b"",
     "within a head": b"GET /",

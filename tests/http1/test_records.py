@@ -20,6 +20,8 @@ from tests.http1.test_connection import head
 from tests.support.certificates import certificate
 from tests.support.key_updates import KeyRenewingClient
 
+pytestmark = pytest.mark.disk
+
 MOST = 256
 BODY = b"one record for each byte " * 200
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.race.course import Plan, race
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.race, pytest.mark.live, pytest.mark.timeout(240)]
 
 # What half a minute must at least have brought, on a machine that is busy with other things.
 _AT_LEAST: Mapping[str, int] = {

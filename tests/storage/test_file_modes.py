@@ -24,6 +24,8 @@ from storage.values.names import RepositoryName, Tag
 from tests.storage.content import APP, LAYER, begin, push_image
 from tests.storage.test_other_user import USER, as_root, folder
 
+pytestmark = pytest.mark.disk
+
 __all__ = ["folder"]
 
 # Run as another user: open everything below a folder for reading, print what was opened.

@@ -23,6 +23,8 @@ from storage.values.paths import TRASH
 from tests.storage.driver_contract import DriverContract
 from tests.storage.streams import cancelled_after, joined
 
+pytestmark = pytest.mark.disk
+
 HOLDER = """
 import fcntl, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR)

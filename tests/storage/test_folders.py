@@ -15,6 +15,8 @@ from storage.drivers.filesystem import folder_cache, mounts, timestamps
 from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.drivers.filesystem.mounts import is_local
 
+pytestmark = pytest.mark.disk
+
 MANY = [f"v{number:02d}" for number in range(20)]
 # How long a folder rests before it is remembered in these tests, and how long they let it: more
 # than the clock that files are stamped with takes to advance.

@@ -23,6 +23,8 @@ from storage.values import paths
 from tests.storage import tag_changer
 from tests.storage.content import APP
 
+pytestmark = pytest.mark.disk
+
 LASTING = [f"lasting-{number:03d}" for number in range(300)]
 PROGRAMS, TAGS_EACH, ROUNDS = 3, 6, 120
 # Listings read a folder anew for so long after it changed; every few rounds they need not.

@@ -17,6 +17,8 @@ from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 
+pytestmark = pytest.mark.disk
+
 APP = RepositoryName.parse("library/app")
 CONTENT = b"the bytes of a blob"
 

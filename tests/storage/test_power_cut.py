@@ -18,6 +18,8 @@ from storage.values.paths import TRASH
 from tests.support.tools import require_tool, run
 from tests.support.volumes import mounted_apart
 
+pytestmark = pytest.mark.disk
+
 PROJECT = Path(__file__).resolve().parents[2]
 CALLS = (
     "openat,?open,?creat,?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,"

@@ -37,6 +37,8 @@ from tests.storage.content import (
 )
 from tests.storage.soundness import assert_sound
 
+pytestmark = pytest.mark.disk
+
 CHANGING = ("rename", "mkdir", "unlink", "rmdir", "fsync", "pwrite", "open")
 DERIVED = image(subject=entry(raw(image())))
 

@@ -19,6 +19,8 @@ from storage.drivers.filesystem.mounts import is_local
 from storage.errors import PathNotFound
 from tests.support.drivers import AnyDriver
 
+pytestmark = pytest.mark.disk
+
 A, B = b"a" * 71, b"b" * 71
 # Seconds. Longer than an interval of the clock from which ctimes are set.
 SETTLED_NS, SETTLING = 50_000_000, 0.3

@@ -42,6 +42,8 @@ from tests.storage.content import (
 from tests.storage.purging import purged
 from tests.storage.scrubbing import scrub
 
+pytestmark = pytest.mark.disk
+
 Put: TypeAlias = Callable[[Path], None]
 
 BLOB = b"something special lies in place of these bytes"
