@@ -10,7 +10,7 @@ SOURCES := registry_server storage tests benchmarks docker requirements
 # Two processes run the tests; PYTEST_ARGS follows, so `-n` there counts. -n 0 has one do it.
 PYTEST := $(BIN)/python -m pytest -n 2
 # What `make quick` and `make coverage` leave out.
-LONG := faults or race or clients or benchmarks or slow
+LONG := faults or race or clients or benchmarks or live or slow
 
 .PHONY: run test quick coverage check format bench image lock audit clean
 

@@ -18,6 +18,8 @@ from registry_server.serving.http1.pace import DEFAULT, KEEP, BodyWatch, Pace
 from tests.http1.serving import Client, Served, answer, batches, served, until
 from tests.http1.test_connection import CONTENT, Reader, body_of, counted, digest, digester, head
 
+pytestmark = pytest.mark.slow
+
 FAST = Pace(least=10, within=0.4)
 FRAMINGS = ["Content-Length: 300000", "Transfer-Encoding: chunked"]
 PATHS = ["/direct", "/events"]

@@ -21,7 +21,7 @@ from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 from tests.http1.test_connection import counted, digester, head
 from tests.support.certificates import certificate
 
-pytestmark = pytest.mark.disk
+pytestmark = [pytest.mark.slow, pytest.mark.disk]
 
 SECONDS = 0.5
 # A window that stays shut counts since then.

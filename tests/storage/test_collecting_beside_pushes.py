@@ -47,6 +47,8 @@ from tests.storage.turnstile import PausePoint, Turnstile
 from tests.storage.wrappers import WrappedDriver
 from tests.support.scratch import scratch_folder
 
+pytestmark = pytest.mark.race
+
 T = TypeVar("T")
 
 Work: TypeAlias = Callable[[StoredRegistry], Awaitable[object]]

@@ -46,6 +46,8 @@ from tests.storage.content import (
 from tests.storage.soundness import assert_sound
 from tests.storage.wrappers import Change, Crash, CrashingDriver
 
+pytestmark = pytest.mark.faults
+
 Work: TypeAlias = Callable[[StoredRegistry], Awaitable[None]]
 Tear: TypeAlias = Callable[[Change], None]
 BASE = image(layers=[], annotations={"is": "the subject"})

@@ -44,6 +44,8 @@ from tests.storage.damaged_tree import GONE, IMAGE, SOUND, TAG, DamagedTree, dam
 from tests.storage.purging import purged
 from tests.storage.scrubbing import scrub
 
+pytestmark = pytest.mark.faults
+
 Extra: TypeAlias = Callable[[DamagedTree], None]
 
 GRACE = 60.0

@@ -30,7 +30,7 @@ from tests.storage.ledger import NO, Client, Ledger, assert_kept
 from tests.storage.soundness import assert_sound
 from tests.support.scratch import scratch_folder
 
-pytestmark = pytest.mark.usefixtures("eager_states", "impatient")
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("eager_states", "impatient")]
 
 # Operations that need space on the disk.
 _GROWING = frozenset({"create", "mkdir", "write"})

@@ -25,6 +25,8 @@ from tests.storage.content import APP, entry, image, push_image, raw, tags
 from tests.storage.scrubbing import Findings, scrub
 from tests.storage.wrappers import T, WrappedDriver, WrappedReader
 
+pytestmark = pytest.mark.faults
+
 LACKS = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, None]
 
 

@@ -23,6 +23,8 @@ from tests.storage.content import APP, CONFIG, LAYER, image, push_blob, push_man
 from tests.storage.promises import Blob, Fact, Listed, Manifest, Work
 from tests.storage.repeating import found, left_by
 
+pytestmark = pytest.mark.faults
+
 DIGEST = Digest.of(raw(image()))
 TAG = Tag("v1")
 TAGGED: list[Fact] = [Manifest(APP, TAG), Listed(APP, TAG)]

@@ -17,6 +17,8 @@ from storage.repository.registry import StoredRegistry
 from storage.values.digest import Digest
 from tests.storage.content import APP, append, begin, finish
 
+pytestmark = pytest.mark.faults
+
 _LONGEST_LINK = 200
 CONTENT = bytes(range(256)) * (WORTH_A_STATE // 256)
 

@@ -37,6 +37,8 @@ from tests.storage.scrubbing import Around, scrub
 from tests.storage.wrappers import T, WrappedReader
 from tests.support.scratch import scratch_folder
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = 400, 4_000
 KIB = 1 << 10
 MIB = 1 << 20

@@ -17,6 +17,8 @@ from tests.storage.cut_off import SCENARIOS
 from tests.support.scratch import scratch_folder
 from tests.support.tools import run
 
+pytestmark = pytest.mark.faults
+
 PROJECT = Path(__file__).resolve().parents[2]
 _LONG = 300  # seconds
 

@@ -29,6 +29,8 @@ from tests.storage.file_operations import Operation, watch
 from tests.storage.losing_disk import Disk, Recorder
 from tests.storage.power_cuts import latest, losses
 
+pytestmark = pytest.mark.slow
+
 # A user without files, on most systems.
 USER = 65534
 LONG_AGO = 1_000_000_000

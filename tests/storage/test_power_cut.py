@@ -18,7 +18,7 @@ from storage.values.paths import TRASH
 from tests.support.tools import require_tool, run
 from tests.support.volumes import mounted_apart
 
-pytestmark = pytest.mark.disk
+pytestmark = [pytest.mark.faults, pytest.mark.disk]
 
 PROJECT = Path(__file__).resolve().parents[2]
 CALLS = (

@@ -27,6 +27,8 @@ from tests.storage.power_cuts import EVERYTHING, Left, Tree, latest, losses, rea
 from tests.storage.power_scenarios import SCENARIOS, Scenario
 from tests.storage.promises import Oracle, Promise, Step, promise
 
+pytestmark = pytest.mark.faults
+
 # States by chance, at each moment at which names may be lost.
 SAMPLES = 2
 

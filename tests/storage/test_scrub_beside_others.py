@@ -24,6 +24,8 @@ from storage.values.names import RepositoryName
 from tests.storage.content import entry, image, push_image, raw
 from tests.storage.scrubbing import scrub
 
+pytestmark = pytest.mark.race
+
 SCRUBS = 25
 NAMES = [RepositoryName(f"app/{number}") for number in range(3)]
 # Left by a deletion until the next collection. It is no damage, but may be reported.

@@ -27,6 +27,8 @@ from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, image, raw
 from tests.support.scratch import scratch_folder
 
+pytestmark = pytest.mark.slow
+
 # Both are several pages.
 FEW, MANY = 600, 3_000
 # Bytes; less than a name for each additional entry.

@@ -33,6 +33,8 @@ from tests.storage.content import (
 from tests.storage.rivals import rivalled
 from tests.storage.scrubbing import scrub
 
+pytestmark = pytest.mark.race
+
 Request: TypeAlias = Callable[[StoredRegistry], Awaitable[object]]
 Damage: TypeAlias = Callable[[Path], None]
 

@@ -21,6 +21,8 @@ from tests.storage.power_cuts import latest, losses
 from tests.storage.promises import Blob, Fact, History, Manifest, Work
 from tests.storage.repeating import found, left_by
 
+pytestmark = pytest.mark.faults
+
 DIGEST = Digest.of(raw(image()))
 TAG, MOVED = Tag("new"), Tag("moved")
 

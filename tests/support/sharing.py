@@ -23,29 +23,33 @@ _GROUPS: Sequence[tuple[str, str]] = (
     # What measures how fast something is, or how much memory it takes.
     ("tests/benchmarks/", "measured"),
 )
-# Each test of these by itself: they are long, and share nothing.
-_SINGLY: Sequence[str] = ()
-# What starts first; everything else follows in the order of its names.
-_LONGEST: Sequence[str] = ("engines", "measured")
+# What starts first. All else follows in the order of its names, and takes seconds.
+_LONGEST: Sequence[str] = (
+    "engines",
+    "measured",
+    "tests/race/test_race.py",
+    "tests/switch/test_switch.py",
+    "tests/storage/test_disk_errors.py",
+    "tests/storage/test_killed.py",
+    "tests/live/test_command_line.py",
+    "tests/storage/test_growth.py",
+    "tests/http1/test_patience.py",
+    "tests/http1/test_pace.py",
+    "tests/live/test_collections.py",
+    "tests/live/test_direct_bodies.py",
+)
 
 
 def group_of(nodeid: str) -> str:
     """Return the name of what runs on one worker, one after the other."""
     file = nodeid.partition("::")[0]
-    if file in _SINGLY:
-        return nodeid
     return next((group for start, group in _GROUPS if file.startswith(start)), file)
 
 
 def longest_first(items: list[pytest.Item]) -> None:
     """Put the tests in the order in which they start."""
     places = {name: place for place, name in enumerate(_LONGEST)}
-
-    def place(item: pytest.Item) -> int:
-        file = item.nodeid.partition("::")[0]
-        return places.get(group_of(item.nodeid), places.get(file, len(places)))
-
-    items.sort(key=place)
+    items.sort(key=lambda item: places.get(group_of(item.nodeid), len(places)))
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
