@@ -5,7 +5,7 @@ with a line for each problem. `load` imports pydantic and a YAML library. This p
 a worker can receive settings without importing them.
 """
 
-from registry_server.config.listen_address import Endpoint
+from registry_server.config.listen_address import ListenAddress
 from registry_server.config.problems import ConfigError
 from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import LogSettings, Settings
@@ -16,7 +16,7 @@ CONFIGURATION_PATH = "REGISTRY_CONFIGURATION_PATH"
 __all__ = [
     "CONFIGURATION_PATH",
     "ConfigError",
-    "Endpoint",
+    "ListenAddress",
     "Loaded",
     "LogSettings",
     "Overrides",

@@ -7,7 +7,7 @@ states that the registry is open, so that is no warning.
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from registry_server.config.listen_address import Endpoint
+from registry_server.config.listen_address import ListenAddress
 from registry_server.config.problems import Origins, Problem, listed
 from registry_server.config.schema import Settings
 
@@ -27,8 +27,8 @@ _CLEAR = "begins with http://, and clients send passwords there for tokens: use 
 
 def exposure(settings: Settings, origins: Origins) -> Iterator[Problem]:
     """Yield the warnings, which only the server and `check` show."""
-    endpoint = settings.http.endpoint
-    if not endpoint.is_loopback and endpoint.path is None:
+    address = settings.http.listen_address
+    if not address.is_loopback and address.path is None:
         if _is_open(settings):
             yield origins.located(_ADDR, _OPEN.format(_actions(settings)))
             return
@@ -77,7 +77,7 @@ def _sent_in_clear(settings: Settings, origins: Origins) -> Iterator[Problem]:
         return
     path, url = realm
     parts = urlsplit(url)
-    if parts.scheme == "http" and not Endpoint(parts.hostname or "").is_loopback:
+    if parts.scheme == "http" and not ListenAddress(parts.hostname or "").is_loopback:
         yield origins.located(path, _CLEAR)
 
 

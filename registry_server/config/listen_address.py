@@ -15,7 +15,7 @@ _HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ListenAddress:
     """A TCP host and port, or the path of a unix socket.
 
     An empty `host` means every interface. `port` 0 means any free port. If `path` is set, `host`

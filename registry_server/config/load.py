@@ -10,7 +10,7 @@ from typing import get_args
 from registry_server.config import empties, environment, in_memory, scalars, support, tolerance
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.exposure import exposure
-from registry_server.config.listen_address import Endpoint
+from registry_server.config.listen_address import ListenAddress
 from registry_server.config.problems import ConfigError, Place, Problem
 from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import TRIAL_ROOT, Formatter, Settings
@@ -140,24 +140,24 @@ def _listen(document: Document, host: str | None, port: int | None) -> None:
     """Replace the host, the port or both in the address of the document."""
     given = (("--host", host is not None), ("--port", port is not None))
     origin = " and ".join(name for name, is_given in given if is_given)
-    before = _endpoint(document)
+    before = _address(document)
     if before.path is not None:
-        before = Endpoint("127.0.0.1", 5000)
-    after = Endpoint(
+        before = ListenAddress("127.0.0.1", 5000)
+    after = ListenAddress(
         before.host if host is None else host.strip("[]"), before.port if port is None else port
     )
     _option(document, ("http", "net"), "tcp", origin)
     _option(document, ("http", "addr"), str(after), origin)
 
 
-def _endpoint(document: Document) -> Endpoint:
+def _address(document: Document) -> ListenAddress:
     http = document.data.get("http") if isinstance(document.data, dict) else None
     net = http.get("net") if isinstance(http, dict) else None
     addr = http.get("addr") if isinstance(http, dict) else None
     if not isinstance(addr, str):
         addr = ":5000"
     try:
-        return Endpoint.parse("unix" if net == "unix" else "tcp", addr)
+        return ListenAddress.parse("unix" if net == "unix" else "tcp", addr)
     except ValueError as error:
         raise ConfigError([document.located(("http", "addr"), str(error))]) from None
 
@@ -183,6 +183,6 @@ def _for_this_machine(settings: Settings) -> Settings:
     is_set_up = (
         http.host or http.trustedproxies or http.tls.certificate or settings.has_access_control
     )
-    if is_set_up or not http.endpoint.is_loopback:
+    if is_set_up or not http.listen_address.is_loopback:
         return settings
     return replace(settings, http=replace(http, allowedhosts=_THIS_MACHINE))

@@ -19,7 +19,7 @@ from registry_server.config.cipher_suites import CipherSuite
 from registry_server.config.cors import Cors
 from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
-from registry_server.config.listen_address import Endpoint
+from registry_server.config.listen_address import ListenAddress
 from registry_server.config.machine import WORKERS
 from registry_server.config.secret import Secret
 from registry_server.config.section import CONFIG, Section
@@ -65,7 +65,7 @@ def _default_unless_positive(value: int) -> int:
 
 def _addr_suits_net(addr: str, info: "ValidationInfo") -> str:
     if "net" in info.data:
-        Endpoint.parse(info.data["net"], addr)
+        ListenAddress.parse(info.data["net"], addr)
     return addr
 
 
@@ -237,9 +237,9 @@ class Http(Section):
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {**CONFIG, "validate_default": True}
 
     @property
-    def endpoint(self) -> Endpoint:
+    def listen_address(self) -> ListenAddress:
         """The address to listen on."""
-        return Endpoint.parse(self.net, self.addr)
+        return ListenAddress.parse(self.net, self.addr)
 
     @property
     def trusted(self) -> tuple[TrustedProxy, ...]:

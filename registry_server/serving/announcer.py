@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry_server import __version__
-from registry_server.config import Endpoint, Settings
+from registry_server.config import ListenAddress, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Announcer:
     """Logs both lines; a reload replaces `settings`."""
 
     def __init__(
-        self, settings: Settings, configuration: Path | None, addresses: Sequence[Endpoint]
+        self, settings: Settings, configuration: Path | None, addresses: Sequence[ListenAddress]
     ) -> None:
         self.settings = settings
         self._configuration = configuration

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from registry_server.config import Endpoint
+from registry_server.config import ListenAddress
 from registry_server.wiring.startup import StartupError
 
 logger = logging.getLogger(__name__)
@@ -47,30 +47,30 @@ _ATTEMPTS = 10
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def listen(endpoint: Endpoint) -> tuple[socket.socket, ...]:
+def listen(address: ListenAddress) -> tuple[socket.socket, ...]:
     """Listen on an address, or on all addresses of a name; raise `StartupError`.
 
     With port 0 the system chooses one port for all sockets.
     """
     try:
-        if endpoint.path is not None:
-            return (_listen_unix(endpoint.path),)
-        return _listen_tcp(endpoint.host, endpoint.port)
+        if address.path is not None:
+            return (_listen_unix(address.path),)
+        return _listen_tcp(address.host, address.port)
     except (OSError, UnicodeError) as error:
-        raise StartupError(f"http.addr: can't listen on {endpoint}: {_reason(error)}") from None
+        raise StartupError(f"http.addr: can't listen on {address}: {_reason(error)}") from None
 
 
-def bound(listeners: Sequence[socket.socket], asked: Endpoint) -> tuple[Endpoint, ...]:
+def bound(listeners: Sequence[socket.socket], asked: ListenAddress) -> tuple[ListenAddress, ...]:
     """Return the addresses of `listeners`, with the port that the system chose for port 0."""
     if asked.path is not None:
         return (asked,)
-    return tuple(Endpoint(*listener.getsockname()[:2]) for listener in listeners)
+    return tuple(ListenAddress(*listener.getsockname()[:2]) for listener in listeners)
 
 
-def remove_socket(endpoint: Endpoint) -> None:
-    """Remove the file of a unix socket; do nothing for another endpoint."""
-    if endpoint.path is not None:
-        endpoint.path.unlink(missing_ok=True)
+def remove_socket(address: ListenAddress) -> None:
+    """Remove the file of a unix socket; do nothing for another address."""
+    if address.path is not None:
+        address.path.unlink(missing_ok=True)
 
 
 def _listen_tcp(host: str, port: int) -> tuple[socket.socket, ...]:
@@ -127,7 +127,7 @@ def _bind_each(addresses: Sequence[_Address]) -> tuple[list[socket.socket], list
             if error.errno in _ABSENT:
                 absent = error
             elif listeners:
-                taken.append(f"{Endpoint(host, port)}, can't listen on it: {_reason(error)}")
+                taken.append(f"{ListenAddress(host, port)}, can't listen on it: {_reason(error)}")
             else:
                 raise
         else:

@@ -80,7 +80,7 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
     """Build the application on `driver`, which its lifespan closes.
 
     It may be called any number of times in one process. `Reloadable.use` applies other settings;
-    `reloading.settle` decides which of them need a restart.
+    `merge_settings` decides which of them need a restart.
     """
     sinks = Sinks()
 

@@ -21,7 +21,7 @@ _FIXED = "was changed, which needs a restart: until then its old value stays in 
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class MergedSettings:
     """The settings to apply, the keys that changed, and warnings for the operator."""
 
     settings: Settings
@@ -29,7 +29,7 @@ class Settled:
     warnings: tuple[str, ...]
 
 
-def settle(before: Settings, read: Loaded) -> Settled:
+def merge_settings(before: Settings, read: Loaded) -> MergedSettings:
     """Merge the new settings with those of `before` that need a restart (pure).
 
     Raises ConfigError if the new settings don't fit the address, which stays.
@@ -39,20 +39,23 @@ def settle(before: Settings, read: Loaded) -> Settled:
     if _speaks_tls(wanted) != _speaks_tls(before):
         http = _with(http, before.http, ("tls",))
     storage = _with(wanted.storage, before.storage, _FIXED_OF_STORAGE)
-    settled = replace(wanted, http=http, storage=storage)
-    fixed = (f"{key} {_FIXED}" for key in _differences(settled, wanted))
-    changed = tuple(_differences(before, settled))
+    merged = replace(wanted, http=http, storage=storage)
+    fixed = (f"{key} {_FIXED}" for key in _differences(merged, wanted))
+    changed = tuple(_differences(before, merged))
     shown = read.exposure
-    if settled.http.endpoint != wanted.http.endpoint or settled.http.tls != wanted.http.tls:
-        shown = _of_listener(settled)
-    return Settled(settled, changed, (*read.warnings, *map(str, shown), *fixed))
+    if (
+        merged.http.listen_address != wanted.http.listen_address
+        or merged.http.tls != wanted.http.tls
+    ):
+        shown = _of_listener(merged)
+    return MergedSettings(merged, changed, (*read.warnings, *map(str, shown), *fixed))
 
 
-def _of_listener(settled: Settings) -> tuple[Problem, ...]:
+def _of_listener(merged: Settings) -> tuple[Problem, ...]:
     """Return the warnings about the address that stays, which is not in the new configuration."""
-    if refusals := tuple(unknown_realm(settled, Unlocated())):
+    if refusals := tuple(unknown_realm(merged, Unlocated())):
         raise ConfigError(refusals)
-    return tuple(exposure(settled, Unlocated()))
+    return tuple(exposure(merged, Unlocated()))
 
 
 def _with(section: AnySection, before: AnySection, keys: tuple[str, ...]) -> AnySection:

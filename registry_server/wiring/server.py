@@ -35,7 +35,7 @@ from registry_server.serving.workers.worker import Worker
 from registry_server.wiring import startup
 from registry_server.wiring.access import assembly
 from registry_server.wiring.app import build, open_driver
-from registry_server.wiring.reload import Settled, settle
+from registry_server.wiring.reload import MergedSettings, merge_settings
 from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
 
 logger = logging.getLogger(__name__)
@@ -58,32 +58,32 @@ class Rereading:
         self._read = read
         self.announcer = announcer
 
-    def read(self) -> Settled | None:
+    def read(self) -> MergedSettings | None:
         """Read and check the configuration; log the problems and return None if it is invalid."""
         try:
             startup.check_served(self._root)
-            settled = settle(self._settings, startup.fit_to_volume(self._read(), self._root))
-            warnings = startup.check(settled.settings)
+            merged = merge_settings(self._settings, startup.fit_to_volume(self._read(), self._root))
+            warnings = startup.check(merged.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
         except startup.StartupError as error:
             problems = (str(error),)
         else:
-            more = (*map(str, warnings), *startup.warnings(settled.settings))
-            return replace(settled, warnings=(*settled.warnings, *more))
+            more = (*map(str, warnings), *startup.warnings(merged.settings))
+            return replace(merged, warnings=(*merged.warnings, *more))
         for problem in problems:
             logger.error(
                 "the reload failed; the previous configuration stays in force: %s", problem
             )
         return None
 
-    def take(self, settled: Settled) -> None:
+    def take(self, merged: MergedSettings) -> None:
         """Put these settings in force, reconfigure the log, and log which keys changed."""
-        self._settings = self.announcer.settings = settled.settings
-        logs.configure(settled.settings.log)
-        for warning in settled.warnings:
+        self._settings = self.announcer.settings = merged.settings
+        logs.configure(merged.settings.log)
+        for warning in merged.warnings:
             logger.warning(warning)
-        keys = ", ".join(settled.changed)
+        keys = ", ".join(merged.changed)
         logger.info("configuration reloaded; changed: %s", keys or "nothing")
 
 
@@ -101,19 +101,19 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     with volume.removed_on_failure(root):
         with ended_in_time():
             settings = _checked(settings, root)
-            listeners = sockets.listen(settings.http.endpoint)
+            listeners = sockets.listen(settings.http.listen_address)
         try:
             # After binding the address, so that a failure to bind leaves no new signing key behind.
             with ended_in_time():
                 _prepare(settings, root)
             for problem in loaded.exposure:
                 logger.warning("%s", problem)
-            addresses = sockets.bound(listeners, settings.http.endpoint)
+            addresses = sockets.bound(listeners, settings.http.listen_address)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, loaded.file, addresses)
             _run(settings, listeners, Rereading(settings, read, announcer))
         finally:
-            sockets.remove_socket(settings.http.endpoint)
+            sockets.remove_socket(settings.http.listen_address)
 
 
 def _checked(settings: Settings, root: Path | None) -> Settings:
@@ -164,11 +164,11 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
 
         return Work(run_worker, config.timeout_graceful_shutdown or 0)
 
-    def take(settled: Settled | None) -> Work | None:
-        if settled is None:
+    def take(merged: MergedSettings | None) -> Work | None:
+        if merged is None:
             return None
-        rereading.take(settled)
-        return work(_config(settled.settings))
+        rereading.take(merged)
+        return work(_config(merged.settings))
 
     # A forked child reads, because this process has no threads. Its memory is freed when it exits.
     renewal = Renewal(rereading.read, take)
@@ -177,17 +177,17 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
 
 async def _reload(rereading: Rereading, server: LoneServer) -> None:
     """Reload the configuration of a single-process server; requests in flight keep the old one."""
-    settled = await asyncio.to_thread(rereading.read)
-    if settled is None:
+    merged = await asyncio.to_thread(rereading.read)
+    if merged is None:
         return
-    certificates = _certificates(settled.settings)
+    certificates = _certificates(merged.settings)
     context = await asyncio.to_thread(certificates.first) if certificates is not None else None
     # The signing keys in the same files may have changed; rebuilding access control reads them.
-    if settled.changed or settled.settings.has_access_control:
+    if merged.changed or merged.settings.has_access_control:
         app: Reloadable = server.config.loaded_app
-        await app.use(settled.settings)
-        server.config.timeout_graceful_shutdown = _drain_seconds(settled.settings)
-    rereading.take(settled)
+        await app.use(merged.settings)
+        server.config.timeout_graceful_shutdown = _drain_seconds(merged.settings)
+    rereading.take(merged)
     if certificates is not None and context is not None:
         await server.secure(certificates, context)
     gc.unfreeze()  # otherwise the objects of the old settings would never be collected

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import Endpoint
+from registry_server.config import ListenAddress
 from registry_server.config.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def _write_program(path: Path, script: str) -> None:
 def test_the_images_file_serves_the_volume_on_every_interface() -> None:
     """What the image serves with is registry:2's address and root, without a warning."""
     loaded = load(DOCKER / "config.yml", {})
-    assert loaded.settings.http.endpoint == Endpoint("", 5000)
+    assert loaded.settings.http.listen_address == ListenAddress("", 5000)
     assert loaded.settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
     assert loaded.warnings == ()
 

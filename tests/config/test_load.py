@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import ConfigError, Endpoint, Overrides, Settings
+from registry_server.config import ConfigError, ListenAddress, Overrides, Settings
 from registry_server.config.load import load
 from registry_server.config.machine import default_workers
 from registry_server.wiring.app import manifest_rules
@@ -85,7 +85,7 @@ def test_no_file_at_all_is_a_scratch_registry_on_loopback() -> None:
     """Without a file: ./data, only this machine, deletion allowed, and no warning."""
     loaded = load(None, {})
     assert loaded.settings.storage.filesystem.rootdirectory == Path("data")
-    assert loaded.settings.http.endpoint == Endpoint("127.0.0.1", 5000)
+    assert loaded.settings.http.listen_address == ListenAddress("127.0.0.1", 5000)
     assert loaded.settings.storage.delete.enabled is True
     assert loaded.warnings == ()
 
@@ -102,7 +102,7 @@ def test_a_file_has_distributions_defaults(read: Read) -> None:
     """A file that says next to nothing means what it means to distribution."""
     settings = read("version: 0.1\n").settings
     assert settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
-    assert settings.http.endpoint == Endpoint("", 5000)
+    assert settings.http.listen_address == ListenAddress("", 5000)
     assert settings.storage.delete.enabled is False
     assert settings.http.draintimeout == timedelta(seconds=8)
     assert settings.http.workers == default_workers()
@@ -120,7 +120,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(read:
         {"REGISTRY_HTTP_ADDR": "10.0.0.2:2000", "REGISTRY_HTTP_WORKERS": "5"},
         Overrides(port=3000, root=Path("/line")),
     )
-    assert loaded.settings.http.endpoint == Endpoint("10.0.0.2", 3000)
+    assert loaded.settings.http.listen_address == ListenAddress("10.0.0.2", 3000)
     assert loaded.settings.http.workers == 5
     assert loaded.settings.http.host == "https://file.example.com"
     assert loaded.settings.storage.filesystem.rootdirectory == Path("/line")
@@ -137,22 +137,22 @@ def test_the_environment_applies_without_a_file() -> None:
 @pytest.mark.parametrize(
     ("net", "addr", "overrides", "expected"),
     [
-        ("tcp", "a:1", Overrides(host="b"), Endpoint("b", 1)),
-        ("tcp", "a:1", Overrides(port=2), Endpoint("a", 2)),
-        ("tcp", "a:1", Overrides(host="::1", port=2), Endpoint("::1", 2)),
-        ("tcp", "a:1", Overrides(host="[::1]"), Endpoint("::1", 1)),
-        ("tcp", "a:1", Overrides(host=""), Endpoint("", 1)),
-        ("unix", "/run/x", Overrides(port=2), Endpoint("127.0.0.1", 2)),
-        ("unix", "/run/x", Overrides(host="b"), Endpoint("b", 5000)),
-        ("unix", "/run/x", Overrides(), Endpoint(path=Path("/run/x"))),
+        ("tcp", "a:1", Overrides(host="b"), ListenAddress("b", 1)),
+        ("tcp", "a:1", Overrides(port=2), ListenAddress("a", 2)),
+        ("tcp", "a:1", Overrides(host="::1", port=2), ListenAddress("::1", 2)),
+        ("tcp", "a:1", Overrides(host="[::1]"), ListenAddress("::1", 1)),
+        ("tcp", "a:1", Overrides(host=""), ListenAddress("", 1)),
+        ("unix", "/run/x", Overrides(port=2), ListenAddress("127.0.0.1", 2)),
+        ("unix", "/run/x", Overrides(host="b"), ListenAddress("b", 5000)),
+        ("unix", "/run/x", Overrides(), ListenAddress(path=Path("/run/x"))),
     ],
 )
 def test_host_and_port_replace_their_half_of_the_address(
-    read: Read, net: str, addr: str, overrides: Overrides, expected: Endpoint
+    read: Read, net: str, addr: str, overrides: Overrides, expected: ListenAddress
 ) -> None:
     """--host keeps the port, --port keeps the host, and either replaces a socket."""
     loaded = read(f"version: 0.1\nhttp: {{net: {net}, addr: '{addr}'}}\n", {}, overrides)
-    assert loaded.settings.http.endpoint == expected
+    assert loaded.settings.http.listen_address == expected
 
 
 def test_a_development_file_of_distributions_is_read(read: Read) -> None:

@@ -78,7 +78,7 @@ def _settings_or_problems(
     if not problems:
         assert validated(Settings, written_out(loaded.settings)) == loaded.settings
         assert pickle.loads(pickle.dumps(loaded)) == loaded  # a child process reads it for a server
-        assert str(loaded.settings.http.endpoint)
+        assert str(loaded.settings.http.listen_address)
     else:
         assert pickle.loads(pickle.dumps(ConfigError(problems))).problems == problems
     assert all(len(problem.splitlines()) == 1 for problem in problems)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import Endpoint
+from registry_server.config import ListenAddress
 
 HOSTS = st.one_of(
     st.just(""),
@@ -20,18 +20,18 @@ HOSTS = st.one_of(
 @pytest.mark.parametrize(
     ("addr", "expected"),
     [
-        (":5000", Endpoint("", 5000)),
-        ("localhost:5000", Endpoint("localhost", 5000)),
-        ("0.0.0.0:5000", Endpoint("0.0.0.0", 5000)),
-        ("127.0.0.1:0", Endpoint("127.0.0.1", 0)),
-        ("[::1]:5000", Endpoint("::1", 5000)),
-        ("[::]:65535", Endpoint("::", 65535)),
-        ("[::ffff:127.0.0.1]:5000", Endpoint("127.0.0.1", 5000)),
+        (":5000", ListenAddress("", 5000)),
+        ("localhost:5000", ListenAddress("localhost", 5000)),
+        ("0.0.0.0:5000", ListenAddress("0.0.0.0", 5000)),
+        ("127.0.0.1:0", ListenAddress("127.0.0.1", 0)),
+        ("[::1]:5000", ListenAddress("::1", 5000)),
+        ("[::]:65535", ListenAddress("::", 65535)),
+        ("[::ffff:127.0.0.1]:5000", ListenAddress("127.0.0.1", 5000)),
     ],
 )
-def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: Endpoint) -> None:
+def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: ListenAddress) -> None:
     """A name, an address of either family, or no host at all may come before the port."""
-    assert Endpoint.parse("tcp", addr) == expected
+    assert ListenAddress.parse("tcp", addr) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,40 +54,40 @@ def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: Endpoint) -> N
 def test_a_wrong_tcp_address_is_refused_in_plain_words(addr: str, problem: str) -> None:
     """The message says what an address looks like."""
     with pytest.raises(ValueError, match=problem):
-        Endpoint.parse("tcp", addr)
+        ListenAddress.parse("tcp", addr)
 
 
 def test_a_port_may_be_the_name_of_a_service() -> None:
     """As in Go the machine knows the port of https."""
-    assert Endpoint.parse("tcp", ":https") == Endpoint("", 443)
+    assert ListenAddress.parse("tcp", ":https") == ListenAddress("", 443)
 
 
 def test_a_unix_address_is_a_path() -> None:
     """With net unix the address is where the socket lies."""
-    endpoint = Endpoint.parse("unix", "/run/registry.sock")
-    assert endpoint == Endpoint(path=Path("/run/registry.sock"))
-    assert str(endpoint) == "/run/registry.sock"
+    address = ListenAddress.parse("unix", "/run/registry.sock")
+    assert address == ListenAddress(path=Path("/run/registry.sock"))
+    assert str(address) == "/run/registry.sock"
 
 
 @pytest.mark.parametrize("addr", ["", ":5000", "/run/\0"])
 def test_what_cannot_be_a_socket_is_refused(addr: str) -> None:
     """A port is not taken for the name of a socket in the working directory."""
     with pytest.raises(ValueError, match="path of a socket"):
-        Endpoint.parse("unix", addr)
+        ListenAddress.parse("unix", addr)
 
 
 @given(HOSTS, st.integers(0, 65535))
 def test_reading_what_was_written_gives_the_same_endpoint(host: str, port: int) -> None:
     """Parse and print are inverse."""
-    endpoint = Endpoint(host, port)
-    assert Endpoint.parse("tcp", str(endpoint)) == endpoint
+    address = ListenAddress(host, port)
+    assert ListenAddress.parse("tcp", str(address)) == address
 
 
 @given(st.sampled_from(["tcp", "unix"]), st.text())
 def test_any_text_is_an_endpoint_or_a_value_error(net: str, addr: str) -> None:
     """No text makes the parser fail in another way."""
     try:
-        endpoint = Endpoint.parse("unix" if net == "unix" else "tcp", addr)
+        address = ListenAddress.parse("unix" if net == "unix" else "tcp", addr)
     except ValueError:
         return
-    assert str(endpoint)
+    assert str(address)
