@@ -1,6 +1,6 @@
 """Dispatches requests by path to their handlers, and renders the exceptions of handlers.
 
-A path is matched from the right: its last two segments select the endpoint, and the segments before
+A path is matched from the right: its last two segments select the route, and the segments before
 them are the name of the repository, which may therefore be `a/manifests/b`. The gate refuses
 invalid names. Paths are already percent-decoded. A path that is not clean, or has one slash too
 many at its end, is redirected as in CNCF distribution.
@@ -31,7 +31,7 @@ _NAMED = f"{_BELOW}<name>"
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Route:
     """A path and the handler of each method; GET's handler also serves HEAD.
 
     The path is fixed, or begins with `/v2/<name>`. Its last segment may be a parameter in angle
@@ -52,11 +52,11 @@ class Endpoint:
 
 
 class _Tail:
-    """The part of an endpoint's path after the name, to match the path of a request."""
+    """The part of a route's path after the name, to match the path of a request."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._before, self.kind, self._last = _split(endpoint.path.removeprefix(_NAMED))
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._before, self.kind, self._last = _split(route.path.removeprefix(_NAMED))
         self._parameter = self._last[1:-1] if self._last.startswith("<") else ""
 
     def match(self, before: str, last: str) -> dict[str, str] | None:
@@ -85,7 +85,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        endpoints: Iterable[Endpoint],
+        routes: Iterable[Route],
         rest: ASGIApp,
         prefix: str = "",
         admit: Admission = admit_all,
@@ -93,14 +93,14 @@ class Dispatcher:
         self._rest = redirects.CleanPaths(rest)
         self._prefix = prefix
         self._admit = admit
-        self._fixed: dict[str, Endpoint] = {}
+        self._fixed: dict[str, Route] = {}
         self._tails: dict[str, list[_Tail]] = {}
-        for endpoint in endpoints:
-            if endpoint.path.startswith(_NAMED):
-                tail = _Tail(endpoint)
+        for route in routes:
+            if route.path.startswith(_NAMED):
+                tail = _Tail(route)
                 self._tails.setdefault(tail.kind, []).append(tail)
             else:
-                self._fixed[endpoint.path] = endpoint
+                self._fixed[route.path] = route
         # The nodes of a cluster request the same few paths.
         self._match_cached = lru_cache(maxsize=_MOST_PATHS)(self._match)
 
@@ -125,9 +125,9 @@ class Dispatcher:
     def _handler(self, scope: Scope) -> Handler:
         """Return the handler of a request, and set the path parameters in its scope."""
         known = False
-        for endpoint, parameters in self._matching(scope["path"]):
+        for route, parameters in self._matching(scope["path"]):
             known = True
-            handler = endpoint.handler(scope["method"])
+            handler = route.handler(scope["method"])
             if handler is not None:
                 scope["path_params"] = parameters
                 return handler
@@ -139,7 +139,7 @@ class Dispatcher:
         raise HTTPException(405 if known else 404)
 
     def _redirect_target(self, path: str) -> str:
-        """Return the path to redirect to from one without an endpoint, or ""."""
+        """Return the path to redirect to from one without a route, or ""."""
         if not redirects.is_clean(path):
             # `StripPrefix` leaves the prefix of such a path in place.
             return redirects.clean(path)
@@ -156,14 +156,14 @@ class Dispatcher:
         return Response(headers={"Allow": self._allowed(request.scope["path"])})
 
     def _allowed(self, path: str, without: Iterable[str] = ()) -> str:
-        methods = {method for endpoint, _ in self._matching(path) for method in endpoint.methods}
+        methods = {method for route, _ in self._matching(path) for method in route.methods}
         return ", ".join(sorted(methods.difference(without)))
 
-    def _matching(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
+    def _matching(self, path: str) -> list[tuple[Route, dict[str, str]]]:
         return self._match_cached(path) if len(path) <= _SHORT else self._match(path)
 
-    def _match(self, path: str) -> list[tuple[Endpoint, dict[str, str]]]:
-        """Return the endpoints that match this path, with the values of their parameters."""
+    def _match(self, path: str) -> list[tuple[Route, dict[str, str]]]:
+        """Return the routes that match this path, with the values of their parameters."""
         if not redirects.is_clean(path):
             return []
         fixed = self._fixed.get(path)
@@ -174,7 +174,7 @@ class Dispatcher:
         for tail in self._tails.get(kind, ()):
             parameters = tail.match(before, last)
             if parameters is not None:
-                matches.append((tail.endpoint, parameters))
+                matches.append((tail.route, parameters))
         return matches
 
     async def _refusal(self, request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
-"""The table of endpoints, with their numbers in the spec's table "Endpoints".
+"""The table of routes, with the numbers of their endpoints in the spec's table "Endpoints".
 
-The numbers are those of the spec's main branch, which has more than version 1.1. No two endpoints
+The numbers are those of the spec's main branch, which has more than version 1.1. No two routes
 have the same path and method, so their order does not matter. `dispatch` matches the paths.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from registry_server.v2.base import BaseEndpoint
 from registry_server.v2.blobs import BlobEndpoints
-from registry_server.v2.dispatch import Endpoint
+from registry_server.v2.dispatch import Route
 from registry_server.v2.gate import Gate
 from registry_server.v2.listings import ListingEndpoints
 from registry_server.v2.manifests import ManifestEndpoints
@@ -19,15 +19,15 @@ from registry_server.v2.urls import Urls
 from storage.values.manifests import MANIFEST_LIMIT
 
 
-def endpoints(
+def routes(
     gate: Gate,
     urls: Urls,
     offload: Offload,
     most_tags: int | None,
     most_names: int,
     largest_manifest: int = MANIFEST_LIMIT,
-) -> tuple[Endpoint, ...]:
-    """Return the endpoints under `/v2`; GET also serves HEAD."""
+) -> tuple[Route, ...]:
+    """Return the routes under `/v2`; GET also serves HEAD."""
     base = BaseEndpoint(gate)
     blobs = BlobEndpoints(gate, offload)
     manifests = ManifestEndpoints(gate, urls, largest_manifest)
@@ -36,9 +36,9 @@ def endpoints(
     referrers = ReferrerEndpoints(gate, urls)
 
     return (
-        Endpoint("/v2/", {"GET": base.get}),  # end-1
-        Endpoint("/v2", {"GET": base.get}),
-        Endpoint(
+        Route("/v2/", {"GET": base.get}),  # end-1
+        Route("/v2", {"GET": base.get}),
+        Route(
             "/v2/<name>/manifests/<reference>",
             {
                 "GET": manifests.get,  # end-3
@@ -46,16 +46,16 @@ def endpoints(
                 "DELETE": manifests.delete,  # end-9
             },
         ),
-        Endpoint(
+        Route(
             "/v2/<name>/blobs/<digest>",
             {
                 "GET": blobs.get,  # end-2
                 "DELETE": blobs.delete,  # end-10
             },
         ),
-        Endpoint("/v2/<name>/blobs/uploads/", {"POST": uploads.start}),  # end-4, end-11
-        Endpoint("/v2/<name>/blobs/uploads", {"POST": uploads.start}),
-        Endpoint(
+        Route("/v2/<name>/blobs/uploads/", {"POST": uploads.start}),  # end-4, end-11
+        Route("/v2/<name>/blobs/uploads", {"POST": uploads.start}),
+        Route(
             "/v2/<name>/blobs/uploads/<upload>",
             {
                 "PATCH": uploads.append,  # end-5
@@ -64,7 +64,7 @@ def endpoints(
                 "DELETE": uploads.cancel,  # end-14
             },
         ),
-        Endpoint("/v2/<name>/tags/list", {"GET": listings.tags}),  # end-8
-        Endpoint("/v2/<name>/referrers/<digest>", {"GET": referrers.get}),  # end-12
-        Endpoint("/v2/_catalog", {"GET": listings.catalog}),
+        Route("/v2/<name>/tags/list", {"GET": listings.tags}),  # end-8
+        Route("/v2/<name>/referrers/<digest>", {"GET": referrers.get}),  # end-12
+        Route("/v2/_catalog", {"GET": listings.catalog}),
     )

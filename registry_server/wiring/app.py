@@ -44,7 +44,7 @@ from registry_server.serving.http1.pace import Pace
 from registry_server.v2.dispatch import Dispatcher, admit_all
 from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
-from registry_server.v2.routes import endpoints
+from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import (
     TOKEN_PATH,
@@ -111,7 +111,7 @@ def _serving(
         admits_by_certificate=settings.http.tls.admits_by_certificate,
         address=partial(client_address, trusted=settings.http.trusted),
     )
-    table = endpoints(
+    table = routes(
         gate,
         urls,
         Offload(settings.http.accelredirect),

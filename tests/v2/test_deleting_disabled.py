@@ -13,10 +13,10 @@ import pytest
 
 from registry_server.access.interfaces import OpenAccess
 from registry_server.config import Settings
-from registry_server.v2.dispatch import Endpoint
+from registry_server.v2.dispatch import Route
 from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
-from registry_server.v2.routes import endpoints
+from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from registry_server.wiring.app import open_registry
 from storage.drivers.memory import MemoryDriver
@@ -50,13 +50,13 @@ DISGUISES: tuple[dict[str, str], ...] = (
 REFERRER = artifact(b"%s" % LAYER, "test/signature")
 
 
-def table() -> tuple[Endpoint, ...]:
+def table() -> tuple[Route, ...]:
     """Return the routes as they are served."""
     settings = Settings()
     gate = Gate(open_registry(settings, MemoryDriver()), OpenAccess())
     urls = Urls()
     offload = Offload(settings.http.accelredirect)
-    return endpoints(gate, urls, offload, most_tags=None, most_names=10)
+    return routes(gate, urls, offload, most_tags=None, most_names=10)
 
 
 def targets(route: str, upload: str) -> Iterator[str]:

@@ -16,11 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from registry_server.access.interfaces import OpenAccess
 from registry_server.http import envelope
-from registry_server.v2.dispatch import Dispatcher, Endpoint, Handler
+from registry_server.v2.dispatch import Dispatcher, Route, Handler
 from registry_server.v2.gate import Gate
 from registry_server.v2.offload import Offload
 from registry_server.v2.responses import EncodedResponse, encoded
-from registry_server.v2.routes import endpoints
+from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from storage.drivers.memory import MemoryDriver
 from storage.repository.registry import StoredRegistry
@@ -28,7 +28,7 @@ from tests.v2.asgi import Answer, Request, ask
 from tests.v2.pushes import DIGEST
 
 GATE = Gate(StoredRegistry(MemoryDriver()), OpenAccess())
-TABLE = endpoints(GATE, Urls(), Offload(), None, 100)
+TABLE = routes(GATE, Urls(), Offload(), None, 100)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get")
 
 
@@ -47,13 +47,13 @@ async def rest(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 TELLING = Dispatcher(
-    [Endpoint(one.path, dict.fromkeys(one.handlers, telling(one.path))) for one in TABLE], rest
+    [Route(one.path, dict.fromkeys(one.handlers, telling(one.path))) for one in TABLE], rest
 )
 
 
-def pattern(endpoint: Endpoint) -> str:
-    """Write an endpoint's path as a regular expression; no fixed part needs escaping."""
-    parameters = re.sub("<(?!name>)([a-z]+)>", r"(?P<\1>[^/]+)", endpoint.path)
+def pattern(route: Route) -> str:
+    """Write a route's path as a regular expression; no fixed part needs escaping."""
+    parameters = re.sub("<(?!name>)([a-z]+)>", r"(?P<\1>[^/]+)", route.path)
     return parameters.replace("<name>", "(?P<name>.*)")
 
 
@@ -149,7 +149,7 @@ async def outcome(handler: Handler) -> tuple[list[Message], Exception | None]:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    app = Dispatcher([Endpoint("/v2/", {"GET": handler})], rest)
+    app = Dispatcher([Route("/v2/", {"GET": handler})], rest)
     scope = {"type": "http", "method": "GET", "path": "/v2/", "headers": []}
     try:
         await app(scope, receive, send)
