@@ -9,8 +9,8 @@ from starlette.requests import Request
 from registry_server.access.interfaces import Action
 from registry_server.http.answers import Response
 from registry_server.v2 import ranges
+from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.gate import Gate
-from registry_server.v2.offload import Offload
 from registry_server.v2.responses import (
     BlobResponse,
     EncodedHeaders,
@@ -30,9 +30,9 @@ _IMMUTABLE = "max-age=31536000, immutable"
 class BlobEndpoints:
     """`/v2/<name>/blobs/<digest>`"""
 
-    def __init__(self, gate: Gate, offload: Offload) -> None:
+    def __init__(self, gate: Gate, accel_redirect: AccelRedirect) -> None:
         self._gate = gate
-        self._offload = offload
+        self._accel_redirect = accel_redirect
 
     async def get(self, request: Request) -> Response:
         """GET, HEAD: end-2"""
@@ -46,7 +46,7 @@ class BlobEndpoints:
             size = await repository.blobs.size(digest)
             return EncodedResponse(b"", _encoded_headers(digest, size, is_public))
         headers = _headers(digest, is_public)
-        redirect = await self._offload.answer(request, repository.blobs, digest, headers)
+        redirect = await self._accel_redirect.answer(request, repository.blobs, digest, headers)
         if redirect is not None:
             return redirect
         blob = await repository.blobs.open(digest)

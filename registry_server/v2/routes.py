@@ -6,13 +6,13 @@ have the same path and method, so their order does not matter. `dispatch` matche
 
 from __future__ import annotations
 
+from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.base import BaseEndpoint
 from registry_server.v2.blobs import BlobEndpoints
 from registry_server.v2.dispatch import Route
 from registry_server.v2.gate import Gate
 from registry_server.v2.listings import ListingEndpoints
 from registry_server.v2.manifests import ManifestEndpoints
-from registry_server.v2.offload import Offload
 from registry_server.v2.referrers import ReferrerEndpoints
 from registry_server.v2.uploads import UploadEndpoints
 from registry_server.v2.urls import Urls
@@ -22,14 +22,14 @@ from storage.values.manifests import MANIFEST_LIMIT
 def routes(
     gate: Gate,
     urls: Urls,
-    offload: Offload,
+    accel_redirect: AccelRedirect,
     most_tags: int | None,
     most_names: int,
     largest_manifest: int = MANIFEST_LIMIT,
 ) -> tuple[Route, ...]:
     """Return the routes under `/v2`; GET also serves HEAD."""
     base = BaseEndpoint(gate)
-    blobs = BlobEndpoints(gate, offload)
+    blobs = BlobEndpoints(gate, accel_redirect)
     manifests = ManifestEndpoints(gate, urls, largest_manifest)
     uploads = UploadEndpoints(gate, urls)
     listings = ListingEndpoints(gate, urls, most_tags, most_names)

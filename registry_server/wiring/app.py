@@ -41,9 +41,9 @@ from registry_server.jobs.schedule import collect_for_ever
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
 from registry_server.serving.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.serving.http1.pace import Pace
+from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.dispatch import Dispatcher, admit_all
 from registry_server.v2.gate import Gate
-from registry_server.v2.offload import Offload
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import (
@@ -114,7 +114,7 @@ def _serving(
     table = routes(
         gate,
         urls,
-        Offload(settings.http.accelredirect),
+        AccelRedirect(settings.http.accelredirect),
         most_tags=settings.tags.maxtags or None,
         most_names=settings.catalog.maxentries,
         largest_manifest=settings.limits.manifests.size,

@@ -13,9 +13,9 @@ import pytest
 
 from registry_server.access.interfaces import OpenAccess
 from registry_server.config import Settings
+from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.dispatch import Route
 from registry_server.v2.gate import Gate
-from registry_server.v2.offload import Offload
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
 from registry_server.wiring.app import open_registry
@@ -55,8 +55,8 @@ def table() -> tuple[Route, ...]:
     settings = Settings()
     gate = Gate(open_registry(settings, MemoryDriver()), OpenAccess())
     urls = Urls()
-    offload = Offload(settings.http.accelredirect)
-    return routes(gate, urls, offload, most_tags=None, most_names=10)
+    accel_redirect = AccelRedirect(settings.http.accelredirect)
+    return routes(gate, urls, accel_redirect, most_tags=None, most_names=10)
 
 
 def targets(route: str, upload: str) -> Iterator[str]:

@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from registry_server.access.interfaces import OpenAccess
 from registry_server.http import envelope
-from registry_server.v2.dispatch import Dispatcher, Route, Handler
+from registry_server.v2.accel_redirect import AccelRedirect
+from registry_server.v2.dispatch import Dispatcher, Handler, Route
 from registry_server.v2.gate import Gate
-from registry_server.v2.offload import Offload
 from registry_server.v2.responses import EncodedResponse, encoded
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
@@ -28,7 +28,7 @@ from tests.v2.asgi import Answer, Request, ask
 from tests.v2.pushes import DIGEST
 
 GATE = Gate(StoredRegistry(MemoryDriver()), OpenAccess())
-TABLE = routes(GATE, Urls(), Offload(), None, 100)
+TABLE = routes(GATE, Urls(), AccelRedirect(), None, 100)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get")
 
 

@@ -27,7 +27,7 @@ _CONDITIONS = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 
 
 @dataclass(frozen=True, slots=True)
-class Offload:
+class AccelRedirect:
     """Answers requests for blobs with paths below `prefix`, the nginx location of the blobs.
 
     `prefix` begins and ends with a slash. If it is empty, the registry sends blobs itself.

@@ -9,9 +9,9 @@ import pytest
 from starlette.requests import HTTPConnection, Request
 
 from registry_server.access.interfaces import Action, OpenAccess
+from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.blobs import BlobEndpoints
 from registry_server.v2.gate import Gate
-from registry_server.v2.offload import Offload
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -197,7 +197,7 @@ class _Closed(OpenAccess):
 async def test_the_gate_comes_first(driver: AnyDriver, offloading: httpx.AsyncClient) -> None:
     """Whoever may not pull learns no path, though the blob is a member."""
     await push_blob(offloading, LAYER)
-    closed = BlobEndpoints(Gate(StoredRegistry(driver), _Closed()), Offload("/inside/"))
+    closed = BlobEndpoints(Gate(StoredRegistry(driver), _Closed()), AccelRedirect("/inside/"))
     path = {"name": NAME, "digest": DIGEST}
     scope = {"type": "http", "method": "GET", "headers": [], "path_params": path}
     with pytest.raises(_Refused):
