@@ -199,7 +199,7 @@ async def ask(client: httpx.AsyncClient, what: str, name: str, shown: Headers) -
 def test_no_password_is_sent_over_plain_http(tmp_path: Path, situation: str) -> None:
     """Each configuration has TLS, or listens where no other machine can connect."""
     settings = settings_of(situations()[situation], tmp_path).http
-    host = settings.endpoint.host
+    host = settings.listen_address.host
     assert settings.tls.certificate is not None or ip_address(host or "::").is_loopback
 
 
