@@ -1,10 +1,10 @@
-"""The program: one command, or the server.
+"""The entry point of the program: a command, or the server.
 
-Exit codes: 0 done; 1 something went wrong while running; 2 the call or the configuration can't
-be used, said in one line each and never as a traceback; 3 interrupted by SIGINT or SIGTERM.
+Exit codes: 0 done; 1 failed while running; 2 the command line or the configuration is invalid, with
+one line for each problem and never a traceback; 3 interrupted by SIGINT or SIGTERM.
 
-A child process reads the command line and the configuration of a server. It imports Typer, pydantic
-and YAML. They take 13 MiB, which this process and its workers would otherwise keep.
+For `serve`, a child process reads the command line and the configuration. It imports Typer,
+pydantic and YAML: 13 MiB that this process and its workers would otherwise keep.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STDERR = 2
 
 
 def main() -> None:
-    """Run the command that the command line names, and end the program."""
+    """Run the command of the command line and end the program."""
     _open_standard_descriptors()
     try:
         _serve(_invocation_from_child() if sys.argv[1:2] == [_SERVE] else _invocation())
@@ -39,9 +39,9 @@ def main() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null in place of each standard stream that is closed.
+    """Open /dev/null for each closed standard stream.
 
-    Otherwise the next file that is opened gets its descriptor: printed text could get into a blob.
+    Otherwise the next open file gets its descriptor, and output could be written into a blob.
     """
     with suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
@@ -50,7 +50,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _invocation() -> Invocation:
-    """Run a command and end the program; return only from `serve`, as in `-- serve`."""
+    """Run a command and end the program; only `serve` returns, as in `-- serve`."""
     from registry_server.commands import line
 
     return line.run(line.complete(), sys.argv[1:])
@@ -63,11 +63,11 @@ def _invocation_of_server() -> Invocation:
 
 
 def _invocation_from_child() -> Invocation:
-    """Return the invocation that a child process reads; end the program when it does."""
+    """Return the invocation read by a child process; end the program if the child ends it."""
     logs.adopt_interpreter()
-    # The first process of a container ignores a signal that it has no handler for.
-    for each in ENDING:
-        signal.signal(each, signal.default_int_handler)
+    # The kernel ignores a signal to the first process of a container that has no handler for it.
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
     try:
         child = Child(_invocation_of_server)
     except OSError as error:
@@ -76,20 +76,20 @@ def _invocation_from_child() -> Invocation:
         _import_server()  # while the child reads
         return child.result()
     except ChildFailed as error:
-        if error.code == -signal.SIGPIPE:  # the reader of the help, such as `head`, ended
+        if error.code == -signal.SIGPIPE:  # the help went to a closed pipe
             sys.exit(128 + signal.SIGPIPE)
         sys.exit(f"registry-server: the configuration could not be read: {error}")
 
 
 def _import_server() -> None:
-    # An import makes no garbage, so the collector would only take time.
+    # Imports create no garbage, so running the collector would only take time.
     gc.disable()
     importlib.import_module("registry_server.wiring.server")
     gc.enable()
 
 
 def _serve(invocation: Invocation) -> None:
-    """Serve until a signal ends the server; end the program when it can't start or fails."""
+    """Serve until a signal; end the program when the server can't start or fails."""
     from registry_server.serving.workers.supervisor import WorkersFailed
     from registry_server.wiring import server, startup
 

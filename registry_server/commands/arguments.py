@@ -1,14 +1,13 @@
-"""The arguments of commands that take names of repositories behind the configuration.
+"""The arguments of commands that take a configuration and names of repositories.
 
     registry-server delete library/app                      ./data, and REGISTRY_* variables
     registry-server delete config.yml library/app
     registry-server delete --config registry.conf library/app
 
-CONFIG is optional for every command and stands first, so the first argument is one if it looks
-like a file: it ends in `.yml` or `.yaml`, or begins with a slash or a dot, as no name does. What
-is on the disk has no say in that: a configuration that is missing or misspelt is an error, and
-never the name of a repository. `--config` is for all other files; then every argument is a name,
-and a repository that is called `app.yml` can be named as well.
+CONFIG is optional and comes first. The first argument is a configuration if it looks like a file:
+it ends in `.yml` or `.yaml`, or begins with a slash or a dot, as no name does. This does not depend
+on the disk, so a missing or misspelt configuration is an error and never a repository's name.
+`--config` takes any other file; then every argument is a name, even `app.yml`.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ ConfigAndNames = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CONFIG|NAME",
-        help="A first argument that ends in .yml or .yaml, or begins with / or ., is config.yml in "
-        "CNCF distribution's schema; all others, and all beside --config, are names of "
-        "repositories.",
+        help="Repository names. Without --config, a first argument that ends in .yml or .yaml, or "
+        "begins with / or ., is the configuration file.",
         show_default=False,
     ),
 ]
@@ -38,30 +36,27 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         readable=False,
-        help="config.yml in CNCF distribution's schema.",
+        help="Configuration file, in the format of CNCF distribution's config.yml.",
     ),
 ]
 
 
 class Arguments(NamedTuple):
-    """A configuration, if one was given, and repositories, each once."""
+    """The configuration, if given, and the repositories without duplicates."""
 
     config: Path | None
     names: tuple[RepositoryName, ...]
 
 
 def only_config(argument: Path | None, option: Path | None) -> Path | None:
-    """Return the configuration that was given as an argument or an option.
-
-    Ends the program when both were given and differ.
-    """
+    """Return the configuration given as an argument or option; fail when both differ."""
     if argument is not None and option is not None and argument != option:
         fail(f"two configurations are given: {argument} and --config {option}")
     return argument if option is None else option
 
 
 def read_arguments(words: Sequence[str], config: Path | None) -> Arguments:
-    """Tell the configuration from the names; end the program when a name can't be one."""
+    """Separate the configuration from the names; fail when a name is invalid."""
     if config is None and words and looks_like_a_file(words[0]):
         config, words = Path(words[0]), words[1:]
     try:
@@ -72,5 +67,5 @@ def read_arguments(words: Sequence[str], config: Path | None) -> Arguments:
 
 
 def looks_like_a_file(word: str) -> bool:
-    """Tell whether a first argument is a configuration, and no name of a repository."""
+    """Return whether a first argument is a configuration and not a repository's name."""
     return word.endswith((".yml", ".yaml")) or word.startswith(("/", "."))

@@ -1,7 +1,6 @@
-"""`registry-server check`: read the configuration as `serve` would, and report what is wrong.
+"""`registry-server check`: read the configuration as `serve` would, and report problems.
 
-Exit codes: 0 the configuration can be used; 1 it can, has warnings, and `--strict` was given; 2 it
-can't be used.
+Exit codes: 0 valid; 1 valid with warnings, and `--strict` was given; 2 invalid.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from registry_server.wiring.access import assembly
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The file that was read, or None, with its errors and warnings."""
+    """The file that was read, if any, with its errors and warnings."""
 
     file: Path | None
     errors: tuple[Problem, ...]
@@ -39,12 +38,12 @@ class Report:
         return FAILED if strict and self.warnings else 0
 
     def as_json(self) -> str:
-        """Return one JSON document."""
+        """Return the report as a JSON document."""
         report = {
             "configuration": None if self.file is None else str(self.file),
             "usable": not self.errors,
-            "errors": [_parts(each) for each in self.errors],
-            "warnings": [_parts(each) for each in self.warnings],
+            "errors": [_parts(problem) for problem in self.errors],
+            "warnings": [_parts(problem) for problem in self.warnings],
         }
         return json.dumps(report, indent=2)
 
@@ -53,13 +52,11 @@ def check(
     argument: ConfigFile = None,
     config: ConfigOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 1 when there are warnings.")
+        bool, typer.Option("--strict", help="Exit with code 1 if there are warnings.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document with errors and warnings.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
 ) -> None:
-    """Read the configuration as `serve` would, and report what is wrong with it.
+    """Check the configuration as `serve` would read it.
 
     Each warning and error names the file, the line and the key.
     """
@@ -74,7 +71,7 @@ def check(
 
 
 def examine(path: Path | None) -> Report:
-    """Read the configuration and check what `serve` would need; create nothing."""
+    """Read the configuration and check what `serve` needs; create nothing."""
     try:
         loaded = load(path, os.environ)
     except ConfigError as error:
@@ -85,7 +82,7 @@ def examine(path: Path | None) -> Report:
         found = startup.check(loaded.settings, assembly.check_before_start)
     except startup.StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
-    more = (Problem(Place(), "", each) for each in startup.warnings(loaded.settings))
+    more = (Problem(Place(), "", text) for text in startup.warnings(loaded.settings))
     return Report(loaded.file, (), (*loaded.notices, *loaded.exposure, *found, *more))
 
 

@@ -1,4 +1,4 @@
-"""What a collection says on standard output: the lines of registry:2, or a JSON document."""
+"""The output of a collection: the lines of registry:2, or a JSON document."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from registry_server.commands.json_output import print_list
 from registry_server.config.durations import in_go_words
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.report import (
+    count_and_size_of_blobs,
     described,
     eligible_blobs,
     eligible_links,
     outlook,
-    sum_of_eligible_blobs,
     summary,
 )
 from storage.maintenance.garbage.sweep import Swept
@@ -33,7 +33,7 @@ class Grace:
 
 
 class Report(Protocol):
-    """Prints a plan, then the result."""
+    """Prints a plan, then its result."""
 
     def plan(self, plan: Plan) -> None:
         """Print what is kept and what is eligible for deletion, before anything is removed."""
@@ -53,19 +53,19 @@ class NoReport:
 
 
 class TextReport:
-    """Prints a line for each manifest and blob, as registry:2 does, and two lines at the end."""
+    """Prints a line for each manifest and blob, as registry:2 does, then a summary."""
 
     def __init__(self, grace: Grace) -> None:
         self._grace = grace
 
     def plan(self, plan: Plan) -> None:
-        """Print the lines that programs read."""
+        """Print the lines of registry:2, which programs parse."""
         for line in described(plan):
             typer.echo(line)
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
-        """Print what the grace period keeps, and what was removed or would be."""
-        count, size = plan.ledger.sum_of_young()
+        """Print what the grace period keeps, and what was or would be removed."""
+        count, size = plan.ledger.eligible.count_and_size_of_young_blobs()
         if count:
             period = in_go_words(self._grace.period)
             typer.echo(
@@ -76,7 +76,7 @@ class TextReport:
 
 
 class JsonReport:
-    """Prints one document, a part at a time: the lists may be long."""
+    """Prints one document in parts, because the lists may be long."""
 
     def __init__(self, grace: Grace) -> None:
         self._grace = grace
@@ -97,23 +97,26 @@ class JsonReport:
                 "removed": None if swept is None else _removed(swept),
                 "complete": swept is None or not swept.was_stopped,
                 "failed": [] if swept is None else swept.failed,
-                "trouble": [{"path": path, "reason": reason} for path, reason in plan.trouble],
+                "trouble": [
+                    {"path": path, "reason": reason} for path, reason in plan.coverage.trouble
+                ],
             },
         )
-        print_list("unreadable", (f"{name}@{digest}" for name, digest in plan.ledger.unreadable()))
+        unreadable = plan.ledger.marks.unreadable()
+        print_list("unreadable", (f"{name}@{digest}" for name, digest in unreadable))
         typer.echo("\n}")
 
 
 def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
-    blobs, size = sum_of_eligible_blobs(plan)
-    ledger = plan.ledger
-    young, young_size = ledger.sum_of_young()
+    blobs, size = count_and_size_of_blobs(plan)
+    eligible = plan.ledger.eligible
+    young, young_size = eligible.count_and_size_of_young_blobs()
     return {
         "delete_untagged": plan.options.delete_untagged,
-        "marked": ledger.count_of_marked(),
+        "marked": plan.ledger.marks.count_of_digests(),
         "eligible": {
-            "manifests": ledger.count_of_doomed(),
-            "links": ledger.count_of_loose(),
+            "manifests": eligible.count_of_manifests(),
+            "links": eligible.count_of_links(),
             "blobs": blobs,
             "bytes": size,
         },
@@ -127,7 +130,7 @@ def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
 
 
 def _manifests(plan: Plan) -> Iterator[Mapping[str, object]]:
-    for name, digest in plan.ledger.doomed():
+    for name, digest in plan.ledger.eligible.manifests():
         yield {"repository": name.text, "digest": str(digest)}
 
 
@@ -146,7 +149,7 @@ def _removed(swept: Swept) -> Mapping[str, int]:
         "manifests": swept.manifests,
         "links": swept.links,
         "blobs": swept.blobs,
-        "leftovers": swept.rubbish,
+        "leftovers": swept.leftovers,
         "bytes": swept.size,
         "spared": swept.spared,
     }

@@ -1,4 +1,4 @@
-"""What commands share: how they are configured, and how they fail."""
+"""The configuration, the storage and the failure of commands."""
 
 from __future__ import annotations
 
@@ -29,39 +29,41 @@ from storage.drivers.read_only import InspectionDriver
 Parsed = TypeVar("Parsed")
 
 _IN_MEMORY = (
-    "storage.inmemory keeps everything in the memory of the server, which no command can reach; "
-    "for a registry in a folder configure storage.filesystem"
+    "storage.inmemory keeps everything in the server's memory, which commands cannot access; "
+    "to keep the registry in a folder, configure storage.filesystem"
 )
 
-# Typer does not check whether a file can be read (`readable`): our own messages name the remedy.
+# `readable=False` keeps Typer from checking the file: our own messages say what to do.
 ConfigFile = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[CONFIG]", readable=False, help="config.yml in CNCF distribution's schema."
+        metavar="CONFIG",
+        readable=False,
+        help="Configuration file, in the format of CNCF distribution's config.yml.",
     ),
 ]
 RootFolder = Annotated[
     Path | None,
-    typer.Option("--root", readable=False, help="Folder everything is kept in."),
+    typer.Option("--root", readable=False, help="Root directory of the storage."),
 ]
 
 
 def name_of_program() -> str:
-    """Return the name by which this program was started."""
+    """Return the name this program was started by."""
     return Path(sys.argv[0]).name
 
 
 def require_file(path: Path | None) -> None:
-    """End the program when it runs as `registry` and has no configuration, as distribution does.
+    """Fail when the program runs as `registry` without a configuration, as distribution does.
 
-    A trial registry in ./data, without the users of a configuration, is not what was meant.
+    Serving ./data without access control is not what that caller expects.
     """
     if name_of_program() == "registry" and path is None and not os.environ.get(CONFIGURATION_PATH):
         fail(f"no configuration: name the file, or set {CONFIGURATION_PATH}")
 
 
 def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loaded:
-    """Read the configuration; end the program when it can't be used, saying why."""
+    """Read the configuration; print its problems and end the program when it is invalid."""
     require_file(path)
     try:
         return load(path, os.environ, overrides or Overrides())
@@ -71,16 +73,13 @@ def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loade
 
 
 def print_problems(problems: Iterable[str]) -> None:
-    """Print a line for each problem of a configuration."""
+    """Print a line for each problem on stderr."""
     for problem in problems:
         typer.echo(f"registry-server: {problem}", err=True)
 
 
 def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
-    """Read the configuration as `load_or_fail` does; end the program when there is no root.
-
-    There is none, either, where the configuration has images kept in memory.
-    """
+    """Read the configuration as `load_or_fail` does; fail when there is no root folder."""
     settings = load_or_fail(path, Overrides(root=root)).settings
     if settings.storage.root is None:
         fail(_IN_MEMORY)
@@ -92,9 +91,9 @@ def settings_of_storage(path: Path | None, root: Path | None) -> Settings:
 
 
 def settings_of_registry(path: Path | None, root: Path | None) -> Settings:
-    """Read the configuration; end the program when the root holds no registry.
+    """Read the configuration; fail when the root folder contains no registry.
 
-    For commands about images: in a folder named by mistake they would find nothing and succeed.
+    For commands about images: in a wrong folder they would find nothing and succeed.
     """
     settings = settings_of_storage(path, root)
     try:
@@ -106,10 +105,7 @@ def settings_of_registry(path: Path | None, root: Path | None) -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Driver]:
-    """Open the configured storage to change it, and close it at the end.
-
-    Ends the program when the root, which exists, can't be written.
-    """
+    """Open the configured storage for writing; fail when its root folder is read-only."""
     if reason := _why_read_only(settings):
         fail(f"{reason}; nothing was changed", FAILED)
     async with _driver(settings) as driver:
@@ -118,7 +114,7 @@ async def opened(settings: Settings) -> AsyncIterator[Driver]:
 
 @asynccontextmanager
 async def opened_for_reading(settings: Settings) -> AsyncIterator[Driver]:
-    """Open the configured storage to read it; on a volume that can't be written, write nothing."""
+    """Open the configured storage for reading; on a read-only volume, write nothing."""
     reason = _why_read_only(settings)
     async with _driver(settings) as driver:
         yield driver if reason is None else InspectionDriver(driver)
@@ -135,15 +131,15 @@ def _why_read_only(settings: Settings) -> str | None:
 
 @asynccontextmanager
 async def _driver(settings: Settings) -> AsyncIterator[Driver]:
-    # Nothing of what serves is needed by a command that does not get this far.
+    # Imported late: a command that fails before this point does not need the application.
     from registry_server.wiring.app import open_driver
     from storage.drivers.filesystem.driver import FilesystemDriver
 
     driver = open_driver(settings)
-    # Suspended with a lock of the tree, a command would stop every push to the registry.
+    # A command that is suspended while it holds the tree lock would block every push.
     if isinstance(driver, FilesystemDriver) and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
         signal.signal(signal.SIGTSTP, lambda *_: driver.suspend())
-        # With `stty tostop` the progress of a background job would stop it at any moment.
+        # With `stty tostop` a background job would be stopped when it prints its progress.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield driver
@@ -152,27 +148,27 @@ async def _driver(settings: Settings) -> AsyncIterator[Driver]:
 
 
 def _become_owner(folder: Path) -> None:
-    """Continue as the owner of a folder when this runs as root and the owner is another user.
+    """Change to the user and group that own a folder when this runs as root.
 
-    A server that runs as the owner could not write to the files that root makes.
+    A server that runs as the owner could not write to files created by root.
     """
-    found = folder.stat()
-    if os.geteuid() == 0 and found.st_uid != 0:
-        # In a container without capabilities root cannot change its user; it continues as root.
+    status = folder.stat()
+    if os.geteuid() == 0 and status.st_uid != 0:
+        # Root cannot change its user in a container without capabilities; it continues as root.
         with contextlib.suppress(PermissionError):
             os.setgroups([])
-            os.setgid(found.st_gid)
-            os.setuid(found.st_uid)
+            os.setgid(status.st_gid)
+            os.setuid(status.st_uid)
 
 
 def fail(reason: str, code: int = UNUSABLE) -> NoReturn:
-    """End the program, with one line that says why."""
+    """Print the reason in one line on stderr and end the program."""
     typer.echo(f"registry-server: {reason}", err=True)
     raise typer.Exit(code)
 
 
 def parse_option(name: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """Read the value of an option; end the program when `parse` raises ValueError."""
+    """Parse the value of an option; fail when `parse` raises ValueError."""
     try:
         return parse(text)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """`registry-server delete`: remove whole repositories.
 
-Exit codes: 0 done; 1 a repository is not known, or the storage failed, and the others are removed;
-2 the call or the configuration can't be used, or the configuration forbids to delete.
+Exit codes: 0 done; 1 a repository does not exist or could not be removed, the others are removed;
+2 the command line or the configuration is invalid, or the configuration does not allow deletion.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from storage.maintenance.usage.tally import Tally, tally
 from storage.values.names import RepositoryName
 
 _ALLOW = {
-    "deleting": "storage.delete.enabled is false; for this once: "
+    "deleting": "storage.delete.enabled is false; to override it once: "
     "REGISTRY_STORAGE_DELETE_ENABLED=true registry-server delete ...",
     "writing": "storage.maintenance.readonly.enabled is true",
 }
@@ -41,20 +41,17 @@ def delete(
     config: ConfigOption = None,
     root: RootFolder = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be removed, remove nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
 ) -> None:
-    """Remove repositories with all their manifests, tags and uploads. Safe while serving.
+    """Remove repositories with their manifests, tags and uploads. Safe while the server runs.
 
-    Repositories below them are kept: a/b when a is removed. The next garbage-collect frees the
-    space.
+    Removing a keeps a/b. The next garbage-collect frees the disk space.
     """
     path, names = read_arguments(arguments or [], config)
     if not names:
-        fail("name the repositories to remove")
+        fail("no repository given: name the repositories to remove")
     settings = settings_of_registry(path, root)
     _refuse_if_disabled(settings)
     report: Report = JsonReport() if as_json else TextReport()
@@ -64,7 +61,7 @@ def delete(
 
 
 def _refuse_if_disabled(settings: Settings) -> None:
-    """End the program, also before a dry run, if what was configured is not to be deleted."""
+    """Fail, even for a dry run, if the configuration does not allow deletion."""
     if settings.storage.maintenance.readonly.enabled:
         fail(f"{OperationDisabled('writing')}: {_ALLOW['writing']}")
     if not settings.storage.delete.enabled:
@@ -74,19 +71,19 @@ def _refuse_if_disabled(settings: Settings) -> None:
 async def _run(
     settings: Settings, names: Sequence[RepositoryName], report: Report, *, dry_run: bool
 ) -> int:
-    """Remove what is known; return how many repositories that is."""
+    """Remove the repositories that exist; return their number."""
     known = 0
     storage = opened_for_reading(settings) if dry_run else opened(settings)
     async with storage as driver:
         for name in names:
             try:
-                found = await _remove(settings, driver, name, dry_run=dry_run)
+                content = await _remove(settings, driver, name, dry_run=dry_run)
             except RepositoryUnknown as error:
-                _complain(str(error))
+                _print_error(str(error))
             except OSError as error:
-                _complain(f"{name} is perhaps not wholly removed, so repeat this: {error}")
+                _print_error(f"{name} may be only partly removed, run this again: {error}")
             else:
-                report.removed(name, found, dry_run=dry_run)
+                report.removed(name, content, dry_run=dry_run)
                 known += 1
     return known
 
@@ -94,60 +91,58 @@ async def _run(
 async def _remove(
     settings: Settings, driver: Driver, name: RepositoryName, *, dry_run: bool
 ) -> Tally:
-    """Remove a repository; return what it held."""
+    """Remove a repository; return what it contained."""
     from registry_server.wiring.app import open_registry
 
-    found = await driver.batch(lambda reader: tally(TolerantReader(reader, []), name))
-    if found is None:
+    content = await driver.batch(lambda reader: tally(TolerantReader(reader, []), name))
+    if content is None:
         raise RepositoryUnknown(name.text)
     if not dry_run:
         await open_registry(settings, driver).remove(name)
-    return found
+    return content
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     typer.echo(f"registry-server: {line}", err=True)
 
 
 class Report(Protocol):
-    """Says on standard output what was removed."""
+    """Prints what was removed."""
 
-    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
-        """Take in a repository that was removed, or would be."""
+    def removed(self, name: RepositoryName, content: Tally, *, dry_run: bool) -> None:
+        """Report a repository that was or would be removed."""
 
     def end(self, known: int, *, dry_run: bool) -> None:
-        """Print what is left to print."""
+        """Print the rest."""
 
 
 class TextReport:
     """Prints a line for each repository."""
 
-    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
+    def removed(self, name: RepositoryName, content: Tally, *, dry_run: bool) -> None:
         """Print the line."""
         verb = "would be removed" if dry_run else "removed"
         typer.echo(
-            f"{name}: {found.manifests} manifests, {found.tags} tags, {found.blobs} links of blobs "
-            f"and {found.uploads} uploads {verb}"
+            f"{name}: {content.manifests} manifests, {content.tags} tags, "
+            f"{content.blobs} blob links and {content.uploads} uploads {verb}"
         )
 
     def end(self, known: int, *, dry_run: bool) -> None:
-        """Print what comes next."""
+        """Print how the space is freed."""
         if known and not dry_run:
-            typer.echo(
-                "the next garbage-collect gives back the space that no other repository needs"
-            )
+            typer.echo("the next garbage-collect frees the space that no other repository needs")
 
 
 class JsonReport:
-    """Prints one document at the end; a repository that failed is not in it."""
+    """Prints one document at the end, without repositories that failed."""
 
     def __init__(self) -> None:
         self._repositories: list[dict[str, object]] = []
 
-    def removed(self, name: RepositoryName, found: Tally, *, dry_run: bool) -> None:
-        """Remember the repository."""
-        counts = {"manifests": found.manifests, "tags": found.tags, "links": found.blobs}
-        self._repositories.append({"name": name.text, **counts, "uploads": found.uploads})
+    def removed(self, name: RepositoryName, content: Tally, *, dry_run: bool) -> None:
+        """Add the repository to the document."""
+        counts = {"manifests": content.manifests, "tags": content.tags, "links": content.blobs}
+        self._repositories.append({"name": name.text, **counts, "uploads": content.uploads})
 
     def end(self, known: int, *, dry_run: bool) -> None:
         """Print the document."""

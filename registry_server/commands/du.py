@@ -1,7 +1,7 @@
-"""`registry-server du`: what takes up the disk, and why it stays.
+"""`registry-server du`: what takes up the disk, and why it is kept.
 
-Exit codes: 0 done; 1 something could not be read, or a repository is not known; 2 the call or the
-configuration can't be used; 3 interrupted.
+Exit codes: 0 done; 1 something could not be read, or a repository does not exist; 2 the command
+line or the configuration is invalid; 3 interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from storage.values.names import RepositoryName
 
 
 class Order(Enum):
-    """In which order repositories are listed."""
+    """The order in which repositories are listed."""
 
     SIZE = "size"
     NAME = "name"
@@ -46,18 +46,18 @@ def du(
     arguments: ConfigAndNames = None,
     config: ConfigOption = None,
     root: RootFolder = None,
-    sort: Annotated[Order, typer.Option(help="By bytes needed, or by name.")] = Order.SIZE,
+    sort: Annotated[Order, typer.Option(help="Sort by needed bytes or by name.")] = Order.SIZE,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document, with exact bytes.")
+        bool, typer.Option("--json", help="Print a JSON document, with exact sizes.")
     ] = False,
 ) -> None:
-    """Explain disk usage: what each repository needs, what can be freed, why the rest is kept.
+    """Show disk usage by repository, and what can be freed. Safe while the server runs.
 
-    With names, only those repositories are listed. It only reads, and is safe while serving.
+    With NAMEs, only those repositories are listed. Changes nothing.
     """
     path, names = read_arguments(arguments or [], config)
     settings = settings_of_registry(path, root)
-    # What can't be read or is damaged is in the report; the log would say it a second time.
+    # The report names what can't be read or is damaged; the log would repeat it.
     logging.getLogger("storage").setLevel(logging.CRITICAL)
     report = JsonReport() if as_json else TextReport()
     try:
@@ -72,25 +72,25 @@ def du(
 async def _run(
     settings: Settings, names: Sequence[RepositoryName], report: Report, *, by_size: bool
 ) -> int:
-    """Look and report; return the exit code."""
+    """Examine the storage and print the report; return the exit code."""
     census = FileCensus(settings.storage.filesystem.rootdirectory)
     grace = settings.storage.maintenance.garbagecollection.grace.total_seconds()
     async with opened_for_reading(settings) as driver, AsyncExitStack() as stack:
         stop = Stop()
         with progress.ended_by_signals(stop), progress.shown() as shown:
-            look = explained(driver, census, grace, shown, stop)
-            usage = await stack.enter_async_context(look)
+            examination = explained(driver, census, grace, shown, stop)
+            usage = await stack.enter_async_context(examination)
         unknown = [name for name in names if usage.ledger.repository(name) is None]
         report.show(_listed(usage, names, by_size=by_size), usage)
     for name in unknown:
         typer.echo(f"registry-server: {RepositoryUnknown(name.text)}", err=True)
-    return FAILED if unknown or usage.trouble or usage.unreadable else 0
+    return 0 if usage.coverage.is_complete and not unknown else FAILED
 
 
 def _listed(
     usage: Usage, names: Sequence[RepositoryName], *, by_size: bool
 ) -> Iterator[RepositoryUsage]:
     chosen = frozenset(names)
-    for one in usage.ledger.repositories(by_size=by_size):
-        if not chosen or one.name in chosen:
-            yield one
+    for repository in usage.ledger.repositories(by_size=by_size):
+        if not chosen or repository.name in chosen:
+            yield repository

@@ -1,5 +1,5 @@
 """Exit codes of the program; 0 is success."""
 
 FAILED = 1  # while the command ran
-UNUSABLE = 2  # the call or the configuration cannot be used
+UNUSABLE = 2  # the command line or the configuration is invalid
 INTERRUPTED = 3  # by SIGINT or SIGTERM

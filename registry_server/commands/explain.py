@@ -1,12 +1,13 @@
-"""`registry-server explain`: whether a user may do something, and which rule decides.
+"""`registry-server explain`: whether the access rules allow an action, and which rule decides.
 
     registry-server explain ann push team/app --config config.yml
     registry-server explain anonymous catalog --config config.yml
     registry-server explain ann administration --config config.yml
 
-It applies only the rules: it needs no password, and no token narrows what they grant.
+Only the rules are applied: no password is checked, and no token narrows what they grant.
 
-Exit codes: 0 allowed; 1 denied; 2 the call or the configuration can't be used, or has no rules.
+Exit codes: 0 allowed; 1 denied; 2 the command line or the configuration is invalid, or there are no
+rules.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ from storage.errors import NameInvalid
 from storage.values.names import RepositoryName
 
 _ANONYMOUS_NAMES = ("-", "anonymous")
-# What is no matter of one repository, in words.
+# Actions on the registry as a whole, in words.
 _WHOLE = {CATALOG: "list repositories", ADMINISTRATION: "administer the registry"}
 _ACTIONS = (*(action.value for action in Action), *_WHOLE)
-# What else the registry requires of a request for an action.
+# Other actions that the registry requires for an action.
 _REQUIRED = {Action.PUSH: (Action.PULL,), Action.OVERWRITE: (Action.PULL, Action.PUSH)}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May `actor` do `action` with `name`, or with the whole where there is no name?"""
+    """May `actor` do `action` on the repository `name`, or on the registry if None?"""
 
     actor: Actor
     action: str
@@ -57,20 +58,20 @@ class Question:
 
     @staticmethod
     def parse(user: str, action: str, repository: str | None, groups: Iterable[str]) -> Question:
-        """Read a question; raise ValueError, or `NameInvalid`, when it can't be one."""
+        """Parse a question; raise ValueError or `NameInvalid` when it is invalid."""
         if not user:
-            raise ValueError("USER is empty; a client without a login is called anonymous")
+            raise ValueError("USER is empty; for a client without credentials use anonymous")
         actor = ANONYMOUS if user in _ANONYMOUS_NAMES else Actor(_caller(user), frozenset(groups))
         if action in _WHOLE:
             return Question(actor, action)
         if action not in _ACTIONS:
-            raise ValueError(f"{action!r} is not an action; these are: {', '.join(_ACTIONS)}")
+            raise ValueError(f"{action!r} is not an action; use one of: {', '.join(_ACTIONS)}")
         if repository is None:
-            raise ValueError(f"name the repository: only {listed(tuple(_WHOLE))} need none")
+            raise ValueError(f"REPOSITORY is missing; only {listed(tuple(_WHOLE))} need none")
         return Question(actor, action, RepositoryName.parse(repository))
 
     def put_to(self, policy: Policy) -> Decision:
-        """Have the rules decide."""
+        """Return the decision of the rules."""
         if self.action == ADMINISTRATION:
             return policy.decide_administration(self.actor)
         if self.name is None:
@@ -78,14 +79,14 @@ class Question:
         return _decided(policy, self.actor, Action(self.action), self.name)
 
     def answered(self, decision: Decision) -> str:
-        """Write the decision as a line."""
+        """Return the decision as a line."""
         verdict, may = ("allowed", "may") if decision.allowed else ("denied", "may not")
         asked = _WHOLE.get(self.action) or f"{self.action} {self.name}"
         return f"{verdict}: {self.actor.name or 'anonymous'} {may} {asked}: {decision.rule}"
 
 
 def _decided(policy: Policy, actor: Actor, action: Action, name: RepositoryName) -> Decision:
-    """Decide as the registry does, which refuses a push to a caller that may not pull."""
+    """Decide as the registry does: push also needs pull, overwrite also needs both."""
     decision = policy.decide(actor, action, name)
     if not decision.allowed:
         return decision
@@ -98,7 +99,7 @@ def _decided(policy: Policy, actor: Actor, action: Action, name: RepositoryName)
 
 
 def _caller(user: str) -> str:
-    """Return the name by which rules know a user or a robot; raise ValueError if there is none."""
+    """Return the name of a user or robot account in the rules; raise ValueError if invalid."""
     try:
         return caller_name(robot_of_login(user))
     except ValueError as error:
@@ -108,29 +109,28 @@ def _caller(user: str) -> str:
 def explain(
     user: Annotated[
         str,
-        typer.Argument(metavar="USER", help="A name; anonymous or - for a client without login."),
+        typer.Argument(metavar="USER", help="User name, robot:NAME, or anonymous (-)."),
     ],
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{', '.join(_ACTIONS)}.")],
     repository: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REPOSITORY]",
-            help="Not needed for catalog and administration.",
+            metavar="REPOSITORY",
+            help="Repository; not for catalog and administration.",
             show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
     group: Annotated[
         list[str] | None,
-        typer.Option("--group", help="A group of USER's besides the configured; may be repeated."),
+        typer.Option("--group", help="An additional group of USER; repeatable."),
     ] = None,
 ) -> None:
-    """Say whether USER may do ACTION with REPOSITORY, and by which of the configured rules."""
+    """Show whether the access rules allow an action, and which rule decides."""
     try:
         question = Question.parse(user, action, repository, group or [])
     except (ValueError, NameInvalid) as error:
         fail(str(error))
-    # The one place that reads the configured rules.
     settings = load_or_fail(config).settings
     policy = read_policy(settings.access, users_in_file=settings.users_in_file)
     if unknown := question.actor.groups - policy.groups:
@@ -141,7 +141,7 @@ def explain(
 
 
 def read_policy(access: Access, *, users_in_file: bool = False) -> RulesPolicy:
-    """Return the configured rules, as they are now; end the program when there are none."""
+    """Return the current access rules; fail when there are none."""
     if not access.configured:
         fail("no rules are configured: access has neither rules nor a file")
     if access.file is None:

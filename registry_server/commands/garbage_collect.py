@@ -1,7 +1,7 @@
-"""`registry-server garbage-collect`: give back the space of what nothing needs.
+"""`registry-server garbage-collect`: remove content that no manifest needs.
 
 Exit codes: 0 done; 1 another collection is running, or something could not be read or removed; 2
-the call or the configuration can't be used; 3 interrupted, and the next one does the rest.
+the command line or the configuration is invalid; 3 interrupted, and the next run continues.
 """
 
 from __future__ import annotations
@@ -61,28 +61,26 @@ def garbage_collect(
         ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")
+        bool, typer.Option("--quiet", "-q", help="Print only errors and warnings.")
     ] = False,
     grace: Annotated[
         str | None,
         typer.Option(
-            help="Keep what was used within this time, such as 30m: longer than the longest push.",
+            help="Keep content used within this time, such as 30m; must exceed the longest push.",
             show_default="the configuration's",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
 ) -> None:
-    """Remove what no manifest needs. Safe while the registry serves.
+    """Remove content that no manifest needs. Safe while the server runs.
 
-    What was pushed or used within the grace period is kept. Ctrl-C ends the collection at any
-    point, and the next one does the rest.
+    Content that was pushed or used within the grace period is kept. Ctrl-C stops the collection;
+    the next run continues.
     """
     settings = settings_of_registry(only_config(argument, config), root)
-    kept = _grace(settings, grace)
-    options = Options(kept.period.total_seconds(), delete_untagged=delete_untagged)
-    report: Report = JsonReport(kept) if as_json else NoReport() if quiet else TextReport(kept)
+    grace_period = _grace(settings, grace)
+    options = Options(grace_period.period.total_seconds(), delete_untagged=delete_untagged)
+    report = _report(grace_period, as_json=as_json, quiet=quiet)
     try:
         code = asyncio.run(_run(settings, options, report, dry_run=dry_run, quiet=quiet))
     except AlreadyRunning as error:
@@ -90,8 +88,14 @@ def garbage_collect(
     except Stopped:
         fail("interrupted before anything was removed", INTERRUPTED)
     except (OSError, sqlite3.Error) as error:
-        fail(f"the collection failed; the next one does the rest: {error}", FAILED)
+        fail(f"the collection failed; the next run continues: {error}", FAILED)
     raise typer.Exit(code)
+
+
+def _report(grace: Grace, *, as_json: bool, quiet: bool) -> Report:
+    if as_json:
+        return JsonReport(grace)
+    return NoReport() if quiet else TextReport(grace)
 
 
 def _grace(settings: Settings, option: str | None) -> Grace:
@@ -122,4 +126,4 @@ async def _run(
             typer.echo(f"registry-server: {line}", err=True)
     if swept and swept.was_stopped:
         return INTERRUPTED
-    return FAILED if failed or plan.trouble or plan.unreadable else 0
+    return 0 if plan.coverage.is_complete and not failed else FAILED

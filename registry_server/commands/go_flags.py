@@ -1,10 +1,10 @@
-"""Options in the spelling of Go's flags, which scripts written for `registry` use.
+"""Options in Go's flag syntax, which scripts written for `registry` use.
 
     --dry-run=false  -m=true  -dm  -d=0          flags with a value, or several in one word
 
-Typer accepts no value for a flag, so the words are rewritten into its spelling first. The options
-are read from the commands themselves: a new command or option needs no change here. As in Go, the
-last of several values of one flag counts. Flags may stand before and after the other arguments.
+Typer accepts no value for a flag, so the words are rewritten into its syntax first. The options are
+read from the commands: a new command or option needs no change here. As in Go, the last of several
+values of a flag wins. Flags may precede or follow the other arguments.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class NoBoolean(ValueError):
 
 
 def in_typer_spelling(command: TyperCommand | TyperGroup, words: Sequence[str]) -> list[str]:
-    """Return the words of a command line, without the program, as Typer reads them.
+    """Rewrite the arguments of a command line for Typer; raise `NoBoolean`.
 
-    Words that `command` does not know stay as they are, for Typer to refuse. Raises `NoBoolean`.
+    Options that `command` does not have are left unchanged, for Typer to reject.
     """
     reader, rest, others = _Reader(command), list(words), list[str]()
     while rest:
@@ -51,11 +51,11 @@ def _below(group: TyperGroup, name: str, words: Sequence[str]) -> Sequence[str]:
 
 
 class _Reader:
-    """Reads the options of one command; collects its flags until the end."""
+    """Reads the options of one command and collects its flags."""
 
     def __init__(self, command: TyperCommand | TyperGroup) -> None:
-        options = [one for one in command.params if isinstance(one, TyperOption)]
-        self._names = {name: one for one in options for name in one.opts}
+        options = [param for param in command.params if isinstance(param, TyperOption)]
+        self._names = {name: option for option in options for name in option.opts}
         self._flags: dict[str, bool] = {}
 
     def flags(self) -> list[str]:

@@ -1,7 +1,7 @@
 """`registry-server htpasswd`: set the password of a user, or remove the user.
 
-Exit codes: 0 done; 1 there is no such user to remove, or the file could not be written; 2 the name
-or the password cannot be used. Other lines of the file that the registry skips are warnings.
+Exit codes: 0 done; 1 the user to remove does not exist, or the file could not be written; 2 the
+name or the password is invalid. Warnings name other lines of the file that the registry skips.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from registry_server.commands.common import fail
 from registry_server.commands.exit_codes import FAILED
 from registry_server.config.problems import Problem
 
-# Bytes of a line on standard input: more than any password that is accepted.
+# Bytes of a line on standard input; no accepted password is longer.
 _LONGEST_LINE = 1024
 
 
 def htpasswd(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of name:hash lines.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="htpasswd file (bcrypt).")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="User name.")],
     cost: Annotated[
-        int, typer.Option(min=4, max=17, help="Each one more doubles the time of a login.")
+        int, typer.Option(min=4, max=17, help="bcrypt cost; each increment doubles the login time.")
     ] = 12,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove the user instead.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the user.")] = False,
 ) -> None:
-    """Set a user's password in FILE, created if missing. Safe while the registry serves.
+    """Set a user's password in FILE, created if missing. Safe while the server runs.
 
-    The password is asked for twice, or is the first line of standard input if that is no terminal.
+    Prompts for the password, or reads one line if standard input is not a terminal.
     """
     _check_name(name)
     line = None if delete else f"{name}:".encode() + _hash(_password(), cost)
-    # The file itself, where the path is a link to it.
+    # The target of a symbolic link, so that the link is kept.
     path = Path(os.path.realpath(file))
     try:
         was_there = _edit(path, name, line)
@@ -43,15 +43,15 @@ def htpasswd(
     except OSError as error:
         fail(f"{file} can't be written: {error.strerror or error}", FAILED)
     if delete and not was_there:
-        fail(f"{file} has no user of that name", FAILED)
+        fail(f"{file} has no user {name}", FAILED)
     for warning in warnings:
         typer.echo(f"registry-server: warning: {warning}", err=True)
 
 
 def replaced(content: bytes, name: str, line: bytes | None) -> tuple[bytes, bool]:
-    """Return a file whose one entry for `name` is `line`, or none, and whether it had one.
+    """Replace the entries for `name` by `line`, or remove them; return whether there was one.
 
-    Where the name has an entry the new one takes its place; other lines stay as they are.
+    Other lines are unchanged.
     """
     kept: list[bytes] = []
     was_there = False
@@ -62,7 +62,7 @@ def replaced(content: bytes, name: str, line: bytes | None) -> tuple[bytes, bool
             was_there = True
             kept += [] if line is None else [line]
     if line is not None and not was_there:
-        # What follows the last newline is empty, or a line that has none.
+        # The last element is empty, or a line without a newline.
         kept[-1:] = [line, b""] if not kept[-1] else [kept[-1], line, b""]
     return b"\n".join(kept), was_there
 
@@ -73,7 +73,7 @@ def _is_of(line: bytes, name: str) -> bool:
 
 
 def _edit(path: Path, name: str, line: bytes | None) -> bool:
-    """Change the file; return whether there was an entry of that name."""
+    """Edit the file; return whether it had an entry for the name."""
     from registry_server.files.atomic_file import edit_file
 
     was_there = False
@@ -88,7 +88,7 @@ def _edit(path: Path, name: str, line: bytes | None) -> bool:
 
 
 def _warnings(path: Path) -> tuple[Problem, ...]:
-    """Return what is wrong with lines of the file."""
+    """Return the problems of the file's lines."""
     from registry_server.access.users.htpasswd_file import parse_htpasswd
 
     return parse_htpasswd(path.read_bytes() if path.exists() else b"").warnings(path)
@@ -100,15 +100,15 @@ def _check_name(name: str) -> None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        fail("the name of a user is UTF-8")
+        fail("the user name is not UTF-8")
     if not name or ":" in name or has_controls(name):
-        fail("the name of a user is not empty, and has no colon and no control characters")
+        fail("the user name must not be empty, or contain a colon or control characters")
     if name != name.strip() or name.startswith("#"):
-        fail("the name of a user has no space around it, and does not begin with #")
+        fail("the user name must not begin or end with a space, or begin with #")
 
 
 def _password() -> str:
-    """Ask for the password on a terminal, or read a line."""
+    """Prompt for the password on a terminal, or read a line."""
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     line = sys.stdin.buffer.readline(_LONGEST_LINE)
@@ -126,11 +126,11 @@ def _hash(password: str, cost: int) -> bytes:
     if not password:
         fail("the password is empty")
     if "\0" in password:
-        fail("the password has a NUL character, which no client can send")
+        fail("the password contains a NUL character, which clients cannot send")
     try:
         shown = password.encode("utf-8")
     except UnicodeEncodeError:
         fail("the password is not UTF-8")
     if len(shown) > LONGEST_PASSWORD:
-        fail(f"the password is longer than {LONGEST_PASSWORD} bytes, all that bcrypt looks at")
+        fail(f"the password is longer than {LONGEST_PASSWORD} bytes; bcrypt ignores the rest")
     return bcrypt.hashpw(shown, bcrypt.gensalt(cost))

@@ -1,4 +1,4 @@
-"""The settings that `serve` has read, and their sources."""
+"""The settings that `serve` has loaded, and their sources."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from registry_server.config import Loaded, Overrides
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The configuration that was read, and what a reload reads: the file and the options."""
+    """The loaded configuration, and what a reload reads: the file and the options."""
 
     loaded: Loaded
     path: Path | None
     overrides: Overrides
 
     def load(self) -> Loaded:
-        """Read the configuration again; raise `ConfigError` when it can't be used."""
-        # Imports pydantic and YAML, which take 13 MiB, only into the process that reads.
+        """Reload the configuration; raise `ConfigError` when it is invalid."""
+        # Imports pydantic and YAML, 13 MiB, only into the process that loads the configuration.
         from registry_server.config.load import load
 
         return load(self.path, os.environ, self.overrides)

@@ -1,4 +1,4 @@
-"""JSON documents that are printed a part at a time, because their lists may be long."""
+"""JSON documents printed in parts, because their lists may be long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def print_list(name: str, items: Iterable[object]) -> None:
-    """Print a list as the next member of a document that is being printed."""
+    """Print a list as the next member of the current document."""
     typer.echo(f",\n{json.dumps(name)}: [", nl=False)
     before = "\n"
     for item in items:

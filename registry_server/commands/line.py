@@ -1,4 +1,4 @@
-"""The command line as a whole."""
+"""The command line of the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registry_server.commands.top import top
 
 
 def serving() -> typer.Typer:
-    """Return the command line with `serve` alone; the other commands take long to import."""
+    """Return the command line with only `serve`; the other commands are slow to import."""
     app = typer.Typer(
         name="registry-server",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,7 +40,7 @@ def complete() -> typer.Typer:
 def run(app: typer.Typer, words: Sequence[str]) -> Invocation:
     """Run the command that `words` name; return the invocation of `serve`.
 
-    Raises SystemExit after any other command, and where `serve` fails or prints its help.
+    Raises SystemExit after any other command, and when `serve` fails or prints its help.
     """
     command = typer.main.get_group(app)
     try:
@@ -48,7 +48,7 @@ def run(app: typer.Typer, words: Sequence[str]) -> Invocation:
     except NoBoolean as error:
         typer.echo(f"registry-server: {error}", err=True)
         sys.exit(UNUSABLE)
-    # A command ends when the reader of its output ends, such as `head`, as other programs do.
+    # Writing to a closed pipe ends a command (`... | head`), as with other programs.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     stored = ContextObject()
     try:

@@ -1,4 +1,4 @@
-"""All commands but `serve`."""
+"""All commands except `serve`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry_server.commands.top import help_about
 
 
 def add_others(app: typer.Typer) -> None:
-    """Add the commands, in the order in which the help lists them."""
+    """Add the commands in the order of the help."""
     app.command()(check)
     app.command("purge-uploads")(purge_uploads)
     app.command()(scrub)

@@ -1,6 +1,6 @@
-"""Progress of long work on stderr, and its end by a signal.
+"""Progress of long work on stderr, and stopping it by a signal.
 
-A terminal gets a bar, everything else a line now and then.
+A terminal shows a bar; other outputs get a line every 30 seconds.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from registry_server.commands.exit_codes import INTERRUPTED
 from storage.maintenance.progress import Progress as Listener
 from storage.maintenance.progress import Silence, Stop
 
-if TYPE_CHECKING:  # who serves imports every command, and needs none of this
+if TYPE_CHECKING:  # imported late: rich is slow to import
     from rich.progress import Progress, TaskID
 
-# Seconds. A log that is read by people need not have more.
+# Seconds between two lines.
 _LINE_EVERY = 30.0
 # Seconds in which several signals count as one: timeout(1) sends its signal twice.
 _SAME_SIGNAL = 1.0
@@ -31,7 +31,7 @@ _SAME_SIGNAL = 1.0
 
 @contextmanager
 def shown(*, quiet: bool = False) -> Iterator[Listener]:
-    """Show the progress of what runs within, unless `quiet`."""
+    """Show the progress that the block reports, unless `quiet`."""
     if quiet:
         yield Silence()
         return
@@ -53,28 +53,28 @@ def _bars() -> Progress:
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
-        # What is printed goes above the bar, except when it goes into a file.
+        # Text printed on the same terminal appears above the bar.
         redirect_stdout=sys.stdout.isatty(),
     )
 
 
 def ended_by_signals(stop: Stop) -> AbstractContextManager[None]:
-    """Wish for an end when SIGINT or SIGTERM comes; call this on the event loop."""
-    return on_signals(stop.wish)
+    """Request a stop on SIGINT or SIGTERM; call this on the event loop."""
+    return on_signals(stop.request)
 
 
 @contextmanager
 def on_signals(call: Callable[[], object]) -> Iterator[None]:
-    """Call `call` on the event loop for each SIGINT and SIGTERM; end the program at the second.
+    """Call `call` on the event loop for each SIGINT and SIGTERM; the second ends the program.
 
-    The loop never hears of a signal while output that is not read blocks it, or a thread that it
-    waits for. Every command may be killed at any moment, and its locks are released then.
+    The loop does not handle signals while it is blocked, by output that is not read or by a thread
+    that it waits for. A command may be killed at any time; its locks are released then.
     """
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
     end = _SecondSignal()
     for number in numbers:
         loop.add_signal_handler(number, call)
-        # The loop is woken all the same. This handler also runs while a write blocks.
+        # This still wakes the loop, and the handler runs even while a write blocks.
         signal.signal(number, end)
     try:
         yield
@@ -84,7 +84,7 @@ def on_signals(call: Callable[[], object]) -> Iterator[None]:
 
 
 class _SecondSignal:
-    """A signal handler that ends the program when its first signal has not ended it."""
+    """A signal handler that ends the program at the second signal."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -94,31 +94,31 @@ class _SecondSignal:
         if self._first is None:
             self._first = now
         elif now - self._first >= _SAME_SIGNAL:
-            os._exit(INTERRUPTED)  # a handler of our own: the kernel spares a first process (PID 1)
+            os._exit(INTERRUPTED)  # SIG_DFL would not end the first process of a container (PID 1)
 
 
 class Lines:
-    """A plain line when one is due; work that is done sooner is not worth one."""
+    """Prints a line every 30 seconds; work that ends sooner prints none."""
 
     def __init__(self) -> None:
         self._due = time.monotonic() + _LINE_EVERY
 
     def step(self, phase: str, done: int, total: int | None) -> None:
-        """Print how far a phase has come, if it is time."""
+        """Print the progress of a phase if a line is due."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _LINE_EVERY
             typer.echo(f"registry-server: {phase}: {amount(done, total)}", err=True)
 
 
 class Bars:
-    """A bar for each phase."""
+    """Shows a bar for each phase."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def step(self, phase: str, done: int, total: int | None) -> None:
-        """Move a phase's bar."""
+        """Update the bar of a phase."""
         if phase not in self._tasks:
             self._tasks[phase] = self._bars.add_task(phase, total=total, done="")
         text = amount(done, total)
@@ -126,5 +126,5 @@ class Bars:
 
 
 def amount(done: int, total: int | None) -> str:
-    """Say how much of something is done."""
+    """Return the progress as a percentage, or as a number without a total."""
     return str(done) if total is None else f"{done * 100 // max(total, 1)}%"

@@ -1,7 +1,6 @@
 """`registry-server purge-uploads`: remove abandoned upload sessions.
 
-Exit codes: 0 done; 1 the storage could not be worked with; 2 the call or the configuration can't
-be used.
+Exit codes: 0 done; 1 the storage failed; 2 the command line or the configuration is invalid.
 """
 
 from __future__ import annotations
@@ -41,19 +40,17 @@ def purge_uploads(
         typer.Option(help="Minimum idle time, such as 168h.", show_default="the configuration's"),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be removed, remove nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be removed, remove nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
 ) -> None:
-    """Remove abandoned uploads. Safe while the registry serves."""
+    """Remove abandoned uploads. Safe while the server runs."""
     settings = settings_of_registry(only_config(argument, config), root)
     oldest = settings.storage.maintenance.uploadpurging.age if age is None else _duration(age)
     try:
         purged = asyncio.run(_purge(settings, oldest, dry_run=dry_run))
     except OSError as error:
-        fail(f"the storage can't be worked with: {error}", FAILED)
+        fail(f"the storage failed: {error}", FAILED)
 
     if as_json:
         typer.echo(json.dumps(_document(purged, dry_run=dry_run), indent=2))
@@ -76,12 +73,12 @@ async def _purge(settings: Settings, age: timedelta, *, dry_run: bool) -> list[S
 def _document(purged: Sequence[StaleUpload], *, dry_run: bool) -> dict[str, object]:
     uploads = [
         {
-            "repository": one.name.text,
-            "id": one.id.text,
-            "bytes": one.size,
-            "idle_since": datetime.fromtimestamp(one.touched, UTC).isoformat(timespec="seconds"),
+            "repository": upload.name.text,
+            "id": upload.id.text,
+            "bytes": upload.size,
+            "idle_since": datetime.fromtimestamp(upload.touched, UTC).isoformat(timespec="seconds"),
         }
-        for one in purged
+        for upload in purged
     ]
     return {"dry_run": dry_run, "uploads": uploads, "bytes": _size(purged)}
 

@@ -1,7 +1,7 @@
-"""`registry-server robots`: make, list and revoke the keys of machines.
+"""`registry-server robots`: create, list and revoke robot accounts.
 
-Exit codes: 0 done; 1 there is a robot of that name, or none to revoke, or the file of the robots
-can't be read or written; 2 the call or the configuration can't be used.
+Exit codes: 0 done; 1 the robot account exists already, or does not exist, or the file of robot
+accounts can't be read or written; 2 the command line or the configuration is invalid.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 robots = typer.Typer(
     name="robots",
-    help="Make, list and revoke the keys of machines. Safe while the registry serves.",
+    help="Create, list and revoke robot accounts. Safe while the server runs.",
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The robot logs in as robot:NAME.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name; the robot logs in as robot:NAME.")]
 
 
 @robots.command()
 def create(
     name: Name,
     expires: Annotated[
-        str | None, typer.Option(help="After how long, as 90d or 12h; else never.")
+        str | None, typer.Option(help="Lifetime, such as 90d or 12h; default: never expires.")
     ] = None,
-    description: Annotated[str, typer.Option(help="What it is for, in one line.")] = "",
+    description: Annotated[str, typer.Option(help="Purpose, in one line.")] = "",
     config: ConfigOption = None,
     root: RootFolder = None,
 ) -> None:
-    """Make a robot and print its secret, which can't be shown again."""
+    """Create a robot account and print its secret, which cannot be shown again."""
     from registry_server.access.robots import RobotExists, check_description
     from registry_server.config.robot_names import check_robot_name
 
@@ -56,19 +56,17 @@ def create(
             secret = store.create(name, ends, description).secret
         except (RobotExists, ValueError) as error:
             fail(str(error), FAILED)
-    typer.echo(f"robot:{name} (or robot${name}) logs in with this, shown only now:", err=True)
+    typer.echo(f"Secret of robot:{name} (or robot${name}), shown only once:", err=True)
     typer.echo(secret)
 
 
 @robots.command("list")
 def list_robots(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
     config: ConfigOption = None,
     root: RootFolder = None,
 ) -> None:
-    """List the robots, one line each: name, made, expires, what for."""
+    """List robot accounts: name, creation, expiry, description."""
     with _storing(config, root) as store:
         listed = store.list()
     if as_json:
@@ -80,15 +78,15 @@ def list_robots(
 
 @robots.command()
 def revoke(name: Name, config: ConfigOption = None, root: RootFolder = None) -> None:
-    """Remove a robot; servers refuse it at once."""
+    """Delete a robot account, effective immediately."""
     with _storing(config, root) as store:
         if not store.revoke(name):
-            fail("there is no robot of that name", FAILED)
+            fail(f"robot:{name} does not exist", FAILED)
 
 
 @contextmanager
 def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
-    """Give the robots of the configured root; end the program when they can't be worked with."""
+    """Yield the robot accounts of the configured root; fail when they can't be read or written."""
     from registry_server.access.robots import RobotsDamaged, RobotStore, robots_file
 
     folder = settings_of_storage(config, root).storage.filesystem.rootdirectory
@@ -98,7 +96,7 @@ def _storing(config: Path | None, root: Path | None) -> Iterator[RobotStore]:
     except RobotsDamaged as error:
         fail(str(error), FAILED)
     except OSError as error:
-        fail(f"{path} can't be worked with: {error.strerror or error}", FAILED)
+        fail(f"{path} can't be read or written: {error.strerror or error}", FAILED)
 
 
 def _end(text: str) -> datetime:

@@ -1,8 +1,8 @@
-"""`registry-server scrub`: find damage, say so, and repair it if asked to.
+"""`registry-server scrub`: report damage, and repair it with `--repair`.
 
-Exit codes: 0 nothing is wrong, or all that was is repaired; 1 something is left, or the storage
-could not be worked with; 2 the call or the configuration can't be used; 3 interrupted, and the
-next scrub goes on from there. Notes (`Kind.is_note`) make none of these 1.
+Exit codes: 0 no damage, or all of it is repaired; 1 damage is left, or the storage failed; 2 the
+command line or the configuration is invalid; 3 interrupted, and the next scrub continues. Notes
+(`Kind.is_note`) are not damage.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
 from storage.values.sizes import format_size
 
-# What ends a scrub.
-_TROUBLE = (OSError, MemoryError, sqlite3.Error)
+# Errors that end a scrub.
+_FATAL = (OSError, MemoryError, sqlite3.Error)
 
 
 def scrub(
@@ -45,27 +45,26 @@ def scrub(
     config: ConfigOption = None,
     root: RootFolder = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be; corrupt blobs go to quarantine.")
+        bool, typer.Option("--repair", help="Repair damage if possible; quarantine corrupt blobs.")
     ] = False,
     restart: Annotated[
         bool,
-        typer.Option("--restart", help="Begin anew instead of where the last was interrupted."),
+        typer.Option("--restart", help="Start over instead of continuing an interrupted scrub."),
     ] = False,
-    parallel: Annotated[int, typer.Option(min=1, max=64, help="Blobs to read at once.")] = 2,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Blobs to read concurrently.")] = 2,
     rate: Annotated[
-        str | None, typer.Option(help="Bytes per second in all, as 50MB or 100MiB; else no limit.")
+        str | None,
+        typer.Option(help="Total read rate per second, such as 50MB; default: unlimited."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
 ) -> None:
-    """Read and hash every blob, and check links and manifests. Safe while the registry serves.
+    """Verify every blob, manifest and link. Safe while the server runs.
 
-    Exit code 1 when damage is left, 3 when interrupted: the next scrub goes on from there.
+    Exit code 1 if damage is left, 3 if interrupted; the next scrub continues.
     """
     options = Options(repair=repair, restart=restart, parallel=parallel, rate=_rate(rate))
     settings = settings_of_registry(only_config(argument, config), root)
-    # What is wrong on the disk is a finding; the log would say it a second time.
+    # Damage is reported as a finding; the log would repeat it.
     logging.getLogger("storage").setLevel(logging.CRITICAL)
     logging.getLogger("storage.maintenance.scrub").setLevel(logging.WARNING)
     report = JsonReport() if as_json else TextReport()
@@ -73,7 +72,7 @@ def scrub(
         summary, trouble = asyncio.run(_run(settings, options, report))
     except AlreadyRunning as error:
         fail(str(error), FAILED)
-    except _TROUBLE as error:
+    except _FATAL as error:
         fail(_sentence(error), FAILED)
     report.end(summary)
     if trouble is not None:
@@ -86,14 +85,14 @@ def scrub(
 async def _run(
     settings: Settings, options: Options, report: Listener
 ) -> tuple[Summary, Exception | None]:
-    """Scrub; return what was done, and the error that ended the scrub, if it had begun."""
+    """Scrub; return the summary, and the error that ended a scrub which had begun."""
     storage = opened(settings) if options.repair else opened_for_reading(settings)
     async with storage as driver:
         with progress.shown() as shown_progress:
             work = Scrub(driver, options, report, shown_progress)
             try:
                 await _until_signalled(work)
-            except _TROUBLE as error:
+            except _FATAL as error:
                 if not work.has_begun:
                     raise
                 return work.summary, error
@@ -101,16 +100,16 @@ async def _run(
 
 
 def _sentence(error: Exception) -> str:
-    """Say what ended a scrub; for lack of descriptors or memory the path at fault is no matter."""
+    """Describe a fatal error, without its path if descriptors or memory ran out."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
-        return f"the storage can't be worked with: {reason_of(error)}"
-    return f"the storage can't be worked with: {error}"
+        return f"the storage failed: {reason_of(error)}"
+    return f"the storage failed: {error}"
 
 
 async def _until_signalled(work: Scrub) -> None:
-    """Run to the end, or until SIGINT or SIGTERM; then what was done is written down."""
+    """Run until the end or until SIGINT or SIGTERM, which saves the position."""
     task = asyncio.ensure_future(work.run())
     with progress.on_signals(task.cancel):
         await asyncio.wait([task])
@@ -126,19 +125,19 @@ def _rate(text: str | None) -> float | None:
     except ValueError as error:
         fail(f"--rate {text!r} {error}")
     if not rate:
-        fail("--rate must be more than nothing")
+        fail("--rate must be greater than zero")
     return rate
 
 
 class Report(Listener, Protocol):
-    """What a scrub says on stdout."""
+    """Prints findings and the summary."""
 
     def end(self, summary: Summary) -> None:
-        """Say what was done."""
+        """Print the summary."""
 
 
 class TextReport:
-    """A line for each finding, as it is found, and some for the summary."""
+    """Prints a line for each finding, then the summary."""
 
     def found(self, finding: Finding) -> None:
         """Print a finding."""
@@ -147,33 +146,34 @@ class TextReport:
         typer.echo(f"{finding.kind.value} {shown(finding.path)}: {shown(finding.what + how)}")
 
     def end(self, summary: Summary) -> None:
-        """Print what was done."""
+        """Print the summary."""
         if summary.continued_from:
-            typer.echo(f"went on from an interrupted scrub: {summary.continued_from}")
+            typer.echo(f"continued an interrupted scrub: {summary.continued_from}")
         typer.echo(
             f"{summary.blobs} blobs ({format_size(summary.size)}) and "
             f"{summary.repositories} repositories checked"
         )
         typer.echo(
-            f"{summary.repaired} repaired, {summary.errors} damaged and left, {summary.notes} notes"
+            f"{summary.repaired} repaired, {summary.errors} not repaired, {summary.notes} notes"
         )
         if summary.position:
-            typer.echo(f"interrupted: {summary.position}; the next scrub goes on from there")
+            typer.echo(f"interrupted: {summary.position}; the next scrub continues from there")
 
 
 class JsonReport:
-    """One document, printed piece by piece: a list of findings may be long."""
+    """Prints one document in parts, because the list of findings may be long."""
 
     def __init__(self) -> None:
         self._before = '{"findings": [\n'
 
     def found(self, finding: Finding) -> None:
-        """Print an element of the list."""
+        """Print a finding."""
         typer.echo(f"{self._before}{json.dumps(finding.document())}", nl=False)
         self._before = ",\n"
 
     def end(self, summary: Summary) -> None:
-        """Print the rest."""
+        """Print the summary."""
         begun = self._before if self._before.startswith("{") else "\n"
         document = {**asdict(summary), "complete": not summary.position}
+        document["went_on_from"] = document.pop("continued_from")  # the key since the first version
         typer.echo(f'{begun}], "summary": {json.dumps(document)}}}')

@@ -1,7 +1,7 @@
 """`registry-server serve`: the command line and the configuration of a server.
 
-This module only reads them. It imports Typer, pydantic and YAML, and a server would keep those in
-memory. So it runs in a child process, and `cli` serves in the parent.
+This module imports Typer, pydantic and YAML, which a server would keep in memory. So it runs in a
+child process, and `cli` serves in the parent.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ContextObject:
-    """The object of Typer's context, in which `serve` stores its invocation.
-
-    The invocation is None after any other command.
-    """
+    """The object of Typer's context; `serve` stores its invocation in it."""
 
     invocation: Invocation | None = None
 
@@ -42,12 +39,12 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     root: RootFolder = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes.")] = None,
 ) -> None:
-    """Serve the registry until SIGTERM, then let requests in flight finish.
+    """Run the server. SIGTERM drains it, SIGHUP reloads the configuration.
 
-    Without CONFIG it reads the file that REGISTRY_CONFIGURATION_PATH names, and without that it
-    serves ./data on 127.0.0.1:5000. REGISTRY_* variables apply. SIGHUP reloads the configuration.
+    Without CONFIG, the file named by REGISTRY_CONFIGURATION_PATH is used; without that, ./data is
+    served on 127.0.0.1:5000. REGISTRY_* variables override settings.
     """
     overrides = Overrides(host=host, port=port, root=root, workers=workers)
     path = only_config(argument, config)
@@ -57,9 +54,9 @@ def serve(
 
 
 def _load(path: Path | None, overrides: Overrides) -> Loaded:
-    """Read the configuration; end the program when it can't be used, saying why.
+    """Read the configuration; report its problems and end the program when it is invalid.
 
-    Where the configuration asks for JSON, the problems are lines of JSON.
+    The problems are logged as JSON if the configuration sets that formatter.
     """
     require_file(path)
     try:

@@ -1,4 +1,4 @@
-"""The top of the command line: `--version`, `help`, and the usage when no command is given."""
+"""The command line without a command: `--version`, `help`, and the usage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def top(
         typer.echo(version_line())
         raise typer.Exit
     if context.invoked_subcommand is None:
-        # As `registry` does: the usage on standard error, and exit code 0.
+        # The usage on stderr with exit code 0, as `registry` does.
         with redirect_stdout(sys.stderr):
             typer.echo(context.get_help())
 
@@ -35,19 +35,21 @@ def top(
 def help_about(
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND]", show_default=False)
+        list[str] | None, typer.Argument(metavar="COMMAND", show_default=False)
     ] = None,
 ) -> None:
-    """Print the help of the program or of a command."""
+    """Show the help of a command."""
     assert context.parent is not None
-    command, found = context.parent.command, context.parent
+    command, command_context = context.parent.command, context.parent
     for word in words or []:
         below = command.commands.get(word) if isinstance(command, TyperGroup) else None
         if below is None:
             fail(f"{word!r} is not a command; registry-server help lists them")
         command = below
-        found = command.make_context(word, [], parent=found, resilient_parsing=True)
-    typer.echo(found.get_help())
+        command_context = command.make_context(
+            word, [], parent=command_context, resilient_parsing=True
+        )
+    typer.echo(command_context.get_help())
 
 
 def version_line() -> str:

@@ -1,4 +1,4 @@
-"""What takes up a disk, in lines for people or as a JSON document."""
+"""The output of `du`: lines of text, or a JSON document."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ _NOTHING = Amount()
 
 
 class Report(Protocol):
-    """Says on stdout what was found."""
+    """Prints disk usage."""
 
     def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
-        """Say it; `repositories` are those to be listed."""
+        """Print the usage; `repositories` are those to list."""
 
 
 class TextReport:
-    """A line for each repository, then some for the whole."""
+    """Prints a line for each repository, then a summary."""
 
     def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
         """Print the lines."""
         heads = "NEEDS", "UNIQUE", "SHARED", "MANIFESTS", "TAGS", "BLOBS", "UPLOADS", "REPOSITORY"
         typer.echo(_COLUMNS.format(*heads))
-        for one in repositories:
-            typer.echo(_row(one))
+        for repository in repositories:
+            typer.echo(_row(repository))
         typer.echo()
-        for amount, what in _whole(usage):
-            typer.echo(f"{format_size(amount.size):>9} {amount.count:>9} files  {what}")
+        for amount, description in _totals(usage):
+            typer.echo(f"{format_size(amount.size):>9} {amount.count:>9} files  {description}")
         typer.echo()
         for line in _conclusions(usage):
             typer.echo(line)
 
 
-def _row(one: RepositoryUsage) -> str:
-    sizes = map(format_size, (one.size, one.unique, one.shared))
-    remark = "" if one.readable else " (see below)"
-    name = f"{one.name}{remark}"
-    return _COLUMNS.format(*sizes, one.manifests, one.tags, one.blobs, one.uploads, name)
+def _row(usage: RepositoryUsage) -> str:
+    sizes = map(format_size, (usage.size, usage.unique, usage.shared))
+    remark = "" if usage.readable else " (see below)"
+    counts = usage.manifests, usage.tags, usage.blobs, usage.uploads
+    return _COLUMNS.format(*sizes, *counts, f"{usage.name}{remark}")
 
 
-def _whole(usage: Usage) -> Iterator[tuple[Amount, str]]:
-    """Yield the parts of the whole: each line is the sum of those that are set in below it."""
+def _totals(usage: Usage) -> Iterator[tuple[Amount, str]]:
+    """Yield amounts with their descriptions: each is the sum of those indented below it."""
     blobs, files = usage.blobs, usage.files.amounts
     yield usage.total, "on the disk"
     yield blobs.total, f"  blobs: {Category.BLOB.explanation}"
     parts = [
         (blobs.needed, f"needed by manifests{_shares(usage)}"),
-        (blobs.perhaps, "perhaps needed by a manifest that can't be read; scrub tells which"),
-        (blobs.young, "needed by nothing, and too young to go: pushed or used just now"),
-        (blobs.held_back, "needed by nothing that could be read, but a part of the disk can't be"),
-        (blobs.idle, "needed by nothing: goes"),
+        (blobs.perhaps, "maybe needed by a manifest that can't be read; run scrub"),
+        (blobs.young, "unreferenced, but within the grace period"),
+        (blobs.held_back, "unreferenced, but kept because a part of the disk can't be read"),
+        (blobs.idle, "unreferenced: garbage"),
     ]
-    yield from ((amount, f"    {what}") for amount, what in parts if amount != _NOTHING)
+    yield from ((amount, f"    {text}") for amount, text in parts if amount != _NOTHING)
     for category, amount in files.items():
         if amount != _NOTHING:
             yield amount, f"  {category.value}: {category.explanation}"
@@ -73,57 +73,58 @@ def _whole(usage: Usage) -> Iterator[tuple[Amount, str]]:
 
 def _shares(usage: Usage) -> str:
     shared, untagged = usage.blobs.shared, usage.blobs.untagged
-    text = f", {format_size(shared.size)} of it by several repositories" if shared.count else ""
+    text = f", {format_size(shared.size)} of it shared by repositories" if shared.count else ""
     if untagged.count:
-        text += f", {format_size(untagged.size)} of it only by manifests that no tag leads to"
+        text += f", {format_size(untagged.size)} of it only by untagged manifests"
     return text
 
 
 def _conclusions(usage: Usage) -> Iterator[str]:
     uploads, untagged = usage.uploads, usage.blobs.untagged
     if uploads.oldest is not None:
-        yield f"uploads in progress: {uploads.sessions}; the oldest waits since {_when(uploads)}"
-    line = f"garbage-collect gives back {format_size(usage.reclaimable.size)} now"
+        yield f"uploads in progress: {uploads.sessions}; the oldest is idle since {_when(uploads)}"
+    line = f"garbage-collect would free {format_size(usage.reclaimable.size)} now"
     if untagged.count:
         line += f", and {format_size(untagged.size)} more with --delete-untagged"
     yield line
-    for path, reason in usage.trouble:
-        yield f"{shown(path)}: {shown(reason)}; so no blob would go"
-    for name, digest in usage.ledger.unreadable():
-        yield f"{name}@{digest} can't be read, so {name} counts as needing all it has; see scrub"
+    for path, reason in usage.coverage.trouble:
+        yield f"{shown(path)}: {shown(reason)}; so no blob would be removed"
+    for name, digest in usage.ledger.marks.unreadable():
+        yield f"{name}@{digest} can't be read, so {name} counts as needing all its blobs; run scrub"
 
 
 class JsonReport:
-    """One document, printed piece by piece: the repositories may be many."""
+    """Prints one document in parts, because the list of repositories may be long."""
 
     def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
         """Print the document."""
         before = '{"repositories": [\n'
-        for one in repositories:
-            typer.echo(f"{before}{json.dumps(_repository(one))}", nl=False)
+        for repository in repositories:
+            typer.echo(f"{before}{json.dumps(_repository(repository))}", nl=False)
             before = ",\n"
         begun = before if before.startswith("{") else "\n"
         rest = json.dumps(_document(usage)).removeprefix("{").removesuffix("}")
         typer.echo(f"{begun}], {rest}", nl=False)
-        print_list("unreadable", (f"{name}@{digest}" for name, digest in usage.ledger.unreadable()))
+        unreadable = usage.ledger.marks.unreadable()
+        print_list("unreadable", (f"{name}@{digest}" for name, digest in unreadable))
         typer.echo("}")
 
 
-def _repository(one: RepositoryUsage) -> dict[str, object]:
-    sizes = {"bytes": one.size, "unique": one.unique, "shared": one.shared}
-    counts = {"manifests": one.manifests, "tags": one.tags, "blobs": one.blobs}
-    more = {"uploads": one.uploads, "readable": one.readable}
-    return {"name": one.name.text, **sizes, **counts, **more}
+def _repository(usage: RepositoryUsage) -> dict[str, object]:
+    sizes = {"bytes": usage.size, "unique": usage.unique, "shared": usage.shared}
+    counts = {"manifests": usage.manifests, "tags": usage.tags, "blobs": usage.blobs}
+    more = {"uploads": usage.uploads, "readable": usage.readable}
+    return {"name": usage.name.text, **sizes, **counts, **more}
 
 
 def _document(usage: Usage) -> dict[str, object]:
     blobs, uploads = usage.blobs, usage.uploads
-    divided = {name: _amount(Amount(**found)) for name, found in asdict(blobs).items()}
-    others = {one.value: _amount(amount) for one, amount in usage.files.amounts.items()}
+    reasons = {name: _amount(Amount(**amount)) for name, amount in asdict(blobs).items()}
+    others = {category.value: _amount(amount) for category, amount in usage.files.amounts.items()}
     return {
         "total": _amount(usage.total),
         "files": {Category.BLOB.value: _amount(blobs.total), **others},
-        "blobs": divided,
+        "blobs": reasons,
         "uploads": {
             "sessions": uploads.sessions,
             "oldest": None if uploads.oldest is None else _when(uploads),
@@ -134,7 +135,9 @@ def _document(usage: Usage) -> dict[str, object]:
             "leftovers": usage.files.leftovers.size,
             "more_with_delete_untagged": blobs.untagged.size,
         },
-        "trouble": [{"path": shown(one.path), "reason": one.reason} for one in usage.trouble],
+        "trouble": [
+            {"path": shown(path), "reason": reason} for path, reason in usage.coverage.trouble
+        ],
     }
 
 
@@ -143,6 +146,6 @@ def _amount(amount: Amount) -> dict[str, int]:
 
 
 def _when(uploads: UploadUsage) -> str:
-    """Return the last sign of life of the oldest upload as RFC 3339 has it, in UTC."""
+    """Return when the oldest upload was last active, in RFC 3339 format and UTC."""
     at = datetime.fromtimestamp(uploads.oldest or 0.0, UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,1 +1,1 @@
-"""What the registry does without a request: purging uploads, and collections of garbage."""
+"""Background jobs of the server: purging uploads, and garbage collection."""

@@ -1,10 +1,9 @@
 """One collection in a process of its own: `python -m registry_server.jobs.collector`.
 
-Looking through a tree keeps an interpreter busy, and requests would wait for it. So a server has
-another process do it, which is polite to everybody else on the machine. It reads a `Job` as a line
-of JSON from stdin, and ends when stdin does: whether the server wishes it or is gone. What it logs
-it writes to stdout, a JSON object for each line, for the server's log; empty lines show that it has
-not hung.
+Walking a tree keeps an interpreter busy, and requests would wait for it. So the server starts a
+process with a low priority. It reads a `Job` as a line of JSON from stdin, and stops at the end of
+stdin, because the server closes it or has ended. It writes its log to stdout, one JSON object per
+line, which the server logs. Empty lines are heartbeats.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _THREADS = 2
 
 
 class _Lines(logging.Handler):
-    """Writes what is logged as a line of JSON."""
+    """Writes each log record as a line of JSON."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {"level": record.levelno, "name": record.name, "message": record.getMessage()}
@@ -42,7 +41,7 @@ class _Lines(logging.Handler):
 
 
 async def _run(job: Job, stop: Stop) -> None:
-    """Collect, and show signs of life meanwhile."""
+    """Collect, with heartbeats meanwhile."""
     beating = asyncio.create_task(_beat())
     try:
         await _collect(job, stop)
@@ -61,7 +60,7 @@ async def _collect(job: Job, stop: Stop) -> None:
     options = Options(job.grace, delete_untagged=job.delete_untagged)
     try:
         async with planned(driver, options, Silence(), stop) as plan:
-            # Another server on this storage may have been quicker.
+            # Another server on this storage may have finished a collection meanwhile.
             if await seconds_since_last(driver) < job.interval:
                 return
             swept = await carry_out(driver, plan, Silence(), stop)
@@ -72,25 +71,25 @@ async def _collect(job: Job, stop: Stop) -> None:
         await driver.close()
 
 
-def _wish_at_end_of_stdin(stop: Stop) -> None:
+def _stop_at_end_of_stdin(stop: Stop) -> None:
     sys.stdin.read()
-    stop.wish()
+    stop.request()
 
 
 def main() -> None:
-    """Do the job that stdin names."""
+    """Run the job that stdin describes."""
     logging.basicConfig(level=logging.INFO, handlers=[_Lines()])
     os.nice(_NICENESS)
     job, stop = Job(**json.loads(sys.stdin.readline())), Stop()
-    threading.Thread(target=_wish_at_end_of_stdin, args=(stop,), daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
     try:
         asyncio.run(_run(job, stop))
     except AlreadyRunning:
         sys.exit(SKIPPED)
     except Stopped as reason:
-        logger.debug("no garbage collection: %r", reason)
+        logger.debug("garbage collection stopped: %r", reason)
     except (OSError, sqlite3.Error) as error:
-        logger.error("the garbage collection failed, the next one does the rest: %s", error)
+        logger.error("garbage collection failed, the next one continues: %s", error)
 
 
 if __name__ == "__main__":

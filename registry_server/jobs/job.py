@@ -1,6 +1,6 @@
-"""What a server tells the process that collects garbage for it.
+"""The job that a server sends to its collector process.
 
-A module of its own: servers need it, and keep nothing in memory of what only a collector imports.
+A separate module, so that a server does not import what only the collector needs.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-# Seconds between two signs of life, which are empty lines.
+# Seconds between two heartbeats, which are empty lines.
 BEAT_SECONDS = 5.0
 # Seconds without a line after which the process counts as hung.
 HUNG_SECONDS = 60.0
-# Exit code of the process when another collection is running.
+# Exit code of the process if another collection is running.
 SKIPPED = 75
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to collect, and how: `interval` and `grace` are seconds."""
+    """The storage and the options of a collection; `interval` and `grace` are in seconds."""
 
     root: str
     fsync: bool

@@ -1,4 +1,4 @@
-"""Periodic work, owned by the application's lifespan: started with it, ended with it."""
+"""Periodic purging of abandoned uploads."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from storage.maintenance.stale_uploads import StaleUpload
 
 logger = logging.getLogger(__name__)
 
-# Several workers, and several servers on one volume, should not all walk it at once.
+# Seconds. Workers and servers on one volume should not all walk it at the same time.
 _LONGEST_DELAY = 3600.0
 
 
 async def purge_uploads_for_ever(driver: Driver, settings: UploadPurging) -> None:
-    """Purge stale uploads once per interval, first after a random part of it, an hour at most.
+    """Purge stale uploads once per interval, first after a random part of it, at most an hour.
 
-    Whatever goes wrong is logged and does not end the task: in another registry one odd path
-    stopped the purging until the next restart, and uploads filled the disk.
+    Errors are logged and do not end the task: in another registry one unexpected path stopped the
+    purging until the next restart, and uploads filled the disk.
     """
     interval = settings.interval.total_seconds()
     await asyncio.sleep(random.uniform(0, min(interval, _LONGEST_DELAY)))
@@ -31,7 +31,7 @@ async def purge_uploads_for_ever(driver: Driver, settings: UploadPurging) -> Non
         try:
             await _purge(driver, settings)
         except Exception:
-            logger.exception("purging stale uploads failed; it is tried again in %s s", interval)
+            logger.exception("purging stale uploads failed; next attempt in %s s", interval)
         await asyncio.sleep(interval)
 
 
@@ -39,13 +39,13 @@ async def _purge(driver: Driver, settings: UploadPurging) -> None:
     age = settings.age.total_seconds()
     async with aclosing(purge_uploads(driver, age, dry_run=settings.dryrun)) as purged:
         async for _ in purged:
-            pass  # it was logged
+            pass  # logged already
 
 
 async def purge_uploads(
     driver: Driver, age: float, *, dry_run: bool
 ) -> AsyncGenerator[StaleUpload, None]:
-    """Remove uploads without a sign of life for `age` seconds, or only say which; yield them."""
+    """Remove uploads that are idle for `age` seconds, unless `dry_run`; yield and log them."""
     async with aclosing(stale_uploads.plans(driver, age)) as plans:
         async for plan in plans:
             removed = plan.uploads if dry_run else await stale_uploads.execute(driver, plan)

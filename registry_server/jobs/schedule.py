@@ -1,4 +1,4 @@
-"""Collections on a schedule: when one is due, and the process that does it."""
+"""Scheduled garbage collection: when one is due, and the process that runs it."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ from storage.values.paths import COLLECTION, claim
 
 logger = logging.getLogger(__name__)
 
-# Seconds between looks whether one is due; each worker of each server looks.
+# Seconds between two checks whether one is due; each worker of each server checks.
 _PAUSE = 60.0
-# Seconds a collector has to end its batch when it is told to.
+# Seconds a collector has to finish its batch when it is stopped.
 _PATIENCE = 4.0
 
 
 class _Hung(Exception):
-    """A collector shows no sign of life. It may hold a lock that pushes wait for."""
+    """A collector sends no heartbeat. It may hold a lock that blocks pushes."""
 
 
 class _Skips:
-    """Says that collections are skipped: at the first, and once per interval until one ends.
+    """Logs skipped collections: the first, then one per interval until a collection ends.
 
-    One that goes on elsewhere is the usual reason, and no reason to worry for an interval.
+    The usual reason is a collection by another process, so the first is logged at level info.
     """
 
     def __init__(self, job: Job) -> None:
         self._interval = job.interval
         self._lock = f"{job.root}/{claim(COLLECTION)}"
-        self._say_at = -math.inf
+        self._log_at = -math.inf
         self._level = logging.INFO
 
     def add(self) -> None:
-        """Take in that a collection was skipped."""
+        """Count a skipped collection."""
         now = time.monotonic()
-        if now < self._say_at:
+        if now < self._log_at:
             return
-        said = (
-            "garbage collection skipped: another one is running, hangs or is suspended; it holds %s"
+        message = (
+            "garbage collection skipped: another one is running, hung or suspended; it holds %s"
         )
-        logger.log(self._level, said, self._lock)
-        self._say_at, self._level = now + self._interval, logging.WARNING
+        logger.log(self._level, message, self._lock)
+        self._log_at, self._level = now + self._interval, logging.WARNING
 
     def end(self) -> None:
-        """Take in that no collection is due."""
-        self._say_at, self._level = -math.inf, logging.INFO
+        """Reset, because no collection is due."""
+        self._log_at, self._level = -math.inf, logging.INFO
 
 
 async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
-    """Have garbage collected once per interval, in the window if there is one.
+    """Collect garbage once per interval, within the window if one is configured.
 
-    Workers and servers on one storage share what is due: who is second finds it done, or going on.
-    Whatever goes wrong is logged and does not end this.
+    All workers and servers on one storage share the schedule. Errors are logged and do not end the
+    task.
     """
     pause, skips = min(_PAUSE, job.interval), _Skips(job)
     while True:
@@ -77,7 +77,7 @@ async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job
             else:
                 skips.end()
         except Exception:
-            logger.exception("garbage was not collected; it is tried again")
+            logger.exception("garbage collection failed; it will be retried")
 
 
 async def _collect(settings: GarbageCollection, job: Job, skips: _Skips) -> None:
@@ -89,7 +89,7 @@ async def _collect(settings: GarbageCollection, job: Job, skips: _Skips) -> None
 
 
 async def _run(job: Job, skips: _Skips, limit: float | None) -> None:
-    """Run a collector for `limit` seconds at most, and have the log say what it says."""
+    """Run a collector for at most `limit` seconds and log its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -97,7 +97,7 @@ async def _run(job: Job, skips: _Skips, limit: float | None) -> None:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),
-        start_new_session=True,  # Ctrl-C in a terminal is for the server, which will tell it
+        start_new_session=True,  # Ctrl-C must reach only the server, which stops the collector
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -106,10 +106,10 @@ async def _run(job: Job, skips: _Skips, limit: float | None) -> None:
         async with asyncio.timeout(limit):
             await _log(process.stdout)
     except TimeoutError:
-        logger.info("the time for collecting garbage is over for today")
+        logger.info("garbage collection stopped: the configured window ended")
     except _Hung:
-        said = "the garbage collector has not responded for %gs: sending SIGKILL"
-        logger.error(said, jobs.HUNG_SECONDS)
+        message = "the garbage collector has not responded for %gs: sending SIGKILL"
+        logger.error(message, jobs.HUNG_SECONDS)
         process.kill()
     finally:
         process.stdin.close()
@@ -124,9 +124,9 @@ async def _log(lines: asyncio.StreamReader) -> None:
     while line := await _next(lines):
         if line.isspace():
             continue
-        said: Mapping[str, object] = json.loads(line)
-        level = said["level"] if isinstance(said["level"], int) else logging.ERROR
-        logging.getLogger(str(said["name"])).log(level, "%s", said["message"])
+        record: Mapping[str, object] = json.loads(line)
+        level = record["level"] if isinstance(record["level"], int) else logging.ERROR
+        logging.getLogger(str(record["name"])).log(level, "%s", record["message"])
 
 
 async def _next(lines: asyncio.StreamReader) -> bytes:
@@ -139,11 +139,11 @@ async def _next(lines: asyncio.StreamReader) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Wait for a collector whose stdin has ended; one that does not end may be killed any time."""
+    """Wait for a collector whose stdin is closed; kill it if it does not end in time."""
     try:
         await asyncio.wait_for(process.wait(), _PATIENCE)
     except TimeoutError:
-        logger.warning("the garbage collector did not end in time and was killed")
+        logger.warning("the garbage collector timed out when it was stopped; sending SIGKILL")
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -151,7 +151,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _environment() -> Mapping[str, str]:
-    """Return ours, with the place this program was found in, wherever it runs."""
+    """Return our environment, with the folder of this program in PYTHONPATH."""
     here = str(Path(__file__).resolve().parents[1])
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, known] if known else [here])}
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, path] if path else [here])}

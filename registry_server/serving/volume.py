@@ -1,7 +1,7 @@
-"""Examines the root folder: whether it is a folder, holds a registry, can be read and written.
+"""Checks of the root folder: whether it is a folder, contains a registry, is readable and writable.
 
-Every message names the folder, the reason, and the command or key that helps. Only `probe` and
-`removed_on_failure` write, and they leave no file behind.
+Every message names the folder, the reason, and the command or key that solves the problem. Only
+`probe` and `removed_on_failure` write, and they leave no file behind.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from storage.values.paths import BLOBS, GATE, OURS, REPOSITORIES, ROOT, TRASH, T
 
 _KEY = "storage.filesystem.rootdirectory or --root"
 
-# What every push needs. Only the top is checked, since a tree may have millions of folders.
+# The folders that every push needs. Folders below them are not checked: there may be millions.
 _READ = (BLOBS, REPOSITORIES)
 _WRITTEN = ("", OURS, GATE, TREE, TRASH, *_READ)
 
-# Access counts by the effective user, where the system can be asked for that.
+# Check access for the effective user, if the system supports that.
 _EFFECTIVE = os.access in os.supports_effective_ids
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class VolumeUnusable(Exception):
-    """The root folder cannot be used; the message says why, and what helps, in one line."""
+    """The root folder cannot be used; the message says why and what to do, in one line."""
 
 
 def check_folder(root: Path) -> None:
-    """Make sure that `root` is a folder that can be listed; raise `VolumeUnusable`."""
+    """Raise `VolumeUnusable` unless `root` is a folder that can be listed."""
     try:
-        found = root.stat()
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(root.stat().st_mode):
             os.scandir(root).close()
             return
     except (FileNotFoundError, NotADirectoryError):
@@ -57,32 +56,32 @@ def check_folder(root: Path) -> None:
 
 
 def check_registry(root: Path) -> None:
-    """Make sure that `root` holds a registry, as `holds_registry` tells; raise `VolumeUnusable`."""
+    """Raise `VolumeUnusable` unless `root` contains a registry (`holds_registry`)."""
     try:
         if holds_registry(root):
             return
     except PermissionError:
         reason = ownership(root / ROOT, root)
-        raise VolumeUnusable(f"{root / ROOT} can't be looked for: {reason}") from None
+        raise VolumeUnusable(f"{root / ROOT} can't be accessed: {reason}") from None
     raise VolumeUnusable(
         f"{root} holds no registry: {ROOT} is missing; mount the volume, or correct {_KEY}"
     )
 
 
 def holds_registry(root: Path) -> bool:
-    """Tell whether `root` holds a registry; raise PermissionError when that can't be told.
+    """Return whether `root` contains a registry; raise PermissionError when it can't be accessed.
 
-    It does when it has the tree that CNCF distribution and this registry share, or the `.registry`
-    that this registry creates when it starts, before the first push. A folder that is named by
-    mistake, or a volume that is not mounted, has neither.
+    A registry has the tree that CNCF distribution and this registry share, or the `.registry` that
+    this registry creates at its start, before the first push. A wrong folder, or a volume that is
+    not mounted, has neither.
     """
     return any((root / path).is_dir() for path in (ROOT, OURS))
 
 
 def why_read_only(root: Path) -> str | None:
-    """Return why the registry below `root` can only be read; None when it can be written.
+    """Return why the registry in `root` is read-only; None when it is writable.
 
-    Raises `VolumeUnusable` when images cannot be read either, and OSError.
+    Raises `VolumeUnusable` when it is not readable either, and OSError.
     """
     for path in (root / name for name in _READ):
         if _is_denied(path, os.R_OK):
@@ -94,16 +93,16 @@ def why_read_only(root: Path) -> str | None:
 
 
 def probe(root: Path) -> str | None:
-    """Return why no file may be created in `root`; None when one may be, or `root` is full.
+    """Return why no file can be created in `root`; None if one can, or if the disk is full.
 
-    It creates a file and removes it, because a network file system may refuse what the mode bits
-    allow. Raises OSError for other reasons.
+    Creates a file and removes it, because a network filesystem may deny what the mode bits allow.
+    Raises OSError for other errors.
     """
     try:
         with tempfile.TemporaryFile(dir=root):
             return None
     except OSError as error:
-        # A full volume serves pulls, and deletions and collections that make room.
+        # A full volume can serve pulls, and deletions and collections that free space.
         if error.errno in DISK_FULL:
             return None
         if error.errno not in _REFUSED:
@@ -112,22 +111,22 @@ def probe(root: Path) -> str | None:
 
 
 def ownership(path: Path, root: Path) -> str:
-    """Say which user owns the folder that denies access, which user runs this, and what helps.
+    """Describe the owner of a folder that denies access, the current user, and what to do.
 
-    `path` may lie below a folder that cannot be entered: then that folder is named.
+    Names the nearest folder above `path` that can be examined.
     """
     user, group = os.geteuid(), os.getegid()
-    at, found = _visible(path)
+    at, status = _visible(path)
     return (
-        f"{at} belongs to uid {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, and "
+        f"{at} belongs to uid {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):04o}, and "
         f"this process runs as uid {user}; run it as that user (docker run --user "
-        f"{found.st_uid}:{found.st_gid}), or change the owner: chown -R {user}:{group} {root}"
+        f"{status.st_uid}:{status.st_gid}), or change the owner: chown -R {user}:{group} {root}"
     )
 
 
 @contextlib.contextmanager
 def removed_on_failure(root: Path | None) -> Iterator[None]:
-    """Remove `root` when the block raises, if the block made it and left it empty."""
+    """Remove `root` when the block raises, if the block created it and it is empty."""
     was_there = root is None or root.exists()
     try:
         yield
@@ -139,12 +138,12 @@ def removed_on_failure(root: Path | None) -> Iterator[None]:
 
 
 def _is_denied(path: Path, mode: int) -> bool:
-    """Tell whether a file or folder exists and denies access by `mode`."""
+    """Return whether a file or folder exists and denies access by `mode`."""
     try:
         if path.is_dir():
             mode |= os.X_OK
         return path.exists() and not os.access(path, mode, effective_ids=_EFFECTIVE)
-    except PermissionError:  # a folder above it may not be entered
+    except PermissionError:  # a folder above it denies access
         return True
 
 
@@ -157,7 +156,7 @@ def _why_denied(path: Path, root: Path) -> str:
 
 def _is_no_folder(path: Path, root: Path) -> str:
     where = "" if path == root else f", which is above the root directory {root}"
-    return f"{path}{where} is a file and not a folder; correct {_KEY}"
+    return f"{path}{where} is not a folder; correct {_KEY}"
 
 
 def _nearest(path: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Work on a whole registry, each in two steps: plan what to do, then do it."""
+"""Maintenance of a whole registry, in two steps each: make a plan, then carry it out."""

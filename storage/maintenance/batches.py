@@ -1,4 +1,4 @@
-"""What may be long, in lists of a bounded length."""
+"""Batches of a long iterable."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ T = TypeVar("T")
 def batched(entries: Iterable[T], length: int) -> Iterator[list[T]]:
     """Yield `entries` in lists of `length`; the last may be shorter."""
     iterator = iter(entries)
-    while some := list(islice(iterator, length)):
-        yield some
+    while batch := list(islice(iterator, length)):
+        yield batch

@@ -1,13 +1,13 @@
-"""The private database of long work, which spills to disk what exceeds its cache.
+"""A private SQLite database for maintenance, which spills to disk what exceeds its cache.
 
 With an empty name SQLite uses a temporary file. It writes that file only once its cache is full,
 and deletes it when it is closed: small registries never touch the disk. The database stays in
-memory where no temporary folder can be written to, as in a container with a read-only root
-filesystem, and while the folder's disk is full, so that a full disk can be collected. A million
-blobs take about 150 MB.
+memory if no temporary folder is writable, as in a container with a read-only root filesystem, and
+while the folder's disk is full, so that a collection can run on a full disk. A million blobs take
+about 150 MB.
 
 All changes are one transaction, never rolled back. The cost of a commit grows with the cache, not
-with what was changed, and there would be several commits for each manifest.
+with the change, and each manifest would need several commits.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from typing import Any, TypeAlias
 Row: TypeAlias = tuple[Any, ...]
 
 _CACHE_KIB = 32 << 10
-# Bytes that must be free in the temporary folder; more than is written between two checks.
+# Bytes that must be free in the temporary folder: more than is written between two checks.
 _SPARE = 256 << 20
 
 
 def temporary_folder() -> str | None:
-    """Return where SQLite puts its file (https://sqlite.org/tempfiles.html, 5); None if it can't.
+    """Return the folder of SQLite's temporary file; None when none is writable.
 
-    Without a folder SQLite fails in the middle of a collection, once its cache is full.
+    https://sqlite.org/tempfiles.html, section 5. Without a folder SQLite fails once its cache is
+    full, in the middle of a collection.
     """
-    named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
-    folders = (*named, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - only looked at
-    return next((one for one in folders if one and os.access(one, os.W_OK | os.X_OK)), None)
+    configured = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
+    folders = (*configured, "/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - not written here
+    writable = (folder for folder in folders if folder and os.access(folder, os.W_OK | os.X_OK))
+    return next(writable, None)
 
 
 class Database:
-    """A database with the tables of a schema. Calls block, and come one at a time."""
+    """A database with the tables of a schema. Calls block and must not overlap."""
 
     def __init__(self, schema: str) -> None:
         self._folder = temporary_folder()
@@ -48,36 +50,36 @@ class Database:
         self._db.execute("BEGIN")
 
     def close(self) -> None:
-        """Drop everything; calling it twice does nothing."""
+        """Delete the database; calling it twice does nothing."""
         self._db.close()
 
-    def execute(self, query: str, *given: object) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self._db.execute(query, given)
+    def execute(self, query: str, *parameters: object) -> sqlite3.Cursor:
+        """Execute a statement."""
+        return self._db.execute(query, parameters)
 
     def many(self, query: str, rows: Iterable[Row]) -> None:
-        """Run one statement for each row."""
+        """Execute a statement for each row."""
         self._adapt_to_disk()
         self._db.executemany(query, rows)
 
-    def fill(self, query: str, *given: object) -> int:
-        """Run one statement that adds many rows; return how many."""
+    def fill(self, query: str, *parameters: object) -> int:
+        """Execute a statement that inserts many rows; return how many."""
         self._adapt_to_disk()
-        return self._db.execute(query, given).rowcount
+        return self._db.execute(query, parameters).rowcount
 
-    def one(self, query: str, *given: object) -> Row | None:
-        """Return the first row of an answer."""
-        found: Row | None = self._db.execute(query, given).fetchone()
-        return found
+    def one(self, query: str, *parameters: object) -> Row | None:
+        """Return the first row of a result; None when it is empty."""
+        row: Row | None = self._db.execute(query, parameters).fetchone()
+        return row
 
-    def number(self, query: str, *given: object) -> int:
-        """Return the number that is the whole answer."""
-        ((number,),) = self._db.execute(query, given)
+    def number(self, query: str, *parameters: object) -> int:
+        """Return the only number of a result."""
+        ((number,),) = self._db.execute(query, parameters)
         assert isinstance(number, int)
         return number
 
     def count_and_size(self, query: str) -> tuple[int, int]:
-        """Return the two numbers that are the whole answer."""
+        """Return the only two numbers of a result."""
         ((count, size),) = self._db.execute(query)
         return count, size
 
@@ -92,13 +94,13 @@ class Database:
         self._db.execute("BEGIN")
 
     def _has_room(self, folder: str) -> bool:
-        """Tell whether the disk takes what comes next, and all that was kept in memory so far."""
+        """Return whether the disk has room for the next rows and all that is still in memory."""
         try:
             filesystem = os.statvfs(folder)
         except OSError:
             return False
-        kept = 0 if self._spills else self._size()
-        return filesystem.f_bavail * filesystem.f_frsize > _SPARE + kept
+        in_memory = 0 if self._spills else self._size()
+        return filesystem.f_bavail * filesystem.f_frsize > _SPARE + in_memory
 
     def _size(self) -> int:
         return self.number("PRAGMA page_count") * self.number("PRAGMA page_size")

@@ -1,4 +1,4 @@
-"""When a file or a folder was last changed."""
+"""The time of the last change of a file or folder."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from storage.drivers.base import Reader
 
 
 def last_change(reader: Reader, path: str) -> int | None:
-    """Return when a file, or the list of entries of a folder, last changed, in ns since 1970.
+    """Return the mtime of a file or folder in ns since 1970; None when missing or unknown.
 
-    None when nothing is there, or when it can't be told.
+    The mtime of a folder changes with its list of entries.
     """
-    found = reader.stat(path)
-    return reader.modified(path) if found is None else found.modified_ns
+    stat = reader.stat(path)
+    return reader.modified(path) if stat is None else stat.modified_ns

@@ -1,4 +1,4 @@
-"""What long work tells of itself while it goes on, and by what it is told to end."""
+"""How long work reports its progress, and how it is asked to stop."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears how far work has come, from the thread or task that does it; must not block."""
+    """Receives progress reports, from the thread or task that does the work; must not block."""
 
     def step(self, phase: str, done: int, total: int | None) -> None:
-        """`done` of `total` are done of what `phase` names; None when nobody knows the total."""
+        """Report that `done` of `total` are done in `phase`; None when the total is unknown."""
 
 
 class Silence:
-    """Hears nothing."""
+    """Ignores progress reports."""
 
     def step(self, phase: str, done: int, total: int | None) -> None:
         """Do nothing."""
 
 
 class Stop:
-    """A wish that work ends soon, where it can be gone on with or begun again."""
+    """A request to stop work early, where it can be continued or repeated."""
 
     def __init__(self) -> None:
-        self.is_wished = False
+        self.is_requested = False
 
-    def wish(self) -> None:
-        """Have the work end; calling it twice is fine."""
-        self.is_wished = True
+    def request(self) -> None:
+        """Ask the work to stop; calling it twice does nothing more."""
+        self.is_requested = True
 
     def heed(self) -> None:
-        """Raise `Stopped` if it is wished: for work that has come to nothing yet."""
-        if self.is_wished:
+        """Raise `Stopped` if a stop was requested: for work without a partial result."""
+        if self.is_requested:
             raise Stopped
 
 
 class Stopped(Exception):
-    """Work ended because it was wished, without anything to show for it."""
+    """Work was stopped on request and has no result."""

@@ -1,9 +1,9 @@
-"""Upload sessions that nobody went on with: find them, then remove them.
+"""Abandoned upload sessions: find them, then remove them.
 
-A session is as old as its last sign of life: when it was started, or when its data last grew,
-whichever is later. One that is being written to right now is never removed.
+A session is idle since it started or since its data last grew, whichever is later. A session that
+is being written to is never removed.
 
-There may be millions, and a server purges them while it serves: few are in memory at a time.
+There may be millions, and a server purges them while it serves, so few are in memory at a time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from storage.values.names import RepositoryName, UploadId
 
 logger = logging.getLogger(__name__)
 
-# Repositories and sessions that are looked at for one plan.
-_AT_ONCE = 256
+# Repositories and sessions that are read for one plan.
+_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class StaleUpload:
-    """A session of `size` bytes whose last sign of life was at `touched`, seconds since 1970."""
+    """A session of `size` bytes, idle since `touched` (seconds since 1970)."""
 
     name: RepositoryName
     id: UploadId
@@ -42,37 +42,37 @@ class StaleUpload:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `execute` would remove; print it for a dry run."""
+    """The sessions that `execute` would remove; print it for a dry run."""
 
     uploads: tuple[StaleUpload, ...]
 
 
 async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
-    """Yield plans that together have the sessions without a sign of life for `age` seconds.
+    """Yield plans that together contain all sessions that are idle for `age` seconds.
 
-    The next one is made when it is asked for. Close the generator: it may have a folder open.
+    Plans are made lazily. Close the generator: it may have a folder open.
     """
     before = time.time() - age
-    with closing(await driver.batch(_looks)) as looks:
+    with closing(await driver.batch(_all_sessions)) as all_sessions:
 
         def job(_: Reader) -> list[StaleUpload | None]:
-            return list(islice(looks, _AT_ONCE))
+            return list(islice(all_sessions, _BATCH))
 
-        # A caller that is cancelled must not close what a thread goes on with.
-        while some := await to_completion(driver.batch(job)):
-            yield Plan(tuple(one for one in some if one and one.touched < before))
+        # A cancelled caller must not close the generator while a thread still runs it.
+        while batch := await to_completion(driver.batch(job)):
+            yield Plan(tuple(upload for upload in batch if upload and upload.touched < before))
 
 
-def _looks(reader: Reader) -> Generator[StaleUpload | None, None, None]:
-    """Yield every session; None for each repository, of which many may have no session."""
-    tolerant = TolerantReader(reader, [])  # which logs what can't be read
+def _all_sessions(reader: Reader) -> Generator[StaleUpload | None, None, None]:
+    """Yield every session, and None for each repository, which counts towards the batch."""
+    tolerant = TolerantReader(reader, [])  # logs what can't be read
     for name in walk(tolerant):
         yield None
         yield from sessions(tolerant, name)
 
 
 async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
-    """Remove what was planned; return what was. One that fails is logged and left."""
+    """Remove the planned sessions; return those removed. Failures are logged."""
     removed = []
     for upload in plan.uploads:
         try:
@@ -84,7 +84,7 @@ async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
 
 
 def sessions(reader: Reader, name: RepositoryName) -> Iterator[StaleUpload]:
-    """Yield the sessions of a repository, stale or not."""
+    """Yield all sessions of a repository."""
     for text, _ in reader.entries(paths.uploads(name)):
         with suppress(UploadIdInvalid):
             yield _session(reader, name, UploadId.parse(text))
@@ -93,10 +93,11 @@ def sessions(reader: Reader, name: RepositoryName) -> Iterator[StaleUpload]:
 def _session(reader: Reader, name: RepositoryName, id: UploadId) -> StaleUpload:
     data = reader.stat(paths.upload_data(name, id))
     started = reader.stat(paths.upload_started(name, id))
-    # distribution leaves folders behind that hold nothing but a hash state.
-    bare = (reader.modified(paths.upload(name, id)) or 0) / 1e9
-    signs = [_started(reader, name, id), *(info.modified for info in (data, started) if info), bare]
-    return StaleUpload(name, id, max(signs), data.size if data else 0)
+    # distribution leaves folders behind that contain only a hash state.
+    folder_modified = (reader.modified(paths.upload(name, id)) or 0) / 1e9
+    modified = (stat.modified for stat in (data, started) if stat)
+    touched = max(_started(reader, name, id), folder_modified, *modified)
+    return StaleUpload(name, id, touched, data.size if data else 0)
 
 
 def _started(reader: Reader, name: RepositoryName, id: UploadId) -> float:
@@ -119,7 +120,7 @@ async def _remove(driver: Driver, upload: StaleUpload) -> bool:
 
 
 async def _discard(driver: Driver, upload: StaleUpload) -> bool:
-    """Remove a session unless somebody came back to it since the plan was made."""
+    """Remove a session unless it was continued since the plan was made."""
     now = await driver.batch(lambda reader: _session(reader, upload.name, upload.id))
     if now.touched > upload.touched:
         return False

@@ -1,4 +1,4 @@
-"""Reads that go on past what can't be read, and remember it."""
+"""Reads that continue past what can't be read, and record it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ T = TypeVar("T")
 
 
 class Trouble(NamedTuple):
-    """A path that could not be read, and what the system said."""
+    """A path that could not be read, and the reason."""
 
     path: str
     reason: str
 
 
 class Reads(Protocol):
-    """What only reads asks of a driver."""
+    """The part of a driver that only reads."""
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run `job` as `Driver.batch` does."""
 
 
 class TolerantReads:
-    """Jobs whose reads are those of a `TolerantReader`."""
+    """`inner`, whose jobs read through a `TolerantReader`."""
 
     def __init__(self, inner: Reads, trouble: list[Trouble]) -> None:
         self._inner = inner
@@ -41,10 +41,10 @@ class TolerantReads:
 
 
 class TolerantReader:
-    """`inner`, with what can't be read taken for absent and added to `trouble`.
+    """`inner`, with what can't be read treated as missing and added to `trouble`.
 
-    A read that failed for lack of descriptors or memory says nothing of what it was to read: every
-    method raises its OSError, which ends the command.
+    Every method raises an OSError for lack of descriptors or memory, which says nothing about the
+    path and ends the command.
     """
 
     def __init__(self, inner: Reader, trouble: list[Trouble]) -> None:

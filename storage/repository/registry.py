@@ -138,7 +138,7 @@ def _remove(
     uploads, folder = paths.uploads(name), paths.repository(name)
     sessions += [f"{uploads}/{id}" for id in editor.names(uploads)]
     # The names of nested repositories never start with "_".
-    parts = [part for part in sorted(editor.names(folder)) if part.startswith("_")]
+    parts = list(filter(paths.is_part, sorted(editor.names(folder))))
     return sum(editor.remove(f"{folder}/{part}") for part in parts) > 0, True
 
 

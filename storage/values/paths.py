@@ -59,6 +59,12 @@ DESCRIPTOR = "descriptor"
 # The parts of a repository.
 LAYERS, MANIFESTS, REFERRERS, UPLOADS = "_layers", "_manifests", "_referrers", "_uploads"
 DELETIONS = "deletions"
+# How many levels of folders below a part contain folders of members: `_layers/<alg>`,
+# `_manifests/revisions/<alg>` and `_manifests/tags/<tag>`.
+MEMBER_LEVELS = {LAYERS: 1, MANIFESTS: 2}
+# The deepest folders of a part: `_referrers/<alg>/<hex>/<alg>/<hex>` and
+# `_manifests/tags/<tag>/index/<alg>/<hex>`.
+MAX_LEVELS = 5
 # The parts of a tag.
 CURRENT, HISTORY = "current", "index"
 
@@ -101,6 +107,16 @@ def set_aside(path: str) -> str:
     return f"{QUARANTINE}/{path}"
 
 
+def blobs_of(algorithm: str) -> str:
+    """Return the folder of all blobs of an algorithm."""
+    return f"{BLOBS}/{algorithm}"
+
+
+def blob_folder(algorithm: str, short: str) -> str:
+    """Return the folder of the blobs whose hex digits begin with `short`, two of them."""
+    return f"{blobs_of(algorithm)}/{short}"
+
+
 def blob(digest: Digest) -> str:
     """Return the file with the content of `digest`."""
     return f"{BLOBS}/{blob_below(digest)}"
@@ -116,6 +132,11 @@ def repository(name: RepositoryName) -> str:
     return f"{REPOSITORIES}/{name.text}"
 
 
+def is_part(name: str) -> bool:
+    """Return whether a folder is a part of a repository, not a repository below it."""
+    return name.startswith("_")
+
+
 def layers(name: RepositoryName) -> str:
     """Return the folder whose links make blobs members of a repository."""
     return f"{repository(name)}/{LAYERS}"
@@ -124,6 +145,11 @@ def layers(name: RepositoryName) -> str:
 def layer_link(name: RepositoryName, digest: Digest) -> str:
     """Return the link that makes a blob a member of a repository."""
     return f"{layers(name)}/{digest.algorithm}/{digest.hex}/{LINK}"
+
+
+def foreign_layer_link(name: RepositoryName, algorithm: str, hex: str) -> str:
+    """Return the link of a blob by a digest of an algorithm that this registry does not know."""
+    return f"{layers(name)}/{algorithm}/{hex}/{LINK}"
 
 
 def manifests(name: RepositoryName) -> str:

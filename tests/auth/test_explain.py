@@ -84,7 +84,7 @@ def test_groups_can_be_given(rules: Access) -> None:
 @pytest.mark.parametrize(
     ("user", "action", "repository", "reason"),
     [
-        ("ann", "pul", "team/app", "'pul' is not an action; these are: pull, push, overwrite,"),
+        ("ann", "pul", "team/app", "'pul' is not an action; use one of: pull, push, overwrite,"),
         ("ann", "*", "team/app", "'*' is not an action"),
         ("ann", "pull", None, "only catalog and administration need none"),
         ("", "pull", "team/app", "USER is empty"),

@@ -401,7 +401,7 @@ def test_the_command_removes_a_user(path: Path) -> None:
     """A second call finds no user, and leaves the file unchanged."""
     command(path, "ann", "--delete")
     assert path.read_bytes() == b"# people\n\n  bob:" + BOB
-    command(path, "ann", "--delete", code=1, says=["no user of that name"])
+    command(path, "ann", "--delete", code=1, says=["has no user "])
     assert path.read_bytes() == b"# people\n\n  bob:" + BOB
 
 
@@ -436,7 +436,7 @@ def test_the_owner_stays(path: Path, tmp_path: Path) -> None:
 def test_an_invalid_name_is_refused(path: Path, name: str) -> None:
     """Before the password is read."""
     before = path.read_bytes()
-    command(path, name, password="correct horse", code=2, says=["the name of a user"])
+    command(path, name, password="correct horse", code=2, says=["the user name"])
     assert path.read_bytes() == before
 
 

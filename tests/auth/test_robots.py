@@ -381,7 +381,7 @@ def test_a_robot_is_revoked(tmp_path: Path) -> None:
     """A second call finds no robot of that name."""
     command(tmp_path, "create", "ci")
     assert command(tmp_path, "revoke", "ci").output == ""
-    assert "no robot of that name" in command(tmp_path, "revoke", "ci", code=1).stderr
+    assert "robot:ci does not exist" in command(tmp_path, "revoke", "ci", code=1).stderr
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

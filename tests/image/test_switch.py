@@ -104,8 +104,9 @@ def test_it_needs_no_rights_beyond_its_volume(
 
 # A collection that outgrows its cache: SQLite would now write to a temporary file.
 _LEDGER = """
+from storage.maintenance import database
 from storage.maintenance.garbage import ledger
-ledger._CACHE_KIB = 64
+database._CACHE_KIB = 64
 made = ledger.Ledger()
 made._db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
                  " INSERT INTO blob SELECT 'sha256:' || i, i, i, 1 FROM n")

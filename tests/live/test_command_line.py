@@ -59,7 +59,7 @@ def test_a_root_that_is_a_file(tmp_path: Path, command: list[str]) -> None:
         done = run(command, tmp_path, env)
         assert (done.returncode, done.stdout) == (2, "")
         assert "file" in done.stderr
-        assert "is a file and not a folder" in done.stderr
+        assert "is not a folder" in done.stderr
         assert "rootdirectory" in done.stderr
 
 

@@ -26,8 +26,8 @@ MANIFEST = image_manifest(CONFIG, LAYERS)
 DIGEST = sha256(MANIFEST)
 # So often that each worker is asked.
 OFTEN = 12
-HINT = "the next garbage-collect gives back the space that no other repository needs"
-COUNTS = "1 manifests, 2 tags, 3 links of blobs and 1 uploads"
+HINT = "the next garbage-collect frees the space that no other repository needs"
+COUNTS = "1 manifests, 2 tags, 3 blob links and 1 uploads"
 
 
 def push(server: RegistryServer, name: str, *tags: str) -> None:

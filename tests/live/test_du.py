@@ -108,7 +108,7 @@ def test_text_is_plain_lines(server: RegistryServer) -> None:
     ]  # fmt: skip
     size = format_size(NEEDED)
     assert " ".join(lines[1].split()) == f"{size} {size} 0 B 1 2 3 0 one"
-    assert lines[-1] == "garbage-collect gives back 0 B now"
+    assert lines[-1] == "garbage-collect would free 0 B now"
     assert all(line.isprintable() for line in lines)
 
 
@@ -133,7 +133,7 @@ def test_damage_is_told(server: RegistryServer) -> None:
             path.write_bytes(b"damaged")
     done = run(["du", "--root", str(server.root)], server.folder)
     assert done.returncode == 1
-    assert done.stdout.count("can't be read, so one counts as needing all") == 1
+    assert done.stdout.count("can't be read, so one counts as needing all its blobs") == 1
     assert done.stderr == ""
 
 

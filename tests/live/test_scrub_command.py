@@ -59,7 +59,7 @@ def test_a_sound_storage(root: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "5 blobs (5 kB) and 0 repositories checked",
-        "0 repaired, 0 damaged and left, 0 notes",
+        "0 repaired, 0 not repaired, 0 notes",
     ]
     assert not (root / SCRUBBED).exists()
 
@@ -85,7 +85,7 @@ def test_notes_alone_are_no_failure(root: Path) -> None:
     done = scrub(root, "--repair")
     assert done.returncode == 0
     assert done.stdout.startswith("foreign docker/notes.txt: ")
-    assert done.stdout.splitlines()[-1] == "0 repaired, 0 damaged and left, 1 notes"
+    assert done.stdout.splitlines()[-1] == "0 repaired, 0 not repaired, 1 notes"
 
 
 def test_json_of_everything(tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_it_is_interrupted_and_goes_on(root: Path, number: signal.Signals) -> No
     assert done.returncode == 1
     line, went_on, checked, _ = done.stdout.splitlines()
     assert line.startswith(f"corrupt-blob {paths.blob(FIRST)}: it is empty")
-    assert went_on == f"went on from an interrupted scrub: blobs after {FIRST}"
+    assert went_on == f"continued an interrupted scrub: blobs after {FIRST}"
     assert checked.startswith("5 blobs ")
-    assert "went on" not in scrub(root).stdout
+    assert "continued" not in scrub(root).stdout
 
 
 def test_an_interrupted_report_is_still_a_document(root: Path) -> None:
@@ -159,6 +159,9 @@ def test_an_interrupted_report_is_still_a_document(root: Path) -> None:
     assert [one["kind"] for one in document["findings"]] == ["corrupt-blob"]
     assert document["summary"]["complete"] is False
     assert document["summary"]["position"] == f"blobs after {FIRST}"
+    assert json.loads(scrub(root, "--json").stdout)["summary"]["went_on_from"] == (
+        f"blobs after {FIRST}"
+    )
 
 
 def test_restart_begins_anew(root: Path) -> None:
@@ -166,7 +169,7 @@ def test_restart_begins_anew(root: Path) -> None:
     with slow_scrub(root) as (process, _):
         process.terminate()
         process.wait(30)
-    assert "went on" not in scrub(root, "--restart").stdout
+    assert "continued" not in scrub(root, "--restart").stdout
 
 
 def test_two_at_once_are_refused(root: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.live
 
 LIMITS = [*range(6, 13), 64]
 PARALLEL = 6
-SENTENCE = "registry-server: the storage can't be worked with: Too many open files"
+SENTENCE = "registry-server: the storage failed: Too many open files"
 
 
 @pytest.fixture
@@ -127,5 +127,5 @@ def test_what_was_found_before_is_kept(tmp_path: Path) -> None:
     found, *_, last = out.splitlines()
     assert last.startswith("interrupted: ")
     after = run(["scrub", "--root", str(root)], root.parent)
-    assert "went on from an interrupted scrub" in after.stdout
+    assert "continued an interrupted scrub" in after.stdout
     assert after.stdout.splitlines()[0] == found

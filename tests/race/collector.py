@@ -115,8 +115,8 @@ async def _collect(driver: ToldDriver, notes: Notes, options: Options, rng: rand
         notes.add("planned", began, untagged=options.delete_untagged)
         await asyncio.sleep(rng.choice([0.0, 0.0, rng.uniform(0, 0.4), options.grace]))
         swept = await carry_out(driver, plan, Dawdling(rng))
-        unreadable = await driver.batch(lambda _: list(plan.ledger.unreadable()))
-        trouble = [*map(str, plan.trouble), *map(str, unreadable), *swept.failed]
+        unreadable = await driver.batch(lambda _: list(plan.ledger.marks.unreadable()))
+        trouble = [*map(str, plan.coverage.trouble), *map(str, unreadable), *swept.failed]
     notes.add(
         "swept",
         began,
@@ -126,7 +126,7 @@ async def _collect(driver: ToldDriver, notes: Notes, options: Options, rng: rand
         blobs=swept.blobs,
         size=swept.size,
         spared=swept.spared,
-        rubbish=swept.rubbish,
+        leftovers=swept.leftovers,
         trouble=trouble,
     )
 

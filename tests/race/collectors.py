@@ -97,7 +97,7 @@ class Collectors(threading.Thread):
             note = json.loads(line)
             kind, began = note.pop("kind"), note.pop("began")
             history.count(f"collections {kind}")
-            for fact in ("manifests", "links", "blobs", "size", "spared", "rubbish"):
+            for fact in ("manifests", "links", "blobs", "size", "spared", "leftovers"):
                 history.count(f"collected {fact}", note.get(fact, 0))
             ended = note.pop("until", note.pop("ended"))
             for path in note.get("paths", ()):

@@ -15,7 +15,7 @@ from storage.values.paths import claim
 
 def _blind() -> None:
     """Remove what was planned, whoever used it since."""
-    sweep.Sweep._is_as_surveyed = lambda *_: True  # type: ignore[method-assign]
+    sweep.Sweep._is_unchanged = lambda *_: True  # type: ignore[method-assign]
 
 
 def _impatient() -> None:

@@ -19,8 +19,8 @@ async def collect(driver: Driver, *, delete_untagged: bool) -> Swept:
         patched.setattr(plan, "SHORTEST_GRACE_NS", -1 << 60)
         async with planned(driver, options) as made:
             swept = await carry_out(driver, made)
-            if swept.failed or made.trouble or made.unreadable:
-                raise OSError(f"{swept.failed} {made.trouble} {made.unreadable}")
+            if swept.failed or not made.coverage.is_complete:
+                raise OSError(f"{swept.failed} {made.coverage}")
             return swept
 
 

@@ -130,7 +130,7 @@ async def test_a_listing_that_breaks_off_keeps_all_bytes(
     break_listing(monkeypatch, f"{files.root}/{folder}", entry)
     options = Options(GRACE, delete_untagged=True)
     async with planned(files, options) as plan:
-        assert folder in {one.path for one in plan.trouble}
+        assert folder in {one.path for one in plan.coverage.trouble}
         swept = await carry_out(files, plan)
     assert (swept.manifests, swept.links, swept.blobs) == (0, 0, 0)
     monkeypatch.undo()

@@ -195,4 +195,4 @@ async def test_the_bytes_of_a_cache_are_counted_once(
         assert usage.blobs.needed.size == sum(map(len, content))
         assert usage.blobs.needed == usage.blobs.total
         assert usage.reclaimable.size == 0
-        assert usage.unreadable == 0
+        assert usage.coverage.unreadable == 0

@@ -196,8 +196,8 @@ async def test_a_collection_tells_what_it_could_not_read(
     corrupt = Digest.of(raw(image(annotations={"bytes": "corrupt"})))
     revisions = name("damaged/revisions")
     async with planned(files, Options(GRACE, delete_untagged=True)) as plan:
-        assert plan.trouble == ()
-        unreadable = await files.batch(lambda _: list(plan.ledger.unreadable()))
+        assert plan.coverage.trouble == ()
+        unreadable = await files.batch(lambda _: list(plan.ledger.marks.unreadable()))
         assert {one for one, _ in unreadable} == {revisions}
         assert {corrupt, GONE} <= {digest for _, digest in unreadable}
         await carry_out(files, plan)
@@ -216,9 +216,9 @@ async def test_du_accounts_for_all(
     count, size = _on_disk(tree.root)
     async with explained(files, FileCensus(tree.root), GRACE) as usage:
         if extra is not _deep:  # where no path leads, nothing can be counted
-            assert usage.trouble == ()
+            assert usage.coverage.trouble == ()
             assert (usage.total.count, usage.total.size) == (count, size)
-        unreadable = await files.batch(lambda _: list(usage.ledger.unreadable()))
+        unreadable = await files.batch(lambda _: list(usage.ledger.marks.unreadable()))
         assert {one for one, _ in unreadable} == {name("damaged/revisions")}
     assert _on_disk(tree.root) == (count, size)
 
@@ -331,11 +331,11 @@ async def test_an_unlisted_folder_costs_nobody_anything(
     is_blobs = folder.startswith(paths.BLOBS)
     for _ in range(2):
         async with planned(files, Options(GRACE, delete_untagged=True)) as plan:
-            assert is_blobs or folder in {one.path for one in plan.trouble}
+            assert is_blobs or folder in {one.path for one in plan.coverage.trouble}
             swept = await carry_out(files, plan)
             assert is_blobs or swept.blobs == 0
         async with explained(files, FileCensus(tree.root), GRACE) as usage:
-            assert folder in {one.path for one in usage.trouble}
+            assert folder in {one.path for one in usage.coverage.trouble}
         found, _ = await scrub(files)
         assert Kind.UNREADABLE in {one.kind for one in found}
         assert (await StoredRegistry(files).repository(SOUND).manifests.get(TAG)).raw == IMAGE

@@ -292,7 +292,7 @@ async def test_a_manifest_that_can_t_be_read_keeps_all_of_its_repository(
     await files.write(paths.blob(damaged), b"damaged")
     age(files)
     async with planned(files, UNTAGGED) as plan:
-        assert await files.batch(lambda _: list(plan.ledger.unreadable())) == [(APP, damaged)]
+        assert await files.batch(lambda _: list(plan.ledger.marks.unreadable())) == [(APP, damaged)]
         swept = await carry_out(files, plan)
     assert (swept.manifests, swept.blobs) == (0, 1)
     assert await pull_blob(repository, Digest.of(b"perhaps its layer"))
@@ -315,7 +315,7 @@ async def test_a_part_that_can_t_be_read_keeps_all_bytes(
 
     monkeypatch.setattr(os, "scandir", failing)
     async with planned(files, TAGGED_OR_NOT) as plan:
-        assert [one.path for one in plan.trouble] == [f"{paths.revisions(OTHER)}/sha256"]
+        assert [one.path for one in plan.coverage.trouble] == [f"{paths.revisions(OTHER)}/sha256"]
         swept = await carry_out(files, plan)
     assert swept.blobs == 0
     monkeypatch.undo()
@@ -377,9 +377,9 @@ async def test_rubbish_goes_when_it_is_old(
     (root / paths.TRASH / "x" / "y").write_bytes(b"z")
     foreign = (root / paths.blob(Digest.of(LAYER))).with_name("notes.txt")
     foreign.write_bytes(b"mine")
-    assert (await collect(files)).rubbish == 1
+    assert (await collect(files)).leftovers == 1
     age(files)
-    assert (await collect(files)).rubbish == len(places) + 3
+    assert (await collect(files)).leftovers == len(places) + 3
     foreign.unlink()
     assert left(files) == before
     assert list((root / paths.TRASH).iterdir()) == []
@@ -396,7 +396,7 @@ async def test_rubbish_of_any_number_and_name_goes(
         (layers / f".tmp-{number:032x}").write_bytes(b"half")
         os.mkdir(os.fsencode(layers) + b"/\xff%d" % number)
     age(files)
-    assert (await collect(files)).rubbish == 240
+    assert (await collect(files)).leftovers == 240
     assert left(files) == before
 
 

@@ -1,4 +1,4 @@
-"""What stays of a repository and why, and what goes together: as a walk in memory finds it."""
+"""Which manifests are kept and why, and their components: compared with a walk in memory."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.maintenance.garbage.families import Knot, Pair, below, ordered, reached
-from storage.maintenance.garbage.ledger import Ledger, SurveyedBlob
+from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs
+from storage.maintenance.garbage.removal_order import (
+    Pair,
+    RemovalUnit,
+    reachable,
+    removal_order,
+    successors,
+)
+from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, Tag
 
 APP = RepositoryName("app")
-# Of two algorithms, in the order of their text.
+# Of two algorithms, sorted by their text.
 DIGESTS = tuple(
     sorted(
         (Digest.of(b"%d" % one, alg) for one in range(6) for alg in ("sha256", "sha512")), key=str
     )
 )
 DIGEST = st.sampled_from(DIGESTS)
-# Lists may name the same twice, or what is no member; subjects may lead back to what lists them.
+# Lists may name a digest twice, or one that is not a member; subjects may form cycles with lists.
 NEEDS = st.builds(
     lambda children, subject: Needs(tuple(children), tuple(children), subject),
     st.lists(DIGEST, max_size=3),
@@ -32,7 +39,7 @@ NEEDS = st.builds(
 )
 MANIFESTS = st.dictionaries(DIGEST, NEEDS, max_size=len(DIGESTS))
 TAG = st.sampled_from(("a", "a-b", "a.b", "v1", "v10", "v2")).map(Tag)
-# A tag whose link is damaged leads to its whole history.
+# A tag whose link is damaged points to its whole history.
 TAGS = st.dictionaries(TAG, st.sets(DIGEST, min_size=1, max_size=2), max_size=4)
 
 
@@ -50,7 +57,7 @@ class Walk:
                 self.referrers[subject].append(digest)
 
     def below(self, digest: Digest) -> Iterator[tuple[Digest, str]]:
-        """Yield the members that stay if `digest` does, and why."""
+        """Yield the members that are kept if `digest` is, and why."""
         for child in self.needs[digest].children:
             if child in self.needs:
                 yield child, f"listed by {digest}"
@@ -58,7 +65,7 @@ class Walk:
             yield referrer, f"refers to {digest}"
 
     def kept(self, *roots: Iterable[tuple[Digest, str]]) -> dict[Digest, str]:
-        """Return what stays, with the first reason found: by the first roots, and near to them."""
+        """Return what is kept, with the reason of the first root and the shortest way."""
         kept: dict[Digest, str] = {}
         for some in roots:
             queue = deque(root for root in some if root[0] in self.needs)
@@ -69,117 +76,121 @@ class Walk:
                     queue.extend(self.below(digest))
         return kept
 
-    def families(self, doomed: Sequence[Digest]) -> Iterator[tuple[list[Knot], set[Pair]]]:
-        """Yield what goes together, in its order, and what hangs on what of it."""
-        pairs = [(up, low) for up in doomed for low, _ in self.below(up) if low in doomed]
-        neighbours = below((*pairs, *((low, up) for up, low in pairs)))
+    def components(
+        self, unmarked: Sequence[Digest]
+    ) -> Iterator[tuple[list[RemovalUnit], set[Pair]]]:
+        """Yield the units of each component in their order, and its pairs."""
+        pairs = [(up, low) for up in unmarked for low, _ in self.below(up) if low in unmarked]
+        neighbours = successors((*pairs, *((low, up) for up, low in pairs)))
         seen: set[Digest] = set()
-        for digest in doomed:
+        for digest in unmarked:
             if digest not in seen:
-                together = reached((digest,), neighbours)
-                seen |= together
-                children = {one: self.needs[one].children for one in together}
-                inner = [pair for pair in pairs if pair[0] in together]
-                yield list(ordered(sorted(together, key=str), children, inner)), set(inner)
+                members = reachable((digest,), neighbours)
+                seen |= members
+                children = {member: self.needs[member].children for member in members}
+                inner = [pair for pair in pairs if pair[0] in members]
+                yield list(removal_order(sorted(members, key=str), children, inner)), set(inner)
 
 
 def fill(ledger: Ledger, needs: Mapping[Digest, Needs], tags: dict[Tag, set[Digest]]) -> None:
-    """Give a ledger a repository, in no particular order."""
+    """Fill the graph of a ledger, in no particular order."""
     for tag in reversed(tags):
         for digest in sorted(tags[tag], key=str, reverse=True):
             ledger.graph.add_root(tag, digest, f"tag {tag}")
-    for digest, one in needs.items():
-        ledger.graph.add(digest, one)
+    for digest, its_needs in needs.items():
+        ledger.graph.add(digest, its_needs)
     ledger.graph.keep_tagged()
 
 
 def roots(tags: Mapping[Tag, set[Digest]]) -> Iterator[tuple[Digest, str]]:
-    """Yield where tags lead, in order."""
+    """Yield what tags point to, in order."""
     for tag in sorted(tags):
         for digest in sorted(tags[tag], key=str):
             yield digest, f"tag {tag}"
 
 
-def divided(ledger: Ledger) -> tuple[dict[Digest, str], list[tuple[list[Knot], set[Pair]]]]:
-    """Return what a ledger says that stays, and what goes together, in order."""
-    divide(ledger, APP)
-    marked = [one for one in ledger.marked() if one.kind == "manifest"]
-    families = ledger.families(0, 1000)
-    found = [(list(one.knots), set(one.hangs_on)) for one in families]
-    return {one.digest: one.reason for one in marked if one.digest and one.reason}, found
+def outcome(
+    ledger: Ledger,
+) -> tuple[dict[Digest, str], list[tuple[list[RemovalUnit], set[Pair]]]]:
+    """Return the kept manifests with their reasons, and the components to be removed."""
+    mark(ledger, APP)
+    marked = [mark for mark in ledger.marks.marked() if mark.kind == "manifest"]
+    components = ledger.eligible.components(0, 1000)
+    removed = [(list(component.units), set(component.retains)) for component in components]
+    return {mark.digest: mark.reason for mark in marked if mark.digest and mark.reason}, removed
 
 
-def divide(ledger: Ledger, name: RepositoryName) -> None:
-    """Write down what stays of a repository and what goes."""
-    repository = ledger.add_repository(name)
-    ledger.keep_what_the_graph_keeps(repository)
-    ledger.components.divide(repository)
+def mark(ledger: Ledger, name: RepositoryName) -> None:
+    """Record what is kept of a repository and what is to be removed."""
+    repository = ledger.marks.number_of(name)
+    ledger.marks.add_kept(repository)
+    ledger.components.mark_for_removal(repository)
     ledger.graph.clear()
 
 
 @given(needs=MANIFESTS, tags=TAGS, young=st.sets(DIGEST))
-def test_what_goes_and_why_the_rest_stays_is_what_a_walk_finds(
+def test_marks_and_components_equal_those_of_a_walk_in_memory(
     needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]], young: set[Digest]
 ) -> None:
-    """Reasons, families and the order in which they go are those of a walk over dictionaries."""
+    """Reasons, components and removal order equal those of a walk over dictionaries."""
     ledger, walk = Ledger(), Walk(needs)
-    ledger.add_blobs(SurveyedBlob(one, 1, 1, one not in young) for one in DIGESTS)
+    ledger.blobs.add(SurveyedBlob(one, 1, 1, one not in young) for one in DIGESTS)
     fill(ledger, needs, tags)
     ledger.graph.keep_young("young")
-    kept, families = divided(ledger)
+    kept, components = outcome(ledger)
     members = sorted(needs, key=str)
     expected = walk.kept(roots(tags), ((one, "young") for one in members if one in young))
     assert kept == expected
-    doomed = [one for one in members if one not in expected]
-    assert sorted(families, key=str) == sorted(walk.families(doomed), key=str)
+    unmarked = [one for one in members if one not in expected]
+    assert sorted(components, key=str) == sorted(walk.components(unmarked), key=str)
     ledger.close()
 
 
 @given(needs=MANIFESTS, tags=TAGS)
-def test_where_all_stays_tags_are_the_first_reason(
+def test_a_tag_comes_before_other_reasons(
     needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
 ) -> None:
-    """What no tag leads to stays because it is untagged; nothing goes."""
+    """If everything is kept, only what is not reachable from a tag has the reason untagged."""
     ledger = Ledger()
     fill(ledger, needs, tags)
     ledger.graph.keep_all("untagged")
-    kept, families = divided(ledger)
+    kept, components = outcome(ledger)
     assert kept == Walk(needs).kept(roots(tags), ((one, "untagged") for one in needs))
-    assert families == []
+    assert components == []
     ledger.close()
 
 
 @given(needs=MANIFESTS, tags=TAGS)
-def test_one_repository_leaves_nothing_for_the_next(
+def test_one_repository_does_not_affect_the_next(
     needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
 ) -> None:
-    """The second of two is divided as if it were the first, and no family has another's number."""
+    """The second of two equal repositories gets equal marks and components with new numbers."""
     ledger = Ledger()
     for name in (APP, RepositoryName("again")):
         fill(ledger, needs, tags)
-        divide(ledger, name)
-    families = ledger.families(0, 1000)
-    assert len({one.number for one in families}) == len(families)
-    first = [one.knots for one in families if one.repository == APP]
-    assert first == [one.knots for one in families if one.repository != APP]
-    marked = [(one.kind, one.digest, one.reason) for one in ledger.marked()]
+        mark(ledger, name)
+    components = ledger.eligible.components(0, 1000)
+    assert len({component.number for component in components}) == len(components)
+    first = [component.units for component in components if component.repository == APP]
+    assert first == [component.units for component in components if component.repository != APP]
+    marked = [(mark.kind, mark.digest, mark.reason) for mark in ledger.marks.marked()]
     assert marked[: len(marked) // 2] == marked[len(marked) // 2 :]
     ledger.close()
 
 
-def test_a_chain_of_referrers_of_any_length_stays_or_goes() -> None:
-    """Each of five thousand refers to the one before: with a tag they stay, without they go."""
+def test_a_long_chain_of_referrers_is_kept_or_removed() -> None:
+    """Each of five thousand refers to the one before: all are kept with a tag, or all removed."""
     chain = [Digest.of(b"%d" % number) for number in range(5_000)]
     needs = {chain[0]: Needs((), ())}
     needs |= {low: Needs((), (), up) for up, low in itertools.pairwise(chain)}
-    kept, families = _chain(needs, {Tag("v1"): {chain[0]}})
-    assert (len(kept), families) == (len(chain), [])
-    kept, families = _chain(needs, {})
-    assert (kept, [knots for knots, _ in families]) == ({}, [[(one,) for one in chain]])
+    kept, components = _chain(needs, {Tag("v1"): {chain[0]}})
+    assert (len(kept), components) == (len(chain), [])
+    kept, components = _chain(needs, {})
+    assert (kept, [units for units, _ in components]) == ({}, [[(one,) for one in chain]])
 
 
-def test_a_family_is_read_with_no_more_than_it_takes() -> None:
-    """Of families of 150 one is read at a time, where a hundred manifests are asked for."""
+def test_few_large_components_are_read_at_a_time() -> None:
+    """With a limit of a hundred manifests, components of 150 are read one at a time."""
     ledger, tops = Ledger(), [Digest.of(b"%d" % number) for number in range(5)]
     below = (Digest.of(b"%d" % number) for number in range(10, 755))
     subjects = itertools.cycle(tops)
@@ -187,20 +198,20 @@ def test_a_family_is_read_with_no_more_than_it_takes() -> None:
         one: Needs((), (), next(subjects)) for one in below
     }
     fill(ledger, needs, {})
-    divide(ledger, APP)
+    mark(ledger, APP)
     after, sizes = 0, []
-    while some := ledger.families(after, 100):
-        after = some[-1].number
-        sizes.append([sum(map(len, one.knots)) for one in some])
+    while batch := ledger.eligible.components(after, 100):
+        after = batch[-1].number
+        sizes.append([sum(map(len, component.units)) for component in batch])
     assert sizes == [[150]] * 5
     ledger.close()
 
 
 def _chain(
     needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
-) -> tuple[dict[Digest, str], list[tuple[list[Knot], set[Pair]]]]:
+) -> tuple[dict[Digest, str], list[tuple[list[RemovalUnit], set[Pair]]]]:
     ledger = Ledger()
     fill(ledger, needs, tags)
-    found = divided(ledger)
+    result = outcome(ledger)
     ledger.close()
-    return found
+    return result

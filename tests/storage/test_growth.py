@@ -27,9 +27,10 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.maintenance.garbage.collect import carry_out, planned
-from storage.maintenance.garbage.ledger import SCHEMA, Ledger, SurveyedBlob
+from storage.maintenance.garbage.ledger import SCHEMA, Ledger
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import described
+from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
 from storage.maintenance.usage.explain import explained
 from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
@@ -53,7 +54,7 @@ async def collect(driver: Driver, _: Path) -> None:
     """Plan, print and sweep."""
     async with planned(driver, Options(grace=0)) as plan:
         assert await driver.batch(lambda _: sum(1 for _ in described(plan)))
-        await driver.batch(lambda _: list(plan.ledger.doomed()))
+        await driver.batch(lambda _: list(plan.ledger.eligible.manifests()))
         swept = await carry_out(driver, plan)
     assert swept.blobs
     assert not swept.failed
@@ -274,9 +275,9 @@ def test_a_full_disk_is_not_written_to(
     ledger = Ledger()
     for number in range(100):
         digests = (Digest.of(f"{number} {one}".encode()) for one in range(100))
-        ledger.add_blobs(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+        ledger.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
     assert any("/etilqs_" in one for one in _open_files()) is spills  # as SQLite names them
-    assert ledger.sum_of_blobs() == (10_000, 10_000)
+    assert ledger.blobs.count_and_size() == (10_000, 10_000)
     ledger.close()
 
 
@@ -293,14 +294,14 @@ def test_what_was_kept_in_memory_is_written_only_where_all_of_it_fits(
 
     def add(numbers: Iterable[int]) -> None:
         digests = (Digest.of(str(number).encode()) for number in numbers)
-        ledger.add_blobs(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+        ledger.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
 
     add(range(60_000))
     for number, room, spills in ((3_000, 2 * MIB, False), (6_000, 64 * MIB, True)):
         free = room
         add(range(-number, 0))
         assert any("/etilqs_" in one for one in _open_files()) is spills
-    assert ledger.sum_of_blobs() == (66_000, 66_000)
+    assert ledger.blobs.count_and_size() == (66_000, 66_000)
     ledger.close()
 
 

@@ -157,7 +157,7 @@ async def test_no_bytes_go_while_a_repository_may_be_hidden(
     assert warned[0].startswith(paths.REPOSITORIES)
     async with explained(files, FileCensus(Path(files.root)), GRACE) as usage:
         assert usage.blobs.idle == Amount()
-        assert [f"{path}: " in warned[0] for path, _ in usage.trouble] == [True]
+        assert [f"{path}: " in warned[0] for path, _ in usage.coverage.trouble] == [True]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ async def test_links_that_two_repositories_share_stay(files: FilesystemDriver) -
     layers.symlink_to(folder_of(files, APP) / "_layers")
     swept, warned = await collect(files)
     assert (swept.blobs, swept.links) == (0, 0)
-    assert f"{OTHER.text}/_layers: leads to another part" in warned[0]
+    assert f"{OTHER.text}/_layers: is a link to another part" in warned[0]
     assert await pull_blob(registry.repository(OTHER), Digest.of(layer)) == layer
 
 

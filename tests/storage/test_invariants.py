@@ -275,7 +275,7 @@ async def test_a_file_that_can_t_be_read_stops_no_collection(
     with monkeypatch.context() as patched:
         patched.setattr(os, function, _failing(getattr(os, function), path))
         async with planned(files, UNTAGGED) as plan:
-            assert path in {one.path for one in plan.trouble}
+            assert path in {one.path for one in plan.coverage.trouble}
             swept = await carry_out(files, plan)
     assert swept.blobs == 0
     await assert_sound(files)

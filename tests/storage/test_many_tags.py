@@ -270,7 +270,7 @@ async def test_a_collection_leaves_deletions_alone_while_manifests_are_hidden(
     await _leave_a_note(driver)
     unmount_its_revisions(Path(driver.root) / paths.REPOSITORIES)
     async with planned(driver, Options(60.0)) as plan:
-        assert plan.is_hidden
+        assert plan.coverage.is_hidden
         await carry_out(driver, plan)
     tags = Path(driver.root) / paths.tags(APP)
     assert sorted(os.listdir(tags)) == sorted(["other", *TAGS])

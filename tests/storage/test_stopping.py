@@ -45,7 +45,7 @@ async def test_it_ends_between_two_manifests(files: FilesystemDriver, work: Work
     """The wish comes while one is read, and the others are not read."""
     await _push_some(files)
     stop, counter = Stop(), ReadCounter(files)
-    counter.before_blob = stop.wish
+    counter.before_blob = stop.request
     with pytest.raises(Stopped):
         async with work(counter, Path(files.root), stop):
             raise AssertionError("nothing was to come of it")
@@ -80,7 +80,7 @@ async def test_a_sweep_that_is_to_end_looks_through_no_repository(files: Filesys
     await _push_some(files)
     stop, listings = Stop(), _Listings(files)
     async with planned(listings, Options(grace=0), stop=stop) as plan:
-        stop.wish()
+        stop.request()
         listings.listed.clear()
         swept = await carry_out(listings, plan, stop=stop)
     assert swept.was_stopped

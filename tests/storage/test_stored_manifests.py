@@ -111,7 +111,7 @@ async def test_its_bytes_are_explained(files: FilesystemDriver, odd: Odd) -> Non
     async with explained(files, FileCensus(Path(files.root)), grace=-3600) as usage:
         assert usage.blobs.needed.size == len(odd.raw) + sum(map(len, named))
         assert usage.blobs.needed.count == 1 + len(named)
-        assert (usage.unreadable, usage.trouble) == (0, ())
+        assert usage.coverage.is_complete
 
 
 @EACH

@@ -195,7 +195,7 @@ async def test_the_sums_add_up(
     async with used(files) as usage:
         blobs, repositories = usage.blobs, await listed(usage)
         assert usage.total == before
-        assert blobs.total == Amount(*await asyncio.to_thread(usage.ledger.sum_of_blobs))
+        assert blobs.total == Amount(*await asyncio.to_thread(usage.ledger.blobs.count_and_size))
         alone = sum(one.unique for one in repositories)
         assert (blobs.needed + blobs.perhaps).size == alone + blobs.shared.size
         assert blobs.untagged.size <= blobs.needed.size
@@ -261,7 +261,7 @@ async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredR
     await push_blob(repository, b"young")
     async with used(files) as usage:
         blobs = usage.blobs
-        unreadable = await files.batch(lambda _: list(usage.ledger.unreadable()))
+        unreadable = await files.batch(lambda _: list(usage.ledger.marks.unreadable()))
         assert unreadable == [(APP, Digest.of(raw(image())))]
         assert blobs.idle == Amount(1, len(b"orphan"))
         assert [one.readable for one in await listed(usage)] == [False, True]
@@ -299,7 +299,7 @@ async def test_what_can_t_be_read_holds_back_all_that_would_go(
     monkeypatch.setattr(os, "open", failing)
     monkeypatch.setattr(os, "scandir", failing_scan)
     async with used(files) as usage:
-        assert [tuple(one) for one in usage.trouble] == [(hidden, "Input/output error")]
+        assert [tuple(one) for one in usage.coverage.trouble] == [(hidden, "Input/output error")]
         assert usage.blobs.idle == usage.blobs.untagged == Amount()
         # Its manifest is out of sight, and so is what that needs.
         assert usage.blobs.held_back == usage.blobs.total
@@ -353,7 +353,7 @@ async def test_a_repository_that_vanishes_meanwhile_is_no_error(
         await push_image(StoredRegistry(files).repository(OTHER), "v1")
         vanishing = _Vanishing(files, root / paths.repository(OTHER), at)
         async with explained(vanishing, FileCensus(root), GRACE) as usage:
-            assert usage.trouble == ()
+            assert usage.coverage.trouble == ()
             assert APP in [one.name for one in await listed(usage)]
             assert usage.total.size > len(LAYER)
         assert vanishing.is_done
@@ -397,7 +397,7 @@ async def test_a_wish_to_stop_is_heeded(
     """It ends without a result."""
     await push_image(repository, "v1")
     stop = Stop()
-    stop.wish()
+    stop.request()
     with pytest.raises(Stopped):
         async with explained(files, FileCensus(Path(files.root)), GRACE, stop=stop):
             raise AssertionError("nothing was to come of it")

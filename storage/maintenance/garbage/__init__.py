@@ -1,18 +1,18 @@
-"""Garbage collection while serving: what goes, why the rest stays, and how it goes safely.
+"""Garbage collection while the registry serves.
 
-A collection has four parts. What makes it safe beside pushes is their order, not a clock:
+A collection has four steps. Their order, not a clock, makes it safe beside pushes:
 
-1. *Survey*: every blob with the version of its file (`survey`).
-2. *Barrier*: be alone for an instant. Whoever relied on a blob before it was surveyed has written
-   his links by now.
-3. *Mark*: walk every repository's manifests; what they name is used (`marking`). 1 to 3 make a
-   `Plan`, which can be printed.
-4. *Sweep*: alone for one small batch after the other, remove what is not used, if its version is
-   still the surveyed one (`sweep`): manifests, then links, then bytes.
+1. *Survey*: list every blob with the version of its file (`survey`).
+2. *Barrier*: take the exclusive lock for an instant. Every change that relied on a blob before the
+   survey has published its links by then.
+3. *Mark*: walk the manifests of every repository; what they name is needed (`marking`). Steps 1 to
+   3 make a `Plan`, which can be printed.
+4. *Sweep*: in small batches, each under the exclusive lock, delete what is not needed and whose
+   version is still the surveyed one (`sweep`): manifests, then links, then blobs.
 
-Everything that gives content a new use (the commit of an upload, a mount, the check of a pushed
-manifest, the answer that a blob or manifest is there) changes the version, and where it writes a
-link does so beside nobody who is alone. So content that came to be used after the survey is either
-marked, because its link was there by the barrier, or has another version. That holds whatever the
-clock says. The grace period only spares what nobody has named yet: blobs of a push under way.
+Every request that gives content a new use (the commit of an upload, a mount, the check of a pushed
+manifest, an answer that a blob or manifest exists) touches the file, which changes its version. A
+request that writes a link does so under the shared lock. So content that came into use after the
+survey is either marked, because its link existed at the barrier, or has another version, whatever
+the clock says. The grace period only protects blobs of a push whose manifest is still to come.
 """

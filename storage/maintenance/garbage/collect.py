@@ -1,4 +1,4 @@
-"""A whole collection: the plan, what comes of it, and that there is one at a time."""
+"""Run a whole collection: plan it, carry it out, and allow one at a time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.ledger import Ledger
+from storage.maintenance.garbage.leftovers import LeftoverRemoval
 from storage.maintenance.garbage.plan import Options, Plan, make_plan
-from storage.maintenance.garbage.rubbish import Rubbish
 from storage.maintenance.garbage.sweep import Sweep, Swept
 from storage.maintenance.progress import Progress, Silence, Stop
 from storage.values import paths
@@ -26,9 +26,9 @@ async def planned(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> AsyncIterator[Plan]:
-    """Plan a collection that nobody else does meanwhile; raise `AlreadyRunning` or `Stopped`.
+    """Plan a collection and block others until the context ends.
 
-    The plan may be printed, and carried out once, until the context ends.
+    The plan may be printed, and carried out once. Raises `AlreadyRunning` or `Stopped`.
     """
     async with driver.claim(paths.COLLECTION):
         ledger = await driver.batch(lambda _: Ledger())
@@ -41,29 +41,32 @@ async def planned(
 async def carry_out(
     driver: Driver, plan: Plan, progress: Progress | None = None, stop: Stop | None = None
 ) -> Swept:
-    """Remove what a plan says; return what was, as far as `stop` let it."""
+    """Delete what a plan allows until `stop` is requested; return what was deleted."""
     progress, stop = progress or Silence(), stop or Stop()
     sweep = Sweep(driver, plan, progress, stop)
-    rubbish = Rubbish(driver, plan, sweep.swept, progress, stop)
-    if not plan.is_hidden:  # else a manifest that seems to be gone may be there again tomorrow
-        await rubbish.deletions()
+    leftovers = LeftoverRemoval(driver, plan, sweep.swept, progress, stop)
+    coverage = plan.coverage
+    if coverage.allows_links:
+        await leftovers.interrupted_deletions()
     await sweep.manifests()
     await sweep.links()
-    if not plan.is_hidden:
-        await rubbish.histories()
-    if not plan.trouble:
+    if coverage.allows_links:
+        await leftovers.dangling_links()
+    if coverage.allows_blobs:
         await sweep.blobs()
-    await rubbish.rest()
-    sweep.swept.was_stopped = stop.is_wished
-    if not stop.is_wished:
-        await _note(driver, sweep.swept)
+    await leftovers.temporary_files()
+    sweep.swept.was_stopped = stop.is_requested
+    if not stop.is_requested:
+        await _write_summary(driver, sweep.swept)
     return sweep.swept
 
 
-async def _note(driver: Driver, swept: Swept) -> None:
-    """Note what was done; its mtime says when, and can be refreshed on a full disk as well."""
+async def _write_summary(driver: Driver, swept: Swept) -> None:
+    """Write what was done; the mtime says when, and can be refreshed on a full disk as well."""
+    summary = asdict(swept)
+    summary["rubbish"] = summary.pop("leftovers")  # the key of the file since the first version
     try:
-        await driver.write_unsynced(paths.COLLECTED, json.dumps(asdict(swept)).encode())
+        await driver.write_unsynced(paths.COLLECTED, json.dumps(summary).encode())
     except OSError as error:
         logger.warning("could not write the summary of the collection: %s", error)
         await driver.touch(paths.COLLECTED)

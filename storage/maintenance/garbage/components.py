@@ -1,7 +1,8 @@
-"""The manifests of a repository that go, divided into families: what hangs together (`families`).
+"""The manifests of a repository that are to be removed, divided into connected components.
 
-Most hang on nothing that goes as well: those are written by one statement, each as a family of its
-own. The others are read one family at a time, as numbers, which keep the order of the digests.
+Most retain nothing that is to be removed and are retained by nothing such: one statement writes
+them, each as a component of its own. The others are read one component at a time, as numbers that
+keep the order of the digests.
 """
 
 from __future__ import annotations
@@ -10,112 +11,113 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from storage.maintenance.database import Database
-from storage.maintenance.garbage.families import ordered
 from storage.maintenance.garbage.graph import REFERRER
+from storage.maintenance.garbage.removal_order import removal_order
 
 SCHEMA = """
--- The manifests of the repository that is being marked that go, numbered by digest.
-CREATE TABLE doomed (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
--- The edges of the graph whose ends both go.
-CREATE TABLE tie (
+-- The unmarked manifests of the repository being marked, numbered by digest.
+CREATE TABLE unmarked (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
+-- The edges of the graph between two unmarked manifests.
+CREATE TABLE inner_edge (
     upper INTEGER, place INTEGER, lower INTEGER, PRIMARY KEY (upper, place, lower)
 ) WITHOUT ROWID;
-CREATE INDEX tie_lower ON tie (lower, upper);
--- Those that have any: to which family they belong, and in which order it goes.
-CREATE TABLE placed (id INTEGER PRIMARY KEY, family INTEGER, rank INTEGER, knot INTEGER);
+CREATE INDEX inner_edge_lower ON inner_edge (lower, upper);
+-- Those with such an edge: their component, and their place in its removal order.
+CREATE TABLE placed (id INTEGER PRIMARY KEY, component INTEGER, rank INTEGER, unit INTEGER);
 """
-_TABLES = ("doomed", "tie", "placed")
-_DOOMED = """
-INSERT INTO doomed (digest) SELECT digest FROM member
+_TABLES = ("unmarked", "inner_edge", "placed")
+_UNMARKED = """
+INSERT INTO unmarked (digest) SELECT digest FROM member
 WHERE NOT EXISTS (SELECT 1 FROM kept WHERE kept.digest = member.digest) ORDER BY digest
 """
-_TIES = """
-INSERT INTO tie SELECT upper.id, edge.place, lower.id FROM doomed AS upper
-CROSS JOIN edge ON edge.upper = upper.digest CROSS JOIN doomed AS lower ON lower.digest = edge.lower
+_INNER_EDGES = """
+INSERT INTO inner_edge SELECT upper.id, edge.place, lower.id FROM unmarked AS upper
+CROSS JOIN edge ON edge.upper = upper.digest
+CROSS JOIN unmarked AS lower ON lower.digest = edge.lower
 """
-_ALONE = """
-INSERT OR REPLACE INTO manifest (repository, digest, family, rank, knot)
-SELECT ?, digest, ? + id, 0, 0 FROM doomed
-WHERE NOT EXISTS (SELECT 1 FROM tie WHERE upper = id)
-    AND NOT EXISTS (SELECT 1 FROM tie WHERE lower = id)
+_SINGLES = """
+INSERT OR REPLACE INTO manifest (repository, digest, component, rank, unit)
+SELECT ?, digest, ? + id, 0, 0 FROM unmarked
+WHERE NOT EXISTS (SELECT 1 FROM inner_edge WHERE upper = id)
+    AND NOT EXISTS (SELECT 1 FROM inner_edge WHERE lower = id)
 """
-_TOGETHER = """
-INSERT OR REPLACE INTO manifest (repository, digest, family, rank, knot)
-SELECT ?, digest, family, rank, knot FROM placed CROSS JOIN doomed USING (id)
+_PLACED = """
+INSERT OR REPLACE INTO manifest (repository, digest, component, rank, unit)
+SELECT ?, digest, component, rank, unit FROM placed CROSS JOIN unmarked USING (id)
 """
-_HANGS_ON = """
-INSERT OR IGNORE INTO hangs_on SELECT family, upper.digest, lower.digest FROM tie
-CROSS JOIN placed ON placed.id = tie.upper CROSS JOIN doomed AS upper ON upper.id = tie.upper
-CROSS JOIN doomed AS lower ON lower.id = tie.lower
+_RETAINS = """
+INSERT OR IGNORE INTO retains SELECT component, upper.digest, lower.digest FROM inner_edge
+CROSS JOIN placed ON placed.id = inner_edge.upper
+CROSS JOIN unmarked AS upper ON upper.id = inner_edge.upper
+CROSS JOIN unmarked AS lower ON lower.id = inner_edge.lower
 """
 _NEXT = """
-SELECT DISTINCT upper FROM tie WHERE upper > ?
+SELECT DISTINCT upper FROM inner_edge WHERE upper > ?
 AND NOT EXISTS (SELECT 1 FROM placed WHERE placed.id = upper) ORDER BY upper LIMIT 1
 """
 
-# What hangs directly on each member of a family, with its place in the list of that.
-_Family: TypeAlias = Mapping[int, list[tuple[int, int]]]
+# What each member of a component retains directly, with its place in the member's list.
+_Component: TypeAlias = Mapping[int, list[tuple[int, int]]]
 
 
 class Components:
-    """Divides what goes of one repository after the other."""
+    """Divides the unmarked manifests of one repository after the other."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        # Families have numbers above it.
+        # Components have numbers above it.
         self._last = 0
 
-    def divide(self, repository: int) -> None:
-        """Write down every manifest of the graph that is not kept, by family."""
-        doomed = self._db.fill(_DOOMED)
-        if not doomed:
+    def mark_for_removal(self, repository: int) -> None:
+        """Record every manifest of the graph that is not kept, by component."""
+        unmarked = self._db.fill(_UNMARKED)
+        if not unmarked:
             return
-        if self._db.fill(_TIES):
-            for family in self._families():
-                self._place(family)
-            self._db.fill(_TOGETHER, repository)
-            self._db.fill(_HANGS_ON)
-        self._db.fill(_ALONE, repository, self._last)
-        self._last += doomed
+        if self._db.fill(_INNER_EDGES):
+            for component in self._components():
+                self._place(component)
+            self._db.fill(_PLACED, repository)
+            self._db.fill(_RETAINS)
+        self._db.fill(_SINGLES, repository, self._last)
+        self._last += unmarked
         for table in _TABLES:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
 
-    def _families(self) -> Iterator[_Family]:
-        """Yield each family of several; a caller places one before it asks for the next."""
-        after = 0
-        while found := self._db.one(_NEXT, after):
-            (after,) = found
-            yield self._family(after)
+    def _components(self) -> Iterator[_Component]:
+        """Yield each component of several; the caller places one before it takes the next."""
+        start = 0
+        while row := self._db.one(_NEXT, start):
+            (start,) = row
+            yield self._component(start)
 
-    def _family(self, start: int) -> _Family:
-        found: dict[int, list[tuple[int, int]]] = {}
+    def _component(self, start: int) -> _Component:
+        component: dict[int, list[tuple[int, int]]] = {}
         waiting = [start]
         while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found[one] = self._below(one)
-                waiting += [lower for _, lower in found[one]]
-                waiting += self._above(one)
-        return found
+            member = waiting.pop()
+            if member not in component:
+                component[member] = self._below(member)
+                waiting += [lower for _, lower in component[member]]
+                waiting += self._above(member)
+        return component
 
-    def _below(self, one: int) -> list[tuple[int, int]]:
-        query = "SELECT place, lower FROM tie WHERE upper = ? ORDER BY place, lower"
-        return self._db.execute(query, one).fetchall()
+    def _below(self, member: int) -> list[tuple[int, int]]:
+        query = "SELECT place, lower FROM inner_edge WHERE upper = ? ORDER BY place, lower"
+        return self._db.execute(query, member).fetchall()
 
-    def _above(self, one: int) -> list[int]:
-        return [
-            upper for (upper,) in self._db.execute("SELECT upper FROM tie WHERE lower = ?", one)
-        ]
+    def _above(self, member: int) -> list[int]:
+        rows = self._db.execute("SELECT upper FROM inner_edge WHERE lower = ?", member)
+        return [upper for (upper,) in rows]
 
-    def _place(self, family: _Family) -> None:
-        members = sorted(family)
+    def _place(self, component: _Component) -> None:
+        members = sorted(component)
         number = self._last + members[0]
         children = {
-            upper: [lower for place, lower in family[upper] if place < REFERRER]
+            upper: [lower for place, lower in component[upper] if place < REFERRER]
             for upper in members
         }
-        hangs_on = ((upper, lower) for upper in members for _, lower in family[upper])
-        knots = enumerate(ordered(members, children, hangs_on))
-        places = enumerate((one, knot) for knot, some in knots for one in some)
-        rows = ((one, number, rank, knot) for rank, (one, knot) in places)
+        retains = ((upper, lower) for upper in members for _, lower in component[upper])
+        units = enumerate(removal_order(members, children, retains))
+        places = enumerate((member, unit) for unit, some in units for member in some)
+        rows = ((member, number, rank, unit) for rank, (member, unit) in places)
         self._db.many("INSERT INTO placed VALUES (?, ?, ?, ?)", rows)

@@ -1,8 +1,8 @@
-"""The manifests of one repository, by what names what, and the walk from its tags to what stays.
+"""The graph of one repository's manifests, and the walk from its tags to what is kept.
 
-They may be a million, so all of it is in the database (`database`), and a walk is a queue in a
-table: no object of Python is held for each manifest. One repository at a time: `clear` it before
-the next.
+A repository may have a million manifests, so the graph is in the database (`database`), and the
+queue of a walk is a table: no Python object is held per manifest. The graph holds one repository at
+a time: `clear` it before the next.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from storage.values.digest import Digest
 from storage.values.names import Tag
 
 SCHEMA = """
--- The manifests of the repository that is being marked, numbered as they come, and what each names:
--- that is by far the most, and is written to the end of its table.
+-- The manifests of the repository being marked, numbered as they come, and the blobs that each
+-- names. Those are by far the most rows, so the key makes every insert an append.
 CREATE TABLE member (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE named (
     manifest INTEGER, digest BLOB, PRIMARY KEY (manifest, digest)
 ) WITHOUT ROWID;
--- If `upper` stays, so does `lower`: its child at this place of its list, or what refers to it.
+-- If `upper` is kept, so is `lower`: its child at this place of its list, or its referrer.
 CREATE TABLE edge (
     upper BLOB, place INTEGER, lower BLOB, PRIMARY KEY (upper, place, lower)
 ) WITHOUT ROWID;
--- Where tags lead, or may lead.
+-- The manifests that tags point to, or may point to.
 CREATE TABLE root (
     tag TEXT, digest BLOB, reason TEXT, PRIMARY KEY (tag, digest)
 ) WITHOUT ROWID;
--- What stays, in the order in which it was found, and why: `above` is what it was found by.
+-- The manifests that are kept, in the order of the walk, and why: `above` led the walk to it.
 CREATE TABLE kept (
     place INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, reason TEXT NOT NULL, above BLOB
 );
 """
 TABLES = ("member", "named", "edge", "root", "kept")
-# The place of referrers is behind that of all children.
+# The place of a referrer, behind those of all children.
 REFERRER = 1 << 32
 LISTED, REFERS = "listed by", "refers to"
 
 _AT_ONCE = 100
-# Rows of the queue that one statement takes further. Their order is that of the queue, so it does
-# not matter where a step ends.
+# Rows of the queue that one statement expands. Results keep the order of the queue, so it does not
+# matter where a step ends.
 _STEP = 10_000
-_FURTHER = f"""
+_EXPAND = f"""
 INSERT OR IGNORE INTO kept (digest, reason, above)
 SELECT edge.lower, iif(edge.place < {REFERRER}, '{LISTED}', '{REFERS}'), edge.upper
 FROM kept AS upper CROSS JOIN edge ON edge.upper = upper.digest
@@ -57,7 +57,7 @@ _KEEP = "INSERT OR IGNORE INTO kept (digest, reason) SELECT member.digest,"
 
 
 class Graph:
-    """Manifests and tags of one repository."""
+    """The manifests and tags of one repository."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -65,16 +65,16 @@ class Graph:
         self._named = RowBuffer(db, "INSERT OR IGNORE INTO named VALUES (?, ?)")
         self._edges = RowBuffer(db, "INSERT OR IGNORE INTO edge VALUES (?, ?, ?)")
         self._roots = RowBuffer(db, "INSERT OR IGNORE INTO root VALUES (?, ?, ?)")
-        self._last = self._found = 0
+        self._last = self._kept = 0
 
     def clear(self) -> None:
-        """Forget the repository."""
+        """Delete everything, for the next repository."""
         for table in TABLES:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
-        self._last = self._found = 0
+        self._last = self._kept = 0
 
     def add(self, digest: Digest, needs: Needs | None) -> None:
-        """Take a manifest in, with what it needs; None when that can't be read."""
+        """Add a manifest and what it needs; None when it can't be read."""
         key = key_of(digest)
         self._last += 1
         self._members.add(((self._last, key),))
@@ -87,16 +87,16 @@ class Graph:
             self._edges.add(((key_of(needs.subject), REFERRER, key),))
 
     def add_root(self, tag: Tag, digest: Digest, reason: str) -> None:
-        """Take in that a tag leads or may lead to a manifest, which stays for this reason."""
+        """Add a manifest that a tag points to or may point to, with the reason to keep it."""
         self._roots.add(((tag.text, key_of(digest), reason),))
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether a manifest was taken in."""
+        """Return whether a manifest was added."""
         self._members.flush()
         return self._db.one("SELECT 1 FROM member WHERE digest = ?", key_of(digest)) is not None
 
-    def strangers(self) -> Iterator[Digest]:
-        """Yield where tags lead that is none of the manifests; they may be added meanwhile."""
+    def unknown_roots(self) -> Iterator[Digest]:
+        """Yield tagged digests that are none of the manifests; adding them meanwhile is allowed."""
         self._flush()
         query = (
             "SELECT tag, digest FROM root WHERE (tag, digest) > (?, ?) AND NOT EXISTS "
@@ -107,16 +107,16 @@ class Graph:
             yield from (digest_of(key) for _, key in some)
             after = some[-1]
 
-    # The walk. Of several reasons the first one holds: by the first tag, and near to it.
+    # The walk. The first reason found is recorded: that of the first tag, by the shortest way.
 
     def keep_tagged(self) -> None:
-        """Have stay what tags lead to, with what that lists and what refers to it."""
+        """Keep tagged manifests, with what they list and what refers to them."""
         self._flush()
         self._keep("reason FROM root CROSS JOIN member USING (digest) ORDER BY tag, root.digest")
         self._walk()
 
     def keep_young(self, reason: str) -> None:
-        """Have stay what the survey found too young to go, with what hangs on it."""
+        """Keep manifests within the grace period, with what they list and what refers to them."""
         self._keep(
             "? FROM member CROSS JOIN blob USING (digest) WHERE NOT old ORDER BY member.digest",
             reason,
@@ -124,18 +124,18 @@ class Graph:
         self._walk()
 
     def keep_all(self, reason: str) -> None:
-        """Have everything stay that does not yet."""
+        """Keep all other manifests."""
         self._keep("? FROM member ORDER BY digest", reason)
 
-    def _keep(self, what: str, *given: object) -> None:
-        self._found += self._db.fill(f"{_KEEP} {what}", *given)
+    def _keep(self, what: str, *parameters: object) -> None:
+        self._kept += self._db.fill(f"{_KEEP} {what}", *parameters)
 
     def _walk(self) -> None:
-        """Go on from all that was found, first come, first served."""
+        """Follow the edges from everything that is kept, breadth first."""
         walked = 0
-        while walked < self._found:
-            until = min(self._found, walked + _STEP)
-            self._found += self._db.fill(_FURTHER, walked, until)
+        while walked < self._kept:
+            until = min(self._kept, walked + _STEP)
+            self._kept += self._db.fill(_EXPAND, walked, until)
             walked = until
 
     def _flush(self) -> None:

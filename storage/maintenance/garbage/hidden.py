@@ -1,8 +1,8 @@
-"""What a walk over the repositories does not see, and what may lie there.
+"""Places where a repository, or a part of one, may be hidden from a walk of the tree.
 
-A collection that overlooks a repository, or a part of one, removes what that needs. So where one
-may be that no walk enters, that is trouble, and nothing goes. Where a symbolic link leads to
-nothing, or to an empty folder elsewhere, a disk is probably not mounted: a mount point is one.
+A collection that overlooks a repository deletes what it needs. So such a place is trouble, and
+nothing that a client pushed is deleted. A dangling symbolic link, or one to an empty folder outside
+the root, probably means a disk that is not mounted: an unused mount point is an empty folder.
 """
 
 from __future__ import annotations
@@ -11,54 +11,51 @@ import logging
 from collections.abc import Iterator
 
 from storage.drivers.base import LinkTarget, Reader
-from storage.maintenance.garbage.ledger import Ledger
+from storage.maintenance.garbage.surveyed_blobs import SurveyedBlobs
 from storage.maintenance.tolerant import TolerantReader, Trouble
 from storage.values import paths
 from storage.values.names import NAME_LIMIT, is_component
 
 logger = logging.getLogger(__name__)
 
-_NOT_THERE = "leads to nothing, or to an empty folder: a disk that is not mounted, perhaps"
-_NO_NAME = "holds a repository, and its name is none that can be served"
-_TOO_MUCH = "holds so many folders that nobody can tell whether a repository is among them"
-SHARED = "leads to another part of the tree, so what else needs it can't be told"
-_PARTS = frozenset({"_layers", "_manifests"})
-# Down to `_layers/<alg>`, `_manifests/revisions/<alg>` and `_manifests/tags/<tag>`.
-_LEVELS = {"_layers": 1, "_manifests": 2}
-# Folders of another program's that are looked through.
-_MOST_FOREIGN = 10_000
+_NOT_MOUNTED = "is a link to nothing or to an empty folder; is a disk not mounted?"
+_NO_NAME = "contains a repository, but its name is not valid, so it cannot be served"
+_TOO_MANY = "contains too many folders to check whether a repository is among them"
+SHARED = "is a link to another part of the tree, so what needs its content is unknown"
+# Folders below one of another program's that are examined.
+_MAX_FOREIGN = 10_000
 
 
-def note_hidden(ledger: Ledger, trouble: list[Trouble], reader: Reader) -> bool:
-    """Add to `trouble` what may hide a repository or a part of one; tell whether anything may."""
-    has_blobs = ledger.sum_of_blobs() != (0, 0)
-    found = list(hidden(TolerantReader(reader, trouble), has_blobs=has_blobs))
-    for one in found:
-        logger.error("%s %s", one.path, one.reason)
-    trouble += found
-    return bool(found)
+def note_hidden(blobs: SurveyedBlobs, trouble: list[Trouble], reader: Reader) -> bool:
+    """Add and log places that may hide a repository or a part of one; return whether any does."""
+    has_blobs = blobs.count_and_size() != (0, 0)
+    places = list(hidden(TolerantReader(reader, trouble), has_blobs=has_blobs))
+    for path, reason in places:
+        logger.error("%s %s", path, reason)
+    trouble += places
+    return bool(places)
 
 
 def hidden(reader: Reader, *, has_blobs: bool) -> Iterator[Trouble]:
-    """Yield what may hide a repository, or a part of one."""
+    """Yield the places that may hide a repository, or a part of one."""
     top = paths.REPOSITORIES
     if has_blobs and (reader.link_target(top) is LinkTarget.MISSING or is_lost(reader, top)):
-        yield Trouble(top, "is not there, and blobs are: make it if all are to go")
+        yield Trouble(top, "is missing, but there are blobs; to delete all of them, create it")
         return
     yield from _below(reader, "")
 
 
 def hidden_blobs(reader: Reader) -> Iterator[Trouble]:
-    """Yield what may hide blobs: a folder of them that leads to what is not there."""
-    for path in (paths.BLOBS, *(f"{paths.BLOBS}/{name}" for name in reader.names(paths.BLOBS))):
+    """Yield the folders of blobs that are links to nothing, or to a disk that is not mounted."""
+    for path in (paths.BLOBS, *(paths.blobs_of(name) for name in reader.names(paths.BLOBS))):
         below = [] if path == paths.BLOBS else [f"{path}/{name}" for name in reader.names(path)]
-        for one in (path, *below):
-            if is_lost(reader, one):
-                yield Trouble(one, _NOT_THERE)
+        for folder in (path, *below):
+            if is_lost(reader, folder):
+                yield Trouble(folder, _NOT_MOUNTED)
 
 
 def is_lost(reader: Reader, path: str) -> bool:
-    """Tell whether a path is a symbolic link to what is not there, or not mounted."""
+    """Return whether a path is a symbolic link to nothing, or to a disk that is not mounted."""
     return _is_lost(reader, path, reader.link_target(path))
 
 
@@ -73,10 +70,10 @@ def _below(reader: Reader, prefix: str) -> Iterator[Trouble]:
     for name, is_folder in sorted(reader.entries(folder)):
         path = f"{folder}/{name}"
         if is_lost(reader, path):
-            yield Trouble(path, _NOT_THERE)
-        elif name in _PARTS:
-            yield from _in_part(reader, path, _LEVELS[name])
-        elif name.startswith("_") or not is_folder:
+            yield Trouble(path, _NOT_MOUNTED)
+        elif name in paths.MEMBER_LEVELS:
+            yield from _in_part(reader, path, paths.MEMBER_LEVELS[name])
+        elif paths.is_part(name) or not is_folder:
             continue
         elif not is_component(name):
             yield from _in_foreign(reader, path)
@@ -87,17 +84,17 @@ def _below(reader: Reader, prefix: str) -> Iterator[Trouble]:
 def _in_part(reader: Reader, part: str, levels: int) -> Iterator[Trouble]:
     if reader.link_target(part) is LinkTarget.INSIDE:
         yield Trouble(part, SHARED)
-    # There may be a million tags, and hardly any trouble: that is put in order, not they.
-    found = (
-        one for name, _ in reader.entries(part) for one in _at(reader, f"{part}/{name}", levels)
+    # There may be a million tags and hardly any trouble, so the trouble is sorted, not the tags.
+    places = (
+        at for name, _ in reader.entries(part) for at in _at(reader, f"{part}/{name}", levels)
     )
-    yield from sorted(found)
+    yield from sorted(places)
 
 
 def _at(reader: Reader, path: str, levels: int) -> Iterator[Trouble]:
     target = reader.link_target(path)
     if _is_lost(reader, path, target):
-        yield Trouble(path, _NOT_THERE)
+        yield Trouble(path, _NOT_MOUNTED)
     elif levels > 1:
         yield from _in_part(reader, path, levels - 1)
     elif target is LinkTarget.INSIDE:
@@ -105,16 +102,16 @@ def _at(reader: Reader, path: str, levels: int) -> Iterator[Trouble]:
 
 
 def _in_foreign(reader: Reader, folder: str) -> Iterator[Trouble]:
-    """Look for parts of repositories in the folders of another program, or below a bad name."""
+    """Look for parts of repositories in folders of other programs, or below an invalid name."""
     waiting = [folder]
-    for _ in range(_MOST_FOREIGN):
+    for _ in range(_MAX_FOREIGN):
         if not waiting:
             return
         at = waiting.pop()
         for name in (entry.name for entry in reader.entries(at) if entry.is_folder):
-            if name in _PARTS:
+            if name in paths.MEMBER_LEVELS:
                 yield Trouble(folder, _NO_NAME)
                 return
-            if len(waiting) <= _MOST_FOREIGN:  # one more than can be looked through
+            if len(waiting) <= _MAX_FOREIGN:  # one more than can be examined
                 waiting.append(f"{at}/{name}")
-    yield Trouble(folder, _TOO_MUCH)
+    yield Trouble(folder, _TOO_MANY)

@@ -10,10 +10,10 @@ from storage.values import paths
 
 
 async def seconds_since_last(driver: Driver) -> float:
-    """Return how many seconds ago a collection ended here; infinity when none did.
+    """Return the seconds since the last collection ended; infinity when there was none.
 
-    All servers on one storage share the answer.
+    All servers on one storage share the result.
     """
-    found = await driver.stat(paths.COLLECTED)
-    ago = math.inf if found is None else time.time() - found.modified
+    collected = await driver.stat(paths.COLLECTED)
+    ago = math.inf if collected is None else time.time() - collected.modified
     return ago if ago >= 0 else math.inf  # the clock was ahead

@@ -1,12 +1,12 @@
-"""Marking: which manifests of a repository stay, why, and what they need.
+"""Marking: which manifests of a repository are kept, why, and what they need.
 
-    tag ─────────▶ manifest          what a tag points to stays
+    tag ─────────▶ manifest          a tagged manifest is kept
     index ───────▶ child             with what it lists
-    referrer ────▶ subject           and with what refers to it: signatures, SBOMs
+    subject ◀───── referrer          and with what refers to it: signatures, SBOMs
 
-Untagged manifests stay too unless they were asked to go, and while they are young. Where damage
-hides what was needed everything that may have been stays: a tag whose link can't be read keeps its
-whole history, a manifest that can't be read keeps all that its repository holds.
+Untagged manifests are kept too, unless `delete_untagged` is set and they are older than the grace
+period. Where damage hides what was needed, everything that may have been is kept: a tag whose link
+can't be read keeps its whole history, a manifest that can't be read keeps its whole repository.
 """
 
 from __future__ import annotations
@@ -15,86 +15,81 @@ from collections.abc import Iterator
 
 from storage.content.links import digests, read_link, tags_in
 from storage.drivers.base import Reader
-from storage.maintenance.batches import batched
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.needs import Needs, read_needs
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName, Tag
 
-_AT_ONCE = 100
 UNTAGGED = "untagged"
-_YOUNG = "untagged, and too young to go"
-_UNREADABLE = "can't be read, so nothing here is taken for unneeded; scrub can repair that"
+_YOUNG = "untagged, but within the grace period"
+_UNREADABLE = "can't be read, so everything in this repository is kept; scrub may repair it"
 
 
 def mark(reader: Reader, ledger: Ledger, name: RepositoryName, *, delete_untagged: bool) -> bool:
-    """Write into the ledger what of a repository stays and goes.
+    """Record what is kept of a repository and what is eligible for deletion.
 
-    Returns whether all of its manifests could be read; if not, nothing of it goes.
+    Returns whether all of its manifests could be read; if not, all of them are kept.
     """
-    repository = ledger.add_repository(name)
+    repository = ledger.marks.number_of(name)
     for digest in revisions(reader, name):
-        _take_in(reader, ledger, repository, digest)
-    _take_in_tags(reader, ledger, name)
-    for digest in ledger.graph.strangers():
-        _take_in_blob(reader, ledger, repository, name, digest)
-    damaged = ledger.first_unreadable(repository)
+        _add(reader, ledger, repository, digest)
+    _add_tags(reader, ledger, name)
+    for digest in ledger.graph.unknown_roots():
+        _add_linked_as_blob(reader, ledger, repository, name, digest)
+    damaged = ledger.marks.first_unreadable(repository)
     _keep(ledger, damaged, delete_untagged=delete_untagged)
-    ledger.keep_what_the_graph_keeps(repository)
-    ledger.need_what_kept_needs(repository)
-    ledger.components.divide(repository)
+    ledger.marks.add_kept(repository)
+    ledger.components.mark_for_removal(repository)
     ledger.graph.clear()
-    ledger.need(repository, _linked_by_unknown_algorithms(reader, name))
+    ledger.marks.need(repository, _linked_by_unknown_algorithms(reader, name))
     if damaged is not None:
-        ledger.need_perhaps(repository, linked(reader, name))
-    loose = _loose(reader, ledger, name, repository)
-    for some in batched(loose, _AT_ONCE):
-        ledger.add_loose_links(repository, some)
+        ledger.marks.may_need(repository, linked(reader, name))
+    ledger.eligible.add_links(repository, _unreferenced_links(reader, ledger, name, repository))
     return damaged is None
 
 
-def _take_in(reader: Reader, ledger: Ledger, repository: int, digest: Digest) -> Needs | None:
+def _add(reader: Reader, ledger: Ledger, repository: int, digest: Digest) -> Needs | None:
     needs = read_needs(reader, digest)
     ledger.graph.add(digest, needs)
     if needs is None:
-        ledger.add_unreadable(repository, digest)
+        ledger.marks.add_unreadable(repository, digest)
     return needs
 
 
-def _take_in_blob(
+def _add_linked_as_blob(
     reader: Reader, ledger: Ledger, repository: int, name: RepositoryName, digest: Digest
 ) -> None:
-    """Take a tagged manifest in that is a member as a blob only, and what it lists likewise.
+    """Add a tagged manifest that has only a layer link, and what it lists likewise.
 
-    Early registries linked manifests so. Nobody can pull them here until they are pushed again;
-    that is no reason to lose their bytes.
+    Early registries linked manifests like this. They can't be pulled here until they are pushed
+    again, but their bytes must not be lost.
     """
     waiting = [digest]
     while waiting:
-        one = waiting.pop()
-        if ledger.graph.has(one) or reader.stat(paths.layer_link(name, one)) is None:
+        manifest = waiting.pop()
+        if ledger.graph.has(manifest) or reader.stat(paths.layer_link(name, manifest)) is None:
             continue
-        if reader.stat(paths.blob(one)) is not None:
-            needs = _take_in(reader, ledger, repository, one)
+        if reader.stat(paths.blob(manifest)) is not None:
+            needs = _add(reader, ledger, repository, manifest)
             waiting += needs.children if needs else ()
 
 
 def revisions(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
-    """Yield the digests of a repository's manifests: those that have a link, however damaged."""
+    """Yield the digests of a repository's manifests: those with a link, even a damaged one."""
     for digest in digests(reader, paths.revisions(name)):
         if reader.stat(paths.revision_link(name, digest)) is not None:
             yield digest
 
 
-def _take_in_tags(reader: Reader, ledger: Ledger, name: RepositoryName) -> None:
+def _add_tags(reader: Reader, ledger: Ledger, name: RepositoryName) -> None:
     for tag in tags_in(reader, name):
-        for digest, reason in _leads_to(reader, name, tag):
+        for digest, reason in _targets(reader, name, tag):
             ledger.graph.add_root(tag, digest, reason)
 
 
-def _leads_to(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[Digest, str]]:
-    """Yield where a tag leads; all to which it may lead when its link is damaged."""
+def _targets(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[Digest, str]]:
+    """Yield what a tag points to; if its link is damaged, all that it may point to."""
     link = paths.tag_current_link(name, tag)
     if reader.stat(link) is None:
         return
@@ -107,7 +102,7 @@ def _leads_to(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[
 
 
 def _keep(ledger: Ledger, damaged: Digest | None, *, delete_untagged: bool) -> None:
-    """Find out what stays, and why: by its tag first."""
+    """Mark the manifests to keep, those with a tag first."""
     graph = ledger.graph
     graph.keep_tagged()
     if damaged is not None:
@@ -119,7 +114,7 @@ def _keep(ledger: Ledger, damaged: Digest | None, *, delete_untagged: bool) -> N
 
 
 def linked(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
-    """Yield every blob that a repository links, and where its content is."""
+    """Yield the digest of each layer link of a repository, and that of its content."""
     for digest in digests(reader, paths.layers(name)):
         yield digest
         yield _content(reader, name, digest)
@@ -132,27 +127,27 @@ def _linked_by_unknown_algorithms(reader: Reader, name: RepositoryName) -> Itera
     registry cannot tell which manifests name such a digest, so all of this content is kept.
     """
     for algorithm in set(reader.folders(paths.layers(name))).difference(HEX_LENGTHS):
-        folder = f"{paths.layers(name)}/{algorithm}"
-        for hex, is_folder in reader.entries(folder):
-            content = read_link(reader, f"{folder}/{hex}/{paths.LINK}") if is_folder else None
+        for hex, is_folder in reader.entries(f"{paths.layers(name)}/{algorithm}"):
+            link = paths.foreign_layer_link(name, algorithm, hex)
+            content = read_link(reader, link) if is_folder else None
             if content is not None:
                 yield content
 
 
-def _loose(
+def _unreferenced_links(
     reader: Reader, ledger: Ledger, name: RepositoryName, repository: int
 ) -> Iterator[tuple[Digest, Digest]]:
-    """Yield the links that nothing needs and whose content is old, or is not there at all."""
+    """Yield the layer links that no manifest needs and whose content is old or missing."""
     for digest in digests(reader, paths.layers(name)):
         if reader.stat(paths.layer_link(name, digest)) is None:
             continue
         content = _content(reader, name, digest)
-        if ledger.needs(repository, digest):
+        if ledger.marks.is_needed(repository, digest):
             if content != digest:
-                ledger.need(repository, (content,))
+                ledger.marks.need(repository, (content,))
             continue
-        found = ledger.blob(content)
-        if found is None or found.old:
+        blob = ledger.blobs.get(content)
+        if blob is None or blob.old:
             yield digest, content
 
 

@@ -1,4 +1,4 @@
-"""What one manifest of a repository needs, read so that nothing it may need is overlooked."""
+"""What a manifest needs; what it only may need counts too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-f]{128}(?![
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a manifest names: blobs, other manifests, and the one it is about, if any."""
+    """What a manifest names: blobs, other manifests, and its subject, if any."""
 
     blobs: tuple[Digest, ...]
     children: tuple[Digest, ...]
@@ -30,10 +30,10 @@ class Needs:
 
 
 def read_needs(reader: Reader, digest: Digest) -> Needs | None:
-    """Return what a manifest needs; None when its bytes are absent or damaged.
+    """Return what a manifest needs; None when its bytes are missing or damaged.
 
-    Registries before this one took manifests that this one would refuse. What such a document
-    needs is everything in it that looks like a digest.
+    Other registries accepted manifests that this one would refuse. Such a document needs everything
+    in it that looks like a digest.
     """
     raw = read_verified(reader, digest, LARGEST_MANIFEST)
     if raw is None:
@@ -45,7 +45,7 @@ def read_needs(reader: Reader, digest: Digest) -> Needs | None:
         return Needs(named, named, subject)
     manifest = reading.manifest
     children = tuple(child.digest for child in manifest.children)
-    # An index may list blobs: build caches are kept so.
+    # An index may list blobs, as the index of a build cache does.
     return Needs((*(blob.digest for blob in manifest.blobs), *children), children, subject)
 
 
@@ -53,16 +53,16 @@ def _read(digest: Digest, raw: bytes) -> Reading | None:
     try:
         reading = read_stored(raw)
     except ManifestInvalid as error:
-        logger.info("%s is read as a list of digests, as it is no manifest: %s", digest, error)
+        logger.info("%s is not a manifest, so all digests in it count: %s", digest, error)
         return None
     if reading.doubt is not None:
-        logger.info("%s is read as a list of digests: %s", digest, reading.doubt)
+        logger.info("%s is doubtful, so all digests in it count: %s", digest, reading.doubt)
     return reading
 
 
 def _named(raw: bytes) -> tuple[Digest, ...]:
     text = _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), raw)
-    found = dict.fromkeys(
+    digests = dict.fromkeys(
         match.decode() for match in (*_DIGEST.findall(raw), *_DIGEST.findall(text))
     )
-    return tuple(map(Digest.parse, found))
+    return tuple(map(Digest.parse, digests))

@@ -1,4 +1,4 @@
-"""The plan of a collection: made while serving, printed or carried out."""
+"""The plan of a collection: made while the registry serves, then printed or carried out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from storage.drivers.base import Driver, Reader
 from storage.drivers.cancellable import CancellableReads
 from storage.errors import OperationDisabled
+from storage.maintenance.garbage.coverage import Coverage
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import mark
@@ -23,7 +24,7 @@ from storage.values.paths import CLOCK
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is to go: what nothing has used for `grace` seconds, untagged manifests too or not."""
+    """The grace period in seconds, and whether untagged manifests are deleted."""
 
     grace: float
     delete_untagged: bool = False
@@ -31,61 +32,57 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would go, why the rest stays, and what could not be found out.
+    """What is eligible for deletion, why the rest is kept, and what could not be read.
 
-    `ledger` has all that is many; `unreadable` of its manifests can't be read. While there is
-    `trouble` no bytes are removed: the parts of the tree that can't be read may need any of them.
-    While a part of the tree `is_hidden` nothing that a client pushed is removed: that part may be
-    mounted again later, and may need anything.
+    `ledger` has the marks. Files changed at `young_after` (ns since 1970) or later are kept.
     """
 
     ledger: Ledger
     options: Options
     young_after: int
     repositories: tuple[RepositoryName, ...]
-    trouble: tuple[Trouble, ...]
-    is_hidden: bool
-    unreadable: int
+    coverage: Coverage
 
 
 async def make_plan(
     driver: Driver, ledger: Ledger, options: Options, progress: Progress, stop: Stop
 ) -> Plan:
-    """Survey, wait for those who write links, and mark; `ledger` is new and outlives the plan."""
+    """Survey, pass the barrier, and mark; `ledger` is empty and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
     reads = CancellableReads(driver, stop.heed)  # a repository may take a minute
-    await survey(TolerantReads(reads, trouble), ledger, young_after, progress, stop)
+    await survey(TolerantReads(reads, trouble), ledger.blobs, young_after, progress, stop)
     await _barrier(driver)
-    is_hidden = await reads.batch(partial(note_hidden, ledger, trouble))
+    is_hidden = await reads.batch(partial(note_hidden, ledger.blobs, trouble))
     names = await reads.batch(lambda reader: tuple(walk(TolerantReader(reader, trouble))))
     for done, name in enumerate(names):
         stop.heed()
         await reads.batch(partial(mark_tolerantly, ledger, name, options, trouble))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:
-        await driver.batch(lambda _: ledger.leave_all_alone())
-    unreadable = await driver.batch(lambda _: ledger.count_of_unreadable())
-    return Plan(ledger, options, young_after, names, tuple(trouble), is_hidden, unreadable)
+        await driver.batch(lambda _: ledger.eligible.spare_all())
+    unreadable = await driver.batch(lambda _: ledger.marks.count_of_unreadable())
+    coverage = Coverage(tuple(trouble), is_hidden, unreadable)
+    return Plan(ledger, options, young_after, names, coverage)
 
 
 def mark_tolerantly(
     ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], reader: Reader
 ) -> bool:
-    """Mark a repository as `mark` does; with new `trouble` nothing of it goes."""
+    """Mark a repository as `mark` does; if that adds to `trouble`, keep all of it."""
     before = len(trouble)
     tolerant = TolerantReader(reader, trouble)
     is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
-        ledger.leave_alone(name)
+        ledger.eligible.spare_repository(ledger.marks.number_of(name))
     return is_readable
 
 
 async def _young_after(driver: Driver, options: Options) -> int:
-    """Return the instant of the storage's own clock, in ns, from which on a change is recent."""
-    now = await driver.touch(CLOCK)  # a disk without room has room for that
+    """Return the start of the grace period by the storage's own clock, in ns since 1970."""
+    now = await driver.touch(CLOCK)  # works on a full disk
     if now is None:
-        with suppress(OSError):  # the disk is full, and no server has made the file before
+        with suppress(OSError):  # the disk is full, and no server has created the file yet
             await driver.write_unsynced(CLOCK, b"")
         now = await driver.stat(CLOCK)
     # A read-only driver writes no clock file.
@@ -94,7 +91,7 @@ async def _young_after(driver: Driver, options: Options) -> int:
 
 
 async def _barrier(driver: Driver) -> None:
-    """Return when every process that relied on content before has written its links.
+    """Return once every process that relied on content before the call has published its links.
 
     A read-only driver has no locks: its plan can be printed but not carried out.
     """

@@ -1,14 +1,16 @@
-"""A collection in words: what a plan would do and why, what a sweep did."""
+"""A collection in words: what a plan would delete and why, and what a sweep removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.maintenance.garbage.ledger import LooseLink, Marked, SurveyedBlob
+from storage.maintenance.garbage.eligible import UnreferencedLink
+from storage.maintenance.garbage.marks import Marked
 from storage.maintenance.garbage.plan import Plan
+from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
 from storage.maintenance.garbage.sweep import Swept
 
-_AT_ONCE = 1000
+_BATCH = 1000
 
 
 def described(plan: Plan) -> Iterator[str]:
@@ -17,13 +19,14 @@ def described(plan: Plan) -> Iterator[str]:
     Programs parse these lines. The only addition is the reason why a manifest is kept, at the end
     of its line.
     """
-    ledger = plan.ledger
-    for one in ledger.marked():
-        yield _marked(one)
+    eligible = plan.ledger.eligible
+    for mark in plan.ledger.marks.marked():
+        yield _line(mark)
     yield ""
     yield (
-        f"{ledger.count_of_marked()} blobs marked, {sum_of_eligible_blobs(plan)[0]} blobs and "
-        f"{ledger.count_of_doomed()} manifests eligible for deletion"
+        f"{plan.ledger.marks.count_of_digests()} blobs marked, "
+        f"{count_and_size_of_blobs(plan)[0]} blobs and {eligible.count_of_manifests()} manifests "
+        "eligible for deletion"
     )
     for blob in eligible_blobs(plan):
         yield f"blob eligible for deletion: {blob.digest}"
@@ -31,64 +34,65 @@ def described(plan: Plan) -> Iterator[str]:
         yield f"{link.repository}: layer link eligible for deletion: {link.digest}"
 
 
-def _marked(one: Marked) -> str:
-    if one.kind == "doomed":
-        return f"manifest eligible for deletion: {one.digest}"
-    if one.kind == "repository":
-        return one.repository.text
-    reason = f" ({one.reason})" if one.reason else ""
-    return f"{one.repository}: marking {one.kind} {one.digest}{reason}"
+def _line(mark: Marked) -> str:
+    if mark.kind == "eligible":
+        return f"manifest eligible for deletion: {mark.digest}"
+    if mark.kind == "repository":
+        return mark.repository.text
+    reason = f" ({mark.reason})" if mark.reason else ""
+    return f"{mark.repository}: marking {mark.kind} {mark.digest}{reason}"
 
 
-def sum_of_eligible_blobs(plan: Plan) -> tuple[int, int]:
-    """Return how many blobs are eligible for deletion, and how many bytes they have."""
-    return (0, 0) if plan.trouble else plan.ledger.sum_of_unneeded()
+def count_and_size_of_blobs(plan: Plan) -> tuple[int, int]:
+    """Return the number of blobs eligible for deletion and the sum of their bytes."""
+    if not plan.coverage.allows_blobs:
+        return 0, 0
+    return plan.ledger.eligible.count_and_size_of_blobs()
 
 
-def eligible_links(plan: Plan) -> Iterator[LooseLink]:
-    """Yield the links of blobs that no manifest of their repository needs."""
-    some = plan.ledger.loose_links(None, _AT_ONCE)
-    while some:
-        yield from some
-        some = plan.ledger.loose_links(some[-1], _AT_ONCE)
+def eligible_links(plan: Plan) -> Iterator[UnreferencedLink]:
+    """Yield the layer links that no manifest of their repository needs."""
+    links = plan.ledger.eligible.links(None, _BATCH)
+    while links:
+        yield from links
+        links = plan.ledger.eligible.links(links[-1], _BATCH)
 
 
 def eligible_blobs(plan: Plan) -> Iterator[SurveyedBlob]:
     """Yield the blobs eligible for deletion; none while a part of the tree can't be read."""
-    some = [] if plan.trouble else plan.ledger.unneeded(None, _AT_ONCE)
-    while some:
-        yield from some
-        some = plan.ledger.unneeded(some[-1].digest, _AT_ONCE)
+    blobs = plan.ledger.eligible.blobs(None, _BATCH) if plan.coverage.allows_blobs else []
+    while blobs:
+        yield from blobs
+        blobs = plan.ledger.eligible.blobs(blobs[-1].digest, _BATCH)
 
 
 def outlook(plan: Plan) -> str:
-    """Say in a line what a plan comes to."""
-    ledger = plan.ledger
-    blobs, size = sum_of_eligible_blobs(plan)
-    all_blobs, all_size = ledger.sum_of_blobs()
-    doomed = ledger.count_of_doomed()
+    """Return a line that says what a plan would remove."""
+    eligible = plan.ledger.eligible
+    blobs, size = count_and_size_of_blobs(plan)
+    all_blobs, all_size = plan.ledger.blobs.count_and_size()
+    manifests = eligible.count_of_manifests()
+    all_manifests = manifests + plan.ledger.marks.count_of_kept_manifests()
     return (
-        f"{doomed} of {doomed + ledger.count_of_kept()} manifests, {ledger.count_of_loose()} links "
-        f"and {blobs} of {all_blobs} blobs would go: {size} of {all_size} bytes"
+        f"would remove {manifests} of {all_manifests} manifests, {eligible.count_of_links()} links "
+        f"and {blobs} of {all_blobs} blobs: {size} of {all_size} bytes"
     )
 
 
 def summary(swept: Swept) -> str:
-    """Say in a line what a sweep did."""
+    """Return a line that says what a sweep removed."""
     line = (
         f"removed {swept.manifests} manifests, {swept.links} links, {swept.blobs} blobs "
-        f"and {swept.rubbish} leftovers: {swept.size} bytes freed"
+        f"and {swept.leftovers} leftovers: {swept.size} bytes freed"
     )
     if swept.spared:
-        line += f"; {swept.spared} came to be used meanwhile and stay"
-    return f"{line}; ended early, the rest is for the next time" if swept.was_stopped else line
+        line += f"; kept {swept.spared} that were used during the collection"
+    return f"{line}; interrupted, the next collection continues" if swept.was_stopped else line
 
 
 def warnings(plan: Plan) -> Iterator[str]:
-    """Yield what kept more than was necessary, a line each."""
-    for path, reason in plan.trouble:
-        yield f"{path}: {reason}; so no blob was taken for unneeded"
-    for name, digest in plan.ledger.unreadable():
-        yield (
-            f"{name}@{digest} can't be read, so nothing of {name} was taken for unneeded; see scrub"
-        )
+    """Yield a line for each problem that made the collection keep more than necessary."""
+    for path, reason in plan.coverage.trouble:
+        yield f"{path}: {reason}; so all blobs are kept"
+    for name, digest in plan.ledger.marks.unreadable():
+        yield f"{name}@{digest} can't be read, so everything in {name} is kept; run scrub"

@@ -1,4 +1,4 @@
-"""Rows on their way into a table, written many at a time."""
+"""Rows for a table, written in batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _AT_ONCE = 100
 
 
 class RowBuffer:
-    """Rows for one statement. None of them is in the table for sure before `flush` is called."""
+    """Rows for one statement. They are only sure to be in the table after `flush`."""
 
     def __init__(self, db: Database, query: str) -> None:
         self._db = db
@@ -18,7 +18,7 @@ class RowBuffer:
         self._waiting: list[Row] = []
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take rows over, and write those that wait once they are many."""
+        """Add rows, and write all that wait once there are enough."""
         self._waiting.extend(rows)
         if len(self._waiting) >= _AT_ONCE:
             self.flush()

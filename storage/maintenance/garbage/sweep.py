@@ -1,11 +1,11 @@
-"""The sweep: carry out a plan, alone for one small batch after the other.
+"""The sweep: carry out a plan in small batches, each under the exclusive lock.
 
-    manifests   family by family, those that list others first
+    manifests   component by component, those that list others first
     links       of blobs that no manifest of their repository needs
-    bytes       that nothing uses
+    blobs       that nothing needs
 
-Each is looked at again while nobody publishes, and stays if it was used since the survey. It may
-end after any batch: what is left is what the next collection finds.
+Under the lock each is checked again, and kept if it was used since the survey. The sweep may end
+after any batch; the next collection removes the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import TypeAlias
 
 from storage.content.links import read_link
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
-from storage.maintenance.garbage.families import Knot, below, reached
-from storage.maintenance.garbage.ledger import Family, Ledger, LooseLink, SurveyedBlob
+from storage.maintenance.garbage.eligible import Component, UnreferencedLink
+from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.marking import linked
 from storage.maintenance.garbage.needs import read_needs
 from storage.maintenance.garbage.plan import Plan
+from storage.maintenance.garbage.removal_order import RemovalUnit, reachable, successors
+from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
 from storage.maintenance.progress import Progress, Stop
 from storage.values import paths
 from storage.values.digest import Digest
@@ -30,51 +32,51 @@ from storage.values.names import RepositoryName
 
 logger = logging.getLogger(__name__)
 
-# What is removed while everybody else waits: a look and a rename take some 20 us each.
-_AT_ONCE = 100
+# Removals under one hold of the exclusive lock: a stat and a rename take some 20 us each.
+_BATCH = 100
 # Each waits for as long as the driver waits for a lock.
 _ATTEMPTS = 3
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep removed, and what it left: used since the survey, or not to be removed."""
+    """What a sweep removed, kept because it was used since the survey, or failed to remove."""
 
     manifests: int = 0
     links: int = 0
     blobs: int = 0
     size: int = 0
     spared: int = 0
-    rubbish: int = 0
+    leftovers: int = 0
     was_stopped: bool = False
     failed: list[str] = field(default_factory=list)
 
     def note_failure(self, path: str, error: OSError) -> None:
-        """Remember and log what could not be removed."""
+        """Record and log what could not be removed."""
         logger.error("%s was not removed: %s", path, error)
         self.failed.append(f"{path}: {error.strerror or error}")
 
 
-class _Case:
-    """A family on its way out: which of it stay, because they were used or hang on what was."""
+class _Removal:
+    """The removal of a component: which of it are kept, because they or a retainer are in use."""
 
-    def __init__(self, family: Family) -> None:
-        self.repository = family.repository
-        self.knots = family.knots
-        self.staying: set[Digest] = set()
-        self._below = below(family.hangs_on)
+    def __init__(self, component: Component) -> None:
+        self.repository = component.repository
+        self.units = component.units
+        self.kept: set[Digest] = set()
+        self._retained = successors(component.retains)
 
-    def spare(self, manifests: Iterable[Digest]) -> None:
-        """Have manifests stay, with all that hangs on them."""
-        self.staying |= reached(manifests, self._below)
+    def keep(self, manifests: Iterable[Digest]) -> None:
+        """Keep manifests, with all that they retain."""
+        self.kept |= reachable(manifests, self._retained)
 
 
-# Knots of a family, to be removed in one hold.
-_Part: TypeAlias = tuple[_Case, tuple[Knot, ...]]
+# Units of one component, removed under one hold of the lock.
+_Part: TypeAlias = tuple[_Removal, tuple[RemovalUnit, ...]]
 
 
 class Sweep:
-    """Carries out one plan; each step is to be called once, in the order they stand here."""
+    """Carries out one plan; call each step once, in the order in which they stand here."""
 
     def __init__(self, driver: Driver, plan: Plan, progress: Progress, stop: Stop) -> None:
         self._driver = driver
@@ -84,133 +86,136 @@ class Sweep:
         self.swept = Swept()
 
     async def manifests(self) -> None:
-        """Remove the links of manifests that go."""
-        total = await self._driver.batch(lambda _: self._ledger.count_of_doomed())
+        """Remove the revision links of eligible manifests."""
+        total = await self._driver.batch(lambda _: self._ledger.eligible.count_of_manifests())
         after = 0
-        while not self._stop.is_wished:
-            some = await self._driver.batch(partial(self._families, after))
-            for parts in _batches(map(_Case, some)):
-                if self._stop.is_wished:
+        while not self._stop.is_requested:
+            components = await self._driver.batch(partial(self._components, after))
+            for parts in _batches(map(_Removal, components)):
+                if self._stop.is_requested:
                     return
                 await self._remove_parts(parts)
                 self._progress.step("removing manifests", self.swept.manifests, total)
-            if not some:
+            if not components:
                 return
-            after = some[-1].number
+            after = components[-1].number
 
     async def links(self) -> None:
-        """Remove the links of blobs that nothing in their repositories needs."""
-        total = await self._driver.batch(lambda _: self._ledger.count_of_loose())
-        after: LooseLink | None = None
-        while not self._stop.is_wished:
-            some = await self._driver.batch(partial(self._loose, after))
-            if not some:
+        """Remove the links of blobs that no manifest of their repository needs."""
+        total = await self._driver.batch(lambda _: self._ledger.eligible.count_of_links())
+        after: UnreferencedLink | None = None
+        while not self._stop.is_requested:
+            links = await self._driver.batch(partial(self._links, after))
+            if not links:
                 return
-            await self._alone(partial(self._remove_links, some), partial(self._give_up_links, some))
+            await self._exclusively(
+                partial(self._remove_links, links), partial(self._keep_links, links)
+            )
             self._progress.step("removing links", self.swept.links, total)
-            after = some[-1]
+            after = links[-1]
 
     async def blobs(self) -> None:
-        """Remove the bytes that nothing uses."""
-        total, _ = await self._driver.batch(lambda _: self._ledger.sum_of_unneeded())
+        """Remove the blobs that nothing needs."""
+        total, _ = await self._driver.batch(
+            lambda _: self._ledger.eligible.count_and_size_of_blobs()
+        )
         after: Digest | None = None
-        while not self._stop.is_wished:
-            some = await self._driver.batch(partial(self._unneeded, after))
-            if not some:
+        while not self._stop.is_requested:
+            blobs = await self._driver.batch(partial(self._blobs, after))
+            if not blobs:
                 return
-            await self._alone(partial(self._remove_blobs, some), lambda _: None)
+            await self._exclusively(partial(self._remove_blobs, blobs), lambda _: None)
             self._progress.step("removing blobs", self.swept.blobs, total)
-            after = some[-1].digest
+            after = blobs[-1].digest
 
-    def _families(self, after: int, _: Reader) -> list[Family]:
-        return self._ledger.families(after, _AT_ONCE)
+    def _components(self, after: int, _: Reader) -> list[Component]:
+        return self._ledger.eligible.components(after, _BATCH)
 
-    def _loose(self, after: LooseLink | None, _: Reader) -> list[LooseLink]:
-        return self._ledger.loose_links(after, _AT_ONCE)
+    def _links(self, after: UnreferencedLink | None, _: Reader) -> list[UnreferencedLink]:
+        return self._ledger.eligible.links(after, _BATCH)
 
-    def _unneeded(self, after: Digest | None, _: Reader) -> list[SurveyedBlob]:
-        return self._ledger.unneeded(after, _AT_ONCE)
+    def _blobs(self, after: Digest | None, _: Reader) -> list[SurveyedBlob]:
+        return self._ledger.eligible.blobs(after, _BATCH)
 
-    async def _alone(
+    async def _exclusively(
         self, job: Callable[[ExclusiveEditor], None], give_up: Callable[[Reader], None]
     ) -> None:
-        """Do a job while nobody else holds the tree; one that others never let go of has to wait.
+        """Run a job under the exclusive lock; run `give_up` if every attempt times out.
 
-        What is given up is left for the next collection.
+        The next collection removes what is left.
         """
         for _ in range(_ATTEMPTS):
             try:
                 return await self._driver.exclusively(job)
             except TimeoutError as error:
-                logger.warning("the collection has to wait for others: %s", error)
-        self.swept.failed.append("others held the tree for too long; a part was left as it is")
+                logger.warning("the collection waits for the exclusive lock: %s", error)
+        self.swept.failed.append("timed out waiting for the exclusive lock; a batch was skipped")
         return await self._driver.batch(give_up)
 
     async def _remove_parts(self, parts: Sequence[_Part]) -> None:
-        await self._alone(partial(self._remove_all, parts), partial(_give_up_parts, parts))
-        for case, knots in parts:
-            left = [one for knot in knots for one in knot if one in case.staying]
-            if left:
-                await self._driver.batch(partial(self._keep, case.repository, left))
+        await self._exclusively(partial(self._remove_all, parts), partial(_keep_parts, parts))
+        for removal, units in parts:
+            kept = [digest for unit in units for digest in unit if digest in removal.kept]
+            if kept:
+                await self._driver.batch(partial(self._spare, removal.repository, kept))
 
     def _remove_all(self, parts: Iterable[_Part], editor: ExclusiveEditor) -> None:
-        for case, knots in parts:
-            for knot in knots:
-                self._remove_knot(editor, case, knot)
+        for removal, units in parts:
+            for unit in units:
+                self._remove_unit(editor, removal, unit)
 
-    def _remove_knot(self, editor: ExclusiveEditor, case: _Case, knot: Knot) -> None:
-        """Remove manifests that hang on each other, unless one of them or above them is used.
+    def _remove_unit(self, editor: ExclusiveEditor, removal: _Removal, unit: RemovalUnit) -> None:
+        """Remove a unit's manifests, unless one of them or of their retainers is in use.
 
-        What hangs on them is still there, and stays if they do.
+        What they retain still exists, and is kept if they are.
         """
         try:
-            case.spare(one for one in knot if not self._is_as_surveyed(editor, one))
+            removal.keep(digest for digest in unit if not self._is_unchanged(editor, digest))
         except OSError as error:
-            self.swept.note_failure(paths.revisions(case.repository), error)
-            case.spare(knot)
-        for digest in knot:
-            if digest in case.staying:
+            self.swept.note_failure(paths.revisions(removal.repository), error)
+            removal.keep(unit)
+        for digest in unit:
+            if digest in removal.kept:
                 self.swept.spared += 1
                 continue
-            link = paths.revision_link(case.repository, digest)
+            link = paths.revision_link(removal.repository, digest)
             try:
                 self.swept.manifests += editor.remove(link)
             except OSError as error:
                 self.swept.note_failure(link, error)
-                case.spare((digest,))
+                removal.keep((digest,))
 
-    def _keep(
+    def _spare(
         self, repository: RepositoryName, manifests: Iterable[Digest], reader: Reader
     ) -> None:
-        """Have the ledger know that manifests stay that were to go."""
-        number = self._ledger.add_repository(repository)
+        """Record that manifests are kept after all, with what they need."""
+        number = self._ledger.marks.number_of(repository)
         for digest in manifests:
             needs = read_needs(reader, digest)
             blobs = linked(reader, repository) if needs is None else needs.blobs
-            self._ledger.tie(number, (digest, *blobs))
+            self._ledger.eligible.spare(number, (digest, *blobs))
 
-    def _remove_links(self, links: Iterable[LooseLink], editor: ExclusiveEditor) -> None:
-        for one in links:
-            path = paths.layer_link(one.repository, one.digest)
+    def _remove_links(self, links: Iterable[UnreferencedLink], editor: ExclusiveEditor) -> None:
+        for link in links:
+            path = paths.layer_link(link.repository, link.digest)
             try:
-                if not self._is_loose_still(editor, path, one):
+                if not self._is_unreferenced_still(editor, path, link):
                     self.swept.spared += 1
                     continue
                 self.swept.links += editor.remove(path)
             except OSError as error:
                 self.swept.note_failure(path, error)
-                self._give_up_links((one,), editor)
+                self._keep_links((link,), editor)
 
-    def _give_up_links(self, links: Iterable[LooseLink], _: Reader) -> None:
-        for one in links:
-            number = self._ledger.add_repository(one.repository)
-            self._ledger.need(number, (one.digest, one.content))
+    def _keep_links(self, links: Iterable[UnreferencedLink], _: Reader) -> None:
+        for link in links:
+            self._ledger.marks.need(link.repository_number, (link.digest, link.content))
 
     def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: ExclusiveEditor) -> None:
         for blob in blobs:
             path = paths.blob(blob.digest)
             try:
-                if not self._is_as_surveyed(editor, blob.digest):
+                if not self._is_unchanged(editor, blob.digest):
                     self.swept.spared += 1
                 elif editor.remove(path):
                     self.swept.blobs += 1
@@ -218,37 +223,39 @@ class Sweep:
             except OSError as error:
                 self.swept.note_failure(path, error)
 
-    def _is_loose_still(self, editor: ExclusiveEditor, path: str, one: LooseLink) -> bool:
-        """Whether a link leads where it led, and neither what it names nor that was used since."""
-        leads_to = read_link(editor, path) or one.digest
-        ends = {one.digest, one.content}
-        return leads_to == one.content and all(self._is_as_surveyed(editor, end) for end in ends)
+    def _is_unreferenced_still(
+        self, editor: ExclusiveEditor, path: str, link: UnreferencedLink
+    ) -> bool:
+        """Return whether a link points where it did, and neither end was used since."""
+        target = read_link(editor, path) or link.digest
+        ends = {link.digest, link.content}
+        return target == link.content and all(self._is_unchanged(editor, end) for end in ends)
 
-    def _is_as_surveyed(self, editor: ExclusiveEditor, digest: Digest) -> bool:
-        """Whether nobody used content since; content that is absent was used if it came."""
-        found = editor.stat(paths.blob(digest))
-        return self._ledger.version(digest) == (None if found is None else found.modified_ns)
-
-
-def _give_up_parts(parts: Iterable[_Part], _: Reader) -> None:
-    for case, knots in parts:
-        for knot in knots:
-            case.spare(knot)
+    def _is_unchanged(self, editor: ExclusiveEditor, digest: Digest) -> bool:
+        """Return whether content has its surveyed version, or is missing as in the survey."""
+        data = editor.stat(paths.blob(digest))
+        return self._ledger.blobs.version(digest) == (None if data is None else data.modified_ns)
 
 
-def _batches(cases: Iterable[_Case]) -> Iterator[list[_Part]]:
-    """Cut into batches of few manifests; a knot is never cut."""
+def _keep_parts(parts: Iterable[_Part], _: Reader) -> None:
+    for removal, units in parts:
+        for unit in units:
+            removal.keep(unit)
+
+
+def _batches(removals: Iterable[_Removal]) -> Iterator[list[_Part]]:
+    """Divide components into batches of few manifests; a unit is never divided."""
     batch: list[_Part] = []
     count = 0
-    for case in cases:
-        part: list[Knot] = []
-        for knot in case.knots:
-            part.append(knot)
-            count += len(knot)
-            if count >= _AT_ONCE:
-                yield [*batch, (case, tuple(part))]
+    for removal in removals:
+        part: list[RemovalUnit] = []
+        for unit in removal.units:
+            part.append(unit)
+            count += len(unit)
+            if count >= _BATCH:
+                yield [*batch, (removal, tuple(part))]
                 batch, part, count = [], [], 0
         if part:
-            batch.append((case, tuple(part)))
+            batch.append((removal, tuple(part)))
     if batch:
         yield batch

@@ -1,6 +1,6 @@
-"""What takes up the disk: what each repository needs, what can go, and why the rest stays.
+"""Disk usage: what each repository needs, what can be freed, and why the rest is kept.
 
-Every file below the root is counted once. The bytes of blobs are divided by why they stay, as a
-collection would see it, and all other files by what they are (`categories`). Nothing is written,
-nobody is kept waiting and nobody is waited for: beside pushes the answer is as old as the look.
+Every file below the root is counted once. Blobs are divided by why a collection would keep them,
+all other files by category (`categories`). Nothing is written and no lock is taken, so the result
+is a snapshot: pushes meanwhile may be missing.
 """

@@ -1,4 +1,4 @@
-"""Numbers of files, and of their bytes."""
+"""Counts of files and their bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many files, and how many bytes they have together."""
+    """A number of files and the sum of their bytes."""
 
     count: int = 0
     size: int = 0
@@ -16,5 +16,5 @@ class Amount:
         return Amount(self.count + other.count, self.size + other.size)
 
     def __sub__(self, other: Amount) -> Amount:
-        """Return what is left; nothing if the two were counted while more came."""
+        """Return the difference, at least zero: files may be added between the two counts."""
         return Amount(max(self.count - other.count, 0), max(self.size - other.size, 0))

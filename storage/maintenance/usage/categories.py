@@ -1,4 +1,4 @@
-"""What a file is, told by its path alone."""
+"""The category of a file, derived from its path alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.values.names import UploadId, is_component, is_tag
 
 
 class Category(Enum):
-    """What a file is."""
+    """The category of a file."""
 
     BLOB = "blobs"
     LINK = "links"
@@ -26,19 +26,19 @@ class Category(Enum):
 
     @property
     def explanation(self) -> str:
-        """What there is to say about such files, in some words."""
+        """A short description of such files."""
         return _EXPLANATIONS[self]
 
 
 _EXPLANATIONS = {
     Category.BLOB: "layers, configurations and manifests",
-    Category.LINK: "what belongs to which repository, tags, referrers",
-    Category.UPLOAD: "uploads in progress; purge-uploads removes those that nobody goes on with",
-    Category.TEMPORARY: "what is being written, or whose writer died; what is old goes",
-    Category.TRASH: "what was removed and is not emptied out yet; goes",
-    Category.QUARANTINE: "corrupt blobs that scrub put aside; stays until somebody removes it",
-    Category.OWN: "locks, notes and keys",
-    Category.FOREIGN: "files of others; never touched",
+    Category.LINK: "membership of repositories, tags, referrers",
+    Category.UPLOAD: "uploads in progress; purge-uploads removes abandoned ones",
+    Category.TEMPORARY: "being written, or left by a crash; old ones are garbage",
+    Category.TRASH: "removed, and not yet deleted from the disk; garbage",
+    Category.QUARANTINE: "corrupt blobs that scrub found; kept until you delete them",
+    Category.OWN: "locks, state and keys of the registry",
+    Category.FOREIGN: "files of other programs; never touched",
 }
 
 _DIGEST = "|".join(f"{alg}/[0-9a-f]{{{length}}}" for alg, length in HEX_LENGTHS.items())
@@ -52,7 +52,7 @@ _SHORT = re.compile(rf"(?:{'|'.join(HEX_LENGTHS)})/[0-9a-f]{{2}}")
 
 
 def category_of(path: str) -> Category:
-    """Tell what the file at a path is."""
+    """Return the category of the file at a path."""
     for folder, category in _FOLDERS:
         if path.startswith(f"{folder}/"):
             return category
@@ -85,7 +85,7 @@ def _of_blobs(path: str) -> Category:
 
 
 def _of_repositories(parts: Sequence[str]) -> Category:
-    start = next((at for at, part in enumerate(parts) if part.startswith("_")), len(parts) - 1)
+    start = next((at for at, part in enumerate(parts) if paths.is_part(part)), len(parts) - 1)
     if not start or not all(map(is_component, parts[:start])):
         return Category.FOREIGN
     if parts[start] == paths.UPLOADS:

@@ -1,4 +1,4 @@
-"""One look at a whole storage: every file counted, and why it is there."""
+"""A usage report of a whole storage: every file counted, and why it is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import partial
 from storage.drivers.base import Driver, Reader
 from storage.drivers.cancellable import CancellableReads
 from storage.drivers.filesystem.file_census import FileCensus
+from storage.maintenance.garbage.coverage import Coverage
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
@@ -26,10 +27,11 @@ from storage.values.names import RepositoryName
 
 @dataclass(frozen=True, slots=True)
 class BlobUsage:
-    """All blobs, by why they stay; the first five are all there are.
+    """All blobs, by why they are kept; each is in exactly one of the first five amounts.
 
-    `shared` is the part of those needed, surely or perhaps, that several repositories need, and
-    `untagged` the part that only manifests need that `delete_untagged` would have go.
+    `held_back` would be `idle` if everything could be read. `shared` is the part of `needed` and
+    `perhaps` that several repositories need, `untagged` the part that only manifests need that
+    `delete_untagged` would remove.
     """
 
     needed: Amount
@@ -48,7 +50,7 @@ class BlobUsage:
 
 @dataclass(frozen=True, slots=True)
 class UploadUsage:
-    """Upload sessions, and the least recent sign of life of one, in seconds since 1970."""
+    """Upload sessions, and when the longest idle one was last active, in seconds since 1970."""
 
     sessions: int = 0
     oldest: float | None = None
@@ -56,18 +58,13 @@ class UploadUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is on the disk and why. `ledger` has what there is to say of each repository.
-
-    `trouble` is what could not be read. It may need anything, so no blob goes while there is any.
-    `unreadable` is how many manifests are absent or damaged; the ledger names them.
-    """
+    """What is on the disk and why; `ledger` has the details of each repository."""
 
     ledger: UsageLedger
     blobs: BlobUsage
     files: FileUsage
     uploads: UploadUsage
-    trouble: tuple[Trouble, ...]
-    unreadable: int
+    coverage: Coverage
 
     @property
     def total(self) -> Amount:
@@ -76,7 +73,7 @@ class Usage:
 
     @property
     def reclaimable(self) -> Amount:
-        """What a collection would give back now: blobs, and what is left over."""
+        """What a collection would free now: blobs and leftovers."""
         return self.blobs.idle + self.files.leftovers
 
 
@@ -88,20 +85,20 @@ async def explained(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> AsyncIterator[Usage]:
-    """Look at the storage that `driver` reads and `census` counts the files of.
+    """Examine the storage that `driver` reads and whose files `census` counts; write nothing.
 
-    What was used in the last `grace` seconds stays, by the clock of this machine. Writes nothing.
-    The ledger is to be read until the context ends. Raises `Stopped`.
+    `grace` is the grace period in seconds, by the clock of this machine. The ledger can be read
+    until the context ends. Raises `Stopped`.
     """
     ledger = await driver.batch(lambda _: UsageLedger())
     try:
-        look = _Look(driver, ledger, grace, progress or Silence(), stop or Stop())
-        yield await look.all(census)
+        examination = _Examination(driver, ledger, grace, progress or Silence(), stop or Stop())
+        yield await examination.usage(census)
     finally:
         ledger.close()
 
 
-class _Look:
+class _Examination:
     def __init__(
         self, driver: Driver, ledger: UsageLedger, grace: float, progress: Progress, stop: Stop
     ) -> None:
@@ -114,57 +111,58 @@ class _Look:
         self._trouble: list[Trouble] = []
         self._young_after = time.time_ns() - max(int(grace * 1e9), SHORTEST_GRACE_NS)
 
-    async def all(self, census: FileCensus) -> Usage:
-        """Look at everything, once."""
+    async def usage(self, census: FileCensus) -> Usage:
+        """Examine everything, once."""
         reads = TolerantReads(self._reads, self._trouble)
-        await survey(reads, self._ledger, self._young_after, self._progress, self._stop)
+        await survey(reads, self._ledger.blobs, self._young_after, self._progress, self._stop)
+        is_hidden = await self._reads.batch(partial(note_hidden, self._ledger.blobs, self._trouble))
         uploads = await self._mark()
         files = await self._driver.batch(partial(self._count, census))
         blobs = await self._blobs()
-        # One path is looked at for several reasons.
+        # The same path is read several times.
         trouble = tuple(dict.fromkeys(self._trouble))
-        unreadable = await self._driver.batch(lambda _: self._ledger.count_of_unreadable())
-        return Usage(self._ledger, blobs, files, uploads, trouble, unreadable)
+        unreadable = await self._driver.batch(lambda _: self._ledger.marks.count_of_unreadable())
+        coverage = Coverage(trouble, is_hidden, unreadable)
+        return Usage(self._ledger, blobs, files, uploads, coverage)
 
     async def _mark(self) -> UploadUsage:
-        await self._reads.batch(partial(note_hidden, self._ledger, self._trouble))
         names = await self._reads.batch(lambda reader: list(walk(self._tolerant(reader))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):
             self._stop.heed()
-            found = await self._reads.batch(partial(self._mark_one, name))
-            sessions += found.sessions
-            oldest += [] if found.oldest is None else [found.oldest]
-            self._progress.step("looking at repositories", done + 1, len(names))
+            uploads = await self._reads.batch(partial(self._mark_one, name))
+            sessions += uploads.sessions
+            oldest += [] if uploads.oldest is None else [uploads.oldest]
+            self._progress.step("marking repositories", done + 1, len(names))
         return UploadUsage(sessions, min(oldest, default=None))
 
     def _mark_one(self, name: RepositoryName, reader: Reader) -> UploadUsage:
         options = Options(self._grace)
         is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, reader)
-        found = tally(self._tolerant(reader), name)
-        if found is None:
+        counts = tally(self._tolerant(reader), name)
+        if counts is None:
             return UploadUsage()
-        self._ledger.add_tally(name, found, readable=is_readable)
-        return UploadUsage(found.uploads, found.oldest)
+        self._ledger.add_tally(name, counts, readable=is_readable)
+        return UploadUsage(counts.uploads, counts.oldest)
 
     def _count(self, census: FileCensus, _: Reader) -> FileUsage:
         return count_files(census, self._young_after, self._trouble, self._progress, self._stop)
 
     async def _blobs(self) -> BlobUsage:
-        found = await self._driver.batch(lambda _: self._blobs_but_untagged())
+        usage = await self._driver.batch(lambda _: self._blobs_without_untagged())
         if self._trouble:
-            return found
+            return usage
         names = await self._driver.batch(lambda _: self._ledger.unmark_untagged())
         for done, name in enumerate(names):
             self._stop.heed()
             await self._reads.batch(partial(self._mark_tagged, name))
-            self._progress.step("looking for untagged manifests", done + 1, len(names))
+            self._progress.step("searching untagged manifests", done + 1, len(names))
         idle = await self._driver.batch(lambda _: self._ledger.amount_idle())
-        return replace(found, untagged=idle - found.idle)
+        return replace(usage, untagged=idle - usage.idle)
 
-    def _blobs_but_untagged(self) -> BlobUsage:
+    def _blobs_without_untagged(self) -> BlobUsage:
         ledger = self._ledger
-        ledger.share_out()
+        ledger.add_shares()
         idle = ledger.amount_idle()
         return BlobUsage(
             needed=ledger.amount_needed(),

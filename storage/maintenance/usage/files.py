@@ -1,4 +1,4 @@
-"""All files that are no blobs, counted by what they are."""
+"""Counts of all files except blobs, by category."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
 from storage.values import paths
 
-_AT_ONCE = 10_000
+_BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class FileUsage:
-    """Every category but that of blobs, and of some of them what a collection would give back."""
+    """Amounts of every category except blobs, and what a collection would free of them."""
 
     amounts: Mapping[Category, Amount]
     leftovers: Amount
@@ -32,12 +32,12 @@ def count_files(
 
     What can't be read is added to `trouble`. Raises `Stopped`.
     """
-    # One object for each file would be a burden for millions of links.
+    # Plain numbers: adding an `Amount` per file is slow for millions of links.
     counts: dict[Category, int] = defaultdict(int)
     sizes: dict[Category, int] = defaultdict(int)
     leftovers = Amount()
     for done, (file, category) in enumerate(_classified(census, trouble)):
-        if done % _AT_ONCE == 0:
+        if done % _BATCH == 0:
             stop.heed()
             progress.step("counting files", done, None)
         counts[category] += 1
@@ -51,13 +51,13 @@ def count_files(
 def _classified(
     census: FileCensus, trouble: list[Trouble]
 ) -> Iterator[tuple[CountedFile, Category]]:
-    def complain(path: str, error: OSError) -> None:
+    def add_trouble(path: str, error: OSError) -> None:
         trouble.append(Trouble(path or ".", reason_of(error)))
 
-    # Each of these two may be a link to another disk.
-    apart = (paths.BLOBS, paths.REPOSITORIES)
-    for start, without in (("", apart), *((one, ()) for one in apart)):
-        for file in census.files(start, complain, without):
+    # Each of these two may be a symbolic link to another disk.
+    linkable = (paths.BLOBS, paths.REPOSITORIES)
+    for start, without in (("", linkable), *((folder, ()) for folder in linkable)):
+        for file in census.files(start, add_trouble, without):
             yield file, category_of(file.path)
 
 

@@ -1,4 +1,4 @@
-"""What a collection knows, and besides what each repository needs and shares."""
+"""The database of a usage report: that of a collection, and what each repository needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CREATE TABLE tally (
     repository INTEGER PRIMARY KEY, manifests INTEGER, tags INTEGER, uploads INTEGER,
     readable INTEGER
 );
--- What the manifests of a repository need that lies on the disk; `alone`: no other needs it.
+-- The surveyed blobs that a repository needs; `unique_size` counts those no other one needs.
 CREATE TABLE share (
-    repository INTEGER PRIMARY KEY, blobs INTEGER, size INTEGER, alone INTEGER
+    repository INTEGER PRIMARY KEY, blobs INTEGER, size INTEGER, unique_size INTEGER
 );
-CREATE TABLE again (repository INTEGER PRIMARY KEY);
+CREATE TABLE remark (repository INTEGER PRIMARY KEY);
 """
 _SHARES = """
 INSERT INTO share SELECT needed.repository,
@@ -34,18 +34,18 @@ INSERT INTO share SELECT needed.repository,
 FROM needed JOIN blob ON blob.digest = needed.digest GROUP BY needed.repository
 """
 _REPOSITORIES = """
-SELECT name, manifests, tags, coalesce(blobs, 0), uploads, coalesce(size, 0), coalesce(alone, 0),
-    readable
+SELECT name, manifests, tags, coalesce(blobs, 0), uploads, coalesce(size, 0),
+    coalesce(unique_size, 0), readable
 FROM repository JOIN tally ON tally.repository = id LEFT JOIN share ON share.repository = id
 """
 _SUM = "SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE "
 
 
 class RepositoryUsage(NamedTuple):
-    """What a repository has, and the bytes it needs: `unique` are those that no other needs.
+    """What a repository contains, and the bytes it needs; `unique` are needed by no other.
 
-    `blobs` do not count its manifests, though they need bytes as well. When it is not `readable`,
-    one of its manifests is damaged, and it counts as needing all that it has links of.
+    `blobs` excludes manifests, `size` includes them. If it is not `readable`, one of its manifests
+    is damaged, and it counts as needing everything that it links.
     """
 
     name: RepositoryName
@@ -59,46 +59,47 @@ class RepositoryUsage(NamedTuple):
 
     @property
     def shared(self) -> int:
-        """The bytes that other repositories need as well."""
+        """The bytes that other repositories need too."""
         return self.size - self.unique
 
 
 class UsageLedger(Ledger):
-    """The database of one look at a storage."""
+    """The database of one usage report."""
 
     def __init__(self) -> None:
         super().__init__(COLLECTION_SCHEMA + SCHEMA)
 
-    def add_tally(self, name: RepositoryName, found: Tally, *, readable: bool) -> None:
-        """Take note of what a repository has."""
-        row = (self.add_repository(name), found.manifests, found.tags, found.uploads, readable)
+    def add_tally(self, name: RepositoryName, tally: Tally, *, readable: bool) -> None:
+        """Record what a repository contains."""
+        number = self.marks.number_of(name)
+        row = (number, tally.manifests, tally.tags, tally.uploads, readable)
         self._db.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", *row)
 
-    def share_out(self) -> None:
-        """Have the ledger know what each repository needs: call it once, when all are marked."""
+    def add_shares(self) -> None:
+        """Record what each repository needs; call it once, when all are marked."""
         self._db.execute(_SHARES)
 
     def repositories(self, *, by_size: bool) -> Iterator[RepositoryUsage]:
-        """Yield every repository, those that need most first, or by name."""
+        """Yield every repository, those that need most bytes first, or by name."""
         order = "ORDER BY coalesce(size, 0) DESC, name" if by_size else "ORDER BY name"
         for row in self._db.execute(f"{_REPOSITORIES} {order}"):
             yield _usage(row)
 
     def repository(self, name: RepositoryName) -> RepositoryUsage | None:
-        """Return one repository; None when there is none of that name."""
+        """Return one repository; None when it does not exist."""
         row = self._db.one(f"{_REPOSITORIES} WHERE name = ?", name.text)
         return None if row is None else _usage(row)
 
     def amount_needed(self) -> Amount:
-        """Return the blobs that manifests surely need."""
+        """Return the blobs that readable manifests need."""
         return self._amount(
             "EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest AND sure)"
         )
 
     def amount_perhaps_needed(self) -> Amount:
-        """Return the blobs that perhaps only manifests need that can't be read."""
-        used = self._amount("EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest)")
-        return used - self.amount_needed()
+        """Return the blobs that only unreadable manifests may need."""
+        all_needed = self._amount("EXISTS (SELECT 1 FROM needed WHERE needed.digest = blob.digest)")
+        return all_needed - self.amount_needed()
 
     def amount_shared(self) -> Amount:
         """Return the blobs that more than one repository needs."""
@@ -108,27 +109,27 @@ class UsageLedger(Ledger):
         )
 
     def amount_idle(self) -> Amount:
-        """Return the blobs that nothing needs and that are old."""
-        return Amount(*self.sum_of_unneeded())
+        """Return the unreferenced blobs that are old."""
+        return Amount(*self.eligible.count_and_size_of_blobs())
 
     def amount_young(self) -> Amount:
-        """Return the blobs that nothing needs and that are too young to go."""
-        return Amount(*self.sum_of_young())
+        """Return the unreferenced blobs within the grace period."""
+        return Amount(*self.eligible.count_and_size_of_young_blobs())
 
     def unmark_untagged(self) -> list[RepositoryName]:
-        """Forget what is needed by repositories that have manifests no tag leads to.
+        """Delete the marks of repositories with untagged manifests; return those repositories.
 
-        Returns them, to be marked again. What was shared out stays as it is.
+        The caller marks them again. The recorded shares are kept.
         """
         self._db.execute(
-            "INSERT INTO again SELECT DISTINCT repository FROM manifest WHERE reason = ?",
+            "INSERT INTO remark SELECT DISTINCT repository FROM manifest WHERE reason = ?",
             UNTAGGED,
         )
-        for table in ("needed", "loose", "manifest"):
+        for table in ("needed", "unreferenced_link", "manifest"):
             self._db.execute(
-                f"DELETE FROM {table} WHERE repository IN (SELECT repository FROM again)"  # noqa: S608
+                f"DELETE FROM {table} WHERE repository IN (SELECT repository FROM remark)"  # noqa: S608
             )
-        names = self._db.execute("SELECT name FROM again JOIN repository ON id = repository")
+        names = self._db.execute("SELECT name FROM remark JOIN repository ON id = repository")
         return [RepositoryName(name) for (name,) in names]
 
     def _amount(self, condition: str) -> Amount:

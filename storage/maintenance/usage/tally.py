@@ -1,4 +1,4 @@
-"""What a repository's own folders hold, counted."""
+"""Counts of what a repository's folder contains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.values.names import RepositoryName
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many of each; `oldest` is the least recent sign of life of an upload, s since 1970."""
+    """Counts; `oldest` is when the longest idle upload was last active, in s since 1970."""
 
     manifests: int
     tags: int
@@ -26,10 +26,10 @@ class Tally:
 
 
 def tally(reader: Reader, name: RepositoryName) -> Tally | None:
-    """Count what a repository has links of; None when it has no folder of its own."""
-    if not any(one.startswith("_") for one in reader.folders(paths.repository(name))):
+    """Count the links and uploads of a repository; None when the repository does not exist."""
+    if not any(map(paths.is_part, reader.folders(paths.repository(name)))):
         return None
-    # Each of these may be a million: they are counted as they come.
+    # Each may be a million, so none is collected in a list.
     current = partial(paths.tag_current_link, name)
     uploads, oldest = _uploads(reader, name)
     return Tally(
@@ -43,11 +43,11 @@ def tally(reader: Reader, name: RepositoryName) -> Tally | None:
 
 def _uploads(reader: Reader, name: RepositoryName) -> tuple[int, float | None]:
     count, oldest = 0, None
-    for one in sessions(reader, name):
+    for upload in sessions(reader, name):
         count += 1
-        oldest = one.touched if oldest is None else min(oldest, one.touched)
+        oldest = upload.touched if oldest is None else min(oldest, upload.touched)
     return count, oldest
 
 
-def _count(some: Iterable[object]) -> int:
-    return sum(1 for _ in some)
+def _count(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)
