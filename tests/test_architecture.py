@@ -66,7 +66,7 @@ _TIES = (
     "registry_server.access.tokens.server imports registry_server.audit",
     "registry_server.audit.targets imports registry_server.api.paths",
     "registry_server.http.cross_site imports registry_server.audit",
-    "registry_server.http.errors imports registry_server.",
+    "registry_server.http.errors imports registry_server.audit",
     "registry_server.limits.bodies imports registry_server.serving.http1.pace",
     "registry_server.serving.sockets imports registry_server.wiring.startup",
     "registry_server.v2.bodies imports registry_server.serving.http1",

@@ -1,4 +1,4 @@
-"""The error table: maps exceptions to status and code, and renders them as an `envelope`.
+"""Renders exceptions as an `envelope`: refusals by what they carry, storage errors by a table.
 
 Codes are those of the distribution spec, "Error Codes"; TAG_INVALID, RANGE_INVALID,
 PAGINATION_NUMBER_INVALID and UNKNOWN are CNCF distribution's; those of the management API are ours.
@@ -18,21 +18,19 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from registry_server.access import problems as refusals
-from registry_server.api import problems as managing
 from registry_server.audit import audit_context
 from registry_server.http import envelope
 from registry_server.http import too_many_requests as limits
 from registry_server.http.answers import Response
 from registry_server.http.envelope import Entry, entry
-from registry_server.v2 import problems, upload_headers
+from registry_server.http.refusals import Refusal
 from storage import errors
 from storage.values.digest import Digest
 
 logger = logging.getLogger(__name__)
 
 
-# The first entry in an exception's MRO decides.
+# Errors of the storage; the first entry in an exception's MRO decides.
 _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.NameInvalid: (400, "NAME_INVALID"),
     errors.TagInvalid: (400, "TAG_INVALID"),
@@ -52,24 +50,10 @@ _TABLE: Mapping[type[Exception], tuple[int, str]] = {
     errors.TagImmutable: (403, "DENIED"),
     errors.QuotaExceeded: (403, "DENIED"),
     errors.TooManyUploads: (limits.STATUS, limits.CODE),
-    refusals.Unauthenticated: (401, "UNAUTHORIZED"),
-    refusals.Denied: (403, "DENIED"),
-    limits.TooManyRequests: (limits.STATUS, limits.CODE),
-    problems.PayloadTooLarge: (413, "SIZE_INVALID"),
-    problems.PaginationInvalid: (400, "PAGINATION_NUMBER_INVALID"),
-    problems.RangeUnsatisfiable: (416, "RANGE_INVALID"),
-    problems.TooManyTags: (414, "TAG_INVALID"),
-    managing.RequestInvalid: (400, "REQUEST_INVALID"),
-    managing.NotJson: (415, "UNSUPPORTED"),
-    managing.PathUnknown: (404, "PATH_UNKNOWN"),
-    managing.RobotUnknown: (404, "ROBOT_UNKNOWN"),
-    managing.RobotTaken: (409, "ROBOT_EXISTS"),
-    managing.RobotsFull: (409, "ROBOTS_FULL"),
-    managing.RobotsUnusable: (500, "UNKNOWN"),
 }
 # The limits of a repository, which apply to every caller.
 _OVER_A_LIMIT = (errors.QuotaExceeded, errors.TooManyUploads)
-_FORESEEN = (*_TABLE, ClientDisconnect, HTTPException, OSError, MemoryError)
+_EXPECTED = (*_TABLE, Refusal, ClientDisconnect, HTTPException, OSError, MemoryError)
 _HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
 
 _FAILED = "internal error; see the registry's log"
@@ -100,13 +84,13 @@ Renderer: TypeAlias = Callable[[Request, Exception], Awaitable[responses.Respons
 
 def install(app: Starlette, renderer: Renderer | None = None) -> None:
     """Make `app` render every exception with `renderer`, by default with `render`."""
-    for kind in (*_FORESEEN, Exception):
+    for kind in (*_EXPECTED, Exception):
         app.add_exception_handler(kind, renderer or render)
 
 
 def is_expected(error: Exception) -> bool:
     """Tell whether an exception is expected; any other is a bug."""
-    return isinstance(error, _FORESEEN)
+    return isinstance(error, _EXPECTED)
 
 
 def switched_off(error: Exception) -> set[str]:
@@ -117,7 +101,9 @@ def switched_off(error: Exception) -> set[str]:
 
 
 async def render(request: Request, error: Exception) -> Response:
-    """Return the response to an exception, by its row in the table."""
+    """Return the response to an exception: a refusal's own, or by the row in the table."""
+    if isinstance(error, Refusal):
+        return _answer(error.status, error.entries(), error.headers)
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "UNKNOWN")
         return _answer(error.status_code, [entry(code, error.detail)], error.headers)
@@ -132,7 +118,7 @@ async def render(request: Request, error: Exception) -> Response:
     if isinstance(error, _OVER_A_LIMIT):
         audit_context(request.scope).set_limit("limits.repositories")
     status, code = row
-    return _answer(status, _entries(code, error), _headers(request, error))
+    return _answer(status, _entries(code, error), _headers(error))
 
 
 def _answer(
@@ -158,11 +144,6 @@ def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
 def _entries(code: str, error: Exception) -> list[Entry]:
     if isinstance(error, errors.ReferencesUnknown):
         return _missing(code, error.missing)
-    if isinstance(error, managing.RequestInvalid):
-        return [
-            entry(code, f"{fault.field}: {fault.message}", {"field": fault.field})
-            for fault in error.faults
-        ]
     return [entry(code, str(error), _detail(error))]
 
 
@@ -185,16 +166,18 @@ def _detail(error: Exception) -> object:
     return None
 
 
-def _headers(request: Request, error: Exception) -> Mapping[str, str] | None:
-    if isinstance(error, refusals.Unauthenticated):
-        return {"WWW-Authenticate": ", ".join(error.challenges)}
-    if isinstance(error, limits.TooManyRequests):
-        return {"Retry-After": str(error.retry_after)}
+def _headers(error: Exception) -> Mapping[str, str] | None:
     if isinstance(error, errors.TooManyUploads):
         return {"Retry-After": _RETRY_AFTER}
-    if isinstance(error, problems.RangeUnsatisfiable):
-        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.UploadConflict):
         # The response tells the client the offset to continue from.
-        return upload_headers.held(error.held)
+        return progress(error.held)
     return None
+
+
+def progress(length: int) -> dict[str, str]:
+    """Return the header of an upload with `length` bytes: `Range: 0-<last>`.
+
+    In the spec `0-0` means no bytes as well as one byte.
+    """
+    return {"Range": f"0-{max(length - 1, 0)}"}

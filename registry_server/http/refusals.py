@@ -1,12 +1,27 @@
-"""Refusals of requests that reach no handler."""
+"""Refusals: exceptions that carry their own response, and responses without a handler."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 from starlette.types import Send
 
 from registry_server.http import envelope
+from registry_server.http.envelope import Entry
+
+
+class Refusal(Exception):
+    """The request is refused; `errors.render` sends the status, the headers and the entries."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    def entries(self) -> list[Entry]:
+        """Return the errors of the envelope."""
+        return [envelope.entry(self.code, str(self))]
 
 
 async def refuse(

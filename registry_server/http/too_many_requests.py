@@ -5,17 +5,22 @@ from __future__ import annotations
 from starlette.types import Send
 
 from registry_server.http import refusals
+from registry_server.http.refusals import Refusal
 
 STATUS = 429
 CODE = "TOOMANYREQUESTS"
 
 
-class TooManyRequests(Exception):
+class TooManyRequests(Refusal):
     """The caller is over a limit, and may retry after `retry_after` seconds."""
+
+    status = STATUS
+    code = CODE
 
     def __init__(self, retry_after: int, message: str = "too many requests") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 async def refuse(send: Send, problem: TooManyRequests) -> None:

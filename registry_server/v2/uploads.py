@@ -13,8 +13,9 @@ from starlette.requests import Request
 from registry_server.access.interfaces import Action
 from registry_server.audit.notes import audit_context
 from registry_server.http.answers import Response
+from registry_server.http.errors import progress
 from registry_server.http.presence import while_connected
-from registry_server.v2 import bodies, upload_headers
+from registry_server.v2 import bodies
 from registry_server.v2.gate import Gate
 from registry_server.v2.urls import Urls
 from storage.errors import BlobUnknown, DigestInvalid, NameInvalid, UploadUnknown
@@ -129,7 +130,7 @@ class UploadEndpoints:
     def _progress(
         self, request: Request, repository: Repository, id: UploadId, held: int, *, status: int
     ) -> Response:
-        headers = upload_headers.held(held)
+        headers = progress(held)
         headers["Location"] = self._urls.upload(request, repository.name, id, held)
         headers["Docker-Upload-UUID"] = str(id)
         if status != 204:

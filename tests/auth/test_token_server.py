@@ -27,6 +27,7 @@ from registry_server.access.tokens.keys import SigningKey
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, parse_scopes
 from registry_server.access.tokens.server import TokenServer, grants_for
+from registry_server.http import errors
 from storage.values.names import RepositoryName
 from tests.v2.asgi import Answer, Request, ask
 
@@ -118,6 +119,7 @@ class Served:
                 Route("/jwks", server.jwks),
             ]
         )
+        errors.install(self._app)
 
     async def _rules(self) -> Policy:
         return self.policy

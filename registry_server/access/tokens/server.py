@@ -31,14 +31,19 @@ from registry_server.access.interfaces import (
     PolicySource,
 )
 from registry_server.access.login import Login
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.problems import (
+    NO_STORE,
+    LoginRefused,
+    TokenInvalid,
+    TokenRequestInvalid,
+    TokenRequestTooLarge,
+)
 from registry_server.access.tokens.bearer import Issued, TokenIssuer
 from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.access.users.basic import has_controls, parse_basic
 from registry_server.audit import audit_context
-from registry_server.http import envelope
 from registry_server.http.answers import Response
 from registry_server.http.clients import client_address, limit_key
 from registry_server.http.origins import is_from_page
@@ -57,26 +62,7 @@ _MOST_FIELDS = 600  # a field for each scope, and some more
 _FEW = 16
 _CONCURRENT_LARGE = 2
 _FORM = "application/x-www-form-urlencoded"
-_SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PUBLIC = {"Cache-Control": "public, max-age=300"}
-
-
-class _Refused(Exception):
-    """The request gets no token."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-def _unusable(message: str) -> _Refused:
-    return _Refused(400, "UNSUPPORTED", message)
-
-
-def _unauthorized(message: str = "invalid username or password") -> _Refused:
-    # The message must not reveal whether the name or the password is wrong.
-    return _Refused(401, "UNAUTHORIZED", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +74,11 @@ class _Form:
     @staticmethod
     def parse(content: bytes) -> _Form:
         if len(content) > _LONGEST:
-            raise _Refused(413, "SIZE_INVALID", f"a query or a form has at most {_LONGEST} bytes")
+            raise TokenRequestTooLarge(_LONGEST)
         try:
             fields = parse_qsl(content.decode("ascii"), True, max_num_fields=_MOST_FIELDS)
         except ValueError:
-            raise _unusable(
+            raise TokenRequestInvalid(
                 f"the request is not a form in ASCII with at most {_MOST_FIELDS} fields"
             ) from None
         return _Form(fields)
@@ -171,17 +157,11 @@ class TokenServer:
 
     async def get(self, request: Request) -> Response:
         """Answer the `GET` form: 200 with a token, 400, or 401 for invalid credentials."""
-        try:
-            return _secret(await self._get(request))
-        except _Refused as refusal:
-            return self._refusal(refusal)
+        return _secret(await self._get(request))
 
     async def post(self, request: Request) -> Response:
         """Answer the OAuth2 form: 200 with a token, 400, 401 or 413."""
-        try:
-            return _secret(await self._post(request))
-        except _Refused as refusal:
-            return self._refusal(refusal)
+        return _secret(await self._post(request))
 
     async def options(self, request: Request) -> Response:
         """Answer OPTIONS, for preflights of web pages; `http.cors` adds its headers elsewhere."""
@@ -228,7 +208,7 @@ class TokenServer:
 
     def _check_service(self, form: _Form) -> None:
         if any(service != self._service for service in form.all("service")):
-            raise _unusable("this token server issues no tokens for that service")
+            raise TokenRequestInvalid("this token server issues no tokens for that service")
 
     async def _authenticated(self, request: Request) -> Actor:
         fields = request.headers.getlist("authorization")
@@ -237,7 +217,7 @@ class TokenServer:
         # A proxy may read another one of several headers.
         credentials = parse_basic(fields[0]) if len(fields) == 1 else None
         if credentials is None:
-            raise _unauthorized()
+            raise self._unauthorized()
         return await self._logged_in(request, *credentials)
 
     async def _granted_by(self, request: Request, form: _Form) -> Actor:
@@ -246,22 +226,22 @@ class TokenServer:
             return await self._logged_in(request, form.get("username"), form.get("password"))
         if kind == "refresh_token":
             return await self._refreshed(form.get("refresh_token"))
-        raise _unusable("grant_type must be password or refresh_token")
+        raise TokenRequestInvalid("grant_type must be password or refresh_token")
 
     async def _logged_in(self, request: Request, name: str, password: str) -> Actor:
         # A form can hold a name that a header cannot.
         if not name or has_controls(name):
-            raise _unauthorized()
+            raise self._unauthorized()
         actor = await self._login.attempt(request.scope, name, password)
         if actor is None:
-            raise _unauthorized()
+            raise self._unauthorized()
         return actor
 
     async def _refreshed(self, text: str) -> Actor:
         try:
             return Actor(await self._refresh.verify(text))
         except TokenInvalid:
-            raise _unauthorized("invalid refresh token") from None
+            raise self._unauthorized("invalid refresh token") from None
 
     async def _issue(
         self, request: Request, actor: Actor, scopes: Sequence[Scope]
@@ -273,7 +253,7 @@ class TokenServer:
             caller = actor.name or limit_key(self._address(request.scope))
             return await while_connected(request.receive, self._in_turn(caller, signing))
         except ValueError as error:
-            raise _unusable(str(error)) from None
+            raise TokenRequestInvalid(str(error)) from None
 
     async def _in_turn(self, caller: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work` when a place is free; each caller has at most one place."""
@@ -298,13 +278,9 @@ class TokenServer:
         text = await self._refresh.issue(actor.name)
         return {} if text is None else {"refresh_token": text}
 
-    def _refusal(self, refusal: _Refused) -> Response:
-        headers = dict(_SECRET)
-        if refusal.status == 401:
-            realm = quoted(self._service)
-            headers["WWW-Authenticate"] = f'Basic realm={realm}, charset="UTF-8"'
-        body = envelope.body([envelope.entry(refusal.code, str(refusal))])
-        return Response(body, refusal.status, headers, media_type=envelope.MEDIA_TYPE)
+    def _unauthorized(self, message: str = "invalid username or password") -> LoginRefused:
+        # The message must not reveal whether the name or the password is wrong.
+        return LoginRefused(message, f'Basic realm={quoted(self._service)}, charset="UTF-8"')
 
 
 def _scopes(form: _Form, *, with_administration: bool) -> tuple[Scope, ...]:
@@ -315,13 +291,13 @@ def _scopes(form: _Form, *, with_administration: bool) -> tuple[Scope, ...]:
     try:
         scopes = parse_scopes(form.all("scope"))
     except ScopeInvalid as error:
-        raise _unusable(str(error)) from None
+        raise TokenRequestInvalid(str(error)) from None
     return tuple(scope for scope in scopes if with_administration or not scope.is_administration)
 
 
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise _unusable(f"the Content-Type must be {_FORM}")
+        raise TokenRequestInvalid(f"the Content-Type must be {_FORM}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -340,4 +316,4 @@ def _common(issued: Issued) -> dict[str, object]:
 
 
 def _secret(answer: Mapping[str, object]) -> Response:
-    return Response(json.dumps(answer).encode(), 200, _SECRET, media_type="application/json")
+    return Response(json.dumps(answer).encode(), 200, NO_STORE, media_type="application/json")
