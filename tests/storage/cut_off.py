@@ -1,7 +1,7 @@
-"""What clients do to a registry, to be cut off anywhere: a table that is easy to add to.
+"""Work of clients that may be interrupted anywhere: a table that is easy to extend.
 
-Each scenario is prepared on an empty root; then its work is cut off; then it is done again, by a
-client that knows what it was promised, and leaves what undisturbed work leaves.
+Each scenario is prepared on an empty root. Then its work is interrupted, and repeated by a client
+that knows what was acknowledged. The result is the same as that of undisturbed work.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHUNKS = [bytes([number]) * 300 for number in range(3)]
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something to be cut off."""
+    """Work that is to be interrupted."""
 
     prepare: Work
     """What was done, and acknowledged, before."""
@@ -48,7 +48,7 @@ class Scenario:
 
 
 async def _neighbour(client: Client) -> None:
-    """Push an image that shares its config with all others, and must not suffer."""
+    """Push an image that shares its config with all others, and must not be damaged."""
     await client.push_blob(OTHER, CONFIG)
     await client.push_blob(OTHER, SECOND)
     await client.push_manifest(OTHER, image(layers=[SECOND]), "v1")
@@ -85,7 +85,7 @@ async def _upload_in_chunks(client: Client) -> None:
 
 
 async def _resume(client: Client) -> None:
-    """Go on from where the registry says the upload is; what it holds proves right at the end."""
+    """Continue from the registry's offset of the upload; the digest is correct at the end."""
     content = b"".join(CHUNKS)
     known = [fact for fact, values in client.ledger.about("upload").items() if values != {NO}]
     for _, name, text in known:
@@ -151,7 +151,7 @@ async def _with_garbage(client: Client) -> None:
     await _image(client)
     await client.push_manifest(APP, MOVED, "moving")
     await client.push_manifest(APP, BASE, "moving")
-    await client.push_blob(APP, b"nobody names this")
+    await client.push_blob(APP, b"unreferenced bytes")
     await client.push_blob(OTHER, b"nor this")
     await client.push_manifest(APP, index([raw(MOVED)]))
 
@@ -159,7 +159,7 @@ async def _with_garbage(client: Client) -> None:
 async def _collect(client: Client) -> None:
     gone = [raw(MOVED), raw(index([raw(MOVED)]))]
     facts: dict[Fact, str] = {("manifest", APP.text, str(Digest.of(one))): NO for one in gone}
-    facts["blob", APP.text, str(Digest.of(b"nobody names this"))] = NO
+    facts["blob", APP.text, str(Digest.of(b"unreferenced bytes"))] = NO
     facts["blob", OTHER.text, str(Digest.of(b"nor this"))] = NO
     client.ledger.trying(facts)
     await collect(client.registry._driver, delete_untagged=True)
@@ -167,7 +167,7 @@ async def _collect(client: Client) -> None:
 
 
 def _unless_done(work: Work) -> Work:
-    """Do what says that there is nothing to remove when it was cut off late."""
+    """Remove something; a late interruption may have left nothing to remove."""
 
     async def again(client: Client) -> None:
         with suppress(Unknown):

@@ -1,11 +1,11 @@
-"""Seeing, refusing and numbering the operations that a process makes on files below a folder.
+"""Observes, refuses and numbers a process's operations on files below a folder.
 
-    with watch(root, before):       `before` is told of each change that is about to be made;
-        ...                         raising there means that it is not made, like a disk that fails
+    with watch(root, before):       `before` is called before each change; if it raises, the
+        ...                         change is not made, as on a failing disk
 
-What the drivers call is patched where they find it: in `os`. `os.makedirs` and `shutil.rmtree` go
-through the same functions. A lock (`flock`) and a hint to the kernel (`sync_file_range`) change no
-file and are not told of; bytes that `io` reads from an open file are not seen either.
+The functions are patched in `os`, where the drivers call them. `os.makedirs` and `shutil.rmtree`
+call the same functions. A lock (`flock`) and a hint to the kernel (`sync_file_range`) change no
+file and are not observed, nor are bytes that `io` reads from an open file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-# Kinds of operations that change what is on disk, or what of it survives a power cut.
+# Operations that change the disk, or make changes durable.
 CHANGING = frozenset(
     {
         "create",
@@ -33,14 +33,14 @@ CHANGING = frozenset(
         "utime",
     }
 )
-# Kinds of those that only look; "open" is any open that neither creates nor truncates.
+# Operations that only read; "open" is any open that neither creates nor truncates.
 READING = frozenset({"open", "stat", "list", "read"})
 KINDS = CHANGING | READING
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on a file or folder, named by absolute paths."""
+    """An operation on a file or folder, with absolute paths."""
 
     number: int
     """Which one it is of those that were told of, from 0."""
@@ -60,11 +60,11 @@ class Operation:
 
     @property
     def changes(self) -> bool:
-        """Whether it changes what is on disk, or what of it survives a power cut."""
+        """Whether it changes the disk, or makes changes durable."""
         return self.kind in CHANGING
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return the operation in a line."""
         return f"{self.number}: {self.kind} {self.path} {self.target}".rstrip()
 
 
@@ -76,11 +76,11 @@ _Function: TypeAlias = Callable[..., Any]
 def watch(
     root: Path, before: Callback, after: Callback | None = None, *, reads: bool = False
 ) -> Iterator[None]:
-    """Call `before`, and `after` what succeeded, for each operation on `root` or below it.
+    """Call `before`, and `after` on success, for each operation on `root` or below it.
 
-    Those that only look are told of with `reads`. What `before` raises is raised in place of the
-    operation, which is not made. One operation is made at a time, whatever thread asks for it, so
-    they are made in the order of their numbers. What the callbacks do themselves is not told of.
+    Operations that only read are reported if `reads` is true. An error of `before` is raised in
+    place of the operation, which is not made. Operations of all threads are made one at a time, in
+    the order of their numbers. Operations of the callbacks are not reported.
     """
     watcher = _Watcher(os.path.abspath(root), before, after, KINDS if reads else CHANGING)
     original = {name: getattr(os, name) for name in _WATCHED}
@@ -112,11 +112,11 @@ class _Watcher:
             return self.names.get(path) or _opened_before(path)
         text = os.fsdecode(path)
         whole = text if folder is None else f"{self.name(folder)}/{text}"
-        # `abspath` is a call that may block, which some tests forbid on the event loop.
+        # `abspath` may block, which some tests forbid on the event loop.
         return os.path.normpath(whole) if whole.startswith("/") else os.path.abspath(whole)
 
     def carry_out(self, function: Callable[[], Any], kind: str, path: str, **more: Any) -> Any:
-        """Tell of an operation and do it, if it is one that is watched."""
+        """Carry out an operation, and report it if it is observed."""
         if not self._is_below(path) and not self._is_below(more.get("target", "")):
             return function()
         if kind not in self.kinds or self.is_telling:
@@ -130,7 +130,7 @@ class _Watcher:
         return done
 
     def follow(self, source: str, target: str) -> None:
-        """Take note that what was called `source` is called `target` now."""
+        """Record that `source` was renamed to `target`."""
         for fd, name in self.names.items():
             if name == source or name.startswith(f"{source}/"):
                 self.names[fd] = target + name.removeprefix(source)
@@ -147,7 +147,7 @@ class _Watcher:
 
 
 def _opened_before(fd: int) -> str:
-    """Return the name of a file that was open already; nothing for what is not open."""
+    """Return the path of a file that was already open; None for a closed descriptor."""
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
@@ -190,7 +190,7 @@ def _write(watcher: _Watcher, real: _Function) -> _Function:
 
 
 def _position(fd: int) -> int:
-    """Return where a file is written next; 0 for what has no such place, like a pipe."""
+    """Return the offset of the next write; 0 for a file without one, such as a pipe."""
     try:
         return os.lseek(fd, 0, os.SEEK_CUR)
     except OSError:
@@ -221,7 +221,7 @@ def _pread(watcher: _Watcher, real: _Function) -> _Function:
 
 
 def _two_names(kind: str) -> Callable[[_Watcher, _Function], _Function]:
-    """Make what watches a function of an old and a new name."""
+    """Wrap a function of an old and a new path."""
 
     def make(watcher: _Watcher, real: _Function) -> _Function:
         def function(source: Any, target: Any, **options: Any) -> None:
@@ -238,7 +238,7 @@ def _two_names(kind: str) -> Callable[[_Watcher, _Function], _Function]:
 
 
 def _one_name(kind: str) -> Callable[[_Watcher, _Function], _Function]:
-    """Make what watches a function of one name or open file, which may be its folder."""
+    """Wrap a function of one path or open file, which may be relative to a folder."""
 
     def make(watcher: _Watcher, real: _Function) -> _Function:
         def function(path: Any = ".", *others: Any, **options: Any) -> Any:

@@ -1,10 +1,10 @@
-"""A program that kills a process at each change of a file in turn, and looks at what is left.
+"""Kills a process at each change of a file in turn, and checks what is left.
 
     python -m tests.storage.killing SCENARIO FOLDER [FAULT]
 
-It has no threads, so a process for each point is a fork and nothing more. Prints a JSON object:
-`points` is how often a process was killed, `faults` says where what was wrong. With FAULT the
-registry that works has that fault, which shows that the oracle can tell.
+It has no threads, so a process for each point is only a fork. Prints a JSON object: `points` is how
+often a process was killed, `faults` describes what was wrong. With FAULT the working registry has
+that fault, which proves that the oracle detects it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tests.storage.file_operations import Operation, watch
 from tests.storage.ledger import Client, Ledger, assert_kept
 from tests.storage.soundness import assert_sound
 
-# What shows at every point would fill a screen with the same.
+# A fault that shows at every point would fill the screen.
 _ENOUGH = 3
 
 
 class Experiment:
-    """One scenario, in a folder of its own."""
+    """One scenario, in its own folder."""
 
     def __init__(self, scenario: Scenario, folder: Path, fault: Callable[[], None]) -> None:
         self._scenario = scenario
@@ -60,7 +60,7 @@ class Experiment:
         self._promised = Ledger.read(self._before, self._during)
 
     def run(self) -> tuple[int, list[str]]:
-        """Kill everywhere; return how often, and what was wrong."""
+        """Kill at every point; return their number, and the faults."""
         faults: list[str] = []
         points = 0
         for torn in self._points():
@@ -73,9 +73,9 @@ class Experiment:
         return points, faults
 
     def _points(self) -> Iterator[bool]:
-        """Leave a root as each death leaves it, and last as the whole work does.
+        """Leave a root as each kill leaves it, and last as the whole work does.
 
-        Yields whether the process died in the middle of a write.
+        Yields whether the process was killed in the middle of a write.
         """
         for at in itertools.count():
             if not self._killed(at, torn=False):
@@ -113,7 +113,7 @@ class Experiment:
         numbers = itertools.count()
 
         def before(operation: Operation) -> None:
-            # To die before a sync is to die before what comes next: others see no difference.
+            # A kill before an fsync looks to other processes like one before the next change.
             if operation.kind != "sync" and next(numbers) == at:
                 self._at.write_text(str(operation))
                 if torn:
@@ -125,10 +125,10 @@ class Experiment:
             asyncio.run(_ask(self._root, ledger, self._scenario.work))
 
     def _examine(self) -> None:
-        """Start as a server does, hold it against all promises, do the work again, and tidy up."""
+        """Start like a server, check all promises, do the work again, and clean up."""
         empty_trash(self._root)
         asyncio.run(self._hold())
-        # Not only what lasts is the same, but all that takes up space.
+        # All files are the same, temporary ones included.
         asyncio.run(_tidy(self._root))
         assert everything(self._root) == self._undisturbed
 
@@ -162,13 +162,13 @@ async def _ask(root: Path, ledger: Ledger, work: Work) -> None:
 
 
 def _line_by_line(file: Path) -> Callable[[str], object]:
-    """Return what adds a line that is there for other processes as soon as it returns."""
+    """Return a function that appends a line, which other processes see when it returns."""
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     return lambda line: os.write(fd, line.encode())
 
 
 def _in_child(work: Callable[[], None], report: Path) -> int:
-    """Do `work` in a process of its own; return how it ended, as `waitpid` does."""
+    """Do `work` in a child process; return its status, as `waitpid` does."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -181,7 +181,7 @@ def _in_child(work: Callable[[], None], report: Path) -> int:
 
 
 def _links_first() -> None:
-    """Carry out steps in the wrong order: what points before what it points to."""
+    """Carry out steps in the wrong order: links before their targets."""
     publish = durable.Disk.publish
 
     def backwards(disk: durable.Disk, steps: Sequence[Any], *more: Any, **named: Any) -> list[str]:
@@ -191,7 +191,7 @@ def _links_first() -> None:
 
 
 def _in_place() -> None:
-    """Write where readers look, instead of beside it."""
+    """Write to the final path instead of a temporary one."""
 
     def write(file: prepared.PreparedFile) -> None:
         file._source = file.target
@@ -212,7 +212,7 @@ def _promised_early() -> None:
 
 
 def _removed_first() -> None:
-    """Remove what is replaced before the new is there."""
+    """Remove what is replaced before the new content is written."""
 
     def show(file: prepared.PreparedFile) -> bool:
         if os.path.exists(file.target):
@@ -235,7 +235,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 def main(name: str, folder: str, fault: str = "none") -> None:
     """Run one scenario."""
-    # Death of a process loses nothing that was written, synced or not.
+    # A killed process loses nothing that it wrote, synced or not.
     os.fsync = lambda fd: None
     uploads.WORTH_A_STATE = 1
     best_hashers()

@@ -1,8 +1,8 @@
-"""What a registry has promised a client that may be cut off, held against what it serves.
+"""A ledger of what a registry acknowledged to an interrupted client, to compare with its answers.
 
-A client's call tells a ledger what it is about to change, and again when it is done. In between
-each fact may be what it was or what it is to become; after a call that returned there is one
-answer. The ledger can be written to a file and outlives the process that was killed.
+A client records in a ledger what it is about to change, and again when it is done. In between each
+fact may have the old value or the new one; after a call that returned there is one value. The
+ledger can be written to a file and outlives the process that was killed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from storage.values.names import Reference, RepositoryName, Tag, UploadId
 from tests.storage import content as pushes
 from tests.storage.content import pull_blob, push_manifest, raw
 
-# A kind, a repository, and what it is about: ("manifest", "library/app", "v1").
+# A kind, a repository, and a name in it: ("manifest", "library/app", "v1").
 Fact: TypeAlias = tuple[str, ...]
 YES, NO = "yes", "no"
 _ALL = 1 << 30
 
 
 class Ledger:
-    """For each fact the values it may have; what was never written down is `NO`."""
+    """The possible values of each fact; a fact that was never recorded is `NO`."""
 
     def __init__(self, write: Callable[[str], object] = lambda _: None) -> None:
         self.facts: dict[Fact, set[str]] = {}
@@ -37,7 +37,7 @@ class Ledger:
 
     @classmethod
     def read(cls, *files: Path) -> Ledger:
-        """Read what another process wrote, line by line."""
+        """Read what another process recorded, line by line."""
         ledger = cls()
         for file in files:
             for line in file.read_text().splitlines():
@@ -45,15 +45,15 @@ class Ledger:
         return ledger
 
     def write_to(self, write: Callable[[str], object]) -> None:
-        """Write down from now on what is noted."""
+        """Write all further records to a file."""
         self._write = write
 
     def trying(self, changes: Mapping[Fact, str]) -> None:
-        """Each of these facts may change to a value from now on."""
+        """Record that each of these facts may change to a value from now on."""
         self._note([[*fact, value, "trying"] for fact, value in changes.items()])
 
     def done(self, changes: Mapping[Fact, str]) -> None:
-        """Each of these facts was promised to have a value."""
+        """Record that each of these facts was acknowledged to have a value."""
         self._note([[*fact, value, "done"] for fact, value in changes.items()])
 
     def about(self, kind: str) -> dict[Fact, set[str]]:
@@ -61,14 +61,14 @@ class Ledger:
         return {fact: values for fact, values in self.facts.items() if fact[0] == kind}
 
     def without(self, kind: str) -> Ledger:
-        """Return the same without the facts of a kind."""
+        """Return a copy without the facts of a kind."""
         other = self.copy()
         for fact in self.about(kind):
             del other.facts[fact]
         return other
 
     def copy(self) -> Ledger:
-        """Return the same, to go on from here in another way."""
+        """Return a copy that can be changed independently."""
         other = Ledger()
         other.facts = {fact: set(values) for fact, values in self.facts.items()}
         return other
@@ -83,7 +83,7 @@ class Ledger:
 
 
 class Client:
-    """Asks a registry for changes, and keeps the ledger."""
+    """Sends changes to a registry, and keeps the ledger."""
 
     def __init__(self, registry: StoredRegistry, ledger: Ledger) -> None:
         self.registry = registry
@@ -96,7 +96,7 @@ class Client:
     async def push_blob(
         self, name: RepositoryName, content: bytes, algorithm: str = "sha256"
     ) -> None:
-        """Push a blob in one request; when that fails its session is dropped, as a server does."""
+        """Push a blob in one request; on failure its session is dropped, as a server does."""
         id = await self.begin(name, algorithm)
         try:
             await self.append(name, id, content)
@@ -113,14 +113,14 @@ class Client:
         return id
 
     async def append(self, name: RepositoryName, id: UploadId, content: bytes) -> None:
-        """Append to an upload; until that is done it may hold any part of `content`."""
+        """Append to an upload; until that is done it may have any part of `content`."""
         held = await self.at(name).uploads.length(id)
         upload = ("upload", name.text, id.text)
         self.ledger.trying({upload: f"{held}-{held + len(content)}"})
         try:
             await pushes.append(self.at(name), id, content)
         except OSError:
-            # Bytes that could not be made durable are not held, and the client is told so.
+            # Bytes that could not be synced are dropped, and the client gets an error.
             self.ledger.trying({upload: "0-0"})
             raise
         self.ledger.done({upload: f"{held + len(content)}-{held + len(content)}"})
@@ -173,14 +173,14 @@ class Client:
         self.ledger.done(blob)
 
     async def delete_tag(self, name: RepositoryName, tag: str) -> None:
-        """Delete a tag alone."""
+        """Delete only the tag."""
         manifest: dict[Fact, str] = {("manifest", name.text, tag): NO}
         self.ledger.trying(manifest)
         await self.at(name).tags.delete(Tag(tag))
         self.ledger.done(manifest)
 
     async def delete_manifest(self, name: RepositoryName, digest: Digest) -> None:
-        """Delete a manifest, and with it its tags."""
+        """Delete a manifest and its tags."""
         facts = {
             fact: NO
             for fact, values in self.ledger.facts.items()
@@ -192,7 +192,7 @@ class Client:
 
 
 async def assert_kept(registry: StoredRegistry, ledger: Ledger) -> None:
-    """Hold what is served, and what is listed, against what was promised."""
+    """Compare what is served and listed with the ledger."""
     for fact, values in ledger.facts.items():
         found = await _observe(registry, fact)
         assert any(_fits(found, value) for value in values), f"{fact} is {found}, not {values}"
@@ -211,7 +211,7 @@ async def _assert_tags_listed(registry: StoredRegistry, ledger: Ledger) -> None:
 
 
 async def _assert_in_catalog(registry: StoredRegistry, ledger: Ledger) -> None:
-    """A repository is listed while it surely has a manifest, and not when it surely has none."""
+    """A repository is listed while it surely has a manifest, and not if it surely has none."""
     holding: dict[str, set[str]] = {}
     for fact, values in ledger.about("manifest").items():
         known = holding.setdefault(fact[1], {NO})
@@ -225,7 +225,7 @@ async def _assert_in_catalog(registry: StoredRegistry, ledger: Ledger) -> None:
 
 
 def _assert_listed(listed: Iterable[str], known: Mapping[str, set[str]]) -> None:
-    """What must be there is listed, and nothing that was never there or must be gone."""
+    """Everything that must exist is listed, and nothing that must not exist."""
     must = {one for one, values in known.items() if NO not in values}
     may = {one for one, values in known.items() if values != {NO}}
     assert must <= set(listed) <= may, f"{sorted(listed)} are listed; {must} must, {may} may be"

@@ -1,34 +1,34 @@
-"""A disk that loses what was not synced: a log of what was done to it, and what a power cut leaves.
+"""A disk that loses what was not synced: a log of its changes, and what a power failure leaves.
 
-The log is of inodes, not of paths: a file is the bytes it held after each change, a folder is the
-changes of its names. Between the operations stand the marks of whoever worked (`Mark`): what was
-begun, and what was acknowledged.
+The log is of inodes, not of paths: a file is its content after each change, a folder is the changes
+of its names. Between the operations are the marks of the worker (`Mark`): which step was begun, and
+which was acknowledged.
 
-What is durable. An fsync of a file makes the bytes it holds durable, its length and its times, and
-not its name. An fsync of a folder makes the names durable that came and went in it before, and not
-what is below. Nothing else makes anything durable, although most filesystems do far more: an
-fsync on ext4 writes down every change of a name that was made before it, anywhere.
+What is durable: an fsync of a file makes its bytes, length and times durable, but not its name. An
+fsync of a folder makes the earlier additions and removals of names durable, but nothing below it.
+Nothing else makes anything durable, although most filesystems do far more: on ext4 an fsync makes
+all earlier changes of names durable, anywhere.
 
-What a power cut may do to all that is not durable:
+What a power failure may do to everything that is not durable:
 
-- A file may hold what it held after any of its changes since, down to what is durable, and of the
-  last of these a part. New bytes may be missing, so that the file is shorter or empty; or be zeros,
-  wholly or behind a part, so that the length is right: that is what ext4 and XFS leave where the
-  space for bytes is taken later than they are written.
-- A folder loses changes of names from the end: those that are left are the first so many. A rename
-  within a folder is one change, and happens wholly or not at all.
-- Folders do so independently of each other. A file or folder that was renamed from one to another
-  may thus be found in both, or in neither: stricter than any filesystem with a journal, which is
-  one of the cases of it, as it loses changes of all folders together from the end.
-- A folder whose own name is lost takes all below with it, durable or not.
+- A file may have the content after any of its later changes, back to the durable content, and of
+  the last change only a part. New bytes may be missing, so that the file is shorter or empty; or be
+  zeros, all of them or from some offset on, so that the length is right: that is what ext4 and XFS
+  leave where space is allocated later than the bytes are written.
+- A folder loses changes of names from the end: a first part of them is left. A rename within a
+  folder is one change, and happens completely or not at all.
+- Folders lose changes independently of each other. A file or folder that was renamed from one to
+  another may thus be found in both, or in neither. This is stricter than any filesystem with a
+  journal, which loses changes of all folders together from the end: that is one of the cases.
+- A folder whose own name is lost is lost with everything below, durable or not.
 
-So what may be left after some operations may also be left after some more, if none of these is an
-fsync: the change that came last may be lost. New states come with each change, and what was
-allowed before is ruled out by an fsync alone. It is enough to look for losses where an fsync
-follows, where something was acknowledged, and at the end.
+So a state that may be left after some operations may also be left after more of them, unless one is
+an fsync: the last changes may be lost. Each change adds new states, and only an fsync rules out
+earlier ones. It is enough to check losses before each fsync, at each acknowledgement, and at the
+end.
 
-It is not modelled that bytes of one sector are torn, that a disk acknowledges a flush and lies, or
-that durable bytes rot.
+The model does not include torn sectors, disks that acknowledge a flush and lie, or durable bytes
+that rot.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ROOT = 0
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds, and when that last changed, in ns since 1970; 0 where nobody asks."""
+    """A file's content and mtime in ns since 1970, 0 where the mtime does not matter."""
 
     data: bytes = b""
     modified: int = 0
@@ -54,7 +54,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file or folder is there, without a name as yet; it is to be `path`, below the root."""
+    """A file or folder is created, without a name yet; it is to be `path`, below the root."""
 
     node: int
     path: str
@@ -63,7 +63,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Names of a folder come to mean something else, or nothing, in one instant."""
+    """Names of a folder change atomically: they refer to other nodes, or to none."""
 
     folder: int
     names: tuple[tuple[str, int | None], ...]
@@ -72,7 +72,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A file holds something else."""
+    """A file's content changes."""
 
     node: int
     content: Content
@@ -88,7 +88,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Whoever works on the disk has begun step `step` of its work, or acknowledged it."""
+    """The worker has begun step `step` of its work, or acknowledged it."""
 
     step: int
     is_done: bool
@@ -99,7 +99,7 @@ Event: TypeAlias = Made | Named | Filled | Synced | Mark
 
 @dataclass(slots=True)
 class Recorder:
-    """Writes a log of the operations below `root`, an empty folder; give `after` to `watch`."""
+    """Records the operations below `root`, an empty folder; pass `after` to `watch`."""
 
     root: Path
     log: list[Event] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Recorder:
         self._inodes[self.root.stat().st_ino] = ROOT
 
     def after(self, operation: Operation) -> None:
-        """Take note of an operation that succeeded."""
+        """Record an operation that succeeded."""
         _NOTE[operation.kind](self, operation)
 
     def _create(self, operation: Operation) -> None:
@@ -167,7 +167,7 @@ class Recorder:
         self._name((operation.path, None))
 
     def _name(self, *names: tuple[str, int | None]) -> None:
-        """Change what names mean, those of one folder in one instant."""
+        """Change names of one folder atomically."""
         changes: dict[int, list[tuple[str, int | None]]] = {}
         for path, node in names:
             folder, name = self._place(path)
@@ -178,14 +178,14 @@ class Recorder:
             self.log.append(Named(folder, tuple(changed), os.stat(parent).st_mtime_ns))
 
     def _node(self, operation: Operation) -> int:
-        """Return what an operation is done to: the open file itself, whatever its name is now."""
+        """Return the node that an operation changes: of an open file, whatever its name is now."""
         if operation.fd >= 0:
             return self._inodes[os.fstat(operation.fd).st_ino]
         folder, name = self._place(operation.path)
         return self._names[folder][name] if name else ROOT
 
     def _place(self, path: str) -> tuple[int, str]:
-        """Return the folder that has a path's last name, and that name."""
+        """Return the folder that contains a path's last name, and that name."""
         *above, name = self._below(path).split("/")
         folder = ROOT
         for part in above:
@@ -213,20 +213,20 @@ _NOTE: Mapping[str, Callable[[Recorder, Operation], None]] = {
 
 @dataclass(slots=True)
 class File:
-    """What of a file is durable, and all it held since."""
+    """The durable content of a file, and all its later contents."""
 
     durable: Content = Content()
     since: list[Content] = field(default_factory=list)
 
     @property
     def now(self) -> Content:
-        """What it holds while the power is on."""
+        """The content while the power is on."""
         return self.since[-1] if self.since else self.durable
 
 
 @dataclass(slots=True)
 class Folder:
-    """Which names of a folder are durable, and all changes since; it was made as `path`."""
+    """The durable names of a folder, and all later changes; it was created as `path`."""
 
     path: str = ""
     durable: dict[str, int] = field(default_factory=dict)
@@ -234,7 +234,7 @@ class Folder:
     since: list[Named] = field(default_factory=list)
 
     def after(self, changes: int) -> tuple[dict[str, int], int]:
-        """Return the names, and the time of the last change, if so many changes are not lost."""
+        """Return the names and the mtime if this number of changes is not lost."""
         names, modified = dict(self.durable), self.modified
         for change in self.since[:changes]:
             modified = change.modified
@@ -245,13 +245,13 @@ class Folder:
 
 @dataclass(slots=True)
 class Disk:
-    """What is on a disk and what of it is durable, after a part of a log."""
+    """The state of a disk, durable and not, after a part of a log."""
 
     files: dict[int, File] = field(default_factory=dict)
     folders: dict[int, Folder] = field(default_factory=lambda: {ROOT: Folder()})
 
     def apply(self, event: Event) -> None:
-        """Carry out the next event of a log."""
+        """Apply the next event of a log."""
         if isinstance(event, Made):
             if event.is_folder:
                 self.folders[event.node] = Folder(event.path)
@@ -265,7 +265,7 @@ class Disk:
             self._sync(event.node)
 
     def would_change(self, event: Synced) -> bool:
-        """Tell whether an fsync makes bytes or names durable that are not yet."""
+        """Return whether an fsync would make any bytes or names durable."""
         if event.node in self.files:
             file = self.files[event.node]
             return any(content.data != file.durable.data for content in file.since)

@@ -1,4 +1,4 @@
-"""What a power cut may leave of a `Disk`, picked by rules and by chance, and put into a folder."""
+"""The states that a power failure may leave of a `Disk`, chosen by rules and at random."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Names: TypeAlias = Callable[[int, Folder], int]
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder as it is found after a power cut."""
+    """A folder as it is found after a power failure."""
 
     entries: tuple[tuple[str, Content | Tree], ...]
     modified: int
 
     @cached_property
     def shape(self) -> object:
-        """What makes two trees differ for a reader who does not ask for times."""
+        """What distinguishes two trees for a reader that ignores times."""
         return tuple((name, _shape(entry)) for name, entry in self.entries)
 
     def put(self, folder: str) -> None:
-        """Write all of it into an empty folder, times included."""
+        """Write everything into an empty folder, times included."""
         for name, entry in self.entries:
             path = f"{folder}/{name}"
             if isinstance(entry, Tree):
@@ -44,7 +44,7 @@ class Tree:
 
 
 def read_tree(folder: str) -> Tree:
-    """Return what is found in a folder."""
+    """Return the content of a folder."""
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     return Tree(tuple((entry.name, _read(entry)) for entry in entries), os.stat(folder).st_mtime_ns)
@@ -59,7 +59,7 @@ def _read(entry: os.DirEntry[str]) -> Content | Tree:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a power cut left, and how it came to that."""
+    """A state that a power failure left, and its explanation."""
 
     how: str
     tree: Tree
@@ -69,15 +69,16 @@ EVERYTHING = "nothing is lost"
 
 
 def latest(disk: Disk) -> Iterator[Left]:
-    """Yield what may be left if no name is lost: what differs with every change."""
+    """Yield the states in which no name is lost: they differ with every change."""
     for how in (EVERYTHING, "names without bytes"):
         yield Left(how, _tree(disk, _all_names, _WAYS[how]))
 
 
 def losses(disk: Disk, chance: random.Random, samples: int) -> Iterator[Left]:
-    """Yield what may be left if more is lost: what differs before an fsync; `samples` by chance.
+    """Yield the states in which more is lost: they differ before an fsync; `samples` at random.
 
-    Each folder in turn loses its changes alone, and keeps them alone; each file loses bytes alone.
+    Each folder in turn is the only one to lose its changes, and the only one to keep them; each
+    file is the only one to lose bytes.
     """
     yield Left("all is lost", _tree(disk, _no_names, _durable))
     for node, folder in disk.folders.items():
@@ -103,24 +104,24 @@ def _durable(file: File) -> Content:
 
 
 def _zeros(file: File) -> Content:
-    """All lengths are right; where bytes were added since, there are zeros."""
+    """All lengths are right; bytes that were added since are zeros."""
     return Content(_kept(file).ljust(len(file.now.data), b"\0"), file.now.modified)
 
 
 def _half(file: File) -> Content:
-    """Half of what was added since is there."""
+    """Half of the bytes that were added since are left."""
     kept = len(_kept(file))
     added = len(file.now.data) - kept
     return Content(file.now.data[: kept + added // 2], file.now.modified)
 
 
 def _half_zeros(file: File) -> Content:
-    """Half of what was added since is there, and zeros behind it."""
+    """Half of the bytes that were added since are left, followed by zeros."""
     return Content(_half(file).data.ljust(len(file.now.data), b"\0"), file.now.modified)
 
 
 def _kept(file: File) -> bytes:
-    """Return what is durable and was not changed since, from the beginning."""
+    """Return the durable prefix that was not changed since."""
     pairs = zip(file.durable.data, file.now.data, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return file.durable.data[:same]
@@ -170,7 +171,7 @@ def _some_names(chance: random.Random) -> Names:
 
 
 def _tree(disk: Disk, names: Names, contents: Contents) -> Tree:
-    """Follow the names that are left from the root on; what has two names is the same in both."""
+    """Follow the names that are left from the root; a node with two names is the same in both."""
     seen: dict[int, Content | Tree] = {}
 
     def folder(node: int) -> Tree:

@@ -1,4 +1,4 @@
-"""What is done to a registry while its power may go: requests, and what each of them promises.
+"""Work on a registry whose power may fail: requests, and what each of them promises.
 
 To add one, write a function that returns its `Step`, and a row in `SCENARIOS`.
 """
@@ -53,7 +53,7 @@ Document: TypeAlias = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Scenario:
-    """Requests, one after the other; the power goes once the first `since` are acknowledged."""
+    """Requests in order; the power fails after the first `since` are acknowledged."""
 
     steps: Sequence[Step]
     since: int = 0
@@ -128,7 +128,7 @@ def _delete_manifest(document: Document, *texts: str) -> Step:
 
 
 def _unless_gone(work: Work) -> Work:
-    """Delete once more; what is gone already is gone."""
+    """Delete again; content that is already deleted stays deleted."""
 
     async def again(registry: StoredRegistry) -> None:
         with suppress(Unknown):
@@ -148,7 +148,7 @@ def _list_referrers(document: Document, *found: Document) -> Step:
 
 
 def _lose_referrers() -> Step:
-    """Have the volume be one that another registry has written to, which keeps no such index."""
+    """Remove the referrers index, which another registry does not write."""
 
     async def work(registry: StoredRegistry) -> None:
         root = registry._driver.root  # type: ignore[attr-defined]
@@ -158,7 +158,7 @@ def _lose_referrers() -> Step:
 
 
 def _collect(makes: Mapping[Fact, Value]) -> Step:
-    """Collect all that nothing needs, however young."""
+    """Collect everything unreferenced, however young."""
 
     async def work(registry: StoredRegistry) -> None:
         await collect(registry._driver, delete_untagged=True)
@@ -167,7 +167,7 @@ def _collect(makes: Mapping[Fact, Value]) -> Step:
 
 
 def _upload(*chunks: bytes, algorithm: str = "sha256") -> list[Step]:
-    """Upload a blob in a request for each chunk; whoever finds the session gone starts over."""
+    """Upload a blob with a request for each chunk; a client that finds no session starts again."""
     content, ids = b"".join(chunks), list[UploadId]()
     digest = Digest.of(content, algorithm)
 

@@ -1,8 +1,8 @@
-"""What clients of a registry were told, and an oracle that holds a storage against it.
+"""What was acknowledged to clients, and an oracle that checks a storage against it.
 
-A fact is something a client can ask for. Work on a registry is a list of steps, each of which says
-what some facts are from its acknowledgement on. Between its beginning and that, each of them is
-what it was or what it is to be, and nothing else.
+A fact is something a client can query. Work on a registry is a list of steps, each of which says
+what some facts are from its acknowledgement on. Between its beginning and that, each of them has
+the old value or the new one, and no other.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tests.storage.content import append, finish, pull_blob
 from tests.storage.purging import purged
 from tests.storage.soundness import assert_sound
 
-# Bytes that are served, or whether something is listed; None where there is nothing.
+# Bytes that are served, or whether something is listed; None for what is missing.
 Value: TypeAlias = bytes | bool | None
 Work: TypeAlias = Callable[[StoredRegistry], Awaitable[object]]
 
 
 class Fact(Protocol):
-    """Something a client can ask for."""
+    """Something a client can query."""
 
     async def ask(self, registry: StoredRegistry) -> Value:
-        """Return what a client is told."""
+        """Return the registry's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Whether it is written down that a tag pointed to a manifest, for other registries."""
+    """Whether the history of a tag names a manifest, for other registries."""
 
     name: RepositoryName
     tag: Tag
@@ -120,7 +120,7 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request: what it does, what it makes of some facts, how a client repeats it."""
+    """One request: its work, the facts that it changes, how a client repeats it."""
 
     does: str
     work: Work
@@ -133,16 +133,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What must hold at one moment: what may be said of each fact, and what is being done."""
+    """What must be true at one moment: the possible values of each fact, and the current step."""
 
     allowed: Mapping[Fact, tuple[Value, ...]]
     under_way: Step | None
 
 
 def promise(steps: Iterable[Step], begun: int, done: int) -> Promise:
-    """Return what must hold when the first `begun` steps were begun and the first `done` are done.
+    """Return what must be true when `begun` steps were begun and the first `done` of them are done.
 
-    A fact that no step has made anything of yet is that there is nothing.
+    A fact that no step has set yet is None.
     """
     listed = list(steps)
     allowed: dict[Fact, tuple[Value, ...]] = {
@@ -159,18 +159,18 @@ def promise(steps: Iterable[Step], begun: int, done: int) -> Promise:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Asks a storage that was left in a folder all that must hold there, as a server that starts.
+    """Queries a storage in a folder for everything that must be true, as a new server does.
 
-    `uploads` is the contents that clients were about to upload, to be named with `algorithm`.
+    `uploads` are the contents that clients were about to upload, to be named with `algorithm`.
     """
 
     uploads: tuple[bytes, ...]
     algorithm: str = "sha256"
 
     async def judge(self, root: Path, promise: Promise, *, is_whole: bool) -> None:
-        """Raise if anything that was promised does not hold.
+        """Raise if a promise is broken.
 
-        With `is_whole` no byte was lost, and every session can be gone on with.
+        With `is_whole` no byte was lost, and every session can be continued.
         """
         empty_trash(root)
         driver = FilesystemDriver(root, sync=False, threads=1)
@@ -197,7 +197,7 @@ class Oracle:
     async def _finish_uploads(
         self, driver: FilesystemDriver, registry: StoredRegistry, *, is_whole: bool
     ) -> None:
-        """Have each client whose session answers go on with it."""
+        """Let each client whose session exists continue it."""
         for name, id in await _sessions(driver):
             repository = registry.repository(name)
             with suppress(UploadUnknown):
@@ -234,7 +234,7 @@ async def _assert_listed_tags_answer(driver: FilesystemDriver, registry: StoredR
 async def _is_finished(
     repository: StoredRepository, id: UploadId, content: bytes, digest: Digest
 ) -> bool:
-    """Go on with a session from where it is; whether that is a blob then, or was refused."""
+    """Continue a session from its offset; return whether it becomes a blob or was refused."""
     held = await repository.uploads.length(id)
     try:
         await append(repository, id, content[held:])
@@ -256,6 +256,6 @@ async def _sessions(driver: FilesystemDriver) -> list[tuple[RepositoryName, Uplo
 
 
 async def _purge(driver: FilesystemDriver) -> None:
-    """Remove all sessions, however damaged; none is left."""
+    """Remove all sessions, however damaged, and check that none is left."""
     await purged(driver, -3600)
     assert not await _sessions(driver)

@@ -1,4 +1,4 @@
-"""Work that fails because an fsync does, is done again, and then the power goes."""
+"""Work that fails at an fsync and is repeated, followed by a power failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.storage.promises import Fact, Work
 
 
 class _Failing:
-    """Has one fsync fail."""
+    """Lets one fsync fail."""
 
     def __init__(self, number: int) -> None:
         self._left = number
@@ -34,10 +34,10 @@ class _Failing:
 
 
 async def left_by(folder: Path, prepare: Work, work: Work) -> AsyncIterator[tuple[str, Path]]:
-    """Yield what is left, and how it came to that, of what is below a folder only meanwhile.
+    """Yield what is left below a folder, and its explanation.
 
-    Each fsync of `work` fails in turn, after which the same process does `work` once more; what it
-    looks for may be gone then.
+    Each fsync of `work` fails in turn, after which the same process does `work` once more; its
+    target may be missing then.
     """
     for number in itertools.count():
         (folder / "worked").mkdir()
@@ -54,7 +54,7 @@ async def left_by(folder: Path, prepare: Work, work: Work) -> AsyncIterator[tupl
 
 
 async def _twice(root: Path, prepare: Work, work: Work, number: int) -> Disk | None:
-    """Work twice, as the fsync of that number fails; None if there are not as many."""
+    """Do the work twice, with the fsync of that number failing; None if there are fewer."""
     recorder, failing = Recorder(root), _Failing(number)
     driver = FilesystemDriver(root, threads=1)
     try:
@@ -78,7 +78,7 @@ async def _twice(root: Path, prepare: Work, work: Work, number: int) -> Disk | N
 
 
 async def found(root: Path, facts: Iterable[Fact]) -> list[Fact]:
-    """Return what of some facts a server that starts there finds."""
+    """Return the facts that a new server answers from a folder."""
     empty_trash(root)
     driver = FilesystemDriver(root, sync=False, threads=1)
     try:

@@ -1,4 +1,4 @@
-"""What must hold of a registry's storage at any moment: after a crash, and beside a writer."""
+"""The invariants of a registry's storage, at any moment: after a crash, and beside a writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALL = 1 << 30
 
 
 async def assert_sound(driver: Driver) -> None:
-    """Hold a storage against the invariants, as a process that has just started would see it."""
+    """Check the invariants of a storage, as a new process sees it."""
     registry = StoredRegistry(driver)
     await registry.catalog("", _ALL)
     await driver.batch(_assert_links_lead_somewhere)
@@ -28,7 +28,7 @@ async def assert_sound(driver: Driver) -> None:
 
 
 def _assert_links_lead_somewhere(reader: Reader) -> None:
-    """Every blob matches its name, and every link of a member leads to one."""
+    """Every blob matches its name, and every member's link has a target."""
     blobs = set(_blobs(reader))
     for name in walk(reader):
         for folder in (paths.layers(name), paths.revisions(name)):
@@ -57,7 +57,7 @@ def _linked(reader: Reader, folder: str) -> Iterator[Digest]:
 
 
 async def _assert_readable(registry: StoredRegistry, name: RepositoryName) -> None:
-    """Listings work, and a manifest that answers answers with all that it needs."""
+    """Listings work, and every manifest that is served is complete."""
     repository = registry.repository(name)
     with suppress(RepositoryUnknown):
         for tag in (await repository.tags.page("", None)).entries:
@@ -80,7 +80,7 @@ async def _assert_readable(registry: StoredRegistry, name: RepositoryName) -> No
 
 
 async def _assert_resumable(driver: Driver, registry: StoredRegistry, name: RepositoryName) -> None:
-    """A session that is left tells its length and can be held, or is not known at all."""
+    """A session that is left has a length and can be opened, or is unknown."""
     repository = registry.repository(name)
     for text in await driver.batch(lambda reader: reader.names(paths.uploads(name))):
         with suppress(UploadUnknown):

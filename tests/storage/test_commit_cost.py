@@ -1,6 +1,6 @@
-"""What a push asks of the disk, counted: no fsync, rename or new inode too many, and none too few.
+"""The cost of a push on the disk, counted: each fsync, rename and new inode is needed.
 
-The reason for each number is in the table of docs/design.md that is held against them here.
+The reasons are in the table of docs/design.md, with which the numbers are compared here.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Meter:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, kind: str) -> None:
-        """Count one."""
+        """Count one call."""
         with self.lock:
             self.counts[kind] += 1
 
     async def of(self, work: Awaitable[object]) -> tuple[int, ...]:
-        """Return what `work` costs: fsyncs, renames, inodes that are new, names that go, hops."""
+        """Return the cost of `work`: fsyncs, renames, new inodes, removed names, hops."""
         self.counts.clear()
         await work
         return tuple(self.counts[kind] for kind in ("fsync", "rename", "new", "gone", "hops"))
@@ -72,7 +72,7 @@ class Meter:
 
 @pytest.fixture
 def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
-    """Count what succeeds from here on."""
+    """Count successful calls from here on."""
     meter = Meter()
 
     def counting(call: str, kind: str, real: Callable[..., object]) -> Callable[..., object]:
@@ -94,15 +94,15 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver with fsync on."""
+    """Return a driver with fsync on."""
     return FilesystemDriver(tmp_path, threads=4)
 
 
 @pytest.fixture
 async def registry(driver: FilesystemDriver) -> AsyncIterator[StoredRegistry]:
-    """Give a registry in which `APP` has an image.
+    """Return a registry in which `APP` has an image.
 
-    It has served for a while: the 256 folders that blobs are in are there, and known to be.
+    It has served for a while: the 256 folders of blobs exist, and are known to be durable.
     """
     folders = (f"{paths.ROOT}/blobs/sha256/{number:02x}" for number in range(256))
     await driver.publish(tuple(Put(f"{folder}/stray", b"") for folder in folders))
@@ -119,7 +119,7 @@ Costs: TypeAlias = dict[str, tuple[int, ...]]
 
 
 async def _costs_of_blobs(meter: Meter, registry: StoredRegistry) -> Costs:
-    """Push a blob in three requests, to a repository that is there and to a new one; mount one."""
+    """Push a blob in three requests, to an existing repository and a new one; mount one."""
     costs: Costs = {}
     for where, blob in ((APP, BLOB), (name("fresh/app"), NEW)):
         repository, kind = registry.repository(where), "known" if where == APP else "new"
@@ -139,7 +139,7 @@ async def _costs_of_blobs(meter: Meter, registry: StoredRegistry) -> Costs:
 
 
 async def _costs_of_manifests(meter: Meter, registry: StoredRegistry) -> Costs:
-    """Push manifests, each under tags that are new or there."""
+    """Push manifests under new and existing tags."""
     repository = registry.repository(APP)
     await push_manifest(repository, image(annotations={"has": "referrers"}))
     first = image(subject=entry(raw(image())))
@@ -170,7 +170,7 @@ async def test_a_push_costs_what_the_design_says(meter: Meter, registry: StoredR
 async def test_a_tag_that_this_process_has_set_is_moved_for_the_usual_price(
     meter: Meter, registry: StoredRegistry
 ) -> None:
-    """The folders of a new tag appear durable, and are not synced again when it is moved first."""
+    """The folders of a new tag are durable, and are not synced again when it is first moved."""
     repository = registry.repository(APP)
     await push_manifest(repository, image(annotations={"n": "1"}), "fresh")
     for number in ("2", "3"):
@@ -187,10 +187,10 @@ def _documented(text: str) -> Costs:
     return {row[1]: tuple(int(row[column]) for column in range(2, 7)) for row in rows}
 
 
-async def test_a_folder_is_seen_to_be_durable_once(
+async def test_a_folder_is_synced_once(
     meter: Meter, driver: FilesystemDriver, registry: StoredRegistry
 ) -> None:
-    """What this process has not seen to be durable is synced by its first write below, once."""
+    """A folder that this process does not know is synced by the first write below it, once."""
     fresh = await asyncio.to_thread(FilesystemDriver, Path(driver.root), threads=2)
     folder = paths.repository(APP)
     first = await meter.of(fresh.write(f"{folder}/_layers/x/link", b""))
@@ -203,7 +203,7 @@ async def test_a_folder_is_seen_to_be_durable_once(
 
 
 async def test_nothing_is_synced_without_fsync(meter: Meter, tmp_path: Path) -> None:
-    """A scratch registry renames as often, and waits for the disk never."""
+    """A scratch registry makes the same renames, and never waits for the disk."""
     driver = await asyncio.to_thread(FilesystemDriver, tmp_path, sync=False, threads=2)
     repository = StoredRegistry(driver).repository(APP)
     await push_blob(repository, CONFIG)

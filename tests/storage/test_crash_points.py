@@ -1,7 +1,7 @@
 """The process may end before any change, or in the middle of one: nothing is lost or dangles.
 
-Each test crashes the same work at every one of its changes in turn, looks at what is left as a
-fresh process would, and does the work again.
+Each test crashes the same work at every one of its changes in turn, checks what is left with a new
+process, and repeats the work.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ DERIVED = image(subject=entry(raw(BASE), "application/vnd.oci.image.manifest.v1+
 
 @dataclass
 class Storage:
-    """One empty storage, and what a change that is cut off leaves in it."""
+    """An empty storage, and what an interrupted change leaves in it."""
 
     driver: Driver
     tear: Tear
@@ -64,14 +64,14 @@ class Storage:
 
 @dataclass
 class Ground:
-    """A place to make empty storages in, for one kind of driver and one way to be cut off."""
+    """Creates empty storages for one kind of driver and one kind of interruption."""
 
     folder: Path
     kind: str
     made: Iterator[int] = field(default_factory=itertools.count)
 
     def empty(self) -> Storage:
-        """Make a storage; blocks."""
+        """Create a storage; blocks."""
         if self.kind == "memory":
             return Storage(MemoryDriver(), lambda _: None)
         root = self.folder / str(next(self.made))
@@ -82,7 +82,7 @@ class Ground:
 
 
 def _tearing(root: Path) -> Tear:
-    """Leave what a process that is killed in the middle of a change leaves."""
+    """Leave what a process leaves that is killed in the middle of a change."""
 
     def tear(change: Change) -> None:
         path = root / change.path
@@ -113,12 +113,12 @@ def _remove_half(folder: Path) -> None:
 
 @pytest.fixture(params=["memory", "files", "torn files"])
 async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
-    """Give a place for many storages of one kind."""
+    """Return a source of storages of one kind."""
     return Ground(tmp_path, request.param)
 
 
 async def crash_everywhere(ground: Ground, prepare: Work, work: Work, after: Work) -> int:
-    """Crash `work` at each change it makes; then `after` must work in a fresh process."""
+    """Crash `work` at each of its changes; then `after` must work in a new process."""
     for at in itertools.count():
         storage = await asyncio.to_thread(ground.empty)
         crashing = CrashingDriver(storage.driver, at, storage.tear)
@@ -140,7 +140,7 @@ async def crash_everywhere(ground: Ground, prepare: Work, work: Work, after: Wor
 
 
 async def _nothing(registry: StoredRegistry) -> None:
-    """Prepare nothing."""
+    """Do nothing."""
 
 
 async def test_a_push_can_be_repeated(ground: Ground) -> None:
@@ -158,8 +158,8 @@ async def test_a_push_can_be_repeated(ground: Ground) -> None:
 
 
 @pytest.mark.usefixtures("eager_states")
-async def test_an_interrupted_upload_goes_on_or_is_unknown(ground: Ground) -> None:
-    """After a crash anywhere in an upload its length is exact, or the session is not known."""
+async def test_an_interrupted_upload_continues_or_is_unknown(ground: Ground) -> None:
+    """After a crash anywhere in an upload its length is exact, or the session is unknown."""
     started: list[UploadId] = []
     content = bytes(range(256)) * 3
 
@@ -185,7 +185,7 @@ async def test_an_interrupted_upload_goes_on_or_is_unknown(ground: Ground) -> No
 
 
 async def test_a_mount_can_be_repeated(ground: Ground) -> None:
-    """After a crash in a mount, the source is untouched and the same mount succeeds."""
+    """After a crash in a mount, the source is unchanged and the same mount succeeds."""
 
     async def prepare(registry: StoredRegistry) -> None:
         await push_blob(registry.repository(OTHER), LAYER)
@@ -227,7 +227,7 @@ async def test_a_manifest_push_can_be_repeated(ground: Ground) -> None:
 
 
 async def test_an_index_push_can_be_repeated(ground: Ground) -> None:
-    """An index never answers without its children."""
+    """An index is never served without its children."""
     document = index([raw(BASE), raw(DERIVED)])
 
     async def put(registry: StoredRegistry) -> None:
@@ -248,7 +248,7 @@ async def _prepare_tags(registry: StoredRegistry) -> None:
 
 
 async def test_a_tag_s_deletion_can_be_repeated(ground: Ground) -> None:
-    """A crash leaves the tag or not; deleting it again ends it, and nothing else."""
+    """A crash leaves the tag or not; a second deletion removes it, and nothing else."""
 
     async def delete(registry: StoredRegistry) -> None:
         await registry.repository(APP).tags.delete(Tag("v2"))
@@ -266,7 +266,7 @@ async def test_a_tag_s_deletion_can_be_repeated(ground: Ground) -> None:
 
 
 async def test_a_manifest_s_deletion_can_be_repeated(ground: Ground) -> None:
-    """After a crash and a second deletion no tag is listed that does not answer."""
+    """After a crash and a second deletion every listed tag is served."""
 
     async def delete(registry: StoredRegistry) -> None:
         await registry.repository(APP).manifests.delete(Digest.of(raw(DERIVED)))
@@ -287,7 +287,7 @@ async def test_a_manifest_s_deletion_can_be_repeated(ground: Ground) -> None:
 
 
 async def test_a_deleted_manifest_s_tags_do_not_come_back(ground: Ground) -> None:
-    """Whatever a crash left of a deletion, pushing the manifest under a new tag sets that one."""
+    """After any crash of a deletion, pushing the manifest under a new tag sets only that tag."""
 
     async def delete(registry: StoredRegistry) -> None:
         await registry.repository(APP).manifests.delete(Digest.of(raw(DERIVED)))
@@ -326,7 +326,7 @@ async def test_a_blob_s_deletion_can_be_repeated(ground: Ground) -> None:
 
 
 async def test_a_cancelled_upload_can_be_cancelled_again(ground: Ground) -> None:
-    """A crash in a cancellation leaves a session that goes on, or none; nothing is stored."""
+    """A crash in a cancellation leaves a session that works, or none; nothing is stored."""
     ids: list[UploadId] = []
 
     async def prepare(registry: StoredRegistry) -> None:

@@ -1,7 +1,7 @@
-"""A process without descriptors or memory does not take what it can't read for damaged or gone.
+"""A process without descriptors or memory does not take unreadable content for damaged or missing.
 
-Each read fails once in its turn, as it does when another thread takes the last descriptor. Real
-limits are in `tests/live/test_scrub_exhaustion.py`.
+Each read fails once in its turn, as it does when another thread takes the last descriptor. Tests
+with real limits are in `tests/live/test_scrub_exhaustion.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LACKS = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, None]
 
 
 class Exhausted(WrappedDriver):
-    """Has one look at the tree fail: the one with the number `at`."""
+    """Lets one read of the tree fail, number `at`."""
 
     def __init__(self, inner: Driver, at: int, lack: int | None) -> None:
         super().__init__(inner)
@@ -40,7 +40,7 @@ class Exhausted(WrappedDriver):
         self.failed = False
 
     def before(self) -> None:
-        """Fail if it is time to."""
+        """Fail if it is this read's turn."""
         self._left -= 1
         if self._left == -1:
             self.failed = True
@@ -49,16 +49,16 @@ class Exhausted(WrappedDriver):
             )
 
     async def open(self, path: str) -> OpenFile:
-        """Fail, or pass on."""
+        """Fail, or forward."""
         self.before()
         return await super().open(path)
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        """Look through a reader that may fail."""
+        """Run a job whose reader may fail."""
         return await self.inner.batch(lambda reader: job(WrappedReader(reader, self.before)))
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
-        """Fail, as where the file of a lock can't be opened, or pass on."""
+        """Fail, as if the lock file can't be opened, or forward."""
         self.before()
         return await self.inner.exclusively(job)
 
@@ -68,18 +68,18 @@ def _error(lack: int | None) -> Exception:
 
 
 def is_error(error: Exception, lack: int | None) -> bool:
-    """Tell whether an error is the one that was raised."""
+    """Return whether an error is the one that was raised."""
     return repr(error) == repr(_error(lack))
 
 
 @pytest.fixture(autouse=True)
 def _some_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have layers be opened, and all smaller blobs be read at once."""
+    """Let layers be opened, and all smaller blobs be read whole."""
     monkeypatch.setattr(contents, "_SMALL", 1000)
 
 
 async def pushed() -> MemoryDriver:
-    """Give a sound storage with an image, another about it, and a user's file."""
+    """Return an intact storage with an image, a referrer of it, and a foreign file."""
     driver = MemoryDriver()
     repository = StoredRegistry(driver).repository(APP)
     await push_image(repository, "v1", "latest")
@@ -90,7 +90,7 @@ async def pushed() -> MemoryDriver:
 
 @pytest.mark.parametrize("lack", LACKS)
 async def test_a_scrub_ends_and_reports_nothing(lack: int | None) -> None:
-    """With the error itself, whichever read fails; the next scrub goes on."""
+    """It raises the error itself, whichever read fails; the next scrub continues."""
     driver = await pushed()
     ended = 0
     for at in count():
@@ -107,8 +107,8 @@ async def test_a_scrub_ends_and_reports_nothing(lack: int | None) -> None:
     assert ended > 20
 
 
-async def test_what_was_found_is_kept() -> None:
-    """The next scrub has it in its report, and says from where it went on."""
+async def test_earlier_findings_are_kept() -> None:
+    """They are in the report of the next scrub, which says where it continued."""
     driver = await pushed()
     for at in count():
         failing, listener = Exhausted(driver, at, errno.EMFILE), Findings()

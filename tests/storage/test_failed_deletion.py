@@ -1,7 +1,7 @@
-"""A deletion that fails because of an fsync, and is repeated: what it says is gone stays gone.
+"""A deletion that fails at an fsync, and is repeated: what it reports as deleted stays deleted.
 
-The repeated one finds nothing to remove. Whatever it answers, a power cut after it must not bring
-back what the client takes to be deleted.
+The repeated deletion finds nothing to remove. Whatever it answers, a power failure after it must
+not restore what the client takes for deleted.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ DELETIONS: Mapping[str, tuple[Work, list[Fact]]] = {
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: there are a great many here."""
+    """Replace the detector of blocking calls: it would slow down the many reads here."""
 
 
 async def _prepare(registry: StoredRegistry) -> None:
-    """Push what is to be deleted, and more, so that no folder is left empty but its own."""
+    """Push what is to be deleted, and more, so that only its own folder becomes empty."""
     repository = registry.repository(APP)
     for blob in (CONFIG, LAYER):
         await push_blob(repository, blob)
@@ -61,7 +61,9 @@ async def _prepare(registry: StoredRegistry) -> None:
 
 
 @pytest.mark.parametrize("what", DELETIONS)
-async def test_what_a_repeated_deletion_finds_gone_stays_gone(tmp_path: Path, what: str) -> None:
+async def test_what_a_repeated_deletion_finds_missing_stays_missing(
+    tmp_path: Path, what: str
+) -> None:
     """Whichever fsync failed, and whatever the disk loses then."""
     delete, facts = DELETIONS[what]
     async for how, root in left_by(tmp_path, _prepare, delete):
@@ -69,10 +71,10 @@ async def test_what_a_repeated_deletion_finds_gone_stays_gone(tmp_path: Path, wh
 
 
 @pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSPC])
-async def test_what_has_no_way_to_the_trash_is_deleted_all_the_same(
+async def test_a_tag_is_deleted_atomically_without_the_trash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
 ) -> None:
-    """On another filesystem, or where no entry can be added, a tag goes in one instant too."""
+    """On another filesystem, or where no entry can be added to the trash."""
     rename = os.rename
 
     def refuse(source: str, target: str) -> None:

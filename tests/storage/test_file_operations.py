@@ -1,4 +1,4 @@
-"""What is built on seeing file operations can fail only if all of them are seen."""
+"""The observer of file operations observes all of them: other tests rely on it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ EXPECTED = [
 
 
 @pytest.mark.parametrize("reads", [False, True])
-def test_each_kind_is_told_of_before_and_after(tmp_path: Path, reads: bool) -> None:
-    """With its number, its absolute paths and what is written; those that look only if wanted."""
+def test_each_kind_is_reported_before_and_after(tmp_path: Path, reads: bool) -> None:
+    """With its number, absolute paths and bytes; reads only if requested."""
     begun: list[Operation] = []
     done: list[Operation] = []
     root = str(tmp_path)
@@ -74,8 +74,8 @@ def test_each_kind_is_told_of_before_and_after(tmp_path: Path, reads: bool) -> N
     assert below == [row for row in EXPECTED if row[0] in kinds]
 
 
-def test_what_python_does_for_a_whole_tree_is_seen(tmp_path: Path) -> None:
-    """Making and removing nested folders goes through the same functions."""
+def test_operations_on_whole_trees_are_observed(tmp_path: Path) -> None:
+    """Creating and removing nested folders calls the same functions."""
     seen: list[str] = []
     with watch(tmp_path, lambda one: seen.append(f"{one.kind} {Path(one.path).name}")):
         os.makedirs(tmp_path / "a" / "b")
@@ -83,8 +83,8 @@ def test_what_python_does_for_a_whole_tree_is_seen(tmp_path: Path) -> None:
     assert seen == ["mkdir a", "mkdir b", "rmdir b", "rmdir a"]
 
 
-def test_nothing_elsewhere_and_nothing_of_the_callback_s_is_told_of(tmp_path: Path) -> None:
-    """A folder whose name begins alike is elsewhere; a callback may change what it likes."""
+def test_other_folders_and_callbacks_are_not_reported(tmp_path: Path) -> None:
+    """A folder that shares a prefix is another folder; a callback may change anything."""
     root, other = tmp_path / "root", tmp_path / "root-not"
     seen: list[str] = []
 
@@ -100,8 +100,8 @@ def test_nothing_elsewhere_and_nothing_of_the_callback_s_is_told_of(tmp_path: Pa
     assert sorted(os.listdir(root)) == ["mine", "of the callback"]
 
 
-def test_what_is_refused_is_not_done(tmp_path: Path) -> None:
-    """The caller gets the error, and everything is as before when the watch ends."""
+def test_a_refused_operation_is_not_made(tmp_path: Path) -> None:
+    """The caller gets the error; everything is restored at the end of `watch`."""
     functions = {name: getattr(os, name) for name in ("mkdir", "open", "rename", "fsync")}
 
     def refuse(operation: Operation) -> None:
@@ -114,7 +114,7 @@ def test_what_is_refused_is_not_done(tmp_path: Path) -> None:
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:
-    """Numbers are given in the order in which things happen, whoever does them."""
+    """Numbers follow the order of the operations, on any thread."""
     numbers: list[int] = []
     begun: list[int] = []
 

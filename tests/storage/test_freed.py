@@ -1,7 +1,7 @@
-"""An error that crosses a future is freed by itself, without a collection of the interpreter.
+"""An error that crosses a future is freed by reference counting, without the garbage collector.
 
-It knows the frames that it passed through. A frame that knows the future in turn keeps both, with
-all that the other frames held: for one refused manifest that was a hundred megabytes.
+It refers to the frames that it passed. A frame that refers to the future keeps both in memory, with
+everything in the other frames: for one refused manifest that was a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Way: TypeAlias = Callable[[FilesystemDriver], Awaitable[object]]
 
 
 class Refused(Exception):
-    """What is raised in these tests."""
+    """The error that these tests raise."""
 
 
 def _refuse(*_: object) -> NoReturn:
@@ -83,7 +83,7 @@ WAYS: dict[str, Way] = {
 
 @pytest.fixture
 def files(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver, which the test closes."""
+    """Return a driver, which the test closes."""
     return FilesystemDriver(tmp_path, threads=2)
 
 
@@ -91,7 +91,7 @@ def files(tmp_path: Path) -> FilesystemDriver:
 async def test_an_error_is_freed(way: str, files: FilesystemDriver, uncollected: None) -> None:
     """As soon as its last handler has ended."""
     error = await _raised(WAYS[way](files))
-    for _ in range(400):  # a thread lets go of it a moment after it was handed over
+    for _ in range(400):  # a thread drops its reference a moment after it has passed on the error
         if error() is None:
             break
         await asyncio.sleep(0.05)

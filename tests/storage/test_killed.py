@@ -1,8 +1,7 @@
-"""A process may be killed before any change of a file, and in the middle of a write of one.
+"""A process may be killed before any change of a file, and in the middle of a write.
 
-What was acknowledged is served by the next process, nothing half-written is, and what was cut off
-can be done again with the result that it would have had. `cut_off` has the table of what is done,
-`killing` does it.
+Acknowledged content is served by the next process, nothing half-written is, and interrupted work
+can be repeated with the same result. `cut_off` has the table of the work, `killing` runs it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _LONG = 300  # seconds
 
 
 def _kill_everywhere(scenario: str, fault: str = "none") -> tuple[int, list[str]]:
-    """Return how often the work was killed, and what was wrong after that."""
+    """Return how often the work was killed, and the faults found after that."""
     with scratch_folder() as folder:
         program = [sys.executable, "-m", "tests.storage.killing", scenario, str(folder), fault]
         report = json.loads(run(program, env={"PYTHONPATH": str(PROJECT)}, timeout=_LONG))
@@ -33,7 +32,7 @@ def _kill_everywhere(scenario: str, fault: str = "none") -> tuple[int, list[str]
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_is_lost_wherever_a_process_is_killed(scenario: str) -> None:
-    """All promises are kept by a process that starts after it, and the same work succeeds."""
+    """The next process keeps all promises, and the same work succeeds."""
     points, faults = _kill_everywhere(scenario)
     assert not faults, "\n".join(faults)
     assert points > SCENARIOS[scenario].fewest
@@ -49,7 +48,7 @@ def test_nothing_is_lost_wherever_a_process_is_killed(scenario: str) -> None:
         ("move a tag", "removed first"),
     ],
 )
-def test_a_registry_that_is_wrong_is_noticed(scenario: str, fault: str) -> None:
-    """Writes in the wrong order, in place, or after the answer, do not go unseen."""
+def test_a_wrong_registry_is_detected(scenario: str, fault: str) -> None:
+    """Writes in the wrong order, in place, or after the answer are detected."""
     _, faults = _kill_everywhere(scenario, fault)
     assert faults

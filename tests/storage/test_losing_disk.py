@@ -1,4 +1,4 @@
-"""The model of a disk that loses what was not synced: what it may leave, and what it may not."""
+"""The model of a disk that loses what was not synced: what it may leave, and what not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.storage.power_cuts import Tree, latest, losses, read_tree
 
 
 def _left(tmp_path: Path, work: Callable[[Path], None]) -> list[dict[str, bytes]]:
-    """Do some work in an empty folder and return all that a power cut may leave of its files."""
+    """Do some work in an empty folder; return all states that a power failure may leave."""
     root = tmp_path / "root"
     root.mkdir()
     recorder = Recorder(root)
@@ -50,8 +50,8 @@ def _sync(folder: Path) -> None:
     os.close(fd)
 
 
-def test_what_is_synced_with_its_names_is_there(tmp_path: Path) -> None:
-    """A file whose bytes, name and folder's name are durable is left by every power cut."""
+def test_synced_files_with_synced_names_survive(tmp_path: Path) -> None:
+    """A file survives if its bytes, its name and its folder's name are durable."""
 
     def work(root: Path) -> None:
         os.mkdir(root / "a")
@@ -64,7 +64,7 @@ def test_what_is_synced_with_its_names_is_there(tmp_path: Path) -> None:
 
 
 def test_bytes_that_were_not_synced_are_lost_in_every_way(tmp_path: Path) -> None:
-    """They are there, missing, zeros, or half of it; what was durable before them stays."""
+    """They are complete, missing, zeros, or half of them; earlier durable bytes stay."""
 
     def work(root: Path) -> None:
         _put(root / "f", b"old,")
@@ -82,13 +82,13 @@ def test_bytes_that_were_not_synced_are_lost_in_every_way(tmp_path: Path) -> Non
 
 
 def test_a_name_is_not_durable_by_its_file_s_fsync(tmp_path: Path) -> None:
-    """A new file whose folder was not synced may not be there at all."""
+    """A new file in a folder that was not synced may be missing."""
     left = _left(tmp_path, lambda root: _put(root / "f", b"new"))
     assert {} in left
     assert {"f": b"new"} in left
 
 
-def test_a_folder_that_is_lost_takes_what_is_durable_below_it(tmp_path: Path) -> None:
+def test_a_lost_folder_loses_its_durable_files(tmp_path: Path) -> None:
     """An fsync of a folder does not make the folder's own name durable."""
 
     def work(root: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_folder_that_is_lost_takes_what_is_durable_below_it(tmp_path: Path) ->
 
 
 def test_names_of_one_folder_are_lost_from_the_end(tmp_path: Path) -> None:
-    """The second of two new names is never there without the first."""
+    """The second of two new names never exists without the first."""
 
     def work(root: Path) -> None:
         _put(root / "1", b"one")
@@ -134,7 +134,7 @@ def test_folders_lose_names_independently(tmp_path: Path) -> None:
 
 
 def test_a_removal_that_was_not_synced_is_undone(tmp_path: Path) -> None:
-    """A file that was removed may be back, with what was durable of it; synced, it is not."""
+    """A removed file may be restored, with its durable content; not if the removal was synced."""
 
     def work(root: Path) -> None:
         os.mkdir(root / "a")
@@ -163,7 +163,7 @@ def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_truncation_may_be_lost(tmp_path: Path) -> None:
-    """What was cut off a file may be back until the file is synced."""
+    """Truncated bytes may be restored until the file is synced."""
 
     def work(root: Path) -> None:
         _put(root / "f", b"0123456789")
@@ -174,7 +174,7 @@ def test_a_truncation_may_be_lost(tmp_path: Path) -> None:
 
 
 def test_times_are_as_durable_as_bytes(tmp_path: Path) -> None:
-    """A file's time that was set, and not synced, may be what it was before."""
+    """An mtime that was set, and not synced, may be the previous one."""
     root = tmp_path / "root"
     root.mkdir()
     recorder = Recorder(root)
@@ -193,8 +193,8 @@ def test_times_are_as_durable_as_bytes(tmp_path: Path) -> None:
     }
 
 
-def test_a_state_is_put_into_a_folder_as_it_is(tmp_path: Path) -> None:
-    """What is written down is what is found: names, bytes and times, of folders too."""
+def test_a_state_is_restored_in_a_folder(tmp_path: Path) -> None:
+    """Names, bytes and times are restored, those of folders as well."""
     tree = Tree((("a", Tree((("f", Content(b"new", 3)),), 5)), ("g", Content(b"", 7))), 9)
     tree.put(str(tmp_path))
     assert read_tree(str(tmp_path)) == tree

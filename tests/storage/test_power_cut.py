@@ -1,8 +1,8 @@
-"""What the filesystem driver promised survives a power cut: the system calls say so.
+"""What the filesystem driver promised survives a power failure: its system calls show it.
 
-A process does the work of a registry under strace. A model of the disk reads its system calls:
+A process does the work of a registry under strace, and a model of the disk reads its system calls:
 the bytes of a file are durable after an fsync of it, the name of an entry after an fsync of its
-folder. Whenever the process says that something is done, all of it must be durable.
+folder. Whenever the process reports that something is done, all of it must be durable.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _DESCRIPTOR = re.compile(r"^\d+<([^>]*)>")
 
 @dataclass
 class Disk:
-    """Which of a process's changes would survive if the power went now."""
+    """Which changes of a process would survive a power failure now."""
 
     root: str
     durable: set[str] = field(default_factory=set)
@@ -107,7 +107,7 @@ class Disk:
     said: int = 0
 
     def call(self, name: str, paths: list[str], descriptor: str, *, creates: bool) -> None:
-        """Take note of one successful system call."""
+        """Apply a successful system call."""
         if name in {"fsync", "fdatasync"}:
             self._sync(descriptor)
         elif name in {"write", "pwrite64", "ftruncate"}:
@@ -120,7 +120,7 @@ class Disk:
             self._go(paths[0])
 
     def say(self, word: str, path: str) -> None:
-        """Hold what the process says against what is durable."""
+        """Check a report of the process against what is durable."""
         self.said += 1
         if word == "done":
             self.faults += self._lacking(path, f"{path} was promised")
@@ -131,7 +131,7 @@ class Disk:
             self.faults.append(f"{path} would be back")
 
     def _may_be_back(self, path: str) -> bool:
-        """An entry whose removal was not synced comes back, unless a folder above it is gone."""
+        """Return whether an entry may be restored: its removal, or a parent's, was not synced."""
         while path != self.root:
             if path not in self.seen and path not in self.removed:
                 return False
@@ -174,7 +174,7 @@ class Disk:
             self.written.add(target)
 
     def _carry(self, source: str, target: str) -> None:
-        """What lies in a folder that is renamed keeps what it is: durable in it, or not."""
+        """Move the content of a renamed folder; it stays durable, or not."""
         if target.endswith("/link") and "/.trash/" not in target:
             self._link_comes(target)
         self.seen.add(target)
@@ -185,7 +185,7 @@ class Disk:
             self.durable.discard(target)
 
     def _link_comes(self, link: str) -> None:
-        """A link is put where readers see it: what it points to must be durable."""
+        """Check that the target of a link is durable before readers can see the link."""
         if match := re.search(r"/(sha\d+)/(\w+)/link$", link):
             algorithm, hex = match.groups()
             blob = f"{self.root}/docker/registry/v2/blobs/{algorithm}/{hex[:2]}/{hex}/data"
@@ -226,7 +226,7 @@ def _replay(trace: str, root: str) -> Disk:
 
 
 def _joined(lines: list[str]) -> list[str]:
-    """Put the two halves of a call together that strace tells apart while threads take turns."""
+    """Join the two halves of a call, which strace prints apart when threads interleave."""
     whole, begun = [], {}
     for line in lines:
         thread = line.split(" ", 1)[0]
@@ -255,7 +255,7 @@ def _trace(tmp_path: Path, mode: str, apart: str = "") -> Disk:
 
 
 def test_what_was_promised_survives(tmp_path: Path) -> None:
-    """Every promise was durable, entry by entry, and every link after what it points to."""
+    """Every promise was durable, entry by entry, and every link was written after its target."""
     disk = _trace(tmp_path, "sync")
     assert disk.said == 25
     assert disk.syncs > 50
@@ -263,14 +263,14 @@ def test_what_was_promised_survives(tmp_path: Path) -> None:
 
 
 def test_what_was_promised_survives_where_the_trash_is_apart(tmp_path: Path) -> None:
-    """The same holds where nothing can be renamed out of the trash or into it."""
+    """Nor is anything lost if nothing can be renamed between the tree and the trash."""
     disk = _trace(tmp_path, "sync", TRASH)
     assert disk.said == 25
     assert not disk.faults, "\n".join(disk.faults)
 
 
 def test_a_scratch_registry_syncs_nothing(tmp_path: Path) -> None:
-    """With fsync off there is none at all, and the model notices: nothing is durable."""
+    """With fsync off there is none at all, and the model reports that nothing is durable."""
     disk = _trace(tmp_path, "scratch")
     assert disk.said == 25
     assert disk.syncs == 0
@@ -280,7 +280,7 @@ def test_a_scratch_registry_syncs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("skipped", ["file", "folder", "parent"])
 def test_the_model_notices_a_missing_sync(skipped: str) -> None:
-    """A recipe that leaves out any of its fsyncs is a fault."""
+    """A recipe that leaves out any one of its fsyncs is a fault."""
     lines = [
         ('mkdir("/r/a", 0755)', "0", ""),
         ("fsync(3</r>)", "0", "parent"),

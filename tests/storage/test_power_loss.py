@@ -1,8 +1,8 @@
-"""The power may go at any moment: what was acknowledged is there, and nothing is half there.
+"""The power may fail at any moment: acknowledged work is durable, and nothing is half done.
 
-Each scenario is carried out once, and all that it does to files is recorded. Then the power is cut
-after each operation in turn, what the disk may have left is put into a folder (`losing_disk` says
-what that is), and an oracle asks a fresh registry there for all that clients were told.
+Each scenario runs once, and all its operations on files are recorded. Then the power fails after
+each operation in turn: what the disk may have left (see `losing_disk`) is restored in a folder, and
+an oracle checks with a new registry that it contains everything that was acknowledged to clients.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tests.storage.promises import Oracle, Promise, Step, promise
 
 pytestmark = pytest.mark.faults
 
-# States by chance, at each moment at which names may be lost.
+# Random states, at each moment at which names may be lost.
 SAMPLES = 2
 
 
-# What the oracle raises, itself or by what it asks.
+# The errors of the oracle, and of the registry that it queries.
 REJECTED = (AssertionError, StorageError)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """The power was cut before event `at`: what is left, and what must hold."""
+    """The power failed before event `at`: the state that is left, and what must be true of it."""
 
     at: int
     left: Left
@@ -48,14 +48,14 @@ class Moment:
 
 @dataclass
 class Lab:
-    """Records scenarios below a folder and asks the oracle about what power cuts leave."""
+    """Records scenarios below a folder, and lets the oracle check what power failures leave."""
 
     folder: Path
     made: Iterator[int] = field(default_factory=itertools.count)
     judged: int = 0
 
     async def record(self, steps: Sequence[Step]) -> list[Event]:
-        """Carry out steps as one process does, and return all that was done to files."""
+        """Carry out steps as one process does, and return the log of all operations on files."""
         root = self._new_folder()
         recorder = Recorder(root)
         driver = FilesystemDriver(root, threads=1)
@@ -72,7 +72,7 @@ class Lab:
         return recorder.log
 
     async def judge(self, oracle: Oracle, moment: Moment) -> None:
-        """Put what is left into a folder and ask the oracle; a failure says how it came to it."""
+        """Restore a state in a folder and let the oracle check it; a failure explains the state."""
         root = self._new_folder()
         moment.left.tree.put(str(root))
         self.judged += 1
@@ -86,11 +86,11 @@ class Lab:
         shutil.rmtree(root)
 
     def reboot(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have the machine be another boot from now on."""
+        """Change the boot id."""
         monkeypatch.setattr(referrer_scan, "this_boot", lambda: "the second")
 
     async def first_fault(self, scenario: Scenario, log: Sequence[Event]) -> Exception | None:
-        """Return what the oracle says of the first state that it rejects."""
+        """Return the oracle's complaint about the first state that it rejects."""
         oracle = Oracle(scenario.uploads, scenario.algorithm)
         for moment in moments(scenario, log, range(len(log) + 1)):
             try:
@@ -138,12 +138,12 @@ def _everything(log: Sequence[Event]) -> Tree:
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: there are a great many here."""
+    """Replace the detector of blocking calls: it would slow down the many reads here."""
 
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager_states: None) -> Lab:
-    """Give a place for many storages; an index of referrers is trusted at once."""
+    """Return a lab; an index of referrers is trusted without delay."""
     monkeypatch.setattr(referrer_scan, "_SETTLED_NS", 0)
     return Lab(tmp_path)
 
@@ -152,7 +152,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager_states: None) -> 
 async def test_what_was_acknowledged_survives_a_power_cut(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Whatever the disk lost, all that was promised holds, and requests can be repeated."""
+    """Whatever the disk lost, all promises are kept, and requests can be repeated."""
     log = await lab.record(SCENARIOS[name].steps)
     lab.reboot(monkeypatch)
     fault = await lab.first_fault(SCENARIOS[name], log)
@@ -181,7 +181,7 @@ async def test_every_fsync_is_needed(lab: Lab, monkeypatch: pytest.MonkeyPatch, 
 async def test_the_order_of_fsyncs_is_needed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Were all of a request's fsyncs made at its end, some state would break a promise."""
+    """If all fsyncs of a request were made at its end, some state would break a promise."""
     scenario = SCENARIOS[name]
     log = await lab.record(scenario.steps)
     lab.reboot(monkeypatch)
@@ -189,7 +189,7 @@ async def test_the_order_of_fsyncs_is_needed(
 
 
 async def test_an_index_of_an_earlier_boot_is_not_trusted(lab: Lab) -> None:
-    """Were it, a referrer that a scan had found, and noted without an fsync, could be lost."""
+    """Otherwise a referrer that a scan found, and wrote without fsync, could be lost."""
     scenario = SCENARIOS["referrers that are found"]
     log = await lab.record(scenario.steps)
     fault = await lab.first_fault(scenario, log)
@@ -197,7 +197,7 @@ async def test_an_index_of_an_earlier_boot_is_not_trusted(lab: Lab) -> None:
 
 
 async def _is_missed(lab: Lab, scenario: Scenario, log: Sequence[Event], at: int) -> bool:
-    """Whether the oracle rejects anything that may be left at one moment."""
+    """Return whether the oracle rejects a state that may be left at one moment."""
     for moment in moments(scenario, log, range(at, at + 1)):
         try:
             await lab.judge(Oracle(scenario.uploads, scenario.algorithm), moment)
@@ -207,7 +207,7 @@ async def _is_missed(lab: Lab, scenario: Scenario, log: Sequence[Event], at: int
 
 
 def _syncs(log: Sequence[Event], since: int) -> Iterator[tuple[int, str]]:
-    """Yield where each fsync stands that makes anything durable, and of what it is."""
+    """Yield the position and the path of each fsync that makes anything durable."""
     disk, done = Disk(), 0
     for at, event in enumerate(log):
         if isinstance(event, Synced) and done >= since and disk.would_change(event):
@@ -217,7 +217,7 @@ def _syncs(log: Sequence[Event], since: int) -> Iterator[tuple[int, str]]:
 
 
 def _late(log: Sequence[Event]) -> list[Event]:
-    """Put off every fsync until just before something is acknowledged."""
+    """Delay every fsync until just before an acknowledgement."""
     late, waiting = list[Event](), list[Event]()
     for event in log:
         if isinstance(event, Synced):

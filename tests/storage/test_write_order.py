@@ -1,4 +1,4 @@
-"""Links are written after what they point to, and removed before it."""
+"""Links are written after their targets, and removed before them."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ from tests.support.drivers import AnyDriver
 
 T = TypeVar("T")
 
-# A request that appends so much writes a hash state.
+# A request that appends this much writes a hash state.
 MUCH = b"x" * WORTH_A_STATE
 
 
 @pytest.fixture
 def recording(driver: AnyDriver) -> RecordingDriver:
-    """Give each driver in turn, with its changes written down."""
+    """Yield each driver in turn, with its changes recorded."""
     return RecordingDriver(driver)
 
 
 def _tag_links(tag: str, digest: Digest, *, new: bool) -> list[tuple[str, str]]:
-    """A tag that exists is added to its history first; a new one appears with all it has."""
+    """An existing tag is first added to its history; a new tag appears with all its links."""
     history = ("write", paths.tag_index_link(APP, Tag(tag), digest))
     current = ("write", paths.tag_current_link(APP, Tag(tag)))
     return [("appear", paths.tag(APP, Tag(tag)))] if new else [history, current]
 
 
 async def test_a_blob_is_adopted_before_it_is_linked(recording: RecordingDriver) -> None:
-    """Data first, then the link in `_layers`; the session is gone."""
+    """Data first, then the link in `_layers`; the session is removed."""
     repository = StoredRegistry(recording).repository(APP)
     id = await begin(repository, LAYER)
     before = len(recording.changes)
@@ -69,7 +69,7 @@ async def test_a_blob_is_adopted_before_it_is_linked(recording: RecordingDriver)
 
 
 async def test_a_session_s_bytes_are_durable_before_their_state(recording: RecordingDriver) -> None:
-    """A request with much to hash syncs it, notes the state at that offset, drops the older one."""
+    """A request with many bytes syncs them, saves the hash state, and drops the older one."""
     repository = StoredRegistry(recording).repository(APP)
     id = await begin(repository, MUCH)
     data = paths.upload_data(APP, id)
@@ -84,8 +84,8 @@ async def test_a_session_s_bytes_are_durable_before_their_state(recording: Recor
     ]
 
 
-async def test_a_small_piece_is_appended_and_no_more(recording: RecordingDriver) -> None:
-    """A request that leaves little to hash waits for no disk and writes no state."""
+async def test_a_small_piece_is_only_appended(recording: RecordingDriver) -> None:
+    """A request with few bytes to hash does not sync and writes no state."""
     repository = StoredRegistry(recording).repository(APP)
     id = await begin(repository)
     before = len(recording.changes)
@@ -99,7 +99,7 @@ async def test_a_small_piece_is_appended_and_no_more(recording: RecordingDriver)
 async def test_a_session_exists_once_it_can_be_continued(
     recording: RecordingDriver, algorithm: str
 ) -> None:
-    """The time it began, the state that tells an unusual algorithm, then its data; none durable."""
+    """Its start time, the state of an unusual algorithm, then its data; nothing is synced."""
     id = await StoredRegistry(recording).repository(APP).uploads.start(algorithm)
     state = ("unsynced", paths.upload_state(APP, id, "sha512", 0))
     assert [(one.kind, one.path) for one in recording.changes] == [
@@ -120,7 +120,7 @@ async def test_a_wrong_digest_changes_nothing_but_the_session(recording: Recordi
 
 
 async def test_a_mount_writes_one_link(recording: RecordingDriver) -> None:
-    """Mounting touches no bytes."""
+    """Mounting copies no bytes."""
     registry = StoredRegistry(recording)
     digest = await push_blob(registry.repository(OTHER), LAYER)
     recording.changes.clear()
@@ -130,10 +130,10 @@ async def test_a_mount_writes_one_link(recording: RecordingDriver) -> None:
     ]
 
 
-async def test_a_manifest_goes_up_in_order(recording: RecordingDriver) -> None:
-    """Bytes, revision, referrer, then for each tag where it points and its history.
+async def test_a_manifest_is_published_in_order(recording: RecordingDriver) -> None:
+    """Bytes, revision, referrer, then for each tag its link and its history.
 
-    All are durable but the referrer: the index is made anew after a power cut.
+    All are durable but the referrer: the index is rebuilt after a power failure.
     """
     repository = StoredRegistry(recording).repository(APP)
     await push_image(repository, "latest")
@@ -159,7 +159,7 @@ def _is_description(change: Change) -> bool:
 
 
 async def test_a_refused_manifest_changes_nothing(recording: RecordingDriver) -> None:
-    """Nothing is written when something it refers to is missing."""
+    """Nothing is written when a reference of it is missing."""
     repository = StoredRegistry(recording).repository(APP)
     await push_blob(repository, CONFIG)
     recording.changes.clear()
@@ -169,7 +169,7 @@ async def test_a_refused_manifest_changes_nothing(recording: RecordingDriver) ->
     assert recording.changes == []
 
 
-async def test_a_tag_goes_in_one_step(recording: RecordingDriver) -> None:
+async def test_a_tag_is_deleted_in_one_step(recording: RecordingDriver) -> None:
     """Deleting a tag removes its folder and nothing else."""
     repository = StoredRegistry(recording).repository(APP)
     await push_image(repository, "v1", "v2")
@@ -178,7 +178,7 @@ async def test_a_tag_goes_in_one_step(recording: RecordingDriver) -> None:
     assert recording.changes == [Change("delete", paths.tag(APP, Tag("v1")))]
 
 
-async def test_a_manifest_comes_down_after_its_tags(recording: RecordingDriver) -> None:
+async def test_a_manifest_is_deleted_after_its_tags(recording: RecordingDriver) -> None:
     """The tags that point to it, its link, then its referrer entry; the bytes stay."""
     repository = StoredRegistry(recording).repository(APP)
     subject = await push_image(repository, "other")
@@ -195,7 +195,7 @@ async def test_a_manifest_comes_down_after_its_tags(recording: RecordingDriver) 
 
 
 async def test_deleting_a_blob_removes_its_link_only(recording: RecordingDriver) -> None:
-    """The bytes may have other members."""
+    """The bytes may be linked by other repositories."""
     repository = StoredRegistry(recording).repository(APP)
     digest = await push_blob(repository, LAYER)
     recording.changes.clear()
@@ -204,7 +204,7 @@ async def test_deleting_a_blob_removes_its_link_only(recording: RecordingDriver)
 
 
 class _CheckedDriver(RecordingDriver):
-    """Holds the whole storage against the invariants after each change."""
+    """Checks the invariants of the whole storage after each change."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -212,7 +212,7 @@ class _CheckedDriver(RecordingDriver):
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         done = await super().change(change, carry_out)
-        # A session that is held cannot be opened to check it.
+        # A session that is locked cannot be opened to check it.
         if change.kind in {"write", "appear", "delete"} and not self._checking:
             self._checking = True
             await assert_sound(self.inner)
@@ -221,7 +221,7 @@ class _CheckedDriver(RecordingDriver):
 
 
 async def test_a_reader_finds_all_in_order_after_each_step(driver: AnyDriver) -> None:
-    """Beside a push and a delete, whatever answers at any step answers completely."""
+    """While a push and a delete run, every answer at every step is complete."""
     checked = _CheckedDriver(driver)
     registry = StoredRegistry(checked)
     repository = registry.repository(APP)
