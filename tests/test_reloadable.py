@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.http.reloadable import Reloadable, Serving
+from registry_server.http.reloadable import AppAndJobs, Reloadable
 
 
 class World:
-    """What a `Reloadable` is made of: applications that wait to be let go, and chores."""
+    """What a `Reloadable` is made of: applications that wait to be let go, and jobs."""
 
     def __init__(self) -> None:
         self.happened: list[str] = []
@@ -26,7 +26,7 @@ class World:
         self.may_end = asyncio.Event()
         self.app = Reloadable(self.make, named("one"), self.close)
 
-    def make(self, settings: Settings) -> Serving:
+    def make(self, settings: Settings) -> AppAndJobs:
         """Answer every path with the name of the settings, `/slow` when it is let go."""
         name = settings.http.prefix.strip("/")
 
@@ -36,7 +36,7 @@ class World:
                 await self.may_answer.wait()
             await PlainTextResponse(name)(scope, receive, send)
 
-        async def chore() -> None:
+        async def job() -> None:
             self.happened.append(f"{name} began")
             try:
                 await asyncio.Event().wait()
@@ -44,7 +44,7 @@ class World:
                 await self.may_end.wait()
                 self.happened.append(f"{name} ended")
 
-        return Serving(answer, (chore,))
+        return AppAndJobs(answer, (job,))
 
     async def close(self) -> None:
         """Note that the driver would be closed."""
@@ -72,7 +72,7 @@ def named(name: str) -> Settings:
     return validated(Settings, {"http": {"prefix": f"/{name}/"}})
 
 
-async def settle() -> None:
+async def run_ready_tasks() -> None:
     """Let everybody run who can."""
     for _ in range(20):
         await asyncio.sleep(0)
@@ -87,15 +87,15 @@ async def test_a_request_ends_by_the_settings_it_began_with(
     async with world.alive() as client:
         with caplog.at_level(logging.INFO):
             slow = asyncio.ensure_future(client.get("/slow"))
-            await settle()
+            await run_ready_tasks()
             assert "one was asked" in world.happened
-            await world.app.use(named("two"))
+            await world.app.apply(named("two"))
             assert (await client.get("/")).text == "two"
-            await settle()
+            await run_ready_tasks()
             assert "has ended" not in caplog.text
             world.may_answer.set()
             assert (await slow).text == "one"
-            await settle()
+            await run_ready_tasks()
             assert caplog.text.count("every request that began before the reload has ended") == 1
 
 
@@ -103,13 +103,13 @@ async def test_chores_begin_when_those_before_them_have_ended() -> None:
     """Never do two of the same go on at once; requests need not wait for that."""
     world = World()
     async with world.alive() as client:
-        change = asyncio.ensure_future(world.app.use(named("two")))
-        await settle()
+        change = asyncio.ensure_future(world.app.apply(named("two")))
+        await run_ready_tasks()
         assert world.happened == ["one began"]
         assert (await client.get("/")).text == "two"
         world.may_end.set()
         await change
-        await settle()
+        await run_ready_tasks()
         assert world.happened == ["one began", "one ended", "two began"]
     assert world.happened == ["one began", "one ended", "two began", "two ended", "closed"]
 
@@ -120,12 +120,12 @@ async def test_the_end_waits_for_requests_from_before_the_reload() -> None:
     world.may_end.set()
     async with world.alive() as client:
         slow = asyncio.ensure_future(client.get("/slow"))
-        await settle()
-        await world.app.use(named("two"))
-        await world.app.use(named("three"))
+        await run_ready_tasks()
+        await world.app.apply(named("two"))
+        await world.app.apply(named("three"))
 
         async def let_go() -> None:
-            await settle()
+            await run_ready_tasks()
             assert "closed" not in world.happened
             world.may_answer.set()
 

@@ -79,7 +79,7 @@ class InFlight:
             await asyncio.wait_for(self._idle.wait(), seconds)
 
 
-class Counted:
+class InFlightTracker:
     """Counts requests in flight, and answers those that the end of the drain cancels."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:

@@ -13,24 +13,24 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server.config import Settings
-from registry_server.http.middleware import Counted, InFlight
+from registry_server.http.middleware import InFlight, InFlightTracker
 
 logger = logging.getLogger(__name__)
 
 # Starts a background task, which runs until it is cancelled.
-Chore: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+BackgroundJob: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 # Seconds in which cancelled uploads save their progress, including an fsync on a slow disk. The
 # supervisor kills a worker that takes longer; then a resumed upload has to be hashed again.
-_LAST_WORDS = 8.0
+_SAVE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class AppAndJobs:
     """The application and the background tasks built from one version of the settings."""
 
     app: ASGIApp
-    chores: tuple[Chore, ...] = ()
+    jobs: tuple[BackgroundJob, ...] = ()
 
 
 class Reloadable:
@@ -42,25 +42,25 @@ class Reloadable:
 
     def __init__(
         self,
-        make: Callable[[Settings], Serving],
+        make: Callable[[Settings], AppAndJobs],
         settings: Settings,
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self._make = make
         self._close = close
-        self._now = _Generation(make(settings))
-        self._elder: set[_Generation] = set()
+        self._newest = _Generation(make(settings))
+        self._draining: set[_Generation] = set()
         self._watchers: set[asyncio.Task[None]] = set()
-        self._chores = _Chores()
-        self._lifespan = Router(lifespan=self._live)
+        self._jobs = _BackgroundJobs()
+        self._lifespan = Router(lifespan=self._lifespan_of_app)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request; it keeps the settings it began with."""
         if scope["type"] == "lifespan":
             return self._lifespan(scope, receive, send)
-        return self._now.app(scope, receive, send)
+        return self._newest.app(scope, receive, send)
 
-    async def use(self, settings: Settings) -> None:
+    async def apply(self, settings: Settings) -> None:
         """Apply `settings` to new requests; return when the background tasks use them too.
 
         A log line reports when the last request of the old generation has ended; from then on the
@@ -68,30 +68,30 @@ class Reloadable:
         """
         # In a thread, because it reads the files of users, rules and keys.
         newest = _Generation(await asyncio.to_thread(self._make, settings))
-        before, self._now = self._now, newest
-        self._elder.add(before)
-        await self._chores.replace(newest.chores)
+        before, self._newest = self._newest, newest
+        self._draining.add(before)
+        await self._jobs.replace(newest.jobs)
         watcher = asyncio.create_task(self._log_drained(before))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 
     async def _log_drained(self, before: _Generation) -> None:
         await before.in_flight.finished(None)
-        self._elder.remove(before)
+        self._draining.remove(before)
         logger.info("every request that began before the reload has ended")
 
     @contextlib.asynccontextmanager
-    async def _live(self, _: object) -> AsyncIterator[None]:
-        await self._chores.replace(self._now.chores)
+    async def _lifespan_of_app(self, _: object) -> AsyncIterator[None]:
+        await self._jobs.replace(self._newest.jobs)
         try:
             yield
         finally:
             for watcher in self._watchers:
                 watcher.cancel()
-            await self._chores.replace(())
+            await self._jobs.replace(())
             # Requests that outlasted the drain were cancelled and save the progress of uploads.
-            generations = (*self._elder, self._now)
-            left = [generation.in_flight.finished(_LAST_WORDS) for generation in generations]
+            generations = (*self._draining, self._newest)
+            left = [generation.in_flight.finished(_SAVE_SECONDS) for generation in generations]
             await asyncio.gather(*left)
             await self._close()
 
@@ -99,22 +99,22 @@ class Reloadable:
 class _Generation:
     """The application built from one version of the settings, and its requests in flight."""
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, built: AppAndJobs) -> None:
         self.in_flight = InFlight()
-        self.app = Counted(serving.app, self.in_flight)
-        self.chores = serving.chores
+        self.app = InFlightTracker(built.app, self.in_flight)
+        self.jobs = built.jobs
 
 
-class _Chores:
+class _BackgroundJobs:
     """Background tasks; new ones start after all the old ones have ended."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def replace(self, chores: Iterable[Chore]) -> None:
-        """Cancel the running tasks, wait for them, then start `chores`."""
+    async def replace(self, jobs: Iterable[BackgroundJob]) -> None:
+        """Cancel the running tasks, wait for them, then start `jobs`."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._tasks = [asyncio.create_task(chore()) for chore in chores]
+        self._tasks = [asyncio.create_task(job()) for job in jobs]

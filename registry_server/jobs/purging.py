@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_DELAY = 3600.0
 
 
-async def purge_uploads_for_ever(driver: Driver, settings: UploadPurging) -> None:
+async def run_upload_purging(driver: Driver, settings: UploadPurging) -> None:
     """Purge stale uploads once per interval, first after a random part of it, at most an hour.
 
     Errors are logged and do not end the task: in another registry one unexpected path stopped the

@@ -62,7 +62,7 @@ class _Skips:
         self._log_at, self._level = -math.inf, logging.INFO
 
 
-async def collect_for_ever(driver: Driver, settings: GarbageCollection, job: Job) -> None:
+async def run_gc_schedule(driver: Driver, settings: GarbageCollection, job: Job) -> None:
     """Collect garbage once per interval, within the window if one is configured.
 
     All workers and servers on one storage share the schedule. Errors are logged and do not end the

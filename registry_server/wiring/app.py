@@ -1,7 +1,7 @@
 """Wiring: builds the ASGI application from settings. It imports every layer; none imports it.
 
-Reloadable ─ Counted ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
-  ┌────────────────────────────────────────────────────────────────────────────────────────┘
+Reloadable ─ InFlightTracker ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
+  ┌────────────────────────────────────────────────────────────────────────────────────────────────┘
   └ Audit ─ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ┐
                            RejectNewlines ─ Starlette ─┘                                    │
                                                └ Api ─ endpoints of /api/v1 ─ RobotStore    │
@@ -34,10 +34,10 @@ from registry_server.http.clients import client_address
 from registry_server.http.cors import Cors
 from registry_server.http.cross_site import CrossSite
 from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
-from registry_server.http.reloadable import Chore, Reloadable, Serving
+from registry_server.http.reloadable import AppAndJobs, BackgroundJob, Reloadable
 from registry_server.jobs.job import Job
-from registry_server.jobs.purging import purge_uploads_for_ever
-from registry_server.jobs.schedule import collect_for_ever
+from registry_server.jobs.purging import run_upload_purging
+from registry_server.jobs.schedule import run_gc_schedule
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
 from registry_server.serving.http1.pace import DEFAULT as DEFAULT_PACE
 from registry_server.serving.http1.pace import Pace
@@ -50,7 +50,7 @@ from registry_server.wiring.access.assembly import (
     TOKEN_PATH,
     AccessSetup,
     assemble_access,
-    rehearse_access,
+    assemble_access_for_check,
 )
 from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -79,7 +79,7 @@ def open_driver(settings: Settings) -> Driver:
 def build(settings: Settings, driver: Driver) -> Reloadable:
     """Build the application on `driver`, which its lifespan closes.
 
-    It may be called any number of times in one process. `Reloadable.use` applies other settings;
+    It may be called any number of times in one process. `Reloadable.apply` applies other settings;
     `merge_settings` decides which of them need a restart.
     """
     sinks = Sinks()
@@ -88,20 +88,20 @@ def build(settings: Settings, driver: Driver) -> Reloadable:
         await sinks.close()
         await driver.close()
 
-    return Reloadable(lambda newest: _serving(newest, driver, sinks), settings, close)
+    return Reloadable(lambda newest: _app_and_jobs(newest, driver, sinks), settings, close)
 
 
-def build_rehearsal(settings: Settings, driver: Driver) -> ASGIApp:
-    """Build the application for `rehearsal`; no file is created."""
-    return _serving(settings, driver, Sinks(), rehearse_access).app
+def build_for_check(settings: Settings, driver: Driver) -> ASGIApp:
+    """Build the application for `response_check`; no file is created."""
+    return _app_and_jobs(settings, driver, Sinks(), assemble_access_for_check).app
 
 
-def _serving(
+def _app_and_jobs(
     settings: Settings,
     driver: Driver,
     sinks: Sinks,
     assemble_access: Callable[[Settings, Urls], AccessSetup] = assemble_access,
-) -> Serving:
+) -> AppAndJobs:
     """Build the part of the application that a reload replaces."""
     urls = _urls(settings)
     access_setup = assemble_access(settings, urls)
@@ -121,13 +121,13 @@ def _serving(
     )
     # A browser's preflight carries no credentials.
     admit = admit_all if _answers_preflights(settings) else gate.base
-    return Serving(
+    return AppAndJobs(
         _wrapped(
             Dispatcher(table, RejectNewlines(_beside(access_setup)), urls.prefix, admit),
             settings,
             sinks,
         ),
-        tuple(_chores(settings, driver)),
+        tuple(_jobs(settings, driver)),
     )
 
 
@@ -147,16 +147,16 @@ def _answers_preflights(settings: Settings) -> bool:
     return any(name.lower().startswith(_CORS) for name in settings.http.headers)
 
 
-def _chores(settings: Settings, driver: Driver) -> Iterator[Chore]:
+def _jobs(settings: Settings, driver: Driver) -> Iterator[BackgroundJob]:
     """Yield the background tasks; none in read-only mode, because all of them write."""
     maintenance = settings.storage.maintenance
     if maintenance.readonly.enabled:
         return
     if maintenance.uploadpurging.enabled:
-        yield partial(purge_uploads_for_ever, driver, maintenance.uploadpurging)
+        yield partial(run_upload_purging, driver, maintenance.uploadpurging)
     if maintenance.garbagecollection.enabled and settings.storage.root is not None:
         collection = maintenance.garbagecollection
-        yield partial(collect_for_ever, driver, collection, collection_job(settings))
+        yield partial(run_gc_schedule, driver, collection, collection_job(settings))
 
 
 def collection_job(settings: Settings) -> Job:

@@ -47,7 +47,7 @@ _KEEP_ALIVE = 75
 _COLLECT_AFTER = 20_000
 
 
-class Rereading:
+class ConfigurationReloader:
     """Reads the configuration again, compares it with the settings in force, and applies it."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Rereading:
             )
         return None
 
-    def take(self, merged: MergedSettings) -> None:
+    def apply(self, merged: MergedSettings) -> None:
         """Put these settings in force, reconfigure the log, and log which keys changed."""
         self._settings = self.announcer.settings = merged.settings
         logs.configure(merged.settings.log)
@@ -111,7 +111,7 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
             addresses = sockets.bound(listeners, settings.http.listen_address)
             logger.debug("bound to %s", " and ".join(map(str, addresses)))
             announcer = Announcer(settings, loaded.file, addresses)
-            _run(settings, listeners, Rereading(settings, read, announcer))
+            _run(settings, listeners, ConfigurationReloader(settings, read, announcer))
         finally:
             sockets.remove_socket(settings.http.listen_address)
 
@@ -148,15 +148,17 @@ def _ignore(*_: object) -> None:
     """Do nothing: after its drain uvicorn raises the signal that caused it again."""
 
 
-def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rereading) -> None:
+def _run(
+    settings: Settings, listeners: Sequence[socket.socket], reloader: ConfigurationReloader
+) -> None:
     """Serve in this process, or in workers forked from it if there are several."""
     config = _config(settings)
     if config.workers == 1:
-        server = LoneServer(config, partial(_reload, rereading), rereading.announcer)
+        server = LoneServer(config, partial(_reload, reloader), reloader.announcer)
         server.run(sockets=[*listeners])
         return
     config.get_loop_factory()  # imports uvloop here, so that not every worker does
-    _settle_memory()
+    _freeze_objects()
 
     def work(config: Config) -> Work:
         def run_worker(channel: socket.socket, pulse: Pulse) -> None:
@@ -167,17 +169,17 @@ def _run(settings: Settings, listeners: Sequence[socket.socket], rereading: Rere
     def take(merged: MergedSettings | None) -> Work | None:
         if merged is None:
             return None
-        rereading.take(merged)
+        reloader.apply(merged)
         return work(_config(merged.settings))
 
     # A forked child reads, because this process has no threads. Its memory is freed when it exits.
-    renewal = Renewal(rereading.read, take)
-    Supervisor(work(config), listeners, config.workers, renewal, rereading.announcer).run()
+    renewal = Renewal(reloader.read, take)
+    Supervisor(work(config), listeners, config.workers, renewal, reloader.announcer).run()
 
 
-async def _reload(rereading: Rereading, server: LoneServer) -> None:
+async def _reload(reloader: ConfigurationReloader, server: LoneServer) -> None:
     """Reload the configuration of a single-process server; requests in flight keep the old one."""
-    merged = await asyncio.to_thread(rereading.read)
+    merged = await asyncio.to_thread(reloader.read)
     if merged is None:
         return
     certificates = _certificates(merged.settings)
@@ -185,13 +187,13 @@ async def _reload(rereading: Rereading, server: LoneServer) -> None:
     # The signing keys in the same files may have changed; rebuilding access control reads them.
     if merged.changed or merged.settings.has_access_control:
         app: Reloadable = server.config.loaded_app
-        await app.use(merged.settings)
+        await app.apply(merged.settings)
         server.config.timeout_graceful_shutdown = _drain_seconds(merged.settings)
-    rereading.take(merged)
+    reloader.apply(merged)
     if certificates is not None and context is not None:
         await server.secure(certificates, context)
     gc.unfreeze()  # otherwise the objects of the old settings would never be collected
-    _settle_memory()
+    _freeze_objects()
 
 
 def _build(settings: Settings) -> Reloadable:
@@ -200,11 +202,11 @@ def _build(settings: Settings) -> Reloadable:
     if isinstance(driver, FilesystemDriver):
         driver.start()
     app = build(settings, driver)
-    _settle_memory()
+    _freeze_objects()
     return app
 
 
-def _settle_memory() -> None:
+def _freeze_objects() -> None:
     """Exclude the long-lived objects from Python's garbage collection.
 
     Traversing them cost a quarter of the time to list 10,000 tags. It also writes to every object,

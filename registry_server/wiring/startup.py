@@ -150,11 +150,11 @@ def check_access(settings: Settings, check: CheckAccess) -> tuple[Problem, ...]:
 def check_answers(settings: Settings) -> None:
     """Check that responses can be rendered with these settings; raise `StartupError`."""
     # It imports the whole application, which takes long.
-    from registry_server.wiring.rehearsal import rehearse
+    from registry_server.wiring.response_check import first_failure
 
-    fault = rehearse(settings)
-    if fault:
-        raise StartupError(fault)
+    failure = first_failure(settings)
+    if failure:
+        raise StartupError(failure)
 
 
 def check_audit(settings: Settings) -> None:

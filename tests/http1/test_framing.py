@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_server.serving.http1.framing import Chunked, Counted, Framing, FramingError
+from registry_server.serving.http1.framing import (
+    ChunkedFraming,
+    Framing,
+    FramingError,
+    LengthFraming,
+)
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\n\r\n"
@@ -71,7 +76,7 @@ def singly(data: bytes) -> list[bytes]:
 def ours(data: bytes, at: Sequence[int] = ()) -> Taken | None:
     """Return what we make of a chunked body; None when it is refused."""
     try:
-        return take(Chunked(), split(data, at))
+        return take(ChunkedFraming(), split(data, at))
     except FramingError:
         return None
 
@@ -176,7 +181,7 @@ def damaged_bodies(draw: st.DrawFn) -> bytes:
 @given(st.binary(max_size=300), st.integers(0, 300), cuts)
 def test_a_counted_body_ends_after_so_many_bytes(data: bytes, length: int, at: list[int]) -> None:
     """However it arrives; what lies behind it stays where it is."""
-    framing = Counted(length)
+    framing = LengthFraming(length)
     taken = take(framing, split(data, at))
     assert taken == Taken(data[:length], min(length, len(data)), length <= len(data))
     assert framing.ahead == max(length - len(data), 0)
@@ -190,7 +195,7 @@ def test_a_chunked_body_is_its_content_however_it_arrives(
     content, framed = body
     expected = Taken(content, len(framed), done=True)
     assert ours(framed + NEXT, at) == expected
-    assert take(Chunked(), singly(framed + NEXT)) == expected
+    assert take(ChunkedFraming(), singly(framed + NEXT)) == expected
 
 
 @given(bodies(), st.integers(0, 6000), cuts)
@@ -326,7 +331,7 @@ def test_content_that_looks_like_framing() -> None:
 
 def test_nothing_is_taken_behind_the_end() -> None:
     """A framing that is done reads no more."""
-    for framing, data in ((Chunked(), b"0\r\n\r\n"), (Counted(3), b"abc")):
+    for framing, data in ((ChunkedFraming(), b"0\r\n\r\n"), (LengthFraming(3), b"abc")):
         framing.take(memoryview(bytearray(data)))
         assert framing.done
         assert framing.take(memoryview(bytearray(b"more"))) == (0, 0)

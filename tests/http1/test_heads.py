@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from registry_server.http.envelope import NO_SNIFF
 from registry_server.serving.http1.answer_heads import answer_head, refusal
-from registry_server.serving.http1.framing import Chunked, Counted
+from registry_server.serving.http1.framing import ChunkedFraming, LengthFraming
 from registry_server.serving.http1.request_heads import (
     MOST_FIELDS,
     MOST_LINES,
@@ -135,10 +135,10 @@ def test_where_the_body_of_a_request_ends() -> None:
     assert ask(HOST).framing() is None
     assert ask(HOST, (b"Content-Length", b"0")).framing() is None
     counted = ask(HOST, (b"Content-Length", b"5")).framing()
-    assert isinstance(counted, Counted)
+    assert isinstance(counted, LengthFraming)
     assert counted.ahead == 5
     for value in (b"chunked", b"Chunked", b" chunked "):
-        assert isinstance(ask((b"Transfer-Encoding", value), HOST).framing(), Chunked)
+        assert isinstance(ask((b"Transfer-Encoding", value), HOST).framing(), ChunkedFraming)
 
 
 def test_each_request_reads_its_own_body() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server.serving.http1.connection import Connection
-from registry_server.serving.http1.framing import Counted
+from registry_server.serving.http1.framing import LengthFraming
 from registry_server.serving.http1.pace import DEFAULT, KEEP, BodyWatch, Pace
 from tests.http1.serving import Client, Served, answer, batches, served, until
 from tests.http1.test_connection import CONTENT, Reader, body_of, counted, digest, digester, head
@@ -274,7 +274,7 @@ class Watched:
     def __init__(self) -> None:
         self.time = Time()
         self.refused: list[float] = []
-        self.framing = Counted(1 << 40)
+        self.framing = LengthFraming(1 << 40)
         loop = cast("asyncio.AbstractEventLoop", self.time)
         watch = BodyWatch(loop, lambda: self.refused.append(self.time.now))
         self.flow = watch.flow(Transport())

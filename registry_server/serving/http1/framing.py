@@ -59,7 +59,7 @@ class Framing(Protocol):
         """Move the content in `arrived` to its start; raise `FramingError`."""
 
 
-class Counted:
+class LengthFraming:
     """A body with a Content-Length."""
 
     def __init__(self, length: int) -> None:
@@ -88,7 +88,7 @@ class _Line(Enum):
     TRAILER = auto()
 
 
-class Chunked:
+class ChunkedFraming:
     """A chunked body; its length is unknown until its end."""
 
     ahead = None

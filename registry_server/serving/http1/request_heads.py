@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
-from registry_server.serving.http1.framing import Chunked, Counted, Framing
+from registry_server.serving.http1.framing import ChunkedFraming, Framing, LengthFraming
 
 # The longest head that is cached, in bytes, and the size of the cache.
 _SHORT = 1024
@@ -65,8 +65,8 @@ class RequestHead:
     def framing(self) -> Framing | None:
         """Return a new framing for the body; None if there is no body."""
         if self.length is None:
-            return Chunked()
-        return Counted(self.length) if self.length else None
+            return ChunkedFraming()
+        return LengthFraming(self.length) if self.length else None
 
 
 def read(head: bytes) -> RequestHead:

@@ -51,13 +51,13 @@ def assemble_access(settings: Settings, urls: Urls) -> AccessSetup:
     return configured.assemble(settings, urls)
 
 
-def rehearse_access(settings: Settings, urls: Urls) -> AccessSetup:
+def assemble_access_for_check(settings: Settings, urls: Urls) -> AccessSetup:
     """Do as `assemble_access`, but create no file: a temporary key replaces a missing one."""
     if not settings.has_access_control:
         return AccessSetup(OpenAccess())
     from registry_server.wiring.access import configured
 
-    return configured.assemble(settings, urls, is_rehearsal=True)
+    return configured.assemble(settings, urls, is_check=True)
 
 
 def check(settings: Settings) -> tuple[Problem, ...]:

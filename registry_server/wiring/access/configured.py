@@ -17,8 +17,8 @@ from registry_server.wiring.access.policy import policy_source
 from registry_server.wiring.access.users import login_limits, users_file, users_of
 
 
-def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> AccessSetup:
-    """Do as `assembly.assemble_access`, or with `is_rehearsal` as `assembly.rehearse_access`.
+def assemble(settings: Settings, urls: Urls, *, is_check: bool = False) -> AccessSetup:
+    """Do as `assembly.assemble_access`, or with `is_check` as `assembly.assemble_access_for_check`.
 
     The settings must configure access control.
     """
@@ -30,7 +30,7 @@ def assemble(settings: Settings, urls: Urls, *, is_rehearsal: bool = False) -> A
         from registry_server.wiring.access.own_tokens import access_by_rules
         from registry_server.wiring.access.signing_key import existing_or_temporary_key, signing_key
 
-        key = existing_or_temporary_key(settings) if is_rehearsal else signing_key(settings)
+        key = existing_or_temporary_key(settings) if is_check else signing_key(settings)
         return access_by_rules(settings, urls, key)
     assert settings.auth.htpasswd is not None
     challenges = BasicChallenges(settings.auth.htpasswd.realm)

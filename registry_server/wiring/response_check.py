@@ -20,7 +20,7 @@ from registry_server.config.limits import Limits
 from registry_server.config.schema import AccessLog
 from registry_server.serving.http1.answer_heads import answer_head
 from registry_server.wiring.access.assembly import TOKEN_PATH
-from registry_server.wiring.app import build_rehearsal
+from registry_server.wiring.app import build_for_check
 from storage.drivers.memory import MemoryDriver
 
 _HOST = (b"host", b"registry.example.com")
@@ -29,7 +29,7 @@ _FAILED = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SampleRequest:
     """A request without a body; `path` is below the prefix."""
 
     method: str
@@ -38,24 +38,26 @@ class Question:
     query: bytes = b""
 
 
-def _questions(settings: Settings) -> Iterator[Question]:
+def _sample_requests(settings: Settings) -> Iterator[SampleRequest]:
     """Yield a request for each kind of response that depends on settings."""
-    yield Question("GET", "/")
-    yield Question("GET", "/v2/")
-    yield Question("GET", "/v2/", (_WRONG,))
-    yield Question("GET", "/v2/app/manifests/latest")
-    yield Question("GET", "/v2/_catalog")
-    yield Question("POST", "/v2/app/blobs/uploads/")
-    yield Question("GET", TOKEN_PATH)
-    yield Question("GET", TOKEN_PATH, (_WRONG,))
-    yield Question("GET", TOKEN_PATH, query=b"service=another")
-    yield Question("GET", f"{ROOT}/robots")
+    yield SampleRequest("GET", "/")
+    yield SampleRequest("GET", "/v2/")
+    yield SampleRequest("GET", "/v2/", (_WRONG,))
+    yield SampleRequest("GET", "/v2/app/manifests/latest")
+    yield SampleRequest("GET", "/v2/_catalog")
+    yield SampleRequest("POST", "/v2/app/blobs/uploads/")
+    yield SampleRequest("GET", TOKEN_PATH)
+    yield SampleRequest("GET", TOKEN_PATH, (_WRONG,))
+    yield SampleRequest("GET", TOKEN_PATH, query=b"service=another")
+    yield SampleRequest("GET", f"{ROOT}/robots")
     for origin in settings.http.cors.origins or ("https://ui.example.com",):
         asks = (b"access-control-request-method", b"DELETE")
-        yield Question("OPTIONS", "/v2/app/manifests/latest", ((b"origin", origin.encode()), asks))
+        yield SampleRequest(
+            "OPTIONS", "/v2/app/manifests/latest", ((b"origin", origin.encode()), asks)
+        )
 
 
-def rehearse(settings: Settings) -> str | None:
+def first_failure(settings: Settings) -> str | None:
     """Return which request fails with these settings, None if all succeed (blocks).
 
     The files that the settings name must have been checked. The result repeats no setting's value.
@@ -64,23 +66,23 @@ def rehearse(settings: Settings) -> str | None:
     # Access control refuses most requests. Without it some responses have a `Location`.
     stages = [quiet, _open(quiet)] if quiet.has_access_control else [quiet]
     # Building reads files, so it happens before the event loop starts.
-    apps = [build_rehearsal(stage, MemoryDriver()) for stage in stages]
-    return asyncio.run(_first_fault(settings, apps))
+    apps = [build_for_check(stage, MemoryDriver()) for stage in stages]
+    return asyncio.run(_first_failure(settings, apps))
 
 
-async def _first_fault(settings: Settings, apps: list[ASGIApp]) -> str | None:
+async def _first_failure(settings: Settings, apps: list[ASGIApp]) -> str | None:
     prefix = settings.http.prefix.rstrip("/")
     for app in apps:
-        for question in _questions(settings):
-            fault = await fault_of(app, question, prefix)
-            if fault:
-                return fault
+        for request in _sample_requests(settings):
+            failure = await failure_of(app, request, prefix)
+            if failure:
+                return failure
     return None
 
 
-async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | None:
-    """Send one request and render the head of the response; return the fault, None without one."""
-    asked = f"{question.method} {question.path}"
+async def failure_of(app: ASGIApp, request: SampleRequest, prefix: str = "") -> str | None:
+    """Send one request and render the head of the response; return the failure if any."""
+    asked = f"{request.method} {request.path}"
     sent: list[Message] = []
     body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -93,7 +95,7 @@ async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | 
         sent.append(message)
 
     try:
-        await app(_scope(question, prefix), receive, send)
+        await app(_scope(request, prefix), receive, send)
         start = sent[0]
         headers = tuple((name, value) for name, value in start["headers"])
         answer_head(start["status"], headers, bodiless=False, keep_alive=True)
@@ -104,19 +106,19 @@ async def fault_of(app: ASGIApp, question: Question, prefix: str = "") -> str | 
     return None
 
 
-def _scope(question: Question, prefix: str) -> Scope:
-    path = prefix + question.path
+def _scope(request: SampleRequest, prefix: str) -> Scope:
+    path = prefix + request.path
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": question.method,
+        "method": request.method,
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": question.query,
+        "query_string": request.query,
         "root_path": "",
-        "headers": [_HOST, *question.headers],
+        "headers": [_HOST, *request.headers],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
         "state": {},

@@ -15,13 +15,13 @@ from starlette.types import Receive, Scope, Send
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from registry_server.wiring import startup
-from registry_server.wiring.rehearsal import Question, fault_of, rehearse
+from registry_server.wiring.response_check import SampleRequest, failure_of, first_failure
 from tests.support.drivers import AnyDriver
 from tests.support.users import lines
 from tests.v2.conftest import Serve, serve  # noqa: F401 (a fixture)
 
 BEYOND = "Réalm ☃ 登録"
-ASKED = Question("GET", "/v2/")
+ASKED = SampleRequest("GET", "/v2/")
 
 
 def settings_of(folder: Path, **sections: Any) -> Settings:
@@ -63,14 +63,14 @@ def everything(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("number", range(7))
-def test_settings_that_work_are_rehearsed_and_leave_nothing(
+def test_settings_that_work_pass_and_create_nothing(
     tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No key, no users, no audit log, no line of the access log."""
     settings = settings_of(tmp_path, **everything(tmp_path)[number])
     before = sorted(tmp_path.rglob("*"))
     caplog.set_level(logging.DEBUG)
-    assert rehearse(settings) is None
+    assert first_failure(settings) is None
     assert sorted(tmp_path.rglob("*")) == before
     assert not [record for record in caplog.records if record.name.startswith("registry")]
 
@@ -103,12 +103,12 @@ class Answering:
 
 async def test_faults_are_found() -> None:
     """An exception, a header that is none, and an answer that says the registry failed."""
-    assert await fault_of(Answering(200), ASKED) is None
-    assert await fault_of(Answering(401), ASKED) is None
-    assert "KeyError" in str(await fault_of(Answering(0), ASKED))
-    assert "secret" not in str(await fault_of(Answering(0), ASKED))
-    assert "ValueError" in str(await fault_of(Answering(200, [(b"x", b"a\nb")]), ASKED))
-    assert "500" in str(await fault_of(Answering(500), ASKED))
+    assert await failure_of(Answering(200), ASKED) is None
+    assert await failure_of(Answering(401), ASKED) is None
+    assert "KeyError" in str(await failure_of(Answering(0), ASKED))
+    assert "secret" not in str(await failure_of(Answering(0), ASKED))
+    assert "ValueError" in str(await failure_of(Answering(200, [(b"x", b"a\nb")]), ASKED))
+    assert "500" in str(await failure_of(Answering(500), ASKED))
 
 
 async def test_texts_of_any_script_are_sent_as_utf8(serve: Serve, tmp_path: Path) -> None:  # noqa: F811
