@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.content.referrers import ReferrerPage
 from storage.values.buffers import Buffer, HasDescriptor
 from storage.values.digest import Digest
@@ -42,18 +42,14 @@ class Blob(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BlobFile:
-    """The file of a blob, `size` bytes long.
+class BlobLocation:
+    """Where another program can fetch a blob: its file, `size` bytes long.
 
     `path` is relative to the folder of all blobs, with slashes: `<alg>/<two hex>/<hex>/data`.
     """
 
     path: str
     size: int
-
-
-# Where another program can fetch a blob. Storage that signs URLs would offer one here.
-Place: TypeAlias = BlobFile
 
 
 class Blobs(Protocol):
@@ -65,7 +61,7 @@ class Blobs(Protocol):
     async def open(self, digest: Digest) -> Blob:
         """Open a blob, which the caller closes; raise `BlobUnknown`."""
 
-    async def place(self, digest: Digest) -> Place | None:
+    async def locate(self, digest: Digest) -> BlobLocation | None:
         """Return where another program can fetch a blob; raise `BlobUnknown`.
 
         Returns None when only `open` can read it. Once no repository has the blob, a collection
@@ -125,7 +121,7 @@ class Upload(Protocol):
     def length(self) -> int:
         """The number of bytes received so far."""
 
-    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
+    async def append(self, source: AsyncIterator[Buffer], chunk: DeclaredRange) -> None:
         """Append what `source` yields. If `source` fails, what it yielded before is kept.
 
         `source` may reuse a buffer once the third buffer after it is requested.

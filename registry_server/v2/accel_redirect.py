@@ -45,7 +45,7 @@ class AccelRedirect:
         """
         if not self.prefix or not _is_equivalent(request):
             return None
-        file = await blobs.place(digest)
+        file = await blobs.locate(digest)
         if file is None or not file.size:  # nginx refuses any range of an empty file
             return None
         redirect = {**headers, "X-Accel-Redirect": f"{self.prefix}{file.path}"}

@@ -11,7 +11,7 @@ from registry_server.serving.http1.backlog import HOLD
 from registry_server.serving.http1.direct import EXTENSION as DIRECT
 from registry_server.v2 import upload_state
 from registry_server.v2.problems import PayloadTooLarge
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.values.buffers import Buffer
 
@@ -61,12 +61,12 @@ def content_length(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def announced(request: Request) -> Chunk:
+def announced(request: Request) -> DeclaredRange:
     """Return the range of a blob that is sent in one request; only its length may be declared."""
-    return Chunk(announced=content_length(request))
+    return DeclaredRange(announced=content_length(request))
 
 
-def chunk(request: Request, held: int) -> Chunk:
+def chunk(request: Request, held: int) -> DeclaredRange:
     """Return the range of a chunk for a session of `held` bytes (spec, "Pushing a blob in chunks").
 
     It is in Content-Range, or else its start is in the `_state` of the URL. Raises
@@ -83,18 +83,18 @@ def chunk(request: Request, held: int) -> Chunk:
         raise ChunkOutOfOrder(first, held)
     length, declared = last - first + 1, content_length(request)
     if declared == length - 1:
-        return Chunk(first, declared)
+        return DeclaredRange(first, declared)
     if declared is not None and declared != length and first == held:
         raise ChunkSizeMismatch(length, declared, held)
-    return Chunk(first, length)
+    return DeclaredRange(first, length)
 
 
-def _placed(request: Request) -> Chunk:
+def _placed(request: Request) -> DeclaredRange:
     """Return the range of a chunk without Content-Range; an empty chunk may start anywhere.
 
     Scripts finish an upload with an empty PUT to the first URL of the session.
     """
     announced = content_length(request)
     if not announced and "transfer-encoding" not in request.headers:
-        return Chunk(announced=announced)
-    return Chunk(start=upload_state.offset(request), announced=announced)
+        return DeclaredRange(announced=announced)
+    return DeclaredRange(start=upload_state.offset(request), announced=announced)

@@ -23,7 +23,7 @@ from registry_server.v2.responses import (
     not_modified,
 )
 from registry_server.v2.urls import Urls
-from storage.content.manifest_store import name, parse
+from storage.content.manifest_store import digest_of, parse
 from storage.errors import DigestInvalid
 from storage.values.digest import CANONICAL, Digest
 from storage.values.manifests import MANIFEST_LIMIT
@@ -117,7 +117,7 @@ async def _digest(raw: bytes, reference: Reference) -> Digest:
     The algorithm is that of the path, or the default one for a tag.
     """
     algorithm = reference.algorithm if isinstance(reference, Digest) else CANONICAL
-    digest = await name(raw, algorithm)
+    digest = await digest_of(raw, algorithm)
     if isinstance(reference, Digest) and reference != digest:
         raise DigestInvalid(f"the manifest hashes to {digest}, not to {reference}")
     return digest

@@ -58,8 +58,8 @@ from storage.drivers.read_only import ReadOnlyDriver
 from storage.interfaces import Registry
 from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.repository.registry import StoredRegistry
-from storage.values.manifest_policy import IndexChildren, ManifestRules
-from storage.values.url_policy import Matcher, UrlRules
+from storage.values.manifest_policy import IndexChildren, ManifestPolicy
+from storage.values.url_policy import Matcher, UrlPolicy
 
 _CORS = "access-control-"
 
@@ -269,16 +269,16 @@ def _urls(settings: Settings) -> Urls:
     )
 
 
-def manifest_rules(settings: Settings) -> ManifestRules:
+def manifest_rules(settings: Settings) -> ManifestPolicy:
     """Return the checks for pushed manifests."""
     validation, most = settings.validation, settings.limits.manifests.references
     if not validation.active:
-        return ManifestRules(children=IndexChildren.NONE, most_references=most)
+        return ManifestPolicy(children=IndexChildren.NONE, most_references=most)
     indexes, urls = validation.manifests.indexes, validation.manifests.urls
-    return ManifestRules(
+    return ManifestPolicy(
         children=IndexChildren(indexes.platforms),
         platforms=frozenset((item.os, item.architecture) for item in indexes.platformlist),
-        urls=UrlRules(_compiled(urls.allow), _compiled(urls.deny)),
+        urls=UrlPolicy(_compiled(urls.allow), _compiled(urls.deny)),
         most_references=most,
     )
 

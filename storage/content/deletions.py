@@ -92,7 +92,9 @@ class ManifestDeletion:
 
     def _notes(self, reader: Reader) -> list[str]:
         """Return the notes of deletions of the manifest that were interrupted or are running."""
-        return [note for note, digest in noted(reader, self._name) if digest == self._digest]
+        return [
+            note for note, digest in deletion_notes(reader, self._name) if digest == self._digest
+        ]
 
     async def _write_note(self) -> list[str]:
         """Write a note about the deletion; return none on a full disk, where none can be made."""
@@ -106,12 +108,12 @@ class ManifestDeletion:
         return [note]
 
 
-def is_left_undone(reader: Reader, name: RepositoryName, digest: Digest) -> bool:
+def is_partly_deleted(reader: Reader, name: RepositoryName, digest: Digest) -> bool:
     """Return whether a manifest is deleted, but some of its tags may remain."""
-    return digest in being_deleted(reader, name) and not is_member(reader, name, digest)
+    return digest in pending_deletions(reader, name) and not is_member(reader, name, digest)
 
 
-def noted(reader: Reader, name: RepositoryName) -> list[tuple[str, Digest]]:
+def deletion_notes(reader: Reader, name: RepositoryName) -> list[tuple[str, Digest]]:
     """Return the path of each deletion note, and the manifest that it names."""
     folder = paths.deletions(name)
     # A temporary file is a note that is still being written.
@@ -120,12 +122,14 @@ def noted(reader: Reader, name: RepositoryName) -> list[tuple[str, Digest]]:
     return [(note, digest) for note, digest in named if digest is not None]
 
 
-def being_deleted(reader: Reader, name: RepositoryName) -> set[Digest]:
+def pending_deletions(reader: Reader, name: RepositoryName) -> set[Digest]:
     """Return the manifests that deletion notes name; some may be members, still or again."""
-    return {digest for _, digest in noted(reader, name)}
+    return {digest for _, digest in deletion_notes(reader, name)}
 
 
-def gone(reader: Reader, name: RepositoryName, digests: Iterable[Digest]) -> frozenset[Digest]:
+def not_members(
+    reader: Reader, name: RepositoryName, digests: Iterable[Digest]
+) -> frozenset[Digest]:
     """Return those of `digests` that are not members of a repository."""
     return frozenset(digest for digest in digests if not is_member(reader, name, digest))
 

@@ -27,7 +27,7 @@ class HashStates:
         self._id = id
         self._stored: list[tuple[str, int]] = []
 
-    def first(self, algorithm: str) -> Mapping[str, bytes]:
+    def initial_files(self, algorithm: str) -> Mapping[str, bytes]:
         """Return the file that tells later requests with which algorithm a session started."""
         state = None if algorithm == CANONICAL else self._hashers.new(algorithm).state()
         return {} if state is None else {self._path(algorithm, 0): state}
@@ -50,11 +50,11 @@ class HashStates:
                     return hasher
         return self._hashers.new(listed[0][0] if listed else CANONICAL)
 
-    def fresh(self, algorithm: str) -> Hasher:
+    def new(self, algorithm: str) -> Hasher:
         """Return a hasher for another algorithm than the one the session started with."""
         return self._hashers.new(algorithm)
 
-    async def note(self, hasher: Hasher) -> None:
+    async def save(self, hasher: Hasher) -> None:
         """Save a state that covers durable bytes, then remove the states it supersedes."""
         state, saved = hasher.state(), (hasher.algorithm, hasher.length)
         if state is None:

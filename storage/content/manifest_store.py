@@ -81,7 +81,7 @@ class ManifestStore:
             self._types.put(digest, loaded.media_type)
         return loaded
 
-    def put(self, digest: Digest, manifest: Manifest) -> Put:
+    def put_change(self, digest: Digest, manifest: Manifest) -> Put:
         """Return the change that stores a manifest whose bytes hash to `digest`."""
         return Put(paths.blob(digest), manifest.raw)
 
@@ -110,7 +110,7 @@ def load(reader: Reader, digest: Digest, media_type: str | None = None) -> Store
         return None
 
 
-async def name(raw: bytes, algorithm: str) -> Digest:
+async def digest_of(raw: bytes, algorithm: str) -> Digest:
     """Return the digest of a manifest; large ones are hashed on a thread."""
     if len(raw) <= INLINE:
         return Digest.of(raw, algorithm)

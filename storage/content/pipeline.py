@@ -25,7 +25,7 @@ _PATIENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class DeclaredRange:
     """The start and length of a body in bytes, as far as the request's headers declare them.
 
     A body whose length differs from `length` is undone. A body that ends before `announced` bytes

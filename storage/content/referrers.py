@@ -65,7 +65,7 @@ class ReferrerPage:
         return bool(self.next)
 
 
-class Question(NamedTuple):
+class PageQuery(NamedTuple):
     """The parameters of a list: at most `limit` referrers after `after`, of one type or of all.
 
     `extra` are referrers that the preceding scan found. The index lacks them where it cannot be
@@ -81,32 +81,34 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ReferrerCache:
     """Shared by the referrers of all repositories: facts about content, and running work."""
 
     subjects: Subjects = field(default_factory=Subjects)
     entries: Lru[Digest, Referrer] = field(
         default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
-    places: FairSemaphore = field(default_factory=lambda: FairSemaphore(_AT_ONCE))
+    slots: FairSemaphore = field(default_factory=lambda: FairSemaphore(_AT_ONCE))
     scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
-    pages: SharedRuns[Question, ReferrerPage] = field(default_factory=SharedRuns)
+    pages: SharedRuns[PageQuery, ReferrerPage] = field(default_factory=SharedRuns)
 
 
 class ReferrerStore:
     """The referrers of repository `name`."""
 
-    def __init__(self, driver: Driver, memory: Memory, name: RepositoryName) -> None:
+    def __init__(self, driver: Driver, cache: ReferrerCache, name: RepositoryName) -> None:
         self._driver = driver
-        self._memory = memory
+        self._cache = cache
         self._name = name
-        self._scan = ReferrerScan(driver, memory.subjects, name)
+        self._scan = ReferrerScan(driver, cache.subjects, name)
 
-    def add(self, subject: Digest, digest: Digest, manifest: Manifest) -> tuple[PutUnsynced, ...]:
+    def add_changes(
+        self, subject: Digest, digest: Digest, manifest: Manifest
+    ) -> tuple[PutUnsynced, ...]:
         """Return the changes that record that a durable manifest has `subject`."""
         link = PutUnsynced(paths.referrer_link(self._name, subject, digest), str(digest).encode())
         entry = referrer_entries.describe(manifest, digest)
-        return (link,) if entry is None else (link, self._note(subject, entry))
+        return (link,) if entry is None else (link, self._entry_change(subject, entry))
 
     async def page(
         self, subject: Digest, artifact_type: str | None, after: str, limit: int
@@ -117,20 +119,22 @@ class ReferrerStore:
         """
         unlisted: Unlisted = []
         if await self._scan.is_needed():
-            unlisted = await self._memory.scans.result(self._name.text, self._scanned)
+            unlisted = await self._cache.scans.result(self._name.text, self._scanned)
         extra = frozenset(digest for digest, its_subject in unlisted if its_subject == subject)
-        question = Question(self._name.text, subject, artifact_type, after, limit, extra)
-        return await self._memory.pages.result(question, partial(self._answer, question))
+        query = PageQuery(self._name.text, subject, artifact_type, after, limit, extra)
+        return await self._cache.pages.result(query, partial(self._read_page, query))
 
     async def _scanned(self, run: Run[Unlisted]) -> Unlisted:
-        async with self._memory.places.of(self._name):
+        async with self._cache.slots.of(self._name):
             return await self._scan.run(run)
 
-    async def _answer(self, question: Question, run: Run[ReferrerPage]) -> ReferrerPage:
-        reading = _Reading(self._name, question, self._memory.entries, run)
-        async with self._memory.places.of(self._name):
-            page = await self._driver.batch(reading.page)
-        notes = {entry.digest: self._note(question.subject, entry) for entry in reading.unwritten}
+    async def _read_page(self, query: PageQuery, run: Run[ReferrerPage]) -> ReferrerPage:
+        reader = _PageReader(self._name, query, self._cache.entries, run)
+        async with self._cache.slots.of(self._name):
+            page = await self._driver.batch(reader.page)
+        notes = {
+            entry.digest: self._entry_change(query.subject, entry) for entry in reader.unwritten
+        }
         if notes:
             try:
                 await referrer_index.write(self._driver, self._name, notes)
@@ -140,24 +144,24 @@ class ReferrerStore:
                 logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return page
 
-    def _note(self, subject: Digest, entry: Referrer) -> PutUnsynced:
+    def _entry_change(self, subject: Digest, entry: Referrer) -> PutUnsynced:
         path = paths.referrer_descriptor(self._name, subject, entry.digest)
         return PutUnsynced(path, entry.document)
 
 
-class _Reading:
+class _PageReader:
     """Reads one page; `unwritten` are entries that were missing beside their links."""
 
     def __init__(
         self,
         name: RepositoryName,
-        question: Question,
+        query: PageQuery,
         known: Lru[Digest, Referrer],
         run: Run[ReferrerPage],
     ) -> None:
         self.unwritten: list[Referrer] = []
         self._name = name
-        self._question = question
+        self._query = query
         self._known = known
         self._run = run
         self._budget = READ_BYTES
@@ -173,7 +177,7 @@ class _Reading:
             entry = self._fitting(reader, digest)
             if entry is not None:
                 size += len(entry.document) + 1
-                if entries and (size > PAGE_BYTES or len(entries) == self._question.limit):
+                if entries and (size > PAGE_BYTES or len(entries) == self._query.limit):
                     return ReferrerPage(tuple(entries), last)
                 entries.append(entry)
             last = str(digest)
@@ -181,10 +185,8 @@ class _Reading:
 
     def _listed(self, reader: Reader) -> Iterator[Digest]:
         """Yield the digests after `after` in order, those of the index and `extra`."""
-        folder = paths.referrers(self._name, self._question.subject)
-        extra = sorted(
-            text for text in map(str, self._question.extra) if text > self._question.after
-        )
+        folder = paths.referrers(self._name, self._query.subject)
+        extra = sorted(text for text in map(str, self._query.extra) if text > self._query.after)
         last = ""
         for text in merge(self._texts(reader, folder), extra):
             if text != last:
@@ -198,21 +200,21 @@ class _Reading:
         for algorithm in HEX_LENGTHS:  # in alphabetical order
             names = reader.folders(f"{folder}/{algorithm}")
             names.sort()
-            start = bisect_right(names, self._question.after, key=f"{algorithm}:{{}}".format)
+            start = bisect_right(names, self._query.after, key=f"{algorithm}:{{}}".format)
             for at in range(start, len(names)):
                 yield f"{algorithm}:{names[at]}"
 
     def _fitting(self, reader: Reader, digest: Digest) -> Referrer | None:
         """Return the entry of a referrer if it has the requested type and is a member."""
         entry = self._known.get(digest) or self._read(reader, digest)
-        if entry is None or self._question.artifact_type not in (None, entry.artifact_type):
+        if entry is None or self._query.artifact_type not in (None, entry.artifact_type):
             return None
         self._budget -= _OPENING
         return entry if is_member(reader, self._name, digest) else None
 
     def _read(self, reader: Reader, digest: Digest) -> Referrer | None:
         """Read the entry beside the link, or build it from the manifest; cache it."""
-        path = paths.referrer_descriptor(self._name, self._question.subject, digest)
+        path = paths.referrer_descriptor(self._name, self._query.subject, digest)
         try:
             document = reader.read(path, LONGEST_ENTRY + 1)
         except PathNotFound:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from storage.concurrency.cancellation import to_completion
-from storage.content.deletions import being_deleted, gone
+from storage.content.deletions import not_members, pending_deletions
 from storage.content.links import Links, is_member, link_to, read_link
 from storage.drivers.base import Driver, Reader, TouchingReader
 from storage.drivers.changes import Appear, Step
@@ -41,14 +41,14 @@ class TagStore:
         """Return the digest that a tag points to; None when there is no such tag."""
         return await self._links.read(paths.tag_current_link(self._name, tag))
 
-    async def appearing(self, tags: Iterable[Tag], digest: Digest) -> Step:
+    async def creation_changes(self, tags: Iterable[Tag], digest: Digest) -> Step:
         """Return the changes that create those of `tags` that do not exist yet.
 
         A new tag and its history are created atomically, so that no crash leaves a folder that a
         listing would take for a tag.
         """
         new = [tag for tag in tags if not await self._driver.exists(paths.tag(self._name, tag))]
-        return tuple([self._appear(tag, digest) for tag in new])
+        return tuple([self._creation(tag, digest) for tag in new])
 
     def check_may_point(self, reader: Reader, tag: Tag, digest: Digest) -> None:
         """Raise `TagImmutable` if a tag points to another manifest and may not be moved.
@@ -70,11 +70,11 @@ class TagStore:
         for _ in range(_ATTEMPTS):
             if await self._move(tag, digest, check):
                 return
-            if not await self._driver.publish((self._appear(tag, digest),), check=check):
+            if not await self._driver.publish((self._creation(tag, digest),), check=check):
                 return
         raise TimeoutError(f"tag {tag} keeps being removed while it is set")
 
-    def _appear(self, tag: Tag, digest: Digest) -> Appear:
+    def _creation(self, tag: Tag, digest: Digest) -> Appear:
         folder = paths.tag(self._name, tag)
         links = (
             paths.tag_current_link(self._name, tag),
@@ -136,16 +136,16 @@ class TagStore:
         Names outside the page are not examined, so a page costs the same wherever it starts.
         """
         # A deletion may start or end while the names are read.
-        doubtful = being_deleted(reader, self._name)
+        doubtful = pending_deletions(reader, self._name)
         names = behind(reader.folders(paths.tags(self._name)), after)
-        doubtful |= being_deleted(reader, self._name)
+        doubtful |= pending_deletions(reader, self._name)
         return cut(self._answering(reader, map(Tag, only_tags(names)), doubtful), limit)
 
     def _answering(
         self, reader: Reader, tags: Iterable[Tag], doubtful: Collection[Digest]
     ) -> Iterable[Tag]:
         """Skip tags of those `doubtful` manifests that are deleted; read no link if none is."""
-        deleted = gone(reader, self._name, doubtful)
+        deleted = not_members(reader, self._name, doubtful)
         return (
             (tag for tag in tags if self._target(reader, tag) not in deleted) if deleted else tags
         )

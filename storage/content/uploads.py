@@ -25,7 +25,7 @@ from storage.concurrency.cancellation import to_completion
 from storage.content.hash_states import HashStates
 from storage.content.hashing import Hasher, Hashers
 from storage.content.links import link_to
-from storage.content.pipeline import Chunk, pump
+from storage.content.pipeline import DeclaredRange, pump
 from storage.drivers.base import Driver, StagedFile, StagingBusy
 from storage.errors import (
     ChunkOutOfOrder,
@@ -58,9 +58,9 @@ class UploadStore:
         """Start a session that hashes with `algorithm`, which must be supported."""
         id = UploadId.new(owner)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        notes = {paths.upload_started(self._name, id): started.encode()}
-        notes |= self._states(id).first(algorithm)
-        await self._driver.staging.create(paths.upload_data(self._name, id), notes)
+        files = {paths.upload_started(self._name, id): started.encode()}
+        files |= self._states(id).initial_files(algorithm)
+        await self._driver.staging.create(paths.upload_data(self._name, id), files)
         return id
 
     async def length(self, id: UploadId) -> int:
@@ -88,7 +88,7 @@ class UploadStore:
             try:
                 yield session
             finally:
-                await to_completion(session.settle())
+                await to_completion(session.save_hash_state())
 
     @asynccontextmanager
     async def _hold(self, id: UploadId) -> AsyncIterator[StagedFile]:
@@ -135,7 +135,7 @@ class UploadSession:
         """The number of bytes received so far."""
         return self._staged.length
 
-    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
+    async def append(self, source: AsyncIterator[Buffer], chunk: DeclaredRange) -> None:
         """Append what `source` yields. If `source` fails, what it yielded before is kept.
 
         Raises `ChunkOutOfOrder` before it reads anything, and `ChunkSizeMismatch` after it has
@@ -170,7 +170,7 @@ class UploadSession:
         self._ended = True
         await self._driver.staging.discard(paths.upload(self._name, self._id))
 
-    async def settle(self) -> None:
+    async def save_hash_state(self) -> None:
         """Save the hash state if the next request would have to hash much again.
 
         Raises OSError if the received bytes cannot be synced; then all of them are dropped.
@@ -180,7 +180,7 @@ class UploadSession:
             return
         await self._staged.sync()
         try:
-            await self._states.note(self._hasher)
+            await self._states.save(self._hasher)
         except OSError as error:
             logger.warning("could not save the hash state of upload %s: %s", self._id, error)
 
@@ -211,7 +211,7 @@ class UploadSession:
 
     async def _digest(self, algorithm: str) -> Digest:
         is_same = self._hasher.algorithm == algorithm
-        hasher = self._hasher if is_same else self._states.fresh(algorithm)
+        hasher = self._hasher if is_same else self._states.new(algorithm)
         await self._catch_up(hasher)
         return hasher.digest()
 
@@ -220,7 +220,7 @@ class UploadSession:
 
 
 async def _declared(
-    source: AsyncIterator[Buffer], chunk: Chunk, held: int
+    source: AsyncIterator[Buffer], chunk: DeclaredRange, held: int
 ) -> AsyncIterator[Buffer]:
     """Yield what `source` yields; raise `ChunkSizeMismatch` if it is not as long as declared."""
     received = 0

@@ -23,40 +23,40 @@ class LongReads:
 
     def __init__(self, driver: Driver, at_once: int) -> None:
         self._driver = driver
-        self._places = FairSemaphore(at_once)
+        self._slots = FairSemaphore(at_once)
         self._runs = SharedRuns[Hashable, Any]()
         self._callers = SubjectLocks()
-        self._lines = SharedRuns[Hashable, Any]()
+        self._queues = SharedRuns[Hashable, Any]()
 
     async def result(
         self,
-        question: Hashable,
+        key: Hashable,
         job: Callable[[Reader], T],
         subject: Hashable = None,
         caller: Hashable = None,
     ) -> T:
-        """Return the result of `job`, shared between concurrent calls with an equal `question`.
+        """Return the result of `job`, shared between concurrent calls with an equal `key`.
 
         Reads of one `subject` run one after the other, and so do the reads of one `caller`; without
         a caller, each call counts as another caller's. A job starts after every call that shares
         it. A job that no call waits for any more is not started, or ends at its next read.
         """
         if not caller:  # such as a client of a unix socket
-            return await self._shared(question, job, subject)
+            return await self._shared(key, job, subject)
 
         async def turn(run: Run[T]) -> T:
             async with self._callers.of(caller):
                 run.check()
-                return await run.while_wanted(self._shared(question, job, subject))
+                return await run.while_wanted(self._shared(key, job, subject))
 
-        found: T = await self._lines.result((caller, question), turn)
+        found: T = await self._queues.result((caller, key), turn)
         return found
 
-    async def _shared(self, question: Hashable, job: Callable[[Reader], T], subject: Hashable) -> T:
+    async def _shared(self, key: Hashable, job: Callable[[Reader], T], subject: Hashable) -> T:
         async def work(run: Run[T]) -> T:
-            async with self._places.of(subject or question):
+            async with self._slots.of(subject or key):
                 run.check()
                 return await CancellableReads(self._driver, run.check).batch(job)
 
-        found: T = await self._runs.result(question, work)
+        found: T = await self._runs.result(key, work)
         return found

@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from storage.errors import OperationDisabled
 from storage.interfaces import (
     Blob,
+    BlobLocation,
     Blobs,
     Manifests,
-    Place,
     Referrers,
     Repository,
     Tags,
@@ -77,8 +77,8 @@ class _UndeletableBlobs:
     async def open(self, digest: Digest) -> Blob:
         return await self._inner.open(digest)
 
-    async def place(self, digest: Digest) -> Place | None:
-        return await self._inner.place(digest)
+    async def locate(self, digest: Digest) -> BlobLocation | None:
+        return await self._inner.locate(digest)
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         await self._inner.mount(digest, source)

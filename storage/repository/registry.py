@@ -11,17 +11,17 @@ from storage.content.blobs import BlobStore
 from storage.content.hashing import Hashers, best_hashers
 from storage.content.links import Links, digests, read_link
 from storage.content.manifest_store import CACHE_BYTES, CACHE_SHARE, ManifestStore
-from storage.content.referrers import Memory
+from storage.content.referrers import ReferrerCache
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import RepositoryUnknown
 from storage.interfaces import Visible
 from storage.repository.long_reads import LongReads
-from storage.repository.repository import StoredRepository, Stores
+from storage.repository.repository import SharedStores, StoredRepository
 from storage.values import paths
 from storage.values.cache import Lru
 from storage.values.digest import CANONICAL, Digest
 from storage.values.listing import Page, cut
-from storage.values.manifest_policy import ManifestRules
+from storage.values.manifest_policy import ManifestPolicy
 from storage.values.names import NAME_LIMIT, RepositoryName, Tag, is_component, only_tags
 
 # The grace period in seconds: collections keep content that was touched within it.
@@ -47,25 +47,25 @@ class StoredRegistry:
     def __init__(
         self,
         driver: Driver,
-        rules: ManifestRules | None = None,
+        policy: ManifestPolicy | None = None,
         hashers: Hashers | None = None,
         cache_bytes: int = CACHE_BYTES,
         grace: float = GRACE,
     ) -> None:
         self._driver = driver
-        self._stores = Stores(
+        self._stores = SharedStores(
             driver=driver,
             blobs=BlobStore(driver, grace),
             manifests=ManifestStore(driver, cache_bytes),
             links=Links(driver),
             hashers=hashers or best_hashers(),
-            rules=rules or ManifestRules(),
-            memory=Memory(),
-            answers=Lru(cache_bytes, cost=lambda answer: answer.cost, share=CACHE_SHARE),
+            policy=policy or ManifestPolicy(),
+            referrer_cache=ReferrerCache(),
+            lookups=Lru(cache_bytes, cost=lambda lookup: lookup.cost, share=CACHE_SHARE),
             tag_lists=LongReads(driver, _TAG_LISTS),
             grace=grace,
         )
-        self._holding = Holding()
+        self._presence = ManifestPresence()
         self._searches = LongReads(driver, _SEARCHES)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> StoredRepository:
@@ -84,11 +84,11 @@ class StoredRegistry:
         def job(reader: Reader) -> Page[RepositoryName]:
             # `visible` is checked first, because it costs less than reading the disk.
             names = filter(visible, walk(reader, after)) if visible else walk(reader, after)
-            return cut((name for name in names if self._holding.holds(reader, name)), limit)
+            return cut((name for name in names if self._presence.has_manifest(reader, name)), limit)
 
         # Callers that see different repositories cannot share a result.
-        question = (after, limit) if visible is None else object()
-        return await self._searches.result(question, job, caller=caller)
+        key = (after, limit) if visible is None else object()
+        return await self._searches.result(key, job, caller=caller)
 
     async def holders(self, digest: Digest, caller: Hashable = None) -> list[RepositoryName]:
         """Return the repositories that have a blob, among the first `MOST_SEARCHED`."""
@@ -184,7 +184,7 @@ def _is_among(names: list[str], name: str) -> bool:
     return names[at : at + 1] == [name]
 
 
-class Holding:
+class ManifestPresence:
     """Tells which repositories have a manifest.
 
     Caches one link of each repository. The next check looks for that link first, which avoids
@@ -194,7 +194,7 @@ class Holding:
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
 
-    def holds(self, reader: Reader, name: RepositoryName) -> bool:
+    def has_manifest(self, reader: Reader, name: RepositoryName) -> bool:
         """Return whether a repository has a link to a manifest."""
         link = self._found.get(name.text)
         if link is not None and reader.stat(link):

@@ -21,11 +21,11 @@ from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
 from storage.content.blobs import BlobStore, content_of, touch
-from storage.content.deletions import ManifestDeletion, is_left_undone
+from storage.content.deletions import ManifestDeletion, is_partly_deleted
 from storage.content.hashing import Hashers
 from storage.content.links import Links, digests, link_to, read_link
 from storage.content.manifest_store import ManifestStore
-from storage.content.referrers import Memory, ReferrerStore
+from storage.content.referrers import ReferrerCache, ReferrerStore
 from storage.content.tags import TagStore
 from storage.content.uploads import UploadStore
 from storage.drivers.base import Driver, ExclusiveEditor, FileSnapshot, OpenFile, TouchingReader
@@ -37,13 +37,13 @@ from storage.errors import (
     ReferencesUnknown,
     RepositoryUnknown,
 )
-from storage.interfaces import BlobFile, Place
+from storage.interfaces import BlobLocation
 from storage.repository.long_reads import LongReads
 from storage.values import paths
 from storage.values.cache import Lru
 from storage.values.digest import Digest
 from storage.values.listing import Page
-from storage.values.manifest_policy import ManifestRules
+from storage.values.manifest_policy import ManifestPolicy
 from storage.values.manifests import Manifest, StoredManifest
 from storage.values.names import Reference, RepositoryName, Tag
 from storage.values.stored_manifests import read
@@ -52,11 +52,11 @@ from storage.values.stored_manifests import read
 _ATTEMPTS = 16
 
 # Bytes of a cache key with the objects of its entry, and of a mark without its strings.
-_QUESTION_BYTES = 1024
+_KEY_BYTES = 1024
 _MARK_BYTES = 384
 
 
-class Answer(NamedTuple):
+class CachedLookup(NamedTuple):
     """The manifest that a reference resolved to, and the links that were read.
 
     A client that gets a manifest by digest may omit it from a push, so the manifest must be
@@ -71,15 +71,15 @@ class Answer(NamedTuple):
     def cost(self) -> int:
         """The bytes of memory that the entry and its key occupy."""
         links = sum(getsizeof(link.path) + getsizeof(link.content) for link in self.links)
-        return _QUESTION_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
+        return _KEY_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
 
 
 # By repository and reference.
-Answers: TypeAlias = Lru[tuple[str, Reference], Answer]
+LookupCache: TypeAlias = Lru[tuple[str, Reference], CachedLookup]
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class SharedStores:
     """Shared by the repositories of one registry."""
 
     driver: Driver
@@ -87,9 +87,9 @@ class Stores:
     manifests: ManifestStore
     links: Links
     hashers: Hashers
-    rules: ManifestRules
-    memory: Memory
-    answers: Answers
+    policy: ManifestPolicy
+    referrer_cache: ReferrerCache
+    lookups: LookupCache
     tag_lists: LongReads
     grace: float
     """Seconds for which collections keep content that was touched."""
@@ -98,10 +98,12 @@ class Stores:
 class StoredRepository:
     """A repository in a driver's storage."""
 
-    def __init__(self, stores: Stores, name: RepositoryName, *, moves_tags: bool = True) -> None:
+    def __init__(
+        self, stores: SharedStores, name: RepositoryName, *, moves_tags: bool = True
+    ) -> None:
         self.name = name
         tags = TagStore(stores.driver, name, moves=moves_tags)
-        self.referrers = ReferrerStore(stores.driver, stores.memory, name)
+        self.referrers = ReferrerStore(stores.driver, stores.referrer_cache, name)
         self.blobs = StoredBlobs(stores, name)
         self.manifests = StoredManifests(stores, name, tags, self.referrers)
         self.tags = StoredTags(stores, name, tags)
@@ -111,7 +113,7 @@ class StoredRepository:
 class StoredBlobs:
     """The blobs that have a link in `_layers`."""
 
-    def __init__(self, stores: Stores, name: RepositoryName) -> None:
+    def __init__(self, stores: SharedStores, name: RepositoryName) -> None:
         self._stores = stores
         self._name = name
 
@@ -138,7 +140,7 @@ class StoredBlobs:
             raise BlobUnknown(digest)
         return file
 
-    async def place(self, digest: Digest) -> Place | None:
+    async def locate(self, digest: Digest) -> BlobLocation | None:
         """Return the file of a blob; None unless the driver stores files."""
         content = await self._content(digest)
         size = await self._stores.blobs.size(content)
@@ -146,7 +148,7 @@ class StoredBlobs:
             raise BlobUnknown(digest)
         if not self._stores.driver.has_files:
             return None
-        return BlobFile(paths.blob_below(content), size)
+        return BlobLocation(paths.blob_below(content), size)
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         """Write a link to a blob of `source`, with the digest that the link in `source` holds."""
@@ -181,7 +183,7 @@ class StoredManifests:
     """The manifests that have a link in `_manifests/revisions`."""
 
     def __init__(
-        self, stores: Stores, name: RepositoryName, tags: TagStore, referrers: ReferrerStore
+        self, stores: SharedStores, name: RepositoryName, tags: TagStore, referrers: ReferrerStore
     ) -> None:
         self._stores = stores
         self._name = name
@@ -193,10 +195,10 @@ class StoredManifests:
 
         A cached lookup is used while its links are unchanged, which is checked on disk each time.
         """
-        question = (self._name.text, reference)
-        answer = self._stores.answers.get(question)
-        if answer is not None and self._still_holds(answer):
-            return answer.manifest
+        key = (self._name.text, reference)
+        lookup = self._stores.lookups.get(key)
+        if lookup is not None and self._still_holds(lookup):
+            return lookup.manifest
         digest = await self._resolve(reference)
         links = self._links(reference, digest)
         stored = await self._stores.manifests.get(digest)
@@ -204,7 +206,7 @@ class StoredManifests:
             raise ManifestUnknown(reference)
         until = math.inf if isinstance(reference, Tag) else await self._use(digest)
         if links is not None:
-            self._stores.answers.put(question, Answer(links, stored, until))
+            self._stores.lookups.put(key, CachedLookup(links, stored, until))
         return stored
 
     async def _use(self, digest: Digest) -> float:
@@ -215,10 +217,10 @@ class StoredManifests:
         await self._resolve(digest)  # a collection may have removed it before it was touched
         return until
 
-    def _still_holds(self, answer: Answer) -> bool:
-        if answer.until <= time.monotonic():
+    def _still_holds(self, lookup: CachedLookup) -> bool:
+        if lookup.until <= time.monotonic():
             return False
-        return all(map(self._stores.driver.is_unchanged, answer.links))
+        return all(map(self._stores.driver.is_unchanged, lookup.links))
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest and point tags at it, in the order shown above.
@@ -227,7 +229,7 @@ class StoredManifests:
         deletion had come first. An interrupted deletion is completed before that: otherwise old
         tags would reappear with the manifest.
         """
-        await self._stores.rules.check(manifest)
+        await self._stores.policy.check(manifest)
         for _ in range(_ATTEMPTS):
             with suppress(ManifestUnknown):
                 await self._put(manifest, digest, tags)
@@ -239,12 +241,12 @@ class StoredManifests:
     async def _put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         """Store a manifest; raise `ManifestUnknown` if it is deleted before all tags are set."""
         steps: list[Step] = [
-            (self._stores.manifests.put(digest, manifest),),
+            (self._stores.manifests.put_change(digest, manifest),),
             (link_to(paths.revision_link(self._name, digest), digest),),
         ]
         if manifest.subject is not None:
-            steps.append(self._referrers.add(manifest.subject.digest, digest, manifest))
-        new = await self._tags.appearing(tags, digest)
+            steps.append(self._referrers.add_changes(manifest.subject.digest, digest, manifest))
+        new = await self._tags.creation_changes(tags, digest)
         already_existed = await self._stores.driver.publish(
             *steps, new, check=lambda reader: self._check(reader, manifest, digest, tags)
         )
@@ -300,7 +302,7 @@ class StoredManifests:
 
         Raises `ManifestUnknown` while a deletion of the manifest may have tags left to remove.
         """
-        if is_left_undone(reader, self._name, digest):
+        if is_partly_deleted(reader, self._name, digest):
             raise ManifestUnknown(digest)
         for tag in tags:
             self._tags.check_may_point(reader, tag, digest)
@@ -311,9 +313,9 @@ class StoredManifests:
             touch(reader, referrer)
 
     def _missing(self, reader: TouchingReader, manifest: Manifest) -> tuple[Digest, ...]:
-        rules = self._stores.rules
-        required = {blob.digest for blob in rules.required_blobs(manifest)}
-        required |= {child.digest for child in rules.required_manifests(manifest)}
+        policy = self._stores.policy
+        required = {blob.digest for blob in policy.required_blobs(manifest)}
+        required |= {child.digest for child in policy.required_manifests(manifest)}
         blobs = dict.fromkeys(blob.digest for blob in manifest.blobs)
         lacking = [digest for digest in blobs if not self._has_blob(reader, digest)]
         lacking += [
@@ -363,7 +365,7 @@ class StoredManifests:
 class StoredTags:
     """Tags of a repository that exists."""
 
-    def __init__(self, stores: Stores, name: RepositoryName, tags: TagStore) -> None:
+    def __init__(self, stores: SharedStores, name: RepositoryName, tags: TagStore) -> None:
         self._driver = stores.driver
         self._lists = stores.tag_lists
         self._name = name

@@ -20,7 +20,7 @@ from storage.values.manifests import (
     Platform,
     is_http,
 )
-from storage.values.url_policy import ANY_URL, UrlRules
+from storage.values.url_policy import ANY_URL, UrlPolicy
 
 # The layer types whose URLs registry:2 and registry:3 check, by the type of the manifest.
 _FETCHED = {
@@ -48,7 +48,7 @@ class IndexChildren(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestRules:
+class ManifestPolicy:
     """`children` and `platforms` apply to indexes, `urls` to layers that have URLs.
 
     A manifest may refer to `most_references` blobs and manifests; 0 means no limit.
@@ -56,7 +56,7 @@ class ManifestRules:
 
     children: IndexChildren = IndexChildren.ALL
     platforms: frozenset[tuple[str, str]] = frozenset()
-    urls: UrlRules = ANY_URL
+    urls: UrlPolicy = ANY_URL
     most_references: int = MOST_REFERENCES
 
     def required_blobs(self, manifest: Manifest) -> Iterator[Descriptor]:

@@ -31,7 +31,7 @@ class Matcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class UrlRules:
+class UrlPolicy:
     """A URL must match one of `allow`, if there are any, and none of `deny`."""
 
     allow: tuple[Matcher, ...] = ()
@@ -53,7 +53,7 @@ class UrlRules:
             raise ManifestInvalid("the manifest has too many URLs, or too long ones, to check")
 
 
-ANY_URL = UrlRules()
+ANY_URL = UrlPolicy()
 
 
 def _in_utf8(url: str) -> bytes:

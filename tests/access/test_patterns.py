@@ -17,9 +17,9 @@ from registry_server.config.expression import Expression
 from registry_server.config.validation import validated
 from storage.drivers.memory import MemoryDriver
 from storage.errors import ManifestInvalid
-from storage.values.manifest_policy import ManifestRules
+from storage.values.manifest_policy import ManifestPolicy
 from storage.values.manifests import parse_manifest
-from storage.values.url_policy import MOST_STEPS, UrlRules
+from storage.values.url_policy import MOST_STEPS, UrlPolicy
 from tests.support.app import serve_in_process
 from tests.support.wire import OCI_MANIFEST, sha256
 from tests.v2.pushes import BASE, CONFIG, push_blob, refused
@@ -96,7 +96,7 @@ class Counted:
 async def test_the_steps_of_a_manifest_are_limited(count: int, length: int) -> None:
     """For a few long URLs and for many short ones; a refusal comes before the first step."""
     deny = (Counted(), Counted())
-    rules = ManifestRules(urls=UrlRules(deny=deny))
+    rules = ManifestPolicy(urls=UrlPolicy(deny=deny))
     manifest = parse_manifest(naming(*("https://" + "a" * (length - 8) for _ in range(count))))
     with pytest.raises(ManifestInvalid, match="too many URLs"):
         await rules.check(manifest)
@@ -107,7 +107,7 @@ async def test_the_urls_of_large_images_are_far_below_the_limit() -> None:
     """A hundred layers with three long URLs each, and twenty expressions as documented."""
     compiled = Expression.parse(DOCUMENTED).compiled()
     urls = [f"https://a.example.com/{number:0300}" for number in range(300)]
-    rules = ManifestRules(urls=UrlRules(allow=(compiled,) * 20))
+    rules = ManifestPolicy(urls=UrlPolicy(allow=(compiled,) * 20))
     await rules.check(parse_manifest(naming(*urls)))
     assert 2 * 20 * compiled.size * sum(map(len, urls)) < MOST_STEPS
 
@@ -122,7 +122,7 @@ URLS = st.builds(
 @given(st.lists(URLS, max_size=5))
 def test_each_url_is_decided_by_the_expressions(urls: list[str]) -> None:
     """Half a surrogate pair counts as U+FFFD, which is what Go reads."""
-    rules = UrlRules(*((Expression.parse(text).compiled(),) for text in (DOCUMENTED[:-1], SLOW)))
+    rules = UrlPolicy(*((Expression.parse(text).compiled(),) for text in (DOCUMENTED[:-1], SLOW)))
     for url in urls:
         readable = url.replace("\ud800", "\ufffd")
         assert rules.permits(url) == rules.permits(readable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.interfaces import Repository
 from storage.values.digest import Digest
 from storage.values.manifests import OCI_INDEX, OCI_MANIFEST, parse_manifest
@@ -70,7 +70,7 @@ async def begin(repository: Repository, *pieces: bytes, algorithm: str = "sha256
 async def append(repository: Repository, id: UploadId, *pieces: bytes) -> None:
     """Append to an upload in one request, without declaring anything."""
     async with repository.uploads.open(id) as session:
-        await session.append(stream_of(*pieces), Chunk())
+        await session.append(stream_of(*pieces), DeclaredRange())
 
 
 async def finish(repository: Repository, id: UploadId, digest: Digest) -> None:
@@ -84,7 +84,7 @@ async def push_blob(repository: Repository, content: bytes, algorithm: str = "sh
     digest = Digest.of(content, algorithm)
     id = await repository.uploads.start(algorithm)
     async with repository.uploads.open(id) as session:
-        await session.append(stream_of(content), Chunk())
+        await session.append(stream_of(content), DeclaredRange())
         await session.commit(digest)
     return digest
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from storage.drivers.base import Driver, Reader
 from storage.errors import PathNotFound
 from storage.repository.quotas import LimitedRegistry, Limits
-from storage.repository.quotas.held import held
 from storage.repository.quotas.members import Tallies
+from storage.repository.quotas.usage import read_usage
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -47,7 +47,7 @@ def _members(reader: Reader, name: RepositoryName) -> Iterator[str]:
 
 async def counted(driver: Driver, name: RepositoryName) -> int:
     """Return what the quota takes for held, promises and all."""
-    return (await held(driver, name, Tallies())).beside(None)
+    return (await read_usage(driver, name, Tallies())).total_without(None)
 
 
 def document(number: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.errors import ChunkSizeMismatch, Unknown
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -180,7 +180,7 @@ def _upload(*chunks: bytes, algorithm: str = "sha256") -> list[Step]:
     async def break_off(registry: StoredRegistry) -> None:
         async with registry.repository(APP).uploads.open(ids[0]) as session:
             with pytest.raises(ChunkSizeMismatch):
-                await session.append(stream_of(chunks[1][:7]), Chunk(length=100))
+                await session.append(stream_of(chunks[1][:7]), DeclaredRange(length=100))
 
     async def end(registry: StoredRegistry) -> None:
         await finish(registry.repository(APP), ids[0], digest)

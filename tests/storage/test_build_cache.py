@@ -15,7 +15,7 @@ from storage.maintenance.usage.explain import explained
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values.digest import Digest
-from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.manifest_policy import IndexChildren, ManifestPolicy
 from storage.values.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -114,10 +114,10 @@ async def test_a_child_of_another_type_needs_its_blob(
 
 async def test_rules_for_children_hold_for_blobs(driver: AnyDriver) -> None:
     """Where no child has to be there, no blob has to be; platforms decide as for manifests."""
-    anything = StoredRegistry(driver, rules=ManifestRules(IndexChildren.NONE)).repository(APP)
+    anything = StoredRegistry(driver, policy=ManifestPolicy(IndexChildren.NONE)).repository(APP)
     await put(anything, listing(entry(b"absent", LAYER_TYPE)))
-    only_arm = ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")}))
-    listed = StoredRegistry(driver, rules=only_arm).repository(OTHER)
+    only_arm = ManifestPolicy(IndexChildren.LISTED, frozenset({("linux", "arm")}))
+    listed = StoredRegistry(driver, policy=only_arm).repository(OTHER)
     amd64 = {"os": "linux", "architecture": "amd64"}
     await put(listed, listing({**entry(b"absent", LAYER_TYPE), "platform": amd64}))
     with pytest.raises(ReferencesUnknown):

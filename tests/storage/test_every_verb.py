@@ -53,7 +53,7 @@ DECISIONS = {
     ("Registry", "remove"): Kind.DELETES,
     ("Blobs", "size"): Kind.READS,
     ("Blobs", "open"): Kind.READS,
-    ("Blobs", "place"): Kind.READS,
+    ("Blobs", "locate"): Kind.READS,
     ("Blobs", "mount"): Kind.WRITES,
     ("Blobs", "delete"): Kind.DELETES,
     ("Manifests", "get"): Kind.READS,

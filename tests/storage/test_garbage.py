@@ -20,7 +20,7 @@ from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
 from storage.values.digest import Digest
-from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.manifest_policy import IndexChildren, ManifestPolicy
 from storage.values.names import Tag
 from tests.storage.content import (
     APP,
@@ -423,7 +423,7 @@ async def test_an_empty_root_has_nothing_to_collect(files: FilesystemDriver) -> 
 
 async def test_blobs_that_an_index_lists_stay(files: FilesystemDriver) -> None:
     """A build cache is an index of layers; its push and its tag keep them, whatever the rules."""
-    rules = ManifestRules(children=IndexChildren.NONE)
+    rules = ManifestPolicy(children=IndexChildren.NONE)
     repository = StoredRegistry(files, rules, grace=GRACE).repository(APP)
     cached = await push_blob(repository, LAYER)
     await push_manifest(repository, index([LAYER]), "cache")

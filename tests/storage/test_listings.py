@@ -17,7 +17,7 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import RepositoryUnknown
 from storage.repository import registry as registry_module
-from storage.repository.registry import Holding, StoredRegistry, walk
+from storage.repository.registry import ManifestPresence, StoredRegistry, walk
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.listing import Page, cut
@@ -117,16 +117,16 @@ async def test_catalog_pages_lose_and_repeat_nothing(
     )
 
 
-class _WatchedHolding(Holding):
+class _WatchedPresence(ManifestPresence):
     """Remembers of which repositories it was asked whether they hold anything."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: set[str] = set()
 
-    def holds(self, reader: Reader, name: RepositoryName) -> bool:
+    def has_manifest(self, reader: Reader, name: RepositoryName) -> bool:
         self.asked.add(name.text)
-        return super().holds(reader, name)
+        return super().has_manifest(reader, name)
 
 
 @SOME
@@ -139,11 +139,11 @@ async def test_pages_of_what_is_visible_are_full_and_complete(
     names: set[str], shown: set[str], limit: int
 ) -> None:
     """Those that are not visible take up no room, and nothing tells that they are there."""
-    driver, watched = MemoryDriver(), _WatchedHolding()
+    driver, watched = MemoryDriver(), _WatchedPresence()
     for text in names:
         await _tagged(driver, name(text), "v1")
     registry = StoredRegistry(driver)
-    registry._holding = watched
+    registry._presence = watched
 
     async def page(after: str, limit: int) -> Page[str]:
         got = await registry.catalog(after, limit, lambda one: one.text in shown)
@@ -233,7 +233,7 @@ async def test_more_repositories_than_are_remembered_are_listed(
     for _ in range(2):
         page = await registry.catalog("", 10)
         assert [one.text for one in page.entries] == names
-        assert len(registry._holding._found) <= 3
+        assert len(registry._presence._found) <= 3
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ async def test_reading_is_as_without(
     assert await pull_blob(repository, Digest.of(LAYER)) == LAYER
     assert await repository.blobs.size(Digest.of(LAYER)) == len(LAYER)
     below = stored.repository(APP).blobs
-    assert await repository.blobs.place(Digest.of(LAYER)) == await below.place(Digest.of(LAYER))
+    assert await repository.blobs.locate(Digest.of(LAYER)) == await below.locate(Digest.of(LAYER))
     assert (await repository.manifests.get(Tag("v1"))).digest == DIGEST
     assert (await repository.tags.page("", None)).entries == (Tag("v1"),)
     assert (await repository.referrers.page(DIGEST, None, "", 10)).entries == ()
@@ -124,8 +124,8 @@ async def test_reading_is_as_without(
 def test_every_method_was_tried(new_driver: AnyDriver) -> None:
     """A method that is added to a part must be added to the table of what changes or not."""
     repository = StoredRegistry(new_driver).repository(APP)
-    reading = {"size", "open", "place", "get", "page", "length"}
+    reading = {"size", "open", "locate", "get", "page", "length"}
     for part, changing in CHANGING.items():
         public = {one for one in dir(getattr(repository, part)) if not one.startswith("_")}
         known = changing | (reading - {"open"} if part == "uploads" else reading)
-        assert public - {"add", "remove"} <= known, part
+        assert public - {"add_changes", "remove"} <= known, part

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.content.uploads import UploadSession
 from storage.repository.registry import StoredRegistry
 from storage.values.digest import Digest
@@ -47,7 +47,7 @@ async def test_a_pause_has_nearly_all_written(driver: AnyDriver, sizes: list[lis
     repository = StoredRegistry(driver).repository(APP)
     id = await begin(repository)
     async with repository.uploads.open(id) as session:
-        await session.append(_pausing(session, parts), Chunk())
+        await session.append(_pausing(session, parts), DeclaredRange())
         assert session.length == len(content)
     await finish(repository, id, Digest.of(content))
     assert await pull_blob(repository, Digest.of(content)) == content

@@ -10,7 +10,7 @@ from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.read_only import ReadOnlyDriver
 from storage.errors import BlobUnknown
-from storage.interfaces import BlobFile, Registry
+from storage.interfaces import BlobLocation, Registry
 from storage.repository.modes import ReadOnlyRegistry, UndeletableRegistry
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -48,12 +48,12 @@ async def test_a_member_lies_in_a_file(
     digest, linked = Digest.of(CONTENT, algorithm), Digest.of(CONTENT, linked_by)
     await store(driver, digest, CONTENT, linked)
     for registry in registries(driver):
-        place = await registry.repository(APP).blobs.place(digest)
+        place = await registry.repository(APP).blobs.locate(digest)
         if not isinstance(driver, FilesystemDriver):
             assert place is None
             continue
         expected = f"{linked_by}/{linked.hex[:2]}/{linked.hex}/data"
-        assert place == BlobFile(expected, len(CONTENT))
+        assert place == BlobLocation(expected, len(CONTENT))
         assert (tmp_path / paths.BLOBS / place.path).read_bytes() == CONTENT
 
 
@@ -66,4 +66,4 @@ async def test_what_is_no_member_lies_nowhere(driver: Driver) -> None:
     for registry in registries(driver):
         for digest in (unlinked, absent, cut):
             with pytest.raises(BlobUnknown):
-                await registry.repository(APP).blobs.place(digest)
+                await registry.repository(APP).blobs.locate(digest)

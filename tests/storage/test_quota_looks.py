@@ -12,9 +12,9 @@ from storage.drivers.base import FileInfo, Reader
 from storage.errors import QuotaExceeded
 from storage.repository.quotas import members
 from storage.repository.quotas.admission import Admission, Growth
-from storage.repository.quotas.held import held
+from storage.repository.quotas.locks import QuotaLocks
 from storage.repository.quotas.members import Members, Tallies
-from storage.repository.quotas.turns import Turns
+from storage.repository.quotas.usage import read_usage
 from storage.values import paths
 from storage.values.digest import Digest
 from tests.storage.content import APP, OTHER, push_blob, push_manifest, raw
@@ -74,13 +74,13 @@ async def _fill(driver: AnyDriver, number: int) -> int:
 async def test_only_what_begins_like_a_new_member_is_looked_at_again(driver: AnyDriver) -> None:
     """Nothing at all is looked at while nothing came."""
     there, watched, tallies = await _fill(driver, 64), WatchedDriver(driver), Tallies()
-    assert (await held(watched, APP, tallies)).members == there
+    assert (await read_usage(watched, APP, tallies)).members == there
     assert len(watched.seen) == 128
     watched.forget()
-    assert (await held(watched, APP, tallies)).members == there
+    assert (await read_usage(watched, APP, tallies)).members == there
     assert watched.seen == []
     new = await push_blob(limited(driver).repository(APP), b"b" * 100)
-    assert (await held(watched, APP, tallies)).members == there + 100
+    assert (await read_usage(watched, APP, tallies)).members == there + 100
     assert {path.split("/")[-2][0] for path in watched.seen} == {new.hex[0]}
 
 
@@ -95,10 +95,10 @@ async def test_what_comes_and_goes_is_added_up_anew(
     for at in range(30):
         blobs.append(await push_blob(repository, b"a" * (at + 1)))
         await push_manifest(repository, document(at))
-        assert (await held(driver, APP, tallies)).members == await on_disk(driver, APP)
+        assert (await read_usage(driver, APP, tallies)).members == await on_disk(driver, APP)
     for blob in blobs[::2]:
         await repository.blobs.delete(blob)
-        assert (await held(driver, APP, tallies)).members == await on_disk(driver, APP)
+        assert (await read_usage(driver, APP, tallies)).members == await on_disk(driver, APP)
 
 
 async def test_a_link_that_comes_into_a_folder_that_is_listed_counts(driver: AnyDriver) -> None:
@@ -107,14 +107,14 @@ async def test_a_link_that_comes_into_a_folder_that_is_listed_counts(driver: Any
     first = await push_blob(source, b"a" * 600)
     link = paths.layer_link(APP, first)
     await driver.write(link.replace("/link", "/stray"), b"")
-    assert (await held(driver, APP, tallies)).members == 0
+    assert (await read_usage(driver, APP, tallies)).members == 0
     await driver.write(link, str(first).encode())
-    assert (await held(driver, APP, tallies)).members == 600
+    assert (await read_usage(driver, APP, tallies)).members == 600
     second = Digest.of(b"b" * 300)
     await driver.write(paths.layer_link(APP, second), str(second).encode())
-    assert (await held(driver, APP, tallies)).members == 600
+    assert (await read_usage(driver, APP, tallies)).members == 600
     await push_blob(source, b"b" * 300)
-    assert (await held(driver, APP, tallies)).members == 900
+    assert (await read_usage(driver, APP, tallies)).members == 900
 
 
 async def test_what_is_a_blob_and_a_manifest_counts_once(driver: AnyDriver) -> None:
@@ -122,18 +122,18 @@ async def test_what_is_a_blob_and_a_manifest_counts_once(driver: AnyDriver) -> N
     repository, tallies, content = limited(driver).repository(APP), Tallies(), raw(document(1))
     digest = await push_blob(repository, content)
     await push_manifest(repository, document(1))
-    assert (await held(driver, APP, tallies)).members == len(content)
+    assert (await read_usage(driver, APP, tallies)).members == len(content)
     await repository.blobs.delete(digest)
-    assert (await held(driver, APP, tallies)).members == len(content)
+    assert (await read_usage(driver, APP, tallies)).members == len(content)
     await repository.manifests.delete(digest)
-    assert (await held(driver, APP, tallies)).members == 0
+    assert (await read_usage(driver, APP, tallies)).members == 0
 
 
 async def test_what_is_remembered_is_bounded(driver: AnyDriver) -> None:
     """What is not remembered is added up again."""
     there, tallies = await _fill(driver, 20), Tallies(limit=1000)
     for _ in range(2):
-        assert (await held(driver, APP, tallies)).members == there
+        assert (await read_usage(driver, APP, tallies)).members == there
         assert not tallies.of(APP)
 
 
@@ -141,7 +141,7 @@ def test_a_repository_of_any_size_is_remembered() -> None:
     """All its parts together are no more than what one may have."""
     part = members.Part(bytes(32), 1, ())
     tallies = Tallies()
-    tallies.note(APP, {f"{at:03x}": part for at in range(4096)})
+    tallies.put(APP, {f"{at:03x}": part for at in range(4096)})
     assert len(tallies.of(APP)) == 4096
 
 
@@ -150,7 +150,7 @@ async def test_names_of_any_kind_are_told_apart(driver: AnyDriver) -> None:
     there, tallies = await _fill(driver, 3), Tallies()
     for name in ("x", "\udcff", "a" * 63, "A" * 64, "a\nb"):
         await driver.write(f"{LAYERS}/{name}/link", b"sha256:x")
-        assert (await held(driver, APP, tallies)).members == there
+        assert (await read_usage(driver, APP, tallies)).members == there
 
 
 async def test_what_is_there_is_pushed_again_without_a_list(driver: AnyDriver) -> None:
@@ -176,7 +176,7 @@ async def test_a_blob_of_two_names_is_mounted_again_in_a_full_repository(
     repository = limited(driver, 600).repository(APP)
     for one in (alias, alias, digest, alias):
         await repository.blobs.mount(one, OTHER)
-    assert (await held(driver, APP, Tallies())).members == 600
+    assert (await read_usage(driver, APP, Tallies())).members == 600
 
 
 async def test_one_look_serves_all_that_comes_in_a_turn(driver: AnyDriver) -> None:
@@ -197,7 +197,7 @@ async def test_manifests_that_wait_for_a_turn_share_a_look(driver: AnyDriver) ->
     """While another process has the turn, all that comes waits for the same one."""
     watched = WatchedDriver(driver)
     repository = limited(watched, 10 * MANIFEST).repository(APP)
-    async with Turns(driver).of(APP):
+    async with QuotaLocks(driver).of(APP):
         pushes = [asyncio.create_task(push_manifest(repository, document(at))) for at in range(10)]
         await asyncio.sleep(0)
     await asyncio.gather(*pushes)

@@ -15,7 +15,7 @@ _ASKED_BY = ContextVar("_ASKED_BY", default=-1)
 
 
 class Door:
-    """Turns that begin once they may; `number` have begun, and jobs say in which they run."""
+    """QuotaLocks that begin once they may; `number` have begun, and jobs say in which they run."""
 
     def __init__(self) -> None:
         self.may_begin = asyncio.Event()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver
 from storage.errors import (
     BlobUnknown,
@@ -21,8 +21,8 @@ from storage.errors import (
 )
 from storage.interfaces import Repository
 from storage.repository.quotas import LimitedRegistry, Limits
-from storage.repository.quotas.held import Promise, held
 from storage.repository.quotas.members import Tallies, content_at
+from storage.repository.quotas.usage import Reservation, read_usage
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -53,7 +53,7 @@ _names = count()
 
 
 async def _append(repository: Repository, id: UploadId, content: bytes, *, announced: bool) -> None:
-    chunk = Chunk(announced=len(content) if announced else None)
+    chunk = DeclaredRange(announced=len(content) if announced else None)
     pieces = [content[at : at + 100] for at in range(0, len(content), 100)]
     async with repository.uploads.open(id) as session:
         await session.append(stream_of(*pieces), chunk)
@@ -210,7 +210,7 @@ async def test_what_is_announced_and_does_not_fit_is_not_read(driver: AnyDriver)
         raise AssertionError("it was read")
         yield b""
 
-    for chunk in (Chunk(announced=QUOTA + 1), Chunk(0, QUOTA + 1)):
+    for chunk in (DeclaredRange(announced=QUOTA + 1), DeclaredRange(0, QUOTA + 1)):
         id = await repository.uploads.start("sha256")
         async with repository.uploads.open(id) as session:
             with pytest.raises(QuotaExceeded) as refusal:
@@ -232,7 +232,7 @@ async def test_a_stream_is_cut_where_there_is_no_more_room(driver: AnyDriver) ->
     id = await repository.uploads.start("sha256")
     async with repository.uploads.open(id) as session:
         with pytest.raises(QuotaExceeded):
-            await session.append(endless(), Chunk())
+            await session.append(endless(), DeclaredRange())
     assert read == QUOTA + 100
 
 
@@ -347,7 +347,7 @@ async def test_a_client_that_leaves_keeps_what_arrived_and_nothing_more(driver: 
     async with repository.uploads.open(id) as session:
         with suppress(ConnectionError):
             gone = broken_after([b"a" * 100], ConnectionError())
-            await session.append(gone, Chunk(announced=900))
+            await session.append(gone, DeclaredRange(announced=900))
     assert await counted(driver, APP) == 100
     await _append(repository, id, b"a" * 900, announced=True)
 
@@ -377,7 +377,12 @@ async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriv
     """A promise that was not taken back; one that the power damaged is none."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
-    for content, size in ((b"700 ", 700), (bytes(Promise(50)), 100), (b"", 100), (b"\xff\0", 100)):
+    for content, size in (
+        (b"700 ", 700),
+        (bytes(Reservation(50)), 100),
+        (b"", 100),
+        (b"\xff\0", 100),
+    ):
         await driver.write_unsynced(paths.upload_reserved(APP, id), content)
         assert await counted(driver, APP) == size
     await driver.write_unsynced(paths.upload_reserved(APP, id), b"700 ")
@@ -405,7 +410,7 @@ async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyD
     repository = limited(driver, QUOTA).repository(APP)
     await push_blob(repository, b"b" * 500)
     note = paths.upload_reserved(APP, UploadId.new())
-    await driver.write_unsynced(note, bytes(Promise(10, digest)))
+    await driver.write_unsynced(note, bytes(Reservation(10, digest)))
     assert await counted(driver, APP) == 510
     with pytest.raises(QuotaExceeded):
         await repository.blobs.mount(digest, OTHER)
@@ -420,7 +425,7 @@ async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDri
     repository, tallies = registry.repository(APP), Tallies()
     for at, size in enumerate((100, 200, 300, 400)):
         await push_blob(repository, bytes([at]) * size)
-    assert (await held(driver, APP, tallies)).beside(None) == QUOTA
+    assert (await read_usage(driver, APP, tallies)).total_without(None) == QUOTA
     links = [
         paths.layer_link(APP, Digest.of(bytes([at]) * size)) for at, size in ((2, 300), (3, 400))
     ]
@@ -429,7 +434,7 @@ async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDri
     await driver.write(links[1].replace("/link", "/stray"), b"")
     await driver.delete(links[1])
     await push_blob(repository, b"b" * 700)
-    assert (await held(driver, APP, tallies, thoroughly=True)).beside(None) == QUOTA
+    assert (await read_usage(driver, APP, tallies, thoroughly=True)).total_without(None) == QUOTA
 
 
 async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDriver) -> None:
@@ -465,7 +470,7 @@ async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:
     await push_image(stored, "v1")
     repository = limited(driver, QUOTA, 5).repository(APP)
     for part, methods in (
-        (repository.blobs, ("size", "open", "place", "delete")),
+        (repository.blobs, ("size", "open", "locate", "delete")),
         (repository.manifests, ("get", "delete")),
         (repository.uploads, ("length", "cancel")),
     ):
@@ -480,7 +485,7 @@ async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:
 
 def test_a_promise_is_read_as_it_was_written() -> None:
     """With and without a digest."""
-    for promise in (Promise(0), Promise(7 << 40, Digest.of(b""))):
-        assert Promise.parse(bytes(promise)) == promise
+    for promise in (Reservation(0), Reservation(7 << 40, Digest.of(b""))):
+        assert Reservation.parse(bytes(promise)) == promise
     for content in (b"", b"x", b"1 sha256:0", b"1 2 3", b"\xff"):
-        assert Promise.parse(content) is None
+        assert Reservation.parse(content) is None

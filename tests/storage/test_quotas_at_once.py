@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver, StagedFile, Staging
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import (
@@ -19,8 +19,8 @@ from storage.errors import (
     TooManyUploads,
 )
 from storage.interfaces import Repository
-from storage.repository.quotas import room, turns
-from storage.repository.quotas.turns import Turns
+from storage.repository.quotas import accounts, locks
+from storage.repository.quotas.locks import QuotaLocks
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.buffers import Buffer
@@ -85,8 +85,8 @@ class _Watched:
 
 @pytest.fixture
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise little at once, or the first would have all of so small a quota."""
-    monkeypatch.setattr(room, "_LEAST_AHEAD", PIECE)
+    """Reservation little at once, or the first would have all of so small a quota."""
+    monkeypatch.setattr(accounts, "_LEAST_AHEAD", PIECE)
 
 
 def _repositories(watched: WatchedDriver, most: int = QUOTA) -> list[Repository]:
@@ -99,7 +99,7 @@ async def _push(repository: Repository, number: int, pieces: int, *, announced: 
     id = await repository.uploads.start("sha256")
     try:
         async with repository.uploads.open(id) as session:
-            chunk = Chunk(announced=pieces * PIECE if announced else None)
+            chunk = DeclaredRange(announced=pieces * PIECE if announced else None)
             await session.append(stream_of(*[content] * pieces), chunk)
             await asyncio.sleep(0)
             await session.commit(Digest.of(content * pieces))
@@ -236,10 +236,10 @@ async def test_whoever_is_cancelled_has_their_turn_until_it_is_done(
 
 async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
     """By those of one process and of others; whoever fails or leaves lets go."""
-    here, there = Turns(driver), Turns(driver)
+    here, there = QuotaLocks(driver), QuotaLocks(driver)
     inside = 0
 
-    async def take(some: Turns, at: int) -> None:
+    async def take(some: QuotaLocks, at: int) -> None:
         nonlocal inside
         async with some.of(APP):
             inside += 1
@@ -256,15 +256,15 @@ async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
 
 
 @pytest.fixture
-async def taken(driver: AnyDriver) -> AsyncIterator[Turns]:
+async def taken(driver: AnyDriver) -> AsyncIterator[QuotaLocks]:
     """Give turns of which another process has that of a repository."""
-    async with Turns(driver).of(APP):
-        yield Turns(driver)
+    async with QuotaLocks(driver).of(APP):
+        yield QuotaLocks(driver)
 
 
 async def test_nobody_waits_for_the_turn_of_another_repository(driver: AnyDriver) -> None:
     """Whatever it is called: a pusher who could share a stranger's turn could keep it."""
-    turns, others = Turns(driver), Turns(driver)
+    turns, others = QuotaLocks(driver), QuotaLocks(driver)
     async with turns.of(APP), asyncio.timeout(30):
         for number in range(300):
             async with turns.of(name(f"a/{number}")):
@@ -274,10 +274,10 @@ async def test_nobody_waits_for_the_turn_of_another_repository(driver: AnyDriver
 
 
 async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
-    taken: Turns, monkeypatch: pytest.MonkeyPatch
+    taken: QuotaLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And is told, as of every lock; the turns of other repositories are others."""
-    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
+    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
     with pytest.raises(TimeoutError, match="timed out waiting for the lock"):
         async with taken.of(APP):
             raise AssertionError
@@ -287,12 +287,12 @@ async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
 
 
 async def test_the_wait_for_those_before_counts(
-    taken: Turns, monkeypatch: pytest.MonkeyPatch
+    taken: QuotaLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request behind another gives up in time, also while that one still has patience."""
     first = asyncio.create_task(_turn(taken))
     await asyncio.sleep(0)
-    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
+    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
     with pytest.raises(TimeoutError, match="timed out waiting for the lock"):
         await _turn(taken)
     assert not first.done()
@@ -300,6 +300,6 @@ async def test_the_wait_for_those_before_counts(
     await asyncio.wait([first])
 
 
-async def _turn(some: Turns) -> None:
+async def _turn(some: QuotaLocks) -> None:
     async with some.of(APP):
         raise AssertionError

@@ -289,7 +289,7 @@ async def test_what_a_process_remembers_of_referrers_is_bounded_in_bytes(
     fresh = _anew(driver)
     found = (await _page(fresh, None)).entries
     assert [json.loads(one.document).get("annotations") for one in found] == [None] * 4
-    assert fresh.referrers._memory.entries.size == sum(one.memory + 224 for one in found) < 6000
+    assert fresh.referrers._cache.entries.size == sum(one.memory + 224 for one in found) < 6000
 
 
 async def test_a_deleted_referrer_leaves_no_descriptor(files: FilesystemDriver) -> None:

@@ -54,7 +54,7 @@ async def _assert_gone(registry: StoredRegistry) -> None:
             await repository.manifests.get(reference)
     with pytest.raises(RepositoryUnknown):
         await repository.tags.page("", None)
-    for ask in (repository.blobs.size, repository.blobs.open, repository.blobs.place):
+    for ask in (repository.blobs.size, repository.blobs.open, repository.blobs.locate):
         with pytest.raises(BlobUnknown):
             await ask(Digest.of(LAYER))
     assert (await repository.referrers.page(DIGEST, None, "", 10)).entries == ()

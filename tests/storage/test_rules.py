@@ -8,9 +8,9 @@ import pytest
 
 from registry_server.config.expression import Expression
 from storage.errors import ManifestInvalid
-from storage.values.manifest_policy import IndexChildren, ManifestRules
+from storage.values.manifest_policy import IndexChildren, ManifestPolicy
 from storage.values.manifests import Manifest, parse_manifest
-from storage.values.url_policy import Matcher, UrlRules
+from storage.values.url_policy import Matcher, UrlPolicy
 from tests.storage.documents import DOCKER_INDEX, OCI_IMAGE, WINDOWS_IMAGE, Document
 
 
@@ -20,7 +20,7 @@ def _manifest(document: Document) -> Manifest:
 
 def test_a_subject_and_foreign_layers_need_not_be_there() -> None:
     """Config and layers must; what is fetched from URLs and the subject need not."""
-    rules = ManifestRules()
+    rules = ManifestPolicy()
     required = [one.digest.hex[0] for one in rules.required_blobs(_manifest(WINDOWS_IMAGE))]
     assert required == ["a", "c"]
     required = [one.digest.hex[0] for one in rules.required_blobs(_manifest(OCI_IMAGE))]
@@ -31,13 +31,13 @@ def test_a_subject_and_foreign_layers_need_not_be_there() -> None:
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (ManifestRules(), "abc"),
-        (ManifestRules(IndexChildren.NONE), ""),
-        (ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")})), "b"),
-        (ManifestRules(IndexChildren.LISTED), ""),
+        (ManifestPolicy(), "abc"),
+        (ManifestPolicy(IndexChildren.NONE), ""),
+        (ManifestPolicy(IndexChildren.LISTED, frozenset({("linux", "arm")})), "b"),
+        (ManifestPolicy(IndexChildren.LISTED), ""),
     ],
 )
-def test_children_that_must_be_there(rules: ManifestRules, expected: str) -> None:
+def test_children_that_must_be_there(rules: ManifestPolicy, expected: str) -> None:
     """All of an index's children, none, or those of listed platforms."""
     children = rules.required_manifests(_manifest(DOCKER_INDEX))
     assert "".join(one.digest.hex[0] for one in children) == expected
@@ -46,7 +46,7 @@ def test_children_that_must_be_there(rules: ManifestRules, expected: str) -> Non
 def test_a_child_without_a_platform_is_always_required_when_platforms_are_listed() -> None:
     """What runs anywhere, or nowhere, is not sparse."""
     document = {**DOCKER_INDEX, "manifests": [{**DOCKER_INDEX["manifests"][0], "platform": None}]}
-    rules = ManifestRules(IndexChildren.LISTED, frozenset({("linux", "arm")}))
+    rules = ManifestPolicy(IndexChildren.LISTED, frozenset({("linux", "arm")}))
     assert len(list(rules.required_manifests(_manifest(document)))) == 1
 
 
@@ -78,7 +78,7 @@ def test_urls_must_be_allowed_and_not_denied(
     url: str, allowed: str, denied: str, passes: bool
 ) -> None:
     """A URL is HTTP without a fragment, on the list when there is one, and not on the other."""
-    rules = ManifestRules(urls=UrlRules(_compiled(allowed), _compiled(denied)))
+    rules = ManifestPolicy(urls=UrlPolicy(_compiled(allowed), _compiled(denied)))
     if passes:
         rules.check_urls(_with_url(url))
     else:
@@ -108,10 +108,10 @@ async def test_odd_urls_are_refused_where_registry_2_looks_at_them(
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
     if is_fetched:
         with pytest.raises(ManifestInvalid, match="URL"):
-            await ManifestRules().check(manifest)
+            await ManifestPolicy().check(manifest)
         return
-    await ManifestRules().check(manifest)
-    required = list(ManifestRules().required_blobs(manifest))
+    await ManifestPolicy().check(manifest)
+    required = list(ManifestPolicy().required_blobs(manifest))
     assert (manifest.blobs[1] in required) == ("foreign" not in media_type or "#" not in url)
 
 
@@ -119,9 +119,9 @@ async def test_rules_for_urls_hold_for_every_layer() -> None:
     """What a rule of the operator denies is denied of a layer of any type."""
     layer = {**OCI_IMAGE["layers"][1], "urls": ["", "http://example.com/x"]}
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
-    await ManifestRules().check(manifest)
+    await ManifestPolicy().check(manifest)
     with pytest.raises(ManifestInvalid, match="URL"):
-        await ManifestRules(urls=UrlRules(deny=_compiled("example"))).check(manifest)
+        await ManifestPolicy(urls=UrlPolicy(deny=_compiled("example"))).check(manifest)
 
 
 @pytest.mark.parametrize("document", [OCI_IMAGE, DOCKER_INDEX])
@@ -131,6 +131,6 @@ async def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
     count = len(manifest.blobs) + len(manifest.children) + (manifest.subject is not None)
     assert count > 1
     for most in (0, count, count + 1):
-        await ManifestRules(most_references=most).check(manifest)
+        await ManifestPolicy(most_references=most).check(manifest)
     with pytest.raises(ManifestInvalid, match=f"refers to {count} .* at most {count - 1}$"):
-        await ManifestRules(most_references=count - 1).check(manifest)
+        await ManifestPolicy(most_references=count - 1).check(manifest)

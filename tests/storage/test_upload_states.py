@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storage.content import uploads
 from storage.content.hashing import PlainHashers, best_hashers
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import DigestInvalid
 from storage.repository.registry import StoredRegistry
@@ -130,7 +130,7 @@ async def test_one_request_without_states_reads_nothing(recording: RecordingDriv
     repository = StoredRegistry(recording, hashers=PlainHashers()).repository(APP)
     id = await repository.uploads.start("sha256")
     async with repository.uploads.open(id) as session:
-        await session.append(stream_of(FIRST, SECOND), Chunk())
+        await session.append(stream_of(FIRST, SECOND), DeclaredRange())
         await session.commit(Digest.of(FIRST + SECOND))
     assert recording.read_back == 0
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.content.hashing import Hashers, PlainHashers, best_hashers
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import CHUNK
 from storage.errors import (
     BlobUnknown,
@@ -75,11 +75,11 @@ async def test_any_split_over_any_workers_gives_the_blob(
     for pieces in requests:
         held = await _fresh(driver, hashers).uploads.length(id)
         async with _fresh(driver, hashers).uploads.open(id) as session:
-            chunk = Chunk(start=held, length=sum(map(len, pieces)))
+            chunk = DeclaredRange(start=held, length=sum(map(len, pieces)))
             await session.append(stream_of(*pieces), chunk)
     async with _fresh(driver, hashers).uploads.open(id) as session:
         assert session.length == len(content) - len(last)
-        await session.append(stream_of(last), Chunk())
+        await session.append(stream_of(last), DeclaredRange())
         await session.commit(digest)
     assert await pull_blob(_fresh(driver), digest) == content
     assert await _fresh(driver).blobs.size(digest) == len(content)
@@ -158,7 +158,7 @@ async def test_a_session_is_one_request_s_at_a_time(driver: AnyDriver, impatient
             with pytest.raises(UploadBusy) as busy:
                 await attempt
             assert busy.value.held == 3
-        await session.append(stream_of(b"def"), Chunk())
+        await session.append(stream_of(b"def"), DeclaredRange())
     await finish(_fresh(driver), id, Digest.of(b"abcdef"))
 
 
@@ -183,7 +183,7 @@ async def test_a_broken_stream_leaves_what_arrived(driver: AnyDriver, sizes: lis
     id = await begin(_fresh(driver), b"first")
     with pytest.raises(ConnectionError):
         async with _fresh(driver).uploads.open(id) as session:
-            await session.append(broken_after(pieces, ConnectionError("gone")), Chunk())
+            await session.append(broken_after(pieces, ConnectionError("gone")), DeclaredRange())
     arrived = b"first" + b"".join(pieces)
     assert await _fresh(driver).uploads.length(id) == len(arrived)
     await append(_fresh(driver), id, b"last")
@@ -220,7 +220,7 @@ async def test_a_cancelled_request_leaves_what_arrived(
 
     async def request() -> None:
         async with _fresh(driver).uploads.open(id) as session:
-            await session.append(body.stream(), Chunk())
+            await session.append(body.stream(), DeclaredRange())
 
     await cancelled_after(ticks, request())
     arrived = b"first" + body.yielded
@@ -246,18 +246,18 @@ async def test_a_cancelled_commit_is_done_or_not(driver: AnyDriver, ticks: int) 
 # Chunks that are not what they say
 
 MISFITS = [
-    (Chunk(start=0), ChunkOutOfOrder),
-    (Chunk(start=4), ChunkOutOfOrder),
-    (Chunk(start=6, length=3), ChunkOutOfOrder),
-    (Chunk(start=5, length=2), ChunkSizeMismatch),
-    (Chunk(length=4), ChunkSizeMismatch),
-    (Chunk(length=0), ChunkSizeMismatch),
+    (DeclaredRange(start=0), ChunkOutOfOrder),
+    (DeclaredRange(start=4), ChunkOutOfOrder),
+    (DeclaredRange(start=6, length=3), ChunkOutOfOrder),
+    (DeclaredRange(start=5, length=2), ChunkSizeMismatch),
+    (DeclaredRange(length=4), ChunkSizeMismatch),
+    (DeclaredRange(length=0), ChunkSizeMismatch),
 ]
 
 
 @pytest.mark.parametrize(("chunk", "error"), MISFITS)
 async def test_a_chunk_that_does_not_fit_changes_nothing(
-    driver: AnyDriver, hashers: Hashers, chunk: Chunk, error: type[Exception]
+    driver: AnyDriver, hashers: Hashers, chunk: DeclaredRange, error: type[Exception]
 ) -> None:
     """The session holds what it held, in this request and the next, and goes on from there."""
     id = await begin(_fresh(driver, hashers), b"first")
@@ -271,7 +271,7 @@ async def test_a_chunk_that_does_not_fit_changes_nothing(
             await session.append(stream_of(b"ba", b"d"), chunk)
     assert await _fresh(driver).uploads.length(id) == 5
     async with _fresh(driver, hashers).uploads.open(id) as session:
-        await session.append(stream_of(b"last"), Chunk(start=5, length=4))
+        await session.append(stream_of(b"last"), DeclaredRange(start=5, length=4))
         await session.commit(Digest.of(b"firstlast"))
     assert await pull_blob(_fresh(driver), Digest.of(b"firstlast")) == b"firstlast"
 
@@ -284,8 +284,8 @@ async def test_a_big_chunk_that_does_not_fit_changes_nothing(
     id = await begin(_fresh(driver, hashers), BIG)
     async with _fresh(driver, hashers).uploads.open(id) as session:
         with pytest.raises(ChunkSizeMismatch):
-            await session.append(stream_of(BIG[:7], BIG[7:]), Chunk(length=declared))
-        await session.append(stream_of(b"last"), Chunk(start=len(BIG)))
+            await session.append(stream_of(BIG[:7], BIG[7:]), DeclaredRange(length=declared))
+        await session.append(stream_of(b"last"), DeclaredRange(start=len(BIG)))
         await session.commit(Digest.of(BIG + b"last"))
     assert await pull_blob(_fresh(driver), Digest.of(BIG + b"last")) == BIG + b"last"
 
@@ -296,7 +296,7 @@ async def test_a_chunk_out_of_order_is_not_read(driver: AnyDriver) -> None:
     body = _Body([1])
     async with _fresh(driver).uploads.open(id) as session:
         with pytest.raises(ChunkOutOfOrder):
-            await session.append(body.stream(), Chunk(start=1))
+            await session.append(body.stream(), DeclaredRange(start=1))
     assert body.yielded == b""
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.content.uploads import WORTH_A_STATE
 from storage.drivers.base import Driver
 from storage.errors import DigestInvalid, ReferencesUnknown
@@ -75,7 +75,7 @@ async def test_a_session_s_bytes_are_durable_before_their_state(recording: Recor
     data = paths.upload_data(APP, id)
     before = len(recording.changes)
     async with repository.uploads.open(id) as session:
-        await session.append(stream_of(MUCH), Chunk())
+        await session.append(stream_of(MUCH), DeclaredRange())
     assert [(one.kind, one.path) for one in recording.changes[before:]] == [
         ("append", data),
         ("sync", data),
@@ -90,7 +90,7 @@ async def test_a_small_piece_is_only_appended(recording: RecordingDriver) -> Non
     id = await begin(repository)
     before = len(recording.changes)
     async with repository.uploads.open(id) as session:
-        await session.append(stream_of(MUCH[:-1]), Chunk())
+        await session.append(stream_of(MUCH[:-1]), DeclaredRange())
     data = paths.upload_data(APP, id)
     assert [(one.kind, one.path) for one in recording.changes[before:]] == [("append", data)]
 

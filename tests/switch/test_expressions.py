@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from registry_server.config.expression import Expression
-from storage.values.url_policy import UrlRules
+from storage.values.url_policy import UrlPolicy
 from tests.support.servers import DistributionServer
 from tests.support.wire import DOCKER_MANIFEST, sha256
 
@@ -112,7 +112,7 @@ def test_an_expression_matches_what_it_matches_in_go(
         else:
             expressions.append(f"^https://only{number}/(?s:.*)(?:{text})")
             urls += [f"https://only{number}/{part}" for part in parts]
-    rules = UrlRules(allow=tuple(Expression.parse(each).compiled() for each in expressions))
+    rules = UrlPolicy(allow=tuple(Expression.parse(each).compiled() for each in expressions))
     with Reference(tmp_path, expressions) as reference:
         for blob in (CONFIG, LAYER):
             reference.wire.push_blob("a", blob)

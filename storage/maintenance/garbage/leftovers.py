@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TypeAlias
 
-from storage.content.deletions import ManifestDeletion, noted
+from storage.content.deletions import ManifestDeletion, deletion_notes
 from storage.content.links import digests, tags_in
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.maintenance.garbage.leftover_queue import Leftover
@@ -59,7 +59,7 @@ class LeftoverRemoval:
 
     def _incomplete(self, name: RepositoryName, reader: Reader) -> list[Digest]:
         tolerant = TolerantReader(reader, [])
-        notes = ((digest, tolerant.stat(note)) for note, digest in noted(tolerant, name))
+        notes = ((digest, tolerant.stat(note)) for note, digest in deletion_notes(tolerant, name))
         young_after = self._plan.young_after
         return [digest for digest, stat in notes if stat and _is_old(stat.modified_ns, young_after)]
 

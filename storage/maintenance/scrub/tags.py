@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from storage.content.deletions import is_left_undone
+from storage.content.deletions import is_partly_deleted
 from storage.content.links import digests
 from storage.drivers.base import Reader
 from storage.maintenance.scrub.contents import Contents
@@ -51,7 +51,7 @@ class CurrentLink:
         if digest is None:
             kind = Kind.DAMAGED_LINK if self._may_live(reader) else Kind.DEAD_TAG
             return self._found(kind, f"the link of tag {self.tag} {text.wrong}")
-        if is_left_undone(reader, self.name, digest):
+        if is_partly_deleted(reader, self.name, digest):
             return None
         if not is_member(reader, self.name, digest):
             what = f"tag {self.tag} points to a missing manifest"
@@ -101,7 +101,7 @@ class HistoryLink:
         text = read_text(reader, self.path)
         if text is None:
             return None
-        if is_left_undone(reader, self.name, self.digest):
+        if is_partly_deleted(reader, self.name, self.digest):
             return None
         if not is_member(reader, self.name, self.digest):
             what = f"the history of tag {self.tag} names a deleted manifest"

@@ -1,7 +1,7 @@
 """Quotas: limits on the bytes of a repository, and on the number of its upload sessions.
 
-    wrappers ─► room ─► turn_queue ─► turns           one process at a time checks and reserves
-                  └───► admission ─► held ─► members   the usage on disk
+    wrappers ─► accounts ─► turn_queue ─► locks           one process at a time checks and reserves
+                   └──────► admission ─► usage ─► members   the usage on disk
 
 The usage is read from disk: each blob and manifest of the repository, once, and the bytes of its
 upload sessions or, if larger, their reservations. It is read again for each group of waiting
@@ -22,7 +22,7 @@ A crash leaves a reservation behind. It counts until a request would be refused 
 it is ignored if no process has the session locked.
 """
 
-from storage.repository.quotas.room import Limits, LimitsOf
+from storage.repository.quotas.accounts import Limits, LimitsOf
 from storage.repository.quotas.wrappers import LimitedRegistry
 
 __all__ = ["LimitedRegistry", "Limits", "LimitsOf"]

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from storage.drivers.base import Driver
 from storage.errors import QuotaExceeded
-from storage.repository.quotas import held
-from storage.repository.quotas.held import Held
 from storage.repository.quotas.members import Tallies, member_at
+from storage.repository.quotas.usage import RepositoryUsage, read_usage
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
 
@@ -34,7 +33,7 @@ class Admission:
         self._driver = driver
         self._name = name
         self._tallies = tallies
-        self._usage: Held | None = None
+        self._usage: RepositoryUsage | None = None
         self._is_thorough = False
 
     async def admit(self, growth: Growth, most: int) -> int:
@@ -45,11 +44,11 @@ class Admission:
             usage = await self._read_usage(thoroughly=thoroughly)
             if usage.has(growth.digest, growth.size):
                 return 0
-            left = most - usage.beside(growth.upload, growth.digest) - growth.size
+            left = most - usage.total_without(growth.upload, growth.digest) - growth.size
             if left >= 0:
                 self.count(growth)
                 return left
-        raise QuotaExceeded(self._name.text, most, usage.beside(growth.upload), growth.size)
+        raise QuotaExceeded(self._name.text, most, usage.total_without(growth.upload), growth.size)
 
     def count(self, growth: Growth) -> None:
         """Add `growth` to the usage."""
@@ -68,9 +67,9 @@ class Admission:
         member = await self._driver.batch(lambda reader: member_at(reader, self._name, digest))
         return member is not None and member[1] >= growth.size
 
-    async def _read_usage(self, *, thoroughly: bool) -> Held:
+    async def _read_usage(self, *, thoroughly: bool) -> RepositoryUsage:
         if self._usage is None or (thoroughly and not self._is_thorough):
-            self._usage = await held.held(
+            self._usage = await read_usage(
                 self._driver, self._name, self._tallies, thoroughly=thoroughly
             )
             self._is_thorough = thoroughly

@@ -62,7 +62,7 @@ class Tallies:
         """Return the cached parts of a repository, by the first digits of their members."""
         return self._known.get(name.text) or {}
 
-    def note(self, name: RepositoryName, parts: Mapping[str, Part]) -> None:
+    def put(self, name: RepositoryName, parts: Mapping[str, Part]) -> None:
         """Cache the parts of a repository."""
         self._known.put(name.text, parts)
 

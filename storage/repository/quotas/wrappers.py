@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from storage.content.pipeline import Chunk
+from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver
 from storage.errors import BlobUnknown, QuotaExceeded
 from storage.interfaces import (
@@ -22,8 +22,8 @@ from storage.interfaces import (
     Upload,
     Uploads,
 )
+from storage.repository.quotas.accounts import Limits, LimitsOf, QuotaAccount, QuotaAccounts
 from storage.repository.quotas.members import content_at
-from storage.repository.quotas.room import Limits, LimitsOf, Room, Rooms
 from storage.repository.wrapping import WrappedRegistry
 from storage.values.buffers import Buffer
 from storage.values.digest import Digest
@@ -38,7 +38,7 @@ class LimitedRegistry(WrappedRegistry):
         super().__init__(inner)
         self._driver = driver
         self._limits = limits
-        self._rooms = Rooms(driver)
+        self._accounts = QuotaAccounts(driver)
 
     def repository(self, name: RepositoryName, *, moves_tags: bool = True) -> Repository:
         """Open a repository; one without limits is returned unwrapped."""
@@ -46,12 +46,14 @@ class LimitedRegistry(WrappedRegistry):
         limits = self._limits(name)
         if not limits:
             return repository
-        room = self._rooms.of(name, limits)
-        return _Limited(repository, self._driver, limits, room)
+        account = self._accounts.of(name, limits)
+        return _Limited(repository, self._driver, limits, account)
 
 
 class _Limited:
-    def __init__(self, inner: Repository, driver: Driver, limits: Limits, room: Room) -> None:
+    def __init__(
+        self, inner: Repository, driver: Driver, limits: Limits, account: QuotaAccount
+    ) -> None:
         self.name: RepositoryName = inner.name
         self.tags: Tags = inner.tags
         self.referrers: Referrers = inner.referrers
@@ -59,58 +61,58 @@ class _Limited:
         self.manifests: Manifests = inner.manifests
         self.uploads: Uploads = inner.uploads
         if limits.bytes:
-            self.blobs = _LimitedBlobs(inner.blobs, driver, room)
-            self.manifests = _LimitedManifests(inner.manifests, room)
-            self.uploads = _LimitedUploads(inner.uploads, room)
+            self.blobs = _LimitedBlobs(inner.blobs, driver, account)
+            self.manifests = _LimitedManifests(inner.manifests, account)
+            self.uploads = _LimitedUploads(inner.uploads, account)
         if limits.uploads:
-            self.uploads = _CountedUploads(self.uploads, room)
+            self.uploads = _CountedUploads(self.uploads, account)
 
 
 class _LimitedBlobs:
-    def __init__(self, inner: Blobs, driver: Driver, room: Room) -> None:
+    def __init__(self, inner: Blobs, driver: Driver, account: QuotaAccount) -> None:
         self._inner = inner
         self._driver = driver
-        self._room = room
+        self._account = account
         self.size = inner.size
         self.open = inner.open
-        self.place = inner.place
+        self.locate = inner.locate
         self.delete = inner.delete
 
     async def mount(self, digest: Digest, source: RepositoryName) -> None:
         content = await self._driver.batch(lambda reader: content_at(reader, source, digest))
         if content is None:
             raise BlobUnknown(digest)
-        await self._room.add(*content, partial(self._inner.mount, digest, source))
+        await self._account.add_content(*content, partial(self._inner.mount, digest, source))
 
 
 class _LimitedManifests:
-    def __init__(self, inner: Manifests, room: Room) -> None:
+    def __init__(self, inner: Manifests, account: QuotaAccount) -> None:
         self._inner = inner
-        self._room = room
+        self._account = account
         self.get = inner.get
         self.delete = inner.delete
 
     async def put(self, manifest: Manifest, digest: Digest, tags: tuple[Tag, ...]) -> None:
         write = partial(self._inner.put, manifest, digest, tags)
-        await self._room.add(digest, len(manifest.raw), write)
+        await self._account.add_content(digest, len(manifest.raw), write)
 
 
 class _CountedUploads:
-    def __init__(self, inner: Uploads, room: Room) -> None:
+    def __init__(self, inner: Uploads, account: QuotaAccount) -> None:
         self._inner = inner
-        self._room = room
+        self._account = account
         self.length = inner.length
         self.open = inner.open
         self.cancel = inner.cancel
 
     async def start(self, algorithm: str, owner: str = "") -> UploadId:
-        return await self._room.begin(partial(self._inner.start, algorithm, owner))
+        return await self._account.start_upload(partial(self._inner.start, algorithm, owner))
 
 
 class _LimitedUploads:
-    def __init__(self, inner: Uploads, room: Room) -> None:
+    def __init__(self, inner: Uploads, account: QuotaAccount) -> None:
         self._inner = inner
-        self._room = room
+        self._account = account
         self.start = inner.start
         self.length = inner.length
         self.cancel = inner.cancel
@@ -118,7 +120,7 @@ class _LimitedUploads:
     @asynccontextmanager
     async def open(self, id: UploadId) -> AsyncIterator[Upload]:
         async with self._inner.open(id) as inner:
-            upload = _LimitedUpload(inner, id, self._room)
+            upload = _LimitedUpload(inner, id, self._account)
             try:
                 yield upload
             finally:
@@ -132,59 +134,59 @@ class _LimitedUpload:
     resume it.
     """
 
-    def __init__(self, inner: Upload, id: UploadId, room: Room) -> None:
+    def __init__(self, inner: Upload, id: UploadId, account: QuotaAccount) -> None:
         self._inner = inner
         self._id = id
-        self._room = room
-        self._is_promised = False
+        self._account = account
+        self._has_reservation = False
 
     @property
     def length(self) -> int:
         return self._inner.length
 
-    async def append(self, source: AsyncIterator[Buffer], chunk: Chunk) -> None:
+    async def append(self, source: AsyncIterator[Buffer], chunk: DeclaredRange) -> None:
         try:
-            await self._inner.append(self._as_promised(source, chunk.expected), chunk)
+            await self._inner.append(self._reserved(source, chunk.expected), chunk)
         except QuotaExceeded:
             await self.discard()
             raise
 
     async def commit(self, digest: Digest) -> None:
-        if not self._is_promised:  # an earlier request reserved; the quota may be lower now
+        if not self._has_reservation:  # an earlier request reserved; the quota may be lower now
             await self._check(digest)
-        self._is_promised = True
-        await self._room.convert(self._id, self.length, digest)
+        self._has_reservation = True
+        await self._account.record_commit(self._id, self.length, digest)
         await self._inner.commit(digest)
-        self._is_promised = False  # the reservation was deleted with the session
+        self._has_reservation = False  # the reservation was deleted with the session
 
     async def _check(self, digest: Digest) -> None:
         try:
-            await self._room.check(self._id, self.length, digest)
+            await self._account.check(self._id, self.length, digest)
         except QuotaExceeded:
             await self.discard()
             raise
 
     async def discard(self) -> None:
         await self._inner.discard()
-        self._is_promised = False
+        self._has_reservation = False
 
     async def let_go(self) -> None:
-        if self._is_promised:
-            await self._room.release(self._id)
+        if self._has_reservation:
+            await self._account.release(self._id)
 
-    async def _as_promised(
+    async def _reserved(
         self, source: AsyncIterator[Buffer], expected: int | None
     ) -> AsyncIterator[Buffer]:
         """Yield what `source` yields after reserving it; a declared length is reserved in full."""
-        reached = promised = self.length
+        reached = reserved = self.length
         if expected:
-            promised = await self._promise(reached + expected, more=False)
+            reserved = await self._reserve(reached + expected, more=False)
         async for data in source:
             reached += len(data)
-            if reached > promised:
-                promised = await self._promise(reached, more=True)
+            if reached > reserved:
+                reserved = await self._reserve(reached, more=True)
             yield data
 
-    async def _promise(self, size: int, *, more: bool) -> int:
-        self._is_promised = True
-        return await self._room.promise(self._id, size, more=more)
+    async def _reserve(self, size: int, *, more: bool) -> int:
+        self._has_reservation = True
+        return await self._account.reserve(self._id, size, more=more)

@@ -24,7 +24,7 @@ from storage.values.names import RepositoryName, UploadId
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Reservation:
     """The bytes that a session may grow to and, once it is being committed, its blob's digest."""
 
     size: int
@@ -34,11 +34,11 @@ class Promise:
         return f"{self.size} {self.digest or ''}".encode()
 
     @staticmethod
-    def parse(content: bytes) -> Promise | None:
+    def parse(content: bytes) -> Reservation | None:
         """Parse what `bytes` returned; None if it is damaged, as after a power cut."""
         size, _, digest = content.decode("ascii", "replace").partition(" ")
         try:
-            return Promise(int(size), Digest.parse(digest) if digest else None)
+            return Reservation(int(size), Digest.parse(digest) if digest else None)
         except (ValueError, DigestInvalid):
             return None
 
@@ -52,7 +52,7 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RepositoryUsage:
     """Everything that counts, in bytes: members, blobs being committed, and sessions.
 
     `doubtful` are the members that were checked one by one. `ending` are the blobs that
@@ -69,14 +69,14 @@ class Held:
         """Return whether `digest` is among the doubtful members, with at least `size` bytes."""
         return digest is not None and self.doubtful.get(digest.hex, -1) >= size
 
-    def beside(self, upload: UploadId | None, digest: Digest | None = None) -> int:
+    def total_without(self, upload: UploadId | None, digest: Digest | None = None) -> int:
         """Return the usage without the session `upload`, and without `digest` if it is ending."""
         whole = self.members + sum(self.ending.values()) + sum(self.uploads.values())
         session = 0 if upload is None else self.uploads.get(upload, 0)
         content = 0 if digest is None else self.ending.get(digest.hex, 0)
         return whole - session - content
 
-    def grown(self, size: int, digest: Digest | None, upload: UploadId | None) -> Held:
+    def grown(self, size: int, digest: Digest | None, upload: UploadId | None) -> RepositoryUsage:
         """Return the usage after a session grows to `size` bytes, or `digest` is added."""
         if upload is not None:
             return replace(self, uploads={**self.uploads, upload: size})
@@ -84,50 +84,54 @@ class Held:
         return replace(self, members=self.members + size, ending=ending)
 
 
-async def sessions(driver: Driver, name: RepositoryName, *, thoroughly: bool = False) -> Sessions:
+async def read_sessions(
+    driver: Driver, name: RepositoryName, *, thoroughly: bool = False
+) -> Sessions:
     """Read the sessions of a repository.
 
     With `thoroughly`, the reservation of a session that no process has locked does not count: its
     process died, or will reserve again before the session grows.
     """
-    promised = await driver.batch(lambda reader: dict(_promises(reader, name)))
+    reservations = await driver.batch(lambda reader: dict(_reservations(reader, name)))
     sizes: dict[UploadId, int] = {}
-    for id, promise in promised.items():
+    for id, reservation in reservations.items():
         with suppress(PathNotFound):
             data = paths.upload_data(name, id)
             length = await driver.staging.length(data)
-            size = max(length, promise.size if promise else 0)
+            size = max(length, reservation.size if reservation else 0)
             is_void = thoroughly and size > length and not await driver.staging.is_locked(data)
             sizes[id] = length if is_void else size
-    return Sessions(sizes, frozenset(promised.keys() - sizes.keys()))
+    return Sessions(sizes, frozenset(reservations.keys() - sizes.keys()))
 
 
-async def held(
+async def read_usage(
     driver: Driver, name: RepositoryName, tallies: Tallies, *, thoroughly: bool = False
-) -> Held:
-    """Read the usage of a repository, `thoroughly` as `Members` and `sessions` define it."""
-    active = await sessions(driver, name, thoroughly=thoroughly)
+) -> RepositoryUsage:
+    """Read the usage of a repository, `thoroughly` as `Members` and `read_sessions` define it."""
+    active = await read_sessions(driver, name, thoroughly=thoroughly)
 
-    def job(reader: Reader) -> Held:
+    def job(reader: Reader) -> RepositoryUsage:
         ending = dict(_ending(reader, name, active.without))
         members = Members(reader, name, tallies.of(name), thorough=thoroughly)
-        tallies.note(name, members.parts)
+        tallies.put(name, members.parts)
         others = {hex: size for hex, size in ending.items() if hex not in members}
-        return Held(members.size, members.doubtful, others, active.sizes)
+        return RepositoryUsage(members.size, members.doubtful, others, active.sizes)
 
     return await driver.batch(job)
 
 
-def _promises(reader: Reader, name: RepositoryName) -> Iterator[tuple[UploadId, Promise | None]]:
+def _reservations(
+    reader: Reader, name: RepositoryName
+) -> Iterator[tuple[UploadId, Reservation | None]]:
     for text in reader.folders(paths.uploads(name)):
         with suppress(UploadIdInvalid):
             id = UploadId.parse(text)
-            yield id, _promise(reader, name, id)
+            yield id, _reservation(reader, name, id)
 
 
-def _promise(reader: Reader, name: RepositoryName, id: UploadId) -> Promise | None:
+def _reservation(reader: Reader, name: RepositoryName, id: UploadId) -> Reservation | None:
     try:
-        return Promise.parse(reader.read(paths.upload_reserved(name, id)))
+        return Reservation.parse(reader.read(paths.upload_reserved(name, id)))
     except PathNotFound:
         return None
 
@@ -137,6 +141,6 @@ def _ending(
 ) -> Iterator[tuple[str, int]]:
     """Yield the digest and size of the blobs as which sessions without data are committed."""
     for id in ids:
-        promise = _promise(reader, name, id)
-        if promise is not None and promise.digest is not None:
-            yield promise.digest.hex, promise.size
+        reservation = _reservation(reader, name, id)
+        if reservation is not None and reservation.digest is not None:
+            yield reservation.digest.hex, reservation.size

@@ -12,12 +12,11 @@ from weakref import WeakValueDictionary
 from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver
 from storage.errors import TooManyUploads
-from storage.repository.quotas import held
 from storage.repository.quotas.admission import Admission, Growth
-from storage.repository.quotas.held import Promise
+from storage.repository.quotas.locks import QuotaLocks
 from storage.repository.quotas.members import Tallies
 from storage.repository.quotas.turn_queue import TurnQueue
-from storage.repository.quotas.turns import Turns
+from storage.repository.quotas.usage import Reservation, read_sessions
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
@@ -45,7 +44,7 @@ class Limits:
 LimitsOf: TypeAlias = Callable[[RepositoryName], Limits]
 
 
-class Room:
+class QuotaAccount:
     """The quota account of a repository that has limits."""
 
     def __init__(
@@ -56,18 +55,20 @@ class Room:
         self._limits = limits
         self._queue = queue
 
-    async def begin(self, start: Callable[[], Awaitable[T]]) -> T:
+    async def start_upload(self, start: Callable[[], Awaitable[T]]) -> T:
         """Call `start`, which begins a session; raise `TooManyUploads` at the limit."""
 
         async def job(_: Admission) -> T:
-            active = await held.sessions(self._driver, self._name)
+            active = await read_sessions(self._driver, self._name)
             if len(active.sizes) >= self._limits.uploads:
                 raise TooManyUploads(self._name.text, self._limits.uploads)
             return await start()
 
         return await self._queue.run(job)
 
-    async def add(self, digest: Digest, size: int, write: Callable[[], Awaitable[None]]) -> None:
+    async def add_content(
+        self, digest: Digest, size: int, write: Callable[[], Awaitable[None]]
+    ) -> None:
         """Call `write`, which adds content of `size` bytes; raise `QuotaExceeded`."""
         growth = Growth(size, digest)
 
@@ -81,7 +82,7 @@ class Room:
 
         await self._queue.run(job)
 
-    async def promise(self, upload: UploadId, size: int, *, more: bool) -> int:
+    async def reserve(self, upload: UploadId, size: int, *, more: bool) -> int:
         """Reserve `size` bytes in all for a session, and a part of the free space if `more`.
 
         Returns the reserved bytes, the session's previous bytes included. Raises `QuotaExceeded`.
@@ -91,17 +92,17 @@ class Room:
             left = await admission.admit(Growth(size, upload=upload), self._limits.bytes)
             ahead = min(left, _MOST_AHEAD, max(left // _SHARE, _LEAST_AHEAD)) if more else 0
             admission.count(Growth(size + ahead, upload=upload))
-            await self._note(upload, Promise(size + ahead))
+            await self._write_reservation(upload, Reservation(size + ahead))
             return size + ahead
 
         return await self._queue.run(job)
 
-    async def convert(self, upload: UploadId, size: int, digest: Digest) -> None:
+    async def record_commit(self, upload: UploadId, size: int, digest: Digest) -> None:
         """Record in a session's reservation that it is being committed as `digest`.
 
         This needs no additional space, and so not the quota lock.
         """
-        await to_completion(self._note(upload, Promise(size, digest)))
+        await to_completion(self._write_reservation(upload, Reservation(size, digest)))
 
     async def check(self, upload: UploadId, size: int, digest: Digest) -> None:
         """Raise `QuotaExceeded` if the quota was lowered since a session's bytes were reserved."""
@@ -114,28 +115,30 @@ class Room:
 
     async def release(self, upload: UploadId) -> None:
         """Delete the reservation of a session, which from now on counts with its own size."""
-        note = paths.upload_reserved(self._name, upload)
-        await to_completion(self._driver.staging.discard(note))
+        path = paths.upload_reserved(self._name, upload)
+        await to_completion(self._driver.staging.discard(path))
 
-    async def _note(self, upload: UploadId, promise: Promise) -> None:
-        await self._driver.write_unsynced(paths.upload_reserved(self._name, upload), bytes(promise))
+    async def _write_reservation(self, upload: UploadId, reservation: Reservation) -> None:
+        await self._driver.write_unsynced(
+            paths.upload_reserved(self._name, upload), bytes(reservation)
+        )
 
 
-class Rooms:
+class QuotaAccounts:
     """The quota accounts of all repositories."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._turns = Turns(driver)
+        self._locks = QuotaLocks(driver)
         self._tallies = Tallies()
         self._queues: WeakValueDictionary[str, TurnQueue[Admission]] = WeakValueDictionary()
 
-    def of(self, name: RepositoryName, limits: Limits) -> Room:
+    def of(self, name: RepositoryName, limits: Limits) -> QuotaAccount:
         """Return the account of a repository that has `limits`."""
         queue = self._queues.setdefault(name.text, TurnQueue(partial(self._turn, name)))
-        return Room(self._driver, name, limits, queue)
+        return QuotaAccount(self._driver, name, limits, queue)
 
     @asynccontextmanager
     async def _turn(self, name: RepositoryName) -> AsyncIterator[Admission]:
-        async with self._turns.of(name):
+        async with self._locks.of(name):
             yield Admission(self._driver, name, self._tallies)

@@ -18,7 +18,7 @@ _PATIENCE = 30.0
 _PAUSE = 0.002
 
 
-class Turns:
+class QuotaLocks:
     """The locks that serialize the growth of each repository.
 
     A quota lock is a claim of the driver rather than a lock on the repository's folder, which may
