@@ -7,6 +7,9 @@ TEST_STAMP := $(VENV)/.test-installed
 NPM_STAMP := $(VENV)/.npm-installed
 SOURCES := registry_server storage tests benchmarks docker requirements
 
+# Each server and command that a test starts would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two processes run the tests; PYTEST_ARGS follows, so `-n` there counts. -n 0 has one do it.
 PYTEST := $(BIN)/python -m pytest -n 2
 # What `make quick` and `make coverage` leave out.
