@@ -26,6 +26,7 @@ ANYTHING = "…"
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_MODULE = re.compile(r"`([\w/.]+\.(?:py|yaml))`")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -173,3 +174,13 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
         assert target.exists(), link
         assert target.is_relative_to(PROJECT), link
         assert not fragment or fragment in anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_modules_that_a_document_names_exist(document: Path) -> None:
+    """By the end of their path at least, as `v2/routes.py`."""
+    folders = ("storage", "registry_server", "tests", "benchmarks", "docker", "requirements")
+    files = [path for folder in folders for path in (PROJECT / folder).rglob("*.*")]
+    existing = {f"/{path.relative_to(PROJECT)}" for path in [*files, *PROJECT.glob("*.yaml")]}
+    named = set(_MODULE.findall(document.read_text()))
+    assert {n for n in named if not any(path.endswith(f"/{n}") for path in existing)} == set()
