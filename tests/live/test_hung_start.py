@@ -22,9 +22,9 @@ from tests.support.tools import require_namespaces
 pytestmark = pytest.mark.live
 
 SHORT = """
-from registry_server.access import edited
+from registry_server.files import atomic_file
 from registry_server.serving.workers import start_limit
-edited.PATIENCE, start_limit.SECONDS = 0.5, 0.5
+atomic_file.PATIENCE, start_limit.SECONDS = 0.5, 0.5
 from registry_server.cli import main
 main()
 """

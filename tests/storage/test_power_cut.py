@@ -30,7 +30,7 @@ CALLS = (
 PROGRAM = """
 import asyncio, os, sys
 from pathlib import Path
-from storage import paths
+from storage.values import paths
 from storage.values.digest import Digest
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.values.names import Tag
