@@ -90,8 +90,9 @@ def _import_server() -> None:
 
 def _serve(invocation: Invocation) -> None:
     """Serve until a signal; end the program when the server can't start or fails."""
+    from registry_server.serving.startup_error import StartupError
     from registry_server.serving.workers.supervisor import WorkersFailed
-    from registry_server.wiring import server, startup
+    from registry_server.wiring import server
 
     loaded = invocation.loaded
     logs.configure(loaded.settings.log)
@@ -101,7 +102,7 @@ def _serve(invocation: Invocation) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         server.serve(loaded, invocation.load)
-    except startup.StartupError as error:
+    except StartupError as error:
         _fail(str(error), UNUSABLE)
     except WorkersFailed as error:
         _fail(str(error), FAILED)

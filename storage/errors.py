@@ -29,14 +29,10 @@ StorageError
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from storage.values.sizes import format_size
-
-if TYPE_CHECKING:
-    from storage.values.digest import Digest
-    from storage.values.names import Tag
 
 # The disk, or the user's disk quota, is full.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -46,6 +42,11 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 class StorageError(Exception):
     """Base of all errors that this package raises deliberately."""
+
+    @property
+    def detail(self) -> Mapping[str, str] | None:
+        """The facts that a client can process, by name."""
+        return None
 
 
 class PathNotFound(StorageError):
@@ -91,13 +92,21 @@ class RepositoryUnknown(Unknown):
         super().__init__(f"repository {name} is not known to this registry")
         self.name = name
 
+    @property
+    def detail(self) -> Mapping[str, str]:
+        return {"name": self.name}
+
 
 class BlobUnknown(Unknown):
     """The repository has no such blob."""
 
-    def __init__(self, digest: Digest) -> None:
+    def __init__(self, digest: object) -> None:
         super().__init__(f"blob {digest} is not known to this repository")
         self.digest = digest
+
+    @property
+    def detail(self) -> Mapping[str, str]:
+        return {"digest": str(self.digest)}
 
 
 class ManifestUnknown(Unknown):
@@ -107,11 +116,15 @@ class ManifestUnknown(Unknown):
         super().__init__(reason or f"manifest {reference} is not known to this repository")
         self.reference = reference
 
+    @property
+    def detail(self) -> Mapping[str, str]:
+        return {"reference": str(self.reference)}
+
 
 class ReferencesUnknown(Unknown):
     """A manifest refers to content that its repository lacks: `missing`, in order."""
 
-    def __init__(self, missing: tuple[Digest, ...]) -> None:
+    def __init__(self, missing: Sequence[object]) -> None:
         super().__init__(f"{len(missing)} referenced blobs or manifests are not in the repository")
         self.missing = missing
 
@@ -182,7 +195,7 @@ class TooManyUploads(StorageError):
 class TagImmutable(StorageError):
     """`tag` points to another manifest, and the caller may not move tags."""
 
-    def __init__(self, tag: Tag) -> None:
+    def __init__(self, tag: object) -> None:
         super().__init__(f"the tag {tag} exists and may not be moved")
         self.tag = tag
 

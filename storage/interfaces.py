@@ -16,9 +16,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from storage.content.pipeline import DeclaredRange
 from storage.content.referrers import ReferrerPage
 from storage.values.buffers import Buffer, HasDescriptor
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.listing import Page
 from storage.values.manifests import Manifest, StoredManifest

@@ -19,19 +19,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.access.interfaces import Action, Actor, Decision
-from registry_server.audit import Audit, AuditContext, FileSink, LogSink, Sinks, audit_context
+from registry_server.access.interfaces import Action, Actor
+from registry_server.audit import Audit, FileSink, LogSink, Sinks
 from registry_server.audit.sinks import Entry
 from registry_server.audit.targets import Target, query_of, target_of
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from registry_server.http.clients import client_address
+from registry_server.http.context import Decision, RequestContext, context_of
 from registry_server.wiring.app import build
 from storage.values.digest import Digest
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
 
 LOGIN = "/auth/token"
+ROBOTS = "/api/v1/robots"
 BLOB = b"content"
 DIGEST = Digest.of(BLOB)
 SECRET = "c2VjcmV0"
@@ -62,14 +64,18 @@ class Answers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         if self.learns is not None:
-            self.learns(audit_context(scope))
+            self.learns(context_of(scope))
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b""})
 
 
+def _logs_in(context: RequestContext) -> None:
+    context.actor, context.logged_in = ANN.name, True
+
+
 async def _lines(app: ASGIApp, *requests: Request) -> list[dict[str, Any]]:
     kept = Kept()
-    audited = Audit(app, kept, client_address, login=LOGIN)
+    audited = Audit(app, kept, client_address, login=LOGIN, robots=ROBOTS)
     for request in requests:
         await ask(audited, request)
     return kept.lines
@@ -80,10 +86,10 @@ def _facts(line: dict[str, Any], *names: str) -> tuple[Any, ...]:
 
 
 def _asked(who: Actor, *decisions: tuple[Action, Decision]) -> Any:
-    def learns(context: AuditContext) -> None:
-        context.set_caller(who)
+    def learns(context: RequestContext) -> None:
+        context.actor = who.name
         for action, decision in decisions:
-            context.add_decision(action, decision)
+            context.decisions[action.value] = decision
 
     return learns
 
@@ -212,7 +218,7 @@ async def test_a_new_tag_of_a_caller_that_may_not_move_tags_is_a_push() -> None:
 
 async def test_a_refused_catalog_names_the_rule() -> None:
     """The action is `catalog`, as in the rules."""
-    app = Answers(403, learns=lambda context: context.add_catalog_decision(NO))
+    app = Answers(403, learns=lambda context: context.decisions.update(catalog=NO))
     (line,) = await _lines(app, Request(path="/v2/_catalog"))
     assert _facts(line, "action", "rule", "repository") == ("catalog", "no rule", "")
 
@@ -229,7 +235,7 @@ async def test_a_challenge_is_no_refusal() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_logins_and_failed_logins_are_lines(method: str) -> None:
     """An anonymous token, or one from a refresh token, is not a login."""
-    welcomed = Answers(200, learns=lambda context: context.set_login(ANN))
+    welcomed = Answers(200, learns=_logs_in)
     (line,) = await _lines(welcomed, Request(method, LOGIN, b"account=x&scope=y"))
     assert _facts(line, "who", "action", "outcome") == ("ann", "login", "allowed")
     (line,) = await _lines(Answers(401), Request(method, LOGIN))
@@ -311,12 +317,12 @@ async def test_a_line_is_one_line_of_limited_length(
 )
 def test_paths_are_parsed_as_the_dispatcher_parses_them(path: str, target: Target) -> None:
     """From the right; malformed parts are empty."""
-    assert target_of(path, LOGIN) == target
+    assert target_of(path, LOGIN, ROBOTS) == target
 
 
 def test_without_tokens_no_path_is_a_login() -> None:
     """Not even an empty path."""
-    assert target_of("", "") == target_of(LOGIN, "") == Target()
+    assert target_of("", "", "") == target_of(LOGIN, "", "") == Target()
 
 
 def test_a_padded_query_hides_no_tag() -> None:
@@ -479,6 +485,7 @@ async def test_without_a_file_the_log_has_the_fields(caplog: pytest.LogCaptureFi
             LogSink(),
             client_address,
             login=LOGIN,
+            robots=ROBOTS,
         ),
         line(),
     )

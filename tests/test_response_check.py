@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.serving.startup_error import StartupError
 from registry_server.wiring import startup
 from registry_server.wiring.response_check import SampleRequest, failure_of, first_failure
 from tests.support.drivers import AnyDriver
@@ -80,7 +81,7 @@ def test_check_and_a_reload_refuse_what_answers_cannot_be_given_by(tmp_path: Pat
     settings = settings_of(tmp_path)
     headers: dict[str, tuple[str, ...]] = {"X-A": ("a\r\nSet-Cookie: secret",)}
     http = replace(settings.http, headers=headers)
-    with pytest.raises(startup.StartupError) as caught:
+    with pytest.raises(StartupError) as caught:
         startup.check(replace(settings, http=http))
     assert str(caught.value) == "GET / cannot be answered with these settings (ValueError)"
 

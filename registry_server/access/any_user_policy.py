@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from registry_server.access.interfaces import Action, Actor, Decision
+from registry_server.access.interfaces import Action, Actor
+from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
 
 _AUTHENTICATED = Decision(True, "no rules: authenticated callers may do everything")

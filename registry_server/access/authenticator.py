@@ -16,9 +16,9 @@ from registry_server.access.interfaces import ANONYMOUS, Actor
 from registry_server.access.login import Login
 from registry_server.access.problems import TokenInvalid
 from registry_server.access.users.basic import parse_basic
-from registry_server.audit import audit_context
 from registry_server.config.robot_names import is_robots
-from registry_server.serving.http1.peers import CERTIFIED
+from registry_server.http.context import context_of
+from registry_server.http.extensions import CERTIFIED
 
 if TYPE_CHECKING:
     from registry_server.access.tokens.verifiers import VerifierSource
@@ -76,7 +76,7 @@ class HeaderAuthenticator:
             return cached
         actor = await self._read(connection)
         connection.scope[_CACHED_ACTOR] = actor
-        audit_context(connection.scope).set_caller(actor)
+        context_of(connection.scope).actor = actor.name
         return actor
 
     async def _read(self, connection: HTTPConnection) -> Actor:

@@ -16,9 +16,16 @@ from registry_server.access.challenges import (
     Challenges,
     scope_of,
 )
-from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, PolicySource
+from registry_server.access.interfaces import (
+    ADMINISTRATION,
+    ANONYMOUS,
+    CATALOG,
+    Action,
+    Actor,
+    PolicySource,
+)
 from registry_server.access.problems import Denied
-from registry_server.audit import audit_context
+from registry_server.http.context import Decision, context_of
 from storage.interfaces import Visible
 from storage.values.names import RepositoryName
 
@@ -56,9 +63,9 @@ class RuledAccess:
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
         decisions = {action: policy.decide(actor, action, name) for action in actions}
-        context = audit_context(connection.scope)
+        decided = context_of(connection.scope).decisions
         for action, decision in decisions.items():
-            context.add_decision(action, _by_token(decision, actor, name, action))
+            decided[action.value] = _by_token(decision, actor, name, action)
         refused = [action for action, decision in decisions.items() if not decision.allowed]
         if refused and not actor.is_anonymous:
             words = ", ".join(action.value for action in refused)
@@ -78,7 +85,7 @@ class RuledAccess:
         actor = await self._authenticator.actor(connection)
         policy = await self._policy()
         decision = policy.decide_catalog(actor)
-        audit_context(connection.scope).add_catalog_decision(decision)
+        context_of(connection.scope).decisions[CATALOG] = decision
         allowed = decision.allowed
         if not allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not list repositories")
@@ -94,13 +101,13 @@ class RuledAccess:
         """
         actor = await self._authenticator.actor(connection)
         decision = (await self._policy()).decide_administration(actor)
-        context = audit_context(connection.scope)
-        context.add_administration_decision(decision)
+        decided = context_of(connection.scope).decisions
+        decided[ADMINISTRATION] = decision
         if not decision.allowed and not actor.is_anonymous:
             raise Denied(f"{actor.name} may not administer this registry")
         granted = actor.grants is None or actor.grants.administration
         if decision.allowed and not granted:
-            context.add_administration_decision(Decision(allowed=False, rule=_NOT_GRANTED))
+            decided[ADMINISTRATION] = Decision(allowed=False, rule=_NOT_GRANTED)
         if not decision.allowed or not granted:
             raise self._challenges.unauthenticated(connection, _LOG_IN, ADMINISTRATION_SCOPE)
 
@@ -110,7 +117,7 @@ class RuledAccess:
         decision = _by_token(policy.decide(actor, action, name), actor, name, action)
         # Of these checks only OVERWRITE can be the reason why a push is refused later.
         if action is Action.OVERWRITE:
-            audit_context(connection.scope).add_decision(action, decision)
+            context_of(connection.scope).decisions[action.value] = decision
         return decision.allowed
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 
 from starlette.requests import HTTPConnection
 
+from registry_server.http.context import Decision
 from storage.interfaces import Visible
 from storage.values.names import RepositoryName
 
@@ -75,14 +76,6 @@ class Actor:
 
 
 ANONYMOUS = Actor()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether an action is allowed, and by which rule: a text for operators, never for clients."""
-
-    allowed: bool
-    rule: str
 
 
 class Policy(Protocol):

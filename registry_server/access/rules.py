@@ -30,7 +30,7 @@ from functools import lru_cache, partial
 from typing import TypeAlias
 
 from registry_server.access.globs import ANY_PARTS, Glob
-from registry_server.access.interfaces import CATALOG, Action, Actor, Decision
+from registry_server.access.interfaces import CATALOG, Action, Actor
 from registry_server.config import ConfigError, empties
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
@@ -38,6 +38,7 @@ from registry_server.config.problems import Place
 from registry_server.config.shorthand import pruned
 from registry_server.config.unmatched import unmatched
 from registry_server.config.validation import Invalid, validated
+from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
 
 _ALL = "*"

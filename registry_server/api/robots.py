@@ -24,8 +24,8 @@ from registry_server.api.endpoints import Admission, ApiRoute
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
 from registry_server.api.paths import ROBOTS, ROOT
 from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
-from registry_server.audit import audit_context
 from registry_server.http.answers import Response
+from registry_server.http.context import context_of
 from registry_server.v2.urls import Urls
 from storage.errors import OperationDisabled
 
@@ -117,7 +117,7 @@ class RobotRoutes:
         wanted: Annotated[NewRobot, Depends(sent(NewRobot))],
     ) -> NewKey:
         """Create a robot with an unused name, optionally with an expiry."""
-        audit_context(request.scope).set_robot(wanted.name)
+        context_of(request.scope).robot = wanted.name
         now = datetime.now(UTC)
         expiry = None if wanted.expires is None else now + parse_lifetime(wanted.expires)
         created = await _in_thread(

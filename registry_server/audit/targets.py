@@ -11,7 +11,6 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 
-from registry_server.api import paths
 from registry_server.config.robot_names import is_robot_name
 from storage.errors import DigestInvalid, InvalidInput, NameInvalid
 from storage.values.digest import Digest
@@ -27,8 +26,7 @@ ROBOT: Final = "robot"
 CATALOG: Final = "catalog"
 
 _BELOW = "/v2/"
-_ROBOTS = f"{paths.ROOT}{paths.ROBOTS}"
-_FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG, _ROBOTS: ROBOTS}
+_FIXED = {_BELOW: BASE, "/v2": BASE, "/v2/_catalog": CATALOG}
 _REFERRING = (MANIFESTS, BLOBS, "referrers")
 _READING = ("GET", "HEAD")
 _MOST_TAGS = 100  # of one push
@@ -83,14 +81,19 @@ class Query:
     tags: tuple[str, ...] = ()
 
 
-def target_of(path: str, login: str) -> Target:
-    """Parse a path from the right, as the dispatcher does; `login` is the token server's path."""
+def target_of(path: str, login: str, robots: str) -> Target:
+    """Parse a path from the right, as the dispatcher does.
+
+    `login` is the token server's path, `robots` that of the robot accounts; "" if there is none.
+    """
     if login and path == login:
         return Target(TOKENS)
     if path in _FIXED:
         return Target(_FIXED[path])
-    if path.startswith(f"{_ROBOTS}/"):
-        return Target(ROBOT, robot=_robot(path.removeprefix(f"{_ROBOTS}/")))
+    if robots and path == robots:
+        return Target(ROBOTS)
+    if robots and path.startswith(f"{robots}/"):
+        return Target(ROBOT, robot=_robot(path.removeprefix(f"{robots}/")))
     if not path.startswith(_BELOW):
         return Target()
     above, _, last = path.rpartition("/")

@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.access.interfaces import ADMINISTRATION
 from registry_server.audit import targets
-from registry_server.audit.notes import AUDIT_CONTEXT, AuditContext
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
+from registry_server.http.context import CONTEXT, RequestContext
 
 _LONGEST = 256  # characters of free text
 
@@ -43,24 +43,26 @@ _TOO_MANY = "too many requests"
 class Audit:
     """Writes a line to `sink` for each response that reports a change or a refusal.
 
-    `address` returns the client address of a request, and `login` is the token server's path. The
-    wrapper reads paths without `http.prefix`, so it must run after the prefix is stripped.
+    `address` returns the client address of a request, `login` is the token server's path, and
+    `robots` that of the robot accounts. The wrapper reads paths without `http.prefix`, so it must
+    run after the prefix is stripped.
     """
 
     def __init__(
-        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str], *, login: str
+        self, app: ASGIApp, sink: Sink, address: Callable[[Scope], str], *, login: str, robots: str
     ) -> None:
         self._app = app
         self._sink = sink
         self._address = address
         self._login = login
+        self._robots = robots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and write its line when the response starts: then the work is done."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = scope[AUDIT_CONTEXT] = AuditContext()
+        context = scope[CONTEXT] = RequestContext()
 
         def send_audited(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -69,17 +71,23 @@ class Audit:
 
         await self._app(scope, receive, send_audited)
 
-    def _audit(self, scope: Scope, context: AuditContext, answer: Message) -> None:
+    def _audit(self, scope: Scope, context: RequestContext, answer: Message) -> None:
         status, method = answer["status"], scope["method"]
         if status < 400 and method in ("GET", "HEAD") and not context.logged_in:
             return
-        target = target_of(scope["path"], self._login)
+        target = target_of(scope["path"], self._login, self._robots)
         changed = _is_change(method, target, status, context)
         if changed or _is_refusal(scope, target, status):
             self._sink.put(self._entry(scope, context, target, answer, changed=changed))
 
     def _entry(
-        self, scope: Scope, context: AuditContext, target: Target, answer: Message, *, changed: bool
+        self,
+        scope: Scope,
+        context: RequestContext,
+        target: Target,
+        answer: Message,
+        *,
+        changed: bool,
     ) -> Entry:
         query = query_of(target, scope["query_string"])
         word = target.action(scope["method"])
@@ -88,7 +96,7 @@ class Audit:
         action, rule = _verdict(word, context, answer["status"])
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": _bounded(context.caller),
+            "who": _bounded(context.actor),
             "from": _bounded(self._address(scope)),
             "action": action,
             "repository": target.repository,
@@ -103,7 +111,7 @@ class Audit:
         }
 
 
-def _is_change(method: str, target: Target, status: int, context: AuditContext) -> bool:
+def _is_change(method: str, target: Target, status: int, context: RequestContext) -> bool:
     if target.kind == targets.TOKENS:
         return context.logged_in and status == 200
     return (target.kind, method, status) in _CHANGES
@@ -120,7 +128,7 @@ def _is_refusal(scope: Scope, target: Target, status: int) -> bool:
     return status in (403, 429)
 
 
-def _verdict(action: str, context: AuditContext, status: int) -> tuple[str, str]:
+def _verdict(action: str, context: RequestContext, status: int) -> tuple[str, str]:
     """Return the action that was decided, and the rule that decided it."""
     if context.limit:
         return action, context.limit

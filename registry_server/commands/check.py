@@ -19,6 +19,7 @@ from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import ConfigError
 from registry_server.config.load import load
 from registry_server.config.problems import Place, Problem
+from registry_server.serving.startup_error import StartupError
 from registry_server.wiring import startup
 from registry_server.wiring.access import assembly
 
@@ -80,7 +81,7 @@ def examine(path: Path | None) -> Report:
         root = loaded.settings.storage.root
         loaded = startup.fit_to_volume(loaded, root)
         found = startup.check(loaded.settings, assembly.check_before_start)
-    except startup.StartupError as error:
+    except StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
     more = (Problem(Place(), "", text) for text in startup.warnings(loaded.settings))
     return Report(loaded.file, (), (*loaded.notices, *loaded.exposure, *found, *more))

@@ -26,7 +26,6 @@ from registry_server.access.interfaces import (
     CATALOG,
     Action,
     Actor,
-    Decision,
     Policy,
 )
 from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
@@ -37,6 +36,7 @@ from registry_server.config.access import Access
 from registry_server.config.callers import caller_name, robot_of_login
 from registry_server.config.problems import listed
 from registry_server.files.watched_file import WatchedFile
+from registry_server.http.context import Decision
 from storage.errors import NameInvalid
 from storage.values.names import RepositoryName
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.audit import audit_context
 from registry_server.http import origins, proxies
+from registry_server.http.context import context_of
 from registry_server.http.refusals import refuse
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class CrossSite:
         """Pass a request on, or refuse it with 403."""
         if scope["type"] != "http" or scope["method"] in _READING or self._is_admitted(scope):
             return self._app(scope, receive, send)
-        audit_context(scope).set_limit(_KEY)
+        context_of(scope).limit = _KEY
         self._warn(scope)
         return refuse(send, 403, "DENIED", _REFUSED)
 

@@ -18,14 +18,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from registry_server.audit import audit_context
 from registry_server.http import envelope
 from registry_server.http import too_many_requests as limits
 from registry_server.http.answers import Response
+from registry_server.http.context import context_of
 from registry_server.http.envelope import Entry, entry
 from registry_server.http.refusals import Refusal
 from storage import errors
-from storage.values.digest import Digest
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +112,10 @@ async def render(request: Request, error: Exception) -> Response:
     if isinstance(error, (OSError, MemoryError)):
         return _system_failure(request, error)
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
-    if row is None:
+    if row is None or not isinstance(error, errors.StorageError):
         return _answer(500, [entry("UNKNOWN", _FAILED)])
     if isinstance(error, _OVER_A_LIMIT):
-        audit_context(request.scope).set_limit("limits.repositories")
+        context_of(request.scope).limit = "limits.repositories"
     status, code = row
     return _answer(status, _entries(code, error), _headers(error))
 
@@ -141,13 +140,13 @@ def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
     return _answer(status, [entry("UNKNOWN", message)], headers)
 
 
-def _entries(code: str, error: Exception) -> list[Entry]:
+def _entries(code: str, error: errors.StorageError) -> list[Entry]:
     if isinstance(error, errors.ReferencesUnknown):
         return _missing(code, error.missing)
-    return [entry(code, str(error), _detail(error))]
+    return [entry(code, str(error), error.detail)]
 
 
-def _missing(code: str, digests: tuple[Digest, ...]) -> list[Entry]:
+def _missing(code: str, digests: Sequence[object]) -> list[Entry]:
     message = "the manifest refers to content that the repository does not have"
     entries = [entry(code, message, {"digest": str(digest)}) for digest in digests[:_MOST_MISSING]]
     more = len(digests) - len(entries)
@@ -156,17 +155,7 @@ def _missing(code: str, digests: tuple[Digest, ...]) -> list[Entry]:
     return entries
 
 
-def _detail(error: Exception) -> object:
-    if isinstance(error, errors.BlobUnknown):
-        return {"digest": str(error.digest)}
-    if isinstance(error, errors.ManifestUnknown):
-        return {"reference": str(error.reference)}
-    if isinstance(error, errors.RepositoryUnknown):
-        return {"name": error.name}
-    return None
-
-
-def _headers(error: Exception) -> Mapping[str, str] | None:
+def _headers(error: errors.StorageError) -> Mapping[str, str] | None:
     if isinstance(error, errors.TooManyUploads):
         return {"Retry-After": _RETRY_AFTER}
     if isinstance(error, errors.UploadConflict):

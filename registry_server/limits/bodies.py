@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.serving.http1.pace import KEEP, Pace
+from registry_server.http.extensions import KEEP, Pace
 
 
 class BodyPace:

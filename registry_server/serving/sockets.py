@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from registry_server.config import ListenAddress
-from registry_server.wiring.startup import StartupError
+from registry_server.serving.startup_error import StartupError
 
 logger = logging.getLogger(__name__)
 

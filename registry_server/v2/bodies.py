@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 
-from registry_server.serving.http1.backlog import HOLD
-from registry_server.serving.http1.direct import EXTENSION as DIRECT
+from registry_server.http.extensions import BATCHES, HOLD
 from registry_server.v2 import upload_state
 from registry_server.v2.problems import PayloadTooLarge
-from storage.content.pipeline import DeclaredRange
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.values.buffers import Buffer
+from storage.values.declared_range import DeclaredRange
 
 # The spec's form is `0-99`; older clients send HTTP's own form, `bytes 0-99/*`.
 _CONTENT_RANGE = re.compile(
@@ -45,7 +44,7 @@ def pieces(request: Request) -> AsyncIterator[Buffer]:
     A yielded buffer may be overwritten once the third buffer after it is requested. Raises
     ClientDisconnect if the client disconnects before the end of the body.
     """
-    direct = request.scope.get("extensions", {}).get(DIRECT)
+    direct = request.scope.get("extensions", {}).get(BATCHES)
     return direct() if direct is not None else _events(request)
 
 

@@ -23,11 +23,11 @@ from registry_server.v2.responses import (
     not_modified,
 )
 from registry_server.v2.urls import Urls
-from storage.content.manifest_store import digest_of, parse
 from storage.errors import DigestInvalid
 from storage.values.digest import CANONICAL, Digest
 from storage.values.manifests import MANIFEST_LIMIT
 from storage.values.names import Reference, Tag, parse_reference
+from storage.values.pushed_manifests import digest_of, parse
 
 # The spec requires at least 10; each tag costs a few durable writes.
 MOST_TAGS = 100

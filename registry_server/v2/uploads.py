@@ -11,8 +11,8 @@ from contextlib import suppress
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.audit.notes import audit_context
 from registry_server.http.answers import Response
+from registry_server.http.context import context_of
 from registry_server.http.errors import progress
 from registry_server.http.presence import while_connected
 from registry_server.v2 import bodies
@@ -91,7 +91,7 @@ class UploadEndpoints:
             await repository.blobs.mount(digest, source)
         except (BlobUnknown, NameInvalid):
             return await self._begin(request, repository, digest.algorithm)
-        audit_context(request.scope).set_source(source)
+        context_of(request.scope).source = source.text
         return self._created(request, repository, digest)
 
     async def _source(self, request: Request, digest: Digest) -> RepositoryName:

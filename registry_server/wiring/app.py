@@ -33,6 +33,7 @@ from registry_server.http.allowed_hosts import AllowedHosts
 from registry_server.http.clients import client_address
 from registry_server.http.cors import Cors
 from registry_server.http.cross_site import CrossSite
+from registry_server.http.extensions import Pace
 from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
 from registry_server.http.reloadable import AppAndJobs, BackgroundJob, Reloadable
 from registry_server.jobs.job import Job
@@ -40,7 +41,6 @@ from registry_server.jobs.purging import run_upload_purging
 from registry_server.jobs.schedule import run_gc_schedule
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
 from registry_server.serving.http1.pace import DEFAULT as DEFAULT_PACE
-from registry_server.serving.http1.pace import Pace
 from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.dispatch import Dispatcher, admit_all
 from registry_server.v2.gate import Gate
@@ -62,6 +62,7 @@ from storage.values.manifest_policy import IndexChildren, ManifestPolicy
 from storage.values.url_policy import Matcher, UrlPolicy
 
 _CORS = "access-control-"
+_ROBOTS = f"{paths.ROOT}{paths.ROBOTS}"
 
 
 def open_driver(settings: Settings) -> Driver:
@@ -200,7 +201,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     app = _limited(app, settings, address)
     # Inside StripPrefix, so it sees paths without prefix; outside the limits, so it sees refusals.
     if settings.audit.enabled:
-        app = Audit(app, sinks.at(settings.audit.file), address, login=TOKEN_PATH)
+        app = Audit(app, sinks.at(settings.audit.file), address, login=TOKEN_PATH, robots=_ROBOTS)
     headers = settings.http.headers.items()
     extra = [(name, value) for name, values in headers for value in values]
     if extra:

@@ -23,6 +23,7 @@ from registry_server.http.reloadable import Reloadable
 from registry_server.serving import sockets, volume
 from registry_server.serving.announcer import Announcer
 from registry_server.serving.http1.connection import Connection
+from registry_server.serving.startup_error import StartupError
 from registry_server.serving.tls.certificates import Certificates
 from registry_server.serving.workers.alone import LoneServer
 from registry_server.serving.workers.pulse import Pulse
@@ -66,7 +67,7 @@ class ConfigurationReloader:
             warnings = startup.check(merged.settings)
         except ConfigError as error:
             problems: tuple[str, ...] = error.problems
-        except startup.StartupError as error:
+        except StartupError as error:
             problems = (str(error),)
         else:
             more = (*map(str, warnings), *startup.warnings(merged.settings))

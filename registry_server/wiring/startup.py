@@ -19,6 +19,7 @@ from registry_server.config import Loaded, Settings
 from registry_server.config.problems import Place, Problem
 from registry_server.config.schema import TRIAL_ROOT
 from registry_server.serving import volume
+from registry_server.serving.startup_error import StartupError
 from registry_server.serving.tls import context
 from registry_server.wiring.access import assembly
 from storage.drivers.filesystem.file_modes import PUBLIC_FOLDER
@@ -30,10 +31,6 @@ _ONLY_PULLS = (
     "so pulls are served, pushes and deletions are refused, and nothing is purged or collected; "
     "once the volume can be written, send SIGHUP or restart"
 )
-
-
-class StartupError(Exception):
-    """The registry can't start; the message gives the reason in one line."""
 
 
 # Checks the files that access control needs, and returns warnings about them.

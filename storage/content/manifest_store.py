@@ -7,12 +7,11 @@ cached longer than its bytes, which then need not be parsed when they are read a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 from sys import getsizeof
 
-from storage.concurrency.large_documents import BUDGET, INLINE, parsed
+from storage.concurrency.large_documents import BUDGET, INLINE
 from storage.concurrency.sharing import Run, SharedRuns
 from storage.content.blobs import read_verified
 from storage.drivers.base import Driver, Reader
@@ -25,7 +24,6 @@ from storage.values.manifests import (
     LARGEST_MANIFEST,
     Manifest,
     StoredManifest,
-    parse_manifest,
     sniff_media_type,
 )
 
@@ -108,15 +106,3 @@ def load(reader: Reader, digest: Digest, media_type: str | None = None) -> Store
     except ManifestInvalid as error:
         logger.error("%s is linked as a manifest, but is not a valid manifest: %s", digest, error)
         return None
-
-
-async def digest_of(raw: bytes, algorithm: str) -> Digest:
-    """Return the digest of a manifest; large ones are hashed on a thread."""
-    if len(raw) <= INLINE:
-        return Digest.of(raw, algorithm)
-    return await asyncio.to_thread(Digest.of, raw, algorithm)
-
-
-async def parse(raw: bytes, content_type: str = "") -> Manifest:
-    """Parse a manifest as `parse_manifest` does; large ones on a thread, within the budget."""
-    return await parsed(parse_manifest, raw, content_type)

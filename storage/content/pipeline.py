@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from storage.concurrency.cancellation import to_completion
@@ -22,24 +21,6 @@ _AHEAD = 2
 # _PATIENCE seconds for the rest; a fast client fills a whole batch in less.
 _LITTLE = CHUNK // 16
 _PATIENCE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredRange:
-    """The start and length of a body in bytes, as far as the request's headers declare them.
-
-    A body whose length differs from `length` is undone. A body that ends before `announced` bytes
-    means that the connection was lost, and what arrived is kept.
-    """
-
-    start: int | None = None
-    length: int | None = None
-    announced: int | None = None
-
-    @property
-    def expected(self) -> int | None:
-        """The number of bytes to expect; None if the headers declare none."""
-        return self.announced if self.length is None else self.length
 
 
 async def pump(source: AsyncIterator[Buffer], write: Write) -> None:

@@ -25,7 +25,7 @@ from storage.concurrency.cancellation import to_completion
 from storage.content.hash_states import HashStates
 from storage.content.hashing import Hasher, Hashers
 from storage.content.links import link_to
-from storage.content.pipeline import DeclaredRange, pump
+from storage.content.pipeline import pump
 from storage.drivers.base import Driver, StagedFile, StagingBusy
 from storage.errors import (
     ChunkOutOfOrder,
@@ -37,6 +37,7 @@ from storage.errors import (
 )
 from storage.values import paths
 from storage.values.buffers import Buffer
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
 

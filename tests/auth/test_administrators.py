@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.access.any_user_policy import AnyUserPolicy
-from registry_server.access.interfaces import ANONYMOUS, Actor, Decision, Grants
+from registry_server.access.interfaces import ANONYMOUS, Actor, Grants
 from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring
@@ -21,6 +21,7 @@ from registry_server.config import ConfigError
 from registry_server.config.access import Access
 from registry_server.config.load import load
 from registry_server.config.validation import validated
+from registry_server.http.context import Decision
 
 EVERYTHING = [{"users": ["*"], "actions": ["*"]}, {"anonymous": True, "actions": ["*"]}]
 NAMES = ("ann", "bob", "robot:ci", "ops", "*", "")

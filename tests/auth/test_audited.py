@@ -13,8 +13,9 @@ import pytest
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
+from registry_server.serving.startup_error import StartupError
 from registry_server.wiring.app import build
-from registry_server.wiring.startup import StartupError, check_audit
+from registry_server.wiring.startup import check_audit
 from storage.values.digest import Digest
 from tests.support import users
 from tests.support.app import lived

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.access.globs import Glob
-from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision
+from registry_server.access.interfaces import ANONYMOUS, Action, Actor
 from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.config.access import Access
 from registry_server.config.validation import Invalid, validated
+from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
 from tests.support.sections import written_out
 

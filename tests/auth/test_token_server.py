@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Decision, Grants, Policy
+from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Grants, Policy
 from registry_server.access.login import Login
 from registry_server.access.tokens.bearer import Claims, TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_jwks
@@ -28,6 +28,7 @@ from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, parse_scopes
 from registry_server.access.tokens.server import TokenServer, grants_for
 from registry_server.http import errors
+from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
 from tests.v2.asgi import Answer, Request, ask
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_server.access.interfaces import Action, Actor, Decision
+from registry_server.access.interfaces import Action, Actor
+from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
 from tests.auth.test_token_server import SECRET, Served
 from tests.v2.asgi import Answer

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from registry_server.http.extensions import BATCHES
 from registry_server.serving.http1.connection import Connection
-from registry_server.serving.http1.direct import EXTENSION
 from tests.support.wire import Answer
 
 PATIENCE = 10.0
@@ -187,7 +187,7 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
 
 def batches(scope: Scope) -> AsyncIterator[memoryview]:
     """Ask for the body directly."""
-    made: AsyncIterator[memoryview] = scope["extensions"][EXTENSION]()
+    made: AsyncIterator[memoryview] = scope["extensions"][BATCHES]()
     return made
 
 

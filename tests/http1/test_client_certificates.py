@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
+from registry_server.http.extensions import CERTIFIED
 from registry_server.serving.http1.connection import Connection
-from registry_server.serving.http1.peers import CERTIFIED, Proof
+from registry_server.serving.http1.peers import Proof
 from registry_server.serving.tls import context
 from tests.http1.serving import Served, answer, served, until
 from tests.support.certificates import Authority

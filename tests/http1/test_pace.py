@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from registry_server.http.extensions import KEEP, Pace
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.http1.framing import LengthFraming
-from registry_server.serving.http1.pace import DEFAULT, KEEP, BodyWatch, Pace
+from registry_server.serving.http1.pace import DEFAULT, BodyWatch
 from tests.http1.serving import Client, Served, answer, batches, served, until
 from tests.http1.test_connection import CONTENT, Reader, body_of, counted, digest, digester, head
 

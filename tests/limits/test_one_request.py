@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.config.validation import Invalid, validated
+from registry_server.http.extensions import KEEP, Pace
 from registry_server.limits import BodyPace
-from registry_server.serving.http1.pace import DEFAULT, KEEP, Pace
+from registry_server.serving.http1.pace import DEFAULT
 from registry_server.wiring.app import build, manifest_rules
 from storage.values.manifest_policy import MOST_REFERENCES
 from storage.values.manifests import LARGEST_MANIFEST, MANIFEST_LIMIT, OCI_INDEX

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from storage.content.pipeline import DeclaredRange
 from storage.interfaces import Repository
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.manifests import OCI_INDEX, OCI_MANIFEST, parse_manifest
 from storage.values.names import RepositoryName, Tag, UploadId

@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 import pytest
 
-from storage.content.pipeline import DeclaredRange
 from storage.errors import ChunkSizeMismatch, Unknown
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.manifests import parse_manifest
 from storage.values.names import RepositoryName, Tag, UploadId

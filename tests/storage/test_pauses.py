@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.content.pipeline import DeclaredRange
 from storage.content.uploads import UploadSession
 from storage.repository.registry import StoredRegistry
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from tests.storage.content import APP, begin, finish, pull_blob
 from tests.support.drivers import AnyDriver

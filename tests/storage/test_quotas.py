@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver
 from storage.errors import (
     BlobUnknown,
@@ -25,6 +24,7 @@ from storage.repository.quotas.members import Tallies, content_at
 from storage.repository.quotas.usage import Reservation, read_usage
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
 from tests.storage.content import (

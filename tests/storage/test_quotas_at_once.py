@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver, StagedFile, Staging
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import (
@@ -24,6 +23,7 @@ from storage.repository.quotas.locks import QuotaLocks
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.buffers import Buffer
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 from tests.storage.content import APP, OTHER, name, push_blob, push_manifest, raw

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from storage.content import uploads
 from storage.content.hashing import PlainHashers, best_hashers
-from storage.content.pipeline import DeclaredRange
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import DigestInvalid
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import UploadId
 from tests.storage.content import APP, append, begin, finish, pull_blob

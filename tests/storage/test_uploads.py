@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.content.hashing import Hashers, PlainHashers, best_hashers
-from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import CHUNK
 from storage.errors import (
     BlobUnknown,
@@ -25,6 +24,7 @@ from storage.errors import (
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import UploadId
 from tests.storage.content import (

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import pytest
 
-from storage.content.pipeline import DeclaredRange
 from storage.content.uploads import WORTH_A_STATE
 from storage.drivers.base import Driver
 from storage.errors import DigestInvalid, ReferencesUnknown
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.names import Tag
 from tests.storage.content import (

@@ -43,9 +43,9 @@ from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.access.users.basic import has_controls, parse_basic
-from registry_server.audit import audit_context
 from registry_server.http.answers import Response
 from registry_server.http.clients import client_address, limit_key
+from registry_server.http.context import context_of
 from registry_server.http.origins import is_from_page
 from registry_server.http.presence import while_connected
 from storage.concurrency.cancellation import to_completion
@@ -178,7 +178,7 @@ class TokenServer:
         scopes = _scopes(form, with_administration=not is_from_page(request.scope))
         actor = await self._authenticated(request)
         if not actor.is_anonymous:
-            audit_context(request.scope).set_login(actor)
+            _logged_in(request, actor)
         issued, _ = await self._issue(request, actor, scopes)
         wants_refresh = form.get("offline_token").lower() in ("true", "1")
         return {
@@ -196,7 +196,7 @@ class TokenServer:
         scopes = _scopes(form, with_administration=may_administer)
         actor = await self._granted_by(request, form)
         if has_password:
-            audit_context(request.scope).set_login(actor)
+            _logged_in(request, actor)
         issued, granted = await self._issue(request, actor, scopes)
         # A refresh token that could renew itself would never expire, so it takes a password.
         wants_refresh = has_password and form.get("access_type") == "offline"
@@ -317,3 +317,8 @@ def _common(issued: Issued) -> dict[str, object]:
 
 def _secret(answer: Mapping[str, object]) -> Response:
     return Response(json.dumps(answer).encode(), 200, NO_STORE, media_type="application/json")
+
+
+def _logged_in(request: Request, actor: Actor) -> None:
+    context = context_of(request.scope)
+    context.actor, context.logged_in = actor.name, True

@@ -12,10 +12,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Scope key, set for a request with a body: a callable by which the application reports how many
-# bytes of the body it holds in memory, until it has read the whole body.
-HOLD = "registry.http.request.hold"
-
 MOST_BYTES = 64 << 20
 # A request is aborted only if its client has neither sent nor received anything for this long.
 SECONDS = 10.0

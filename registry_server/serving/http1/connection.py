@@ -37,6 +37,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from registry_server.http.extensions import CERTIFIED
 from registry_server.serving.http1 import answer_heads, peers, request_heads
 from registry_server.serving.http1.direct import Receiver
 from registry_server.serving.http1.exchange import Exchange
@@ -282,7 +283,7 @@ class Connection(HttpToolsProtocol):
             "query_string": head.query,
             "headers": head.headers,
             "state": self.app_state.copy(),
-            peers.CERTIFIED: "" if self._proof is None else self._proof.name,
+            CERTIFIED: "" if self._proof is None else self._proof.name,
         }
 
     def _start_task(self, exchange: Exchange) -> None:

@@ -17,11 +17,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry_server.serving.http1.framing import Framing, FramingError
 
-# Key in the scope's "extensions": a callable without arguments that returns an iterator of buffers.
-# A buffer is valid until the third one after it is requested. The iterator raises ClientDisconnect
-# if the client disconnects before the end of the body, after it has yielded all that arrived.
-EXTENSION = "registry.http.request.batches"
-
 # Two are lent to the application, one fills, and one is full or empty in between.
 _BUFFERS = 4
 _LENT = 2

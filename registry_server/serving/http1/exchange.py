@@ -16,8 +16,8 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from registry_server.http import envelope
-from registry_server.serving.http1 import backlog, direct, pace, zerocopy
+from registry_server.http import envelope, extensions
+from registry_server.serving.http1 import backlog, pace, zerocopy
 from registry_server.serving.http1.answer_heads import (
     Header,
     answer_head,
@@ -103,10 +103,10 @@ class Exchange:
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Call `app`; if it does not complete the response, send an error or close."""
         if self._owner.is_plain:
-            scope["extensions"] = {direct.EXTENSION: self._batches, **_EXTENSIONS}
+            scope["extensions"] = {extensions.BATCHES: self._batches, **_EXTENSIONS}
         if self.more_body:
-            scope[pace.KEEP] = self._keep_pace
-            scope[backlog.HOLD] = self._hold
+            scope[extensions.KEEP] = self._keep_pace
+            scope[extensions.HOLD] = self._hold
         answer = _FAILED
         try:
             await app(scope, self.receive, self.send)
@@ -339,7 +339,7 @@ class Exchange:
         finally:
             among.end(self)
 
-    def _keep_pace(self, wanted: pace.Pace) -> None:
+    def _keep_pace(self, wanted: extensions.Pace) -> None:
         self.pace = wanted
         self._owner.wait_for_body(self)
 

@@ -10,28 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from registry_server.http.extensions import Pace
 from registry_server.serving.http1.framing import Framing
-
-# Scope key, set for a request whose body has not fully arrived: a callable that sets its `Pace`.
-KEEP = "registry.http.request.pace"
 
 # Seconds. A timer this late means that the event loop was busy and did not read.
 _LATE = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """At least `least` bytes in every `within` seconds; 0 bytes means no minimum.
-
-    The default is what a modem reaches in its worst minute.
-    """
-
-    least: int = 1 << 10
-    within: float = 60.0
 
 
 DEFAULT = Pace()

@@ -15,13 +15,10 @@ from functools import lru_cache
 from starlette.types import Receive, Scope, Send
 
 from registry_server.http import refusals
+from registry_server.http.extensions import CERTIFIED
 from registry_server.serving.tls import x509
 
 logger = logging.getLogger(__name__)
-
-# Scope key of the certificate's common name. ASGI's TLS extension would carry the whole
-# certificate, which no handler needs.
-CERTIFIED = "registry.certified"
 
 _NO_LONGER_VALID = "the client certificate is no longer valid; connect again with one that is"
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from registry_server.access.authenticator import HeaderAuthenticator
 from registry_server.access.challenges import BearerChallenges
 from registry_server.access.controller import RuledAccess
-from registry_server.access.interfaces import Action, Actor, Decision, Policy
+from registry_server.access.interfaces import Action, Actor, Policy
 from registry_server.access.login import Login
 from registry_server.access.tokens.bearer import ALGORITHMS, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
@@ -18,6 +18,7 @@ from registry_server.access.tokens.verifiers import ReloadingVerifier
 from registry_server.config import Settings
 from registry_server.config.auth import TokenAuth
 from registry_server.files.watched_file import WatchedFile
+from registry_server.http.context import Decision
 from registry_server.v2.urls import Urls
 from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.policy import policy_source

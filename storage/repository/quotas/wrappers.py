@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from storage.content.pipeline import DeclaredRange
 from storage.drivers.base import Driver
 from storage.errors import BlobUnknown, QuotaExceeded
 from storage.interfaces import (
@@ -26,6 +25,7 @@ from storage.repository.quotas.accounts import Limits, LimitsOf, QuotaAccount, Q
 from storage.repository.quotas.members import content_at
 from storage.repository.wrapping import WrappedRegistry
 from storage.values.buffers import Buffer
+from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest
 from storage.values.manifests import Manifest
 from storage.values.names import RepositoryName, Tag, UploadId

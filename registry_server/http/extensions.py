@@ -1,0 +1,33 @@
+"""The keys under which our server extends the ASGI scope; another server leaves them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# In `scope["extensions"]`: a callable that takes nothing and returns an iterator of buffers of the
+# body. A buffer is valid until the third one after it is requested. The iterator raises
+# ClientDisconnect when the client disconnects early, after it has yielded all that arrived.
+BATCHES: Final = "registry.http.request.batches"
+
+# For a request whose body has not arrived: a callable that takes how many bytes of it the
+# application holds in memory.
+HOLD: Final = "registry.http.request.hold"
+
+# For a request whose body has not arrived: a callable that sets its `Pace`.
+KEEP: Final = "registry.http.request.pace"
+
+# The common name of the verified client certificate, "" without one. ASGI's extension for TLS has
+# the whole certificate, which no handler needs.
+CERTIFIED: Final = "registry.certified"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """At least `least` bytes of a body in every `within` seconds; 0 bytes means no minimum.
+
+    The default is what a modem reaches in its worst minute.
+    """
+
+    least: int = 1 << 10
+    within: float = 60.0
