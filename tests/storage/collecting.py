@@ -1,4 +1,4 @@
-"""Collections that wait for nobody."""
+"""Collections without a grace period."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.storage.purging import purged
 
 
 async def collect(driver: Driver, *, delete_untagged: bool) -> Swept:
-    """Collect all that nothing needs, however young; raise OSError if anything was in the way."""
+    """Collect everything unreferenced, however young; raise OSError if something stayed."""
     options = Options(grace=-3600, delete_untagged=delete_untagged)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(plan, "SHORTEST_GRACE_NS", -1 << 60)
@@ -25,7 +25,7 @@ async def collect(driver: Driver, *, delete_untagged: bool) -> Swept:
 
 
 async def tidy(driver: Driver) -> None:
-    """Do all that is done about a disk when nobody has used a registry for weeks."""
+    """Run all maintenance, as if the registry had not been used for weeks."""
     await purged(driver, -3600)
-    for _ in range(2):  # what the first leaves empty the second takes away
+    for _ in range(2):  # the second collection removes folders that the first one emptied
         await collect(driver, delete_untagged=False)

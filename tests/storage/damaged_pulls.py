@@ -1,6 +1,6 @@
-"""What can be pulled from a tree however damaged, and what is somebody's in it.
+"""Everything that can be pulled from a damaged tree, and the foreign files in it.
 
-It is found by looking at names alone, and asked for as a client of a server that just started.
+Names are found by listing folders, and requested as a client of a new server does.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tests.storage.damaged_tree import DamagedTree
 
 LONG_AGO = 7200  # seconds
 
-# What can be pulled: a repository, what it is asked for, and the bytes it answers with.
+# What can be pulled: a repository, a reference, and the bytes of the answer.
 Pulled: TypeAlias = dict[tuple[RepositoryName, Digest | Tag], bytes]
 
 
 def age(root: Path) -> None:
-    """Have everything be older than any grace period."""
+    """Make everything older than any grace period."""
     then = time.time() - LONG_AGO
     for folder, folders, names in os.walk(root):
         for one in (*folders, *names):
-            with suppress(OSError):  # no system call takes the path of what lies too deep
+            with suppress(OSError):  # no system call takes a path that is too long
                 os.utime(f"{folder}/{one}", (then, then), follow_symlinks=False)
 
 
 def members(root: Path) -> set[tuple[RepositoryName, Digest | Tag]]:
-    """Return whatever might be pulled."""
+    """Return everything that might be pulled."""
     return set(_members(root / paths.REPOSITORIES))
 
 
@@ -67,7 +67,7 @@ def _listed(folder: Path) -> list[str]:
 
 
 async def pulled(driver: Driver, root: Path) -> Pulled:
-    """Pull everything there is."""
+    """Pull everything."""
     registry, found = StoredRegistry(driver), Pulled()
     for one, reference in members(root):
         repository = registry.repository(one)
@@ -80,7 +80,7 @@ async def pulled(driver: Driver, root: Path) -> Pulled:
 
 
 def needed(everything: Pulled, *, delete_untagged: bool) -> Pulled:
-    """Return what manifests, or with `delete_untagged` those of tags, are and name."""
+    """Return the manifests, or with `delete_untagged` the tagged ones, with their references."""
     kept, waiting = Pulled(), list(everything)
     if delete_untagged:
         waiting = [key for key in everything if isinstance(key[1], Tag)]
@@ -94,10 +94,10 @@ def needed(everything: Pulled, *, delete_untagged: bool) -> Pulled:
     return kept
 
 
-def somebodys(tree: DamagedTree) -> dict[str, object]:
-    """Map each file and folder of somebody's, and all below it, to what it is and holds.
+def foreign_content(tree: DamagedTree) -> dict[str, object]:
+    """Map each foreign file and folder, and all below it, to its type and content.
 
-    Folders that are empty are left out: nobody knows whose they are, and collections remove them.
+    Empty folders are left out: their origin is unknown, and collections remove them.
     """
     found: dict[str, object] = {}
     for kind, path in tree.found:

@@ -1,8 +1,8 @@
-"""A tree with everything that older registries, crashes and people with shells have left in one.
+"""A tree with every kind of damage that older registries, crashes and operators leave.
 
-`damaged_tree` writes it below a folder, with a sound image beside. Each kind of damage has a
-repository of its own; what a scrub should say of it, and what is to be left after a repair, is
-written down beside it. The links of the sound image are CNCF distribution's, byte for byte.
+`damaged_tree` writes it below a folder, with an intact image. Each kind of damage has its own
+repository. The expected findings of a scrub, and of a second one after a repair, are recorded
+beside the damage. The links of the intact image are CNCF distribution's, byte for byte.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ IMAGE = raw(image())
 GONE = Digest.of(b"bytes that are gone")
 HOURS_AGO = 7200
 
-# A finding as far as a test foresees it: what is wrong, and where.
+# The part of a finding that tests expect: its kind and path.
 Foreseen = tuple[Kind, str]
 
 
 @dataclass(slots=True)
 class DamagedTree:
-    """What lies below `root`; `found` by a first scrub, and `left` after one that repairs."""
+    """The tree below `root`; `found` by a first scrub, and `left` after one that repairs."""
 
     root: Path
     found: set[Foreseen] = field(default_factory=set)
@@ -51,7 +51,7 @@ class DamagedTree:
         return digest
 
     def layer(self, name: RepositoryName, digest: Digest, link: bytes | None = None) -> str:
-        """Link a blob, properly or not."""
+        """Link a blob, correctly or not."""
         return self.put(paths.layer_link(name, digest), _link(digest) if link is None else link)
 
     def manifest(self, name: RepositoryName, content: bytes, link: bytes | None = None) -> Digest:
@@ -73,7 +73,7 @@ class DamagedTree:
         return self.put(paths.tag_current_link(name, Tag(text)), _link(history[-1]))
 
     def expect(self, kind: Kind, path: str, *, stays: bool = False) -> None:
-        """Foresee a finding; whether it stays after a repair."""
+        """Expect a finding; `left` says whether it stays after a repair."""
         self.found.add((kind, path))
         if stays:
             self.left.add((kind, path))
@@ -83,13 +83,13 @@ class DamagedTree:
         self.expect(Kind.FOREIGN, self.put(path, content), stays=True)
 
     def loop(self, path: str) -> None:
-        """Put a symbolic link that leads to itself."""
+        """Create a symbolic link to itself."""
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).symlink_to(os.path.basename(path))
 
 
 def damaged_tree(root: Path) -> DamagedTree:
-    """Write the tree below `root`, which exists and is empty."""
+    """Write the tree below `root`, an existing empty folder."""
     tree = DamagedTree(root)
     digest = tree.image(SOUND)
     tree.tag(SOUND, TAG.text, digest)
@@ -101,7 +101,7 @@ def damaged_tree(root: Path) -> DamagedTree:
 
 
 def sound_content() -> Mapping[Digest, bytes]:
-    """Return the blobs of the sound image."""
+    """Return the blobs of the intact image."""
     return {Digest.of(content): content for content in (CONFIG, LAYER)}
 
 
@@ -110,7 +110,7 @@ def _link(digest: Digest) -> bytes:
 
 
 def _blobs(tree: DamagedTree) -> None:
-    """Bytes that are not what their folder says."""
+    """Blobs whose bytes do not match their folder."""
     corrupt = Digest.of(b"what was pushed")
     for digest, content in (
         (corrupt, b"what is there!!"),
@@ -128,9 +128,9 @@ def _blobs(tree: DamagedTree) -> None:
     for algorithm in ("sha256", "sha512"):
         tree.blob(b"", algorithm)
     tree.blob(b"sound", "sha512")
-    # What a crash leaves that has just made a folder is no damage.
+    # A folder that a crash left without its file is no damage.
     (tree.root / paths.blob(Digest.of(b"never came"))).parent.mkdir(parents=True)
-    # Who leads to corrupt bytes is told, too.
+    # Links to corrupt bytes are reported as well.
     links = name("damaged/corrupt")
     tree.expect(Kind.DEAD_LINK, tree.layer(links, corrupt))
 
@@ -153,13 +153,13 @@ def _layers(tree: DamagedTree) -> None:
     folder = paths.layer_link(layers, there[5])
     tree.put(f"{folder}/somebody's", b"file")
     tree.expect(Kind.DAMAGED_LINK, folder)
-    # distribution takes a sha512 push like this, and leaves a folder when a blob is deleted.
+    # distribution stores a sha512 push like this, and leaves a folder of a deleted blob.
     tree.layer(layers, Digest.of(b"layer 6", "sha512"), _link(there[6]))
     (tree.root / paths.layer_link(layers, there[7])).parent.mkdir()
 
 
 def _revisions(tree: DamagedTree) -> None:
-    """Links of manifests, and what they lead to."""
+    """Links of manifests, and their targets."""
     revisions = name("damaged/revisions")
     healed = tree.image(revisions, annotations={"link": "empty"})
     tree.expect(Kind.DAMAGED_LINK, tree.put(paths.revision_link(revisions, healed), b""))
@@ -184,7 +184,7 @@ def _revisions(tree: DamagedTree) -> None:
 
 
 def _references(tree: DamagedTree) -> None:
-    """Manifests that name what is not there."""
+    """Manifests with missing references."""
     names = name("damaged/references")
     tree.layer(names, tree.blob(CONFIG))
     lacking = tree.manifest(names, raw(image([b"a layer that is gone"])))
@@ -201,7 +201,7 @@ def _references(tree: DamagedTree) -> None:
 
 
 def _tags(tree: DamagedTree) -> None:
-    """Tags whose link is damaged, or leads nowhere."""
+    """Tags whose link is damaged, or dangles."""
     tags = name("damaged/tags")
     one, two = (tree.image(tags, annotations={"number": text}) for text in "12")
     for text, history, stays in (("certain", [one], False), ("doubtful", [one, two], True)):
@@ -228,7 +228,7 @@ def _tags(tree: DamagedTree) -> None:
 
 
 def _histories(tree: DamagedTree) -> None:
-    """History of tags that are sound."""
+    """Histories of intact tags."""
     names = name("damaged/histories")
     digest = tree.image(names)
     tree.tag(names, "v1", GONE, digest)
@@ -239,7 +239,7 @@ def _histories(tree: DamagedTree) -> None:
 
 
 def _referrers(tree: DamagedTree) -> None:
-    """The index that only this registry keeps."""
+    """The referrers index, which only this registry has."""
     names = name("damaged/referrers")
     subject = tree.image(names)
     described = entry(raw(image()))
@@ -260,7 +260,7 @@ def _referrers(tree: DamagedTree) -> None:
 
 
 def _foreign(tree: DamagedTree) -> None:
-    """Files and folders that belong to nobody here, at every level."""
+    """Foreign files and folders, at every level."""
     names = name("damaged/foreign")
     layer = tree.blob(LAYER)
     tree.layer(names, layer)
@@ -301,7 +301,7 @@ def _foreign(tree: DamagedTree) -> None:
     tree.put(f"{tag}/current/link", b"cut off")
     os.utime(tree.root / tag, (time.time() - HOURS_AGO,) * 2)
     tree.expect(Kind.LEFTOVER, tag, stays=True)
-    # This one may be on its way still.
+    # This one may still be being written.
     tree.put(f"{paths.layers(names)}/sha256/{layer.hex}/.tmp-{'1' * 32}", b"under way")
 
 
@@ -322,7 +322,7 @@ def _foreign_folders(names: RepositoryName, layer: Digest) -> tuple[str, ...]:
 
 
 def _loops(tree: DamagedTree) -> None:
-    """Symbolic links that lead to themselves, or back up."""
+    """Symbolic links to themselves, or to a parent."""
     names = name("damaged/loops")
     digest = tree.image(names)
     tree.tag(names, "v1", digest)

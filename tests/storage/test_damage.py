@@ -1,4 +1,4 @@
-"""Damage on disk is logged, treated as absent, and healed by pushing again."""
+"""Damage on disk is logged, treated as absent, and repaired by pushing again."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ BLOB = Digest.of(LAYER)
 
 @pytest.fixture
 def fresh(driver: AnyDriver) -> StoredRepository:
-    """Give the repository of a process that remembers nothing."""
+    """Return the repository of a process with empty caches."""
     return StoredRegistry(driver).repository(APP)
 
 
 @pytest.fixture
 async def repository(registry: StoredRegistry) -> StoredRepository:
-    """Give a repository with one image."""
+    """Return a repository with one image."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     return repository
 
 
-async def test_a_blob_cut_to_nothing_is_absent(
+async def test_an_empty_blob_file_is_absent(
     driver: AnyDriver, repository: StoredRepository, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Zero bytes under the digest of some are what a crash of an older registry leaves."""
+    """A crash of an older registry leaves zero bytes under the digest of other bytes."""
     await driver.write(paths.blob(BLOB), b"")
     for attempt in (repository.blobs.size(BLOB), repository.blobs.open(BLOB)):
         with pytest.raises(BlobUnknown):
@@ -70,7 +70,7 @@ async def test_the_empty_blob_is_no_damage(registry: StoredRegistry) -> None:
 
 
 async def test_missing_bytes_are_absent(driver: AnyDriver, repository: StoredRepository) -> None:
-    """A link whose bytes are gone answers as if it were not there, and a push heals it."""
+    """A dangling link counts as missing, and a push repairs it."""
     await driver.delete(paths.blob(BLOB))
     with pytest.raises(BlobUnknown):
         await repository.blobs.open(BLOB)
@@ -82,7 +82,7 @@ async def test_missing_bytes_are_absent(driver: AnyDriver, repository: StoredRep
 async def test_a_damaged_manifest_is_absent(
     driver: AnyDriver, repository: StoredRepository, fresh: StoredRepository, damage: bytes
 ) -> None:
-    """Bytes that are not what their digest names never answer, by digest or by tag."""
+    """Bytes that do not match their digest are never served, by digest or by tag."""
     digest = Digest.of(raw(image()))
     await driver.write(paths.blob(digest), damage)
     for reference in (digest, Tag("v1")):
@@ -96,7 +96,7 @@ async def test_a_damaged_manifest_is_absent(
 async def test_a_damaged_manifest_can_be_deleted(
     driver: AnyDriver, repository: StoredRepository, fresh: StoredRepository
 ) -> None:
-    """What no longer answers can still be taken out, with its tags."""
+    """A manifest that is no longer served can be deleted, with its tags."""
     digest = Digest.of(raw(image()))
     await driver.write(paths.blob(digest), b"damaged")
     await fresh.manifests.delete(digest)
@@ -106,7 +106,7 @@ async def test_a_damaged_manifest_can_be_deleted(
 async def test_a_damaged_child_must_be_pushed_again(
     driver: AnyDriver, repository: StoredRepository, fresh: StoredRepository
 ) -> None:
-    """An index is not stored over a child that was cut to nothing."""
+    """An index is not stored over a child whose file is empty."""
     await driver.write(paths.blob(Digest.of(raw(image()))), b"")
     with pytest.raises(ReferencesUnknown) as refused:
         await push_manifest(fresh, index([raw(image())]))
@@ -114,7 +114,7 @@ async def test_a_damaged_child_must_be_pushed_again(
 
 
 async def test_a_link_may_end_in_a_newline(driver: AnyDriver, fresh: StoredRepository) -> None:
-    """People with editors add one."""
+    """Editors append one."""
     digest = Digest.of(raw(image()))
     await driver.write(paths.blob(digest), raw(image()))
     await driver.write(paths.revision_link(APP, digest), f"{digest}\n".encode())
@@ -129,7 +129,7 @@ async def test_a_damaged_link_is_absent(
     damage: bytes,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each link on the way to content is logged by its path, and healed by a push."""
+    """Each damaged link is logged with its path, and repaired by a push."""
     digest = Digest.of(raw(image()))
     links = {
         paths.layer_link(APP, BLOB): repository.blobs.size(BLOB),
@@ -149,7 +149,7 @@ async def test_a_damaged_link_is_absent(
 async def test_a_revision_link_that_names_another_is_absent(
     driver: AnyDriver, repository: StoredRepository
 ) -> None:
-    """A revision answers with its own bytes or not at all."""
+    """A revision is served with its own bytes or not at all."""
     digest = Digest.of(raw(image()))
     await driver.write(paths.revision_link(APP, digest), str(BLOB).encode())
     with pytest.raises(ManifestUnknown):
@@ -159,7 +159,7 @@ async def test_a_revision_link_that_names_another_is_absent(
 async def test_a_sha512_push_to_distribution_is_served(
     driver: AnyDriver, fresh: StoredRepository
 ) -> None:
-    """distribution keeps the bytes under their sha256 and lets the sha512 link say so."""
+    """distribution keeps the bytes under their sha256, which the sha512 link names."""
     named = Digest.of(LAYER, "sha512")
     await driver.write(paths.blob(BLOB), LAYER)
     await driver.write(paths.layer_link(APP, named), str(BLOB).encode())
@@ -173,7 +173,7 @@ async def test_a_sha512_push_to_distribution_is_served(
 async def test_a_layer_link_that_names_other_content_serves_none(
     driver: AnyDriver, fresh: StoredRepository
 ) -> None:
-    """A blob asked for by its sha256 is never answered with the bytes of another."""
+    """A request for a sha256 is never answered with other bytes."""
     other = await push_blob(fresh, b"other bytes")
     await push_blob(fresh, LAYER)
     await driver.write(paths.layer_link(APP, BLOB), str(other).encode())
@@ -186,7 +186,7 @@ async def test_a_layer_link_that_names_other_content_serves_none(
 async def test_a_schema_1_manifest_of_an_old_volume_is_served(
     driver: AnyDriver, fresh: StoredRepository
 ) -> None:
-    """What another program stored years ago is served as it is."""
+    """A manifest that another program stored is served unchanged."""
     content = b'{"schemaVersion": 1, "name": "x", "tag": "y", "fsLayers": [], "history": []}'
     digest = Digest.of(content)
     await driver.write(paths.blob(digest), content)
@@ -195,10 +195,10 @@ async def test_a_schema_1_manifest_of_an_old_volume_is_served(
     assert (stored.raw, stored.media_type) == (content, DOCKER_SCHEMA1)
 
 
-async def test_membership_is_asked_of_the_disk(
+async def test_membership_is_read_from_the_disk(
     driver: AnyDriver, repository: StoredRepository
 ) -> None:
-    """What is remembered about content never answers for a link that went behind our back."""
+    """Caches of content never answer for a link that another process removed."""
     digest = Digest.of(raw(image()))
     assert (await repository.manifests.get(Tag("v1"))).digest == digest
     await driver.delete(paths.revision_link(APP, digest))

@@ -1,4 +1,4 @@
-"""On a tree with everything that older registries left, requests go on and heal what they touch."""
+"""On a tree with all kinds of damage, requests succeed and repair what they touch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ HOLDING_MANIFESTS = [
 
 @pytest.fixture
 def tree(tmp_path: Path) -> DamagedTree:
-    """Give the tree, all of it older than any grace period."""
+    """Return the tree, all of it older than any grace period."""
     made = damaged_tree(tmp_path)
     age(tmp_path)
     return made
@@ -65,7 +65,7 @@ def tree(tmp_path: Path) -> DamagedTree:
 
 @pytest.fixture
 def new_files(tree: DamagedTree) -> FilesystemDriver:
-    """Make a driver of the tree."""
+    """Return a driver of the tree."""
     return FilesystemDriver(tree.root, sync=False, threads=4)
 
 
@@ -73,7 +73,7 @@ def new_files(tree: DamagedTree) -> FilesystemDriver:
 async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
+    """Yield a driver of the tree that caches files without delay: no other process writes."""
     yield new_files
     await new_files.close()
 
@@ -81,8 +81,8 @@ async def files(
 # Listings
 
 
-async def test_the_catalog_lists_what_holds_manifests(files: FilesystemDriver) -> None:
-    """In one page or in many: no stray folder, no file in a folder's place, no loop stops it."""
+async def test_the_catalog_lists_repositories_with_manifests(files: FilesystemDriver) -> None:
+    """In one page or in many: no stray folder, file in a folder's place, or loop stops it."""
     registry = StoredRegistry(files)
     whole = await registry.catalog("", ALL)
     assert list(map(str, whole.entries)) == HOLDING_MANIFESTS
@@ -97,7 +97,7 @@ async def test_the_catalog_lists_what_holds_manifests(files: FilesystemDriver) -
 
 
 async def test_tags_are_listed_in_pages(files: FilesystemDriver) -> None:
-    """A tag whose link is damaged is a tag; what is named like none is none."""
+    """A tag with a damaged link is listed; a folder whose name is no tag is not."""
     registry = StoredRegistry(files)
     tags = registry.repository(name("damaged/tags")).tags
     whole = (await tags.page("", None)).entries
@@ -126,8 +126,8 @@ async def test_tags_are_listed_in_pages(files: FilesystemDriver) -> None:
         ).entries == ("v1",)
 
 
-async def test_referrers_are_listed_that_are_members(files: FilesystemDriver) -> None:
-    """An entry that is damaged, stale or missing hides nobody and shows nobody who is not there.
+async def test_referrers_are_listed_if_they_are_members(files: FilesystemDriver) -> None:
+    """An entry that is damaged, stale or missing changes no other entry of the list.
 
     The index says of one member that it refers to itself; that is believed until a scrub finds it.
     """
@@ -156,7 +156,7 @@ async def test_referrers_are_listed_that_are_members(files: FilesystemDriver) ->
 # Pulls
 
 
-async def test_what_is_sound_is_pulled(tree: DamagedTree, files: FilesystemDriver) -> None:
+async def test_intact_content_is_pulled(tree: DamagedTree, files: FilesystemDriver) -> None:
     """Beside the damage: images, indexes without a child, content under another digest."""
     found = await pulled(files, tree.root)
     assert found[SOUND, TAG] == IMAGE
@@ -174,10 +174,10 @@ async def test_what_is_sound_is_pulled(tree: DamagedTree, files: FilesystemDrive
     assert len(needed(found, delete_untagged=True)) > 10
 
 
-async def test_bytes_that_do_not_match_are_served_and_told(
+async def test_corrupt_bytes_are_served_and_found_by_a_scrub(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """A pull does not hash what it serves, the client does; scrub finds it."""
+    """A pull does not hash what it serves; the client does, and a scrub."""
     corrupt = Digest.of(b"what was pushed")
     repository = StoredRegistry(files).repository(name("damaged/corrupt"))
     assert await pull_blob(repository, corrupt) == b"what is there!!"
@@ -189,7 +189,7 @@ async def test_bytes_that_do_not_match_are_served_and_told(
 
 
 async def test_images_are_pushed_everywhere(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """To each repository that is damaged, under new tags and under damaged ones."""
+    """To each damaged repository, under new tags and under damaged ones."""
     registry = StoredRegistry(files)
     tags = ["new", "v1", "certain", "doubtful", "hopeless", "empty", "dead", "without-current"]
     names = sorted({one for one, _ in members(tree.root)}, key=str)
@@ -204,16 +204,16 @@ async def test_images_are_pushed_everywhere(tree: DamagedTree, files: Filesystem
     assert (await registry.catalog("", ALL)).entries == tuple(names)
 
 
-async def test_a_push_heals_corrupt_bytes(files: FilesystemDriver) -> None:
-    """Whatever lies in the place of the bytes is replaced by them, even if its size is right."""
+async def test_a_push_replaces_corrupt_bytes(files: FilesystemDriver) -> None:
+    """Whatever is in the place of the bytes is replaced, even if its size is right."""
     repository = StoredRegistry(files).repository(name("damaged/corrupt"))
     for digest, content in CORRUPT.items():
         assert await push_blob(repository, content, digest.algorithm) == digest
         assert await pull_blob(repository, digest) == content
 
 
-async def test_a_push_heals_links(files: FilesystemDriver) -> None:
-    """A link that is empty, cut, of another digest, or a loop is written anew."""
+async def test_a_push_rewrites_damaged_links(files: FilesystemDriver) -> None:
+    """A link that is empty, truncated, of another digest, or a loop is rewritten."""
     repository = StoredRegistry(files).repository(name("damaged/layers"))
     for number in (0, 1, 2, 3, 4, 6, 7):
         content = b"layer %d" % number
@@ -223,10 +223,10 @@ async def test_a_push_heals_links(files: FilesystemDriver) -> None:
 
 
 @pytest.mark.parametrize("content", [b"a folder in place of bytes", b"layer 5"])
-async def test_a_folder_in_the_way_is_left_to_a_scrub(
+async def test_a_folder_in_the_place_of_a_link_is_left_to_a_scrub(
     tree: DamagedTree, files: FilesystemDriver, content: bytes
 ) -> None:
-    """What is in it is somebody's: a push fails and leaves it, a repair moves it aside."""
+    """It may have foreign content: a push fails and leaves it, a repair moves it aside."""
     repository = StoredRegistry(files).repository(name("damaged/layers"))
     theirs = [path for path in tree.root.rglob("somebody's") if path.is_file()]
     with pytest.raises(OSError, match="directory"):
@@ -237,7 +237,7 @@ async def test_a_folder_in_the_way_is_left_to_a_scrub(
     assert await pull_blob(repository, digest) == content
 
 
-async def test_a_push_heals_manifests(files: FilesystemDriver) -> None:
+async def test_a_push_repairs_manifests(files: FilesystemDriver) -> None:
     """With damaged links or bytes, of an index with a missing child, of a missing layer."""
     registry = StoredRegistry(files)
     revisions = registry.repository(name("damaged/revisions"))
@@ -256,8 +256,10 @@ async def test_a_push_heals_manifests(files: FilesystemDriver) -> None:
 # Mounts and deletions
 
 
-async def test_mounts_give_what_is_there(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """From each repository each blob that it answers for, and no other."""
+async def test_mounts_work_for_every_served_blob(
+    tree: DamagedTree, files: FilesystemDriver
+) -> None:
+    """From each repository each blob that it serves, and no other."""
     registry = StoredRegistry(files)
     target = registry.repository(name("new/one"))
     given = refused = 0
@@ -279,8 +281,8 @@ async def test_mounts_give_what_is_there(tree: DamagedTree, files: FilesystemDri
     assert refused > 15
 
 
-async def test_what_is_damaged_can_be_deleted(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """Every tag and every manifest that has a link; what answers for nothing is not known."""
+async def test_damaged_content_can_be_deleted(tree: DamagedTree, files: FilesystemDriver) -> None:
+    """Every tag and every manifest that has a link; other ones are unknown."""
     registry = StoredRegistry(files)
     everything = await pulled(files, tree.root)
     for one, reference in sorted(members(tree.root), key=str):
@@ -307,12 +309,12 @@ async def test_what_is_damaged_can_be_deleted(tree: DamagedTree, files: Filesyst
 
 
 def _is_listed(tree: DamagedTree, one: RepositoryName, reference: Digest | Tag) -> bool:
-    """Whether a tag is one: no file in a folder's place, and no loop."""
+    """Return whether a tag is listed: no file in a folder's place, and no loop."""
     return isinstance(reference, Digest) or (tree.root / paths.tag(one, reference)).is_dir()
 
 
-async def test_a_tag_that_is_a_loop_is_none(files: FilesystemDriver) -> None:
-    """It is not listed, does not answer, and can't be deleted: it is not known."""
+async def test_a_tag_that_is_a_loop_is_unknown(files: FilesystemDriver) -> None:
+    """It is not listed, not served, and can't be deleted."""
     repository = StoredRegistry(files).repository(name("damaged/loops"))
     with pytest.raises(ManifestUnknown):
         await repository.manifests.get(Tag("loop"))
@@ -320,8 +322,8 @@ async def test_a_tag_that_is_a_loop_is_none(files: FilesystemDriver) -> None:
         await repository.tags.delete(Tag("loop"))
 
 
-async def test_deleting_a_manifest_passes_over_damaged_tags(files: FilesystemDriver) -> None:
-    """Its tags are found among those that lead nowhere, and it alone goes."""
+async def test_deleting_a_manifest_skips_damaged_tags(files: FilesystemDriver) -> None:
+    """Only its tags are deleted, even beside tags whose links dangle."""
     repository = StoredRegistry(files).repository(name("damaged/tags"))
     before = (await repository.tags.page("", None)).entries
     digest = await push_image(repository, "one", "two")
@@ -330,7 +332,7 @@ async def test_deleting_a_manifest_passes_over_damaged_tags(files: FilesystemDri
 
 
 async def test_repositories_are_removed(tree: DamagedTree, files: FilesystemDriver) -> None:
-    """All of it but the sound one, and foreign files that are not below a folder of ours stay."""
+    """Everything but the intact one is removed; foreign files outside our folders stay."""
     registry = StoredRegistry(files)
     before = await pulled(files, tree.root)
     for one in {one for one, _ in members(tree.root)} - {SOUND}:

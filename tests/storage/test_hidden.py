@@ -1,4 +1,4 @@
-"""Repositories that a collection can't enter: what they may need stays."""
+"""Repositories that a collection cannot read: what they may need is kept."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ ORPHAN = b"nothing needs this, as far as anybody can tell"
 
 @pytest.fixture
 def driver(tmp_path: Path) -> FilesystemDriver:
-    """Make an empty store, with room beside it."""
+    """Return an empty store, with a folder beside it."""
     (tmp_path / "root").mkdir()
     return FilesystemDriver(tmp_path / "root", sync=False, threads=2)
 
 
 @pytest.fixture
 async def files(driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver with an image, old, and an orphan."""
+    """Yield a driver with an old image and an orphan."""
     repository = StoredRegistry(driver).repository(APP)
     await push_image(repository, "v1")
     await push_blob(repository, ORPHAN)
@@ -57,65 +57,65 @@ async def files(driver: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
 
 
 async def collect(files: FilesystemDriver) -> tuple[Swept, list[str]]:
-    """Collect; return what went and what the plan warns of."""
+    """Collect; return what was deleted and the warnings of the plan."""
     async with planned(files, Options(GRACE, delete_untagged=True)) as plan:
         warned = await files.batch(lambda _: list(warnings(plan)))
         return await carry_out(files, plan), warned
 
 
 def folder_of(files: FilesystemDriver, name: RepositoryName) -> Path:
-    """Tell where a repository lies."""
+    """Return the path of a repository."""
     return Path(files.root) / paths.repository(name)
 
 
 def give_a_bad_name(repositories: Path) -> None:
-    """Leave a repository by a name that no client can ask for."""
+    """Rename a repository to a name that no client can request."""
     (repositories / "Registry.Example").mkdir()
     (repositories / APP.text).rename(repositories / "Registry.Example/app")
 
 
 def unmount_one(repositories: Path) -> None:
-    """Leave a link to where a repository was."""
+    """Leave a dangling link in the place of a repository."""
     (repositories / APP.text).rename(repositories.parent / "elsewhere")
     (repositories / APP.text).symlink_to("/nowhere/at/all")
 
 
 def unmount_its_manifests(repositories: Path) -> None:
-    """Leave a link to where its manifests were."""
+    """Leave a dangling link in the place of its manifests."""
     shutil.move(repositories / APP.text / "_manifests", repositories.parent / "elsewhere")
     (repositories / APP.text / "_manifests").symlink_to("/nowhere/at/all")
 
 
 def unmount_its_tags(repositories: Path) -> None:
-    """Leave a link to where its tags were."""
+    """Leave a dangling link in the place of its tags."""
     tags = repositories / APP.text / "_manifests/tags"
     shutil.move(tags, repositories.parent / "elsewhere")
     tags.symlink_to("/nowhere/at/all")
 
 
 def unmount_all(repositories: Path) -> None:
-    """Leave a link to where all repositories were."""
+    """Leave a dangling link in the place of all repositories."""
     repositories.rename(repositories.parent / "elsewhere")
     repositories.symlink_to("/nowhere/at/all")
 
 
 def empty_its_mount_point(repositories: Path) -> None:
-    """Leave a link to where a repository's disk would be mounted."""
+    """Leave a link to an empty mount point in the place of a repository."""
     _leave_mount_point(repositories / APP.text)
 
 
 def empty_the_mount_point_of_all(repositories: Path) -> None:
-    """Leave a link to where the disk of all repositories would be mounted."""
+    """Leave a link to an empty mount point in the place of all repositories."""
     _leave_mount_point(repositories)
 
 
 def unmount_its_revisions(repositories: Path) -> None:
-    """Leave a link to where its revisions by sha256 were, one level further down."""
+    """Leave a dangling link in the place of its sha256 revisions, one level further down."""
     _leave_mount_point(repositories / APP.text / "_manifests/revisions/sha256")
 
 
 def unmount_a_tag(repositories: Path) -> None:
-    """Leave a link to where one tag was."""
+    """Leave a dangling link in the place of one tag."""
     _leave_mount_point(repositories / APP.text / "_manifests/tags/v1")
 
 
@@ -127,7 +127,7 @@ def _leave_mount_point(folder: Path) -> None:
 
 
 def lose_all(repositories: Path) -> None:
-    """Leave nothing where all repositories were."""
+    """Remove the folder of all repositories."""
     repositories.rename(repositories.parent / "elsewhere")
 
 
@@ -146,10 +146,10 @@ WAYS = (
 
 
 @pytest.mark.parametrize("hide", WAYS)
-async def test_no_bytes_go_while_a_repository_may_be_hidden(
+async def test_no_bytes_are_deleted_while_a_repository_may_be_hidden(
     files: FilesystemDriver, hide: Callable[[Path], None]
 ) -> None:
-    """A collection removes no blob and says where the repository may be, and so does du."""
+    """A collection deletes no blob and reports where the repository may be, and so does du."""
     hide(Path(files.root) / paths.REPOSITORIES)
     swept, warned = await collect(files)
     assert (swept.blobs, swept.size, swept.links, swept.manifests) == (0, 0, 0, 0)
@@ -164,10 +164,10 @@ async def test_no_bytes_go_while_a_repository_may_be_hidden(
     "where",
     ["_manifests", "_manifests/revisions", "_manifests/tags", "_manifests/tags/v1", "_layers"],
 )
-async def test_what_comes_back_finds_all_it_needs(
+async def test_a_repository_that_is_mounted_again_is_complete(
     files: FilesystemDriver, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a collection nor a repair costs an image a thing while a disk is not mounted."""
+    """Neither a collection nor a repair deletes its content while its disk is not mounted."""
     folder = folder_of(files, APP) / where
     shutil.move(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "nowhere")
@@ -184,7 +184,7 @@ async def test_what_comes_back_finds_all_it_needs(
 
 
 async def test_what_is_no_repository_keeps_nothing(files: FilesystemDriver) -> None:
-    """Folders of other programs, links that lead in circles, and a repository elsewhere."""
+    """Folders of other programs, circular links, and a repository elsewhere."""
     repositories = Path(files.root) / paths.REPOSITORIES
     (repositories / "lost+found/#123").mkdir(parents=True)
     (repositories / "Foreign").symlink_to("Foreign")
@@ -201,7 +201,7 @@ async def test_what_is_no_repository_keeps_nothing(files: FilesystemDriver) -> N
 
 
 async def test_links_that_two_repositories_share_stay(files: FilesystemDriver) -> None:
-    """What one does not need the other may: nothing becomes unreachable."""
+    """One repository may need what the other does not: nothing becomes unreachable."""
     registry = StoredRegistry(files)
     layer = b"needed by the other alone"
     for name in (APP, OTHER):
@@ -221,10 +221,10 @@ async def test_links_that_two_repositories_share_stay(files: FilesystemDriver) -
     assert await pull_blob(registry.repository(OTHER), Digest.of(layer)) == layer
 
 
-async def test_a_manifest_that_is_linked_as_a_blob_keeps_what_it_names(
+async def test_a_manifest_that_is_linked_as_a_blob_keeps_its_references(
     files: FilesystemDriver,
 ) -> None:
-    """Early registries linked manifests beside layers; a tag of one keeps image and layers."""
+    """Early registries linked manifests as layers; a tag of one keeps image and layers."""
     repository = folder_of(files, APP)
     digest = Digest.of(raw(image()))
     shutil.rmtree(repository / "_manifests/revisions")

@@ -1,4 +1,4 @@
-"""The id of an upload session says whose the session is, and nobody else's it can be."""
+"""The id of an upload session says which user owns the session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = st.text(st.characters(), min_size=1)
 
 @given(_NAMES, _NAMES)
 def test_an_owned_one_is_its_owners(owner: str, other: str) -> None:
-    """It is a UUID as any, of the version for such things, and survives being sent around."""
+    """It is a UUID of version 8, and it can be parsed and printed."""
     id = UploadId.parse(str(UploadId.new(owner)))
     made = uuid.UUID(id.text)
     assert (made.version, made.variant) == (8, uuid.RFC_4122)
@@ -26,34 +26,34 @@ def test_an_owned_one_is_its_owners(owner: str, other: str) -> None:
 
 
 @given(_NAMES, st.integers(0, 127))
-def test_a_changed_one_is_nobodys(owner: str, bit: int) -> None:
-    """No bit can be turned, but to make it one of another version: the id of no session."""
+def test_a_changed_one_has_no_owner(owner: str, bit: int) -> None:
+    """A change of any bit makes the id invalid, except one that changes the version."""
     changed = UploadId(str(uuid.UUID(int=uuid.UUID(UploadId.new(owner).text).int ^ 1 << bit)))
     is_of_another_version = uuid.UUID(changed.text).version != 8
     assert changed.is_of(owner) is is_of_another_version
 
 
 @given(st.uuids(version=4), _NAMES)
-def test_a_random_one_is_anybodys(made: uuid.UUID, name: str) -> None:
-    """As CNCF distribution makes them, and a registry that asks nobody."""
+def test_a_random_one_belongs_to_every_user(made: uuid.UUID, name: str) -> None:
+    """CNCF distribution makes such ids, and a registry without access control."""
     assert uuid.UUID(UploadId.new().text).version == 4
     assert UploadId(str(made)).is_of(name)
     assert UploadId(str(made)).is_of("")
 
 
 @given(st.uuids(), _NAMES)
-def test_any_uuid_is_somebodys_or_not(made: uuid.UUID, name: str) -> None:
-    """Whatever a client sends in place of an id, asking raises nothing."""
+def test_any_uuid_can_be_checked(made: uuid.UUID, name: str) -> None:
+    """Whatever a client sends as an id, the check raises nothing."""
     UploadId.parse(str(made)).is_of(name)
 
 
 def test_two_of_an_owner_differ() -> None:
-    """Each is drawn anew."""
+    """Each is random."""
     assert len({UploadId.new("ann").text for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("text", ["", "x", "0" * 32, str(uuid.UUID(int=10**38, version=4)).upper()])
 def test_what_is_no_uuid_is_no_id(text: str) -> None:
-    """There is one way to write each."""
+    """Each id has one valid form."""
     with pytest.raises(UploadIdInvalid):
         UploadId.parse(text)

@@ -1,7 +1,7 @@
-"""On a tree with everything that older registries left, collections, purges, du and scrub go on.
+"""On a tree with all kinds of damage, collections, purges, du and scrub succeed.
 
-Whatever can be pulled and is needed before a collection can be pulled after it, byte for byte, and
-what is somebody's stays where it is.
+Content that can be pulled and is needed before a collection can be pulled afterwards, byte for
+byte. Foreign content stays where it is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.storage.content import (
     push_image,
     raw,
 )
-from tests.storage.damaged_pulls import Pulled, age, needed, pulled, somebodys
+from tests.storage.damaged_pulls import Pulled, age, foreign_content, needed, pulled
 from tests.storage.damaged_tree import GONE, IMAGE, SOUND, TAG, DamagedTree, damaged_tree
 from tests.storage.purging import purged
 from tests.storage.scrubbing import scrub
@@ -55,11 +55,11 @@ UNREADABLE = os.fsdecode(bytes([0xC3, 0x28, 0xFF]))
 
 
 def _nothing(_: DamagedTree) -> None:
-    """The tree as it is."""
+    """Leave the tree as it is."""
 
 
 def _huge(tree: DamagedTree) -> None:
-    """Hundreds of somebody's files and folders, among the blobs and among the tags."""
+    """Add hundreds of foreign files and folders, among the blobs and among the tags."""
     for top in (f"{paths.BLOBS}/sha256/huge", f"{paths.tags(SOUND)}/.huge"):
         tree.expect(Kind.FOREIGN, top)
         for number in range(MANY):
@@ -68,7 +68,7 @@ def _huge(tree: DamagedTree) -> None:
 
 
 def _deep(tree: DamagedTree) -> None:
-    """Folders in folders until no system call takes the path any more."""
+    """Nest folders until no system call takes the path."""
     for top in (f"{paths.REPOSITORIES}/deep", f"{paths.repository(SOUND)}/_deep"):
         with chdir(tree.root):
             os.makedirs(top)
@@ -80,7 +80,7 @@ def _deep(tree: DamagedTree) -> None:
 
 
 def _special(tree: DamagedTree) -> None:
-    """Pipes, sockets and unreadable names where nothing is opened."""
+    """Add pipes, sockets and unreadable names where nothing is opened."""
     for folder in (
         f"{paths.BLOBS}/sha256",
         f"{paths.BLOBS}/sha256/{GONE.hex[:2]}",
@@ -111,13 +111,13 @@ extras = pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 
 @pytest.fixture
 def tree(tmp_path: Path) -> DamagedTree:
-    """Give the tree."""
+    """Return the tree."""
     return damaged_tree(tmp_path)
 
 
 @pytest.fixture
 def new_files(tree: DamagedTree) -> FilesystemDriver:
-    """Make a driver of the tree."""
+    """Return a driver of the tree."""
     return FilesystemDriver(tree.root, sync=False, threads=4)
 
 
@@ -125,7 +125,7 @@ def new_files(tree: DamagedTree) -> FilesystemDriver:
 async def files(
     new_files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver of the tree, beside which nobody writes: nothing has to settle."""
+    """Yield a driver of the tree that caches files without delay: no other process writes."""
     yield new_files
     await new_files.close()
 
@@ -137,30 +137,30 @@ async def collect(driver: FilesystemDriver, *, delete_untagged: bool) -> Swept:
 
 
 def assert_kept(before: Pulled, after: Pulled) -> None:
-    """All that is in `before` is in `after`, with the same bytes."""
+    """Check that everything in `before` is in `after`, with the same bytes."""
     lacking = {key for key, content in before.items() if after.get(key) != content}
     assert not lacking
 
 
 @extras
 @pytest.mark.parametrize("delete_untagged", [False, True], ids=["untagged stay", "untagged go"])
-async def test_collections_lose_nothing_sound(
+async def test_collections_delete_nothing_intact(
     tree: DamagedTree, files: FilesystemDriver, extra: Extra, delete_untagged: bool
 ) -> None:
-    """One after the other; and they take what nothing needs where no damage may need it."""
+    """One after another; they delete what is unreferenced, unless damage may hide a reference."""
     extra(tree)
     repository = StoredRegistry(files).repository(SOUND)
     orphan = await push_blob(repository, b"nothing needs this")
     age(tree.root)
     before = needed(await pulled(files, tree.root), delete_untagged=delete_untagged)
-    theirs = somebodys(tree)
+    theirs = foreign_content(tree)
     assert len(before) > 10
     for _ in range(2):
         swept = await collect(files, delete_untagged=delete_untagged)
         assert swept.failed == []
         assert_kept(before, await pulled(files, tree.root))
         age(tree.root)
-    assert somebodys(tree) == theirs
+    assert foreign_content(tree) == theirs
     assert await files.stat(paths.blob(orphan)) is None
     for content in (b"what is there!!", b"sound"):
         digests = [Digest.of(content, algorithm) for algorithm in ("sha256", "sha512")]
@@ -170,7 +170,7 @@ async def test_collections_lose_nothing_sound(
 async def test_a_zero_byte_tag_keeps_its_history(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """What it may have pointed to stays when untagged manifests go, layers and all."""
+    """The manifests that it may have pointed to stay when untagged ones are deleted."""
     age(tree.root)
     for _ in range(2):
         await collect(files, delete_untagged=True)
@@ -188,10 +188,10 @@ async def test_a_zero_byte_tag_keeps_its_history(
     )
 
 
-async def test_a_collection_tells_what_it_could_not_read(
+async def test_a_collection_reports_what_it_could_not_read(
     tree: DamagedTree, files: FilesystemDriver
 ) -> None:
-    """A manifest whose bytes are gone or corrupt is named, and nothing of its repository goes."""
+    """A manifest whose bytes are missing or corrupt is named; its repository keeps everything."""
     age(tree.root)
     corrupt = Digest.of(raw(image(annotations={"bytes": "corrupt"})))
     revisions = name("damaged/revisions")
@@ -207,15 +207,15 @@ async def test_a_collection_tells_what_it_could_not_read(
 
 
 @extras
-async def test_du_accounts_for_all(
+async def test_du_counts_every_file(
     tree: DamagedTree, files: FilesystemDriver, extra: Extra
 ) -> None:
-    """Every file is counted once, somebody's as foreign; looking changes nothing."""
+    """Every file is counted once, foreign files as foreign; nothing is changed."""
     extra(tree)
     age(tree.root)
     count, size = _on_disk(tree.root)
     async with explained(files, FileCensus(tree.root), GRACE) as usage:
-        if extra is not _deep:  # where no path leads, nothing can be counted
+        if extra is not _deep:  # files below a path that is too long cannot be counted
             assert usage.coverage.trouble == ()
             assert (usage.total.count, usage.total.size) == (count, size)
         unreadable = await files.batch(lambda _: list(usage.ledger.marks.unreadable()))
@@ -230,14 +230,14 @@ def _on_disk(root: Path) -> tuple[int, int]:
 
 
 @extras
-async def test_scrub_tells_all_and_heals(
+async def test_a_scrub_reports_and_repairs_everything(
     tree: DamagedTree, files: FilesystemDriver, extra: Extra
 ) -> None:
-    """It ends, finds what is somebody's, and after a repair and two collections all is there."""
+    """It ends, finds foreign files, and after a repair and two collections everything is intact."""
     extra(tree)
     age(tree.root)
     before = needed(await pulled(files, tree.root), delete_untagged=True)
-    theirs = somebodys(tree)
+    theirs = foreign_content(tree)
     found, _ = await scrub(files)
     expected = {path for kind, path in tree.found if kind is Kind.FOREIGN}
     assert expected <= {one.path for one in found if one.kind is Kind.FOREIGN}
@@ -246,29 +246,29 @@ async def test_scrub_tells_all_and_heals(
         age(tree.root)
         assert (await collect(files, delete_untagged=True)).failed == []
     assert_kept(before, await pulled(files, tree.root))
-    assert theirs.items() <= somebodys(tree).items()
+    assert theirs.items() <= foreign_content(tree).items()
 
 
 @extras
 async def test_sessions_are_purged(
     tree: DamagedTree, files: FilesystemDriver, extra: Extra
 ) -> None:
-    """Old sessions of each repository go; what is none stays."""
+    """Old sessions of each repository are deleted; other folders stay."""
     extra(tree)
     names = (SOUND, TAGS, name("damaged/foreign"), name("damaged/loops"))
     registry = StoredRegistry(files)
     ids = [await begin(registry.repository(one), b"abandoned") for one in names]
-    theirs = somebodys(tree)
+    theirs = foreign_content(tree)
     removed = await purged(files, -3600)
     assert {one.id for one in removed} == set(ids)
-    assert somebodys(tree) == theirs
+    assert foreign_content(tree) == theirs
 
 
 @extras
-async def test_pushes_and_listings_go_on(
+async def test_pushes_and_listings_continue(
     tree: DamagedTree, files: FilesystemDriver, extra: Extra
 ) -> None:
-    """Beside whatever is in the sound repository's folders it is listed, pushed to and deleted."""
+    """Beside the damage the intact repository is listed, pushed to and deleted."""
     extra(tree)
     registry = StoredRegistry(files)
     repository = registry.repository(SOUND)
@@ -282,7 +282,7 @@ async def test_pushes_and_listings_go_on(
     assert (await repository.manifests.get(TAG)).raw == IMAGE
 
 
-# A disk that can't list a folder
+# A disk that cannot list a folder
 
 FOLDERS = [
     f"{paths.BLOBS}/sha256",
@@ -293,7 +293,7 @@ FOLDERS = [
     f"{paths.revisions(TAGS)}/sha256",
     paths.tags(TAGS),
 ]
-# Those that are listed to find repositories.
+# Folders that are listed to find repositories.
 WALKED = FOLDERS[2:4]
 
 
@@ -320,10 +320,10 @@ class Unlisted:
     [one for one in FOLDERS if one.startswith(paths.BLOBS)]
     + [one for one in FOLDERS if not one.startswith(paths.BLOBS)],
 )
-async def test_an_unlisted_folder_costs_nobody_anything(
+async def test_an_unlisted_folder_loses_no_content(
     tree: DamagedTree, files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    """Collections, du and scrub tell of it and go on; no blob goes that it may need."""
+    """Collections, du and scrub report it and continue; no blob is deleted that it may need."""
     age(tree.root)
     before = needed(await pulled(files, tree.root), delete_untagged=True)
     bad = Unlisted(monkeypatch, f"{tree.root}/{folder}")
@@ -349,10 +349,10 @@ async def test_an_unlisted_folder_costs_nobody_anything(
     "folder",
     list(WALKED) + [one for one in FOLDERS if one not in WALKED],
 )
-async def test_a_purge_passes_over_an_unlisted_folder(
+async def test_a_purge_skips_an_unlisted_folder(
     tree: DamagedTree, files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    """The sessions elsewhere are purged."""
+    """The sessions in other folders are purged."""
     id = await begin(StoredRegistry(files).repository(SOUND), b"abandoned")
     bad = Unlisted(monkeypatch, f"{tree.root}/{folder}")
     bad.on = True
