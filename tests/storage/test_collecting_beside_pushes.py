@@ -1,9 +1,9 @@
-"""A push beside a collection, at every one of its steps: either it is refused or all of it stays.
+"""A push beside a collection, at each of its steps: it is refused, or all of it is kept.
 
-A collection does one thing after the other through its driver. Before each of these in turn a
-client of another process pushes what the collection is about to take, whole or in two parts: it is
-held behind the check of what it relies on, until the collection waits for it or is done. That the
-clock says of everything that it is old makes it depend on the order of steps alone.
+A collection calls the driver step by step. Before each step in turn a client in another process
+pushes what the collection is about to delete, in one go or in two parts: then it is held after its
+check, until the collection waits for it or is done. All content has an old mtime, so only the order
+of steps decides.
 """
 
 from __future__ import annotations
@@ -58,35 +58,31 @@ SAVED = Tag("saved")
 
 
 class Stepping(WrappedDriver):
-    """Calls `before` in front of everything that is done through it."""
+    """Calls `before` in front of each call."""
 
     def __init__(self, inner: Driver, before: Hook) -> None:
         super().__init__(inner)
         self._before = before
 
     async def write_unsynced(self, path: str, content: bytes) -> None:
-        """Pass on."""
         await self._before()
         await self.inner.write_unsynced(path, content)
 
     async def stat(self, path: str) -> FileInfo | None:
-        """Pass on."""
         await self._before()
         return await self.inner.stat(path)
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        """Pass on."""
         await self._before()
         return await self.inner.batch(job)
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
-        """Pass on."""
         await self._before()
         return await self.inner.exclusively(job)
 
 
 class Pausing(WrappedDriver):
-    """Stays, once, between a check and the changes that rely on it."""
+    """Pauses, once, between a check and the changes that rely on it."""
 
     def __init__(self, inner: Driver, held: PausePoint) -> None:
         super().__init__(inner)
@@ -95,7 +91,7 @@ class Pausing(WrappedDriver):
     async def publish(
         self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
-        """Publish what is to be published, in one go."""
+        """Publish in one go."""
 
         def stay(reader: TouchingReader) -> None:
             if check is not None:
@@ -161,7 +157,7 @@ async def _moved_tag(registry: StoredRegistry) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is there and goes unless `push` keeps it, and whether that may be refused."""
+    """Content that is deleted unless `push` keeps it, and whether the push may be refused."""
 
     prepare: Work
     push: Work
@@ -183,7 +179,7 @@ SCENARIOS = {
 
 @dataclass(slots=True)
 class Race:
-    """One collection, before whose step `at` a push begins; held it waits behind its check."""
+    """A collection; before its step `at` a push begins, and waits after its check if it is held."""
 
     root: Path
     scenario: Scenario
@@ -211,7 +207,7 @@ class Race:
         return True
 
     def release(self) -> None:
-        """Let the push go on."""
+        """Let the push continue."""
         if self.held is not None:
             self.held.release()
 
@@ -221,7 +217,7 @@ class Race:
             await self._push()
 
     async def _push(self) -> None:
-        """Begin the push, and go on when it waits behind its check or is done."""
+        """Begin the push; return when it waits after its check or is done."""
         driver: Driver = self.made[0]
         if self.held is not None:
             driver = Pausing(driver, self.held)
@@ -236,7 +232,7 @@ class Race:
 async def race(
     root: Path, scenario: Scenario, at: int, held: PausePoint | None
 ) -> AsyncIterator[Race]:
-    """Give the drivers of two processes over an empty root."""
+    """Yield the drivers of two processes over an empty root."""
     root.mkdir()
     made = await asyncio.to_thread(
         lambda: [FilesystemDriver(root, sync=False, threads=2) for _ in range(2)]
@@ -249,7 +245,7 @@ async def race(
 
 
 async def _assert_kept(driver: Driver, scenario: Scenario) -> None:
-    """Whoever was told that the push succeeded can pull all of it."""
+    """A client whose push was acknowledged can pull all of it."""
     registry = StoredRegistry(driver)
     name = OTHER if scenario.push is _mount_and_tag else APP
     repository = registry.repository(name)
@@ -266,14 +262,14 @@ async def _assert_kept(driver: Driver, scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("is_held", [False, True], ids=["in one go", "held behind its check"])
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-async def test_what_is_acknowledged_stays(
+async def test_an_acknowledged_push_is_kept(
     monkeypatch: pytest.MonkeyPatch, scenario: Scenario, is_held: bool
 ) -> None:
-    """Whenever the push comes, it is refused before anything is changed, or it is kept whole."""
+    """At whatever step the push comes, it is refused and changes nothing, or is kept completely."""
     now: list[Race] = []
 
     def turned_away(name: str, kind: int) -> None:
-        # The collection waits for the push; nobody else wants to be alone.
+        # The collection waits for the push; no other process needs the exclusive lock.
         if (name, kind) == ("tree", fcntl.LOCK_EX):
             now[0].release()
 

@@ -1,7 +1,6 @@
-"""What must hold on disk and between processes, where only one order of steps would show a fault.
+"""The invariants on disk and between processes, where only one order of steps shows a fault.
 
-Each test is that order, stepped through: what happens in between is done by the test itself.
-`docs/design.md` has the table of invariants and of all the tests that hold them.
+Each test steps through that order. `docs/design.md` has the table of invariants and their tests.
 """
 
 from __future__ import annotations
@@ -59,13 +58,13 @@ UNTAGGED = Options(GRACE, delete_untagged=True)
 
 @pytest.fixture
 def made(tmp_path: Path) -> list[FilesystemDriver]:
-    """Make the drivers of two processes."""
+    """Return a function that creates the drivers of two processes."""
     return [FilesystemDriver(tmp_path, threads=4) for _ in range(2)]
 
 
 @pytest.fixture
 async def drivers(made: list[FilesystemDriver]) -> AsyncIterator[list[FilesystemDriver]]:
-    """Give them, and close them."""
+    """Yield them, and close them."""
     yield made
     for driver in made:
         await driver.close()
@@ -73,15 +72,15 @@ async def drivers(made: list[FilesystemDriver]) -> AsyncIterator[list[Filesystem
 
 @pytest.fixture
 def files(drivers: list[FilesystemDriver]) -> FilesystemDriver:
-    """Give the first of them."""
+    """Return the first of them."""
     return drivers[0]
 
 
-# 1: what lies in the content store is what its name says
+# 1: the bytes of a blob match its name
 
 
-async def test_bytes_of_another_manifest_are_none(files: FilesystemDriver) -> None:
-    """What is no less a manifest, and is not the one that is named, is never an answer."""
+async def test_bytes_of_another_manifest_are_not_served(files: FilesystemDriver) -> None:
+    """Even a valid manifest is no answer for another digest."""
     digest = await push_image(StoredRegistry(files).repository(APP), "v1")
     await files.write(paths.blob(digest), raw(image(annotations={"is": "another"})))
     for reference in (digest, Tag("v1")):
@@ -89,13 +88,13 @@ async def test_bytes_of_another_manifest_are_none(files: FilesystemDriver) -> No
             await StoredRegistry(files).repository(APP).manifests.get(reference)
 
 
-# 2: links after what they point to, and gone before it
+# 2: links are written after their targets, and removed before them
 
 
-async def test_a_collection_removes_what_points_before_what_is_pointed_to(
+async def test_a_collection_removes_links_before_their_targets(
     files: FilesystemDriver,
 ) -> None:
-    """Manifests, indexes first; links of blobs; what tags and subjects remember; then bytes."""
+    """Manifests, indexes first; links of blobs; tag histories and referrers; then bytes."""
     repository = StoredRegistry(files).repository(APP)
     child, parent = image(), index([raw(image())])
     await push_image(repository, "moves")
@@ -122,7 +121,7 @@ async def test_a_collection_removes_what_points_before_what_is_pointed_to(
 async def test_a_repaired_link_keeps_its_bytes(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A scrub that writes a link anew uses what it leads to: no collection takes it meanwhile."""
+    """A scrub that rewrites a link touches its target: no collection deletes it meanwhile."""
     repository = StoredRegistry(files).repository(APP)
     await push_blob(repository, LAYER)
     await files.write(paths.layer_link(APP, BLOB), b"")
@@ -133,11 +132,11 @@ async def test_a_repaired_link_keeps_its_bytes(
     assert await pull_blob(repository, BLOB) == LAYER
 
 
-# 3: what was answered is durable
+# 3: acknowledged content is durable
 
 
 class Synced:
-    """Knows which folders were synced, and may fail to sync one."""
+    """Records which folders were synced, and can fail to sync one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths: list[str] = []
@@ -153,10 +152,10 @@ class Synced:
 
 
 @pytest.mark.parametrize("by", ["exclusively", "delete"])
-async def test_a_folder_that_came_back_is_synced_again(
+async def test_a_folder_that_was_recreated_is_synced_again(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """Where another process removed the one that was seen to be durable, and made it in passing."""
+    """Another process removed the durable one, and recreated it without fsync."""
     one, other = drivers
     folder = f"{paths.ROOT}/a/b"
     synced = Synced(monkeypatch)
@@ -172,10 +171,10 @@ async def test_a_folder_that_came_back_is_synced_again(
     assert f"{one.root}/{paths.ROOT}/a" in synced.paths
 
 
-async def test_nobody_relies_on_a_folder_that_somebody_else_is_just_making(
+async def test_a_folder_that_another_process_just_created_is_synced(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it is durable each who writes into it has it durable before he answers."""
+    """Until it is durable, every process that writes into it syncs it before it answers."""
     held, synced = PausePoint(), Synced(monkeypatch)
     above = f"{files.root}/docker"
 
@@ -197,7 +196,7 @@ async def test_nobody_relies_on_a_folder_that_somebody_else_is_just_making(
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", "sha256:ä".encode(), b"sha256:" + b"\xe9" * 64])
 async def test_a_link_that_is_no_text_is_absent(files: FilesystemDriver, damage: bytes) -> None:
-    """In a pull, in a listing, in a deletion, in a search and in a collection."""
+    """In a pull, a listing, a deletion, a search and a collection."""
     registry = StoredRegistry(files)
     repository = registry.repository(APP)
     digest = await push_image(repository, "v1", "sound")
@@ -224,10 +223,10 @@ async def test_a_link_that_is_no_text_is_absent(files: FilesystemDriver, damage:
     ],
     ids=["a manifest", "a link", "bytes", "rubbish"],
 )
-async def test_what_can_t_be_removed_stops_no_collection(
+async def test_a_failed_removal_stops_no_collection(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, doomed: str
 ) -> None:
-    """It is told, what it needs stays with it, all else goes, and the next collection ends it."""
+    """It is reported, its references stay, all else is deleted; the next collection removes it."""
     repository = StoredRegistry(files).repository(APP)
     other = await push_image(StoredRegistry(files).repository(OTHER), layer=b"else")
     await push_image(repository)
@@ -268,7 +267,7 @@ async def test_what_can_t_be_removed_stops_no_collection(
 async def test_a_file_that_can_t_be_read_stops_no_collection(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, function: str, path: str
 ) -> None:
-    """A disk that fails to read it, or to look at it, is told of, and no bytes go."""
+    """A file that can't be read, or whose `stat` fails, is reported; no bytes are deleted."""
     await push_blob(StoredRegistry(files).repository(OTHER), b"orphan")
     digest = await push_image(StoredRegistry(files).repository(APP), "v1")
     await asyncio.to_thread(age, Path(files.root))
@@ -291,13 +290,13 @@ def _failing(real: Callable[..., Any], end: str) -> Callable[..., Any]:
     return call
 
 
-# 5: membership is asked each time
+# 5: membership is checked each time
 
 
-async def test_an_answer_is_remembered_for_its_repository_alone(
+async def test_a_cached_answer_belongs_to_one_repository(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one has under a tag or digest, another, under the same, has not."""
+    """Another repository does not have what this one has under the same tag or digest."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     registry = StoredRegistry(files)
     digest = await push_image(registry.repository(APP), "v1")
@@ -309,7 +308,7 @@ async def test_an_answer_is_remembered_for_its_repository_alone(
 
 
 class Meanwhile(WrappedDriver):
-    """Does something just before a publication."""
+    """Acts just before a publication."""
 
     def __init__(self, inner: FilesystemDriver, link: str) -> None:
         super().__init__(inner)
@@ -323,8 +322,8 @@ class Meanwhile(WrappedDriver):
         return await self.inner.publish(*steps, check=check)
 
 
-async def test_a_mount_gives_what_the_source_has_when_it_is_made(files: FilesystemDriver) -> None:
-    """Not what it had when it was asked for."""
+async def test_a_mount_checks_the_source_when_it_is_published(files: FilesystemDriver) -> None:
+    """Not when it was requested."""
     await push_blob(StoredRegistry(files).repository(OTHER), LAYER)
     driver = Meanwhile(files, paths.layer_link(OTHER, BLOB))
     with pytest.raises(BlobUnknown):
@@ -345,7 +344,7 @@ async def test_children_have_to_be_members(files: FilesystemDriver) -> None:
 
 
 class Swapping:
-    """Stands in for `fcntl`: before a lock is taken for the first time, something happens."""
+    """Replaces `fcntl`: acts before a lock is taken for the first time."""
 
     LOCK_EX = fcntl.LOCK_EX
     LOCK_NB = fcntl.LOCK_NB
@@ -361,10 +360,10 @@ class Swapping:
         fcntl.flock(fd, operation)
 
 
-async def test_a_lock_is_on_the_folder_that_is_there(
+async def test_a_lock_is_on_the_folder_at_its_path(
     drivers: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not on one that went, with another in its place, while it was being locked."""
+    """Not on one that was removed and replaced while it was being locked."""
     await drivers[0].write("tag/link", b"old")
     folder = Path(drivers[0].root, "tag")
 
@@ -381,13 +380,13 @@ async def test_a_lock_is_on_the_folder_that_is_there(
 
 
 def _ignore(_: Buffer) -> None:
-    """Observe nothing."""
+    """Do nothing."""
 
 
-async def test_a_session_is_held_that_is_there(
+async def test_a_locked_session_is_the_one_at_its_path(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one that was adopted while it was being locked: appending to it would change a blob."""
+    """Not one that was adopted meanwhile: appending to it would change a blob."""
     await files.staging.create("u/data", {})
     data = Path(files.root, "u/data")
 
@@ -405,10 +404,10 @@ async def test_a_session_is_held_that_is_there(
 
 
 @pytest.mark.parametrize("is_remembered", [False, True])
-async def test_a_manifest_that_was_asked_for_by_digest_stays(
+async def test_a_manifest_that_was_requested_by_digest_stays(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, is_remembered: bool
 ) -> None:
-    """Whoever is told that it is there may leave it out of a push, also from memory."""
+    """The client may leave it out of a push, so a cached answer touches it, too."""
     monkeypatch.setattr(timestamps, "SETTLED_NS", 0)
     now = [1000.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
@@ -418,7 +417,7 @@ async def test_a_manifest_that_was_asked_for_by_digest_stays(
     if is_remembered:
         for _ in range(3):
             await repository.manifests.get(digest)
-    # Its links are left alone, for what is remembered is remembered beside them.
+    # Its links are unchanged, because cached answers depend on them.
     await asyncio.to_thread(age, Path(files.root, paths.BLOBS))
     now[0] += GRACE
     async with planned(files, UNTAGGED) as plan:
@@ -428,10 +427,10 @@ async def test_a_manifest_that_was_asked_for_by_digest_stays(
     await assert_sound(files)
 
 
-async def test_what_is_too_young_to_be_told_apart_stays(
+async def test_content_with_an_ambiguous_mtime_stays(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However short the grace period: two uses within a tick of the clock look like one."""
+    """However short the grace period: two touches within a tick of the clock look like one."""
     monkeypatch.setattr(planning, "SHORTEST_GRACE_NS", 1 << 62)
     repository = StoredRegistry(files).repository(APP)
     await push_blob(repository, LAYER)
@@ -440,8 +439,8 @@ async def test_what_is_too_young_to_be_told_apart_stays(
     assert await pull_blob(repository, BLOB) == LAYER
 
 
-async def test_an_unreadable_manifest_keeps_those_beside_it(files: FilesystemDriver) -> None:
-    """It may have been an index that lists them, or what they refer to."""
+async def test_an_unreadable_manifest_keeps_its_repository(files: FilesystemDriver) -> None:
+    """It may have been an index that lists the others, or their subject."""
     repository = StoredRegistry(files).repository(APP)
     beside = await push_image(repository)
     damaged = await push_image(repository, "v1", annotations={"is": "damaged"})
@@ -455,33 +454,35 @@ async def test_an_unreadable_manifest_keeps_those_beside_it(files: FilesystemDri
         assert await pull_blob(repository, Digest.of(content)) == content
 
 
-class MeanwhileUsed(WrappedDriver):
-    """Removes a link just before its content is used."""
+class MeanwhileTouched(WrappedDriver):
+    """Removes a link just before its content is touched."""
 
     def __init__(self, inner: FilesystemDriver, link: str) -> None:
         super().__init__(inner)
         self._link = link
 
     async def touch(self, path: str) -> FileInfo | None:
-        """Remove the link, and use."""
+        """Remove the link, and touch."""
         await self.inner.exclusively(lambda editor: editor.remove(self._link))
         return await self.inner.touch(path)
 
 
-async def test_nobody_is_told_of_what_a_collection_takes_meanwhile(files: FilesystemDriver) -> None:
-    """That something is there is said only once no collection takes its link any more."""
+async def test_content_that_a_collection_deletes_meanwhile_is_not_reported(
+    files: FilesystemDriver,
+) -> None:
+    """An answer that something exists comes only when no collection removes its link any more."""
     digest = await push_image(StoredRegistry(files).repository(APP))
     await asyncio.to_thread(age, Path(files.root))
-    driver = MeanwhileUsed(files, paths.layer_link(APP, BLOB))
+    driver = MeanwhileTouched(files, paths.layer_link(APP, BLOB))
     with pytest.raises(BlobUnknown):
         await StoredRegistry(driver).repository(APP).blobs.size(BLOB)
-    driver = MeanwhileUsed(files, paths.revision_link(APP, digest))
+    driver = MeanwhileTouched(files, paths.revision_link(APP, digest))
     with pytest.raises(ManifestUnknown):
         await StoredRegistry(driver).repository(APP).manifests.get(digest)
 
 
 async def test_young_manifests_stay_without_a_tag(files: FilesystemDriver) -> None:
-    """Somebody may be about to push the index, or the tag, that leads to them."""
+    """A client may be about to push the index, or the tag, that leads to them."""
     repository = StoredRegistry(files).repository(APP)
     digest = await push_image(repository)
     async with planned(files, UNTAGGED) as plan:
@@ -490,7 +491,7 @@ async def test_young_manifests_stay_without_a_tag(files: FilesystemDriver) -> No
 
 
 async def test_a_sha512_blob_that_distribution_stored_stays(files: FilesystemDriver) -> None:
-    """Its bytes lie under their sha256, which no manifest names: its link does."""
+    """Its bytes are stored under their sha256, which no manifest names: its link does."""
     repository = StoredRegistry(files).repository(APP)
     named = Digest.of(LAYER, "sha512")
     await push_blob(repository, CONFIG)

@@ -1,4 +1,4 @@
-"""A repository that is removed: gone at once and for good, and nothing else with it."""
+"""The removal of a repository: atomic and durable, and nothing else is removed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DIGEST = Digest.of(raw(image()))
 
 
 async def _assert_gone(registry: StoredRegistry) -> None:
-    """Nothing of APP answers, by whatever question."""
+    """Check that APP answers no request."""
     repository = registry.repository(APP)
     for reference in (DIGEST, Tag("v1")):
         with pytest.raises(ManifestUnknown):
@@ -63,7 +63,7 @@ async def _assert_gone(registry: StoredRegistry) -> None:
 
 
 async def _push_all(registry: StoredRegistry) -> None:
-    """Push to APP whatever a repository can have, and ask, so that answers are remembered."""
+    """Push everything that a repository can have to APP, and query it to fill caches."""
     repository = registry.repository(APP)
     await push_image(repository, "v1", "v2")
     await push_manifest(repository, image(layers=[], subject=entry(raw(image()))))
@@ -74,8 +74,10 @@ async def _push_all(registry: StoredRegistry) -> None:
     await registry.catalog("", 10)
 
 
-async def test_all_of_it_goes_and_nothing_else(registry: StoredRegistry, driver: AnyDriver) -> None:
-    """Manifests, tags, blobs, referrers and uploads; repositories above, below, beside stay."""
+async def test_a_repository_is_removed_completely_and_alone(
+    registry: StoredRegistry, driver: AnyDriver
+) -> None:
+    """Manifests, tags, blobs, referrers and uploads; other repositories stay."""
     await _push_all(registry)
     for name in (ABOVE, BELOW, OTHER):
         await push_image(registry.repository(name), "v1")
@@ -96,18 +98,16 @@ async def test_all_of_it_goes_and_nothing_else(registry: StoredRegistry, driver:
     await assert_sound(driver)
 
 
-async def test_of_a_repository_alone_not_even_a_folder_is_left(
-    registry: StoredRegistry, driver: AnyDriver
-) -> None:
-    """Its folder goes, and the one above that nothing else is in."""
+async def test_removal_leaves_no_empty_folders(registry: StoredRegistry, driver: AnyDriver) -> None:
+    """The repository's folder is removed, and its parent if nothing else is in it."""
     await _push_all(registry)
     await registry.remove(APP)
     assert await driver.batch(lambda reader: reader.names(paths.REPOSITORIES)) == []
     assert await driver.exists(paths.blob(DIGEST)), "bytes are a collection's"
 
 
-async def test_what_is_not_there_can_t_be_removed(registry: StoredRegistry) -> None:
-    """Neither what never was, nor what was removed, nor a folder that only has others below."""
+async def test_a_missing_repository_cannot_be_removed(registry: StoredRegistry) -> None:
+    """It never existed, was removed before, or is only a folder of other repositories."""
     await push_image(registry.repository(BELOW), "v1")
     for name in (OTHER, APP, ABOVE):
         with pytest.raises(RepositoryUnknown):
@@ -117,13 +117,13 @@ async def test_what_is_not_there_can_t_be_removed(registry: StoredRegistry) -> N
         await registry.remove(BELOW)
 
 
-async def test_other_processes_notice_at_once(driver: AnyDriver) -> None:
-    """What a registry remembers of its answers is no answer any more."""
+async def test_other_processes_detect_the_removal_immediately(driver: AnyDriver) -> None:
+    """Their cached answers are not used any more."""
     asked, removing = StoredRegistry(driver), StoredRegistry(driver)
     await _push_all(asked)
     await removing.remove(APP)
     await _assert_gone(asked)
-    # And it can be pushed anew, durably: remembered folders are others now.
+    # It can be pushed again, durably: known folders are new ones now.
     await push_image(asked.repository(APP), "v1")
     assert (await removing.repository(APP).manifests.get(Tag("v1"))).digest == DIGEST
     assert (await asked.catalog("", 10)).entries == (APP,)
@@ -131,17 +131,17 @@ async def test_other_processes_notice_at_once(driver: AnyDriver) -> None:
 
 
 async def test_a_push_without_its_layers_is_refused_afterwards(registry: StoredRegistry) -> None:
-    """Who pushed layers before, and comes with the manifest now, is told what is missing."""
+    """A client that pushed layers before is told which ones are missing."""
     await _push_all(registry)
     await registry.remove(APP)
     with pytest.raises(ReferencesUnknown):
         await push_manifest(registry.repository(APP), image(), "v1")
 
 
-async def test_an_upload_that_is_held_meanwhile_comes_to_nothing(
+async def test_an_upload_in_progress_restores_no_image(
     registry: StoredRegistry,
 ) -> None:
-    """Its commit fails, or the blob it makes is there; no image comes back with it."""
+    """Its commit fails, or its blob is a member; no image is restored."""
     repository = registry.repository(APP)
     await push_image(repository, "v1")
     id = await begin(repository, b"held")
@@ -155,8 +155,8 @@ async def test_an_upload_that_is_held_meanwhile_comes_to_nothing(
     assert (await registry.catalog("", 10)).entries == ()
 
 
-async def test_manifests_go_before_what_they_need(driver: AnyDriver) -> None:
-    """The first thing to go, and durably, is all that answers."""
+async def test_manifests_are_removed_before_their_references(driver: AnyDriver) -> None:
+    """They are removed first, and durably."""
     recording = RecordingDriver(driver)
     registry = StoredRegistry(recording)
     await _push_all(registry)
@@ -170,7 +170,7 @@ async def test_manifests_go_before_what_they_need(driver: AnyDriver) -> None:
 
 @pytest.mark.parametrize("at", range(3))
 async def test_a_repeat_finishes_what_a_crash_left(driver: AnyDriver, at: int) -> None:
-    """Whatever is left is sound, answers nothing half, and is removed by the next attempt."""
+    """After a crash everything left is sound, and the next attempt removes it."""
     registry = StoredRegistry(driver)
     await _push_all(registry)
     await begin(registry.repository(APP), b"begun")
@@ -188,7 +188,7 @@ async def test_a_repeat_finishes_what_a_crash_left(driver: AnyDriver, at: int) -
 
 
 class _Interrupted(WrappedDriver):
-    """Has something happen after the first of several times that somebody is alone."""
+    """Acts after the first of several exclusive locks."""
 
     def __init__(self, inner: AnyDriver, between: Callable[[], Awaitable[object]]) -> None:
         super().__init__(inner)
@@ -196,7 +196,7 @@ class _Interrupted(WrappedDriver):
         self.times = 0
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
-        """Be alone, then have it happen."""
+        """Hold the exclusive lock, then act."""
         done = await self.inner.exclusively(job)
         self.times += 1
         if self.times == 1:
@@ -204,8 +204,8 @@ class _Interrupted(WrappedDriver):
         return done
 
 
-async def test_an_image_pushed_in_the_middle_is_all_there_or_all_gone(driver: AnyDriver) -> None:
-    """It is removed too: its push came before the removal was done."""
+async def test_an_image_pushed_during_the_removal_is_removed(driver: AnyDriver) -> None:
+    """Its push came before the removal was done."""
     registry = StoredRegistry(driver)
     await _push_all(registry)
     between = _Interrupted(driver, lambda: push_image(registry.repository(APP), "v1"))
@@ -215,8 +215,8 @@ async def test_an_image_pushed_in_the_middle_is_all_there_or_all_gone(driver: An
     await assert_sound(driver)
 
 
-async def test_pushes_beside_it_are_wholly_before_or_wholly_after(driver: AnyDriver) -> None:
-    """Whatever was acknowledged and answers afterwards can be pulled with all its layers."""
+async def test_concurrent_pushes_are_before_or_after_the_removal(driver: AnyDriver) -> None:
+    """Every image that is served afterwards can be pulled with all its layers."""
     registry = StoredRegistry(driver)
     repository = registry.repository(APP)
     acknowledged, tried = asyncio.Event(), asyncio.Event()
@@ -229,7 +229,7 @@ async def test_pushes_beside_it_are_wholly_before_or_wholly_after(driver: AnyDri
             with suppress(ReferencesUnknown, UploadUnknown):
                 await push_image(repository, f"v{number}", layer=b"%d %d" % (number, attempt))
                 acknowledged.set()
-                if attempt >= 6:  # on a slow disk no removal would ever come to its end
+                if attempt >= 6:  # on a slow disk no removal would ever end
                     await tried.wait()
 
     async def remove() -> None:
@@ -254,7 +254,7 @@ async def test_pushes_beside_it_are_wholly_before_or_wholly_after(driver: AnyDri
     assert (await repository.manifests.get(Tag("last"))).digest == DIGEST
 
 
-async def test_a_tally_counts_what_there_is(registry: StoredRegistry, driver: AnyDriver) -> None:
+async def test_a_tally_counts_a_repository(registry: StoredRegistry, driver: AnyDriver) -> None:
     """Manifests, tags, links of blobs and uploads; nothing for a folder that is no repository."""
     await _push_all(registry)
     await begin(registry.repository(APP), b"begun")

@@ -1,4 +1,4 @@
-"""Hash states: written down after each request, used by the next one, believed with care."""
+"""Hash states: saved after each request, used by the next one, and never trusted too far."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.storage.streams import stream_of
 from tests.storage.wrappers import Crash, CrashingDriver, RecordingDriver
 from tests.support.drivers import AnyDriver
 
-# Most of what is said here does not depend on how much a state covers.
+# Most tests do not depend on how many bytes a state covers.
 pytestmark = pytest.mark.usefixtures("eager_states")
 
 FIRST, SECOND = b"1" * 700, b"2" * 300
@@ -34,7 +34,7 @@ FIRST, SECOND = b"1" * 700, b"2" * 300
 
 @pytest.fixture
 def recording(driver: AnyDriver) -> RecordingDriver:
-    """Give each driver in turn, with what is read back counted."""
+    """Yield each driver in turn, counting the bytes that are read back."""
     return RecordingDriver(driver)
 
 
@@ -63,7 +63,7 @@ async def _states(driver: AnyDriver, id: UploadId) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_there_is_one_state_at_the_exact_offset(driver: AnyDriver, algorithm: str) -> None:
-    """After each request the newest state covers all that is held, and it is the only one."""
+    """After each request there is one state, which covers all stored bytes."""
     repository = _fresh(driver)
     id = await begin(repository, algorithm=algorithm)
     content = b""
@@ -71,25 +71,25 @@ async def test_there_is_one_state_at_the_exact_offset(driver: AnyDriver, algorit
         await append(repository, id, piece)
         content += piece
         expected = {f"{algorithm}/{len(content)}": _state(content, algorithm)}
-        # A session begun with the usual algorithm needs no state to say so.
+        # A session begun with the default algorithm needs no state to name it.
         assert await _states(driver, id) == ({} if expected.keys() == {"sha256/0"} else expected)
 
 
 async def test_finishing_reads_nothing_again(recording: RecordingDriver) -> None:
-    """With a state for all that is held, no byte is read back, however many requests there were."""
+    """With a state for all stored bytes nothing is read back, after any number of requests."""
     id = await begin(_fresh(recording), FIRST, SECOND, FIRST)
     await finish(_fresh(recording), id, Digest.of(FIRST + SECOND + FIRST))
     assert recording.read_back == 0
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-async def test_what_is_hashed_again_is_bounded(
+async def test_repeated_hashing_is_bounded(
     driver: AnyDriver,
     recording: RecordingDriver,
     monkeypatch: pytest.MonkeyPatch,
     algorithm: str,
 ) -> None:
-    """However small the pieces, a request reads back less than what is worth a state."""
+    """However small the pieces, a request reads back less than a state is saved for."""
     monkeypatch.setattr(uploads, "WORTH_A_STATE", 1000)
     id = await begin(_fresh(driver), algorithm=algorithm)
     content, costs = b"", []
@@ -106,7 +106,7 @@ async def test_what_is_hashed_again_is_bounded(
 
 
 async def test_finishing_reads_only_the_gap(driver: AnyDriver, recording: RecordingDriver) -> None:
-    """With a state for a part, as after a crash, the rest alone is read back, and once."""
+    """With a state for a part, as after a crash, only the rest is read back, once."""
     id = await begin(_fresh(driver), FIRST, SECOND)
     await driver.staging.discard(paths.upload_states(APP, id))
     await driver.write_unsynced(paths.upload_state(APP, id, "sha256", len(FIRST)), _state(FIRST))
@@ -117,7 +117,7 @@ async def test_finishing_reads_only_the_gap(driver: AnyDriver, recording: Record
 
 
 async def test_without_states_all_is_read_once_at_the_end(recording: RecordingDriver) -> None:
-    """Where there is no libcrypto, appending reads nothing and the commit reads everything."""
+    """Without libcrypto appending reads nothing, and the commit reads everything."""
     repository = StoredRegistry(recording, hashers=PlainHashers()).repository(APP)
     id = await begin(repository, FIRST, SECOND)
     assert recording.read_back == 0
@@ -126,7 +126,7 @@ async def test_without_states_all_is_read_once_at_the_end(recording: RecordingDr
 
 
 async def test_one_request_without_states_reads_nothing(recording: RecordingDriver) -> None:
-    """An upload in a single request is hashed as it arrives, by hashlib too."""
+    """An upload in a single request is hashed as it arrives, by hashlib as well."""
     repository = StoredRegistry(recording, hashers=PlainHashers()).repository(APP)
     id = await repository.uploads.start("sha256")
     async with repository.uploads.open(id) as session:
@@ -136,7 +136,7 @@ async def test_one_request_without_states_reads_nothing(recording: RecordingDriv
 
 
 async def test_another_algorithm_reads_all_once(recording: RecordingDriver) -> None:
-    """A sha512 name for a session begun with sha256 costs one reading."""
+    """A sha512 digest for a session begun with sha256 costs one reading."""
     id = await begin(_fresh(recording), FIRST, SECOND)
     digest = Digest.of(FIRST + SECOND, "sha512")
     await finish(_fresh(recording), id, digest)
@@ -165,8 +165,8 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-async def test_a_damaged_state_is_passed_over(driver: AnyDriver, damage: str) -> None:
-    """Whatever lies among the states, the upload goes on and ends with the right digest."""
+async def test_a_damaged_state_is_ignored(driver: AnyDriver, damage: str) -> None:
+    """Whatever files there are, the upload continues and gets the right digest."""
     id = await begin(_fresh(driver), FIRST)
     await driver.staging.discard(paths.upload_states(APP, id))
     where, state = DAMAGED[damage]
@@ -177,7 +177,7 @@ async def test_a_damaged_state_is_passed_over(driver: AnyDriver, damage: str) ->
 
 
 async def test_an_older_state_helps_when_the_newest_is_damaged(recording: RecordingDriver) -> None:
-    """The best state that can be taken up is."""
+    """The newest usable state is used."""
     id = await begin(_fresh(recording), FIRST, SECOND)
     await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
     await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
@@ -185,8 +185,8 @@ async def test_an_older_state_helps_when_the_newest_is_damaged(recording: Record
     assert recording.read_back == len(SECOND)
 
 
-async def test_a_session_without_any_state_goes_on(driver: AnyDriver) -> None:
-    """Data alone is enough: it is read again."""
+async def test_a_session_without_any_state_continues(driver: AnyDriver) -> None:
+    """The data is read again."""
     id = await begin(_fresh(driver), FIRST)
     await driver.staging.discard(paths.upload_states(APP, id))
     await driver.staging.discard(paths.upload_started(APP, id))
@@ -194,7 +194,7 @@ async def test_a_session_without_any_state_goes_on(driver: AnyDriver) -> None:
     await finish(_fresh(driver), id, Digest.of(FIRST + SECOND, "sha512"))
 
 
-# What a power cut may leave
+# What a power failure may leave
 
 OLD, NEW = b"old" * 100, b"new" * 100
 
@@ -205,10 +205,8 @@ def _cut(files: FilesystemDriver, id: UploadId, length: int) -> None:
 
 @SOME
 @given(cut=st.integers(0, 299), added=st.integers(0, 300))
-async def test_data_cut_short_is_gone_on_with(
-    files: FilesystemDriver, cut: int, added: int
-) -> None:
-    """When data was cut behind the newest state, the rest is sent again and the blob is right."""
+async def test_truncated_data_is_continued(files: FilesystemDriver, cut: int, added: int) -> None:
+    """Data that was truncated after the newest state is sent again, and the blob is right."""
     id = await begin(_fresh(files), OLD)
     _cut(files, id, cut)
     assert await _fresh(files).uploads.length(id) == cut
@@ -220,12 +218,12 @@ async def test_data_cut_short_is_gone_on_with(
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 299])
 @pytest.mark.parametrize("crash", range(6))
-async def test_a_state_never_vouches_for_bytes_that_came_later(
+async def test_a_state_is_not_used_for_later_bytes(
     files: FilesystemDriver, cut: int, crash: int
 ) -> None:
-    """Data is cut short, other bytes follow, the process ends before the state is renewed.
+    """Data is truncated, other bytes follow, and the process ends before it saves a new state.
 
-    The old state's offset lies within the data again, over bytes it never saw.
+    The old state's offset is within the data again, after bytes that it does not cover.
     """
     id = await begin(_fresh(files), OLD)
     _cut(files, id, cut)
@@ -238,10 +236,8 @@ async def test_a_state_never_vouches_for_bytes_that_came_later(
 
 
 @pytest.mark.parametrize("crash", ["sync", "unsynced"])
-async def test_no_digest_of_bytes_that_are_not_there_is_accepted(
-    files: FilesystemDriver, crash: str
-) -> None:
-    """In the same case, the digest that the old state would lead to is refused."""
+async def test_the_digest_of_lost_bytes_is_refused(files: FilesystemDriver, crash: str) -> None:
+    """In the same case, the digest that the old state would give is refused."""
     id = await begin(_fresh(files), OLD)
     _cut(files, id, 100)
     with suppress(Crash):

@@ -48,12 +48,12 @@ REQUESTS = st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=5)
 
 @pytest.fixture(params=["libcrypto", "plain"])
 def hashers(request: pytest.FixtureRequest) -> Hashers:
-    """Give hashers with a state that can be written down, and without."""
+    """Yield hashers with a state that can be saved, and without."""
     return best_hashers() if request.param == "libcrypto" else PlainHashers()
 
 
 def _fresh(driver: AnyDriver, hashers: Hashers | None = None) -> StoredRepository:
-    """Open the repository as another worker, or the same one after a restart, does."""
+    """Open the repository like another worker, or the same one after a restart."""
     return StoredRegistry(driver, hashers=hashers).repository(APP)
 
 
@@ -67,7 +67,7 @@ async def test_any_split_over_any_workers_gives_the_blob(
     named: str,
     last: bytes,
 ) -> None:
-    """Each request may be another worker's, and the digest may be of another algorithm."""
+    """Requests may reach different workers, and the digest may be of another algorithm."""
     content = b"".join(map(b"".join, requests)) + last
     digest = Digest.of(content, named)
     await driver.delete(paths.blob(digest))
@@ -106,7 +106,7 @@ async def test_big_streams_are_kept_in_order(
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_a_blob_may_be_empty(driver: AnyDriver, hashers: Hashers, algorithm: str) -> None:
-    """An upload to which nothing was appended is zero bytes, and they are a blob."""
+    """An upload without any append becomes the empty blob."""
     repository = _fresh(driver, hashers)
     id = await repository.uploads.start(algorithm)
     await finish(repository, id, Digest.of(b"", algorithm))
@@ -115,7 +115,7 @@ async def test_a_blob_may_be_empty(driver: AnyDriver, hashers: Hashers, algorith
 
 
 async def test_a_session_is_what_distribution_writes(driver: AnyDriver) -> None:
-    """startedat is RFC 3339 in UTC, and the state after zero bytes tells the algorithm."""
+    """`startedat` is RFC 3339 in UTC, and the state after zero bytes names the algorithm."""
     before = datetime.now(UTC).replace(microsecond=0)
     id = await begin(_fresh(driver), algorithm="sha512")
     text = (await driver.read(paths.upload_started(APP, id))).decode()
@@ -126,7 +126,7 @@ async def test_a_session_is_what_distribution_writes(driver: AnyDriver) -> None:
 
 
 async def test_a_session_belongs_to_its_repository(driver: AnyDriver) -> None:
-    """In another repository, and by an id nobody drew, it is not known."""
+    """It is unknown in another repository, and so is a random id."""
     id = await begin(_fresh(driver), b"abc")
     other = StoredRegistry(driver).repository(OTHER)
     for repository, asked in ((other, id), (_fresh(driver), UploadId.new())):
@@ -139,8 +139,8 @@ async def test_a_session_belongs_to_its_repository(driver: AnyDriver) -> None:
     assert await _fresh(driver).uploads.length(id) == 3
 
 
-async def test_a_cancelled_session_is_gone(driver: AnyDriver) -> None:
-    """Nothing of it stays, and a second cancellation finds nothing."""
+async def test_a_cancelled_session_is_removed(driver: AnyDriver) -> None:
+    """Nothing of it stays, and a second cancellation does not find it."""
     id = await begin(_fresh(driver), b"abc")
     await _fresh(driver).uploads.cancel(id)
     assert not await driver.exists(paths.upload(APP, id))
@@ -150,8 +150,8 @@ async def test_a_cancelled_session_is_gone(driver: AnyDriver) -> None:
         await _fresh(driver).blobs.size(Digest.of(b"abc"))
 
 
-async def test_a_session_is_one_request_s_at_a_time(driver: AnyDriver, impatient: None) -> None:
-    """Another request hears how much is held; the first one goes on undisturbed."""
+async def test_a_session_has_one_writer(driver: AnyDriver, impatient: None) -> None:
+    """Another request gets the length; the first one is not affected."""
     id = await begin(_fresh(driver), b"abc")
     async with _fresh(driver).uploads.open(id) as session:
         for attempt in (append(_fresh(driver), id, b"x"), _fresh(driver).uploads.cancel(id)):
@@ -162,8 +162,8 @@ async def test_a_session_is_one_request_s_at_a_time(driver: AnyDriver, impatient
     await finish(_fresh(driver), id, Digest.of(b"abcdef"))
 
 
-async def test_two_uploads_of_one_blob_both_end_well(driver: AnyDriver) -> None:
-    """Workers that push the same layer at once do not disturb each other."""
+async def test_two_uploads_of_one_blob_both_succeed(driver: AnyDriver) -> None:
+    """Workers that push the same layer concurrently do not disturb each other."""
     contents = [BIG] * 4
     digests = await asyncio.gather(*(push_blob(_fresh(driver), one) for one in contents))
     assert set(digests) == {Digest.of(BIG)}
@@ -177,8 +177,8 @@ SIZES = st.lists(st.sampled_from([0, 1, 1000, CHUNK // 2, CHUNK, CHUNK + 1]), ma
 
 @FEW
 @given(sizes=SIZES)
-async def test_a_broken_stream_leaves_what_arrived(driver: AnyDriver, sizes: list[int]) -> None:
-    """When the body breaks off, exactly what it yielded is held, and the upload goes on."""
+async def test_a_broken_stream_keeps_what_arrived(driver: AnyDriver, sizes: list[int]) -> None:
+    """Exactly the received bytes are stored, and the upload can be continued."""
     pieces = [bytes([at]) * size for at, size in enumerate(sizes, 1)]
     id = await begin(_fresh(driver), b"first")
     with pytest.raises(ConnectionError):
@@ -192,7 +192,7 @@ async def test_a_broken_stream_leaves_what_arrived(driver: AnyDriver, sizes: lis
 
 
 class _Body:
-    """A body that remembers how much of it was handed over."""
+    """A body that counts how much of it was read."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
@@ -211,10 +211,10 @@ class _Body:
     sizes=st.lists(st.sampled_from([1, 1000, CHUNK // 2, CHUNK]), min_size=1, max_size=6),
     ticks=st.integers(0, 40),
 )
-async def test_a_cancelled_request_leaves_what_arrived(
+async def test_a_cancelled_request_keeps_what_arrived(
     driver: AnyDriver, sizes: list[int], ticks: int
 ) -> None:
-    """At whatever moment a request is cancelled, what it was given is held, and no more."""
+    """At whatever moment a request is cancelled, the bytes it read are stored, and no more."""
     id = await begin(_fresh(driver), b"first")
     body = _Body(sizes)
 
@@ -232,7 +232,7 @@ async def test_a_cancelled_request_leaves_what_arrived(
 @FEW
 @given(ticks=st.integers(0, 25))
 async def test_a_cancelled_commit_is_done_or_not(driver: AnyDriver, ticks: int) -> None:
-    """After a cancelled commit the blob is a member, or the session goes on."""
+    """After a cancelled commit the blob is a member, or the session can be continued."""
     content = b"cancelled after %d" % ticks
     digest = Digest.of(content)
     await driver.delete(paths.layer_link(APP, digest))
@@ -243,7 +243,7 @@ async def test_a_cancelled_commit_is_done_or_not(driver: AnyDriver, ticks: int) 
     assert await pull_blob(_fresh(driver), digest) == content
 
 
-# Chunks that are not what they say
+# Chunks that differ from their headers
 
 MISFITS = [
     (DeclaredRange(start=0), ChunkOutOfOrder),
@@ -259,7 +259,7 @@ MISFITS = [
 async def test_a_chunk_that_does_not_fit_changes_nothing(
     driver: AnyDriver, hashers: Hashers, chunk: DeclaredRange, error: type[Exception]
 ) -> None:
-    """The session holds what it held, in this request and the next, and goes on from there."""
+    """The session keeps its bytes, in this request and the next, and can be continued."""
     id = await begin(_fresh(driver, hashers), b"first")
     async with _fresh(driver, hashers).uploads.open(id) as session:
         with pytest.raises(error) as misfit:
@@ -280,7 +280,7 @@ async def test_a_chunk_that_does_not_fit_changes_nothing(
 async def test_a_big_chunk_that_does_not_fit_changes_nothing(
     driver: AnyDriver, hashers: Hashers, declared: int
 ) -> None:
-    """What was written before the chunk turned out too long or short is taken back."""
+    """Bytes that were written before the wrong length was detected are dropped."""
     id = await begin(_fresh(driver, hashers), BIG)
     async with _fresh(driver, hashers).uploads.open(id) as session:
         with pytest.raises(ChunkSizeMismatch):
@@ -291,7 +291,7 @@ async def test_a_big_chunk_that_does_not_fit_changes_nothing(
 
 
 async def test_a_chunk_out_of_order_is_not_read(driver: AnyDriver) -> None:
-    """Nothing is taken from a body that cannot be kept."""
+    """Nothing is read from a body that cannot be stored."""
     id = await begin(_fresh(driver), b"first")
     body = _Body([1])
     async with _fresh(driver).uploads.open(id) as session:
@@ -304,7 +304,7 @@ async def test_a_chunk_out_of_order_is_not_read(driver: AnyDriver) -> None:
 async def test_a_wrong_digest_ends_the_session(
     driver: AnyDriver, hashers: Hashers, algorithm: str
 ) -> None:
-    """Neither the bytes nor the name they were given become a blob, and the session is gone."""
+    """Neither the bytes nor the claimed digest become a blob; the session is removed."""
     repository = _fresh(driver, hashers)
     id = await begin(repository, b"bytes")
     wrong = Digest.of(b"else", algorithm)
