@@ -99,7 +99,7 @@ async def test_a_request_ends_by_the_settings_it_began_with(
             assert caplog.text.count("every request that began before the reload has ended") == 1
 
 
-async def test_chores_begin_when_those_before_them_have_ended() -> None:
+async def test_background_jobs_start_when_the_previous_ones_have_ended() -> None:
     """Never do two of the same go on at once; requests need not wait for that."""
     world = World()
     async with world.alive() as client:

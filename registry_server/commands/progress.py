@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry_server.commands.exit_codes import INTERRUPTED
+from storage.maintenance.progress import NoProgress, Stop
 from storage.maintenance.progress import Progress as Listener
-from storage.maintenance.progress import Silence, Stop
 
 if TYPE_CHECKING:  # imported late: rich is slow to import
     from rich.progress import Progress, TaskID
@@ -33,7 +33,7 @@ _SAME_SIGNAL = 1.0
 def shown(*, quiet: bool = False) -> Iterator[Listener]:
     """Show the progress that the block reports, unless `quiet`."""
     if quiet:
-        yield Silence()
+        yield NoProgress()
         return
     if not sys.stderr.isatty():
         yield Lines()

@@ -17,7 +17,7 @@ from registry_server.http.middleware import InFlight, InFlightTracker
 
 logger = logging.getLogger(__name__)
 
-# Starts a background task, which runs until it is cancelled.
+# Starts a background job, which runs until it is cancelled.
 BackgroundJob: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 # Seconds in which cancelled uploads save their progress, including an fsync on a slow disk. The
@@ -27,7 +27,7 @@ _SAVE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class AppAndJobs:
-    """The application and the background tasks built from one version of the settings."""
+    """The application and the background jobs built from one version of the settings."""
 
     app: ASGIApp
     jobs: tuple[BackgroundJob, ...] = ()
@@ -36,7 +36,7 @@ class AppAndJobs:
 class Reloadable:
     """The ASGI application: passes each request to the application of the newest generation.
 
-    `make` builds a generation from settings. The lifespan starts the background tasks and ends with
+    `make` builds a generation from settings. The lifespan starts the background jobs and ends with
     `close`.
     """
 
@@ -61,7 +61,7 @@ class Reloadable:
         return self._newest.app(scope, receive, send)
 
     async def apply(self, settings: Settings) -> None:
-        """Apply `settings` to new requests; return when the background tasks use them too.
+        """Apply `settings` to new requests; return when the background jobs use them too.
 
         A log line reports when the last request of the old generation has ended; from then on the
         old settings have no effect.
@@ -106,7 +106,7 @@ class _Generation:
 
 
 class _BackgroundJobs:
-    """Background tasks; new ones start after all the old ones have ended."""
+    """Background jobs; new ones start after all the old ones have ended."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,9 +1,9 @@
 """One collection in a process of its own: `python -m registry_server.jobs.collector`.
 
 Walking a tree keeps an interpreter busy, and requests would wait for it. So the server starts a
-process with a low priority. It reads a `Job` as a line of JSON from stdin, and stops at the end of
-stdin, because the server closes it or has ended. It writes its log to stdout, one JSON object per
-line, which the server logs. Empty lines are heartbeats.
+process with a low priority. It reads a `CollectionJob` as a line of JSON from stdin, and stops at
+the end of stdin, because the server closes it or has ended. It writes its log to stdout, one JSON
+object per line, which the server logs. Empty lines are heartbeats.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import sys
 import threading
 from pathlib import Path
 
-from registry_server.jobs.job import BEAT_SECONDS, SKIPPED, Job
+from registry_server.jobs.job import BEAT_SECONDS, SKIPPED, CollectionJob
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.last import seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import summary, warnings
-from storage.maintenance.progress import Silence, Stop, Stopped
+from storage.maintenance.progress import NoProgress, Stop, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Lines(logging.Handler):
         print(json.dumps(line), flush=True)
 
 
-async def _run(job: Job, stop: Stop) -> None:
+async def _run(job: CollectionJob, stop: Stop) -> None:
     """Collect, with heartbeats meanwhile."""
     beating = asyncio.create_task(_beat())
     try:
@@ -55,15 +55,15 @@ async def _beat() -> None:
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _collect(job: Job, stop: Stop) -> None:
+async def _collect(job: CollectionJob, stop: Stop) -> None:
     driver = FilesystemDriver(Path(job.root), sync=job.fsync, threads=_THREADS)
     options = Options(job.grace, delete_untagged=job.delete_untagged)
     try:
-        async with planned(driver, options, Silence(), stop) as plan:
+        async with planned(driver, options, NoProgress(), stop) as plan:
             # Another server on this storage may have finished a collection meanwhile.
             if await seconds_since_last(driver) < job.interval:
                 return
-            swept = await carry_out(driver, plan, Silence(), stop)
+            swept = await carry_out(driver, plan, NoProgress(), stop)
             logger.info("garbage collection: %s", summary(swept))
             for line in warnings(plan):
                 logger.warning("garbage collection: %s", line)
@@ -80,7 +80,7 @@ def main() -> None:
     """Run the job that stdin describes."""
     logging.basicConfig(level=logging.INFO, handlers=[_Lines()])
     os.nice(_NICENESS)
-    job, stop = Job(**json.loads(sys.stdin.readline())), Stop()
+    job, stop = CollectionJob(**json.loads(sys.stdin.readline())), Stop()
     threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
     try:
         asyncio.run(_run(job, stop))

@@ -17,7 +17,7 @@ SKIPPED = 75
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CollectionJob:
     """The storage and the options of a collection; `interval` and `grace` are in seconds."""
 
     root: str

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry_server.config.schema import GarbageCollection
 from registry_server.jobs import job as jobs
-from registry_server.jobs.job import Job
+from registry_server.jobs.job import CollectionJob
 from storage.drivers.base import Driver
 from storage.maintenance.garbage.last import seconds_since_last
 from storage.values.paths import COLLECTION, claim
@@ -40,7 +40,7 @@ class _Skips:
     The usual reason is a collection by another process, so the first is logged at level info.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: CollectionJob) -> None:
         self._interval = job.interval
         self._lock = f"{job.root}/{claim(COLLECTION)}"
         self._log_at = -math.inf
@@ -62,7 +62,7 @@ class _Skips:
         self._log_at, self._level = -math.inf, logging.INFO
 
 
-async def run_gc_schedule(driver: Driver, settings: GarbageCollection, job: Job) -> None:
+async def run_gc_schedule(driver: Driver, settings: GarbageCollection, job: CollectionJob) -> None:
     """Collect garbage once per interval, within the window if one is configured.
 
     All workers and servers on one storage share the schedule. Errors are logged and do not end the
@@ -80,7 +80,7 @@ async def run_gc_schedule(driver: Driver, settings: GarbageCollection, job: Job)
             logger.exception("garbage collection failed; it will be retried")
 
 
-async def _collect(settings: GarbageCollection, job: Job, skips: _Skips) -> None:
+async def _collect(settings: GarbageCollection, job: CollectionJob, skips: _Skips) -> None:
     now = datetime.now().astimezone()
     if settings.window is None:
         await _run(job, skips, limit=None)
@@ -88,7 +88,7 @@ async def _collect(settings: GarbageCollection, job: Job, skips: _Skips) -> None
         await _run(job, skips, limit=settings.window.left(now))
 
 
-async def _run(job: Job, skips: _Skips, limit: float | None) -> None:
+async def _run(job: CollectionJob, skips: _Skips, limit: float | None) -> None:
     """Run a collector for at most `limit` seconds and log its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -36,7 +36,7 @@ from registry_server.http.cross_site import CrossSite
 from registry_server.http.extensions import Pace
 from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
 from registry_server.http.reloadable import AppAndJobs, BackgroundJob, Reloadable
-from registry_server.jobs.job import Job
+from registry_server.jobs.job import CollectionJob
 from registry_server.jobs.purging import run_upload_purging
 from registry_server.jobs.schedule import run_gc_schedule
 from registry_server.limits import BodyPace, RequestLimits, UploadLimits
@@ -149,7 +149,7 @@ def _answers_preflights(settings: Settings) -> bool:
 
 
 def _jobs(settings: Settings, driver: Driver) -> Iterator[BackgroundJob]:
-    """Yield the background tasks; none in read-only mode, because all of them write."""
+    """Yield the background jobs; none in read-only mode, because all of them write."""
     maintenance = settings.storage.maintenance
     if maintenance.readonly.enabled:
         return
@@ -160,13 +160,13 @@ def _jobs(settings: Settings, driver: Driver) -> Iterator[BackgroundJob]:
         yield partial(run_gc_schedule, driver, collection, collection_job(settings))
 
 
-def collection_job(settings: Settings) -> Job:
+def collection_job(settings: Settings) -> CollectionJob:
     """Return the settings of the garbage collector as a job."""
     filesystem, collection = (
         settings.storage.filesystem,
         settings.storage.maintenance.garbagecollection,
     )
-    return Job(
+    return CollectionJob(
         root=str(filesystem.rootdirectory.absolute()),
         fsync=filesystem.fsync,
         interval=collection.interval.total_seconds(),

@@ -12,7 +12,7 @@ class Progress(Protocol):
         """Report that `done` of `total` are done in `phase`; None when the total is unknown."""
 
 
-class Silence:
+class NoProgress:
     """Ignores progress reports."""
 
     def step(self, phase: str, done: int, total: int | None) -> None:
@@ -29,7 +29,7 @@ class Stop:
         """Ask the work to stop; calling it twice does nothing more."""
         self.is_requested = True
 
-    def heed(self) -> None:
+    def raise_if_requested(self) -> None:
         """Raise `Stopped` if a stop was requested: for work without a partial result."""
         if self.is_requested:
             raise Stopped

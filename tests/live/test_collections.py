@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry_server.jobs.job import Job
+from registry_server.jobs.job import CollectionJob
 from tests.live.programs import COMMAND, environment, run
 from tests.live.transfers import until
 from tests.support.documents import config_for, image_manifest
@@ -248,7 +248,7 @@ def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
     """The end of stdin is the end of the work; what it held others may hold at once."""
     root = tmp_path / "root"
     root.mkdir()
-    job = Job(str(root), fsync=True, interval=0.0, grace=1.0, delete_untagged=False)
+    job = CollectionJob(str(root), fsync=True, interval=0.0, grace=1.0, delete_untagged=False)
     process = subprocess.run(
         [*COMMAND[:-1], "registry_server.jobs.collector"],
         input=job.line(),

@@ -144,7 +144,7 @@ def test_everything_is_pushed_mounted_and_deleted(server: RegistryServer) -> Non
     assert_sound(wire)
 
 
-def test_upkeep_beside_the_server(server: RegistryServer) -> None:
+def test_maintenance_beside_the_server(server: RegistryServer) -> None:
     """Every command ends with the code that says what it found, and the image is served on."""
     wire, root = server.wire, server.root
     for arguments, code in (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from storage.drivers.base import Driver, ExclusiveEditor
-from storage.maintenance.progress import Silence
+from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub, Summary
 from tests.storage.wrappers import Change, T, WrappedDriver
@@ -37,5 +37,5 @@ class Findings:
 async def scrub(driver: Driver, **options: float) -> tuple[list[Finding], Summary]:
     """Scrub with some `Options`; return the findings and the summary."""
     found = Findings()
-    summary = await Scrub(driver, Options(**options), found, Silence()).run()  # type: ignore[arg-type]
+    summary = await Scrub(driver, Options(**options), found, NoProgress()).run()  # type: ignore[arg-type]
     return found.all, summary

@@ -17,7 +17,7 @@ from storage.drivers.base import Driver, ExclusiveEditor, OpenFile, Reader
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.progress import Silence
+from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub import contents, run
 from storage.repository.registry import StoredRegistry
 from storage.values.paths import SCRUBBED, tag_current_link
@@ -123,7 +123,7 @@ async def test_earlier_findings_are_kept() -> None:
 
 
 async def _scrub_into(driver: Driver, listener: Findings) -> None:
-    await run.Scrub(driver, run.Options(), listener, Silence()).run()
+    await run.Scrub(driver, run.Options(), listener, NoProgress()).run()
 
 
 @pytest.mark.parametrize("lack", LACKS)

@@ -13,7 +13,7 @@ import pytest
 from storage.drivers.base import SMALL, Driver, ExclusiveEditor, OpenFile, Reader, TouchingReader
 from storage.drivers.changes import Step
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNotFound
-from storage.maintenance.progress import Silence
+from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.maintenance.tolerant import TolerantReader
@@ -308,7 +308,7 @@ async def test_a_blob_is_no_longer_corrupt_once_it_was_pushed_again(
             super().found(finding)
             looks.append(finding.kind.value)
 
-    await Scrub(beside, Options(), Told(), Silence()).run()
+    await Scrub(beside, Options(), Told(), NoProgress()).run()
     assert looks == ["corrupt-blob"]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from storage.drivers.base import Driver, OpenFile
 from storage.drivers.memory import MemoryDriver
-from storage.maintenance.progress import Silence
+from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub import contents
 from storage.maintenance.scrub.checkpoint import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
@@ -99,7 +99,7 @@ async def interrupted(driver: Driver, at: int, **options: Any) -> tuple[Findings
     """Scrub until blob number `at` is about to be read."""
     watched = Watched(driver, stop_at=at)
     found = Findings()
-    work = Scrub(watched, Options(**options), found, Silence())
+    work = Scrub(watched, Options(**options), found, NoProgress())
     watched.work = asyncio.ensure_future(work.run())
     await asyncio.wait([watched.work])
     return found, work, watched
@@ -161,7 +161,7 @@ async def test_it_continues_among_repositories(
                 task.cancel()
 
     found = Until()
-    task = asyncio.ensure_future(Scrub(damaged, Options(), found, Silence()).run())
+    task = asyncio.ensure_future(Scrub(damaged, Options(), found, NoProgress()).run())
     await asyncio.wait([task])
     assert task.cancelled()
     watched = Watched(damaged)

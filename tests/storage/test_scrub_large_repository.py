@@ -18,7 +18,7 @@ import pytest
 
 import storage.values.digest
 from storage.drivers.filesystem.driver import FilesystemDriver
-from storage.maintenance.progress import Silence
+from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.values import paths
@@ -97,7 +97,7 @@ def scrubbed(root: Path) -> tuple[Counter[Kind], int]:
 
     async def run() -> None:
         try:
-            await Scrub(driver, Options(), counted, Silence()).run()
+            await Scrub(driver, Options(), counted, NoProgress()).run()
         finally:
             await driver.close()
 

@@ -13,7 +13,7 @@ from storage.maintenance.garbage.ledger import Ledger
 from storage.maintenance.garbage.leftovers import LeftoverRemoval
 from storage.maintenance.garbage.plan import Options, Plan, make_plan
 from storage.maintenance.garbage.sweep import Sweep, Swept
-from storage.maintenance.progress import Progress, Silence, Stop
+from storage.maintenance.progress import NoProgress, Progress, Stop
 from storage.values import paths
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ async def planned(
     async with driver.claim(paths.COLLECTION):
         ledger = await driver.batch(lambda _: Ledger())
         try:
-            yield await make_plan(driver, ledger, options, progress or Silence(), stop or Stop())
+            yield await make_plan(driver, ledger, options, progress or NoProgress(), stop or Stop())
         finally:
             ledger.close()
 
@@ -42,7 +42,7 @@ async def carry_out(
     driver: Driver, plan: Plan, progress: Progress | None = None, stop: Stop | None = None
 ) -> Swept:
     """Delete what a plan allows until `stop` is requested; return what was deleted."""
-    progress, stop = progress or Silence(), stop or Stop()
+    progress, stop = progress or NoProgress(), stop or Stop()
     sweep = Sweep(driver, plan, progress, stop)
     leftovers = LeftoverRemoval(driver, plan, sweep.swept, progress, stop)
     coverage = plan.coverage

@@ -50,13 +50,13 @@ async def make_plan(
     """Survey, pass the barrier, and mark; `ledger` is empty and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
-    reads = CancellableReads(driver, stop.heed)  # a repository may take a minute
+    reads = CancellableReads(driver, stop.raise_if_requested)  # a repository may take a minute
     await survey(TolerantReads(reads, trouble), ledger.blobs, young_after, progress, stop)
     await _barrier(driver)
     is_hidden = await reads.batch(partial(note_hidden, ledger.blobs, trouble))
     names = await reads.batch(lambda reader: tuple(walk(TolerantReader(reader, trouble))))
     for done, name in enumerate(names):
-        stop.heed()
+        stop.raise_if_requested()
         await reads.batch(partial(mark_tolerantly, ledger, name, options, trouble))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:

@@ -27,7 +27,7 @@ async def survey(
     """
     folders = await driver.batch(blob_folders)
     for done, folder in enumerate(folders):
-        stop.heed()
+        stop.raise_if_requested()
         await driver.batch(partial(_survey, blobs, folder, young_after))
         progress.step("surveying blobs", done + 1, len(folders))
 

@@ -15,7 +15,7 @@ from storage.maintenance.garbage.coverage import Coverage
 from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
-from storage.maintenance.progress import Progress, Silence, Stop
+from storage.maintenance.progress import NoProgress, Progress, Stop
 from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.files import FileUsage, count_files
@@ -92,7 +92,7 @@ async def explained(
     """
     ledger = await driver.batch(lambda _: UsageLedger())
     try:
-        examination = _Examination(driver, ledger, grace, progress or Silence(), stop or Stop())
+        examination = _Examination(driver, ledger, grace, progress or NoProgress(), stop or Stop())
         yield await examination.usage(census)
     finally:
         ledger.close()
@@ -103,7 +103,9 @@ class _Examination:
         self, driver: Driver, ledger: UsageLedger, grace: float, progress: Progress, stop: Stop
     ) -> None:
         self._driver = driver
-        self._reads = CancellableReads(driver, stop.heed)  # a repository may take a minute
+        self._reads = CancellableReads(
+            driver, stop.raise_if_requested
+        )  # a repository may take a minute
         self._ledger = ledger
         self._grace = grace
         self._progress = progress
@@ -129,7 +131,7 @@ class _Examination:
         names = await self._reads.batch(lambda reader: list(walk(self._tolerant(reader))))
         sessions, oldest = 0, []
         for done, name in enumerate(names):
-            self._stop.heed()
+            self._stop.raise_if_requested()
             uploads = await self._reads.batch(partial(self._mark_one, name))
             sessions += uploads.sessions
             oldest += [] if uploads.oldest is None else [uploads.oldest]
@@ -154,7 +156,7 @@ class _Examination:
             return usage
         names = await self._driver.batch(lambda _: self._ledger.unmark_untagged())
         for done, name in enumerate(names):
-            self._stop.heed()
+            self._stop.raise_if_requested()
             await self._reads.batch(partial(self._mark_tagged, name))
             self._progress.step("searching untagged manifests", done + 1, len(names))
         idle = await self._driver.batch(lambda _: self._ledger.amount_idle())

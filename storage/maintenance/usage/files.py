@@ -38,7 +38,7 @@ def count_files(
     leftovers = Amount()
     for done, (file, category) in enumerate(_classified(census, trouble)):
         if done % _BATCH == 0:
-            stop.heed()
+            stop.raise_if_requested()
             progress.step("counting files", done, None)
         counts[category] += 1
         sizes[category] += file.size
