@@ -1,4 +1,4 @@
-"""Boolean options as Go's flags are spelled: what `registry` takes, every command here takes."""
+"""Boolean options in Go's flag syntax: every command accepts what `registry` accepts."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ COLLECT = "garbage-collect"
         ([], []),
     ],
 )
-def test_what_is_read(words: list[str], read: list[str]) -> None:
-    """A flag counts with its last value; all else stays as it is and where it is."""
+def test_valid_flags(words: list[str], read: list[str]) -> None:
+    """The last value of a flag wins; everything else is unchanged."""
     assert in_typer_spelling(COMMAND, words) == read
 
 
 @pytest.mark.parametrize("word", ["--dry-run=maybe", "--dry-run=", "-d=yes", "-md=TRue"])
-def test_what_is_no_boolean(word: str) -> None:
+def test_invalid_values(word: str) -> None:
     """Go's own parser refuses these."""
     with pytest.raises(NoBoolean, match="must be true or false"):
         in_typer_spelling(COMMAND, [COLLECT, word])

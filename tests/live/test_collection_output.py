@@ -1,4 +1,4 @@
-"""What a collection prints: the lines of registry:2, which programs read, and JSON."""
+"""The output of a collection: the lines of registry:2, which programs parse, and JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "storage.maintenance.garbagecollection.grace"
 
 
 def fill(server: RegistryServer) -> None:
-    """Push a tagged image, an untagged one, and a blob that nothing names; all of it is old."""
+    """Push a tagged image, an untagged one and an orphaned blob; all of it is old."""
     push_image(server, "v1")
     config = config_for([OTHER_LAYER])
     for content in (config, OTHER_LAYER, GARBAGE):
@@ -36,7 +36,7 @@ def fill(server: RegistryServer) -> None:
 
 
 def lines(printed: str) -> list[str]:
-    """Return the lines that both programs print, without the reasons that only ours gives."""
+    """Return the lines that both programs print, without the reasons, which only ours prints."""
     kinds = "marking|eligible|marked|^$|^app$"
     return sorted(
         re.sub(r"(marking manifest \S+ )\(.*\)$", r"\1", line)
@@ -47,7 +47,7 @@ def lines(printed: str) -> list[str]:
 
 @pytest.mark.parametrize("options", [["--dry-run"], ["-dm"]], ids=" ".join)
 def test_the_lines_are_those_of_registry(tmp_path: Path, options: list[str]) -> None:
-    """Programs find the same lines: what is marked, and what is eligible for deletion."""
+    """The lines about marking and eligibility equal those of registry:2."""
     with serving(tmp_path, {}) as server:
         fill(server)
     peer = DistributionServer(tmp_path / "peer")
@@ -61,7 +61,7 @@ def test_the_lines_are_those_of_registry(tmp_path: Path, options: list[str]) -> 
 
 
 def test_what_the_grace_period_keeps(tmp_path: Path) -> None:
-    """A line says how much, for how long, and by which key; --grace sets it for one run."""
+    """A line names the amount, the period and the key; --grace overrides it for one run."""
     with serving(tmp_path, {}) as server:
         push_image(server, "v1")
         push(server, GARBAGE)
@@ -81,8 +81,8 @@ def test_what_the_grace_period_keeps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("grace", ["-1s", "soon", "5", ""])
-def test_a_grace_period_that_is_none(tmp_path: Path, grace: str) -> None:
-    """One line that names the option, and nothing is removed."""
+def test_an_invalid_grace_period_is_refused(tmp_path: Path, grace: str) -> None:
+    """One line names the option, and nothing is removed."""
     (tmp_path / ".registry").mkdir()
     done = run(["garbage-collect", "--root", ".", f"--grace={grace}"], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -90,7 +90,7 @@ def test_a_grace_period_that_is_none(tmp_path: Path, grace: str) -> None:
 
 
 def test_json_of_a_collection(tmp_path: Path) -> None:
-    """One document: what goes, one by one, what was removed, and what the grace period keeps."""
+    """One document: what is eligible, what was removed, and what the grace period keeps."""
     with serving(tmp_path, {}) as server:
         fill(server)
         push(server, YOUNG)
@@ -118,7 +118,7 @@ def test_json_of_a_collection(tmp_path: Path) -> None:
 
 
 def test_quiet(tmp_path: Path) -> None:
-    """As with registry:3 nothing is printed, and the collection is done."""
+    """Nothing is printed, as with registry:3, and the collection is done."""
     with serving(tmp_path, {}) as server:
         push_image(server, "v1")
         garbage = push(server, GARBAGE)
@@ -129,7 +129,7 @@ def test_quiet(tmp_path: Path) -> None:
 
 
 def test_json_of_delete_and_purge_uploads(tmp_path: Path) -> None:
-    """One document each; what was not found is on standard error."""
+    """One document each; errors are on standard error."""
     with serving(tmp_path, {}) as server:
         push_image(server, "v1")
         where = server.wire.expect(202, "POST", "/v2/app/blobs/uploads/").headers["location"]

@@ -1,4 +1,4 @@
-"""Garbage collection by command and on a schedule, beside a server and without one."""
+"""Garbage collection by command and on a schedule, with and without a running server."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ LAYER = b"an image is made of these" * 1000
 
 @contextmanager
 def serving(folder: Path, env: dict[str, str]) -> Iterator[RegistryServer]:
-    """Serve with two workers; everything may be deleted."""
+    """Run a server with two workers that allows deletion."""
     with RegistryServer(folder / "server", env=env) as server:
         yield server
 
 
 def push(server: RegistryServer, content: bytes) -> Path:
-    """Push a blob in one request; return the file it lies in."""
+    """Push a blob in one request; return its file."""
     digest = sha256(content)
     server.wire.expect(201, "POST", f"/v2/app/blobs/uploads/?digest={digest}", content)
     hex = digest.partition(":")[2]
@@ -60,14 +60,14 @@ def push_image(server: RegistryServer, tag: str) -> list[Path]:
 
 
 def age(root: Path) -> None:
-    """Have all files and folders look two hours older."""
+    """Set the mtimes of all files and folders two hours back."""
     for path in [*root.rglob("*"), root]:
         at = path.stat().st_mtime - 7200
         os.utime(path, (at, at))
 
 
 def test_the_command_collects_while_a_server_serves(tmp_path: Path) -> None:
-    """What nothing names goes, one line says how much; images stay, and so does the young."""
+    """Unreferenced content is removed and reported in one line; images and young blobs are kept."""
     with serving(tmp_path, {}) as server:
         kept, garbage = push_image(server, "v1"), push(server, GARBAGE)
         young = run(["garbage-collect", "--root", str(server.root)], tmp_path)
@@ -85,8 +85,8 @@ def test_the_command_collects_while_a_server_serves(tmp_path: Path) -> None:
         assert server.wire.expect(200, "GET", f"/v2/app/blobs/{sha256(LAYER)}").body == LAYER
 
 
-def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(tmp_path: Path) -> None:
-    """With registry:2's flags; nothing is removed, whatever is said."""
+def test_a_dry_run_prints_what_would_be_removed_and_why_the_rest_is_kept(tmp_path: Path) -> None:
+    """With the flags of registry:2; nothing is removed."""
     with serving(tmp_path, {}) as server:
         push_image(server, "v1")
         garbage = push(server, GARBAGE)
@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(tmp_path: Path) -> 
 
 
 def test_a_second_collection_is_refused(tmp_path: Path) -> None:
-    """One at a time, also from two command lines: the second says so in a line."""
+    """Only one runs at a time, also from two commands: the second prints a line."""
     (tmp_path / "root" / ".registry").mkdir(parents=True)
     lock = tmp_path / "root" / ".registry" / "collection"
     lock.touch()
@@ -124,15 +124,15 @@ def test_a_second_collection_is_refused(tmp_path: Path) -> None:
     assert run(["garbage-collect", "--root", str(tmp_path / "root")], tmp_path).returncode == 0
 
 
-def test_a_root_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
-    """Nothing is made in its place."""
+def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
+    """The folder is not created."""
     done = run(["garbage-collect", "--root", str(tmp_path / "none")], tmp_path)
     assert done.returncode == 2
     assert not (tmp_path / "none").exists()
 
 
-def test_damage_is_told_and_keeps_more_than_necessary(tmp_path: Path) -> None:
-    """A manifest that can't be read keeps its repository's blobs, and the exit code says so."""
+def test_damage_is_reported_and_keeps_more_than_necessary(tmp_path: Path) -> None:
+    """An unreadable manifest keeps its repository's blobs and sets the exit code."""
     with serving(tmp_path, {}) as server:
         config, _ = push_image(server, "v1")
         garbage = push(server, GARBAGE)
@@ -155,19 +155,19 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def test_an_interrupted_collection_is_done_by_the_next(tmp_path: Path) -> None:
-    """SIGTERM ends it with a code of its own, and leaves nothing that the next does not find."""
+def test_the_next_collection_completes_an_interrupted_one(tmp_path: Path) -> None:
+    """SIGTERM ends it with its own exit code; the next one removes the rest."""
     with serving(tmp_path, {}) as server:
         push_image(server, "v1")
         garbage = push(server, GARBAGE)
         age(server.root)
         command = [*COMMAND, "garbage-collect", "--root", str(server.root)]
         with (server.root / ".registry/tree").open() as tree:
-            fcntl.flock(tree, fcntl.LOCK_SH)  # as somebody who pushes: it has to wait
+            fcntl.flock(tree, fcntl.LOCK_SH)  # like a push, so that it has to wait
             process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
             until(lambda: _is_held(server.root / ".registry/collection"), "it began")
             process.terminate()
-            time.sleep(0.5)  # for the signal to be heard while it waits
+            time.sleep(0.5)  # so that the signal arrives while it waits
         assert process.wait(30) == 3
         assert garbage.exists()
         assert run(["garbage-collect", "--root", str(server.root)], tmp_path).returncode == 0
@@ -175,7 +175,7 @@ def test_an_interrupted_collection_is_done_by_the_next(tmp_path: Path) -> None:
 
 
 def test_a_server_collects_on_its_schedule(tmp_path: Path) -> None:
-    """Garbage goes by itself, the log says so in a line, and images stay."""
+    """Garbage is removed without a command and logged in one line; images are kept."""
     with serving(tmp_path, SCHEDULED) as server:
         kept, garbage = push_image(server, "v1"), push(server, GARBAGE)
         until(lambda: not garbage.exists(), "the garbage went")
@@ -186,8 +186,8 @@ def test_a_server_collects_on_its_schedule(tmp_path: Path) -> None:
     assert "Traceback" not in server.log
 
 
-def test_a_collection_that_is_skipped_is_logged(tmp_path: Path) -> None:
-    """A command that hangs or is suspended keeps its claim; the log says so until it has ended."""
+def test_a_skipped_collection_is_logged(tmp_path: Path) -> None:
+    """A command that is hung or suspended keeps its claim; the log names it until it ends."""
     skipped = 'msg="garbage collection skipped: another one is running, hung or suspended; '
     with serving(tmp_path, SCHEDULED) as server:
         claim = server.root / ".registry/collection"
@@ -207,8 +207,8 @@ def _digest() -> str:
     return sha256(image_manifest(config_for([LAYER]), [LAYER]))
 
 
-def test_a_closed_window_is_kept_to(tmp_path: Path) -> None:
-    """Outside the window nothing is begun; the command is not bound by it."""
+def test_no_collection_starts_outside_the_window(tmp_path: Path) -> None:
+    """The command ignores the window."""
     later = datetime.now().astimezone() + timedelta(hours=2)
     window = f"{later:%H:%M}-{later + timedelta(hours=1):%H:%M}"
     env = SCHEDULED | {"REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_WINDOW": window}
@@ -225,13 +225,13 @@ def test_a_closed_window_is_kept_to(tmp_path: Path) -> None:
         assert not garbage.exists()
 
 
-def test_a_collector_that_hangs_keeps_no_server_from_ending(tmp_path: Path) -> None:
-    """It is killed, which it may be at any time, and the server ends as it was told to."""
+def test_a_hung_collector_does_not_prevent_shutdown(tmp_path: Path) -> None:
+    """It is killed, which is safe at any time, and the server ends normally."""
     with serving(tmp_path, SCHEDULED) as server:
         push(server, GARBAGE)
         (server.root / ".registry").mkdir(exist_ok=True)
         with (server.root / ".registry/tree").open() as tree:
-            fcntl.flock(tree, fcntl.LOCK_SH)  # so that there is time to stop it
+            fcntl.flock(tree, fcntl.LOCK_SH)  # so that there is time to suspend it
             until(lambda: _collectors(server), "a collector runs")
             for one in _collectors(server):
                 one.suspend()
@@ -244,8 +244,8 @@ def _collectors(server: RegistryServer) -> list[psutil.Process]:
     return [one for one in found if "registry_server.jobs.collector" in one.cmdline()]
 
 
-def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
-    """The end of stdin is the end of the work; what it held others may hold at once."""
+def test_a_collector_ends_with_its_server(tmp_path: Path) -> None:
+    """It stops at the end of stdin, and its locks are released immediately."""
     root = tmp_path / "root"
     root.mkdir()
     job = CollectionJob(str(root), fsync=True, interval=0.0, grace=1.0, delete_untagged=False)
@@ -262,17 +262,17 @@ def test_a_collector_ends_when_its_server_is_gone(tmp_path: Path) -> None:
 
 
 class _HastyServer(RegistryServer):
-    """A server that takes a collector for hung after three seconds."""
+    """A server that considers a collector hung after three seconds."""
 
     def command(self) -> list[str]:
-        """Set the limit before the program begins."""
+        """Set the limit before the program starts."""
         python, _, _, *arguments = super().command()
         code = "from registry_server.jobs import job; job.HUNG_SECONDS = 3.0\n"
         return [python, "-c", f"{code}from registry_server.cli import main; main()", *arguments]
 
 
-def test_a_collector_that_is_stopped_is_killed_and_the_next_one_collects(tmp_path: Path) -> None:
-    """It was stopped with the lock that pushes wait for; the kernel releases that."""
+def test_a_suspended_collector_is_killed_and_the_next_one_collects(tmp_path: Path) -> None:
+    """It was suspended with the lock that pushes wait for; the kernel releases that lock."""
     with _HastyServer(tmp_path / "server", env=SCHEDULED) as server:
         garbage = push(server, GARBAGE)
         lock = (server.root / ".registry/tree").open("rb")
@@ -282,7 +282,7 @@ def test_a_collector_that_is_stopped_is_killed_and_the_next_one_collects(tmp_pat
             until(lambda: _is_shut(server), "a collector waits for a push")
             stopped = _collectors(server)
             for one in stopped:
-                with suppress(psutil.NoSuchProcess):  # the one that came second ends by itself
+                with suppress(psutil.NoSuchProcess):  # the second one ends without a signal
                     one.suspend()
             until(lambda: not any(one.is_running() for one in stopped), "they were killed")
             assert "the garbage collector has not responded for 3s" in server.log

@@ -1,4 +1,4 @@
-"""What holds for every command: how it is called, and what it does where there is no registry."""
+"""What all commands share: their arguments, and what they do without a registry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAY_DELETE = {"REGISTRY_STORAGE_DELETE_ENABLED": "true"}
 
 @pytest.mark.parametrize("command", ABOUT_IMAGES, ids=" ".join)
 def test_a_folder_without_a_registry(tmp_path: Path, command: list[str]) -> None:
-    """It was named by mistake, or nothing is mounted: exit code 1, and nothing is written."""
+    """A wrong folder, or a volume that is not mounted: exit code 1, and nothing is written."""
     root = tmp_path / "root"
     root.mkdir()
     (root / "precious").touch()
@@ -44,7 +44,7 @@ def test_a_folder_without_a_registry(tmp_path: Path, command: list[str]) -> None
 
 @pytest.mark.parametrize("command", ["garbage-collect", "scrub", "du", "purge-uploads"])
 def test_a_registry_without_images(tmp_path: Path, command: str) -> None:
-    """A server ran there and nothing was pushed yet: there is nothing to do, which is no error."""
+    """A server ran there, but nothing was pushed: there is nothing to do and no error."""
     (tmp_path / "root" / paths.OURS).mkdir(parents=True)
     done = run([command, "--root", "root"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -52,7 +52,7 @@ def test_a_registry_without_images(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["du"], ["check"]], ids=" ".join)
 def test_a_root_that_is_a_file(tmp_path: Path, command: list[str]) -> None:
-    """The line names the file and the key, also where the file is above the root."""
+    """The line names the file and the key, also for a file above the root."""
     (tmp_path / "file").touch()
     for root in ("file", "file/below"):
         env = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": root}
@@ -64,7 +64,7 @@ def test_a_root_that_is_a_file(tmp_path: Path, command: list[str]) -> None:
 
 
 def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
-    """Neither an address in use nor a bad certificate leaves ./data behind."""
+    """Neither an address in use nor an invalid certificate leaves ./data behind."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run(["serve", "--port", str(taken.getsockname()[1])], tmp_path)
     assert done.returncode == 2
@@ -77,8 +77,8 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["help"], ["du", "--root", "root"], ["garbage-collect", "-d", "--root", "root"]]
 )
-def test_a_reader_that_has_enough(tmp_path: Path, command: list[str]) -> None:
-    """`du | head` ends quietly, by the signal that ends every program then."""
+def test_a_closed_pipe_ends_a_command(tmp_path: Path, command: list[str]) -> None:
+    """`du | head` ends without a message, by SIGPIPE."""
     (tmp_path / "root" / paths.OURS).mkdir(parents=True)
     reader, writer = os.pipe()
     os.close(reader)
@@ -112,8 +112,8 @@ def test_the_version(tmp_path: Path, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["help", "garbage-collect"]])
-def test_how_it_is_used(tmp_path: Path, words: list[str]) -> None:
-    """Exit code 0, on the stream that `registry` uses: standard error when nothing was asked."""
+def test_the_usage(tmp_path: Path, words: list[str]) -> None:
+    """Exit code 0, on the stream that `registry` uses: stderr without a command."""
     done = run(words, tmp_path)
     theirs = subprocess.run(
         [require_tool("docker-registry"), *words], capture_output=True, text=True, check=False
@@ -126,7 +126,7 @@ def test_how_it_is_used(tmp_path: Path, words: list[str]) -> None:
         assert "--delete-untagged" in done.stdout
 
 
-def test_help_about_what_is_no_command(tmp_path: Path) -> None:
+def test_help_of_an_unknown_command(tmp_path: Path) -> None:
     """One line and exit code 2."""
     done = run(["help", "nonsense"], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -137,11 +137,11 @@ def test_help_about_what_is_no_command(tmp_path: Path) -> None:
     "command", ["check", "garbage-collect", "scrub", "du", "purge-uploads", "serve"]
 )
 def test_the_configuration_as_an_option(tmp_path: Path, command: str) -> None:
-    """`--config FILE` is FILE, for each command; two different ones are refused."""
+    """`--config FILE` works for each command; a different CONFIG argument is refused."""
     done = run([command, "--config", "a.yml"], tmp_path)
     assert done.returncode == 2
     assert "a.yml: cannot be read" in done.stderr
-    if command != "du":  # there the second is a name
+    if command != "du":  # their second argument is a name
         done = run([command, "a.yml", "--config", "b.yml"], tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert "a.yml and --config b.yml" in done.stderr
@@ -163,9 +163,9 @@ def test_the_configuration_as_an_option(tmp_path: Path, command: str) -> None:
 def test_flags_as_registry_takes_them(
     tmp_path: Path, words: list[str], removes: bool | None
 ) -> None:
-    """Each spelling has the blob removed, kept, or the call refused, here as there.
+    """Each spelling removes the blob, keeps it, or is refused by both programs.
 
-    Refused, `registry` ends with exit code 0 after a line on standard error; here it is 2.
+    When it refuses, `registry` ends with exit code 0 after a line on standard error; here it is 2.
     """
     hex = "ab" * 32
     program = require_tool("docker-registry")
@@ -206,12 +206,12 @@ def test_a_closed_stream_changes_nothing(tmp_path: Path, closed: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_start_that_waits_for_its_configuration_can_be_ended(
+def test_a_start_that_waits_for_its_configuration_can_be_interrupted(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It is a pipe without a writer. The process that reads it ends as well."""
+    """The file is a pipe without a writer. The child that reads it ends too."""
     os.mkfifo(tmp_path / "config.yml")
-    # A shell starts programs in the background with SIGINT ignored, which they would pass on.
+    # A shell starts background programs with SIGINT ignored, which children inherit.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*COMMAND, "serve", "config.yml"],

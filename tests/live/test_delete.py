@@ -1,4 +1,4 @@
-"""`registry-server delete`: a whole repository goes while the server serves."""
+"""`registry-server delete`: a whole repository is removed while the server serves."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LAYERS = [b"a layer", b"another layer"]
 CONFIG = config_for(LAYERS)
 MANIFEST = image_manifest(CONFIG, LAYERS)
 DIGEST = sha256(MANIFEST)
-# So often that each worker is asked.
+# Requests enough to reach each worker.
 OFTEN = 12
 HINT = "the next garbage-collect frees the space that no other repository needs"
 COUNTS = "1 manifests, 2 tags, 3 blob links and 1 uploads"
 
 
 def push(server: RegistryServer, name: str, *tags: str) -> None:
-    """Push an image under some tags."""
+    """Push an image with some tags."""
     for blob in (*LAYERS, CONFIG):
         server.wire.push_blob(name, blob)
     for tag in tags:
@@ -39,7 +39,7 @@ def push(server: RegistryServer, name: str, *tags: str) -> None:
 
 
 def ask(server: RegistryServer, name: str) -> set[tuple[int, str]]:
-    """Ask for all that a repository has, so often that each worker answers; return the answers."""
+    """Request everything in a repository from each worker; return the answers."""
     paths = ["tags/list", "manifests/v1", "manifests/v2", f"manifests/{DIGEST}"]
     paths += [f"blobs/{sha256(blob)}" for blob in (*LAYERS, CONFIG)]
     answers = set()
@@ -54,7 +54,7 @@ GONE = {(404, "NAME_UNKNOWN"), (404, "MANIFEST_UNKNOWN"), (404, "BLOB_UNKNOWN")}
 
 
 def catalog(server: RegistryServer) -> list[str]:
-    """Return the names of all repositories; each worker says the same."""
+    """Return the names of all repositories; each worker must return the same."""
     answers = [server.wire.expect(200, "GET", "/v2/_catalog?n=1000").body for _ in range(OFTEN)]
     assert len(set(answers)) == 1
     names: list[str] = json.loads(answers[0])["repositories"]
@@ -62,13 +62,15 @@ def catalog(server: RegistryServer) -> list[str]:
 
 
 def delete(server: RegistryServer, *arguments: str) -> tuple[int, list[str], list[str]]:
-    """Run the command over a server's root; return its exit code and what it printed."""
+    """Run the command over a server's root; return its exit code and output."""
     done = run(["delete", "--root", str(server.root), *arguments], server.folder)
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
 
-def test_what_workers_remember_is_gone_at_once(shared: RegistryServer, name: str) -> None:
-    """By the command and by hand: no tag, manifest, blob or catalog entry answers afterwards."""
+def test_no_worker_serves_cached_content_of_a_removed_repository(
+    shared: RegistryServer, name: str
+) -> None:
+    """After the command or `rm`, no tag, manifest, blob or catalog entry is found."""
     for by_hand in (False, True):
         push(shared, name, "v1", "v2")
         push(shared, f"{name}/below", "v1", "v2")
@@ -87,8 +89,8 @@ def test_what_workers_remember_is_gone_at_once(shared: RegistryServer, name: str
         assert f"{name}/below" in catalog(shared)
 
 
-def test_an_upload_that_was_begun_is_gone_too(shared: RegistryServer, name: str) -> None:
-    """Who goes on with it is told so, and what is pushed anew is served."""
+def test_uploads_in_progress_are_removed_too(shared: RegistryServer, name: str) -> None:
+    """Continuing one fails; a new push to the repository is served."""
     push(shared, name, "v1", "v2")
     upload = begin(shared, name)
     shared.wire.expect(202, "PATCH", upload, b"some bytes")
@@ -100,15 +102,17 @@ def test_an_upload_that_was_begun_is_gone_too(shared: RegistryServer, name: str)
 
 
 def test_a_dry_run_removes_nothing(shared: RegistryServer, name: str) -> None:
-    """It says what would go, and leaves it."""
+    """It prints what would be removed."""
     push(shared, name, "v1", "v2")
     begin(shared, name)
     assert delete(shared, name, "--dry-run") == (0, [f"{name}: {COUNTS} would be removed"], [])
     assert ask(shared, name) == {(200, "")}
 
 
-def test_what_is_not_known_is_an_error_and_the_rest_goes(shared: RegistryServer, name: str) -> None:
-    """A line for it, and exit code 1; several may be named."""
+def test_an_unknown_name_is_an_error_and_the_others_are_removed(
+    shared: RegistryServer, name: str
+) -> None:
+    """A line for it, and exit code 1."""
     push(shared, name, "v1")
     push(shared, f"{name}-too", "v1")
     unknown = "registry-server: repository not/here is not known to this registry"
@@ -120,7 +124,7 @@ def test_what_is_not_known_is_an_error_and_the_rest_goes(shared: RegistryServer,
 
 
 def configured(folder: Path, storage: str) -> str:
-    """Write a configuration; return its name."""
+    """Write a configuration; return its file name."""
     text = f"version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {folder}/root}}\n{storage}"
     (folder / "root").mkdir(exist_ok=True)
     (folder / "config.yml").write_text(text)
@@ -128,7 +132,7 @@ def configured(folder: Path, storage: str) -> str:
 
 
 def repository(folder: Path, name: str) -> Path:
-    """Make the folder of a repository with a tag."""
+    """Create the folder of a repository with a tag."""
     made = folder / "root" / LAYOUT / "repositories" / name
     current = made / "_manifests/tags/v1/current"
     current.mkdir(parents=True)
@@ -136,8 +140,8 @@ def repository(folder: Path, name: str) -> Path:
     return made
 
 
-def test_where_deleting_is_disabled_it_says_how_to_allow_it(tmp_path: Path) -> None:
-    """`storage.delete.enabled` is false by default: exit code 2, and a variable allows it once."""
+def test_disabled_deletion_names_the_remedy(tmp_path: Path) -> None:
+    """`storage.delete.enabled` is false by default: exit code 2; a variable overrides it."""
     made = repository(tmp_path, "app")
     config = configured(tmp_path, "")
     for more in ([], ["--dry-run"]):
@@ -152,7 +156,7 @@ def test_where_deleting_is_disabled_it_says_how_to_allow_it(tmp_path: Path) -> N
     assert not made.exists()
 
 
-def test_read_only_nothing_is_deleted(tmp_path: Path) -> None:
+def test_read_only_mode_refuses_deletion(tmp_path: Path) -> None:
     """Exit code 2, and one line that names the key."""
     made = repository(tmp_path, "app")
     more = "  delete: {enabled: true}\n  maintenance: {readonly: {enabled: true}}\n"
@@ -179,15 +183,15 @@ def test_read_only_nothing_is_deleted(tmp_path: Path) -> None:
 def test_what_is_a_configuration_and_what_a_name(
     words: list[str], option: str | None, config: str | None, names: list[str]
 ) -> None:
-    """A first argument that looks like a file is the configuration, whether it is there or not."""
+    """A first argument that looks like a file is the configuration, even if it is missing."""
     found = read_arguments(words, None if option is None else Path(option))
     assert found.config == (None if config is None else Path(config))
     assert [name.text for name in found.names] == names
 
 
 @pytest.mark.parametrize("words", [["App"], ["app", "/etc/config.yml"], ["config.yml", "a//b"]])
-def test_what_is_neither_ends_the_program(words: list[str]) -> None:
-    """With the exit code of a call that can't be used."""
+def test_an_invalid_argument_ends_the_program(words: list[str]) -> None:
+    """With the exit code of an invalid command line."""
     with pytest.raises(typer.Exit) as ended:
         read_arguments(words, None)
     assert ended.value.exit_code == 2
@@ -200,13 +204,13 @@ def test_what_is_neither_ends_the_program(words: list[str]) -> None:
         (["--root", "root", "app"], 0),
         (["config.yml"], 2),
         (["confg.yml", "app"], 2),
-        (["app"], 2),  # over ./data, which is not there
+        (["app"], 2),  # over ./data, which is missing
     ],
 )
-def test_a_call_that_can_t_be_used_removes_nothing(
+def test_an_invalid_command_line_removes_nothing(
     tmp_path: Path, arguments: list[str], code: int
 ) -> None:
-    """Exit code 2 and a line on stderr; else what is named goes, whatever it is configured by."""
+    """Exit code 2 and a line on stderr; a valid one removes what it names."""
     made = repository(tmp_path, "app")
     configured(tmp_path, "  delete: {enabled: true}\n")
     done = run(["delete", *arguments], tmp_path)
@@ -215,7 +219,7 @@ def test_a_call_that_can_t_be_used_removes_nothing(
 
 
 def test_beside_pushes_what_is_left_can_be_pulled(shared: RegistryServer, name: str) -> None:
-    """Every tag that is left after removals leads to a manifest with all its layers."""
+    """Every remaining tag points to a manifest with all its layers."""
     done = threading.Event()
     pushed = 0
 

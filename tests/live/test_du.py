@@ -1,4 +1,4 @@
-"""`registry-server du`: explains the disk, while the server serves."""
+"""`registry-server du`: disk usage, while the server serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 86400
 
 
 def du(server: RegistryServer, *arguments: str) -> str:
-    """Run the command over a server's root; return what it printed."""
+    """Run the command over a server's root; return its output."""
     done = run(["du", "--root", str(server.root), *arguments], server.folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -36,7 +36,7 @@ def document(server: RegistryServer, *arguments: str) -> dict[str, Any]:
 
 
 def tree(root: Path) -> dict[str, tuple[int, int]]:
-    """Map every path to its size and the time of its last change."""
+    """Return the size and the mtime of every path."""
     paths = [root, *root.rglob("*")]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
@@ -47,14 +47,14 @@ def files(root: Path) -> int:
 
 
 def age(root: Path) -> None:
-    """Have everything look as if it had been there since yesterday."""
+    """Set all mtimes to yesterday."""
     then = time.time() - DAY
     for path in root.rglob("*"):
         os.utime(path, (then, then))
 
 
 def test_it_adds_up_beside_a_server(server: RegistryServer) -> None:
-    """Every byte on the disk is accounted for once, and nothing is written."""
+    """Every byte on the disk is counted once, and nothing is written."""
     push(server, "one", "v1", "v2")
     push(server, "two", "v1")
     server.wire.push_blob("two", b"orphan")
@@ -81,8 +81,8 @@ def test_it_adds_up_beside_a_server(server: RegistryServer) -> None:
     assert [one["name"] for one in ordered] == sorted(names)
 
 
-def test_what_it_says_to_go_is_what_a_collection_frees(server: RegistryServer) -> None:
-    """The number of `du`, then that of `garbage-collect`, then nothing more to go."""
+def test_the_announced_bytes_are_what_a_collection_frees(server: RegistryServer) -> None:
+    """The number of `du` equals that of `garbage-collect`; afterwards it is zero."""
     push(server, "one", "v1")
     server.wire.push_blob("one", b"orphan")
     server.wire.expect(202, "DELETE", "/v2/one/manifests/v1")
@@ -100,7 +100,7 @@ def test_what_it_says_to_go_is_what_a_collection_frees(server: RegistryServer) -
 
 
 def test_text_is_plain_lines(server: RegistryServer) -> None:
-    """In a pipe: no colours, a line for each repository, and the conclusion at the end."""
+    """In a pipe there are no colours: a line for each repository, then the summary."""
     push(server, "one", "v1", "v2")
     lines = du(server).splitlines()
     assert lines[0].split() == [
@@ -113,7 +113,7 @@ def test_text_is_plain_lines(server: RegistryServer) -> None:
 
 
 def test_only_named_repositories_are_listed(server: RegistryServer) -> None:
-    """The whole is the whole nevertheless; one that is not known is an error after all else."""
+    """The totals are unchanged; an unknown name is an error after the report."""
     push(server, "one", "v1")
     push(server, "two", "v1")
     found = document(server, "two")
@@ -125,8 +125,8 @@ def test_only_named_repositories_are_listed(server: RegistryServer) -> None:
     assert " two\n" in done.stdout
 
 
-def test_damage_is_told(server: RegistryServer) -> None:
-    """A manifest that can't be read: exit code 1, and it is named once."""
+def test_damage_is_reported(server: RegistryServer) -> None:
+    """An unreadable manifest is named once and sets exit code 1."""
     push(server, "one", "v1")
     for path in server.root.rglob("blobs/*/*/*/data"):
         if path.read_bytes() == MANIFEST:
@@ -137,8 +137,8 @@ def test_damage_is_told(server: RegistryServer) -> None:
     assert done.stderr == ""
 
 
-def test_du_of_a_root_that_is_not_there(tmp_path: Path) -> None:
-    """One line, exit code 2, and nothing is made."""
+def test_du_of_a_missing_root(tmp_path: Path) -> None:
+    """One line, exit code 2, and the folder is not created."""
     done = run(["du", "--root", "nowhere"], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "nowhere" in done.stderr

@@ -1,18 +1,18 @@
-"""The race between pushes and collections: run for real, and held against an oracle.
+"""The race between pushes and collections, compared with an oracle.
 
     clients ──HTTP──▶ server(s) ──▶ one root ◀── collectors, back to back
        │
        └──▶ model: what must be pullable at every moment
 
-Each client has repositories of its own and shares others; each tag has one owner, who does one
-thing after the other, so the model is exact between his requests, and while one is under way
-either outcome is legal. What is owed:
+Each client has its own repositories and shares others. Each tag has one owner, which sends one
+request after the other, so the model is exact between its requests; during a request either outcome
+is legal. The promises:
 
-- *held*: what a tag leads to (children, configs, layers, referrers) is there, byte for byte, from
-  the answer that set the tag to the request that takes it away.
-- *promised*: what a client was told is there, or sent, can be relied on for most of the grace
-  period: a push that is quick enough is never told that something is missing.
-- *given back*: in the end nothing lies on the disk that no tag leads to.
+- *held*: everything reachable from a tag (children, configs, layers, referrers) exists, byte for
+  byte, from the answer that set the tag to the request that removes it.
+- *promised*: a client can rely on what it sent, or was told to exist, for most of the grace period:
+  no push that is quick enough is told that something is missing.
+- *freed*: in the end nothing on the disk is unreachable from a tag.
 
-    python -m tests.race --seconds 300          for longer than a test may take
+    python -m tests.race --seconds 300      for longer than a test may take
 """

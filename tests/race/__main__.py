@@ -1,4 +1,4 @@
-"""Race for as long as one likes: python -m tests.race --seconds 300."""
+"""Run the race for any time: python -m tests.race --seconds 300."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.race.faults import FAULTS
 
 
 def main() -> int:
-    """Race, print the counts and what went wrong; return 1 if anything did."""
+    """Race, print the counts and the violations; return 1 if there are any."""
     parser = argparse.ArgumentParser(description="pushes against collections")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))

@@ -1,4 +1,4 @@
-"""One client: for as long as the race goes on it does one thing after the other, by chance."""
+"""A client: performs random operations, one after the other, until the race ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIGNATURES = 3
 
 
 class Client(threading.Thread):
-    """Owns some repositories alone, and in the shared ones what carries its name as a mark."""
+    """Owns some repositories, and in the shared ones everything marked with its name."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Client(threading.Thread):
         self._puller = Puller(courier, model, history)
 
     def run(self) -> None:
-        """Go on until told to stop; a mistake of the test's own is a violation as well."""
+        """Run until stopped; an error of the test itself is a violation too."""
         actions, weights = zip(*self._table(), strict=True)
         try:
             while not self._ended.is_set():
@@ -97,7 +97,7 @@ class Client(threading.Thread):
         return self._rng.choice(self._shelves)
 
     def _look(self, repository: str) -> Look | None:
-        """Choose a tag of its own that is there."""
+        """Choose an existing tag of its own."""
         tags = self._model.tags_of(repository, self.name)
         looks = (self._model.look(repository, tag) for tag in tags)
         found = [look for look in looks if look and look.manifest]
@@ -107,7 +107,7 @@ class Client(threading.Thread):
         return repository in self._own or manifest.mark == self.name
 
     def _dawdle(self) -> None:
-        """Let time pass before a manifest: mostly none, at times more than is granted."""
+        """Wait before a manifest: mostly not at all, sometimes longer than promised."""
         chance = self._rng.random()
         if chance < 0.05:
             time.sleep(self._rng.uniform(0, 2) * self._grace)
@@ -130,7 +130,7 @@ class Client(threading.Thread):
         self._pusher.push(repository, manifest, self._tag(repository))
 
     def _push_untagged(self) -> None:
-        """Push by digest alone, and find it there for as long as is granted."""
+        """Push by digest alone, and find it for as long as promised."""
         repository = self._repository()
         manifest = self._rng.choice([*self._shelf().images, *self._shelf().indexes])
         self._pusher.push(repository, manifest)
@@ -149,7 +149,7 @@ class Client(threading.Thread):
         self._pusher.push(repository, manifest, *self._rng.sample(tags, 3))
 
     def _sign(self) -> None:
-        """Push a signature of an image, an index or a signature; at times tag it."""
+        """Push a signature of an image, an index or a signature; sometimes tag it."""
         repository = self._repository()
         look = self._look(repository)
         if look is None or not look.needs:
@@ -165,7 +165,7 @@ class Client(threading.Thread):
             self._history.count("signatures")
 
     def _copy_tag(self) -> None:
-        """Give what a tag points to another tag: nothing but the manifest is sent, or looked at."""
+        """Point another tag to the same manifest: only the manifest is sent."""
         repository = self._repository()
         look = self._look(repository)
         if look is None or look.manifest is None:
@@ -181,7 +181,7 @@ class Client(threading.Thread):
             self._remove_tag(repository, look.tag)
 
     def _tag_again(self) -> None:
-        """Tag what has no tag any more, if it is still there; then nothing of it may be missing."""
+        """Tag a manifest that has lost its tags, if it still exists; then it must be complete."""
         repository = self._repository()
         loose = [one for one in self._model.loose(repository) if self._may_tag(repository, one)]
         if not loose:
@@ -207,7 +207,7 @@ class Client(threading.Thread):
         return repository in self._own or manifest.mark in {self.name, "common"}
 
     def _stray_blob(self) -> None:
-        """Push a blob for nothing, find it there, and perhaps delete it."""
+        """Push a blob without a manifest, find it, and sometimes delete it."""
         repository = self._repository()
         blob = self._rng.choice(self._shelf().layers)
         with self._model.wanting(repository, [blob]):
@@ -241,7 +241,7 @@ class Client(threading.Thread):
         self._history.count("tags deleted", answer == 202)
 
     def _delete_manifest(self) -> None:
-        """Delete by digest something that nothing lists."""
+        """Delete by digest a manifest that nothing lists."""
         repository = self._repository()
         known = [one for one in self._model.known(repository) if self._may_delete(repository, one)]
         if known:
@@ -261,7 +261,7 @@ class Client(threading.Thread):
         return True
 
     def _delete_and_push_again(self) -> None:
-        """Delete a whole image, its blobs too, and push it again at once."""
+        """Delete a whole image with its blobs, and push it again immediately."""
         repository = self._rng.choice(self._own)
         look = self._look(repository)
         if look is None or look.manifest is None:
@@ -281,7 +281,7 @@ class Client(threading.Thread):
                 self._history.count("blobs deleted", answer == 202)
 
     def _ask_to_delete(self, target: str) -> tuple[int, bool]:
-        """Delete something; return the answer's status, and whether it had to be asked twice."""
+        """Delete something; return the status, and whether the request was repeated."""
         repeated = False
         while True:
             try:

@@ -1,10 +1,10 @@
-"""A collector as a process: collects a root over and over until it is ended or killed.
+"""A collector process: collects a root repeatedly until it is ended or killed.
 
     python -m tests.race.collector ROOT NOTES GRACE SEED UNTAGGED [FAULT]
 
-What it does it adds to the file NOTES, a JSON object in each line with times of `time.monotonic`,
-which is the same for all processes. Between the steps of a collection it waits by chance, so that
-every gap between them is open for long enough to be found. UNTAGGED is `never` or `often`.
+It appends what it does to the file NOTES, a JSON object per line with times of `time.monotonic`,
+which all processes share. It waits at random between the steps of a collection, so that every gap
+between them is open for long enough. UNTAGGED is `never` or `often`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Notes:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def add(self, kind: str, began: float, **facts: object) -> None:
-        """Add one line."""
+        """Append a line."""
         line = {"kind": kind, "began": began, "ended": time.monotonic(), **facts}
         os.write(self._fd, json.dumps(line).encode() + b"\n")
 
 
 class ToldEditor:
-    """Removes as `inner` does, and remembers what."""
+    """Removes as `inner` does, and records what."""
 
     def __init__(self, inner: ExclusiveEditor) -> None:
         self._inner = inner
@@ -60,7 +60,7 @@ class ToldEditor:
         self.move = inner.move
 
     def remove(self, path: str) -> bool:
-        """Remove and remember."""
+        """Remove and record."""
         was_there = self._inner.remove(path)
         if was_there:
             self.removed.append(path)
@@ -68,7 +68,7 @@ class ToldEditor:
 
 
 class ToldDriver(FilesystemDriver):
-    """Takes note of all that is removed while alone, and is late now and then."""
+    """Records all removals under the exclusive lock, and sometimes waits."""
 
     def __init__(self, root: Path, notes: Notes, rng: random.Random) -> None:
         super().__init__(root, threads=2)
@@ -76,7 +76,7 @@ class ToldDriver(FilesystemDriver):
         self._rng = rng
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
-        """Do as a driver does, somewhat later."""
+        """Run `job` as a driver does, after a delay."""
         await asyncio.sleep(self._rng.random() ** 4 * 0.2)
         removed: list[str] = []
         times: list[float] = []
@@ -98,13 +98,13 @@ class ToldDriver(FilesystemDriver):
 
 
 class Dawdling:
-    """Hears of progress, and takes a rest now and then: nothing else goes on in this process."""
+    """Sometimes sleeps when progress is reported; nothing else runs in this process."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def step(self, phase: str, done: int, total: int | None) -> None:
-        """Perhaps wait for some hundredths of a second."""
+        """Sometimes sleep for some hundredths of a second."""
         if self._rng.random() < 0.02:
             time.sleep(self._rng.uniform(0, 0.05))
 
@@ -131,7 +131,9 @@ async def _collect(driver: ToldDriver, notes: Notes, options: Options, rng: rand
     )
 
 
-async def _for_ever(root: Path, notes: Notes, grace: float, seed: str, untagged: str) -> None:
+async def _collect_repeatedly(
+    root: Path, notes: Notes, grace: float, seed: str, untagged: str
+) -> None:
     rng = random.Random(seed)
     driver = ToldDriver(root, notes, rng)
     while True:
@@ -145,12 +147,14 @@ async def _for_ever(root: Path, notes: Notes, grace: float, seed: str, untagged:
 
 
 def main() -> None:
-    """Collect until somebody ends this process."""
+    """Collect until this process is ended."""
     root, notes, grace, seed, untagged, *fault = sys.argv[1:]
     for name in fault:
         FAULTS[name]()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_for_ever(Path(root), Notes(Path(notes)), float(grace), seed, untagged))
+        asyncio.run(
+            _collect_repeatedly(Path(root), Notes(Path(notes)), float(grace), seed, untagged)
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Collections back to back, in processes that are killed now and then; the next one goes on."""
+"""Collections back to back, in processes that are killed now and then."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _STOP_SECONDS = 30.0
 
 
 class Collectors(threading.Thread):
-    """Keeps one collector running, at times two, of which one is refused, until told to stop.
+    """Keeps one collector running, sometimes two, of which one is refused, until stopped.
 
-    Each lives for some seconds. What they did is in the history once `read_notes` was called.
+    Each lives for some seconds. `read_notes` adds what they did to the history.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Collectors(threading.Thread):
         self.commands = 0
 
     def stop(self) -> None:
-        """Have no new one begin, and end the one that runs."""
+        """Start no new one, and end the running one."""
         self._ended.set()
         self.join()
 
     def run(self) -> None:
-        """Start one after the other."""
+        """Run one after the other."""
         while not self._ended.is_set():
             running = self._start()
             try:
@@ -84,14 +84,14 @@ class Collectors(threading.Thread):
             )
 
     def _run_command(self) -> None:
-        """Collect with the command, which is refused while the other one is at it."""
+        """Collect with the command, which is refused while another collection runs."""
         self.commands += 1
         ended = collect(self._root, self._grace, untagged=self._untagged)
         with self._log.open("ab") as log:
             log.write(ended.stdout + ended.stderr)
 
     def read_notes(self, history: History) -> None:
-        """Have the history know what collectors did, and what they failed at."""
+        """Add what the collectors did, and their failures, to the history."""
         lines = self._notes.read_bytes().splitlines() if self._notes.exists() else []
         for line in lines:
             note = json.loads(line)
@@ -107,7 +107,7 @@ class Collectors(threading.Thread):
 
     @property
     def log(self) -> str:
-        """All that collectors printed."""
+        """Everything that the collectors printed."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
@@ -126,7 +126,7 @@ def collect(root: Path, grace: float, *, untagged: bool) -> subprocess.Completed
 
 
 def grace_variable(grace: float) -> dict[str, str]:
-    """Return the setting by which servers and commands know the grace period, as environment."""
+    """Return the environment variable that sets the grace period."""
     milliseconds = f"{round(grace * 1000)}ms"
     return {"REGISTRY_STORAGE_MAINTENANCE_GARBAGECOLLECTION_GRACE": milliseconds}
 
@@ -140,7 +140,7 @@ def _await(process: subprocess.Popen[bytes]) -> None:
 
 
 def _legible(path: str) -> str:
-    """Name a removed file as the accounts name what it held."""
+    """Return a removed file in the form used by reports."""
     parts = [part for part in path.split("/") if part not in {"docker", "registry", "v2", "data"}]
     found = [short(f"sha256:{part}") if len(part) == 64 else part for part in parts]
     return "/".join(part for part in found if part != "sha256")

@@ -1,4 +1,4 @@
-"""What is pushed: blobs and manifests made from a seed, drawn from shelves so that they recur."""
+"""Blobs and manifests to push, made from a seed and reused."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Blob:
 
     @classmethod
     def of(cls, data: bytes) -> Blob:
-        """Name some bytes."""
+        """Return a blob of some bytes."""
         return cls(sha256(data), data)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An image, an index, or a signature of either; `mark` says who may delete it by digest."""
+    """An image, an index, or a signature of either; the owner of `mark` may delete it."""
 
     digest: str
     raw: bytes = field(compare=False, repr=False)
@@ -41,7 +41,7 @@ class Manifest:
     subject: Manifest | None = field(compare=False, repr=False, default=None)
 
     def all_blobs(self) -> Iterator[Blob]:
-        """Yield the blobs of it and of everything below it, perhaps repeatedly."""
+        """Yield the blobs of it and of everything below it, with duplicates."""
         yield from self.blobs
         for child in self.children:
             yield from child.all_blobs()
@@ -84,7 +84,7 @@ def _document(mark: str, body: dict[str, object]) -> bytes:
 
 
 class Shelf:
-    """Images and indexes with the same mark, few enough that they are pushed again and again."""
+    """Images and indexes with the same mark, few enough to be pushed repeatedly."""
 
     def __init__(self, mark: str, rng: random.Random, others: Sequence[Blob] = ()) -> None:
         sizes = [rng.randint(_KIB, 200 * _KIB) for _ in range(8)]

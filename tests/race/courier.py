@@ -1,4 +1,4 @@
-"""Requests of one client: kept connections, repeated while servers are down, all written down."""
+"""Requests of one client: kept connections, retries during outages, and a full record."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from tests.race.history import History, short
 from tests.support.wire import Answer, Body, origin_form
 
 _TIMEOUT = 30.0
-# A server may close what nobody uses for some seconds.
+# A server may close a connection that is idle for some seconds.
 _IDLE = 1.0
 _PAUSE = 0.05
 _SHOWN = 300
 
 
 class Lost(Exception):
-    """No answer came: the server was killed, or is starting again."""
+    """No answer arrived: the server was killed or is starting."""
 
 
 class Given(Exception):
-    """A violation was written down, and what was going on makes no sense any more."""
+    """A violation was recorded, and the current operation cannot continue."""
 
 
 @dataclass(slots=True)
 class Outages:
-    """When servers were killed on purpose; a lost answer at another time is a violation."""
+    """When servers were killed on purpose; an answer lost at another time is a violation."""
 
     since: float | None = None
     until: float = 0.0
 
     def begin(self) -> None:
-        """A server is about to be killed."""
+        """Record that a server is about to be killed."""
         self.since = time.monotonic()
 
     def end(self) -> None:
-        """All servers answer again."""
+        """Record that all servers answer again."""
         self.until = time.monotonic()
 
     def explain(self, began: float) -> bool:
-        """Tell whether an answer to a request that began then may be lost."""
+        """Return whether the answer to a request that began then may be lost."""
         is_on = self.since is not None and self.since > self.until
         return is_on or began <= self.until
 
@@ -56,7 +56,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class Courier:
-    """One client's way to the servers, which it takes in turns at random."""
+    """Sends one client's requests to random servers."""
 
     who: str
     ports: tuple[int, ...]
@@ -88,7 +88,7 @@ class Courier:
         headers: Mapping[str, str] | None = None,
         about: Iterable[str] = (),
     ) -> Answer:
-        """Send a request once; raise `Lost`. What a server may never say is a violation."""
+        """Send a request once; raise `Lost`. An answer that is never legal is a violation."""
         began = time.monotonic()
         port = self.rng.choice(self.ports)
         what = " ".join([f"{method} :{port}{_legible(origin_form(target))}", *map(short, about)])
@@ -147,7 +147,7 @@ class Courier:
 
 
 def _legible(target: str) -> str:
-    """Cut the digests in a path short."""
+    """Shorten the digests in a path."""
     head, colon, rest = target.partition("sha256:")
     if not colon:
         return target

@@ -1,4 +1,4 @@
-"""A whole race: servers, clients and collectors for some time, then the end that settles it."""
+"""A whole race: servers, clients and collectors for some time, then the final check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.race.client import Client
 from tests.race.collectors import Collectors, grace_variable
 from tests.race.contents import Shelf
 from tests.race.courier import Courier, Outages
-from tests.race.disk import settle
+from tests.race.disk import final_check
 from tests.race.history import History
 from tests.race.model import Model
 from tests.race.stalling import STALL
@@ -30,12 +30,11 @@ _LOG = 4000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to race.
+    """The parameters of a race.
 
-    `untagged_go` has collections take manifests without tags most of the time; else they stay for
-    ever. With `servers` 2 they serve one root. With `stalls` some changes on the disk
-    take longer than the grace period. `faults` make collectors wrong, and have the race end at the
-    first violation.
+    With `untagged_go` most collections delete untagged manifests. With `servers` 2 they serve one
+    root. With `stalls` some changes on the disk take longer than the grace period. `faults` make
+    collectors wrong, and end the race at the first violation.
     """
 
     seed: int
@@ -52,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it; `told` is for a person, empty if there was no violation."""
+    """The result; `told` is a report for a person, empty without a violation."""
 
     violations: int
     told: str
@@ -60,7 +59,7 @@ class Outcome:
 
 
 def race(plan: Plan, folder: Path | None = None) -> Outcome:
-    """Race as planned in `folder`, or in one that is removed afterwards."""
+    """Race as planned in `folder`, or in a temporary one."""
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="race-")))
@@ -68,7 +67,7 @@ def race(plan: Plan, folder: Path | None = None) -> Outcome:
 
 
 class _StallingServer(RegistryServer):
-    """The server on a disk that stalls."""
+    """A server on a disk that stalls."""
 
     def command(self) -> list[str]:
         """Return the same command of another program."""
@@ -97,7 +96,7 @@ class _Race:
         )
 
     def run(self) -> Outcome:
-        """Run to the end, and have nothing run any more."""
+        """Run to the end, and stop all processes."""
         with ExitStack() as stack:
             for server in self._servers:
                 stack.enter_context(server)
@@ -109,7 +108,9 @@ class _Race:
                     client.join()
                 self._collectors.stop()
             if not self._plan.faults:
-                settle(self._root, self._model, self._history, self._plan.grace, self._courier("e"))
+                final_check(
+                    self._root, self._model, self._history, self._plan.grace, self._courier("e")
+                )
         return self._outcome()
 
     def _race(self) -> None:
@@ -132,7 +133,7 @@ class _Race:
             server.kill()
             server.start()
         finally:
-            self._outages.end()  # else clients would ask for ever
+            self._outages.end()  # else clients would retry without limit
         self._history.note(began, "race", "killed a server and started it again")
         self._history.count("servers killed")
 

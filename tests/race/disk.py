@@ -1,4 +1,4 @@
-"""The end of a race: what must be there is there, what nothing needs is not."""
+"""The final check: what must exist does, and what nothing needs does not."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.storage.purging import purged
 from tests.storage.soundness import assert_sound
 from tests.support.tree import LAYOUT
 
-# Folders age from when they are emptied, so the last of them take a collection more.
+# Folders age from when they became empty, so removing the last takes another collection.
 _ROUNDS = 3
 _PAUSE = 0.3
 
 
-def settle(root: Path, model: Model, history: History, grace: float, courier: Courier) -> None:
-    """Collect what is left, and hold the disk against the model; then delete all, and hold again.
+def final_check(root: Path, model: Model, history: History, grace: float, courier: Courier) -> None:
+    """Collect and compare the disk with the model; then delete everything, and compare again.
 
-    Nobody else does anything meanwhile, but the servers serve.
+    Nothing else changes the storage meanwhile, but the servers serve.
     """
     try:
         _over(root, _purge_uploads)
@@ -46,7 +46,7 @@ def settle(root: Path, model: Model, history: History, grace: float, courier: Co
 
 
 async def _purge_uploads(driver: FilesystemDriver) -> None:
-    """End the sessions that killed servers left; collections leave them to the purge."""
+    """End the sessions that killed servers left, which collections do not remove."""
     await purged(driver, 0.0)
 
 
@@ -68,7 +68,7 @@ def _pull_all(model: Model, history: History, courier: Courier) -> None:
 
 
 def _over(root: Path, job: Callable[[FilesystemDriver], Awaitable[None]]) -> None:
-    """Do something to the storage as another process would."""
+    """Run an operation on the storage, as another process would."""
     asyncio.run(_closing(FilesystemDriver(root, threads=2), job))
 
 
@@ -108,7 +108,7 @@ def _compare(root: Path, model: Model, history: History) -> None:
             top = f"repositories/{repository}"
             if look.manifest is not None:
                 needed.add(f"{top}/_manifests/tags/{look.tag}")  # stands for all in it
-                # What the next push or list of referrers would only have to make again.
+                # Folders and files that the next push or list of referrers would create again.
                 allowed.update([f"{top}/_uploads/ (empty)", f"{top}/_referrers/scanned"])
             for held in look.needs:
                 needed.update(_files_of(top, held.manifest))
@@ -139,7 +139,7 @@ def _below(digest: str) -> str:
 
 
 def _found(root: Path) -> Iterator[str]:
-    """Name every file and every empty folder below the layout's folder, and all in the trash."""
+    """Return every file and empty folder of the tree, and everything in the trash."""
     top = root / LAYOUT
     for folder, folders, files in os.walk(top):
         at = Path(folder).relative_to(top)

@@ -1,4 +1,4 @@
-"""Collectors that are wrong on purpose: they show that the race notices when something is lost."""
+"""Deliberately wrong collectors: they show that the race detects a loss."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from storage.values.paths import claim
 
 
 def _blind() -> None:
-    """Remove what was planned, whoever used it since."""
+    """Remove what was planned, even if it was used since."""
     sweep.Sweep._is_unchanged = lambda *_: True  # type: ignore[method-assign]
 
 
 def _impatient() -> None:
-    """Take everything for old."""
+    """Treat everything as old."""
 
     async def never(driver: Driver, options: plan.Options) -> int:
         return 1 << 62
@@ -28,7 +28,7 @@ def _impatient() -> None:
 
 
 def _barrierless() -> None:
-    """Mark without waiting for those who publish."""
+    """Mark without waiting for concurrent changes."""
 
     async def nothing(driver: Driver) -> None:
         return
@@ -37,18 +37,18 @@ def _barrierless() -> None:
 
 
 def _unlocked() -> None:
-    """Remove beside those who publish."""
+    """Remove without the exclusive lock."""
 
     @contextmanager
     def exclusive(self: TreeLock) -> Iterator[LockedTree]:
-        with self._locked(claim("nobody's"), 0, 0.0) as fd:
+        with self._locked(claim("unused"), 0, 0.0) as fd:
             yield LockedTree(fd, self._root)
 
     TreeLock.exclusive = exclusive  # type: ignore[method-assign]
 
 
 def _childless() -> None:
-    """Overlook what indexes list."""
+    """Ignore the children of indexes."""
 
     def blobs_alone(reader: Reader, digest: Digest) -> Needs | None:
         needs = read_needs(reader, digest)

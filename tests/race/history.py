@@ -1,4 +1,4 @@
-"""What happened: every request with its times and answer, and the account of what went wrong."""
+"""The record of a race: every request with its times and answer, and all violations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_SHORT = 19  # "sha256:" and a dozen digits tell digests apart
+_SHORT = 19  # "sha256:" and a dozen digits are unique
 _MOST_LINES = 60
-# What shows a thousand times is printed a few times.
+# A violation that repeats a thousand times is printed a few times.
 _ENOUGH = 10
 
 
@@ -32,7 +32,7 @@ class _Wrong:
 
 
 class History:
-    """Shared by all threads of one race; `start` is the instant that times are told from."""
+    """Shared by all threads of a race; times are relative to `start`."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
@@ -42,7 +42,7 @@ class History:
         self._lock = threading.Lock()
 
     def note(self, began: float, who: str, what: str, ended: float | None = None) -> None:
-        """Remember what ended just now, or at `ended`."""
+        """Record something that ended just now, or at `ended`."""
         self._events.append(Event(began, ended or time.monotonic(), who, what))
 
     def count(self, what: str, number: int = 1) -> None:
@@ -51,17 +51,17 @@ class History:
             self.counts[what] += number
 
     def wrong(self, who: str, what: str, about: Iterable[str]) -> None:
-        """Remember a violation, and what it is `about`: digests, or parts of requests."""
+        """Record a violation, and what it is `about`: digests, or parts of requests."""
         terms = tuple(one[:_SHORT] if one.startswith("sha256:") else one for one in about)
         with self._lock:
             self._wrong.append(_Wrong(time.monotonic(), f"{who}: {what}", terms))
 
     def violations(self) -> int:
-        """Return how many there were so far."""
+        """Return the number of violations so far."""
         return len(self._wrong)
 
     def told(self) -> str:
-        """Tell of the first violations, each with all that happened to what it is about."""
+        """Report the first violations, each with all events about its subject."""
         parts = [self._account(wrong) for wrong in self._wrong[:_ENOUGH]]
         if len(self._wrong) > len(parts):
             parts.append(f"and {len(self._wrong) - len(parts)} more")
@@ -83,5 +83,5 @@ class History:
 
 
 def short(digest: str) -> str:
-    """Return as much of a digest as an account shows."""
+    """Return a digest shortened for a report."""
     return digest[:_SHORT]

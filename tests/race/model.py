@@ -1,9 +1,9 @@
-"""The oracle: what must be pullable now, as far as anybody outside the server can know.
+"""The oracle: what must be pullable now, as far as a client outside the server can know.
 
-A tag is *busy* while a request that changes it is under way; then it holds nothing, as either
-outcome is legal. A manifest is *sure* from the answer that says it is there for as long as a tag
-leads to it, through indexes and subjects. When none does any more a collection may take it, and
-what the model knew of it is void until somebody pushes it, or what lists it, again.
+A tag is *busy* while a request that changes it is in progress; then it holds nothing, as either
+outcome is legal. A manifest is *sure* from the answer that says it exists for as long as it is
+reachable from a tag, through indexes and subjects. Afterwards a collection may remove it, and the
+model knows nothing about it until it, or an index that lists it, is pushed again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Tag:
 
 @dataclass(slots=True)
 class _Entry:
-    """A manifest that was pushed and not deleted; `epoch` is another when it was not sure."""
+    """A manifest that was pushed and not deleted; `epoch` changes when it was not sure."""
 
     manifest: Manifest
     sure: bool
@@ -58,7 +58,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A manifest that must be there, and what vouches for that."""
+    """A manifest that must exist, and the token that proves it."""
 
     manifest: Manifest
     token: Token
@@ -66,9 +66,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a tag pointed to at some instant, and all that surely hung on it: itself first.
+    """What a tag pointed to at some instant, and all that was surely reachable: itself first.
 
-    `may` is what may hang on it besides: signatures that were not looked for since it was tagged.
+    `may` is what may be reachable too: signatures that were not checked since it was tagged.
     """
 
     repository: str
@@ -80,9 +80,9 @@ class Look:
 
 
 class Model:
-    """What all repositories owe; safe to be used by several threads.
+    """The promises of all repositories; thread-safe.
 
-    `untagged_go` says whether collections take manifests without tags once they are old.
+    `untagged_go` says whether collections remove old untagged manifests.
     """
 
     def __init__(self, *, untagged_go: bool) -> None:
@@ -92,30 +92,30 @@ class Model:
         self._changed = threading.Condition(threading.RLock())
 
     def add(self, repository: str, owners: dict[str, str]) -> None:
-        """Have a repository with these tags, each owned by somebody."""
+        """Add a repository with tags and their owners."""
         made = _Repository({tag: _Tag(owner) for tag, owner in owners.items()})
         self._repositories[repository] = made
 
     # Changes, by the owner of a tag
 
     def begin(self, repository: str, tags: Iterable[str]) -> None:
-        """Have tags hold nothing while they are changed."""
+        """Make tags hold nothing while they are changed."""
         with self._changed:
             at = self._repositories[repository]
             for tag in tags:
                 at.tags[tag].busy = True
                 at.tags[tag].epoch = next(self._epochs)
-            self._settle(at)
+            self._drop_unreachable(at)
 
     def removed(self, repository: str, tags: Iterable[str]) -> None:
-        """Have tags that were changed be absent."""
+        """Record that changed tags are deleted."""
         with self._changed:
             self._end(self._repositories[repository], tags, None)
 
     def accepted(
         self, repository: str, manifest: Manifest, tags: Iterable[str], began: float
     ) -> None:
-        """Take note that a push, which began then, was accepted: all that is below it is there."""
+        """Record that a push which began then was accepted: all below it exists."""
         with self._changed:
             at = self._repositories[repository]
             for one in _below(manifest):
@@ -127,19 +127,19 @@ class Model:
         for tag in tags:
             state = at.tags[tag]
             state.busy, state.manifest, state.epoch = False, manifest, next(self._epochs)
-        self._settle(at)
+        self._drop_unreachable(at)
 
     def used(self, repository: str, digest: str, began: float) -> None:
-        """Take note that a request which began then was told that a manifest is there."""
+        """Record that a request which began then was told that a manifest exists."""
         with self._changed:
             entry = self._repositories[repository].entries.get(digest)
             if entry is not None:
                 entry.used = max(entry.used, began)
 
     def begin_deletion(self, repository: str, digest: str) -> bool:
-        """Have a manifest owe nothing, nor the tags that point to it.
+        """Make a manifest, and the tags that point to it, promise nothing.
 
-        False if something lists it, which would be broken.
+        Returns False if something lists it, which would be broken.
         """
         with self._changed:
             at = self._repositories[repository]
@@ -154,12 +154,12 @@ class Model:
             return True
 
     def end_deletion(self, repository: str, digest: str) -> None:
-        """Have a manifest be gone, and the tags that pointed to it."""
+        """Record that a manifest, and the tags that pointed to it, are deleted."""
         with self._changed:
             at = self._repositories[repository]
             self._end(at, self._tags_at(at, digest), None)
             del at.entries[digest]
-            self._settle(at)
+            self._drop_unreachable(at)
 
     def _tags_at(self, at: _Repository, digest: str) -> list[str]:
         states = at.tags.items()
@@ -172,8 +172,8 @@ class Model:
             at.entries[manifest.digest] = entry
         entry.sure = True
 
-    def _settle(self, at: _Repository) -> None:
-        """Have what no tag leads to owe nothing any more."""
+    def _drop_unreachable(self, at: _Repository) -> None:
+        """Make everything that is unreachable from a tag promise nothing."""
         if not self._untagged_go:
             return
         held = self._held(at)
@@ -185,11 +185,11 @@ class Model:
         tags = at.tags.values()
         return set(_closure(at, (tag.manifest for tag in tags if tag.manifest and not tag.busy)))
 
-    # Pushes and the deletion of blobs keep out of each other's way
+    # Pushes and deletions of blobs exclude each other
 
     @contextmanager
     def wanting(self, repository: str, blobs: Iterable[Blob]) -> Iterator[None]:
-        """Have nobody delete blobs from a repository for the length of a push."""
+        """Prevent the deletion of blobs from a repository during a push."""
         wanted = {blob.digest for blob in blobs}
         at = self._repositories[repository]
         with self._changed:
@@ -203,7 +203,7 @@ class Model:
 
     @contextmanager
     def leaving(self, repository: str, blobs: Iterable[Blob]) -> Iterator[list[str]]:
-        """Give those of some blobs that nothing in a repository needs, to be deleted."""
+        """Yield those of some blobs that nothing in a repository needs, for deletion."""
         at = self._repositories[repository]
         with self._changed:
             needed = {blob.digest for one in at.entries.values() for blob in one.manifest.blobs}
@@ -223,7 +223,7 @@ class Model:
     # Questions
 
     def look(self, repository: str, tag: str) -> Look | None:
-        """Return what a tag owes now; None while it is busy."""
+        """Return the promises of a tag now; None while it is busy."""
         with self._changed:
             at = self._repositories[repository]
             state = at.tags[tag]
@@ -240,12 +240,12 @@ class Model:
             return Look(repository, tag, state.epoch, state.manifest, needs, may)
 
     def stands(self, look: Look) -> bool:
-        """Tell whether a tag has not been touched since."""
+        """Return whether a tag was not changed since."""
         with self._changed:
             return self._repositories[look.repository].tags[look.tag].epoch == look.epoch
 
     def vouches(self, token: Token | None) -> bool:
-        """Tell whether a manifest was sure all the time since."""
+        """Return whether a manifest was sure all the time since."""
         if token is None:
             return False
         with self._changed:
@@ -253,7 +253,7 @@ class Model:
             return entry is not None and entry.sure and entry.epoch == token.epoch
 
     def holder(self, repository: str, blob: str) -> Token | None:
-        """Find a manifest that is sure and needs a blob."""
+        """Return a sure manifest that needs a blob."""
         with self._changed:
             for digest, entry in self._repositories[repository].entries.items():
                 if entry.sure and any(blob == one.digest for one in entry.manifest.blobs):
@@ -261,48 +261,48 @@ class Model:
             return None
 
     def holders(self, blob: str) -> list[Token]:
-        """Find what surely holds a blob, in any repository."""
+        """Return what surely holds a blob, in any repository."""
         with self._changed:
             found = (self.holder(repository, blob) for repository in self._repositories)
             return [one for one in found if one is not None]
 
     def token(self, repository: str, digest: str) -> Token | None:
-        """Return what vouches for a manifest, if anything does."""
+        """Return the token of a manifest, if it is sure."""
         with self._changed:
             entry = self._repositories[repository].entries.get(digest)
             sure = entry is not None and entry.sure
             return Token(repository, digest, entry.epoch) if entry and sure else None
 
     def last_use(self, repository: str, digest: str) -> float:
-        """Return when a manifest was last known to be used; 0 if it is not known."""
+        """Return when a manifest was last known to be used; 0 if it is unknown."""
         with self._changed:
             entry = self._repositories[repository].entries.get(digest)
             return entry.used if entry else 0.0
 
     def tags_of(self, repository: str, owner: str) -> list[str]:
-        """Name the tags somebody owns."""
+        """Return the tags of an owner."""
         tags = self._repositories[repository].tags
         return [tag for tag, state in tags.items() if state.owner == owner]
 
     def loose(self, repository: str) -> list[Manifest]:
-        """Name the manifests of a repository that are not known to be there."""
+        """Return the manifests of a repository that are not sure."""
         with self._changed:
             entries = self._repositories[repository].entries.values()
             return [entry.manifest for entry in entries if not entry.sure]
 
     def known(self, repository: str) -> list[Manifest]:
-        """Name the manifests of a repository that were not deleted."""
+        """Return the manifests of a repository that were not deleted."""
         with self._changed:
             return [one.manifest for one in self._repositories[repository].entries.values()]
 
     def looks(self, repository: str) -> list[Look]:
-        """Return what all tags of a repository that are not busy owe."""
+        """Return the promises of all tags of a repository that are not busy."""
         with self._changed:
             tags = self._repositories[repository].tags
             return [look for tag in tags if (look := self.look(repository, tag))]
 
     def owed(self, repository: str) -> list[Held]:
-        """Return all that must be in a repository now."""
+        """Return everything that must be in a repository now."""
         with self._changed:
             entries = self._repositories[repository].entries.items()
             return [
@@ -312,14 +312,14 @@ class Model:
             ]
 
     def forget_untagged(self) -> None:
-        """From now on collections take manifests without tags."""
+        """From now on collections remove untagged manifests."""
         with self._changed:
             self._untagged_go = True
             for at in self._repositories.values():
-                self._settle(at)
+                self._drop_unreachable(at)
 
     def any_tag(self, rng: random.Random) -> tuple[str, str]:
-        """Choose a tag of anybody's."""
+        """Choose a tag of any owner."""
         repository = rng.choice(list(self._repositories))
         return repository, rng.choice(list(self._repositories[repository].tags))
 
@@ -338,7 +338,7 @@ def _below(manifest: Manifest) -> Iterator[Manifest]:
 def _closure(
     at: _Repository, roots: Iterable[Manifest], *, unsure_too: bool = False
 ) -> dict[str, None]:
-    """Return the digests of all entries that roots lead to, by what they list and by referrers."""
+    """Return the digests of all entries reachable from roots, by children and referrers."""
     found: dict[str, None] = {}
     waiting = [root.digest for root in roots]
     while waiting:

@@ -1,4 +1,4 @@
-"""How a client pulls: all that a tag owes, with every byte compared."""
+"""How a client pulls: everything that a tag promises, with every byte compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Puller:
         self._history = history
 
     def pull(self, repository: str, tag: str) -> None:
-        """Hold a tag and all that hangs on it against the model."""
+        """Compare a tag and all that is reachable from it with the model."""
         look = self._model.look(repository, tag)
         if look is None:
             return
@@ -40,7 +40,7 @@ class Puller:
         self._history.count("pulls")
 
     def listed(self, repository: str) -> None:
-        """Hold the list of a repository's tags against the model."""
+        """Compare the list of a repository's tags with the model."""
         before = [look for look in self._model.looks(repository) if look.manifest]
         if not before:
             return
@@ -52,7 +52,7 @@ class Puller:
         self._history.count("lists of tags")
 
     def untagged(self, repository: str) -> None:
-        """Hold all that a repository owes against the model, whatever leads to it."""
+        """Compare everything in a repository with the model, with or without a tag."""
         owed = tuple(self._model.owed(repository))
         self._pull_all(Look(repository, "", 0, None, owed))
 
@@ -79,7 +79,7 @@ class Puller:
             self._wrong(look, f"{what} of {held.manifest.digest} is {wrong}", digests)
 
     def _referrers(self, look: Look) -> None:
-        """Hold the referrers of all that has some against the model."""
+        """Compare the referrers of all subjects with the model."""
         for held in look.needs:
             of = [one for one in look.needs if _is_of(one.manifest, held.manifest)]
             if not of:

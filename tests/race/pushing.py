@@ -1,7 +1,7 @@
-"""How a client pushes: what is there it leaves out, and what is refused it brings again.
+"""How a client pushes: it skips what exists and sends what is reported missing.
 
-Whoever was told that something is there, or has sent it, relies on it for `promise` seconds. A
-refusal that comes sooner is a violation; one that comes later is what the grace period means.
+A client relies on what it sent, or was told to exist, for `promise` seconds. An earlier refusal is
+a violation; a later one is the meaning of the grace period.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 
 @dataclass(slots=True)
 class Push:
-    """One manifest on its way to a repository; `relied` has since when its parts are relied on."""
+    """A manifest to be pushed; `relied` is since when the client relies on its parts."""
 
     repository: str
     manifest: Manifest
@@ -53,7 +53,7 @@ class Pusher:
         self._dawdle = dawdle
 
     def push(self, repository: str, manifest: Manifest, *tags: str) -> None:
-        """Push all of an image and point tags at it, which are the client's own."""
+        """Push all of an image and point tags of the client at it."""
         with self._model.wanting(repository, manifest.all_blobs()):
             self._model.begin(repository, tags)
             for _ in range(_ATTEMPTS):
@@ -65,7 +65,7 @@ class Pusher:
             self._wrong(f"{manifest.digest} was refused {_ATTEMPTS} times", push)
 
     def put(self, push: Push, *, must: bool = False) -> bool:
-        """Put the manifest alone; False when parts are missing, as they may unless they `must`."""
+        """Put the manifest alone; return False when parts are missing, unless they `must` exist."""
         began = time.monotonic()
         answer = self._courier.send(
             "PUT",
@@ -114,7 +114,7 @@ class Pusher:
             push.relied[blob.digest] = self.blob(push.repository, blob)
 
     def _child(self, repository: str, child: Manifest) -> float:
-        """Have a child be there; return since when that can be relied on."""
+        """Ensure that a child exists; return since when the client relies on it."""
         token = self._model.token(repository, child.digest)
         began = time.monotonic()
         answer = self._courier.send("HEAD", f"/v2/{repository}/manifests/{child.digest}")
@@ -127,7 +127,7 @@ class Pusher:
         return self._model.last_use(repository, child.digest)
 
     def blob(self, repository: str, blob: Blob) -> float:
-        """Have a blob be there; return since when that can be relied on."""
+        """Ensure that a blob exists; return since when the client relies on it."""
         token = self._model.holder(repository, blob.digest)
         began = time.monotonic()
         answer = self._courier.send("HEAD", f"/v2/{repository}/blobs/{blob.digest}")
@@ -219,7 +219,7 @@ class Pusher:
 
 
 def _missing(answer: Answer) -> Iterator[str]:
-    """Yield the digests that a refusal names; nothing if it is another one."""
+    """Yield the digests that a refusal names; nothing for another refusal."""
     if answer.status not in {400, 404}:
         return
     for error in json.loads(answer.body)["errors"]:

@@ -1,9 +1,9 @@
-"""The registry's command on a disk that stalls: some changes take longer than the grace period.
+"""The registry's command on a disk that stalls: some changes exceed the grace period.
 
     python -m tests.race.stalling serve ...
 
 The stall comes between the check of what a manifest or a mount relies on and the change itself,
-where a collection has to wait for it. RACE_STALL says how many seconds it takes.
+where a collection has to wait for it. RACE_STALL is its length in seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pushes against collections for half a minute: nothing is lost, and all space comes back."""
+"""Pushes beside collections for half a minute: nothing is lost, and all space is freed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.race.course import Plan, race
 
 pytestmark = [pytest.mark.race, pytest.mark.live, pytest.mark.timeout(240)]
 
-# What half a minute must at least have brought, on a machine that is busy with other things.
+# The minimum counts of half a minute on a busy machine.
 _AT_LEAST: Mapping[str, int] = {
     "pushes": 150,
     "tags set": 100,
@@ -42,8 +42,8 @@ def _assert_exercised(counts: Mapping[str, int], at_least: Mapping[str, int]) ->
     assert not lacking, f"too little happened: {lacking} of {dict(counts)}"
 
 
-def test_nothing_is_lost_and_all_space_comes_back() -> None:
-    """Whatever is held or promised is there while collections take untagged manifests too."""
+def test_nothing_is_lost_and_all_space_is_freed() -> None:
+    """All promises hold while collections delete untagged manifests too."""
     seed = secrets.randbelow(1 << 32)
     outcome = race(Plan(seed, seconds=30, servers=1 + seed % 2))
     assert outcome.violations == 0, outcome.told
@@ -51,7 +51,7 @@ def test_nothing_is_lost_and_all_space_comes_back() -> None:
 
 
 @pytest.mark.parametrize("fault", ["blind", "childless", "impatient"])
-def test_a_collector_that_is_wrong_is_noticed(fault: str) -> None:
-    """One that looks at nothing again, overlooks children, or spares nothing, loses something."""
+def test_a_faulty_collector_is_detected(fault: str) -> None:
+    """A collector without a barrier, lock, recheck, children or grace period loses content."""
     outcome = race(Plan(seed=1, seconds=60, kills=0, faults=(fault,)))
     assert outcome.violations > 0, f"{fault}: {outcome.counts}"

@@ -1,4 +1,4 @@
-"""Stale uploads, purged as tests do it: all in one plan."""
+"""Purge stale uploads in one plan."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
 
 
 async def plan(driver: Driver, age: float) -> Plan:
-    """Plan to remove all sessions without a sign of life for `age` seconds."""
+    """Plan the removal of all sessions that are idle for `age` seconds."""
     async with aclosing(plans(driver, age)) as some:
         return Plan(tuple([upload async for one in some for upload in one.uploads]))
 
 
 async def purged(driver: Driver, age: float) -> list[StaleUpload]:
-    """Remove all of them; return them."""
+    """Remove all of them and return them."""
     return await execute(driver, await plan(driver, age))

@@ -1,4 +1,4 @@
-"""Garbage collection: what nothing needs goes, and all else stays."""
+"""Garbage collection removes unreferenced content and keeps everything else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TAGGED_OR_NOT = Options(GRACE)
 
 @pytest.fixture
 def drivers(tmp_path: Path) -> tuple[FilesystemDriver, FilesystemDriver]:
-    """Make drivers of two processes."""
+    """Return the drivers of two processes."""
     one, other = (FilesystemDriver(tmp_path, sync=False, threads=2) for _ in range(2))
     return one, other
 
@@ -57,7 +57,7 @@ def drivers(tmp_path: Path) -> tuple[FilesystemDriver, FilesystemDriver]:
 async def files(
     drivers: tuple[FilesystemDriver, FilesystemDriver],
 ) -> AsyncIterator[FilesystemDriver]:
-    """Give a driver whose clock can be turned by `age`."""
+    """Yield a driver whose files `age` can make older."""
     yield drivers[0]
     for driver in drivers:
         await driver.close()
@@ -65,12 +65,12 @@ async def files(
 
 @pytest.fixture
 def repository(files: FilesystemDriver) -> StoredRepository:
-    """Give a repository of a process that has just started."""
+    """Return a repository opened by a new process."""
     return StoredRegistry(files, grace=GRACE).repository(APP)
 
 
 def age(files: FilesystemDriver, seconds: float = 2 * GRACE) -> None:
-    """Have everything on the disk be older."""
+    """Set the mtimes of everything on the disk into the past."""
     for folder, _, names in os.walk(files.root, topdown=False):
         for path in (*(os.path.join(folder, name) for name in names), folder):
             at = os.stat(path).st_mtime - seconds
@@ -84,16 +84,16 @@ async def collect(files: FilesystemDriver, options: Options = TAGGED_OR_NOT) -> 
 
 
 def left(files: FilesystemDriver) -> set[str]:
-    """Name every file in the tree, and every folder that is empty."""
+    """Return every file in the tree and every empty folder."""
     tree = snapshot(Path(files.root))
     above = {path.rpartition("/")[0] for path in tree}
     return {path for path in tree if path not in above and path != "."}
 
 
-async def test_what_nothing_names_goes_with_its_link(
+async def test_an_unreferenced_blob_is_removed_with_its_link(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A blob without a manifest goes once it is old; the image beside it stays."""
+    """A blob without a manifest is removed once it is old; an image beside it is kept."""
     await push_image(repository, "v1")
     before = left(files)
     orphan = await push_blob(repository, b"orphan")
@@ -107,10 +107,10 @@ async def test_what_nothing_names_goes_with_its_link(
     await assert_sound(files)
 
 
-async def test_a_deleted_image_s_space_comes_back(
+async def test_the_space_of_a_deleted_image_is_freed(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """When the last manifest goes, and time passes, nothing is left of the repository."""
+    """After the last manifest is deleted and the grace period ends, nothing is left."""
     digest = await push_image(repository, "v1", "v2")
     await repository.manifests.delete(digest)
     age(files)
@@ -121,10 +121,10 @@ async def test_a_deleted_image_s_space_comes_back(
     assert left(files) <= {"blobs", "repositories"}
 
 
-async def test_untagged_manifests_stay_unless_asked(
+async def test_untagged_manifests_are_kept_by_default(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A tag that moved leaves its old manifest, which only goes with `delete_untagged`."""
+    """A moved tag leaves its old manifest, which only `delete_untagged` removes."""
     old = await push_image(repository, "v1", layer=b"old")
     new = await push_image(repository, "v1", layer=b"new")
     age(files)
@@ -142,10 +142,10 @@ async def test_untagged_manifests_stay_unless_asked(
     assert await files.stat(history) is None
 
 
-async def test_what_hangs_on_a_tag_stays(
+async def test_everything_reachable_from_a_tag_is_kept(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Children of indexes, their signatures, and the signatures' signatures are no garbage."""
+    """Children of a tagged index, their signatures, and signatures of signatures are kept."""
     child = image(layers=[LAYER])
     await push_image(repository)
     await push_manifest(repository, index([raw(child)]))
@@ -154,21 +154,21 @@ async def test_what_hangs_on_a_tag_stays(
     signature = image(layers=[], subject=entry(raw(child)))
     await push_manifest(repository, signature)
     await push_manifest(repository, image(layers=[], subject=entry(raw(signature))))
-    doomed = await push_image(repository, layer=b"untagged")
+    untagged = await push_image(repository, layer=b"untagged")
     age(files)
     swept = await collect(files, UNTAGGED)
     assert (swept.manifests, swept.blobs) == (1, 2)
     with pytest.raises(ManifestUnknown):
-        await repository.manifests.get(doomed)
+        await repository.manifests.get(untagged)
     page = await repository.referrers.page(Digest.of(raw(child)), None, "", 10)
     assert [one.digest for one in page.entries] == [Digest.of(raw(signature))]
     await assert_sound(files)
 
 
-async def test_a_family_goes_together(
+async def test_a_component_is_removed_as_a_whole(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """An untagged index goes with its children and their signatures."""
+    """An untagged index is removed with its children and their signatures."""
     child = image(layers=[LAYER])
     await push_image(repository)
     await push_manifest(repository, image(layers=[], subject=entry(raw(child))))
@@ -183,7 +183,7 @@ async def test_a_family_goes_together(
 async def test_a_child_with_a_tag_of_its_own_outlives_an_index_without_one(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """What goes takes nothing with it that a tag leads to, neither a child nor a referrer."""
+    """Removing an index keeps a child or referrer that is reachable from a tag."""
     child = await push_image(repository, "v1")
     listing = index([raw(image(layers=[LAYER]))])
     await push_manifest(repository, listing)
@@ -197,10 +197,10 @@ async def test_a_child_with_a_tag_of_its_own_outlives_an_index_without_one(
     assert await pull_blob(repository, Digest.of(LAYER)) == LAYER
 
 
-async def test_what_was_used_since_the_plan_stays_with_all_that_hangs_on_it(
+async def test_a_push_after_the_plan_keeps_the_image_and_what_it_retains(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A push between plan and sweep of what was to go keeps layers, children and signatures."""
+    """A push between plan and sweep keeps layers, children and signatures."""
     child = image(layers=[LAYER])
     listing = index([raw(child)])
     await push_image(repository)
@@ -222,10 +222,10 @@ async def test_what_was_used_since_the_plan_stays_with_all_that_hangs_on_it(
 
 
 @pytest.mark.parametrize("use", ["push", "mount", "head", "manifest"])
-async def test_a_blob_used_since_the_plan_stays(
+async def test_a_blob_checked_after_the_plan_is_kept(
     files: FilesystemDriver, repository: StoredRepository, use: str
 ) -> None:
-    """Whoever was told that a blob is there finds it there when his manifest comes."""
+    """A client that was told that a blob exists can push a manifest that names it."""
     await push_image(repository, layer=b"else")
     digest = await push_blob(repository, LAYER)
     age(files)
@@ -244,10 +244,10 @@ async def test_a_blob_used_since_the_plan_stays(
         assert await pull_blob(StoredRegistry(files).repository(OTHER), digest) == LAYER
 
 
-async def test_an_upload_that_waited_for_days_is_young_when_it_is_done(
+async def test_the_age_of_a_blob_counts_from_the_commit(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A blob's age counts from the commit, not from when its bytes came."""
+    """The time at which its bytes arrived does not matter."""
     id = await begin(repository, LAYER)
     age(files)
     await finish(repository, id, Digest.of(LAYER))
@@ -255,10 +255,10 @@ async def test_an_upload_that_waited_for_days_is_young_when_it_is_done(
     assert await pull_blob(repository, Digest.of(LAYER)) == LAYER
 
 
-async def test_membership_ends_where_nothing_needs_it(
+async def test_an_unneeded_link_is_removed_although_another_repository_needs_the_blob(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A blob that only another repository needs is no member here any more; its bytes stay."""
+    """The blob is no longer a member of this repository; its bytes are kept."""
     other = StoredRegistry(files).repository(OTHER)
     await push_image(other, "v1")
     await push_blob(repository, LAYER)
@@ -270,10 +270,10 @@ async def test_membership_ends_where_nothing_needs_it(
     assert await pull_blob(other, Digest.of(LAYER)) == LAYER
 
 
-async def test_two_at_once_are_refused(
+async def test_a_second_collection_is_refused(
     files: FilesystemDriver, drivers: tuple[FilesystemDriver, FilesystemDriver]
 ) -> None:
-    """The second is told that there is one, also in another process."""
+    """It raises `AlreadyRunning`, also in another process."""
     async with planned(files, TAGGED_OR_NOT):
         for driver in drivers:
             with pytest.raises(AlreadyRunning):
@@ -281,10 +281,10 @@ async def test_two_at_once_are_refused(
     await collect(drivers[1])
 
 
-async def test_a_manifest_that_can_t_be_read_keeps_all_of_its_repository(
+async def test_an_unreadable_manifest_keeps_its_whole_repository(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Nobody knows what it named, so nothing there is taken for unused."""
+    """What it named is unknown, so everything in the repository may be needed."""
     damaged = await push_image(repository, "v1")
     await push_blob(repository, b"perhaps its layer")
     other = StoredRegistry(files).repository(OTHER)
@@ -298,10 +298,10 @@ async def test_a_manifest_that_can_t_be_read_keeps_all_of_its_repository(
     assert await pull_blob(repository, Digest.of(b"perhaps its layer"))
 
 
-async def test_a_part_that_can_t_be_read_keeps_all_bytes(
+async def test_an_unreadable_part_of_the_tree_keeps_all_blobs(
     files: FilesystemDriver, repository: StoredRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever may be in there may need any blob."""
+    """Its manifests may need any blob."""
     await push_blob(repository, b"orphan")
     await push_image(StoredRegistry(files).repository(OTHER), "v1")
     age(files)
@@ -324,10 +324,10 @@ async def test_a_part_that_can_t_be_read_keeps_all_bytes(
     await assert_sound(files)
 
 
-async def test_a_manifest_this_registry_would_not_take_still_needs_its_layers(
+async def test_a_manifest_that_would_be_refused_keeps_its_layers(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """What an older registry stored is read for digests: schema 1 names its layers otherwise."""
+    """Every digest in an older document counts: schema 1 names layers differently."""
     layer = await push_blob(repository, LAYER)
     content = b'{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[{"blobSum":"%s"}]}' % (
         str(layer).encode()
@@ -340,10 +340,10 @@ async def test_a_manifest_this_registry_would_not_take_still_needs_its_layers(
     assert await pull_blob(repository, layer) == LAYER
 
 
-async def test_a_damaged_tag_keeps_what_it_may_have_pointed_to(
+async def test_a_damaged_tag_keeps_its_history(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """An empty link, as a crash of an older registry leaves it, loses nobody's image."""
+    """A crash of an older registry leaves an empty link; no image is lost."""
     digest = await push_image(repository, "v1")
     await files.write(paths.tag_current_link(APP, Tag("v1")), b"")
     await files.write(paths.revision_link(APP, digest), b"")
@@ -352,10 +352,10 @@ async def test_a_damaged_tag_keeps_what_it_may_have_pointed_to(
     assert (swept.manifests, swept.blobs, swept.links) == (0, 0, 0)
 
 
-async def test_rubbish_goes_when_it_is_old(
+async def test_old_leftovers_are_removed(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Temporary files and folders, empty folders and the trash go; what is not ours stays."""
+    """Temporary files, empty folders and the trash are removed; foreign files are kept."""
     await push_image(repository, "v1")
     before = left(files)
     root = Path(files.root)
@@ -385,10 +385,10 @@ async def test_rubbish_goes_when_it_is_old(
     assert list((root / paths.TRASH).iterdir()) == []
 
 
-async def test_rubbish_of_any_number_and_name_goes(
+async def test_leftovers_of_any_number_and_name_are_removed(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """More than is removed at once, and folders whose names are no text, go in one collection."""
+    """One collection removes several batches, and folders whose names are not text."""
     await push_image(repository, "v1")
     before = left(files)
     layers = Path(files.root) / paths.layers(APP)
@@ -417,14 +417,14 @@ async def test_a_clock_that_jumps_loses_nothing(
 
 
 async def test_an_empty_root_has_nothing_to_collect(files: FilesystemDriver) -> None:
-    """A collection may come before the first push."""
+    """A collection may run before the first push."""
     assert await collect(files) == Swept()
 
 
-async def test_blobs_that_an_index_lists_stay(files: FilesystemDriver) -> None:
-    """A build cache is an index of layers; its push and its tag keep them, whatever the rules."""
-    rules = ManifestPolicy(children=IndexChildren.NONE)
-    repository = StoredRegistry(files, rules, grace=GRACE).repository(APP)
+async def test_blobs_listed_by_an_index_are_kept(files: FilesystemDriver) -> None:
+    """A build cache is an index of layers, which is kept by its tag or a recent push."""
+    policy = ManifestPolicy(children=IndexChildren.NONE)
+    repository = StoredRegistry(files, policy, grace=GRACE).repository(APP)
     cached = await push_blob(repository, LAYER)
     await push_manifest(repository, index([LAYER]), "cache")
     age(files)
@@ -438,10 +438,10 @@ async def test_blobs_that_an_index_lists_stay(files: FilesystemDriver) -> None:
     assert await pull_blob(repository, cached) == LAYER
 
 
-async def test_a_link_that_leads_elsewhere_since_the_plan_stays(
+async def test_a_link_changed_after_the_plan_is_kept(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A link of distribution's for a sha512, to content under its sha256, may be pushed over."""
+    """A push may replace a sha512 link of distribution, which points to a sha256."""
     named = Digest.of(LAYER, "sha512")
     old = await push_blob(repository, LAYER)
     await files.write(paths.layer_link(APP, named), str(old).encode())
@@ -452,10 +452,10 @@ async def test_a_link_that_leads_elsewhere_since_the_plan_stays(
     assert await pull_blob(repository, named) == LAYER
 
 
-async def test_a_referrer_stays_whose_subject_comes_during_a_collection(
+async def test_a_referrer_is_kept_if_its_subject_is_pushed_during_a_collection(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A signature may be pushed before what it signs, and be old by then."""
+    """A signature may be pushed before its subject, and may be old by then."""
     await push_blob(repository, CONFIG)
     await push_blob(repository, LAYER)
     signature = image(layers=[], subject=entry(raw(image())))
@@ -468,10 +468,10 @@ async def test_a_referrer_stays_whose_subject_comes_during_a_collection(
     assert [one.digest for one in page.entries] == [Digest.of(raw(signature))]
 
 
-async def test_a_clock_that_was_ahead_keeps_no_collection_from_being_due(
+async def test_a_last_collection_in_the_future_does_not_block_the_schedule(
     files: FilesystemDriver,
 ) -> None:
-    """The last one seems to be yet to come."""
+    """The clock was ahead when the last collection ended."""
     await collect(files)
     age(files, -1000)
     assert await seconds_since_last(files) == math.inf

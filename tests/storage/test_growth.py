@@ -1,6 +1,6 @@
-"""The cost of collecting, scrubbing and du for each blob does not grow with the number of blobs.
+"""The cost of collecting, scrubbing and du per blob does not grow with the number of blobs.
 
-Counted, not timed: statements and steps of SQLite, looks at the tree, memory of Python.
+Counted, not timed: SQLite statements and steps, reads of the tree, memory of Python.
 """
 
 from __future__ import annotations
@@ -61,22 +61,22 @@ async def collect(driver: Driver, _: Path) -> None:
 
 
 async def collect_untagged(driver: Driver, _: Path) -> None:
-    """Plan and sweep, manifests too."""
+    """Plan and sweep, with untagged manifests."""
     async with planned(driver, Options(grace=0, delete_untagged=True)) as plan:
         swept = await carry_out(driver, plan)
     assert swept.manifests
     assert not swept.failed
 
 
-async def look(driver: Driver, _: Path) -> None:
-    """Scrub, without a repair."""
+async def check(driver: Driver, _: Path) -> None:
+    """Scrub without repairs."""
     findings, summary = await scrub(driver)
     assert summary.blobs
     assert findings == []
 
 
 async def explain(driver: Driver, root: Path) -> None:
-    """Say what takes up the disk."""
+    """Report disk usage."""
     async with explained(driver, FileCensus(root), 0) as usage:
         assert usage.blobs.idle.count
         assert await driver.batch(lambda _: list(usage.ledger.repositories(by_size=False)))
@@ -84,7 +84,7 @@ async def explain(driver: Driver, root: Path) -> None:
 
 @dataclass(slots=True)
 class Cost:
-    """What was counted."""
+    """Counts of one run."""
 
     commits: int = 0
     statements: int = 0
@@ -95,23 +95,23 @@ class Cost:
     queries: dict[str, str] = field(default_factory=dict)
 
     def add_statement(self, statement: str) -> None:
-        """Count a statement of SQLite, and keep the first of those that differ in values only."""
+        """Count an SQLite statement; keep the first of those that differ only in values."""
         self.statements += 1
         self.commits += statement.startswith("COMMIT")
         if statement.lstrip().startswith(_QUERIES):
             self.queries.setdefault(_VALUE.sub("?", statement), statement)
 
-    def add_look(self) -> None:
-        """Count a look at the tree."""
+    def add_read(self) -> None:
+        """Count a read of the tree."""
         self.looks += 1
 
     def add_steps(self) -> None:
-        """Count steps of SQLite."""
+        """Count SQLite steps."""
         self.steps += _STEPS
 
 
 class Counting(Around):
-    """Counts looks at the tree, and hops to a thread."""
+    """Counts reads of the tree, and hops to a thread."""
 
     def __init__(self, inner: Driver, cost: Cost) -> None:
         super().__init__(inner)
@@ -130,12 +130,12 @@ class Counting(Around):
     async def batch(self, job: Callable[[Reader], T]) -> T:
         """Count."""
         self._cost.hops += 1
-        return await super().batch(lambda reader: job(WrappedReader(reader, self._cost.add_look)))
+        return await super().batch(lambda reader: job(WrappedReader(reader, self._cost.add_read)))
 
 
 @contextmanager
 def traced() -> Iterator[None]:
-    """Have Python tell how much memory it holds."""
+    """Trace the memory that Python allocates."""
     tracemalloc.start()
     try:
         yield
@@ -145,7 +145,7 @@ def traced() -> Iterator[None]:
 
 @contextmanager
 def metered(cost: Cost) -> Iterator[None]:
-    """Count what SQLite does, and how much memory Python holds at most."""
+    """Count what SQLite does, and the peak of Python's memory."""
     connect = sqlite3.connect
 
     def watched(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -169,7 +169,7 @@ def metered(cost: Cost) -> Iterator[None]:
 
 
 def cost_of(work: Work, blobs: int) -> Cost:
-    """Do work over a registry of so many blobs, and count."""
+    """Run work over a registry of so many blobs, and count."""
     with scratch_folder() as root:
         crowd.populate(root, blobs)
         crowd.litter(root, blobs)
@@ -188,7 +188,7 @@ def cost_of(work: Work, blobs: int) -> Cost:
 
 
 def _make_old(root: Path) -> None:
-    """Have no blob be younger than the shortest grace period."""
+    """Make all blobs older than the shortest grace period."""
     for folder, _, files in os.walk(root / "docker/registry/v2/blobs"):
         for file in files:
             os.utime(f"{folder}/{file}", (1e9, 1e9))
@@ -198,7 +198,7 @@ def _make_old(root: Path) -> None:
 def test_one_repository_of_any_size_takes_no_more_memory(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither layers, manifests nor tags are held, were they all in one repository."""
+    """No layers, manifests or tags are held, even if all are in one repository."""
     monkeypatch.setattr(crowd, "IMAGES_PER_REPOSITORY", 1 << 30)
     monkeypatch.setattr(crowd, "BLOBS_PER_IMAGE", 3)
     monkeypatch.setattr(crowd, "IMAGES_PER_TAG", 2)
@@ -208,11 +208,11 @@ def test_one_repository_of_any_size_takes_no_more_memory(
     assert many.peak - few.peak < 256 * KIB
 
 
-@pytest.mark.parametrize("work", [collect, look, explain])
+@pytest.mark.parametrize("work", [collect, check, explain])
 def test_ten_times_as_many_blobs_cost_ten_times_as_much_in_the_same_memory(work: Work) -> None:
-    """Looks, and statements and steps of SQLite, stay the same for each blob; commits are few.
+    """Reads, and SQLite statements and steps, are constant per blob; there are few commits.
 
-    Hops to a thread are few as well, but for a scrub, which reads each blob in one.
+    Hops to a thread are few as well, except for a scrub, which reads each blob in one.
     """
     with traced():
         few, many = cost_of(work, FEW), cost_of(work, MANY)
@@ -223,13 +223,13 @@ def test_ten_times_as_many_blobs_cost_ten_times_as_much_in_the_same_memory(work:
     assert many.steps <= few.steps * times * 1.3
     assert many.commits - few.commits < 10
     more = (MANY - FEW) * (1 + 1 / crowd.BLOBS_PER_IMAGE)
-    assert many.hops - few.hops < (more * 1.1 if work is look else 100)
+    assert many.hops - few.hops < (more * 1.1 if work is check else 100)
     # Less than a digest for each blob.
     assert many.peak - few.peak < 256 * KIB
 
 
 def test_no_query_sorts_what_grows_with_the_blobs() -> None:
-    """Each list comes in the order of an index: a sort would hold it in memory, or fill a disk."""
+    """Each result follows an index: a sort would hold it in memory, or fill a disk."""
     collecting, explaining = cost_of(collect, FEW), cost_of(explain, FEW)
     queries = collecting.queries | cost_of(collect_untagged, FEW).queries | explaining.queries
     assert len(queries) > 20
@@ -246,7 +246,7 @@ def test_of_a_large_folder_only_names_are_held() -> None:
 
 
 def test_of_a_large_folder_nothing_is_held_by_a_census() -> None:
-    """Files are counted as they are read."""
+    """Files are counted one by one."""
     peak = _peak_of_a_large_folder(lambda root: list(FileCensus(root).files("", lambda *_: None)))
     assert peak < 64 * KIB
 
@@ -281,10 +281,10 @@ def test_a_full_disk_is_not_written_to(
     ledger.close()
 
 
-def test_what_was_kept_in_memory_is_written_only_where_all_of_it_fits(
+def test_rows_in_memory_are_written_only_if_all_of_them_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that has a little room again does not fill up at once, and fail the collection."""
+    """A disk with a little free space is not filled up, which would fail the collection."""
     database = "storage.maintenance.database"
     monkeypatch.setattr(f"{database}._CACHE_KIB", 256)
     monkeypatch.setattr(f"{database}._SPARE", MIB)

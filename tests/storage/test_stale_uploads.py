@@ -1,4 +1,4 @@
-"""Sessions that nobody went on with are found and removed; others never are."""
+"""Abandoned upload sessions are found and removed; others are kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEEK = 7 * 86_400.0
 
 
 def _age(files: FilesystemDriver, repository: RepositoryName, id: UploadId, days: int) -> None:
-    """Let a session have begun and been left that many days ago."""
+    """Make a session start, and be last active, so many days ago."""
     then = datetime.now(UTC) - timedelta(days=days)
     folder = Path(files.root, paths.upload(repository, id))
     if (folder / "startedat").exists():
@@ -42,7 +42,7 @@ def _ids(plan: Plan) -> set[UploadId]:
 
 
 async def test_old_sessions_are_planned_and_removed(files: FilesystemDriver) -> None:
-    """What is older than the age goes, with its size told; what is younger stays."""
+    """Sessions idle for longer than the age are removed and reported with their size."""
     registry = StoredRegistry(files)
     old = await begin(registry.repository(APP), b"0123456789")
     older = await begin(registry.repository(name("a/b/c")), b"01234")
@@ -65,8 +65,8 @@ async def test_old_sessions_are_planned_and_removed(files: FilesystemDriver) -> 
     assert (await plan(files, WEEK)).uploads == ()
 
 
-async def test_growing_is_a_sign_of_life(files: FilesystemDriver) -> None:
-    """A session that began long ago and grew lately stays; so does one that only began lately."""
+async def test_growth_counts_as_activity(files: FilesystemDriver) -> None:
+    """A session that started long ago but grew recently is kept, as is a recent one."""
     repository = StoredRegistry(files).repository(APP)
     grew = await begin(repository, b"0123456789")
     _age(files, APP, grew, 100)
@@ -77,8 +77,10 @@ async def test_growing_is_a_sign_of_life(files: FilesystemDriver) -> None:
     await finish(repository, grew, Digest.of(b"0123456789more"))
 
 
-async def test_a_session_that_is_written_to_stays(files: FilesystemDriver, impatient: None) -> None:
-    """However old it is, a session that someone holds is not removed."""
+async def test_a_session_that_is_written_to_is_kept(
+    files: FilesystemDriver, impatient: None
+) -> None:
+    """A session with a request in progress is kept, however old it is."""
     repository = StoredRegistry(files).repository(APP)
     busy = await begin(repository, b"x")
     idle = await begin(repository, b"y")
@@ -106,8 +108,8 @@ async def test_a_session_that_ended_meanwhile_is_no_error(files: FilesystemDrive
     assert (await plan(files, 0)).uploads == ()
 
 
-async def test_a_session_that_woke_up_meanwhile_stays(files: FilesystemDriver) -> None:
-    """A client that goes on between plan and execution keeps what it sent."""
+async def test_a_session_continued_after_the_plan_is_kept(files: FilesystemDriver) -> None:
+    """A client that continues between plan and execution keeps what it sent."""
     repository = StoredRegistry(files).repository(APP)
     id = await begin(repository, b"old")
     _age(files, APP, id, 100)
@@ -117,8 +119,8 @@ async def test_a_session_that_woke_up_meanwhile_stays(files: FilesystemDriver) -
     assert await repository.uploads.length(id) == 6
 
 
-async def test_bare_folders_of_distribution_go(files: FilesystemDriver) -> None:
-    """A folder without startedat or data, which distribution leaves, goes when it is old."""
+async def test_bare_folders_of_distribution_are_removed(files: FilesystemDriver) -> None:
+    """An old folder without startedat or data, which distribution leaves, is removed."""
     ids = [UploadId.new() for _ in range(4)]
     root = Path(files.root, paths.uploads(APP))
     (root / str(ids[0]) / "hashstates/sha256").mkdir(parents=True)
@@ -135,8 +137,8 @@ async def test_bare_folders_of_distribution_go(files: FilesystemDriver) -> None:
     assert [path.name for path in root.iterdir()] == [str(ids[3])]
 
 
-async def test_few_of_many_sessions_are_planned_at_once(files: FilesystemDriver) -> None:
-    """However many there are; all of them are removed, each plan before the next one is made."""
+async def test_a_plan_has_few_of_many_sessions(files: FilesystemDriver) -> None:
+    """All are removed; each plan is carried out before the next one is made."""
     ids = {UploadId.new() for _ in range(600)}
     for id in ids:
         Path(files.root, paths.upload(APP, id)).mkdir(parents=True)
@@ -150,8 +152,8 @@ async def test_few_of_many_sessions_are_planned_at_once(files: FilesystemDriver)
     assert not await files.batch(lambda reader: reader.names(paths.uploads(APP)))
 
 
-async def test_plans_can_be_left_unmade(files: FilesystemDriver) -> None:
-    """A server that ends in the middle leaves no folder open, and the sessions that are left."""
+async def test_the_plans_can_be_closed_early(files: FilesystemDriver) -> None:
+    """A server that ends meanwhile leaves no folder open."""
     for _ in range(600):
         Path(files.root, paths.upload(APP, UploadId.new())).mkdir(parents=True)
     async with aclosing(plans(files, -60)) as some:
@@ -159,8 +161,8 @@ async def test_plans_can_be_left_unmade(files: FilesystemDriver) -> None:
     assert len(removed) + len((await plan(files, -60)).uploads) == 600
 
 
-async def test_odd_entries_stop_nothing(files: FilesystemDriver, tmp_path: Path) -> None:
-    """Stray files, folders of other names and files in place of folders are left alone."""
+async def test_foreign_entries_are_ignored(files: FilesystemDriver, tmp_path: Path) -> None:
+    """Stray files, folders of other names and files in place of folders are ignored."""
     repository = StoredRegistry(files).repository(APP)
     old = await begin(repository, b"x")
     odd = UploadId.new()
@@ -185,10 +187,10 @@ async def test_odd_entries_stop_nothing(files: FilesystemDriver, tmp_path: Path)
     assert await repository.blobs.size(Digest.of(b"kept")) == 4
 
 
-async def test_one_that_cannot_be_removed_stops_nothing(
+async def test_a_session_that_cannot_be_removed_does_not_stop_the_others(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error of the disk is logged, with the session's name, and the others are removed."""
+    """A disk error is logged with the name of the session; the others are removed."""
     repository = StoredRegistry(files).repository(APP)
     ids = [await begin(repository, b"x") for _ in range(3)]
     for id in ids:
@@ -223,15 +225,15 @@ STARTED = st.one_of(
 @example(b"9999-12-31T23:59:59-23:59")
 @example(b"2024-01-01T00:00:00")
 @example(b"")
-async def test_any_startedat_is_planned_or_not(started: bytes) -> None:
-    """Whatever is written there, the plan is made."""
+async def test_any_content_of_startedat_is_accepted(started: bytes) -> None:
+    """Whatever the file contains, the plan is made."""
     driver = MemoryDriver()
     await driver.write_unsynced(paths.upload_started(APP, UploadId.new()), started)
     assert len((await plan(driver, WEEK)).uploads) <= 1
 
 
 async def test_sessions_are_found_over_any_driver(driver: AnyDriver) -> None:
-    """Also where there are no folders, a session is found by what it began with."""
+    """A driver without folders finds a session by the files that it started with."""
     repository = StoredRegistry(driver).repository(APP)
     id = await begin(repository, b"x")
     assert (await plan(driver, WEEK)).uploads == ()

@@ -1,4 +1,4 @@
-"""Work that is told to end does so within a repository, however much that holds."""
+"""Work that is stopped ends within a repository, whatever its size."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ async def _push_some(driver: Driver) -> None:
 
 @pytest.mark.parametrize("work", [_collecting, _explaining])
 async def test_it_ends_between_two_manifests(files: FilesystemDriver, work: Work) -> None:
-    """The wish comes while one is read, and the others are not read."""
+    """A stop is requested while one manifest is read; the others are not read."""
     await _push_some(files)
     stop, counter = Stop(), ReadCounter(files)
     counter.before_blob = stop.request
     with pytest.raises(Stopped):
         async with work(counter, Path(files.root), stop):
-            raise AssertionError("nothing was to come of it")
+            raise AssertionError("the work did not stop")
     assert counter.blobs == 1
 
 
 class _Listings(WrappedDriver):
-    """A driver whose batches note which folders they list."""
+    """A driver that records the folders that its batches list."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
         self.listed: list[str] = []
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        """Note."""
+        """Record."""
         return await self.inner.batch(lambda reader: job(_Listing(reader, self.listed)))
 
 
@@ -70,13 +70,13 @@ class _Listing(WrappedReader):
         self._listed = listed
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """Note."""
+        """Record."""
         self._listed.append(path)
         return super().entries(path)
 
 
-async def test_a_sweep_that_is_to_end_looks_through_no_repository(files: FilesystemDriver) -> None:
-    """The wish comes before the first removal."""
+async def test_a_stopped_sweep_reads_no_repository(files: FilesystemDriver) -> None:
+    """The stop is requested before the first removal."""
     await _push_some(files)
     stop, listings = Stop(), _Listings(files)
     async with planned(listings, Options(grace=0), stop=stop) as plan:

@@ -1,4 +1,4 @@
-"""What takes up the disk: every file is counted once, and what is said to go does go."""
+"""Disk usage: every file is counted once, and the announced garbage is collected."""
 
 from __future__ import annotations
 
@@ -57,45 +57,45 @@ Scene: TypeAlias = Callable[[FilesystemDriver, StoredRepository], Awaitable[None
 
 @pytest.fixture
 def made(tmp_path: Path) -> FilesystemDriver:
-    """Make a driver over an empty root."""
+    """Return a driver over an empty root."""
     return FilesystemDriver(tmp_path, sync=False, threads=2)
 
 
 @pytest.fixture
 async def files(made: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
-    """Give it, and close it at the end."""
+    """Yield that driver and close it at the end."""
     yield made
     await made.close()
 
 
 @pytest.fixture
 def repository(files: FilesystemDriver) -> StoredRepository:
-    """Give a repository to push to."""
+    """Return a repository to push to."""
     return StoredRegistry(files, grace=GRACE).repository(APP)
 
 
 @asynccontextmanager
 async def used(files: FilesystemDriver) -> AsyncIterator[Usage]:
-    """Look at a storage."""
+    """Examine a storage."""
     async with explained(files, FileCensus(Path(files.root)), GRACE) as usage:
         yield usage
 
 
 def age(files: FilesystemDriver) -> None:
-    """Have everything on the disk be older than the grace period."""
+    """Make everything on the disk older than the grace period."""
     for path in Path(files.root).rglob("*"):
         at = path.lstat().st_mtime - 2 * GRACE
         os.utime(path, (at, at), follow_symlinks=False)
 
 
 def on_disk(files: FilesystemDriver) -> Amount:
-    """Count what another program finds below the root."""
+    """Count the files below the root independently."""
     found = [path for path in Path(files.root).rglob("*") if path.is_file()]
     return Amount(len(found), sum(path.stat().st_size for path in found))
 
 
 async def listed(usage: Usage, *, by_size: bool = False) -> list[RepositoryUsage]:
-    """Return what is said of each repository."""
+    """Return the usage of each repository."""
     return await asyncio.to_thread(lambda: list(usage.ledger.repositories(by_size=by_size)))
 
 
@@ -108,7 +108,7 @@ async def _moved_tag(_: FilesystemDriver, repository: StoredRepository) -> None:
     await push_image(repository, "v1", layer=b"new" * 100)
 
 
-async def _untagged_families(files: FilesystemDriver, repository: StoredRepository) -> None:
+async def _untagged_components(files: FilesystemDriver, repository: StoredRepository) -> None:
     child = image(layers=[LAYER])
     await push_image(repository)
     await push_manifest(repository, image(layers=[], subject=entry(raw(child))))
@@ -138,7 +138,7 @@ async def _unreadable(files: FilesystemDriver, repository: StoredRepository) -> 
 
 
 async def _stored_elsewhere(files: FilesystemDriver, repository: StoredRepository) -> None:
-    """A sha512 blob as distribution stores it: under its sha256, to which its link leads."""
+    """Store a sha512 blob as distribution does: a link to its sha256."""
     content = await push_blob(repository, LAYER)
     link = paths.layer_link(APP, Digest.of(LAYER, "sha512"))
     await files.write(link, str(content).encode())
@@ -147,8 +147,8 @@ async def _stored_elsewhere(files: FilesystemDriver, repository: StoredRepositor
     await push_manifest(repository, {**image(), "layers": [layer]})
 
 
-async def _rubbish(files: FilesystemDriver, repository: StoredRepository) -> None:
-    """Everything that may lie around, of each category."""
+async def _leftovers(files: FilesystemDriver, repository: StoredRepository) -> None:
+    """Create leftovers of each category."""
     await _orphans(files, repository)
     await begin(repository, b"some of a layer")
     root = Path(files.root)
@@ -168,18 +168,18 @@ SCENES: dict[str, Scene] = {
     "nothing": lambda *_: _nothing(),
     "tagged": _tagged,
     "moved tag": _moved_tag,
-    "untagged families": _untagged_families,
+    "untagged components": _untagged_components,
     "shared and untagged": _shared_and_untagged,
     "orphans": _orphans,
     "unreadable": _unreadable,
     "stored elsewhere": _stored_elsewhere,
-    "rubbish": _rubbish,
+    "leftovers": _leftovers,
 }
 scenes = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 
 
 async def _nothing() -> None:
-    """An empty root."""
+    """Leave the root empty."""
 
 
 @scenes
@@ -187,7 +187,7 @@ async def _nothing() -> None:
 async def test_the_sums_add_up(
     files: FilesystemDriver, repository: StoredRepository, scene: Scene, old: bool
 ) -> None:
-    """The parts make up the whole, which is what is on the disk, and looking changes nothing."""
+    """The parts add up to what is on the disk, and the examination changes nothing."""
     await scene(files, repository)
     if old:
         age(files)
@@ -207,10 +207,10 @@ async def test_the_sums_add_up(
 
 @scenes
 @pytest.mark.parametrize("delete_untagged", [False, True])
-async def test_what_is_said_to_go_goes(
+async def test_the_announced_garbage_is_what_a_collection_frees(
     files: FilesystemDriver, repository: StoredRepository, scene: Scene, delete_untagged: bool
 ) -> None:
-    """A collection frees the bytes of blobs that were announced, and no others."""
+    """A collection frees the announced bytes of blobs and no others."""
     await scene(files, repository)
     age(files)
     async with used(files) as usage:
@@ -222,14 +222,14 @@ async def test_what_is_said_to_go_goes(
     async with used(files) as usage:
         assert usage.blobs.idle == usage.files.leftovers == Amount()
         assert usage.blobs.total == blobs.total - wanted
-    if scene is _rubbish:
+    if scene is _leftovers:
         assert leftovers == Amount(4, 22)
 
 
 async def test_each_repository_has_its_own_numbers(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Manifests, tags, blobs, and which bytes no other repository needs."""
+    """Manifests, tags, blobs, and the bytes that no other repository needs."""
     registry = StoredRegistry(files)
     below = RepositoryName(f"{APP}/below")
     await push_image(repository, "v1", "v2")
@@ -255,7 +255,7 @@ async def test_each_repository_has_its_own_numbers(
 
 
 async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredRepository) -> None:
-    """Needed, young, or perhaps needed by what can't be read: each has its own number."""
+    """Needed, young, and maybe needed by unreadable manifests are counted apart."""
     await _unreadable(files, repository)
     age(files)
     await push_blob(repository, b"young")
@@ -265,7 +265,7 @@ async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredR
         assert unreadable == [(APP, Digest.of(raw(image())))]
         assert blobs.idle == Amount(1, len(b"orphan"))
         assert [one.readable for one in await listed(usage)] == [False, True]
-        # Its manifest is lost; what it has links of may be what that named.
+        # Its manifest is lost and may have named everything that the repository links.
         perhaps = [LAYER, b"perhaps its layer", b"young"]
         assert blobs.perhaps == Amount(3, sum(map(len, perhaps)))
         assert blobs.young == blobs.held_back == Amount()
@@ -274,10 +274,10 @@ async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredR
         assert usage.blobs.young == Amount(1, len(b"young too"))
 
 
-async def test_what_can_t_be_read_holds_back_all_that_would_go(
+async def test_an_unreadable_part_holds_back_all_garbage(
     files: FilesystemDriver, repository: StoredRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named, the rest is counted, and nothing is said to go."""
+    """It is named, the rest is counted, and no blob is announced as garbage."""
     await push_blob(repository, b"orphan")
     await push_image(StoredRegistry(files).repository(OTHER), "v1")
     age(files)
@@ -301,12 +301,12 @@ async def test_what_can_t_be_read_holds_back_all_that_would_go(
     async with used(files) as usage:
         assert [tuple(one) for one in usage.coverage.trouble] == [(hidden, "Input/output error")]
         assert usage.blobs.idle == usage.blobs.untagged == Amount()
-        # Its manifest is out of sight, and so is what that needs.
+        # Its manifest cannot be found, so what it needs is unknown.
         assert usage.blobs.held_back == usage.blobs.total
 
 
 async def test_uploads_in_progress(files: FilesystemDriver, repository: StoredRepository) -> None:
-    """How many there are, of how many bytes, and how long the oldest waits."""
+    """Their number and bytes, and since when the oldest is idle."""
     id = await begin(repository, b"begun long ago")
     age(files)
     await files.write_unsynced(paths.upload_started(APP, id), b"2001-02-03T04:05:06Z")
@@ -322,10 +322,10 @@ async def test_uploads_in_progress(files: FilesystemDriver, repository: StoredRe
         assert usage.files.amounts[Category.UPLOAD].size == size > len(b"begun long agojust begun")
 
 
-async def test_links_that_lead_around_are_not_followed(
+async def test_symbolic_links_are_not_followed(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """A loop among foreign folders ends, and no file counts twice; moved blobs count."""
+    """A loop in foreign folders ends, and no file counts twice; moved blobs count."""
     await push_image(repository, "v1")
     root = Path(files.root)
     (root / "foreign").mkdir()
@@ -342,10 +342,10 @@ async def test_links_that_lead_around_are_not_followed(
         assert usage.total == before + usage.blobs.total
 
 
-async def test_a_repository_that_vanishes_meanwhile_is_no_error(
+async def test_a_repository_removed_meanwhile_is_no_error(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """Removed before any of the steps it is not listed, or with what was found; the rest is."""
+    """Depending on the step it is missing from the list or listed with old counts."""
     root = Path(files.root)
     steps, at = 1, 0
     while at < steps:
@@ -362,7 +362,7 @@ async def test_a_repository_that_vanishes_meanwhile_is_no_error(
 
 
 class _Vanishing(WrappedDriver):
-    """Has somebody take a folder away just before one of the jobs that read."""
+    """Deletes a folder just before one of the jobs that read."""
 
     def __init__(self, inner: FilesystemDriver, folder: Path, at: int) -> None:
         super().__init__(inner)
@@ -380,21 +380,21 @@ class _Vanishing(WrappedDriver):
         return await super().batch(job)
 
 
-async def test_a_volume_that_can_t_be_written_is_explained_as_well(
+async def test_a_read_only_volume_can_be_examined(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """It only reads: no claim, no note, no lock, and nobody is waited for."""
-    await _rubbish(files, repository)
+    """The examination only reads: no claim, no file, no lock."""
+    await _leftovers(files, repository)
     census = FileCensus(Path(files.root))
     async with used(files) as usage, explained(ReadOnlyDriver(files), census, GRACE) as read:
         assert read.total == usage.total
         assert read.blobs == usage.blobs
 
 
-async def test_a_wish_to_stop_is_heeded(
+async def test_a_requested_stop_ends_the_examination(
     files: FilesystemDriver, repository: StoredRepository
 ) -> None:
-    """It ends without a result."""
+    """It raises `Stopped`, without a result."""
     await push_image(repository, "v1")
     stop = Stop()
     stop.request()
@@ -439,6 +439,6 @@ async def test_a_wish_to_stop_is_heeded(
         ("docker/registry/v2/x", Category.FOREIGN),
     ],
 )
-def test_a_path_tells_what_a_file_is(path: str, category: Category) -> None:
-    """Every place that has a meaning, and places close to it that have none."""
+def test_the_category_follows_from_the_path(path: str, category: Category) -> None:
+    """Every path with a meaning, and similar paths without one."""
     assert category_of(path) is category
