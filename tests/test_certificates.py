@@ -62,12 +62,12 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_what_stays_is_not_read(files: Files) -> None:
-    """Nothing comes of looking at files that nobody touches."""
+    """Checking files that do not change has no effect."""
     assert files.looks(3) == []
 
 
 def test_what_changed_is_used_once_it_stays(files: Files) -> None:
-    """At the second look, and then no more; whoever proved something before may go on."""
+    """At the second check, and then no more; clients that proved something before may continue."""
     files.replace("cert.pem", "key.pem")
     assert files.looks(1) == []
     (renewal,) = files.looks(3)
@@ -120,7 +120,7 @@ def test_a_file_that_went_and_came_back(
 def test_what_failed_without_being_touched_is_tried_again(
     files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A descriptor that was not to be had, say, costs nobody a renewal."""
+    """A lack of descriptors, for example, loses no renewal."""
     files.replace("cert.pem", "key.pem")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     files.looks(1)

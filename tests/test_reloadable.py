@@ -73,7 +73,7 @@ def named(name: str) -> Settings:
 
 
 async def run_ready_tasks() -> None:
-    """Let everybody run who can."""
+    """Let every task run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
 

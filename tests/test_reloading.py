@@ -1,4 +1,4 @@
-"""What a configuration that was read anew may change, as values."""
+"""What a reloaded configuration may change, as values."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_base64_hides_no_secret(before: str, secret: str, after: str) -> None:
 
 
 def test_tokens_and_keys_are_known_by_their_looks(tmp_path: Path) -> None:
-    """Whoever made them, and half of one too."""
+    """Of any origin, and also half of one."""
     key = load_or_create_signing_key(tmp_path / "key.pem")
     token = TokenIssuer(key, "issuer").sign("ann", Grants({}), "service").text
     robot = RobotStore(tmp_path / "robots.json").create("ci").secret

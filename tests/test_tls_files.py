@@ -87,7 +87,7 @@ def encrypted(folder: Path) -> None:
 
 
 def encrypted_traditionally(folder: Path) -> None:
-    """Give the key a passphrase in the way of before PKCS #8."""
+    """Give the key a passphrase in the form from before PKCS #8."""
     openssl(folder, "ec", "-in", "key.pem", "-aes256", "-passout", "pass:x", "-out", "new.pem")
     shutil.move(folder / "new.pem", folder / "key.pem")
 

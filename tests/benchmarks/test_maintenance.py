@@ -89,7 +89,7 @@ def test_a_filesystem_that_counts_no_inodes_has_as_many_as_bytes_allow(
 def test_a_default_size_that_does_not_fit_is_left_out_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What fits is not in the way of the table: here nothing does, and there is none."""
+    """A size that does not fit is left out; here none fits, so there is no table."""
     require_tool("wrk")
     require_tool("docker-registry")
     volume(monkeypatch, inodes=40_000)

@@ -30,7 +30,7 @@ def test_a_command_with_spaces_and_parentheses_does_not_shift_the_fields(tmp_pat
     assert found.reaped_seconds == pytest.approx(70 / TICKS_PER_SECOND)
 
 
-def test_a_tree_holds_descendants_of_every_generation_and_nobody_else(tmp_path: Path) -> None:
+def test_a_tree_holds_descendants_of_every_generation_and_no_other_process(tmp_path: Path) -> None:
     for pid, parent in ((9, 1), (5, 9), (12, 5), (6, 1)):
         add_process(tmp_path, pid, parent, (pid, 0, 0, 0))
     (tmp_path / "meminfo").touch()

@@ -1,4 +1,4 @@
-"""Where a run's values go when nobody says where."""
+"""Where the values of a run are saved without `--json`."""
 
 import json
 from datetime import UTC, datetime

@@ -35,7 +35,7 @@ def server(client_folder: Path) -> Iterator[LiveServer]:
 def guarded(client_folder: Path) -> Iterator[RegistryServer]:
     """Give a server with users and rules that tests share: ann owns all, others their homes.
 
-    Everybody may pull what is public.
+    Every client may pull what is public.
     """
     folder = client_folder / "guarded"
     folder.mkdir()

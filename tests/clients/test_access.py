@@ -141,7 +141,7 @@ def test_containerd_shows_a_password_with_each_command(
 def test_containerd_pulls_what_is_public_without_a_password(
     containerd: Containerd, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """As a node of a cluster does for which nobody has made a secret."""
+    """As a node of a cluster without a pull secret."""
     public = f"{guarded.address}/public/containerd:v1"
     path, digest, _ = image_tar(tmp_path, public, "amd64")
     containerd("images", "import", "--no-unpack", path)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def client(docker: DockerEngine, tmp_path: Path) -> DockerEngine:
-    """Give the engine to somebody who has not logged in anywhere."""
+    """Give the engine to a user that has not logged in anywhere."""
     (tmp_path / "client").mkdir()
     return docker.configured(tmp_path / "client")
 

@@ -52,7 +52,7 @@ def lax(client_folder: Path, machine: Machine) -> Iterator[DockerEngine]:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Give an authority that nobody trusts yet, which has certified the server."""
+    """Give an authority that is not trusted yet and has certified the server."""
     made = Authority.make(tmp_path, "ours")
     shutil.copy(made.issue("server", ADDRESS), tmp_path / "server.pem")
     (tmp_path / "root").mkdir()
@@ -81,7 +81,7 @@ def secured(
 
 @contextmanager
 def on(machine: Machine, folder: Path, http: Mapping[str, object]) -> Iterator[Serving]:
-    """Serve on the machine: bob has a home, where he may push."""
+    """Serve on the machine: bob may push below home/bob."""
     config = folder / "config.yml"
     config.write_text(guarded_config(folder, {"workers": 2, **http}))
     arguments = [str(config), "--root", str(folder / "root")]
@@ -117,7 +117,7 @@ def go_there_and_back(docker: DockerEngine, folder: Path, address: str) -> None:
     docker("rmi", tag)
 
 
-def test_an_authority_nobody_trusts(
+def test_an_authority_that_is_not_trusted(
     strict: DockerEngine, machine: Machine, authority: Authority, tmp_path: Path
 ) -> None:
     """Docker says that it does not know who signed the certificate, to logins and pushes alike."""
@@ -131,7 +131,7 @@ def test_an_authority_nobody_trusts(
 def test_an_authority_of_ones_own(
     strict: DockerEngine, machine: Machine, authority: Authority, trust: Path, tmp_path: Path
 ) -> None:
-    """With its certificate as ca.crt, bob logs in, pushes and pulls; not logged in he may not."""
+    """With its certificate as ca.crt, bob logs in, pushes and pulls; both need the login."""
     shutil.copy(tmp_path / "ours.pem", trust / "ca.crt")
     with secured(machine, authority):
         with pytest.raises(AssertionError, match="denied"):
@@ -161,7 +161,7 @@ def test_a_certificate_of_the_client(
 def test_an_engine_that_takes_any_certificate(
     lax: DockerEngine, machine: Machine, authority: Authority, tmp_path: Path
 ) -> None:
-    """As an insecure registry, one whose authority nobody knows is used over TLS all the same."""
+    """An insecure registry with an unknown authority is used over TLS as well."""
     with secured(machine, authority):
         go_there_and_back(lax, tmp_path, SECURE)
 

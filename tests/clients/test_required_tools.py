@@ -8,7 +8,7 @@ from tests.support.tools import REQUIRE_VARIABLE, require_tool
 
 
 def test_an_absent_tool_skips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default whoever lacks a client still gets a result for everything else."""
+    """By default a missing client is skipped, and all other tests run."""
     monkeypatch.delenv(REQUIRE_VARIABLE, raising=False)
     with pytest.raises(pytest.skip.Exception, match="no-such-client is not installed"):
         require_tool("no-such-client")

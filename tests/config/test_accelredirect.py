@@ -24,7 +24,7 @@ def test_a_location_ends_with_one_slash(read: Read, written: str, location: str)
 
 
 def test_it_is_off_unless_it_is_set() -> None:
-    """Whoever has no nginx in front gets blobs as ever; the variable turns it on."""
+    """It is off by default; the variable turns it on."""
     assert load(None, {}).settings.http.accelredirect == ""
     found = load(None, {"REGISTRY_HTTP_ACCELREDIRECT": "/x"})
     assert found.settings.http.accelredirect == "/x/"

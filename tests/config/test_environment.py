@@ -180,7 +180,7 @@ def test_the_version_is_the_files_alone(read: Read) -> None:
     ],
 )
 def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: str) -> None:
-    """A typo does not open the registry to everybody."""
+    """A misspelt variable does not open the registry."""
     with pytest.raises(ConfigError, match=f"{name} names no known key of {section}"):
         load(None, {name: "/x"})
 

@@ -66,7 +66,7 @@ class Reader:
         self.broke_off: bool | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take what comes, and answer, whether anybody listens or not."""
+        """Read what arrives, and answer, whether the client reads or not."""
         found = bytearray()
         try:
             async for data in body_of(scope, receive):
@@ -288,7 +288,7 @@ async def test_the_client_is_asked_to_go_on_once(path: str, framing: str) -> Non
 async def test_an_answer_before_the_body_was_read(
     asks_first: bool, framing: str, size: int
 ) -> None:
-    """No 100 goes out; whoever sends the body all the same finds the connection as it was."""
+    """No 100 is sent; if the client sends the body all the same, the connection stays usable."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send, b"no", 413)
@@ -334,7 +334,7 @@ async def test_an_answer_in_the_middle_of_a_body(framing: str) -> None:
     assert not direct._under_way
 
 
-async def test_a_body_nobody_takes_is_not_read() -> None:
+async def test_a_body_that_is_not_taken_is_not_read() -> None:
     """The client has to wait once the buffers are full, whatever it would send."""
     go_on = asyncio.Event()
 
@@ -424,7 +424,7 @@ async def test_a_body_that_is_bad_after_its_answer() -> None:
 
 @pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
 async def test_http_1_0_with_a_body(expect: str) -> None:
-    """It is read, nobody is asked to go on (RFC 9110 section 10.1.1), and the connection ends."""
+    """It is read, no 100 is sent (RFC 9110 section 10.1.1), and the connection ends."""
     async with served(digester) as server:
         client = await server.connect()
         lines = f"POST /direct HTTP/1.0\r\nConnection: keep-alive\r\n{expect}Content-Length: 4\r\n"

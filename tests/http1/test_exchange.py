@@ -84,7 +84,7 @@ async def test_parts_of_a_known_length() -> None:
             assert (found.header("Content-Length"), found.body) == ("6", body)
 
 
-async def test_parts_of_a_length_nobody_knows() -> None:
+async def test_parts_of_an_unknown_length() -> None:
     """They go out in chunks, of which none is empty but the last."""
     messages = (start(None), part(b"abc", more=True), part(b"", more=True), part(b"d"))
     async with served(saying(*messages)) as server:
@@ -154,7 +154,7 @@ async def test_an_application_that_fails_before_its_answer(app: ASGIApp) -> None
     ],
 )
 async def test_an_application_that_fails_within_its_answer(messages: Sequence[Message]) -> None:
-    """The answer ends short, so nobody takes it for all; no other request is answered with it."""
+    """The answer is cut short, so that no client takes it for complete; the connection ends."""
     async with served(saying(*messages)) as server:
         client = await server.connect()
         await client.send(GET + GET)
@@ -357,7 +357,7 @@ async def test_a_cancelled_file(file: IO[bytes]) -> None:
 async def test_a_file_that_is_cut_while_it_is_sent(
     file: IO[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer ends short with its connection: nobody takes it for all."""
+    """The answer is cut short with its connection, so that no client takes it for complete."""
     async with served(sending(file, (0, len(CONTENT)))) as server:
         client = await server.connect(receive_buffer=4096)
         await client.send(GET + GET)
@@ -369,7 +369,7 @@ async def test_a_file_that_is_cut_while_it_is_sent(
     assert "truncated" in caplog.text
 
 
-async def test_slow_readers_of_files_hold_up_nobody(file: IO[bytes]) -> None:
+async def test_slow_readers_of_files_delay_no_other_client(file: IO[bytes]) -> None:
     """A hundred that read next to nothing hold no thread, and another gets all of it."""
     async with served(sending(file, (0, len(CONTENT)))) as server:
         slow = [await server.connect(receive_buffer=2048) for _ in range(100)]

@@ -133,7 +133,7 @@ def by_h11(data: bytes) -> Taken | None:
 def assert_others_agree(taken: Taken, framed: bytes) -> None:
     """Hold what we made of a body against what others do.
 
-    Each has a grammar of its own for extensions, which nobody uses: there it may refuse.
+    Each has its own grammar for extensions, which no client uses: there it may refuse.
     """
     for other in (by_httptools(framed), by_h11(framed)):
         assert other == taken or (other is None and b";" in framed)
@@ -214,7 +214,7 @@ def test_what_arrived_of_a_body_is_the_beginning_of_it(
 @settings(max_examples=300)
 @given(damaged_bodies(), cuts)
 def test_who_accepts_a_body_agrees_with_other_readers(framed: bytes, at: list[int]) -> None:
-    """Where two readers disagree on the end, the next request is somebody else's."""
+    """If two readers disagree about the end, the next request is that of another client."""
     taken = ours(framed, at)
     if taken is not None and taken.done:
         assert_others_agree(taken, framed)

@@ -1,4 +1,4 @@
-"""Bodies that drip are refused; whoever is honest, and whoever can't be blamed, is not."""
+"""Bodies that drip are refused; steady clients, and delays of the server, are not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Paced:
 
 
 async def drip(client: Client, framing: str) -> None:
-    """Send a byte now and then, until nobody takes it."""
+    """Send a byte now and then, until the connection is closed."""
     byte = b"1\r\nx\r\n" if "chunked" in framing else b"x"
     for _ in range(200):
         try:
@@ -110,7 +110,7 @@ async def test_who_is_slow_and_comes_is_not_cut(path: str, framing: str) -> None
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_second_body_of_a_connection_is_held_to_its_pace(path: str) -> None:
-    """And between the two, and before the first, nobody is."""
+    """Between the two, and before the first, no client is refused."""
     async with served(Paced(digester)) as server:
         client = await server.connect()
         await client.send(counted(path, b"some"))
@@ -124,7 +124,7 @@ async def test_the_second_body_of_a_connection_is_held_to_its_pace(path: str) ->
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_server_that_does_not_read_blames_nobody(path: str) -> None:
+async def test_a_server_that_does_not_read_refuses_no_client(path: str) -> None:
     """A disk that is slow: the client can't send for several spans, and goes on afterwards."""
     slow = asyncio.Event()
     content = bytes(64 << 20)
@@ -208,7 +208,7 @@ async def test_what_is_thrown_away_must_not_drip_either(framing: str, begun: boo
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_pace_of_nothing_is_none(path: str) -> None:
-    """Whoever switches it off waits for as long as a client likes."""
+    """If it is switched off, a client may take any time."""
     async with served(Paced(digester, Pace(0, 0.2))) as server:
         client = await server.connect()
         await client.send(head(path, "Content-Length: 4"))
@@ -217,7 +217,7 @@ async def test_a_pace_of_nothing_is_none(path: str) -> None:
         assert (await client.answer()).body == digest(b"body")
 
 
-async def test_nobody_has_to_ask_for_it() -> None:
+async def test_it_is_on_by_default() -> None:
     """Without another word each body is held to the default, by one timer for a connection."""
     async with served(digester) as server:
         client = await server.connect()
@@ -249,7 +249,7 @@ class Time:
         self._due = None
 
     def pass_(self, seconds: float, *, busy: bool = False) -> None:
-        """Let time pass; a busy loop calls nobody before it is over."""
+        """Let time pass; a busy loop runs no callback before it is over."""
         end = self.now + seconds
         while self._due is not None and self._due[0] <= end:
             when, callback = self._due
@@ -286,7 +286,7 @@ class Watched:
         self.framing.take(memoryview(bytes(size)))
 
 
-def test_a_loop_that_was_busy_blames_nobody() -> None:
+def test_a_loop_that_was_busy_refuses_no_client() -> None:
     """What the client sent meanwhile waits in the kernel."""
     one = Watched()
     one.time.pass_(200, busy=True)
@@ -313,7 +313,7 @@ def test_who_is_refused_was_waited_for_and_sent_too_little(
 ) -> None:
     """Before each refusal lies a span without a pause in which fewer bytes came than should.
 
-    And whoever sends nothing for two spans in which he could is refused.
+    A client that sends nothing for two spans in which it could is refused.
     """
     one, arrived, reading_since, quiet_since = Watched(), [], 1000.0, 1000.0
     for what, size, seconds in steps:

@@ -1,4 +1,4 @@
-"""How long a client is waited for: heads that drip, handshakes, silence, answers nobody takes."""
+"""How long the server waits: heads that drip, handshakes, silence, answers that are not read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_who_says_nothing_is_told_nothing() -> None:
 
 
 async def test_who_does_not_come_back_is_not_kept() -> None:
-    """Between two requests nobody is waited for longer than that; blank lines are no request."""
+    """Between two requests the server waits no longer than that; blank lines are no request."""
     async with served(digester) as server:
         client = await server.connect()
         await client.send(counted("/direct", b"some"))
@@ -108,7 +108,7 @@ async def test_a_head_that_waits_for_an_answer_has_time(
 
 @pytest.mark.parametrize("drips", [True, False])
 async def test_the_time_for_a_handshake_is_for_all_of_it(tmp_path: Path, drips: bool) -> None:
-    """Whoever never begins to speak TLS, or drips a hello, holds a descriptor for so long."""
+    """A client that never begins TLS, or drips a hello, holds a descriptor for so long."""
     await asyncio.to_thread(certificate, tmp_path)
     config = Config(digester, log_config=None, lifespan="off", ws="none", http=Connection)
     config.load()

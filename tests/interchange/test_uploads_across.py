@@ -1,6 +1,6 @@
 """An upload is what lies on disk: any server over that disk finishes it.
 
-Whoever began it, whoever finishes it, and however the first one ended.
+Either registry may begin it, either may finish it, however the first one ended.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "registry_server"]
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return ours without the REGISTRY_ variables of whoever runs the tests."""
+    """Return our environment without REGISTRY_ variables."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
     return {**kept, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", **(more or {})}
 
@@ -82,7 +82,7 @@ def serving(
     env: Mapping[str, str] | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Serving]:
-    """Serve until the block ends, then stop; fail unless it stops cleanly and leaves nobody.
+    """Serve until the block ends, then stop; fail unless it stops cleanly and leaves no process.
 
     It is done on a `machine`, in its root folder, if there is one.
     """

@@ -223,7 +223,7 @@ def test_head_has_the_length(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
-def test_nobody_gets_past_the_gate(sites: Sites, method: str) -> None:
+def test_no_client_gets_past_the_gate(sites: Sites, method: str) -> None:
     """The internal location does not exist outside, however its path is written."""
     text = sha256(SMALL).removeprefix("sha256:")
     file = f"sha256/{text[:2]}/{text}/data"
@@ -347,7 +347,7 @@ def test_a_slow_reader_is_nginxs(site: Site, sites: Sites, large: str) -> None:
 
 
 def test_a_download_does_not_wait_on_nginxs_disk(site: Site, large: str) -> None:
-    """Of an answer that nobody reads, nginx takes what fits its buffers and writes no file."""
+    """Of an answer that is not read, nginx takes what fits its buffers and writes no file."""
     with Connection.to(site.nginx.port) as connection:
         connection.send(head_of(f"GET {large} HTTP/1.1"))
         connection.head()

@@ -63,7 +63,7 @@ def trusting(folder: Path, authority: str) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """Serve over TLS: ann may do everything, whoever else is known may pull."""
+    """Serve over TLS: ann may do everything, every other user may pull."""
     ours, other = Authority.make(tmp_path, "ours"), Authority.make(tmp_path, "other")
     ours.issue("server")
     (tmp_path / "root").mkdir()
@@ -92,7 +92,7 @@ def test_a_certificate_is_its_user(site: Site) -> None:
 
 
 def test_a_certificate_of_another_authority_ends_the_connection(site: Site) -> None:
-    """Whoever signs their own certificate as ann is nobody."""
+    """A client with a self-signed certificate for ann is anonymous."""
     with site.client(site.other.issue("ann")) as stranger, pytest.raises(httpx.HTTPError):
         stranger.get("/v2/")
 

@@ -154,7 +154,7 @@ def test_large_uploads_cut_anywhere(
 def test_a_body_in_one_packet_with_its_head(
     shared: RegistryServer, connect: Connect, name: str, size: int, framing: str
 ) -> None:
-    """However much of it is there before anybody asks, and on a connection that is kept."""
+    """However much of it has arrived before it is read, and on a connection that is kept."""
     content = CONTENT[:size]
     connection = connect()
     for number in range(4):
@@ -304,7 +304,7 @@ def test_a_chunk_that_is_refused_before_it_is_read(
     shared: RegistryServer, connect: Connect, name: str,
     bounds: str, framing: str, status: int, asks: str,
 ) -> None:  # fmt: skip
-    """Nobody is asked to send it; what the session holds stays."""
+    """No 100 is sent; what the session holds is kept."""
     path = begin(shared, name)
     shared.wire.expect(202, "PATCH", path, b"abc")
     connection = connect()
@@ -366,7 +366,7 @@ def test_asking_first_for_a_large_body(shared: RegistryServer, connect: Connect,
 
 
 def test_http_1_0_uploads_a_large_blob(shared: RegistryServer, connect: Connect, name: str) -> None:
-    """With its length, and nobody asks it to go on."""
+    """With its length, and without a 100."""
     target = f"/v2/{name}/blobs/uploads/?digest={sha256(CONTENT)}"
     connection = connect()
     head = f"POST {target} HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: {len(CONTENT)}\r\n"
@@ -433,7 +433,7 @@ def buffers(process: psutil.Process) -> int:
 
 
 def idle(server: RegistryServer) -> bool:
-    """Tell whether nobody is connected."""
+    """Return whether no client is connected."""
     found = [one for pid in server.pids() for one in psutil.Process(pid).net_connections("tcp")]
     return all(one.status == psutil.CONN_LISTEN for one in found)
 

@@ -50,7 +50,7 @@ def reading(server: RegistryServer) -> int:
     return sum("/blobs/sha256/" in path for path in open_files(server))
 
 
-def test_slow_readers_hold_up_nobody(
+def test_slow_readers_delay_no_other_client(
     shared: RegistryServer, slow_readers: list[Connection]
 ) -> None:
     """Others push and pull meanwhile, and the slow ones get their bytes in the end."""
@@ -64,7 +64,7 @@ def test_slow_readers_hold_up_nobody(
 
 
 def test_slow_readers_cost_no_memory(shared: RegistryServer, blob: str) -> None:
-    """A few MiB for each of sixteen at most, of a blob of 96 MiB, whoever stops reading."""
+    """At most a few MiB for each of sixteen clients that stop reading a blob of 96 MiB."""
     before = resident(shared)
     with ExitStack() as stack:
         for _ in range(16):
@@ -104,7 +104,7 @@ def test_a_vanished_reader_leaves_nothing_open(
 
 
 def test_a_deleted_blob_is_read_to_its_end(shared: RegistryServer) -> None:
-    """Whoever began to read gets all of it, though the blob is deleted meanwhile."""
+    """A client that began to read gets all of it, though the blob is deleted meanwhile."""
     content = PIECE * 24
     path = f"/v2/{NAME}/blobs/{shared.wire.push_blob(NAME, content)}"
     with Connection.to(shared.port) as connection:

@@ -120,7 +120,7 @@ def test_without_room_for_a_byte_reads_go_on(server: RegistryServer) -> None:
 
 
 def test_without_room_for_a_byte_tags_and_blobs_can_be_deleted(server: RegistryServer) -> None:
-    """Or nobody could ever make room."""
+    """Otherwise no space could ever be freed."""
     extra = server.wire.push_blob(NAME, b"extra")
     server.wire.push_manifest(NAME, "extra", INDEX, OCI_INDEX)
     _fill(server)

@@ -104,7 +104,7 @@ def test_the_server_asks_for_a_body_it_wants(
 def test_a_refusal_comes_before_the_body(
     connect: Connect, request_line: str, status: int, expected: str
 ) -> None:
-    """A client that asked first is told at once, and need not send what nobody wants."""
+    """A client that sent `Expect` is refused immediately, and need not send the body."""
     connection = connect()
     connection.send(head_of(f"{request_line}\nExpect: 100-continue\nContent-Length: 9000000"))
     answer = connection.answer()
@@ -122,7 +122,7 @@ def test_a_refusal_comes_before_the_body(
     ],
 )
 @pytest.mark.parametrize("chunked", [True, False])
-def test_a_body_nobody_read_does_not_spoil_the_connection(
+def test_a_body_that_was_not_read_does_not_spoil_the_connection(
     connect: Connect, method: str, target: str, status: int, chunked: bool
 ) -> None:
     """After an answer to a request whose body was not wanted, the next one works."""
@@ -150,7 +150,7 @@ def test_a_body_nobody_read_does_not_spoil_the_connection(
     ],
 )
 def test_a_head_that_is_too_large(connect: Connect, head: str) -> None:
-    """Headers or a URL of more than anybody needs: 431 or 414 in the envelope, then the end."""
+    """Headers or a URL that are too long: 431 or 414 in the envelope, then the end."""
     connection = connect()
     with suppress(ConnectionError):  # the server may have seen enough before all is sent
         connection.send(head_of(head))
@@ -312,7 +312,7 @@ def test_http_1_0_pushes(shared: RegistryServer, connect: Connect, name: str) ->
     assert connection.answer().status == 201
 
 
-def test_an_upgrade_nobody_offers_is_ignored(
+def test_an_upgrade_that_is_not_offered_is_ignored(
     shared: RegistryServer, connect: Connect, name: str
 ) -> None:
     """curl's offer of HTTP/2 in clear, with a body and without, is answered over HTTP/1.1."""
@@ -325,7 +325,7 @@ def test_an_upgrade_nobody_offers_is_ignored(
 
 
 def test_the_server_says_nothing_of_its_software(connect: Connect) -> None:
-    """No Server header helps whoever looks for a known hole."""
+    """No Server header shows which known vulnerabilities apply."""
     assert connect().ask("GET /v2/ HTTP/1.1").headers["Server"] is None
 
 

@@ -186,7 +186,7 @@ def test_limits_change_with_a_reload(tmp_path: Path, workers: int) -> None:
 
 
 def test_a_killed_server_leaves_a_promise_that_is_in_nobodys_way(tmp_path: Path) -> None:
-    """What a request announced counts no more once nobody has its session; what arrived does."""
+    """What a request announced no longer counts once its session is unlocked; what arrived does."""
     with ReloadedServer(tmp_path / "server", limited("10MB"), workers=2) as server:
         target = begin(server, NAME)
         content = os.urandom(9 * MB)

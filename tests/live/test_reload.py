@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read anew, and nobody who pulls notices."""
+"""SIGHUP: the configuration is reloaded, and no pull is disturbed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_readonly_is_switched_on_and_off_while_clients_pull(served: Served, name
 
 
 def test_pulls_survive_many_reloads(served: Served, name: str) -> None:
-    """A connection that was made but not spoken on yet is not cut, whoever is replaced when."""
+    """A connection that is open but unused is not cut, whenever its worker is replaced."""
     server = served(WRITABLE)
     blob = f"/v2/{name}/blobs/{server.wire.push_blob(name, LAYER)}"
     with pulling(server, blob, LAYER) as failures:

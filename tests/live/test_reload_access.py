@@ -1,4 +1,4 @@
-"""What SIGHUP does to access: keys are read anew, and a mistake lets nobody in."""
+"""What SIGHUP does to access: keys are reloaded, and a mistake admits no client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIST = "/v2/public/app/tags/list"
 
 
 def bearer(server: ReloadedServer) -> dict[str, str]:
-    """Get a token for nobody, and show it."""
+    """Get an anonymous token, and send it."""
     query = urlencode({"scope": "repository:public/app:pull"})
     answer = server.wire.request("GET", f"/auth/token?{query}")
     return {"Authorization": f"Bearer {json.loads(answer.body)['token']}"}

@@ -161,7 +161,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("renew", WAYS)
 def test_a_renewal_is_noticed(tmp_path: Path, renew: Renew, workers: int) -> None:
-    """However it is done; nobody is turned away meanwhile, and nothing is complained of."""
+    """However it is done; no client is refused meanwhile, and nothing is logged."""
     with started(tmp_path, workers, renew) as site:
         (before,) = site.shown()
         new = generation(tmp_path, site.authority, site.authority)

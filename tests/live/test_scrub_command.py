@@ -80,7 +80,7 @@ def test_damage_is_told_a_line_each(root: Path) -> None:
 
 
 def test_notes_alone_are_no_failure(root: Path) -> None:
-    """Somebody's file in the tree is told, and left alone."""
+    """A foreign file in the tree is reported, and not changed."""
     (root / "docker/notes.txt").write_text("mine")
     done = scrub(root, "--repair")
     assert done.returncode == 0

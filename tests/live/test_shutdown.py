@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight is finished, within `http.draintimeout`; then nobody is left."""
+"""SIGTERM: requests in flight finish within `http.draintimeout`; then no process is left."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_connection_ends_with_its_last_answer(server: RegistryServer, name: st
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_nobody_new_is_kept_waiting(tmp_path: Path, name: str, workers: int) -> None:
+def test_no_new_client_is_kept_waiting(tmp_path: Path, name: str, workers: int) -> None:
     """While the server drains a new connection is refused at once, not left without an answer."""
     server = RegistryServer(tmp_path / "server", config=CONFIG, workers=workers).start()
     path = begin(server, name)

@@ -1,4 +1,4 @@
-"""Slow readers and fast ones on one worker: nobody waits for another, and nothing is left open."""
+"""Slow and fast readers on one worker: none waits for another, and nothing is left open."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reading(server: RegistryServer) -> int:
     return sum("/blobs/sha256/" in path for path in open_files(server))
 
 
-def test_slow_readers_hold_no_thread_and_nobody_up(alone: RegistryServer) -> None:
+def test_slow_readers_hold_no_thread_and_delay_no_client(alone: RegistryServer) -> None:
     """More of them than there are threads; one that reads fast, and tags, are served meanwhile."""
     process = psutil.Process(alone.pids()[0])
     with ExitStack() as stack:
@@ -101,5 +101,5 @@ def leave(server: RegistryServer, lines: str) -> None:
 
 
 def idle(process: psutil.Process) -> bool:
-    """Tell whether nobody is connected, though a closed connection may linger in the kernel."""
+    """Tell whether no client is connected; a closed connection may linger in the kernel."""
     return all(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp"))

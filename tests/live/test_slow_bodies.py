@@ -168,7 +168,7 @@ def test_over_other_sockets(
 
 
 def test_a_form_for_a_token_must_not_drip(tmp_path: Path) -> None:
-    """Nobody has to have a password to be in the way."""
+    """Clients without a password can drip as well."""
     config = json.loads(guarded_config(tmp_path))
     config["limits"] = {"bodies": {"least": 100, "within": "1s"}}
     with (

@@ -52,7 +52,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_ours(tmp_path: Path, host: str) -> None:
-    """A name nobody knows and an address of another machine."""
+    """An unknown name, and an address of another machine."""
     arguments = ["serve", "--host", host, "--root", str(tmp_path)]
     assert host in said(arguments, tmp_path)
 
@@ -184,7 +184,7 @@ def test_an_audit_log_that_cannot_be_written(tmp_path: Path, command: str) -> No
 
 
 def test_a_socket_that_cannot_be_made(tmp_path: Path) -> None:
-    """In a folder that is not there, where a file lies, or where somebody listens."""
+    """In a missing folder, in place of a file, or where another process listens."""
     (tmp_path / "file").write_text("precious")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "taken"))

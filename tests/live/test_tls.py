@@ -54,7 +54,7 @@ def test_nginx_speaks_http_2_for_the_registry(tmp_path: Path) -> None:
 
 
 def test_a_key_with_a_passphrase_is_refused_at_once(tmp_path: Path) -> None:
-    """Nobody is asked for it on the terminal, where there may be nobody."""
+    """It is not asked for on the terminal, which may be unattended."""
     file = configure(tmp_path)
     key = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
     encrypted = key.private_bytes(

@@ -195,7 +195,7 @@ def starting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subproc
 def test_a_signal_while_it_starts_is_obeyed(
     starting: subprocess.Popen[str], number: signal.Signals, seconds: float
 ) -> None:
-    """Whoever stops a server before it has begun to serve need not ask again."""
+    """A server that is stopped before it has begun to serve ends."""
     time.sleep(seconds)
     members = family(starting.pid)
     starting.send_signal(number)

@@ -136,7 +136,7 @@ def test_a_client_that_says_it_sends_no_more(blob: str, connect: Connect) -> Non
 def test_a_client_that_reads_byte_by_byte(
     shared: RegistryServer, blob: str, connect: Connect
 ) -> None:
-    """It holds up nobody on its worker, gets what it reads, and is let go of when it leaves."""
+    """It delays no other client of its worker, gets its data, and is released when it leaves."""
     slow = connect()
     slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.send(head_of(f"GET {blob} HTTP/1.1"))

@@ -55,7 +55,7 @@ def test_a_value_may_take_its_share() -> None:
 
 
 def test_threads_may_use_it_together() -> None:
-    """Its size stays what it holds, whoever puts and gets at once."""
+    """Its size is that of its entries, with concurrent puts and gets."""
     cache: Lru[int, int] = Lru(limit=80 * (10 + ENTRY_BYTES), cost=lambda value: value)
 
     def use(seed: int) -> None:

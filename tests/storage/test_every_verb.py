@@ -64,7 +64,7 @@ DECISIONS = {
     ("Uploads", "start"): Kind.WRITES,
     ("Uploads", "length"): Kind.READS,
     ("Uploads", "open"): Kind.WRITES,
-    # An upload is nobody's content yet: it is cancelled where nothing is deleted.
+    # An upload is not content yet: it can be cancelled where deleting is disabled.
     ("Uploads", "cancel"): Kind.WRITES,
     ("Referrers", "page"): Kind.READS,
 }

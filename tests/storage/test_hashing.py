@@ -73,7 +73,7 @@ def test_any_split_gives_hashlib_s_digest(
 @algorithms
 @MANY
 @given(before=st.binary(max_size=400), after=st.binary(max_size=400))
-def test_a_state_is_taken_up_where_it_was_written_down(
+def test_a_saved_state_continues_where_it_was_saved(
     algorithm: str, before: bytes, after: bytes
 ) -> None:
     """Export and import are inverse at any offset, and hashing goes on from there."""
@@ -175,7 +175,7 @@ def test_a_damaged_state_is_refused(algorithm: str) -> None:
 
 @algorithms
 def test_plain_hashers_have_no_state(algorithm: str) -> None:
-    """What cannot be written down is not taken up either, whatever it is."""
+    """A state that cannot be saved is not loaded either."""
     assert PlainHashers().new(algorithm).state() is None
     state = best_hashers().new(algorithm).state()
     assert state is not None

@@ -46,7 +46,7 @@ async def _put(repository: StoredRepository, number: int, *texts: str) -> None:
 
 
 def _once(driver: Driver) -> StoredRepository:
-    """Open the repository for somebody who may not move tags."""
+    """Open the repository for a caller that may not move tags."""
     return StoredRegistry(driver).repository(APP, moves_tags=False)
 
 

@@ -95,7 +95,7 @@ def test_images_refer_to_config_and_layers() -> None:
 
 
 def test_indexes_refer_to_children() -> None:
-    """Children have their platform; a platform's other fields are nobody's business."""
+    """Children have their platform; the other fields of a platform are ignored."""
     children = _parse(DOCKER_INDEX).children
     platforms = [
         (one.os, one.architecture, one.variant) for one in (c.platform for c in children) if one
@@ -268,7 +268,7 @@ def test_what_is_not_plain_json_is_refused(raw: bytes) -> None:
         b' \n\t{"schemaVersion": 2, "manifests": []}\r\n',
     ],
 )
-def test_odd_fields_that_nobody_reads_are_fine(raw: bytes) -> None:
+def test_odd_fields_that_are_not_read_are_fine(raw: bytes) -> None:
     """What JSON allows in fields we do not know survives, as the bytes do."""
     assert parse_manifest(raw).raw == raw
 

@@ -57,7 +57,7 @@ CHANGING = {
 
 @pytest.fixture
 def recording(driver: AnyDriver) -> RecordingDriver:
-    """Give each driver in turn, with its changes written down."""
+    """Give each driver in turn, with its changes recorded."""
     return RecordingDriver(driver)
 
 

@@ -324,7 +324,7 @@ async def test_tags_that_may_not_be_moved_stay(driver: AnyDriver) -> None:
 
 
 async def test_so_many_uploads_and_no_more(driver: AnyDriver) -> None:
-    """Those that nobody goes on with count too; each that ends makes room for another."""
+    """Abandoned ones count, too; each that ends frees quota for another."""
     registry = limited(driver, uploads=2)
     repository = registry.repository(APP)
     first, second = await begin(repository, b"a"), await begin(repository, b"b")
@@ -356,7 +356,7 @@ async def test_a_client_that_leaves_keeps_what_arrived_and_nothing_more(driver: 
 async def test_wherever_a_request_is_cancelled_no_promise_stays(
     driver: AnyDriver, *, announced: bool
 ) -> None:
-    """Nor is anybody kept waiting for a turn."""
+    """No request waits for the lock, either."""
     repository = limited(driver, QUOTA).repository(APP)
 
     async def push(id: UploadId) -> None:
@@ -391,7 +391,7 @@ async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriv
 
 
 async def test_a_promise_is_in_nobodys_way_once_its_session_is_let_go(driver: AnyDriver) -> None:
-    """A killed worker leaves one; while somebody has the session it counts."""
+    """A killed worker leaves one; while a request has the session it counts."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
     await driver.write_unsynced(paths.upload_reserved(APP, id), b"900 ")

@@ -38,7 +38,7 @@ PIECE = 1_000
 
 
 class WatchedDriver(WrappedDriver):
-    """Looks after each write to a session how much there is, before whoever wrote goes on."""
+    """Measures the usage after each write to a session, before the writer continues."""
 
     def __init__(self, inner: Driver, name: RepositoryName) -> None:
         super().__init__(inner)
@@ -213,10 +213,10 @@ async def test_a_blob_counts_while_it_is_committed(
     assert await on_disk(files, APP) == await counted(files, APP) == QUOTA
 
 
-async def test_whoever_is_cancelled_has_their_turn_until_it_is_done(
+async def test_a_cancelled_request_has_its_turn_until_it_is_done(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What they write is written all the same, and nobody must overlook it."""
+    """What it writes is written all the same, and must be counted."""
     size = len(raw(document(0)))
     link = paths.revision_link(APP, Digest.of(raw(document(1))))
     held = hold_call(monkeypatch, "rename", link)
@@ -235,7 +235,7 @@ async def test_whoever_is_cancelled_has_their_turn_until_it_is_done(
 
 
 async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
-    """By those of one process and of others; whoever fails or leaves lets go."""
+    """By requests of one process and of others; one that fails or is cancelled releases it."""
     here, there = QuotaLocks(driver), QuotaLocks(driver)
     inside = 0
 
@@ -262,7 +262,7 @@ async def taken(driver: AnyDriver) -> AsyncIterator[QuotaLocks]:
         yield QuotaLocks(driver)
 
 
-async def test_nobody_waits_for_the_turn_of_another_repository(driver: AnyDriver) -> None:
+async def test_no_request_waits_for_the_turn_of_another_repository(driver: AnyDriver) -> None:
     """Whatever it is called: a pusher who could share a stranger's turn could keep it."""
     turns, others = QuotaLocks(driver), QuotaLocks(driver)
     async with turns.of(APP), asyncio.timeout(30):
@@ -273,7 +273,7 @@ async def test_nobody_waits_for_the_turn_of_another_repository(driver: AnyDriver
                 pass
 
 
-async def test_whoever_waits_for_a_turn_for_too_long_gives_up(
+async def test_a_request_that_waits_too_long_for_a_turn_gives_up(
     taken: QuotaLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And is told, as of every lock; the turns of other repositories are others."""

@@ -27,7 +27,7 @@ RULES = [
 
 
 def guarded_config(folder: Path, http: Mapping[str, object] | None = None) -> str:
-    """Return a configuration: ann owns all, others a home, everybody may pull what is public.
+    """Return a configuration: ann owns all, others a home, every client may pull what is public.
 
     A robot `ci`, if one is made, may pull from the team. The file of users is written to `folder`.
     Hashes are as cheap as there are.

@@ -13,7 +13,7 @@ from typing import Self
 from tests.support.processes import Daemon
 from tests.support.tools import require_namespaces, require_tool
 
-ADDRESS = "198.51.100.7"  # RFC 5737: nobody's
+ADDRESS = "198.51.100.7"  # RFC 5737: for documentation
 
 _SET_UP = """
 ip link set lo up

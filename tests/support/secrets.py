@@ -202,7 +202,7 @@ def _facts(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def written(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the logs below a folder, and what they say; what was pushed is nobody's log."""
+    """Yield the logs below a folder, and their content; pushed content is not a log."""
     for path in _files(folder):
         if path.suffix == ".log":
             yield path, path.read_text(errors="replace")

@@ -211,7 +211,7 @@ class RegistryServer(LiveServer):
         return f"/v2/{name}/blobs/uploads/{uuid}"
 
     def environment(self) -> Mapping[str, str]:
-        """Return ours without the REGISTRY_ variables of whoever runs the tests."""
+        """Return our environment without REGISTRY_ variables."""
         return {**_clean_environment(), "PYTHONPATH": str(PROJECT), **self._env}
 
 
@@ -229,7 +229,7 @@ class DistributionServer(LiveServer):
         return [require_tool("docker-registry"), "serve", str(path)]
 
     def environment(self) -> Mapping[str, str]:
-        """Return ours without the REGISTRY_ variables of whoever runs the tests."""
+        """Return our environment without REGISTRY_ variables."""
         return _clean_environment()
 
     def upload_target(self, name: str, uuid: str) -> str:
@@ -250,7 +250,7 @@ class DistributionServer(LiveServer):
         return f"/v2/{name}/blobs/uploads/{uuid}?{query}"
 
     def garbage_collect(self) -> None:
-        """Run `docker-registry garbage-collect` over the root; nobody may serve it meanwhile."""
+        """Run `docker-registry garbage-collect` over the root, which no server may be using."""
         program, _, config = self.command()
         run([program, "garbage-collect", config], env=self.environment())
 

@@ -69,7 +69,7 @@ async def test_a_blob_is_left_to_nginx(
 
 
 async def test_it_is_off_by_default(client: httpx.AsyncClient) -> None:
-    """Whoever says nothing gets bytes, whatever a request asks for."""
+    """Without the setting the registry sends the bytes, whatever a request asks for."""
     await push_blob(client, LAYER)
     response = await client.get(BLOB, headers={SENT: "/etc/passwd", "X-Sendfile-Type": SENT})
     assert SENT not in response.headers
@@ -181,7 +181,7 @@ class _Refused(Exception):
 
 
 class _Closed(OpenAccess):
-    """Nobody may do anything with a repository."""
+    """No caller may do anything with a repository."""
 
     async def authorize(
         self,
@@ -195,7 +195,7 @@ class _Closed(OpenAccess):
 
 
 async def test_the_gate_comes_first(driver: AnyDriver, offloading: httpx.AsyncClient) -> None:
-    """Whoever may not pull learns no path, though the blob is a member."""
+    """A caller that may not pull learns no path, though the blob is a member."""
     await push_blob(offloading, LAYER)
     closed = BlobEndpoints(Gate(StoredRegistry(driver), _Closed()), AccelRedirect("/inside/"))
     path = {"name": NAME, "digest": DIGEST}

@@ -1,4 +1,4 @@
-"""Access control as clients meet it: who is asked, who is refused, and what nobody learns."""
+"""Access control as clients see it: challenges, refusals, and what no response reveals."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_manual_has_five_situations() -> None:
 
 
 async def test_just_me(situation: Situation) -> None:
-    """Whoever is known may do everything, and nobody else anything."""
+    """Every user may do everything, and anonymous clients nothing."""
     client = await situation("just me")
     refused = await client.get("/v2/")
     assert refused.status_code == 401
@@ -133,7 +133,7 @@ async def test_just_me(situation: Situation) -> None:
 
 
 async def test_a_team(situation: Situation) -> None:
-    """Developers add and move no tag, everybody has a home, the administrator may do all."""
+    """Developers add and move no tag, every user has a home, the administrator may do all."""
     client = await situation("a team")
     ann, bob, admin = map(as_user, ("ann", "bob", "admin"))
     assert await push(client, "team/app", "v1", ann) == 201
@@ -165,8 +165,8 @@ async def test_a_blob_is_mounted_only_from_where_the_caller_may_pull(situation: 
     assert (await client.post(uploads, auth=as_user("admin"))).status_code == 201
 
 
-async def test_anybody_may_pull(situation: Situation) -> None:
-    """Without a login pulls work and pushes ask for one; clients come by a token for nobody."""
+async def test_every_client_may_pull(situation: Situation) -> None:
+    """Without a login pulls work and pushes ask for one; clients get an anonymous token."""
     client = await situation("public pull")
     assert await push(client, "app", "v1", as_user("ann")) == 201
     asked = await client.get("/v2/")
@@ -259,7 +259,7 @@ async def test_a_token_ends_with_its_robot(situation: Situation, tmp_path: Path)
     assert 'error="invalid_token"' in refused.headers["www-authenticate"]
 
 
-async def test_nobody_else_vouches_for_a_robot(situation: Situation, tmp_path: Path) -> None:
+async def test_no_other_issuer_vouches_for_a_robot(situation: Situation, tmp_path: Path) -> None:
     """A token server elsewhere may call its bearer what it likes, but not by the name of ours."""
     key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
     (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))

@@ -128,7 +128,7 @@ async def test_delete_ends_membership_of_one_repository(client: httpx.AsyncClien
 
 
 async def test_a_deleted_blob_can_be_pushed_again(client: httpx.AsyncClient) -> None:
-    """Deleting is not for ever."""
+    """A deleted blob can be pushed again."""
     await push_blob(client, LAYER)
     await client.delete(BLOB)
     await push_blob(client, LAYER)

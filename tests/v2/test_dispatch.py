@@ -1,4 +1,4 @@
-"""Which handler a path leads to, and what becomes of an exception that nobody foresaw."""
+"""Which handler a path leads to, and what becomes of an unforeseen exception."""
 
 from __future__ import annotations
 

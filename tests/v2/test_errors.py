@@ -339,7 +339,7 @@ async def test_without_deleting_every_delete_is_405(serve: Serve) -> None:
         disabled(response)
     for response in await statuses(client, READS, ""):
         assert response.status_code == 200
-    # An upload is not content: whoever began it may cancel it.
+    # An upload is not content: its owner may cancel it.
     assert (await client.delete(await begin(client))).status_code == 204
     location = await begin(client)
     assert (await client.patch(location, content=b"new")).status_code == 202

@@ -128,7 +128,7 @@ async def test_a_repository_without_tags_has_an_empty_list(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("query", ["", "?n=0", "?n=1", "?last=a"])
-async def test_tags_of_a_repository_nobody_knows(client: httpx.AsyncClient, query: str) -> None:
+async def test_tags_of_an_unknown_repository(client: httpx.AsyncClient, query: str) -> None:
     """404, for the parent of a repository as well."""
     await push_image(client)
     for name in ("nowhere", "library"):

@@ -274,7 +274,7 @@ async def test_delete_of_a_digest(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_deleted_manifest_can_be_pushed_again(client: httpx.AsyncClient) -> None:
-    """Deleting is not for ever."""
+    """A deleted manifest can be pushed again."""
     await push_image(client, "v1")
     await client.delete(BY_DIGEST)
     await push_manifest(client, "v1", MANIFEST)

@@ -70,7 +70,7 @@ async def test_what_cannot_be_mounted_is_to_be_uploaded(
 
 
 async def test_a_mount_is_not_a_look_into_other_repositories(client: httpx.AsyncClient) -> None:
-    """A blob that is nobody's member any more cannot be mounted, though its bytes may lie there."""
+    """A blob that is a member nowhere cannot be mounted, though its bytes may still exist."""
     await push_blob(client, LAYER, "other")
     await client.delete(f"/v2/other/blobs/{DIGEST}")
     for source in ("", "&from=other"):

@@ -48,7 +48,7 @@ async def refer(client: httpx.AsyncClient, raw: bytes, media_type: str = OCI_MAN
                                     f"/v2/nowhere/referrers/{DIGEST}",
                                     f"{BASE}/referrers/{digest_of(b'', 'sha512')}"])  # fmt: skip
 async def test_no_referrers_is_an_empty_index(client: httpx.AsyncClient, target: str) -> None:
-    """Never a 404: of a manifest nobody refers to, of an unknown one, in an unknown repository."""
+    """Never a 404: of a manifest without referrers, of an unknown one, in an unknown repository."""
     await push_image(client)
     assert await listed(client, target) == []
 

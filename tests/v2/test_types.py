@@ -102,7 +102,7 @@ CONTRADICTIONS: list[tuple[bytes, str]] = [
 
 
 async def test_what_contradicts_itself_is_refused(client: httpx.AsyncClient) -> None:
-    """A Content-Type, `mediaType` and shape that do not agree, or a type nobody knows."""
+    """A Content-Type, `mediaType` and shape that do not agree, or an unknown type."""
     await fill(client)
     for raw, content_type in CONTRADICTIONS:
         response = await put(client, raw, content_type)
@@ -215,7 +215,7 @@ async def test_a_missing_part(client: httpx.AsyncClient, key: str) -> None:
 
 
 async def test_unknown_fields_survive(client: httpx.AsyncClient) -> None:
-    """The bytes are kept, with whatever nobody here understands."""
+    """The bytes are kept, with fields that the registry does not know."""
     await fill(client)
     raw = with_(IMAGE, future={"deep": [1, {"er": None}]}, data=" " * 3) + b"\n\n "
     assert (await put(client, raw, OCI_MANIFEST)).status_code == 201

@@ -210,7 +210,7 @@ async def test_post_then_put(client: httpx.AsyncClient, content: bytes) -> None:
 
 
 async def test_a_wrong_digest_ends_the_session(client: httpx.AsyncClient) -> None:
-    """DIGEST_INVALID, and what was held is gone: it is not what anybody wanted."""
+    """DIGEST_INVALID, and the session is deleted: its bytes are not the blob."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     response = await client.put(with_query(location, f"digest={ABSENT}"), content=SECOND)
@@ -325,7 +325,9 @@ async def test_an_announced_algorithm_does_not_bind(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha384", "SHA256", "", "sha512%00", "../x"])
-async def test_an_algorithm_nobody_can_verify(client: httpx.AsyncClient, algorithm: str) -> None:
+async def test_an_algorithm_that_is_not_supported(
+    client: httpx.AsyncClient, algorithm: str
+) -> None:
     """400 before a session exists."""
     response = await client.post(f"{UPLOADS}?digest-algorithm={algorithm}")
     assert refused(response) == (400, "DIGEST_INVALID")

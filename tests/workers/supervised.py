@@ -1,4 +1,4 @@
-"""A program with two workers that serve nobody, each of which behaves as the first argument says.
+"""A program with two workers without clients, each of which behaves as the first argument says.
 
 It works in its current folder, where what happened can be read off the files.
 """

@@ -65,12 +65,12 @@ def test_a_signal_during_a_renewal_is_obeyed_after_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("file", "words"), [("refused", ""), ("mistaken", "a mistake of ours")])
 def test_who_is_told_of_nothing_new_goes_on(tmp_path: Path, file: str, words: str) -> None:
-    """Whether the configuration is refused or reading it fails: nobody is forked or leaves."""
+    """Whether the configuration is refused or reading it fails: no worker is forked or ends."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         old = serving(tmp_path)
         (tmp_path / file).touch()
-        # Whoever was forked for this would fail, which would be said.
+        # A worker that is forked for this would fail, which would be logged.
         (tmp_path / "broken").touch()
         process.send_signal(signal.SIGHUP)
         if words:

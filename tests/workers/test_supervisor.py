@@ -53,7 +53,7 @@ def serving(folder: Path) -> set[int]:
     return {int(one.name.rpartition("-")[2]) for one in folder.glob("serving-*")}
 
 
-def test_nobody_begins_before_all_are_ready(tmp_path: Path) -> None:
+def test_no_worker_begins_before_all_are_ready(tmp_path: Path) -> None:
     """The worker that was ready first is told to go when the other is ready too."""
     with supervised("uneven", tmp_path):
         until(lambda: (tmp_path / "second").exists(), "the second was ready")
@@ -74,7 +74,7 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path, how: str) -> N
 
 
 def test_it_gives_up_when_no_worker_can_be_had_any_more(tmp_path: Path) -> None:
-    """Only once nobody serves: until then the replacement of one that died is tried again."""
+    """Only once no worker serves: until then the replacement of one that died is tried again."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         first, second = serving(tmp_path)
@@ -109,7 +109,7 @@ def test_it_goes_on_with_what_it_has(tmp_path: Path) -> None:
 
 
 def test_a_renewal_that_fails_leaves_the_old_ones(tmp_path: Path) -> None:
-    """After SIGHUP nobody leaves for a worker that does not come."""
+    """After SIGHUP no worker ends for one that does not start."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         (tmp_path / "broken").touch()
