@@ -4,17 +4,17 @@
 #   docker build -t registry-server .
 #   docker run -d -p 5000:5000 -v registry:/var/lib/registry registry-server
 #
-# It needs no BuildKit. PYTHON_IMAGE names a base of your own: a mirror, a digest.
+# It needs no BuildKit. PYTHON_IMAGE names another base: a mirror, or a digest.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
-# A package index of your own; variables of pip. Unset: PyPI.
+# Another package index, by the variables of pip; PyPI unless set.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 COPY docker/certificates /usr/local/share/ca-certificates
 COPY requirements/run.lock /build/run.lock
-# pip runs from an environment of its own and is not in the image.
+# pip runs from a separate environment and is not in the image.
 RUN update-ca-certificates \
     && python -m venv /build/pip \
     && python -m venv --without-pip /opt/registry/venv \
@@ -27,8 +27,8 @@ COPY registry_server /opt/registry/app/registry_server
 COPY storage /opt/registry/app/storage
 COPY docker/server_process.py docker/healthcheck.py docker/launcher.py /opt/registry/image/
 COPY docker/list_commands.py /build/list_commands.py
-# Sources of extension modules, types, tests and scripts of packages run nothing here. Bytecode that
-# is checked against no date is the same in each build.
+# Sources of extension modules, type stubs, tests and scripts of packages are not needed. Bytecode
+# without dates is the same in each build.
 RUN cd /opt/registry/venv \
     && find bin -type f -delete \
     && find lib -type f '(' -name '*.pyi' -o -name '*.py[xd]' -o -name '*.px[di]' \
@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="registry-server" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY docker/certificates /usr/local/share/ca-certificates
-# wget is BusyBox's, as in the Alpine image: health checks that were written for that one use it.
+# wget is BusyBox's, as in the Alpine image, because health checks written for that image use it.
 # The base's pip is removed, because no command of this image installs packages.
 # registry:2 calls its program "registry", and registry:3 keeps its configuration in
 # /etc/distribution.
@@ -73,8 +73,8 @@ COPY docker/config.yml /etc/docker/registry/config.yml
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     REGISTRY_CONFIGURATION_PATH=/etc/docker/registry/config.yml
-# It runs as root, as registry:2 does, because the volumes of registry:2 belong to root. With a
-# volume of one's own, `docker run --user` works.
+# It runs as root, like registry:2, because the volumes of registry:2 belong to root. With a volume of
+# another user, `docker run --user` works.
 VOLUME /var/lib/registry
 EXPOSE 5000
 STOPSIGNAL SIGTERM

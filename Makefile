@@ -7,12 +7,12 @@ TEST_STAMP := $(VENV)/.test-installed
 NPM_STAMP := $(VENV)/.npm-installed
 SOURCES := registry_server storage tests benchmarks docker requirements
 
-# Each server and command that a test starts would compile all it imports.
+# Otherwise each server and command that a test starts would compile all its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Two processes run the tests; PYTEST_ARGS follows, so `-n` there counts. -n 0 has one do it.
+# Two processes run the tests. PYTEST_ARGS comes later, so its `-n` takes precedence; -n 0 is one process.
 PYTEST := $(BIN)/python -m pytest -n 2
-# What `make quick` and `make coverage` leave out.
+# Markers of the tests that `make quick` and `make coverage` leave out.
 LONG := faults or race or clients or benchmarks or live or slow
 
 .PHONY: run test quick coverage check format bench image lock audit clean
@@ -26,7 +26,7 @@ $(TEST_STAMP): requirements/test.lock $(RUN_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
 	touch $@
 
-# Clients from npm, which tests drive where npm is installed.
+# Clients from npm, for tests; only where npm is installed.
 $(NPM_STAMP): tests/clients/npm/package-lock.json $(RUN_STAMP)
 	mkdir -p $(VENV)/npm
 	cp tests/clients/npm/*.json $(VENV)/npm/
