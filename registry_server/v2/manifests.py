@@ -10,16 +10,16 @@ from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
 from registry_server.http.answers import Response
-from registry_server.v2 import fields
 from registry_server.v2.gate import Gate
 from registry_server.v2.manifest_bodies import ManifestBodies
-from registry_server.v2.negotiation import choose, parse_accept
+from registry_server.v2.negotiation import Negotiator
 from registry_server.v2.problems import TooManyTags
 from registry_server.v2.responses import (
     EncodedHeaders,
     EncodedResponse,
     content_headers,
     encoded,
+    header_values,
     not_modified,
 )
 from registry_server.v2.urls import Urls
@@ -41,13 +41,14 @@ class ManifestEndpoints:
         self._gate = gate
         self._urls = urls
         self._bodies = ManifestBodies(largest)
+        self._negotiator = Negotiator()
 
     async def get(self, request: Request) -> Response:
         """GET, HEAD: end-3"""
         repository = await self._gate.repository(request, Action.PULL)
         reference = _reference(request)
-        accept = parse_accept(fields.values(request, b"accept"))
-        manifest = await choose(repository.manifests, reference, accept)
+        accept = self._negotiator.accept(header_values(request, b"accept"))
+        manifest = await self._negotiator.choose(repository.manifests, reference, accept)
         if not_modified(request, manifest.digest):
             return Response(status_code=304, headers=_headers(manifest.digest))
         headers = _encoded_headers(manifest.digest, manifest.media_type, len(manifest.raw))

@@ -34,7 +34,6 @@ _SHORT = 1024
 _MOST_RANGES = 256
 _MOST_PARAMETERS = 16
 _CHILD_BYTES = 2 * DIGEST_BYTES + 64
-_default_children: Lru[Digest, tuple[Digest | None]] = Lru(8 << 20, cost=lambda _: _CHILD_BYTES)
 _ALWAYS_SERVED = frozenset({DOCKER_MANIFEST, DOCKER_SCHEMA1})
 
 
@@ -60,11 +59,6 @@ def parse_accept(headers: tuple[str, ...]) -> Accept:
     Malformed ranges are ignored, as are ranges after the first _MOST_RANGES, and parameters after
     the first _MOST_PARAMETERS of a range.
     """
-    # Nearly all clients send one of a few short lists.
-    return _parse_cached(headers) if sum(map(len, headers)) <= _SHORT else _parse(headers)
-
-
-def _parse(headers: tuple[str, ...]) -> Accept:
     ranges: dict[str, bool] = {}
     for item in ",".join(headers).split(",", _MOST_RANGES)[:_MOST_RANGES]:
         parts = item.lower().split(";", _MOST_PARAMETERS)[:_MOST_PARAMETERS]
@@ -72,9 +66,6 @@ def _parse(headers: tuple[str, ...]) -> Accept:
         if media_range:
             ranges[media_range] = not _is_excluded(parameters)
     return Accept(ranges)
-
-
-_parse_cached = lru_cache(maxsize=256)(_parse)
 
 
 def _is_excluded(parameters: list[str]) -> bool:
@@ -85,47 +76,64 @@ def _is_excluded(parameters: list[str]) -> bool:
     return False
 
 
-async def choose(manifests: Manifests, reference: Reference, accept: Accept) -> StoredManifest:
-    """Return the manifest of `reference` that the client accepts, or raise `ManifestUnknown`."""
-    stored = await manifests.get(reference)
-    if accept.allows(stored.media_type):
-        return stored
-    if stored.media_type in INDEX_TYPES and isinstance(reference, Tag):
-        child = await _default_image(manifests, stored, accept)
-        if child is not None:
-            return child
-    if stored.media_type in _ALWAYS_SERVED:
-        return stored
-    raise ManifestUnknown(
-        reference,
-        f"{reference} is stored as {stored.media_type}, which the request does not accept; "
-        f"send the header Accept: {stored.media_type}",
-    )
+class Negotiator:
+    """Chooses manifests that clients accept; caches parsed headers and the children of indexes."""
 
+    def __init__(self) -> None:
+        self._parse_cached = lru_cache(maxsize=256)(parse_accept)
+        self._default_children: Lru[Digest, tuple[Digest | None]] = Lru(
+            8 << 20, cost=lambda _: _CHILD_BYTES
+        )
 
-async def _default_image(
-    manifests: Manifests, index: StoredManifest, accept: Accept
-) -> StoredManifest | None:
-    if not any(map(accept.allows, IMAGE_TYPES)):
-        return None
-    try:
-        digest = await _default_child(index)
-        child = None if digest is None else await manifests.get(digest)
-    except (ManifestInvalid, ManifestUnknown):
-        return None
-    if child is None or not (child.media_type in _ALWAYS_SERVED or accept.allows(child.media_type)):
-        return None
-    return child
+    def accept(self, headers: tuple[str, ...]) -> Accept:
+        """Parse all Accept headers of a request."""
+        # Nearly all clients send one of a few short lists.
+        is_short = sum(map(len, headers)) <= _SHORT
+        return self._parse_cached(headers) if is_short else parse_accept(headers)
 
+    async def choose(
+        self, manifests: Manifests, reference: Reference, accept: Accept
+    ) -> StoredManifest:
+        """Return the form of a manifest that the client accepts, or raise `ManifestUnknown`."""
+        stored = await manifests.get(reference)
+        if accept.allows(stored.media_type):
+            return stored
+        if stored.media_type in INDEX_TYPES and isinstance(reference, Tag):
+            child = await self._default_image(manifests, stored, accept)
+            if child is not None:
+                return child
+        if stored.media_type in _ALWAYS_SERVED:
+            return stored
+        raise ManifestUnknown(
+            reference,
+            f"{reference} is stored as {stored.media_type}, which the request does not accept; "
+            f"send the header Accept: {stored.media_type}",
+        )
 
-async def _default_child(index: StoredManifest) -> Digest | None:
-    """Return the child for the default platform; the children of a digest never change."""
-    cached = _default_children.get(index.digest)
-    if cached is None:
-        matching = filter(_is_default, (await read(index.raw)).manifest.children)
-        cached = (next((child.digest for child in matching), None),)
-        _default_children.put(index.digest, cached)
-    return cached[0]
+    async def _default_image(
+        self, manifests: Manifests, index: StoredManifest, accept: Accept
+    ) -> StoredManifest | None:
+        if not any(map(accept.allows, IMAGE_TYPES)):
+            return None
+        try:
+            digest = await self._default_child(index)
+            child = None if digest is None else await manifests.get(digest)
+        except (ManifestInvalid, ManifestUnknown):
+            return None
+        if child is None or not (
+            child.media_type in _ALWAYS_SERVED or accept.allows(child.media_type)
+        ):
+            return None
+        return child
+
+    async def _default_child(self, index: StoredManifest) -> Digest | None:
+        """Return the child for the default platform; the children of a digest never change."""
+        cached = self._default_children.get(index.digest)
+        if cached is None:
+            matching = filter(_is_default, (await read(index.raw)).manifest.children)
+            cached = (next((child.digest for child in matching), None),)
+            self._default_children.put(index.digest, cached)
+        return cached[0]
 
 
 def _is_default(child: Descriptor) -> bool:

@@ -6,17 +6,35 @@ have the same path and method, so their order does not matter. `dispatch` matche
 
 from __future__ import annotations
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from registry_server.v2.accel_redirect import AccelRedirect
-from registry_server.v2.base import BaseEndpoint
 from registry_server.v2.blobs import BlobEndpoints
 from registry_server.v2.dispatch import Route
 from registry_server.v2.gate import Gate
 from registry_server.v2.listings import ListingEndpoints
 from registry_server.v2.manifests import ManifestEndpoints
 from registry_server.v2.referrers import ReferrerEndpoints
+from registry_server.v2.responses import EncodedResponse, encoded
 from registry_server.v2.uploads import UploadEndpoints
 from registry_server.v2.urls import Urls
 from storage.values.manifests import MANIFEST_LIMIT
+
+_EMPTY = b"{}"
+_EMPTY_HEADERS = encoded({"Content-Type": "application/json", "Content-Length": str(len(_EMPTY))})
+
+
+class BaseEndpoint:
+    """`/v2/`: the API version check (spec, "Determining Support")."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def get(self, request: Request) -> Response:
+        """GET, HEAD: end-1"""
+        await self._gate.base(request)
+        return EncodedResponse(_EMPTY, _EMPTY_HEADERS)
 
 
 def routes(

@@ -1,9 +1,10 @@
 """The `_state` in the URL of an upload session: its size when the URL was issued.
 
-It protects against a chunk that is sent twice. A chunk without Content-Range starts at this offset;
-if the session has another size, the chunk is out of order and is not appended. The state is not
-signed, because it grants nothing: requests without it are accepted. The `_state` of another
-registry is ignored, so a session can continue after a change of registry.
+It protects against a chunk that is sent twice: a
+chunk without Content-Range starts at this offset; if the session has another size, the chunk is out
+of order and is not appended. The state is not signed, because it grants nothing: requests without
+it are accepted. The `_state` of another registry is ignored, so a session can continue after a
+change of registry.
 """
 
 from __future__ import annotations
