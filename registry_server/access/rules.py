@@ -31,12 +31,12 @@ from typing import TypeAlias
 
 from registry_server.access.globs import ANY_PARTS, Glob
 from registry_server.access.interfaces import CATALOG, Action, Actor
-from registry_server.config import ConfigError, empties
+from registry_server.config import ConfigError, empty_keys
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import Place
+from registry_server.config.rule_checks import unmatched
 from registry_server.config.shorthand import pruned
-from registry_server.config.unmatched import unmatched
 from registry_server.config.validation import Invalid, validated
 from registry_server.http.context import Decision
 from storage.values.names import RepositoryName
@@ -186,7 +186,7 @@ def read_rules(data: bytes, *, users_in_file: bool = False) -> sections.RulesFil
 
 
 def _checked(document: Document, *, users_in_file: bool) -> sections.RulesFile:
-    for empty in empties.problems(document, (empties.ACCESS,)):
+    for empty in empty_keys.problems(document, (empty_keys.ACCESS,)):
         raise ValueError(str(empty))
     try:
         rules = validated(sections.RulesFile, pruned(document.data) or {})

@@ -11,7 +11,7 @@ from typing import Protocol
 import typer
 
 from registry_server.commands.json_output import print_list
-from registry_server.config.durations import in_go_words
+from registry_server.config.units import in_go_words
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.report import (
     count_and_size_of_blobs,

@@ -35,7 +35,7 @@ from registry_server.commands.common import (
 )
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
-from registry_server.config.durations import parse_duration_with_unit
+from registry_server.config.units import parse_duration_with_unit
 from storage.errors import AlreadyRunning
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options

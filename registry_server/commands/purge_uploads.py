@@ -26,7 +26,7 @@ from registry_server.commands.common import (
 )
 from registry_server.commands.exit_codes import FAILED
 from registry_server.config import Settings
-from registry_server.config.durations import parse_duration_with_unit
+from registry_server.config.units import parse_duration_with_unit
 from registry_server.jobs.purging import purge_uploads as purge
 from storage.maintenance.stale_uploads import StaleUpload
 

@@ -30,7 +30,7 @@ from registry_server.commands.common import (
 )
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
-from registry_server.config.sizes import parse_rate
+from registry_server.config.units import parse_rate
 from storage.errors import EXHAUSTED, AlreadyRunning, reason_of
 from storage.maintenance.scrub.findings import Finding, shown
 from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary

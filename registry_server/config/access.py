@@ -1,6 +1,6 @@
 """`access`: the access rules, which grant users actions on repositories.
 
-This module validates each rule by itself, and `unmatched` the rules together.
+This module validates each rule by itself, and `rule_checks` the rules together.
 `registry_server.access.rules` evaluates them. A rule that can never match is refused: a typing
 mistake in a denial would grant access.
 """

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from registry_server.config.loader import Loader
 from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted
 from registry_server.config.yaml_errors import Origin, located
+from registry_server.config.yaml_loader import Loader
 
 Value = str | None | list["Value"] | dict[str, "Value"]
 

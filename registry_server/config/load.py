@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from registry_server.config import empties, environment, in_memory, scalars, support, tolerance
+from registry_server.config import empty_keys, environment, in_memory, scalars, support, tolerance
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.exposure import exposure
 from registry_server.config.listen_address import ListenAddress
@@ -46,8 +46,8 @@ def load(
         raise ConfigError([document.located((), "must be a mapping of keys such as storage, http")])
     expand(document)
     environment.apply(document, environ)
-    if doubts := [*support.doubts(document), *empties.problems(document)]:
-        raise ConfigError(doubts)
+    if conflicts := [*support.conflicts(document), *empty_keys.problems(document)]:
+        raise ConfigError(conflicts)
     _complete(document, path)
     _override(document, overrides)
     scalars.resolve(document)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from registry_server.config.access import Access
-from registry_server.config.audit import Audit
 from registry_server.config.auth import Auth
 from registry_server.config.cipher_suites import CipherSuite
 from registry_server.config.cors import Cors
@@ -21,7 +20,6 @@ from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
 from registry_server.config.listen_address import ListenAddress
 from registry_server.config.machine import WORKERS
-from registry_server.config.secret import Secret
 from registry_server.config.section import CONFIG, Section
 from registry_server.config.validators import AfterValidator, BeforeValidator
 from registry_server.config.values import (
@@ -38,6 +36,7 @@ from registry_server.config.values import (
     Platforms,
     ProxyLocation,
     ProxyText,
+    Secret,
     TrustedProxy,
     UrlExpression,
     Wait,
@@ -307,6 +306,13 @@ class Validation(Section):
     def active(self) -> bool:
         """Whether the checks are on; `enabled`, the older key, wins over `disabled`."""
         return self.enabled or not self.disabled
+
+
+class Audit(Section):
+    """`audit`: a line for each change and each refusal, in `file`, or in the log if it is None."""
+
+    enabled: bool = False
+    file: FilePath | None = None
 
 
 class Settings(Section):

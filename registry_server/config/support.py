@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from registry_server.config import in_memory, keys
 from registry_server.config.auth import Auth
 from registry_server.config.document import DRIVERS, STORAGE, Document, Value
-from registry_server.config.durations import is_bare
 from registry_server.config.exposure import unknown_realm
 from registry_server.config.problems import Problem, listed
+from registry_server.config.rule_checks import unmatched
 from registry_server.config.schema import Settings
 from registry_server.config.shapes import Leaf
-from registry_server.config.unmatched import unmatched
+from registry_server.config.units import is_bare
 
 _OPEN = "is not implemented, because it accepts any credentials: use auth.htpasswd or auth: none"
 _DRIVER = "is not implemented yet: copy the images to a folder and use storage.filesystem"
@@ -60,7 +60,7 @@ _SILENT = frozenset({"health.storagedriver", "notifications.events"})
 _CHOICES = ("storage", "auth")
 
 
-def doubts(document: Document) -> list[Problem]:
+def conflicts(document: Document) -> list[Problem]:
     """Return an error for each section with several choices where only one is allowed."""
     drivers = ("filesystem", *sorted(DRIVERS - {"filesystem"}))
     return [*_several(document, STORAGE, drivers), *_several(document, "auth", Auth.field_names())]

@@ -4,19 +4,25 @@ Every scalar reaches the schema as the text of the file, and the schema converts
 keeps its zero and `enabled: yes` is true.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import re
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from registry_server.config.durations import parse_duration, parse_duration_with_unit
 from registry_server.config.expression import Expression
 from registry_server.config.header_text import ascii_url
-from registry_server.config.sizes import parse_size
+from registry_server.config.units import parse_duration, parse_duration_with_unit, parse_size
 from registry_server.config.validators import AfterValidator, BeforeValidator, PlainValidator
 from registry_server.config.window import Window
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TrustedProxy = Network | Literal["unix"]
@@ -25,6 +31,25 @@ _A_WINDOW = "a daily time window, such as 02:00-05:30"
 _URL_PATH = re.compile(r"[A-Za-z0-9._~/-]*", re.ASCII)
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?", re.ASCII)
 _LOCATION = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A password or a key. Its `repr`, and so messages and tracebacks, do not show the text."""
+
+    text: str = field(default="", repr=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        # Not a union of `str` and `Secret`: pydantic would add its member to the path of an error.
+        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+        return core_schema.no_info_before_validator_function(_secret_text, from_text)
+
+
+def _secret_text(value: object) -> object:
+    return value.text if isinstance(value, Secret) else value
 
 
 def _text(value: object, wanted: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config.durations import (
+from registry_server.config.units import (
     in_go_words,
     parse_duration,
     parse_duration_with_unit,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config.sizes import parse_size
+from registry_server.config.units import parse_size
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config.sizes import parse_rate, parse_size
+from registry_server.config.units import parse_rate, parse_size
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

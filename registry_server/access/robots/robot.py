@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from registry_server.config.durations import parse_duration_with_unit
 from registry_server.config.robot_names import PREFIX
+from registry_server.config.units import parse_duration_with_unit
 
 LONGEST_DESCRIPTION = 256
 

@@ -15,7 +15,7 @@ from registry_server.config import Settings
 from registry_server.config.access import Access, RulesFile
 from registry_server.config.problems import Path, Place, Problem, dotted
 from registry_server.config.robot_names import is_robots
-from registry_server.config.unmatched import caller_names
+from registry_server.config.rule_checks import caller_names
 from registry_server.files.watched_file import read_small
 from registry_server.wiring.access.users import users_file
 

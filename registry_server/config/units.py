@@ -1,4 +1,4 @@
-"""Durations in Go's notation: `168h`, `1m30s`, `500ms`.
+"""Quantities with units: durations in Go's notation, such as `1m30s`, and sizes, such as `50MB`.
 
 Go counts nanoseconds in 64 bits, a timedelta microseconds. Durations are rounded to the nearest
 microsecond, which makes no difference to any setting.
@@ -18,12 +18,21 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
-_PART = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({_UNITS})", re.ASCII)
+_DURATION_UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
+_PART = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({_DURATION_UNITS})", re.ASCII)
 _WHOLE = re.compile(rf"[-+]?(?:{_PART.pattern})+", re.ASCII)
 _BARE = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _LARGEST = 2**63 - 1
 _LONGEST_TEXT = 100
+
+# kB is 10^3 bytes, KiB is 2^10.
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+}
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([a-z]*)", re.ASCII | re.IGNORECASE)
 
 
 def is_bare(text: str) -> bool:
@@ -63,6 +72,25 @@ def in_go_words(duration: timedelta) -> str:
     hours, minutes = divmod(minutes, 60)
     written = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
     return f"{written}{seconds:f}s"
+
+
+def parse_rate(text: str) -> int:
+    """Parse a number of bytes per second: a size with an optional `/s`."""
+    text = text.strip()
+    return parse_size(text[:-2] if text.lower().endswith("/s") else text)
+
+
+def parse_size(text: str) -> int:
+    """Parse a number of bytes; raise ValueError for anything else.
+
+    A positive size of less than one byte is one byte, because 0 often means no limit.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    unit = _SIZE_UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError("must be a number of bytes, such as 50MB or 100MiB")
+    amount = Decimal(match[1]) * unit
+    return int(amount) or int(amount > 0)
 
 
 def _parts(text: str) -> Decimal:
