@@ -10,7 +10,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from registry_server.config.callers import EVERYBODY, caller_name, plain_name
+from registry_server.config.callers import EVERY_USER, caller_name, plain_name
 from registry_server.config.header_text import HeaderText
 from registry_server.config.section import Section
 from registry_server.config.validators import AfterValidator
@@ -57,17 +57,17 @@ def sample(part: str) -> str:
 
 
 def _user(text: str) -> str:
-    return text if text == EVERYBODY else caller_name(text)
+    return text if text == EVERY_USER else caller_name(text)
 
 
 def _no_star(text: str) -> str:
-    if text == EVERYBODY:
+    if text == EVERY_USER:
         raise ValueError('must be a name; to match every logged-in user, write users: ["*"]')
     return text
 
 
 def _no_star_administers(text: str) -> str:
-    if text == EVERYBODY:
+    if text == EVERY_USER:
         raise ValueError("must be a name: with * every user could create robot accounts")
     return text
 

@@ -6,7 +6,7 @@ of a user that does not exist is accepted: the user may be added at any time.
 
 from registry_server.config.robot_names import PREFIX, SEPARATORS, check_robot_name, is_robot_name
 
-EVERYBODY = "*"
+EVERY_USER = "*"
 ANONYMOUS = "anonymous"
 _LONGEST = 255  # of a user, a group or a robot
 _WILDCARDS = frozenset("*?{}")

@@ -17,7 +17,7 @@ _FASTEST = 1 << 20  # a higher rate would cut ordinary clients
 _SMALLEST_MANIFEST, _LARGEST_MANIFEST = 64 << 10, 16 << 20
 
 
-def _of_everybody(glob: str) -> str:
+def _without_user(glob: str) -> str:
     if "{user}" in glob.split("/"):
         raise ValueError("must not contain {user}: a limit applies to all users")
     return glob
@@ -30,7 +30,7 @@ def _some(globs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Count = Annotated[int, Ge(0), Le(_MOST)]
-GlobOfEverybody = Annotated[Glob, AfterValidator(_of_everybody)]
+GlobWithoutUser = Annotated[Glob, AfterValidator(_without_user)]
 
 
 class Requests(Section):
@@ -75,7 +75,7 @@ class RepositoryLimit(Section):
     If `bytes` or `uploads` is None, a less specific entry may set it.
     """
 
-    repositories: Annotated[tuple[GlobOfEverybody, ...], AfterValidator(_some)]
+    repositories: Annotated[tuple[GlobWithoutUser, ...], AfterValidator(_some)]
     bytes: Size | None = None
     uploads: Count | None = None
 

@@ -14,7 +14,7 @@ from registry_server.config.access import (
     is_component,
     sample,
 )
-from registry_server.config.callers import EVERYBODY
+from registry_server.config.callers import EVERY_USER
 from registry_server.config.problems import Path, shown
 from registry_server.config.robot_names import is_robots
 
@@ -51,7 +51,7 @@ def caller_names(rules: Access | RulesFile) -> Iterator[tuple[Path, str]]:
         yield from ((("groups", group, at), name) for at, name in enumerate(members))
     for number, rule in enumerate(rules.rules or ()):
         for at, name in enumerate(rule.users or ()):
-            if name != EVERYBODY:
+            if name != EVERY_USER:
                 yield ("rules", number, "users", at), name
     for at, name in enumerate(rules.administrators.users):
         yield ("administrators", "users", at), name
@@ -74,7 +74,7 @@ def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[P
     for at, user in enumerate(users):
         if globs and not any(is_matchable(glob, user) for glob in globs):
             yield ("users", at), f"cannot replace {_USER}: it is not valid in a repository name"
-    if EVERYBODY in users or rule.anonymous:
+    if EVERY_USER in users or rule.anonymous:
         return
     callers = {*users, *(name for group in rule.groups or () for name in groups.get(group, ()))}
     for at, glob in enumerate(globs):
@@ -85,7 +85,7 @@ def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[P
 
 def is_matchable(glob: str, user: str) -> bool:
     """Tell whether a glob can match a repository name when `user` replaces `{user}`."""
-    if _USER not in glob.split("/") or user == EVERYBODY:
+    if _USER not in glob.split("/") or user == EVERY_USER:
         return True
     return is_component(user) and len(sample_name(glob, user)) <= LONGEST_NAME
 

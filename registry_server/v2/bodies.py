@@ -65,8 +65,8 @@ def announced(request: Request) -> DeclaredRange:
     return DeclaredRange(announced=content_length(request))
 
 
-def chunk(request: Request, held: int) -> DeclaredRange:
-    """Return the range of a chunk for a session of `held` bytes (spec, "Pushing a blob in chunks").
+def chunk(request: Request, size: int) -> DeclaredRange:
+    """Return the range of a chunk for a session of `size` bytes (spec, "Pushing a blob in chunks").
 
     It is in Content-Range, or else its start is in the `_state` of the URL. Raises
     `ChunkOutOfOrder` for a malformed header, and `ChunkSizeMismatch`, before the body is read, for
@@ -79,12 +79,12 @@ def chunk(request: Request, held: int) -> DeclaredRange:
     match = _CONTENT_RANGE.fullmatch(header.strip())
     first, last = map(int, match.groups()) if match else (-1, -2)
     if last < first:
-        raise ChunkOutOfOrder(first, held)
+        raise ChunkOutOfOrder(first, size)
     length, declared = last - first + 1, content_length(request)
     if declared == length - 1:
         return DeclaredRange(first, declared)
-    if declared is not None and declared != length and first == held:
-        raise ChunkSizeMismatch(length, declared, held)
+    if declared is not None and declared != length and first == size:
+        raise ChunkSizeMismatch(length, declared, size)
     return DeclaredRange(first, length)
 
 

@@ -25,7 +25,7 @@ class ManifestBodies:
     def __init__(self, limit: int, most: int = MOST_BYTES) -> None:
         self._limit = limit
         self._most = most
-        self._held = 0
+        self._total = 0
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -39,11 +39,11 @@ class ManifestBodies:
         def count(size: int) -> None:
             nonlocal counted
             counted += size
-            self._held += size
-            if self._held > self._most and counted > INLINE:
+            self._total += size
+            if self._total > self._most and counted > INLINE:
                 raise TooManyRequests(_RETRY_AFTER, "too many large manifests at once")
 
         try:
             yield await read_limited(request, self._limit, count)
         finally:
-            self._held -= counted
+            self._total -= counted

@@ -1,10 +1,9 @@
 """The `_state` in the URL of an upload session: its size when the URL was issued.
 
-It protects against a chunk that is sent twice: a
-chunk without Content-Range starts at this offset; if the session has another size, the chunk is out
-of order and is not appended. The state is not signed, because it grants nothing: requests without
-it are accepted. The `_state` of another registry is ignored, so a session can continue after a
-change of registry.
+It protects against a chunk that is sent twice. A chunk without Content-Range starts at this offset;
+if the session has another size, the chunk is out of order and is not appended. The state is not
+signed, because it grants nothing: requests without it are accepted. The `_state` of another
+registry is ignored, so a session can continue after a change of registry.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ _NAME = "_state"
 _OURS = re.compile(r"at\.([0-9]{1,18})", re.ASCII)
 
 
-def query(held: int) -> str:
-    """Return the query of the URL of a session with `held` bytes."""
-    return f"{_NAME}=at.{held}"
+def query(size: int) -> str:
+    """Return the query of the URL of a session with `size` bytes."""
+    return f"{_NAME}=at.{size}"
 
 
 def offset(request: Request) -> int | None:

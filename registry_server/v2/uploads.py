@@ -48,8 +48,8 @@ class UploadEndpoints:
         id = await self._gate.upload(request)
         async with repository.uploads.open(id) as upload:
             await upload.append(bodies.pieces(request), bodies.chunk(request, upload.length))
-            held = upload.length
-        return self._progress(request, repository, id, held, status=202)
+            size = upload.length
+        return self._progress(request, repository, id, size, status=202)
 
     async def finish(self, request: Request) -> Response:
         """PUT: end-6"""
@@ -66,8 +66,8 @@ class UploadEndpoints:
         """GET, HEAD: end-13"""
         repository = await self._gate.repository(request, Action.PULL, Action.PUSH)
         id = await self._gate.upload(request)
-        held = await repository.uploads.length(id)
-        return self._progress(request, repository, id, held, status=204)
+        size = await repository.uploads.length(id)
+        return self._progress(request, repository, id, size, status=204)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE: end-14"""
@@ -128,10 +128,10 @@ class UploadEndpoints:
         return self._progress(request, repository, id, 0, status=202)
 
     def _progress(
-        self, request: Request, repository: Repository, id: UploadId, held: int, *, status: int
+        self, request: Request, repository: Repository, id: UploadId, size: int, *, status: int
     ) -> Response:
-        headers = progress(held)
-        headers["Location"] = self._urls.upload(request, repository.name, id, held)
+        headers = progress(size)
+        headers["Location"] = self._urls.upload(request, repository.name, id, size)
         headers["Docker-Upload-UUID"] = str(id)
         if status != 204:
             headers["Content-Length"] = "0"

@@ -60,12 +60,12 @@ class Urls:
         """Return the URL of a manifest."""
         return f"{self._base(request)}/v2/{name}/manifests/{digest}"
 
-    def upload(self, request: Request, name: RepositoryName, id: UploadId, held: int) -> str:
-        """Return the URL of an upload session with `held` bytes.
+    def upload(self, request: Request, name: RepositoryName, id: UploadId, size: int) -> str:
+        """Return the URL of an upload session with `size` bytes.
 
         It always has a query, because scripts append `&digest=`.
         """
-        state = upload_state.query(held)
+        state = upload_state.query(size)
         return f"{self._base(request)}/v2/{name}/blobs/uploads/{id}?{state}"
 
     def at(self, request: Request, path: str) -> str:

@@ -22,7 +22,7 @@ Written = dict[str, Any]
 
 ANN, BOB = Actor("ann"), Actor("bob")
 ROBOT = Actor("robot:ci")
-EVERYBODY = (ANN, BOB, ROBOT, ANONYMOUS, Actor("eve", frozenset({"guests"})))
+ALL_CALLERS = (ANN, BOB, ROBOT, ANONYMOUS, Actor("eve", frozenset({"guests"})))
 ACTIONS = ("pull", "push", "overwrite", "delete")
 NAMES = ("team", "team/app", "team/app/sub", "library/x", "home/ann/x", "home/bob/x")
 
@@ -73,7 +73,7 @@ def everything_allowed(of: RulesPolicy) -> set[tuple[str, str, str]]:
     asked = [(action, name) for action in ACTIONS for name in NAMES] + [("catalog", "")]
     return {
         (actor.name, action, name)
-        for actor in EVERYBODY
+        for actor in ALL_CALLERS
         for action, name in asked
         if decision(of, actor, action, name).allowed
     }

@@ -1,1 +1,1 @@
-"""Tests of the configuration: what is read, what is refused, and in which words."""
+"""Tests of the configuration: what is accepted, what is refused, and the messages."""

@@ -1,4 +1,4 @@
-"""What the tests of the configuration share: writing a file and reading it."""
+"""Fixtures that write a configuration file and load it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,11 +28,12 @@ def read(tmp_path: Path) -> Read:
 
 @pytest.fixture
 def refuse(read: Read, tmp_path: Path) -> Refuse:
-    """Load a configuration that must be refused; answers the problems, without the folder."""
+    """Load a configuration that must be refused; return the problems, without the folder."""
 
     def refuse(
         text: str, environ: Mapping[str, str] | None = None, overrides: Overrides | None = None
     ) -> tuple[str, ...]:
+        """Load a configuration that must be refused; return the problems, without the folder."""
         with pytest.raises(ConfigError) as caught:
             read(text, environ, overrides)
         return tuple(problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems)

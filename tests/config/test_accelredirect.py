@@ -1,4 +1,4 @@
-"""`http.accelredirect` is the path of a location, with one slash at its end, or nothing."""
+"""`http.accelredirect` is empty or the path of a location, with one final slash."""
 
 import pytest
 
@@ -18,13 +18,13 @@ from tests.config.conftest import Read, Refuse
     ],
 )
 def test_a_location_ends_with_one_slash(read: Read, written: str, location: str) -> None:
-    """However it is written, a digest's path can follow it; nothing means it is off."""
+    """A digest's path can be appended to every accepted form; an empty value turns it off."""
     settings = read(f"version: 0.1\nhttp: {{accelredirect: {written}}}\n").settings
     assert settings.http.accelredirect == location
 
 
 def test_it_is_off_unless_it_is_set() -> None:
-    """It is off by default; the variable turns it on."""
+    """The registry sends blobs itself by default; the variable turns the redirect on."""
     assert load(None, {}).settings.http.accelredirect == ""
     found = load(None, {"REGISTRY_HTTP_ACCELREDIRECT": "/x"})
     assert found.settings.http.accelredirect == "/x/"
@@ -39,7 +39,7 @@ def test_it_is_off_unless_it_is_set() -> None:
         r'"/a\0"', "/é/", "' /a/'", "'/a/ '", "'/a;b/'", "'/$uri/'", "[/a/]",
     ],
 )  # fmt: skip
-def test_what_nginx_would_decode_or_resolve_is_refused(refuse: Refuse, written: str) -> None:
-    """Only plain segments: nothing that is empty, goes up, or means something in a header."""
+def test_a_path_that_nginx_would_normalize_is_refused(refuse: Refuse, written: str) -> None:
+    """Only plain segments: none that is empty, goes up, or has a special character."""
     (problem,) = refuse(f"version: 0.1\nhttp:\n  accelredirect: {written}\n")
     assert problem.startswith("config.yml, line 3: http.accelredirect must be ")

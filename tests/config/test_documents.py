@@ -1,4 +1,4 @@
-"""The example and the manual name every key, and no key that does not exist."""
+"""The example and the manual name all keys, and no unknown ones."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
 MANUAL = ROOT / "docs" / "configuration.md"
 
-# A "#" directly before a key, or before more than one space, switches a line off; "# " explains.
+# "#" directly before a key, or before several spaces, comments out a line; "# " is an explanation.
 _SWITCHED_OFF = re.compile(r"^( *)#(?=\S|  )", re.MULTILINE)
 
 
@@ -47,21 +47,21 @@ def _written(key: tuple[str, ...]) -> str:
     return ".".join(key).replace(f".{keys.ITEM}", keys.ITEM)
 
 
-def test_the_example_is_read_and_says_the_defaults() -> None:
-    """The example loads without a word and is the same as saying nothing."""
+def test_the_example_has_the_defaults() -> None:
+    """The example loads without warnings and has the default settings."""
     loaded = load(EXAMPLE, {})
     assert loaded.settings == Settings()
     assert loaded.warnings == ()
 
 
 @pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
-def test_the_example_holds_every_key(key: tuple[str, ...]) -> None:
-    """Each key of the schema is in the example, switched on or off."""
+def test_the_example_has_every_key(key: tuple[str, ...]) -> None:
+    """Each known key is in the example, as a line or in a comment."""
     assert _holds(_switched_on(), key)
 
 
-def test_the_example_switches_on_what_is_implemented_and_nothing_else() -> None:
-    """What is not implemented is switched off in the example."""
+def test_the_example_enables_only_implemented_keys() -> None:
+    """Keys that are not implemented are comments in the example."""
     live = yaml.load(EXAMPLE.read_text(), Loader=yaml.BaseLoader)
     switched_on = {
         key for key in map(_written, keys.leaves()) if _holds(live, tuple(key.split(".")))
@@ -72,20 +72,20 @@ def test_the_example_switches_on_what_is_implemented_and_nothing_else() -> None:
     assert {"http.tls.certificate", "storage.filesystem.fsync", "http.workers"} <= switched_on
 
 
-def test_the_example_holds_no_unknown_key() -> None:
-    """Switching any line of the example on gives a key that is known."""
+def test_the_example_has_no_unknown_key() -> None:
+    """Each commented line of the example is a known key."""
     unknown = [path for path in _paths(_switched_on()) if keys.at(path) is None]
     assert unknown == []
 
 
 @pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
 def test_the_manual_names_every_key(key: tuple[str, ...]) -> None:
-    """Each key of the schema is in the manual by its full path."""
+    """Each known key is in the manual with its full path."""
     assert f"`{_written(key)}`" in MANUAL.read_text()
 
 
 def test_the_manual_names_no_unknown_key() -> None:
-    """A path in the manual that looks like a key's is one."""
+    """Each path in the manual that looks like a key is one."""
     tops = "|".join(Settings.field_names())
     named = set(re.findall(rf"`((?:{tops})(?:\.[a-z0-9]+(?:\[\])?)+)`", MANUAL.read_text()))
     unknown = [key for key in named if keys.at(tuple(key.replace("[]", ".0").split("."))) is None]
@@ -93,8 +93,8 @@ def test_the_manual_names_no_unknown_key() -> None:
     assert len(named) > 100
 
 
-def test_the_manuals_tables_agree_with_what_is_refused_and_warned_about() -> None:
-    """Each section that stops the registry or has no effect is under that heading."""
+def test_the_manuals_tables_agree_with_the_errors_and_warnings() -> None:
+    """Each section that is refused or has no effect is under that heading."""
     manual = MANUAL.read_text()
     refused = manual.split("## Keys that stop the registry")[1].split("\n## ")[0]
     warned = manual.split("## Keys that have no effect")[1].split("\n## ")[0]
@@ -104,8 +104,8 @@ def test_the_manuals_tables_agree_with_what_is_refused_and_warned_about() -> Non
         assert f"| `{key}` |" in warned, key
 
 
-def test_the_variables_the_manual_shows_are_read() -> None:
-    """The examples of variables in the manual name the keys it says they do."""
+def test_the_variables_in_the_manual_are_valid() -> None:
+    """The manual's examples of variables set the keys that it says."""
     rows = re.findall(r"^\| `(REGISTRY_[A-Z0-9_]+)=(\S+)` \|", MANUAL.read_text(), re.MULTILINE)
     environ = dict(rows) | {"REGISTRY_HTTP_TLS_CERTIFICATE": "/c", "REGISTRY_HTTP_TLS_KEY": "/k"}
     loaded = load(None, environ)

@@ -1,4 +1,4 @@
-"""Durations are Go's: what Go reads is read, what Go refuses is refused."""
+"""Durations are Go's: each text is accepted or refused as Go does."""
 
 from datetime import timedelta
 
@@ -36,8 +36,8 @@ YEARS_THAT_FIT = timedelta(days=292 * 365)
         ("1h0m0s", timedelta(hours=1)),
     ],
 )
-def test_what_go_reads_is_read(text: str, expected: timedelta) -> None:
-    """Each form of Go's time.ParseDuration, and its bare nanoseconds, has Go's value."""
+def test_a_duration_of_go_is_parsed(text: str, expected: timedelta) -> None:
+    """Each form of Go's time.ParseDuration, and a number of nanoseconds, has Go's value."""
     assert parse_duration(text) == expected
 
 
@@ -60,40 +60,40 @@ def test_what_go_reads_is_read(text: str, expected: timedelta) -> None:
     ],
 )
 def test_what_go_refuses_is_refused(text: str) -> None:
-    """A text that is no duration to Go is none here, and the message shows what one looks like."""
+    """A text that Go refuses is refused, and the message shows an example."""
     with pytest.raises(ValueError, match="must be a duration, such as 30s"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["9223372036854775808", "3000000h", "-3000000h"])
-def test_what_does_not_fit_gos_64_bits_is_refused(text: str) -> None:
-    """A duration that Go could not hold is an error, not another duration."""
+def test_a_duration_beyond_64_bits_is_refused(text: str) -> None:
+    """It does not wrap around to another duration."""
     with pytest.raises(ValueError, match="less than 292 years"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["604800", "-1", "1" * 5000])
-def test_where_a_unit_is_demanded_a_bare_number_is_refused(text: str) -> None:
-    """The durations that decide what is deleted are never taken for nanoseconds."""
+def test_a_number_is_refused_where_a_unit_is_required(text: str) -> None:
+    """Durations that decide what is deleted are never read as nanoseconds."""
     with pytest.raises(ValueError, match="needs a unit"):
         parse_duration_with_unit(text)
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "168h"])
-def test_where_a_unit_is_demanded_zero_and_units_are_read(text: str) -> None:
-    """Nothing is the same in any unit."""
+def test_zero_needs_no_unit(text: str) -> None:
+    """Zero is the same in any unit."""
     assert parse_duration_with_unit(text) == parse_duration(text)
 
 
 @given(st.timedeltas(timedelta(), YEARS_THAT_FIT))
-def test_reading_what_was_written_gives_the_same_duration(duration: timedelta) -> None:
-    """Parse and print are inverse for every duration that is printed and that Go can hold."""
+def test_parse_and_format_are_inverse(duration: timedelta) -> None:
+    """For every duration that is formatted and that Go can represent."""
     assert parse_duration(in_go_words(duration)) == duration
 
 
 @given(st.text(max_size=150))
 def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
-    """No text makes the parser fail in another way, and what it reads it can write and reread."""
+    """The parser raises nothing else, and its results can be formatted and parsed again."""
     try:
         duration = parse_duration(text)
     except ValueError:
@@ -104,6 +104,6 @@ def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["0s", "1s", "1.5s", "500ms", "0.25ms", "30m0s", "1m30s", "1h0m0s", "168h0m0s"]
 )
-def test_as_go_prints_them(text: str) -> None:
-    """Hours and minutes are followed by the smaller units, as in a log of Go's."""
+def test_durations_are_formatted_as_in_go(text: str) -> None:
+    """Hours and minutes are followed by the smaller units."""
     assert in_go_words(parse_duration(text)) == text

@@ -1,4 +1,4 @@
-"""Every key can be set by a variable, and no stray variable stops the registry."""
+"""Every key can be set by a variable, and unrelated variables do not prevent a start."""
 
 import pytest
 from hypothesis import given
@@ -38,13 +38,13 @@ def _variable(key: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("key", list(keys.leaves()), ids=".".join)
 def test_every_key_has_its_variable(key: tuple[str, ...]) -> None:
-    """The name made of a key's path leads back to that key."""
+    """The variable built from a key's path sets that key."""
     expected = tuple(0 if part == keys.ITEM else part for part in key)
     assert resolve(_variable(key)) == expected
 
 
-def test_the_payload_is_yaml(read: Read) -> None:
-    """A scalar, a list, a mapping and a whole section can be given."""
+def test_a_value_is_yaml(read: Read) -> None:
+    """It may be a scalar, a list, a mapping or a whole section."""
     loaded = read(
         "version: 0.1\nhttp: {addr: ':1', workers: 4}\n",
         {
@@ -65,8 +65,8 @@ def test_the_payload_is_yaml(read: Read) -> None:
     assert loaded.warnings == ()
 
 
-def test_a_section_comes_before_what_is_inside_it(read: Read) -> None:
-    """Naming the driver and then its parameters gives both, whatever the file had."""
+def test_a_section_is_applied_before_its_keys(read: Read) -> None:
+    """Setting the driver and then its parameters sets both, whatever the file has."""
     settings = read(
         "version: 0.1\nstorage: {filesystem: {rootdirectory: /file}, delete: {enabled: true}}\n",
         {
@@ -80,7 +80,7 @@ def test_a_section_comes_before_what_is_inside_it(read: Read) -> None:
 
 
 def test_an_empty_variable_restores_the_default(read: Read) -> None:
-    """An empty value is YAML's nothing."""
+    """An empty value is YAML's null."""
     settings = read(
         "version: 0.1\nhttp: {addr: ':1'}\nlog: {level: debug}\n",
         {"REGISTRY_HTTP_ADDR": "", "REGISTRY_LOG_LEVEL": ""},
@@ -89,8 +89,8 @@ def test_an_empty_variable_restores_the_default(read: Read) -> None:
     assert settings.log.level == "info"
 
 
-def test_headers_and_fields_keep_their_spelling_or_get_one(read: Read) -> None:
-    """Underscores stand for a header's hyphens, and an index names one of its values."""
+def test_the_case_of_headers_and_fields_is_kept(read: Read) -> None:
+    """Underscores become a header's hyphens, and an index selects one of its values."""
     settings = read(
         "version: 0.1\nhttp: {headers: {X-One: [a, b]}}\nlog: {fields: {Service: x}}\n",
         {
@@ -106,7 +106,7 @@ def test_headers_and_fields_keep_their_spelling_or_get_one(read: Read) -> None:
 
 
 def test_an_index_replaces_or_adds_an_item(read: Read, refuse: Refuse) -> None:
-    """Items of a list can be named, up to the next free place."""
+    """Items of a list can be set, up to the first free index."""
     text = "version: 0.1\nhttp: {trustedproxies: [10.0.0.0/8]}\n"
     settings = read(
         text,
@@ -126,8 +126,8 @@ def test_an_index_replaces_or_adds_an_item(read: Read, refuse: Refuse) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KUBERNETES))
-def test_a_variable_that_others_inject_is_a_warning(name: str) -> None:
-    """What Kubernetes and Docker set for a service called registry changes nothing."""
+def test_an_injected_variable_is_a_warning(name: str) -> None:
+    """What Kubernetes and Docker set for a service with the name registry changes nothing."""
     loaded = load(None, {name: KUBERNETES[name]})
     assert loaded.settings == load(None, {}).settings
     assert loaded.warnings == (f"{name} is ignored: it names no known key",)
@@ -135,7 +135,7 @@ def test_a_variable_that_others_inject_is_a_warning(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["REGISTRY_FOO_BAR", "REGISTRY_", "REGISTRY__", "REGISTRY_HTTP_X"])
 def test_an_unknown_variable_is_a_warning(name: str) -> None:
-    """A name that fits no key is told and changes nothing."""
+    """A variable that matches no key is reported and changes nothing."""
     loaded = load(None, {name: "[not: yaml"})
     assert loaded.settings == load(None, {}).settings
     assert loaded.warnings == (f"{name} is ignored: it names no known key",)
@@ -149,23 +149,23 @@ def test_an_unknown_variable_is_a_warning(name: str) -> None:
         ("REGISTRY_http_addr", "REGISTRY_HTTP_ADDR"),
     ],
 )
-def test_a_misspelt_variable_is_told_what_it_may_have_been(name: str, near: str) -> None:
-    """The nearest name is shown, and the variable is ignored, as by registry:2."""
+def test_a_misspelt_variable_gets_a_suggestion(name: str, near: str) -> None:
+    """The nearest name is shown, and the variable is ignored, as in registry:2."""
     loaded = load(None, {name: "x"})
     assert loaded.settings == load(None, {}).settings
     (warning,) = loaded.warnings
     assert warning == f"{name} is ignored: it names no known key: did you mean {near}?"
 
 
-def test_variables_of_other_programs_are_not_looked_at() -> None:
-    """Only REGISTRY_ is ours."""
+def test_variables_of_other_programs_are_ignored() -> None:
+    """Only those with the prefix REGISTRY_ are used."""
     assert load(None, {"PATH": "/bin", "registry_http_addr": "x", "REGISTRYHTTP": "x"}) == load(
         None, {}
     )
 
 
-def test_the_version_is_the_files_alone(read: Read) -> None:
-    """Many images set REGISTRY_VERSION to the version of a program; that changes nothing."""
+def test_the_version_cannot_be_set_by_a_variable(read: Read) -> None:
+    """Many images set REGISTRY_VERSION to the version of a program; it is ignored."""
     (warning,) = read("version: 0.1\n", {"REGISTRY_VERSION": "2.8.3"}).warnings
     assert warning.startswith("REGISTRY_VERSION is ignored")
 
@@ -180,7 +180,7 @@ def test_the_version_is_the_files_alone(read: Read) -> None:
     ],
 )
 def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: str) -> None:
-    """A misspelt variable does not open the registry."""
+    """A typo does not disable access control."""
     with pytest.raises(ConfigError, match=f"{name} names no known key of {section}"):
         load(None, {name: "/x"})
 
@@ -193,8 +193,8 @@ def test_a_misspelt_variable_for_access_control_is_an_error(name: str, section: 
         ("REGISTRY_ACCESS_RULES", "[]\n---\n[{deny: [pull]}]"),
     ],
 )
-def test_a_variable_for_access_control_has_no_key_twice(name: str, value: str) -> None:
-    """As in the file: the first one may be the one that denies."""
+def test_a_variable_for_access_control_must_not_set_a_key_twice(name: str, value: str) -> None:
+    """As in the file: the first value may be the one that denies."""
     with pytest.raises(ConfigError, match=name):
         load(None, {name: value})
 
@@ -211,7 +211,7 @@ def test_a_variable_for_access_control_has_no_key_twice(name: str, value: str) -
 def test_a_variable_that_was_meant_for_a_missing_guarded_section_is_an_error(
     name: str, near: str
 ) -> None:
-    """As a misspelt section of the file is; beside the section itself it is a warning."""
+    """Like a misspelt section in the file. If the section is set, it is a warning."""
     with pytest.raises(ConfigError, match=f"{name} names no known key: did you mean {near}?"):
         load(None, {name: "/x"})
     others = {"REGISTRY_AUTH": "none", "REGISTRY_HTTP_TLS_MINIMUMTLS": "tls1.2"}
@@ -236,8 +236,10 @@ def test_a_variable_that_was_meant_for_a_missing_guarded_section_is_an_error(
         ("REGISTRY_PROXY_REMOTEURL", "x", "REGISTRY_PROXY_REMOTEURL: proxy.remoteurl is not impl"),
     ],
 )
-def test_a_wrong_value_is_blamed_on_its_variable(name: str, value: str, problem: str) -> None:
-    """The message names the variable, then the key."""
+def test_an_invalid_value_is_reported_with_its_variable(
+    name: str, value: str, problem: str
+) -> None:
+    """The message has the variable, then the key."""
     if not problem:
         assert load(None, {name: value}).warnings
         return
@@ -246,8 +248,8 @@ def test_a_wrong_value_is_blamed_on_its_variable(name: str, value: str, problem:
     assert caught.value.problems[0].startswith(problem)
 
 
-def test_all_wrong_variables_are_told_at_once() -> None:
-    """Each variable that cannot be read has its line."""
+def test_all_invalid_variables_are_reported_together() -> None:
+    """Each variable that cannot be parsed has its line."""
     with pytest.raises(ConfigError) as caught:
         load(None, {"REGISTRY_HTTP_ADDR": "[", "REGISTRY_LOG_LEVEL": "["})
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
@@ -258,7 +260,7 @@ def test_all_wrong_variables_are_told_at_once() -> None:
 
 @given(st.sampled_from([key for key in keys.leaves() if keys.ITEM not in key]), st.text())
 def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], value: str) -> None:
-    """No value of a known variable fails in another way."""
+    """No value of a known variable raises another exception."""
     problems: tuple[str, ...] = ()
     try:
         load(None, {_variable(key): value})
@@ -278,12 +280,12 @@ def test_a_variable_that_empties_tls_is_a_warning(read: Read, name: str) -> None
 
 
 def test_the_message_about_podmans_variable_names_podman(refuse: Refuse) -> None:
-    """Its name means an unknown key of `auth`, and in that section no unknown key is ignored."""
+    """It looks like an unknown key of `auth`, where unknown keys are errors."""
     (problem,) = refuse("version: 0.1\n", {"REGISTRY_AUTH_FILE": "/run/auth.json"})
     assert "podman" in problem
 
 
-def test_a_wrong_key_among_few_is_answered_with_all_of_them(refuse: Refuse) -> None:
-    """The nearest key would be a guess, and the list is short."""
+def test_the_hint_for_an_unknown_key_lists_a_short_section(refuse: Refuse) -> None:
+    """The nearest key would be a guess."""
     (problem,) = refuse("version: 0.1\nauth: false\n")
     assert problem.endswith("known under auth are none, silly, token and htpasswd")

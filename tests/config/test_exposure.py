@@ -1,4 +1,4 @@
-"""An open registry, and passwords without TLS, are warnings where other machines reach them."""
+"""An open registry, and passwords without TLS, are warnings if other machines can connect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOPBACK = ["localhost:5000", "127.0.0.1:5000", "127.9.9.9:1", "[::1]:5000", "[:
 
 
 def told(read: Read, text: str, http: str = "") -> list[str]:
-    """Return the warnings about what other machines reach."""
+    """Return the exposure warnings."""
     loaded = read(f"version: 0.1\nhttp: {{{http}}}\n{text}")
     assert not [line for line in loaded.warnings if "loopback" in line]
     return [str(each) for each in loaded.exposure]
@@ -29,10 +29,8 @@ def told(read: Read, text: str, http: str = "") -> list[str]:
     ("text", "said"),
     [("", OPEN), (USERS, PASSWORDS), (RULES, PASSWORDS), (f"{USERS}{RULES}", PASSWORDS)],
 )
-def test_what_other_machines_reach_is_one_warning(
-    read: Read, addr: str, text: str, said: str
-) -> None:
-    """Its line names the file, the line and the key."""
+def test_an_exposed_registry_is_one_warning(read: Read, addr: str, text: str, said: str) -> None:
+    """It has the file, the line and the key."""
     (line,) = told(read, text, f"addr: '{addr}'")
     assert "config.yml, line 2: http.addr is not on loopback, and " in line
     assert said in line
@@ -40,8 +38,8 @@ def test_what_other_machines_reach_is_one_warning(
 
 @pytest.mark.parametrize("http", [*(f"addr: '{addr}'" for addr in LOOPBACK), "net: unix, addr: /s"])
 @pytest.mark.parametrize("text", ["", USERS])
-def test_on_loopback_there_is_none(read: Read, http: str, text: str) -> None:
-    """No other machine reaches these addresses, nor a unix socket."""
+def test_loopback_and_unix_sockets_have_no_warning(read: Read, http: str, text: str) -> None:
+    """No other machine can connect to them."""
     assert told(read, text, http) == []
 
 
@@ -57,8 +55,8 @@ def test_on_loopback_there_is_none(read: Read, http: str, text: str) -> None:
         ("", TLS + ", clientcas: [/a]}"),
     ],
 )
-def test_what_is_intended_or_encrypted_is_no_warning(read: Read, text: str, http: str) -> None:
-    """Open on purpose, TLS here or at a proxy, no passwords, or certificates of every client."""
+def test_intended_or_encrypted_access_has_no_warning(read: Read, text: str, http: str) -> None:
+    """Open on purpose, TLS here or at a proxy, no passwords, or required client certificates."""
     assert told(read, text, http) == []
 
 
@@ -75,8 +73,8 @@ def test_what_is_intended_or_encrypted_is_no_warning(read: Read, text: str, http
         ("storage: {maintenance: {readonly: {enabled: true}}}\n", "", "may pull: "),
     ],
 )
-def test_what_is_neither_is_a_warning(read: Read, text: str, http: str, said: str) -> None:
-    """TLS admits every client, and a proxy does not keep others from the port."""
+def test_incomplete_protection_is_a_warning(read: Read, text: str, http: str, said: str) -> None:
+    """TLS admits every client, and a proxy does not block direct connections."""
     (line,) = told(read, text, http)
     assert said in line
 
@@ -100,7 +98,7 @@ CLEAR = "begins with http://, and clients send passwords there for tokens: "
 def test_a_url_for_tokens_without_tls_is_a_warning(
     read: Read, addr: str, text: str, http: str, said: str
 ) -> None:
-    """Wherever the registry listens: the URL is where clients send their passwords."""
+    """Regardless of the listener: clients send their passwords to this URL."""
     (line,) = told(read, text, ", ".join(filter(None, (addr, http))))
     assert f"{said} {CLEAR}" in line
 
@@ -117,13 +115,13 @@ def test_a_url_for_tokens_without_tls_is_a_warning(
         (FOREIGN.replace("https", "http").replace("}}", ", autoredirect: true}}"), ""),
     ],
 )
-def test_no_password_goes_to_another_url(read: Read, text: str, http: str) -> None:
-    """Without rules clients get no tokens here; and what stays on the machine is not warned of."""
+def test_a_url_without_passwords_has_no_warning(read: Read, text: str, http: str) -> None:
+    """Without access rules clients get no tokens here; and localhost is not exposed."""
     assert told(read, text, ", ".join(filter(None, ("addr: '127.0.0.1:1'", http)))) == []
 
 
 def test_an_option_that_opens_the_trial_registry_is_named(read: Read) -> None:
-    """The place is what the address is from."""
+    """The warning names the option that set the address."""
     loaded = read(
         "version: 0.1\nhttp: {addr: '127.0.0.1:1'}\n", overrides=Overrides(host="0.0.0.0")
     )
@@ -131,8 +129,8 @@ def test_an_option_that_opens_the_trial_registry_is_named(read: Read) -> None:
     assert str(problem).startswith("--host: http.addr is not on loopback")
 
 
-def test_with_rules_an_unusable_host_is_an_error(refuse: Refuse, read: Read) -> None:
-    """registry:2 ignores it; but with rules clients send passwords to that host."""
+def test_with_rules_an_invalid_host_is_an_error(refuse: Refuse, read: Read) -> None:
+    """registry:2 ignores it, but with access rules clients send passwords to that host."""
     text = "version: 0.1\nhttp: {host: registry.example.com}\n"
     assert "it is ignored" in read(text).warnings[0]
     (problem,) = refuse(f"{text}{RULES}")

@@ -1,4 +1,4 @@
-"""Expressions are in Go's syntax, and one that Go refuses is a mistake in the file."""
+"""Expressions are in Go's syntax, and one that Go refuses is an error."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ HOSTS = "|".join(rf"host{number}\.example\.com" for number in range(1000))
         (HOSTS, "https://host999.example.com/", True),
     ],
 )
-def test_an_expression_means_what_it_means_in_go(text: str, url: str, matches: bool) -> None:
-    """It is searched for; classes are ASCII; a dot is a character, of any number of bytes."""
+def test_an_expression_matches_as_in_go(text: str, url: str, matches: bool) -> None:
+    """It matches anywhere; classes are ASCII; a dot is a character, of any number of bytes."""
     assert Expression.parse(text).compiled().matches(url.encode()) == matches
 
 
@@ -57,13 +57,13 @@ def test_an_expression_means_what_it_means_in_go(text: str, url: str, matches: b
      "[[:foo:]]", "(?P<>a)", "\\", r"\é", "[b-a]", "(?>a)", "(?#a)", ")"],
 )  # fmt: skip
 def test_an_expression_that_go_refuses_is_refused(text: str) -> None:
-    """An expression that is half understood would allow or deny something else than was meant."""
+    """Another interpretation would allow or deny other URLs than intended."""
     with pytest.raises(ValueError, match=r"^[a-zC\\]"):
         Expression.parse(text)
 
 
 def test_the_memory_of_an_expression_is_limited() -> None:
-    """One that needs more is refused with the limit, before a server starts with it."""
+    """One that needs more is refused before the server starts; the message has the limit."""
     with pytest.raises(ValueError, match="needs more than 8 MiB of memory"):
         Expression.parse(r"\pL{1000}")
 
@@ -82,8 +82,8 @@ TEXTS = st.lists(
 @example("(" * 5000 + ")" * 5000, b"")
 @example("((a{30}){30}){30}", b"a")
 @example("(((((a*)*)*)*)*)*b", b"a" * 10_000)
-def test_every_text_is_decided(text: str, url: bytes) -> None:
-    """It is refused with a reason, or it compiles and has an answer for every URL."""
+def test_every_text_is_refused_or_compiles(text: str, url: bytes) -> None:
+    """It is refused with a reason, or compiles and can be matched with every URL."""
     try:
         expression = Expression.parse(text)
     except ValueError:
@@ -93,8 +93,8 @@ def test_every_text_is_decided(text: str, url: bytes) -> None:
     assert matcher.matches(url) in (True, False)
 
 
-def test_settings_with_expressions_pass_from_process_to_process() -> None:
-    """Equal settings stay equal, and what receives them need not compile them."""
+def test_settings_with_expressions_can_be_pickled() -> None:
+    """Equal settings stay equal, and unpickling does not compile the expressions."""
     urls = {"allow": ["^a"], "deny": ["b$"]}
     settings = validated(Settings, {"validation": {"manifests": {"urls": urls}}})
     assert pickle.loads(pickle.dumps(settings)) == settings
@@ -102,8 +102,8 @@ def test_settings_with_expressions_pass_from_process_to_process() -> None:
 
 
 @pytest.mark.parametrize(("urls", "imported"), [("{}", False), ("{'allow': ['^a']}", True)])
-def test_the_engine_is_imported_for_expressions_alone(urls: str, imported: bool) -> None:
-    """A server without them does not have it in memory."""
+def test_the_engine_is_imported_only_for_expressions(urls: str, imported: bool) -> None:
+    """A server without expressions does not load it."""
     program = f"""
 import sys
 from registry_server.wiring.app import build

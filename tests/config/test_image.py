@@ -1,4 +1,4 @@
-"""The container image takes the place of registry:2's: its commands, its file, its port."""
+"""The container image replaces registry:2's: the same commands, file and port."""
 
 import os
 import re
@@ -36,7 +36,7 @@ FILE = "/etc/docker/registry/config.yml"
 def test_the_entrypoint_understands_registry_2s_commands(
     tmp_path: Path, arguments: list[str], ran: str
 ) -> None:
-    """A file, a command, an option, the program's old name, and any other program."""
+    """A file, a command, an option, the old name of the program, and any other program."""
     for name in ("registry-server", "registry"):
         _write_program(tmp_path / name, f'echo "{name} $*"')
     _write_program(tmp_path / "ser", 'echo "another ser"')
@@ -67,15 +67,15 @@ def _write_program(path: Path, script: str) -> None:
 
 
 def test_the_images_file_serves_the_volume_on_every_interface() -> None:
-    """What the image serves with is registry:2's address and root, without a warning."""
+    """The image's file has registry:2's address and root, and no warning."""
     loaded = load(DOCKER / "config.yml", {})
     assert loaded.settings.http.listen_address == ListenAddress("", 5000)
     assert loaded.settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
     assert loaded.warnings == ()
 
 
-def test_the_dockerfile_copies_files_that_exist_and_the_builder_may_see() -> None:
-    """No COPY names a file that is missing or that .dockerignore keeps away."""
+def test_the_dockerfile_copies_existing_files() -> None:
+    """No COPY uses a file that is missing or excluded by .dockerignore."""
     allowed = [
         line.removeprefix("!")
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -91,7 +91,7 @@ def test_the_dockerfile_copies_files_that_exist_and_the_builder_may_see() -> Non
 
 
 def test_the_dockerfile_names_registry_2s_port_volume_and_file() -> None:
-    """An old `docker run` line needs nothing but the new image's name."""
+    """An existing `docker run` command only needs the name of the new image."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     for line in (
         "EXPOSE 5000",
@@ -114,15 +114,17 @@ def test_the_dockerfile_names_registry_2s_port_volume_and_file() -> None:
         (b"HTTP/1.1 500 Internal Server Error\r\n", "here: status 500"),
     ],
 )
-def test_the_health_check_takes_any_answer_for_a_sign_of_life(answer: bytes, problem: str) -> None:
-    """TLS, a refusal and a busy server are alive; only an error of the server is not."""
+def test_the_health_check_accepts_any_response_but_a_server_error(
+    answer: bytes, problem: str
+) -> None:
+    """TLS, a refusal and a busy server are healthy."""
     problem_of = runpy.run_path(str(DOCKER / "healthcheck.py"))["problem_of"]
     assert problem_of(answer, "here") == problem
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_health_check_finds_where_a_process_listens(host: str, tmp_path: Path) -> None:
-    """The addresses are those of the process's own sockets, connections left out."""
+def test_the_health_check_finds_the_listeners_of_a_process(host: str, tmp_path: Path) -> None:
+    """The addresses are those of the process's listening sockets, without connections."""
     listening_addresses = runpy.run_path(str(DOCKER / "healthcheck.py"))["listening_addresses"]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     path = str(tmp_path / "socket")
@@ -139,14 +141,14 @@ def test_the_health_check_finds_where_a_process_listens(host: str, tmp_path: Pat
         assert len(found) == len(set(found))
 
 
-def test_the_health_check_of_all_addresses_asks_this_machine() -> None:
-    """A socket of all addresses, of IPv4 or of both, is reached at 127.0.0.1."""
+def test_the_health_check_of_a_wildcard_address_connects_to_loopback() -> None:
+    """A socket on all addresses, of IPv4 or of both families, is reached at 127.0.0.1."""
     reachable = runpy.run_path(str(DOCKER / "healthcheck.py"))["_reachable"]
     assert {reachable("0" * 8), reachable("0" * 32)} == {"127.0.0.1"}
 
 
-def test_a_command_beside_a_server_takes_its_file_and_root() -> None:
-    """What `serve` was started with is read as the command line reads it."""
+def test_a_command_uses_the_file_and_root_of_the_running_server() -> None:
+    """The arguments of `serve` are parsed as on the command line."""
     variables_of = runpy.run_path(str(DOCKER / "launcher.py"))["variables_of"]
     file, root = "REGISTRY_CONFIGURATION_PATH", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
     assert variables_of([]) == {}
@@ -173,21 +175,21 @@ def test_a_command_beside_a_server_takes_its_file_and_root() -> None:
     ],
 )
 def test_a_command_that_names_a_file_keeps_the_root_of_that_file(words: str, named: bool) -> None:
-    """The root folder that the server was started with would be collected in its place."""
+    """The command would otherwise collect the root of the running server."""
     names = runpy.run_path(str(DOCKER / "launcher.py"))["names_a_configuration"]
     assert names(words.split()) is named
 
 
 @pytest.fixture(autouse=True)
 def _docker_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have programs of the image import their neighbours, as their interpreter would."""
+    """Let programs of the image import their neighbours, as their interpreter does."""
     monkeypatch.syspath_prepend(str(DOCKER))
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no shell")
 @pytest.mark.parametrize("name", ["entrypoint.sh"])
 def test_the_scripts_are_executable_and_parse(name: str) -> None:
-    """A shell reads them to the end without running them."""
+    """A shell parses them without running them."""
     script = DOCKER / name
     assert os.access(script, os.X_OK)
     subprocess.run(["/bin/sh", "-n", str(script)], check=True)

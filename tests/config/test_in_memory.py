@@ -1,4 +1,4 @@
-"""`storage.inmemory`: what a registry without a folder reads, warns about and refuses."""
+"""`storage.inmemory`: settings, warnings and errors of a registry without a folder."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TOKEN = "{realm: r, service: s, issuer: i, jwks: /j}"
 
 @pytest.mark.parametrize("storage", ["inmemory", "{inmemory: }", "{inmemory: {}}"])
 def test_each_spelling_has_no_root_and_one_worker(read: Read, storage: str) -> None:
-    """The default number of workers is no mistake of the file: the one warning is about loss."""
+    """The default number of workers causes no warning; the only one is about the loss of images."""
     loaded = read(f"version: 0.1\nstorage: {storage}\n")
     assert loaded.settings.storage.root is None
     assert loaded.settings.http.workers == 1
@@ -24,7 +24,7 @@ def test_each_spelling_has_no_root_and_one_worker(read: Read, storage: str) -> N
 
 
 def test_the_parameters_are_ignored(read: Read) -> None:
-    """As in distribution, whose driver reads none."""
+    """As in distribution, whose driver has none."""
     loaded = read("version: 0.1\nstorage: {inmemory: {rootdirectory: /srv, maxthreads: many}}\n")
     assert loaded.settings.storage.root is None
     assert len(loaded.warnings) == 1
@@ -32,13 +32,13 @@ def test_the_parameters_are_ignored(read: Read) -> None:
 
 @pytest.mark.parametrize("parameters", ["some", "[a, b]"])
 def test_parameters_that_are_no_mapping_are_refused(refuse: Refuse, parameters: str) -> None:
-    """Distribution does not start with them, either."""
+    """Distribution does not start with them either."""
     (problem,) = refuse(f"version: 0.1\nstorage: {{inmemory: {parameters}}}\n")
     assert problem == "config.yml, line 2: storage.inmemory must be a mapping"
 
 
 def test_a_variable_replaces_the_storage_of_the_file(read: Read) -> None:
-    """The whole section goes, as in distribution; the variable is named."""
+    """The whole section is replaced, as in distribution; the warning names the variable."""
     loaded = read(FILES, {"REGISTRY_STORAGE": "inmemory"})
     assert loaded.settings.storage.root is None
     assert not loaded.settings.storage.delete.enabled
@@ -52,21 +52,21 @@ def test_a_variable_replaces_the_storage_of_the_file(read: Read) -> None:
 def test_more_workers_are_a_warning(
     read: Read, text: str, overrides: Overrides | None, place: str
 ) -> None:
-    """It names where they were asked for; one serves."""
+    """It names the key; one worker serves."""
     loaded = read(f"version: 0.1\nstorage: inmemory\n{text}\n", overrides=overrides)
     assert loaded.settings.http.workers == 1
     (warning,) = [line for line in loaded.warnings if "http.workers" in line]
     assert f"{place}: http.workers counts as 1" in warning
 
 
-def test_one_worker_that_is_asked_for_is_no_warning(read: Read) -> None:
-    """The file says what is done."""
+def test_an_explicit_single_worker_has_no_warning(read: Read) -> None:
+    """The setting is followed."""
     loaded = read("version: 0.1\nstorage: inmemory\nhttp: {workers: 1}\n")
     assert len(loaded.warnings) == 1
 
 
 def test_collections_are_a_warning(read: Read) -> None:
-    """A collector is another process, which does not have the images."""
+    """The collector is another process, without access to the images."""
     collects = "maintenance: {garbagecollection: {enabled: true}}"
     loaded = read(f"version: 0.1\nstorage: {{inmemory: {{}}, {collects}}}\n")
     assert "line 2: storage.maintenance.garbagecollection has no effect" in loaded.warnings[1]
@@ -74,7 +74,7 @@ def test_collections_are_a_warning(read: Read) -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("rules", RULES), ("rules", "[]"), ("file", "/rules")])
 def test_rules_need_a_folder(refuse: Refuse, key: str, value: str) -> None:
-    """Robots and the signing key are files: the line names the key and what helps."""
+    """Robots and the token key are files. The error has the key and the remedy."""
     (problem,) = refuse(f"version: 0.1\nstorage: inmemory\naccess: {{{key}: {value}}}\n")
     assert problem.startswith(f"config.yml, line 3: access.{key} needs a folder")
     assert "use storage.filesystem" in problem
@@ -90,13 +90,13 @@ def test_rules_need_a_folder(refuse: Refuse, key: str, value: str) -> None:
         "audit: {enabled: true}",
     ],
 )
-def test_what_needs_no_folder_is_read(read: Read, text: str) -> None:
-    """Nothing but the loss of images is worth a warning."""
+def test_settings_without_a_folder_are_accepted(read: Read, text: str) -> None:
+    """The only warning is about the loss of images."""
     assert len(read(f"version: 0.1\nstorage: inmemory\n{text}\n").warnings) == 1
 
 
-def test_a_root_beside_it_is_refused(refuse: Refuse) -> None:
-    """What is pushed was meant to be in the folder, or was not: one of both is a mistake."""
+def test_the_option_root_is_refused_with_it(refuse: Refuse) -> None:
+    """Either the option or the driver is a mistake."""
     overrides = Overrides(root=Path("/srv"))
     (problem,) = refuse("version: 0.1\nstorage: inmemory\n", overrides=overrides)
     assert problem.startswith("config.yml, line 2: storage.inmemory is set, and --root names")

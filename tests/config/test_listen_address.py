@@ -1,4 +1,4 @@
-"""Addresses are read in distribution's forms and written back the same."""
+"""Addresses are parsed in distribution's forms and formatted the same."""
 
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -29,8 +29,8 @@ HOSTS = st.one_of(
         ("[::ffff:127.0.0.1]:5000", ListenAddress("127.0.0.1", 5000)),
     ],
 )
-def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: ListenAddress) -> None:
-    """A name, an address of either family, or no host at all may come before the port."""
+def test_a_tcp_address_is_parsed(addr: str, expected: ListenAddress) -> None:
+    """The host is a name, an IPv4 or IPv6 address, or missing."""
     assert ListenAddress.parse("tcp", addr) == expected
 
 
@@ -51,41 +51,41 @@ def test_the_forms_of_a_tcp_address_are_read(addr: str, expected: ListenAddress)
         ("localhost:-1", "needs a port from 0 to 65535"),
     ],
 )
-def test_a_wrong_tcp_address_is_refused_in_plain_words(addr: str, problem: str) -> None:
-    """The message says what an address looks like."""
+def test_an_invalid_tcp_address_is_refused(addr: str, problem: str) -> None:
+    """The message shows the form of an address."""
     with pytest.raises(ValueError, match=problem):
         ListenAddress.parse("tcp", addr)
 
 
 def test_a_port_may_be_the_name_of_a_service() -> None:
-    """As in Go the machine knows the port of https."""
+    """As in Go, the system resolves the port of https."""
     assert ListenAddress.parse("tcp", ":https") == ListenAddress("", 443)
 
 
 def test_a_unix_address_is_a_path() -> None:
-    """With net unix the address is where the socket lies."""
+    """With net unix the address is the path of the socket."""
     address = ListenAddress.parse("unix", "/run/registry.sock")
     assert address == ListenAddress(path=Path("/run/registry.sock"))
     assert str(address) == "/run/registry.sock"
 
 
 @pytest.mark.parametrize("addr", ["", ":5000", "/run/\0"])
-def test_what_cannot_be_a_socket_is_refused(addr: str) -> None:
+def test_an_invalid_socket_path_is_refused(addr: str) -> None:
     """A port is not taken for the name of a socket in the working directory."""
     with pytest.raises(ValueError, match="path of a socket"):
         ListenAddress.parse("unix", addr)
 
 
 @given(HOSTS, st.integers(0, 65535))
-def test_reading_what_was_written_gives_the_same_endpoint(host: str, port: int) -> None:
-    """Parse and print are inverse."""
+def test_parse_and_format_are_inverse(host: str, port: int) -> None:
+    """For every valid host and port."""
     address = ListenAddress(host, port)
     assert ListenAddress.parse("tcp", str(address)) == address
 
 
 @given(st.sampled_from(["tcp", "unix"]), st.text())
-def test_any_text_is_an_endpoint_or_a_value_error(net: str, addr: str) -> None:
-    """No text makes the parser fail in another way."""
+def test_any_text_is_an_address_or_a_value_error(net: str, addr: str) -> None:
+    """The parser raises nothing else."""
     try:
         address = ListenAddress.parse("unix" if net == "unix" else "tcp", addr)
     except ValueError:

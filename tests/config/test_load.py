@@ -1,4 +1,4 @@
-"""Where values come from, and what the files of existing registries become."""
+"""Sources of values and their precedence, and the files of existing registries."""
 
 import logging
 from dataclasses import FrozenInstanceError
@@ -76,13 +76,13 @@ notifications:
           disabled: true
 proxy:
   remoteurl: https://upstream.example.com
-  username: somebody
+  username: ann
   password: something
 """
 
 
-def test_no_file_at_all_is_a_scratch_registry_on_loopback() -> None:
-    """Without a file: ./data, only this machine, deletion allowed, and no warning."""
+def test_without_a_file_it_is_a_trial_registry_on_loopback() -> None:
+    """The root is ./data, only this machine can connect, clients may delete, without a warning."""
     loaded = load(None, {})
     assert loaded.settings.storage.filesystem.rootdirectory == Path("data")
     assert loaded.settings.http.listen_address == ListenAddress("127.0.0.1", 5000)
@@ -90,8 +90,8 @@ def test_no_file_at_all_is_a_scratch_registry_on_loopback() -> None:
     assert loaded.warnings == ()
 
 
-def test_loading_leaves_nothing_behind_for_the_next_time() -> None:
-    """What an option or a variable changed is not the default of the next load."""
+def test_loading_does_not_change_the_defaults() -> None:
+    """Options and variables of one load do not affect the next."""
     before = load(None, {})
     load(None, {"REGISTRY_HTTP_ADDR": "a:1"}, Overrides("b", 2, Path("/c"), 3))
     load(None, {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}, Overrides("b", 2, Path("/c"), 3))
@@ -99,7 +99,7 @@ def test_loading_leaves_nothing_behind_for_the_next_time() -> None:
 
 
 def test_a_file_has_distributions_defaults(read: Read) -> None:
-    """A file that says next to nothing means what it means to distribution."""
+    """A minimal file means the same as in distribution."""
     settings = read("version: 0.1\n").settings
     assert settings.storage.filesystem.rootdirectory == Path("/var/lib/registry")
     assert settings.http.listen_address == ListenAddress("", 5000)
@@ -112,7 +112,7 @@ def test_a_file_has_distributions_defaults(read: Read) -> None:
 
 
 def test_the_environment_wins_over_the_file_and_the_command_line_over_both(read: Read) -> None:
-    """The later source wins, and only where it says something."""
+    """The later source wins, but only for the keys that it sets."""
     loaded = read(
         "version: 0.1\n"
         "http: {addr: '10.0.0.1:1000', workers: 3, host: https://file.example.com}\n"
@@ -127,7 +127,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(read:
 
 
 def test_the_environment_applies_without_a_file() -> None:
-    """Variables change a scratch registry, and leave its other defaults alone."""
+    """Variables change a trial registry, and keep its other defaults."""
     settings = load(None, {"REGISTRY_STORAGE": "filesystem", "REGISTRY_LOG_LEVEL": "warn"}).settings
     assert settings.log.level == "warn"
     assert settings.storage.filesystem.rootdirectory == Path("data")
@@ -155,8 +155,8 @@ def test_host_and_port_replace_their_half_of_the_address(
     assert loaded.settings.http.listen_address == expected
 
 
-def test_a_development_file_of_distributions_is_read(read: Read) -> None:
-    """Everything it says holds, and what is not implemented and asks for something is named."""
+def test_a_development_file_of_distribution_is_accepted(read: Read) -> None:
+    """Its settings apply, and those that are not implemented are warnings."""
     loaded = read(DEVELOPMENT)
     settings = loaded.settings
     assert settings.log.level == "debug"
@@ -167,16 +167,16 @@ def test_a_development_file_of_distributions_is_read(read: Read) -> None:
     assert [warning.split(": ")[1].split()[0] for warning in loaded.warnings] == ["http.debug"]
 
 
-def test_a_file_with_access_control_is_read(read: Read) -> None:
-    """What distribution's file says of passwords is taken as it is."""
+def test_a_file_with_access_control_is_accepted(read: Read) -> None:
+    """`auth.htpasswd` of distribution's file has the same meaning."""
     htpasswd = read(EXAMPLE_WITH_AUTH).settings.auth.htpasswd
     assert htpasswd is not None
     assert (htpasswd.realm, str(htpasswd.path)) == ("basic-realm", "/etc/registry")
 
 
 @pytest.mark.parametrize("auth", ["htpasswd", "{htpasswd: }", "{htpasswd: {}}", "{token: }"])
-def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: str) -> None:
-    """A way to know callers without what it needs stops the registry, and never leaves it open."""
+def test_incomplete_access_control_is_refused(refuse: Refuse, auth: str) -> None:
+    """A way to authenticate without its required keys never leaves the registry open."""
     assert "needs" in refuse(f"version: 0.1\nauth: {auth}\n")[0]
 
 
@@ -191,55 +191,55 @@ def test_access_control_that_names_nothing_opens_nothing(refuse: Refuse, auth: s
         ("access: {rules: [{users: [ann], actions: [~]}]}", "access.rules[0].actions[0]"),
     ],
 )
-def test_an_empty_place_in_access_is_no_way_in(refuse: Refuse, text: str, key: str) -> None:
-    """What is left of a list whose entries were commented out is not taken for no list."""
+def test_a_key_of_access_without_a_value_is_refused(refuse: Refuse, text: str, key: str) -> None:
+    """A list whose entries are all commented out does not count as missing."""
     (problem,) = refuse(f"version: 0.1\n{text}\n")
     assert f"{key} is empty: remove the key" in problem
 
 
 @pytest.mark.parametrize("name", ["REGISTRY_ACCESS", "REGISTRY_ACCESS_RULES"])
-def test_an_empty_variable_is_no_way_in(name: str) -> None:
-    """Such as one that a shell did not know."""
+def test_an_empty_variable_for_access_is_refused(name: str) -> None:
+    """Such as one from a shell variable that is not set."""
     with pytest.raises(ConfigError, match="is empty: remove the key"):
         load(None, {name: ""})
 
 
-def test_no_word_about_access_is_overlooked(refuse: Refuse) -> None:
-    """A key that is there twice is a warning elsewhere; here the first may be what denies."""
+def test_a_key_that_is_set_twice_in_access_is_refused(refuse: Refuse) -> None:
+    """Elsewhere it is a warning; in `access` the first value may be the one that denies."""
     rule = "{users: [ann], deny: [push], deny: [pull]}"
     (problem,) = refuse(f"version: 0.1\naccess:\n  rules:\n    - {rule}\n")
     assert problem.startswith("config.yml, line 4: access.rules[0].deny is already set on line 4")
 
 
-def test_a_pull_through_cache_is_refused_while_there_is_none(refuse: Refuse) -> None:
-    """A cache does not start as an empty registry."""
+def test_a_pull_through_cache_is_refused(refuse: Refuse) -> None:
+    """A cache must not start as an empty registry."""
     (problem,) = refuse(CACHE)
     assert problem.startswith("config.yml, line 21: proxy.remoteurl is not implemented yet")
 
 
-def test_the_same_file_without_its_upstream_is_read_with_warnings(read: Read) -> None:
-    """What is left of it has no effect, and each part is named."""
+def test_the_same_file_without_its_upstream_is_accepted(read: Read) -> None:
+    """What remains has no effect, and each section is a warning."""
     loaded = read(CACHE.replace("remoteurl: https://upstream.example.com", "ttl: 168h"))
     named = {warning.split(": ")[1].split()[0] for warning in loaded.warnings}
     assert named == {"redis", "storage.cache.blobdescriptor"}
 
 
 @pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")
-def test_debians_own_file_is_read(read: Read) -> None:
-    """Debian's file asks for passwords, and that is taken as it is."""
+def test_debians_own_file_is_accepted(read: Read) -> None:
+    """Its `auth.htpasswd` applies."""
     assert read(DEBIAN.read_text()).settings.auth.htpasswd is not None
 
 
 @pytest.mark.skipif(not DEBIAN.is_file(), reason="Debian's docker-registry is not installed")
-def test_debians_own_file_without_access_control_is_read(read: Read) -> None:
-    """With access control taken out, Debian's file gives Debian's root."""
+def test_debians_own_file_without_access_control_is_accepted(read: Read) -> None:
+    """It has Debian's root."""
     settings = read(DEBIAN.read_text(), {"REGISTRY_AUTH": "none"}).settings
     assert settings.storage.filesystem.rootdirectory == Path("/var/lib/docker-registry")
     assert settings.storage.delete.enabled is True
 
 
-def test_values_are_typed_to_the_leaves(read: Read) -> None:
-    """Each kind of value arrives as what it is."""
+def test_every_value_is_typed(read: Read) -> None:
+    """Each kind of value is converted to its type."""
     settings = read(
         "version: '0.1'\n"
         "log: {level: WARN, formatter: logstash, reportcaller: on, accesslog: {disabled: yes}}\n"
@@ -273,14 +273,14 @@ def test_values_are_typed_to_the_leaves(read: Read) -> None:
 
 
 def test_texts_that_look_like_numbers_stay_as_they_were_written(read: Read) -> None:
-    """YAML's types do not reach a value that is text to the schema."""
+    """YAML's types do not apply to keys that are text in the schema."""
     settings = read("version: 0.1\nhttp: {secret: 0123}\nlog: {fields: {build: 1_0, on: 1:30}}\n")
     assert settings.settings.http.secret.text == "0123"
     assert settings.settings.log.fields == {"build": "1_0", "on": "1:30"}
 
 
-def test_settings_do_not_change(read: Read) -> None:
-    """A setting cannot be changed after it was read."""
+def test_settings_are_frozen(read: Read) -> None:
+    """An attribute cannot be set."""
     settings = read("version: 0.1\n").settings
     with pytest.raises(FrozenInstanceError):
         settings.log.level = "debug"  # type: ignore[misc]
@@ -294,18 +294,18 @@ def test_settings_do_not_change(read: Read) -> None:
         ("loglevel: error\nlog: {formatter: json}", "error"),
     ],
 )
-def test_the_deprecated_loglevel_speaks_where_log_level_does_not(
+def test_the_deprecated_loglevel_applies_without_log_level(
     read: Read, text: str, level: str
 ) -> None:
-    """Old files keep their level, and are told."""
+    """Old files keep their level and get a warning."""
     loaded = read(f"version: 0.1\n{text}\n")
     assert loaded.settings.log.level == level
     assert loaded.warnings[0].endswith("line 2: loglevel is deprecated: use log.level")
     assert logging.getLevelName(level.upper())
 
 
-def test_short_forms_and_empty_places_are_read(read: Read) -> None:
-    """A driver's bare name is the driver with its defaults, and an empty key is as good as none."""
+def test_short_forms_are_expanded(read: Read) -> None:
+    """A driver's name means its defaults, and a key without a value counts as missing."""
     settings = read(
         "version: 0.1\nstorage: filesystem\nauth: none\nhttp:\n  addr:\nlog:\nproxy: {ttl: }\n"
     ).settings
@@ -313,8 +313,8 @@ def test_short_forms_and_empty_places_are_read(read: Read) -> None:
     assert settings.http.addr == ":5000"
 
 
-def test_anchors_aliases_and_merges_are_read(read: Read) -> None:
-    """A merged mapping gives what the mapping itself does not say; the first merged one wins."""
+def test_anchors_aliases_and_merges_are_supported(read: Read) -> None:
+    """A merged mapping adds the keys that the mapping itself lacks; the first one wins."""
     settings = read(
         "version: 0.1\n"
         "log:\n"
@@ -334,8 +334,8 @@ def test_anchors_aliases_and_merges_are_read(read: Read) -> None:
     assert settings.storage.maintenance.uploadpurging.age == timedelta(hours=2)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
-    """Files saved by editors that write one are read."""
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    """Some editors write one."""
     path = tmp_path / "config.yml"
     path.write_bytes(b"\xef\xbb\xbfversion: 0.1\n")
     assert load(path, {}).settings == Settings()
@@ -375,6 +375,6 @@ def test_validation_is_on_unless_it_is_disabled(read: Read, section: str, active
 def test_urls_are_permitted_by_allow_and_deny(
     read: Read, rules: str, url: str, permitted: bool
 ) -> None:
-    """A URL must match an allow rule, if there are any, and no deny rule."""
+    """A URL must match an allow expression, if there are any, and no deny expression."""
     settings = read(f"version: 0.1\nvalidation: {{manifests: {{urls: {rules}}}}}\n").settings
     assert manifest_rules(settings).urls.permits(url) is permitted

@@ -1,4 +1,4 @@
-"""How many workers there are unless the configuration says it: what the cgroup has room for."""
+"""The default number of workers, given the limits of the cgroup."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_server.config.machine import MOST_WORKERS, cores, default_workers
 MIB = 1 << 20
 ALL = min(cores(), MOST_WORKERS)
 
-# What /proc/self/cgroup says, files below the mount, and how many workers may come of it.
+# The content of /proc/self/cgroup, files below the mount, and the expected numbers of workers.
 V2 = "0::/\n"
 DEEP = "0::/system.slice/registry.service\n"
 V1 = "9:name=systemd:/docker/ab\n4:memory:/docker/ab\n3:cpu,cpuacct:/docker/ab\n"
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[str, dict[str, str], int]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_workers_by_default(tmp_path: Path, case: str) -> None:
-    """One for each core, four at most, and no more than quota and memory allow."""
+    """One per core, at most four, and no more than quota and memory allow."""
     groups, files, expected = CASES[case]
     (tmp_path / "self").write_text(groups)
     for name, content in files.items():
@@ -64,14 +64,14 @@ def test_workers_by_default(tmp_path: Path, case: str) -> None:
     assert default_workers(tmp_path / "self", tmp_path / "mounted") == expected
 
 
-def test_a_group_whose_name_is_not_text_is_no_error(tmp_path: Path) -> None:
-    """The name of a cgroup is any bytes, and every command reads this file."""
+def test_a_cgroup_with_a_name_of_any_bytes_is_accepted(tmp_path: Path) -> None:
+    """Every command reads this file."""
     (tmp_path / "self").write_bytes(b"0::/\xff\n")
     assert default_workers(tmp_path / "self", tmp_path / "mounted") == ALL
 
 
-def test_what_was_asked_for_holds(tmp_path: Path) -> None:
-    """An explicit number is taken as it is, from the file and from the command line."""
+def test_an_explicit_number_is_used(tmp_path: Path) -> None:
+    """From the file and from the command line."""
     file = tmp_path / "config.yml"
     file.write_text("version: 0.1\nhttp: {workers: 9}\n")
     assert load(file, {}).settings.http.workers == 9

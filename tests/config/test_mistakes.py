@@ -1,4 +1,4 @@
-"""A mistake is one line that names the place, the key and what is wrong."""
+"""Each mistake is one line with the place, the key and the problem."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ from tests.config.conftest import Read, Refuse
 def test_each_mistake_names_its_line_its_key_and_the_problem(
     refuse: Refuse, text: str, problem: str
 ) -> None:
-    """The message begins with the file and the line, and goes on in plain words."""
+    """The message begins with the file and the line."""
     problems = refuse(f"version: 0.1\n# a line\n{text}\n")
     assert len(problems) == 1
     assert problems[0].startswith("config.yml, line 3: ")
@@ -106,13 +106,13 @@ def test_each_mistake_names_its_line_its_key_and_the_problem(
 def test_a_file_that_is_no_configuration_is_refused_in_one_line(
     refuse: Refuse, text: str, problem: str
 ) -> None:
-    """Whatever the file holds, the answer is a line about it."""
+    """Whatever the file contains, the error is one line."""
     problems = refuse(text)
     assert any(problem in each for each in problems), problems
 
 
 def test_an_alias_bomb_is_refused(refuse: Refuse) -> None:
-    """A small file that would unfold into billions of items is refused before it does."""
+    """A small file that would expand to billions of items is refused before it does."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     (problem,) = refuse("\n".join(lines))
@@ -120,7 +120,7 @@ def test_an_alias_bomb_is_refused(refuse: Refuse) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
-    """A missing file, a folder, and a path that no system has: each is a line."""
+    """A missing file, a folder, and an impossible path."""
     cases = {
         tmp_path / "missing.yml": "cannot be read: No such file or directory",
         tmp_path: "cannot be read: Is a directory",
@@ -133,15 +133,15 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> No
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
-    """The line of the first wrong byte is named."""
+    """The message has the line of the first invalid byte."""
     path = tmp_path / "config.yml"
     path.write_bytes(b"version: 0.1\nhttp:\n  host: \xff\n")
     with pytest.raises(ConfigError, match=r"config\.yml, line 3: is not UTF-8 text"):
         load(path, {})
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(refuse: Refuse) -> None:
-    """One start is enough to learn of every mistake."""
+def test_all_mistakes_are_reported_in_the_order_of_the_file(refuse: Refuse) -> None:
+    """One start shows every mistake."""
     text = "version: 0.1\nauht: 1\nhttp:\n  workers: 0\n  net: x\nlog: {level: x}\n"
     problems = refuse(text)
     assert [problem.split(": ")[0] for problem in problems] == [
@@ -153,7 +153,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(refuse: Refuse) 
 
 
 def test_str_of_the_error_is_its_problems_line_by_line() -> None:
-    """Printing the error prints what there is to know."""
+    """Printing the error prints all problems."""
     assert str(ConfigError(["one", "two"])) == "one\ntwo"
 
 
@@ -167,12 +167,12 @@ def test_str_of_the_error_is_its_problems_line_by_line() -> None:
     ],
 )
 def test_a_wrong_option_is_named(refuse: Refuse, overrides: Overrides, problem: str) -> None:
-    """A mistake on the command line is not blamed on the file."""
+    """A mistake on the command line is not reported as one of the file."""
     assert refuse("version: 0.1\n", {}, overrides)[0].startswith(problem)
 
 
 def test_an_option_does_not_hide_a_mistake_in_the_file(refuse: Refuse) -> None:
-    """--port needs the host of an address that can be read; --root a section that is one."""
+    """--port needs the host of a valid address; --root needs a valid section."""
     (problem,) = refuse("version: 0.1\nhttp: {addr: x}\n", {}, Overrides(port=1))
     assert problem.startswith("config.yml, line 2: http.addr must be host:port")
     (problem,) = refuse("version: 0.1\nstorage: []\n", {}, Overrides(root=Path("/x")))
@@ -180,7 +180,7 @@ def test_an_option_does_not_hide_a_mistake_in_the_file(refuse: Refuse) -> None:
 
 
 def test_a_drain_in_bare_nanoseconds_is_a_warning(read: Read) -> None:
-    """60 is 60 nanoseconds to Go and so here, which is hardly what was meant."""
+    """As in Go, 60 is 60 nanoseconds, which is hardly intended."""
     loaded = read("version: 0.1\nhttp:\n  draintimeout: 60\n")
     (warning,) = loaded.warnings
     assert "line 3: http.draintimeout has no unit and counts nanoseconds" in warning

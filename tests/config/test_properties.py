@@ -1,4 +1,4 @@
-"""Whatever the file, the environment and the options hold: settings or a ConfigError."""
+"""Any file, environment and options give settings or a ConfigError."""
 
 import pickle
 from pathlib import Path
@@ -86,14 +86,14 @@ def _settings_or_problems(
 
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_settings_or_problems(path: Path, data: bytes) -> None:
-    """No file of any bytes makes `load` fail in another way."""
+    """No file of any bytes makes `load` raise another exception."""
     path.write_bytes(data)
     _settings_or_problems(path)
 
 
 @given(text=st.text(alphabet=st.sampled_from("abe:,[]{}&*!|>'\"%@#?-~<\\ \n\t019"), max_size=60))
 def test_any_punctuation_is_settings_or_problems(path: Path, text: str) -> None:
-    """Nor does a text made of what YAML cares about."""
+    """Nor does a text of YAML's special characters."""
     path.write_text(f"version: 0.1\n{text}")
     _settings_or_problems(path)
 
@@ -109,7 +109,7 @@ def test_any_tree_is_settings_or_problems(path: Path, tree: object) -> None:
 def test_known_keys_with_any_values_are_settings_or_problems(
     path: Path, tree: object, environ: dict[str, str], overrides: Overrides
 ) -> None:
-    """Nor do known keys with wrong values, with variables and options on top."""
+    """Nor do known keys with invalid values, with variables and options in addition."""
     path.write_text(yaml.safe_dump(tree))
     _settings_or_problems(path, environ, overrides)
 

@@ -1,4 +1,4 @@
-"""What each repository may hold, as a file says it."""
+"""`limits.repositories`: limits of each repository."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.config.conftest import Read, Refuse
 
 
-def test_sizes_are_read_from_a_file(read: Read) -> None:
-    """In units, and bare."""
+def test_sizes_are_parsed(read: Read) -> None:
+    """With and without units."""
     gib, bare = "{repositories: [a], bytes: 1.5 GiB}", "{repositories: [b], bytes: 7}"
     entries = read(
         f"version: 0.1\nlimits: {{repositories: [{gib}, {bare}]}}"
@@ -18,7 +18,7 @@ def test_sizes_are_read_from_a_file(read: Read) -> None:
 
 @pytest.mark.parametrize("entries", ["[]", ""])
 def test_no_entries_are_no_limits(read: Read, entries: str) -> None:
-    """As they are where nothing is said."""
+    """An empty list is the same as no key."""
     assert (
         read(f"version: 0.1\nlimits: {{repositories: {entries}}}").settings.limits.repositories
         == ()
@@ -46,8 +46,8 @@ def test_no_entries_are_no_limits(read: Read, entries: str) -> None:
         ("{repositories: a, bytes: 1}", "repositories must be a list, such"),
     ],
 )
-def test_a_mistake_is_named(refuse: Refuse, entry: str, problem: str) -> None:
-    """With its place."""
+def test_a_mistake_has_its_place(refuse: Refuse, entry: str, problem: str) -> None:
+    """The message has the line and the key."""
     (line,) = refuse(f"version: 0.1\nlimits: {{repositories: [{entry}]}}")
     assert line.startswith("config.yml, line 2: limits.repositories[0]")
     assert problem in line

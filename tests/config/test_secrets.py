@@ -1,4 +1,4 @@
-"""No secret is ever shown: not in an error, not in a warning, not in a repr."""
+"""No secret is ever shown in an error, a warning or a repr."""
 
 from pathlib import Path
 
@@ -50,8 +50,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_secret_that_is_read_is_not_shown(tmp_path: Path, place: str) -> None:
-    """Neither the settings nor the warnings print it."""
+def test_a_valid_secret_is_not_shown(tmp_path: Path, place: str) -> None:
+    """Neither the settings nor the warnings contain it."""
     path = tmp_path / "config.yml"
     path.write_text(f"version: 0.1\n{place.replace('%s', SECRET)}\n")
     loaded = load(path, {})
@@ -61,7 +61,7 @@ def test_a_secret_that_is_read_is_not_shown(tmp_path: Path, place: str) -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_secret_near_a_mistake_is_not_shown(tmp_path: Path, mistake: str) -> None:
-    """An error or a warning names the place of a wrong value, and never holds the value."""
+    """An error or a warning has the place of an invalid value, and never the value."""
     path = tmp_path / "config.yml"
     path.write_text(f"version: 0.1\n{mistake.replace('%s', SECRET)}\n")
     try:
@@ -71,15 +71,15 @@ def test_a_secret_near_a_mistake_is_not_shown(tmp_path: Path, mistake: str) -> N
     assert SECRET not in message
 
 
-def test_the_secret_itself_can_be_asked_for(tmp_path: Path) -> None:
-    """Hiding it does not lose it."""
+def test_the_text_of_a_secret_is_available(tmp_path: Path) -> None:
+    """The attribute has it."""
     settings = load(None, {"REGISTRY_HTTP_SECRET": SECRET}).settings
     assert settings.http.secret.text == SECRET
     assert SECRET not in repr(settings)
 
 
 def test_the_error_of_a_section_does_not_show_it_either() -> None:
-    """A section that is validated without `load` hides its input as well."""
+    """A section that is validated without `load` does not show it either."""
     with pytest.raises(Invalid, match=r"^http\.secret must be text$") as caught:
         validated(Settings, {"http": {"secret": [SECRET]}})
     assert SECRET not in str(caught.value)
@@ -92,7 +92,7 @@ def test_the_error_of_a_section_does_not_show_it_either() -> None:
     ),
 )
 def test_no_variable_shows_its_value(name: str, around: str) -> None:
-    """However a value is broken, a message about it does not hold it."""
+    """A message about an invalid variable does not contain its value."""
     try:
         said = repr(load(None, {f"REGISTRY_{name}": around.replace("%s", SECRET)}))
     except ConfigError as error:

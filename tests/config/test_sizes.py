@@ -1,4 +1,4 @@
-"""Sizes are a number and a unit, or a number of bytes; nothing else is read as one."""
+"""Sizes are a number of bytes, or a number and a unit."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ from registry_server.config.units import parse_size
     ],
 )
 def test_a_size_is_a_number_of_bytes(text: str, expected: int) -> None:
-    """By thousands, or by 1024 with an i; letters may be small."""
+    """Units are powers of 1000, or of 1024 with an i, in any case."""
     assert parse_size(text) == expected
 
 
@@ -47,13 +47,13 @@ def test_a_size_is_a_number_of_bytes(text: str, expected: int) -> None:
         "4MiB4",
     ],
 )
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """A unit that could be read in two ways as well."""
+def test_an_invalid_size_is_refused(text: str) -> None:
+    """Including an ambiguous unit."""
     with pytest.raises(ValueError, match="must be a number of bytes"):
         parse_size(text)
 
 
 @given(st.integers(0, 10**18 - 1), st.sampled_from(["", "B", "kB", "MIB", "TiB", " GB"]))
 def test_a_number_with_a_unit_is_always_a_size(number: int, unit: str) -> None:
-    """Never less than the number itself."""
+    """It is never less than the number itself."""
     assert parse_size(f"{number}{unit}") >= number

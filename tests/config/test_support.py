@@ -1,4 +1,4 @@
-"""What is known and not implemented is a warning by name, or stops the registry where it must."""
+"""A known key that is not implemented is a warning, or an error if that would be unsafe."""
 
 import pytest
 
@@ -31,7 +31,7 @@ SET = {
 
 
 @pytest.mark.parametrize("key", sorted(support.REFUSED))
-def test_what_would_break_a_promise_stops_the_registry(refuse: Refuse, key: str) -> None:
+def test_an_unsafe_key_is_refused(refuse: Refuse, key: str) -> None:
     """One line names the key, says that it is not implemented, and what to do instead."""
     (problem,) = refuse(f"version: 0.1\n{SET[key]}\n")
     before, _, remedy = problem.partition(f"config.yml, line 2: {key} is not implemented")
@@ -40,8 +40,8 @@ def test_what_would_break_a_promise_stops_the_registry(refuse: Refuse, key: str)
 
 
 @pytest.mark.parametrize("key", sorted(support.WARNED))
-def test_what_has_no_effect_is_one_warning(read: Read, key: str) -> None:
-    """The line names the section and says that it has no effect; the registry starts."""
+def test_a_section_without_effect_is_one_warning(read: Read, key: str) -> None:
+    """The line names the section, and the registry starts."""
     (warning,) = read(f"version: 0.1\n{SET[key]}\n").warnings
     assert f"line 2: {key} " in warning
     assert "has no effect" in warning
@@ -63,8 +63,8 @@ def test_what_has_no_effect_is_one_warning(read: Read, key: str) -> None:
         "storage: {cache: {blobdescriptor: ''}}",
     ],
 )
-def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> None:
-    """What says no more than the defaults, or needs no doing, is not worth a line."""
+def test_default_values_cause_no_warning(read: Read, text: str) -> None:
+    """Neither do keys that need no action."""
     assert read(f"version: 0.1\n{text}\n").warnings == ()
 
 
@@ -86,14 +86,14 @@ def test_what_asks_for_nothing_is_accepted_silently(read: Read, text: str) -> No
         ),
     ],
 )
-def test_what_is_done_differently_is_a_warning(read: Read, text: str, warning: str) -> None:
-    """Values that mean something else here are named."""
+def test_a_value_with_another_meaning_is_a_warning(read: Read, text: str, warning: str) -> None:
+    """The line names the key."""
     (line,) = read(f"version: 0.1\n{text}\n").warnings
     assert warning in line
 
 
-def test_the_tables_name_keys_of_the_schema_and_the_drivers_are_all() -> None:
-    """No line of the tables is about a key that does not exist, and no driver is forgotten."""
+def test_the_tables_have_only_known_keys_and_all_drivers() -> None:
+    """No entry is about an unknown key, and no driver is missing."""
     for key in (*support.REFUSED, *support.WARNED):
         assert keys.at(tuple(key.split("."))) is not None, key
     others = {"cache", "delete", "maintenance", "redirect", "tag"}
@@ -107,7 +107,7 @@ ON_SOCKET = "version: 0.1\nhttp: {net: unix, addr: /run/registry.sock%s}\naccess
 
 
 def test_rules_on_a_unix_socket_need_the_url_for_tokens(refuse: Refuse) -> None:
-    """Otherwise passwords would be sent to http://; the line names each key that helps."""
+    """Otherwise passwords would be sent to http://. The error names each key that helps."""
     (problem,) = refuse(ON_SOCKET % ("", ""))
     assert problem.startswith("config.yml, line 2: http.net is unix, and clients would be sent to")
     for key in ("http.host", "access.tokens.realm", "http.trustedproxies: [unix]"):
@@ -124,15 +124,15 @@ def test_rules_on_a_unix_socket_need_the_url_for_tokens(refuse: Refuse) -> None:
         ("", ", tokens: {realm: https://registry.example.com/auth/token}"),
     ],
 )
-def test_rules_on_a_unix_socket_are_served_once_it_is_known(
+def test_rules_on_a_unix_socket_are_served_with_a_known_url(
     read: Read, http: str, access: str
 ) -> None:
-    """By the host, by the realm, or by a proxy that is trusted to tell."""
+    """From the host, from the realm, or from a trusted proxy."""
     assert read(ON_SOCKET % (http, access)).warnings == ()
 
 
 def test_other_access_on_a_unix_socket_is_served(read: Read) -> None:
-    """Clients are sent nowhere for a token, or to a realm that is configured."""
+    """Clients need no token, or get it at a configured realm."""
     socket = "http: {net: unix, addr: /run/registry.sock}\n"
     users = "auth: {htpasswd: {realm: r, path: /users}}\n"
     foreign = "auth: {token: {realm: https://r, service: s, issuer: i, jwks: /j}}\n"
@@ -140,7 +140,7 @@ def test_other_access_on_a_unix_socket_is_served(read: Read) -> None:
         assert read(f"version: 0.1\n{socket}{auth}").warnings == ()
 
 
-def test_the_word_unix_without_a_socket_is_a_warning(read: Read) -> None:
-    """No peer has it then, so nothing is believed because of it."""
+def test_trusting_unix_without_a_socket_is_a_warning(read: Read) -> None:
+    """No peer is a unix socket then, so the entry has no effect."""
     (warning,) = read("version: 0.1\nhttp: {trustedproxies: [10.0.0.0/8, unix]}\n").warnings
     assert "line 2: http.trustedproxies[1] unix has no effect: http.net is not unix" in warning

@@ -1,4 +1,4 @@
-"""Mistakes that registry:2 ignores are warnings here, and the registry starts."""
+"""Mistakes that registry:2 ignores are warnings, and the registry starts."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ BOTH = f"{FILE}\n{HTTP}"
 
 
 def storage(more: str) -> str:
-    """Return a section with the test's root and other keys."""
+    """Return a storage section with the test's root and other keys."""
     return f"storage: {{filesystem: {{rootdirectory: ROOT}}, {more}}}\n{HTTP}"
 
 
 def web(more: str) -> str:
-    """Return a section with the test's address and other keys."""
+    """Return an http section with the test's address and other keys."""
     return f"{FILE}\nhttp: {{addr: '127.0.0.1:PORT', {more}}}"
 
 
 NO_BOOLEAN = "is not a YAML boolean and counts as"
 IGNORED = "is not a known key and is ignored: "
 
-# What registry:2 starts with, and the warning that it is here: None for none.
+# Files that registry:2 starts with, and the warning of this registry, or None.
 SHRUGGED = [
     (f"{BOTH}\ndatabase: {{enabled: true}}", f"line 4: database {IGNORED}"),
     (f"{BOTH}\nextensions: {{search: {{enable: true}}}}", f"line 4: extensions {IGNORED}"),
@@ -98,7 +98,7 @@ SHRUGGED = [
     (f"{BOTH}\ncatalog: {{maxentries: 0x40}}", None),
     (f"{BOTH}\na: &x 1\nb: &x 2", f"line 4: a {IGNORED}"),
 ]
-# What registry:2 starts with although it does not do what was meant.
+# Files that registry:2 starts with, without doing what was intended.
 OPENED = [
     (f"{BOTH}\nauht: {{htpasswd: {{realm: a, path: b}}}}", "did you mean auth?"),
     (f"{BOTH}\nAuth: {{htpasswd: {{realm: a, path: b}}}}", "did you mean auth?"),
@@ -159,10 +159,10 @@ def _answers(port: int) -> bool:
 
 @pytest.mark.live
 @pytest.mark.parametrize(("text", "warning"), SHRUGGED)
-def test_what_registry_2_starts_with_is_a_warning(
+def test_a_file_that_registry_2_starts_with_is_accepted(
     tmp_path: Path, text: str, warning: str | None
 ) -> None:
-    """It serves with the file, and this registry reads the same file and names what is odd."""
+    """Both registries start with the file, and this one warns about the mistake."""
     port = free_port()
     config = write(tmp_path, text, port)
     assert serves(config, port)
@@ -175,8 +175,10 @@ def test_what_registry_2_starts_with_is_a_warning(
 
 @pytest.mark.live
 @pytest.mark.parametrize(("text", "problem"), OPENED)
-def test_what_would_open_the_registry_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
-    """Registry:2 serves without what was meant; here one line names the key that was meant."""
+def test_a_mistake_that_opens_the_registry_is_an_error(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """registry:2 serves unprotected; here one line names the intended key."""
     port = free_port()
     config = write(tmp_path, text, port)
     assert serves(config, port)
@@ -186,7 +188,7 @@ def test_what_would_open_the_registry_is_an_error(tmp_path: Path, text: str, pro
 
 
 def test_a_key_beside_the_section_it_resembles_is_a_warning(read: Read) -> None:
-    """An anchor may be kept under such a name: with the section itself nothing was lost."""
+    """An anchor may have such a name; the section itself is set."""
     text = "x-auth: &users {htpasswd: {realm: a, path: b}}\nauth: *users"
     loaded = read(f"version: 0.1\n{text}\n")
     assert loaded.settings.auth.htpasswd is not None
@@ -194,14 +196,14 @@ def test_a_key_beside_the_section_it_resembles_is_a_warning(read: Read) -> None:
 
 
 def test_tls_of_the_debug_server_of_another_product_is_a_warning(read: Read) -> None:
-    """GitLab's registry has `http.debug.tls`, which says nothing of the registry's own port."""
+    """GitLab's registry has `http.debug.tls`, which does not affect the registry's own port."""
     loaded = read("version: 0.1\nhttp: {debug: {tls: {enabled: true, certificate: c, key: k}}}\n")
     assert any("http.debug.tls is not a known key" in each for each in loaded.warnings)
 
 
 @pytest.mark.parametrize("again", ["http:", "http: {tls: }", "http: {tls: {}}"])
-def test_tls_that_is_left_empty_by_a_second_section_is_an_error(refuse: Refuse, again: str) -> None:
-    """The first section asks for TLS; plain HTTP is not what was meant."""
+def test_tls_that_a_second_section_empties_is_an_error(refuse: Refuse, again: str) -> None:
+    """The first section sets TLS; plain HTTP is not intended."""
     (said,) = refuse(f"version: 0.1\nhttp: {{tls: {{certificate: c, key: k}}}}\n{again}\n")
     assert "http is already set on line 2, and here TLS is empty" in said
 
@@ -224,10 +226,8 @@ def test_tls_that_is_left_empty_by_a_second_section_is_an_error(refuse: Refuse, 
         ),
     ],
 )
-def test_a_storage_that_cannot_be_meant_is_an_error(
-    refuse: Refuse, text: str, problem: str
-) -> None:
-    """The default root is never served in place of the images that were meant."""
+def test_an_ambiguous_storage_is_an_error(refuse: Refuse, text: str, problem: str) -> None:
+    """The default root is never served instead of the intended images."""
     (said,) = refuse(f"version: 0.1\n{text}\n")
     assert problem in said
 
@@ -252,15 +252,15 @@ def test_a_storage_that_cannot_be_meant_is_an_error(
         ("a: !!python/object:os.system {}", "a"),
     ],
 )
-def test_no_value_of_what_is_not_read_stops_the_registry(read: Read, text: str, key: str) -> None:
-    """A wrong value in a section without an effect is named, and it is ignored."""
+def test_an_invalid_value_without_effect_is_ignored(read: Read, text: str, key: str) -> None:
+    """The warning names the key."""
     warnings = read(f"version: 0.1\n{text}\n").warnings
     named = (line for line in warnings if f"line 2: {key}" in line or f"{key} is not" in line)
     assert "ignored" in next(named)
 
 
 def test_a_proxy_that_is_no_mapping_is_an_error(refuse: Refuse) -> None:
-    """The upstream in it would be overlooked, and an empty registry would accept pushes."""
+    """Its upstream would be ignored, and an empty registry would accept pushes."""
     assert "proxy must be a mapping" in refuse("version: 0.1\nproxy: https://a.example\n")[0]
 
 
@@ -268,10 +268,8 @@ def test_a_proxy_that_is_no_mapping_is_an_error(refuse: Refuse) -> None:
     ("value", "enabled"),
     [("true", True), ("True", True), ("yes", True), ("on", True), ("1", False), ('"true"', False)],
 )
-def test_a_variable_is_a_boolean_to_yaml_or_a_warning(
-    read: Read, value: str, enabled: bool
-) -> None:
-    """As in registry:2, only a word of YAML without quotes switches deletion on."""
+def test_a_variable_is_a_yaml_boolean_or_a_warning(read: Read, value: str, enabled: bool) -> None:
+    """As in registry:2, only a YAML boolean without quotes enables deletion."""
     loaded = read("version: 0.1\n", {"REGISTRY_STORAGE_DELETE_ENABLED": value})
     assert loaded.settings.storage.delete.enabled is enabled
     expected = () if enabled else ("REGISTRY_STORAGE_DELETE_ENABLED: storage.delete.enabled",)
@@ -282,10 +280,10 @@ def test_a_variable_is_a_boolean_to_yaml_or_a_warning(
     ("value", "enabled"),
     [("1", True), ("'true'", True), ("'0'", False), ("t", True), ("'off'", False)],
 )
-def test_a_boolean_that_registry_2_refuses_is_read_as_it_was_meant(
+def test_a_boolean_that_registry_2_refuses_gets_the_intended_value(
     read: Read, value: str, enabled: bool
 ) -> None:
-    """The meaning is clear, and it is a warning."""
+    """It is a warning."""
     loaded = read(f"version: 0.1\nstorage: {{maintenance: {{readonly: {{enabled: {value}}}}}}}\n")
     assert loaded.settings.storage.maintenance.readonly.enabled is enabled
     assert NO_BOOLEAN in loaded.warnings[0]
@@ -295,14 +293,14 @@ def test_a_boolean_that_registry_2_refuses_is_read_as_it_was_meant(
     ("written", "number"),
     [("0x40", 64), ("0100", 64), ("0b11", 3), ("1_000", 1000), ("1e2", 100), ("7.9", 7), ("+5", 5)],
 )
-def test_a_number_is_what_it_is_to_yaml(read: Read, written: str, number: int) -> None:
-    """All forms of a number in YAML are read, and a fraction is left out."""
+def test_every_yaml_form_of_a_number_is_accepted(read: Read, written: str, number: int) -> None:
+    """A fraction is dropped."""
     loaded = read(f"version: 0.1\ncatalog: {{maxentries: {written}}}\n")
     assert loaded.settings.catalog.maxentries == number
 
 
-def test_two_sections_of_a_name_are_merged_to_the_leaves(read: Read) -> None:
-    """As in registry:2 the first one is not lost, its TLS included."""
+def test_two_sections_with_the_same_name_are_merged(read: Read) -> None:
+    """As in registry:2, nothing of the first one is lost, including TLS."""
     loaded = read(
         "version: 0.1\n"
         "http: {addr: ':1', tls: {certificate: /c, key: /k}, headers: {X-A: [a]}}\n"
@@ -313,21 +311,21 @@ def test_two_sections_of_a_name_are_merged_to_the_leaves(read: Read) -> None:
     assert (str(http.tls.certificate), len(http.tls.clientcas)) == ("/c", 1)
 
 
-def test_the_last_of_two_storages_counts_whole(read: Read) -> None:
-    """As in registry:2 what the first one said of deletion is gone."""
+def test_the_last_of_two_storage_sections_is_used(read: Read) -> None:
+    """As in registry:2, the keys of the first one are dropped."""
     loaded = read("version: 0.1\nstorage: {delete: {enabled: true}}\nstorage: {filesystem: {}}\n")
     assert loaded.settings.storage.delete.enabled is False
     assert "line 3: storage is already set on line 2; the last one is used" in loaded.warnings[0]
 
 
-def test_json_is_read_with_tabs(read: Read) -> None:
-    """JSON is YAML, also when a program indented it with tabs."""
+def test_json_with_tabs_is_accepted(read: Read) -> None:
+    """JSON is YAML, even if it is indented with tabs."""
     text = '{\n\t"version": "0.1",\n\t"http":\t{"addr": ":1"}\n}\n'
     assert read(text).settings.http.addr == ":1"
 
 
-def test_the_parts_of_a_warning_are_known(read: Read, tmp_path: Path) -> None:
-    """Beside the line there are the file, the line's number, the key and the text."""
+def test_a_warning_is_available_in_parts(read: Read, tmp_path: Path) -> None:
+    """The file, the line number, the key and the text."""
     loaded = read("version: 0.1\ngc: 1\n")
     (notice,) = loaded.notices
     assert (notice.place.source, notice.place.line) == (str(tmp_path / "config.yml"), 2)
@@ -345,7 +343,7 @@ def test_the_parts_of_a_warning_are_known(read: Read, tmp_path: Path) -> None:
         ("storage: {filesystem: {}}", {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}, False, False),
     ],
 )
-def test_in_the_folder_of_registry_3_deletion_is_on_unless_the_file_says_otherwise(
+def test_in_the_folder_of_registry_3_deletion_is_on_by_default(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -353,7 +351,7 @@ def test_in_the_folder_of_registry_3_deletion_is_on_unless_the_file_says_otherwi
     enabled: bool,
     warned: bool,
 ) -> None:
-    """The file of that image enables it; a file that does not say is a warning that names it."""
+    """The file of that image enables it; a file that does not set it is a warning."""
     config = write(tmp_path, text, 5000)
     assert load(config, environ).settings.storage.delete.enabled is (enabled and not warned)
     monkeypatch.setattr(sys.modules[load.__module__], "REGISTRY_3", tmp_path)

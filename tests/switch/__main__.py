@@ -1,4 +1,4 @@
-"""Write `differences.yaml` from what both servers answer now; keep the reasons that still hold."""
+"""Regenerates `differences.yaml` from both servers, with the reasons that still apply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.switch.observations import observe_all
 
 
 def main() -> int:
-    """Ask both servers, write the file, and say how many differences have no reason yet."""
+    """Query both servers, write the file, and print how many differences have no reason yet."""
     with tempfile.TemporaryDirectory(prefix="switch-") as folder:
         found = list(differences(observe_all(cases(), Path(folder))))
     entries = regenerate(found, load())

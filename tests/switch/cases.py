@@ -1,7 +1,7 @@
-"""The configurations: what each server is started with, and what a client has to show.
+"""The configurations: the settings of each server, and the credentials of clients.
 
 A file in `configurations/` maps names to cases. In texts, `<root>`, `<port>` and the other names
-of `Placeholders` stand for what each server gets for itself.
+of `Placeholders` stand for values that differ for each server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 
 class Case(BaseModel):
-    """One configuration as it was found in use."""
+    """A configuration that is in use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +41,7 @@ class Case(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Placeholders:
-    """What the names in angle brackets stand for; every path is the server's own."""
+    """The values of the names in angle brackets; all paths are the server's own."""
 
     folder: Path
     port: int

@@ -1,4 +1,4 @@
-"""The reviewed differences: compared with what was observed, and written again from it."""
+"""The reviewed differences: comparing them with the observed ones, and regenerating them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EVERYWHERE = "everywhere"
 ABSENT = "absent"
 STATUS = "status"
 SERVES = "serves"
-# What differs for more than these holds everywhere, and is written once.
+# A difference in more cases than these applies everywhere, and is one entry.
 MANY_CONFIGURATIONS = 12
 MANY_QUESTIONS = 9
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """One fact of one answer that differs, for one configuration."""
+    """A fact of a response that differs, in one configuration."""
 
     configuration: str
     question: str
@@ -34,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """A difference that is accepted: where it holds, and why."""
+    """An accepted difference, where it applies, and why."""
 
     questions: tuple[str, ...]
     fact: str
@@ -45,7 +45,7 @@ class Reviewed:
     """Empty until a person has looked at it."""
 
     def covers(self, found: Difference) -> bool:
-        """Tell whether this is the difference that was found."""
+        """Tell whether this entry covers an observed difference."""
         return (
             (self.fact, self.theirs, self.ours) == (found.fact, found.theirs, found.ours)
             and _among(found.question, self.questions)
@@ -53,7 +53,7 @@ class Reviewed:
         )
 
     def shrunk(self, found: Iterable[Difference]) -> Reviewed | None:
-        """Return what of it still holds, or nothing."""
+        """Return the part of this entry that was observed, or None."""
         held = [each for each in found if self.covers(each)]
         questions = _at_most(MANY_QUESTIONS, {each.question for each in held})
         configurations = _at_most(MANY_CONFIGURATIONS, {each.configuration for each in held})
@@ -62,7 +62,7 @@ class Reviewed:
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found against what is reviewed."""
+    """Observed differences without a review, and reviewed ones that were not observed."""
 
     new: list[Difference] = field(default_factory=list)
     gone: list[Reviewed] = field(default_factory=list)
@@ -71,14 +71,14 @@ class Comparison:
 def differences(observed: Mapping[str, Both]) -> Iterator[Difference]:
     """Yield every fact that differs."""
     for name, (theirs, ours) in observed.items():
-        # Where one refuses, there is nothing else to compare.
+        # If one of them refuses to start, there is nothing else to compare.
         questions = [each for each in theirs if each in ours]
         for question in questions:
             yield from _of(name, question, theirs, ours)
 
 
 def compare(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> Comparison:
-    """Return the differences that are not reviewed, and the reviewed ones that have gone."""
+    """Compare observed differences with the reviewed ones."""
     found, reviewed = list(found), list(reviewed)
     new = [each for each in found if not any(entry.covers(each) for entry in reviewed)]
     gone = [entry for entry in reviewed if entry.shrunk(found) != entry]
@@ -86,7 +86,7 @@ def compare(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> Compar
 
 
 def regenerate(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> list[Reviewed]:
-    """Return what is to be reviewed now: entries that still hold, then new ones."""
+    """Return the entries that still apply, then those for new differences."""
     found, reviewed = list(found), list(reviewed)
     kept = [still for entry in reviewed if (still := entry.shrunk(found)) is not None]
     return kept + list(_entries(compare(found, reviewed).new))
@@ -115,14 +115,14 @@ def _of(name: str, question: str, theirs: Observed, ours: Observed) -> Iterator[
 
 
 def _compared(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
-    """Return the facts to compare: of answers with different statuses, these alone."""
+    """Return the facts to compare; if the statuses differ, only these."""
     if theirs.get(STATUS) != ours.get(STATUS):
         return [STATUS]
     return sorted(theirs.keys() | ours.keys())
 
 
 def _entries(new: Iterable[Difference]) -> Iterator[Reviewed]:
-    """Yield entries for new differences; where only one of the two serves, one for each file."""
+    """Yield entries for new differences; if only one server starts, one for each file."""
 
     def key(each: Difference) -> tuple[str, ...]:
         alone = SERVES in (each.theirs, each.ours)

@@ -1,4 +1,4 @@
-"""Serves a configuration by both, asks both, and returns what they answered as plain facts."""
+"""Serves a configuration with both servers, and returns the facts of their responses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAMES: Sequence[tuple[str, str]] = (
     (r"sha256:[0-9a-f]{64}", "DIGEST"),
 )
 
-# The same file as in the image registry:2, for configurations that are variables alone.
+# The file of the image registry:2, for configurations that have only variables.
 _IMAGE = """\
 version: 0.1
 log: {fields: {service: registry}}
@@ -59,13 +59,13 @@ health:
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What all servers are given a copy of: files, and a volume with an image of the original."""
+    """Files, and a volume with an image of the original; each server gets a copy."""
 
     folder: Path
 
     @staticmethod
     def make(folder: Path) -> Kit:
-        """Make certificates, users, and the volume."""
+        """Create certificates, users, and the volume."""
         folder.mkdir(parents=True)
         authority = Authority.make(folder, "authority")
         for name in ("certificate", "client"):
@@ -80,7 +80,7 @@ class Kit:
 
     @property
     def token(self) -> str:
-        """A bearer token of the token server for everything that is asked."""
+        """Return a bearer token of the token server for all access."""
         chain = (self.folder / "certificate.pem").read_text()
         encoded = "".join(chain.splitlines()[1:-1])
         access = [
@@ -97,14 +97,14 @@ class Kit:
         return jwt.encode(claims, key, algorithm="ES256", headers={"x5c": [encoded]})
 
     def shown(self, login: str) -> dict[str, str]:
-        """Return the header by which a client authenticates."""
+        """Return the header with a client's credentials."""
         if login == "password":
             word = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
             return {"Authorization": f"Basic {word}"}
         return {"Authorization": f"Bearer {self.token}"} if login == "token" else {}
 
     def trust(self, tls: str) -> ssl.SSLContext | None:
-        """Return what a client needs to talk TLS, if the configuration has it."""
+        """Return a client's TLS settings, if the configuration has TLS."""
         if not tls:
             return None
         context = ssl.create_default_context(cafile=str(self.folder / "authority.pem"))
@@ -134,7 +134,7 @@ class Kit:
 
 
 def observe(kit: Kit, case: Case, folder: Path, command: list[str], mine: bool) -> Observed:
-    """Serve a configuration by one of the two, and return all that is compared."""
+    """Serve a configuration with one of the two, and return all facts that are compared."""
     places = Placeholders(folder, free_port(), free_port())
     server = _start(kit, case, places, command, mine)
     try:
@@ -168,7 +168,7 @@ def _asked(kit: Kit, case: Case, places: Placeholders, server: ServerProcess) ->
 
 
 def _begin(kit: Kit, case: Case, places: Placeholders, server: ServerProcess) -> Asking | None:
-    """Wait for the server's first answer; return nothing when it ends before that."""
+    """Wait for the server's first response; return None if it ends before."""
     while (host := server.host()) is not None:
         wire = Wire(
             host,
@@ -200,7 +200,7 @@ def _start(
         command = on_readonly(folder / "root", command)
     variables = {name: places.fill(value) for name, value in case.environment.items()}
     if mine:
-        # One worker answers as several do, and costs a third of the start.
+        # The responses are the same with one worker, and the start takes a third of the time.
         variables["REGISTRY_HTTP_WORKERS"] = "1"
     port = folder / "socket" if case.socket else places.port
     return ServerProcess(command, folder, environment(variables), port)
@@ -218,7 +218,7 @@ def _lay_out(kit: Kit, case: Case, places: Placeholders) -> None:
 
 
 def _log(output: str) -> dict[str, str]:
-    """Return what programs look for in a log: where it listens, and the form of its lines."""
+    """Return what programs look for in a log: the address, and the form of the lines."""
     listening = re.search(r"listening on ([^\s\",]+)", output)
     lines = [line for line in output.splitlines() if line.strip()]
     forms = {_form(line) for line in lines}
@@ -250,7 +250,7 @@ Both = tuple[Observed, Observed]
 
 
 def observe_all(cases: Mapping[str, Case], folder: Path) -> dict[str, Both]:
-    """Return what the original and this server answered, by the names of configurations."""
+    """Return the facts of the original and of this server, by configuration."""
     kit = Kit.make(folder / "kit")
 
     def both(name: str) -> Both:

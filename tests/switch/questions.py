@@ -1,4 +1,4 @@
-"""What both servers are asked, in this order, and what of each answer is compared."""
+"""The requests to both servers, in order, and the facts of each response that are compared."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Facts = Mapping[str, str]
 
 @dataclass(slots=True)
 class Asking:
-    """One server that serves, and what a client shows to it."""
+    """A running server, and a client's credentials for it."""
 
     wire: Wire
     prefix: str
@@ -51,7 +51,7 @@ class Asking:
     uploads: dict[str, Answer] = field(default_factory=dict)
 
     def is_answered(self) -> bool:
-        """Tell whether the server answers; while it starts, connections may be closed again."""
+        """Tell whether the server answers; during its start, connections may be closed again."""
         try:
             self.wire.request("GET", "/")
         except OSError:
@@ -65,21 +65,21 @@ class Asking:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask for a path below the prefix, as a user who may do it."""
+        """Request a path below the prefix, as a user with access."""
         target = self.prefix + path
         return self.wire.request(method, target, body, {**self.shown, **(headers or {})})
 
     def ask_at(self, location: str, method: str, query: str = "", body: bytes = b"") -> Answer:
-        """Follow a Location, of which the path counts."""
+        """Request the path of a Location."""
         target = with_query(location, query) if query else location
         return self.wire.request(method, target, body, self.shown)
 
     def begin(self) -> Answer:
-        """Begin an upload."""
+        """Start an upload."""
         return self.ask("POST", "/v2/new/app/blobs/uploads/", b"")
 
     def put_blob(self, content: bytes) -> Answer:
-        """Upload a blob, as far as the server lets."""
+        """Upload a blob, as far as the server allows."""
         begun = self.begin()
         if begun.status != 202:
             return begun
@@ -87,7 +87,7 @@ class Asking:
 
 
 def facts(answer: Answer) -> Facts:
-    """Return what is compared of an answer: the status with its error codes, and headers."""
+    """Return the facts of a response: the status with its error codes, and headers."""
     found = {"status": f"{answer.status} {_codes(answer.body)}".strip()}
     for name in sorted({each.title() for each in answer.headers}):
         if name.lower() in _COMPARED or name.startswith("Access-Control-"):
@@ -105,7 +105,7 @@ def _codes(body: bytes) -> str:
 
 def _with_body(answer: Answer) -> Facts:
     if answer.status != 200:
-        # The codes of errors are compared, and their messages are not.
+        # The codes of errors are compared, but not their messages.
         return facts(answer)
     return {**facts(answer), "body": answer.body.decode(errors="replace").strip()[:400]}
 
@@ -115,7 +115,7 @@ def _without_credentials(asking: Asking) -> Facts:
 
 
 def _wrong_credentials(asking: Asking) -> Facts:
-    # ann:wrong, which is a word.
+    # ann:wrong
     headers = {"Authorization": "Basic YW5uOndyb25n"}
     return facts(asking.wire.request("GET", f"{asking.prefix}/v2/", None, headers))
 

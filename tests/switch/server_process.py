@@ -1,4 +1,4 @@
-"""One server as a process that may refuse to start: where it listens, and how it ends."""
+"""A server process, which may refuse to start: its addresses, and its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def theirs() -> list[str]:
 
 
 def on_readonly(root: Path, command: Sequence[str]) -> list[str]:
-    """Return a command that runs another one to which a folder is mounted read-only."""
+    """Return a command that runs another one with a folder mounted read-only."""
     script = 'root="$1"; shift; mount --bind -o ro "$root" "$root" && exec "$@"'
     return [require_tool("unshare"), "--mount", "sh", "-c", script, "sh", str(root), *command]
 
@@ -46,7 +46,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 class ServerProcess:
-    """A server that was started; it serves, or it has refused and ended."""
+    """A started server; it serves, or it has refused and ended."""
 
     def __init__(
         self, command: Sequence[str], folder: Path, env: Mapping[str, str], port: int | Path
@@ -67,11 +67,11 @@ class ServerProcess:
 
     @property
     def output(self) -> str:
-        """All that it printed so far."""
+        """All output so far."""
         return self._output.read_text(errors="replace")
 
     def host(self) -> str | None:
-        """Wait until it accepts connections, and return where; nothing if it has ended."""
+        """Wait until it accepts connections, and return the address; None if it has ended."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -86,7 +86,7 @@ class ServerProcess:
         return [host for host in HOSTS if _accepts(host, self._port)]
 
     def addresses(self) -> set[tuple[str, int]]:
-        """Return the addresses and ports on which it listens for TCP."""
+        """Return the addresses and ports of its TCP listeners."""
         found: set[tuple[str, int]] = set()
         for member in family(self.process.pid):
             for each in member.net_connections("tcp"):
@@ -101,7 +101,7 @@ class ServerProcess:
         return self.process.wait(STOP_SECONDS)
 
     def left_behind(self) -> list[str]:
-        """End whatever of it still runs; return what that was."""
+        """End its remaining processes; return what they were."""
         members = self._members or family(self.process.pid)
         psutil.wait_procs(members, timeout=END_SECONDS if self._members else 0)
         left = kill_all(members)

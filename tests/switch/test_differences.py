@@ -1,4 +1,4 @@
-"""The comparison of both servers finds what is new and what has gone."""
+"""The comparison of both servers finds new and obsolete differences."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ELSEWHERE = replace(FOUND, configuration="tls")
 ENTRY = Reviewed(("base",), "status", "200", "401 UNAUTHORIZED", ("plain",), "a reason")
 
 
-def test_what_differs() -> None:
-    """Facts of the same question; of different statuses the headers are not compared."""
+def test_the_facts_that_differ() -> None:
+    """Of responses with different statuses the headers are not compared."""
     theirs = {"base": {"status": "200", "Allow": "GET"}, "root": {"status": "200", "Allow": "GET"}}
     ours = {"base": {"status": "404"}, "root": {"status": "200"}, "log": {"forms": "json"}}
     assert list(differences({"plain": (theirs, ours)})) == [
@@ -32,7 +32,7 @@ def test_what_differs() -> None:
 
 
 def test_a_difference_that_is_not_reviewed_is_new() -> None:
-    """Of another configuration, question, fact or text."""
+    """Another configuration, question, fact or text."""
     assert compare([FOUND], [ENTRY]).new == []
     for other in (
         ELSEWHERE,
@@ -44,8 +44,8 @@ def test_a_difference_that_is_not_reviewed_is_new() -> None:
         assert compare([FOUND, other], [ENTRY]).new == [other]
 
 
-def test_a_reviewed_difference_that_no_longer_exists_has_gone() -> None:
-    """Wholly, or for one of its configurations or questions."""
+def test_a_reviewed_difference_that_is_not_observed_is_obsolete() -> None:
+    """As a whole, or for one of its configurations or questions."""
     assert compare([FOUND], [ENTRY]).gone == []
     assert compare([], [ENTRY]).gone == [ENTRY]
     more = replace(ENTRY, configurations=("plain", "tls"))
@@ -58,8 +58,8 @@ def test_a_reviewed_difference_that_no_longer_exists_has_gone() -> None:
     assert compare([], [everywhere]).gone == [everywhere]
 
 
-def test_what_is_written_again_has_nothing_new_and_nothing_gone(tmp_path: Path) -> None:
-    """Reasons stay with what still holds; what is new has none."""
+def test_regenerated_differences_match_the_observed_ones(tmp_path: Path) -> None:
+    """Reasons stay with entries that still apply; new entries have none."""
     more = replace(ENTRY, configurations=("gone", "plain"))
     written = regenerate([FOUND, ELSEWHERE], [more])
     assert written == [ENTRY, replace(ENTRY, configurations=("tls",), reason="")]
@@ -69,7 +69,7 @@ def test_what_is_written_again_has_nothing_new_and_nothing_gone(tmp_path: Path) 
     assert (again.new, again.gone) == ([], [])
 
 
-def test_what_holds_for_many_is_written_once() -> None:
+def test_a_difference_of_many_is_one_entry() -> None:
     """For all questions or all configurations; a refusal is an entry for each configuration."""
     found = [
         Difference(f"plain-{number}", f"question-{question}", "Allow", "a", "b")

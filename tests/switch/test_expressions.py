@@ -1,4 +1,4 @@
-"""An expression matches here what it matches in Debian's docker-registry, which uses Go's."""
+"""An expression matches the same URLs as in Debian's docker-registry, which uses Go's library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.wire import DOCKER_MANIFEST, sha256
 
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 CONFIG, LAYER = b"{}", b"x"
-# Each example starts a server, so it has many expressions and is not shrunk.
+# Each example starts a server, so it has many expressions and is not shrunk by hypothesis.
 ONE_SERVER = settings(
     max_examples=2,
     phases=[Phase.generate],
@@ -54,7 +54,7 @@ class Reference(DistributionServer):
         self.expressions = expressions
 
     def starts(self) -> bool:
-        """Start it, and end it at once; tell whether it began to listen."""
+        """Start it, and stop it again; tell whether it began to listen."""
         with subprocess.Popen(
             self.command(), stderr=subprocess.PIPE, env=dict(self.environment())
         ) as process:
@@ -66,7 +66,7 @@ class Reference(DistributionServer):
     def allows(self, url: str) -> bool:
         """Push a manifest whose layer has a URL; tell whether it is accepted.
 
-        Version 2.8 reports a URL that it does not allow as an error of the server.
+        Version 2.8 reports a URL that it does not allow as a server error.
         """
         layer = {"mediaType": FOREIGN, "digest": sha256(LAYER), "size": 1, "urls": [url]}
         config = {"mediaType": "application/json", "digest": sha256(CONFIG), "size": len(CONFIG)}
@@ -84,7 +84,7 @@ class Reference(DistributionServer):
 
 
 def is_accepted(text: str) -> bool:
-    """Tell whether a configuration here may have an expression."""
+    """Tell whether a configuration of this registry may have an expression."""
     try:
         Expression.parse(text)
     except ValueError:
@@ -100,10 +100,8 @@ def is_accepted(text: str) -> bool:
         max_size=150,
     )
 )
-def test_an_expression_matches_what_it_matches_in_go(
-    tmp_path: Path, cases: list[tuple[str, list[str]]]
-) -> None:
-    """Each has a part of the URL to itself, at its end or its begin, as the server has one list."""
+def test_an_expression_matches_as_in_go(tmp_path: Path, cases: list[tuple[str, list[str]]]) -> None:
+    """Each has a part of the URL to itself, at its begin or end, as the server has one list."""
     expressions, urls = [], []
     for number, (text, parts) in enumerate(cases):
         if number % 2:
@@ -124,6 +122,6 @@ def test_an_expression_matches_what_it_matches_in_go(
 @ONE_SERVER
 @given(st.lists(EXPRESSIONS | st.lists(ATOMS | REPEATS).map("".join), min_size=15, max_size=15))
 def test_an_expression_is_refused_where_go_refuses_it(tmp_path: Path, texts: list[str]) -> None:
-    """A server that starts there starts here, and the other way round."""
+    """Both servers start with the same expressions."""
     for text in texts:
         assert Reference(tmp_path, [text]).starts() == is_accepted(text), text

@@ -1,4 +1,4 @@
-"""Each configuration is answered as docker-registry does, but for the reviewed differences."""
+"""Each configuration is served as by docker-registry, apart from the reviewed differences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOW = "look at it; `python -m tests.switch` writes the file again"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Difference]:
-    """Serve every configuration by both servers, and give all that differs."""
+    """Serve every configuration with both servers, and return all differences."""
     require_tool("docker-registry")
     require_namespaces()
     return list(differences(observe_all(cases(), tmp_path_factory.mktemp("switch"))))
@@ -25,26 +25,26 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Difference]:
 
 @pytest.fixture(scope="module")
 def comparison(found: list[Difference]) -> Comparison:
-    """Give what was found against what is reviewed."""
+    """Return the comparison of observed and reviewed differences."""
     return compare(found, load())
 
 
 def test_every_difference_is_reviewed(comparison: Comparison) -> None:
-    """What differs from docker-registry is in differences.yaml."""
+    """Each is in differences.yaml."""
     assert comparison.new == [], HOW
 
 
-def test_every_reviewed_difference_still_holds(comparison: Comparison) -> None:
-    """What no longer differs is taken out of differences.yaml, so it shrinks."""
+def test_every_reviewed_difference_is_observed(comparison: Comparison) -> None:
+    """Others are to be removed from differences.yaml."""
     assert comparison.gone == [], HOW
 
 
 def test_every_difference_has_a_reason() -> None:
-    """A person has written why each may stay."""
+    """Written in the review."""
     assert [entry for entry in load() if not entry.reason] == []
 
 
-def test_the_corpus_is_as_large_as_it_should_be() -> None:
+def test_the_corpus_is_large_enough() -> None:
     """At least sixty configurations and twenty questions."""
     assert len(cases()) >= 60
     assert len(QUESTIONS) >= 20

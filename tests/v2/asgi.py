@@ -1,4 +1,4 @@
-"""A request to the application as a server hands it over: whatever a parser lets through."""
+"""Sends requests to the application as a server would, including malformed ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response; header names are in small letters."""
+    """A complete response; header names are in lower case."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -32,7 +32,7 @@ class Answer:
 
 
 async def ask(app: ASGIApp, request: Request) -> Answer:
-    """Send one request; what the application does not turn into an answer is raised."""
+    """Send one request; raise what the application raises."""
     sent: list[Message] = []
     received = [{"type": "http.request", "body": request.body, "more_body": False}]
 
@@ -50,7 +50,7 @@ async def ask(app: ASGIApp, request: Request) -> Answer:
 
 
 def scope_of(request: Request) -> dict[str, object]:
-    """Return what a server tells an application of a request."""
+    """Return the ASGI scope of a request."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

@@ -1,4 +1,4 @@
-"""The application under settings of a test's own, over each driver in turn."""
+"""Fixtures: the application with any settings, over each driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serve: TypeAlias = Callable[[dict[str, Any]], Awaitable[httpx.AsyncClient]]
 
 @pytest.fixture
 async def serve(driver: AnyDriver) -> AsyncIterator[Serve]:
-    """Serve the same storage under any settings, as often as a test asks."""
+    """Serve the same storage with any settings, as often as a test needs."""
     async with AsyncExitStack() as stack:
 
         async def start(settings: dict[str, Any]) -> httpx.AsyncClient:

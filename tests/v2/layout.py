@@ -1,4 +1,4 @@
-"""Is what lies under a root the layout and nothing else?"""
+"""Checks that a root contains nothing but the layout."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _FILE = re.compile(
 )
 _REPOSITORY = re.compile(rf"docker/registry/v2/repositories/({_PART}(?:/{_PART})*)")
 
-# What a server makes when it starts.
+# Folders that a server creates when it starts.
 _STATE = frozenset(f".registry/{name}" for name in ("clock", "collection", "gate", "scrub", "tree"))
 
 
 def strangers(root: Path) -> list[str]:
-    """Return every file, and every repository's folder, that the layout has no place for."""
+    """Return every file and repository folder that is not part of the layout."""
     return [*_strange_files(root), *_strange_folders(root)]
 
 

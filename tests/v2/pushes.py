@@ -1,4 +1,4 @@
-"""What the tests of the wire push first, and how they read an answer."""
+"""Pushes that the tests of the wire need, and helpers for responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIGEST = sha256(MANIFEST)
 
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> str:
-    """Return the digest text of `content` under any algorithm."""
+    """Return the digest text of `content` with any algorithm."""
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
@@ -42,7 +42,7 @@ def code(response: httpx.Response) -> str:
 
 
 def refused(response: httpx.Response) -> tuple[int, str]:
-    """Return status and code of an answer that carries one error."""
+    """Return the status and the code of a response with one error."""
     assert response.is_client_error, (response.status_code, response.content)
     return response.status_code, code(response)
 
@@ -65,7 +65,7 @@ async def push_manifest(
     media_type: str = OCI_MANIFEST,
     name: str = NAME,
 ) -> httpx.Response:
-    """Push a manifest whose parts are there; return the answer."""
+    """Push a manifest whose blobs exist; return the response."""
     target = f"/v2/{name}/manifests/{reference}"
     response = await client.put(target, content=raw, headers={"Content-Type": media_type})
     assert response.status_code == 201, response.text
@@ -75,7 +75,7 @@ async def push_manifest(
 async def push_image(
     client: httpx.AsyncClient, *tags: str, raw: bytes = MANIFEST, name: str = NAME
 ) -> None:
-    """Push the layer, the configuration and a manifest of them, under each of `tags`."""
+    """Push the layer, the configuration and their manifest, with each of `tags`."""
     await push_blob(client, LAYER, name)
     await push_blob(client, CONFIG, name)
     media_type = str(json.loads(raw)["mediaType"])
@@ -84,14 +84,14 @@ async def push_image(
 
 
 async def begin(client: httpx.AsyncClient, query: str = "", name: str = NAME) -> str:
-    """Begin an upload; return its path, which serves as long as the upload does."""
+    """Start an upload session; return its path, which stays valid."""
     response = await client.post(f"/v2/{name}/blobs/uploads/{query}")
     assert response.status_code == 202, response.text
     return path_of(response.headers["Location"])
 
 
 def finishing(location: str, content: bytes, algorithm: str = "sha256") -> str:
-    """Return the URL that closes an upload of `content`."""
+    """Return the URL that finishes an upload of `content`."""
     return with_query(location, f"digest={digest_of(content, algorithm)}")
 
 

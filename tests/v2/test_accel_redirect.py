@@ -1,4 +1,4 @@
-"""`http.accelredirect`: a blob is answered with the path at which nginx has it, and no bytes."""
+"""`http.accelredirect`: the response for a blob has its path for nginx, and no bytes."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ SENT = "X-Accel-Redirect"
 
 
 def below(digest: str) -> str:
-    """Return the path a digest is expected at."""
+    """Return the expected path of a digest."""
     algorithm, _, text = digest.partition(":")
     return f"/inside/{algorithm}/{text[:2]}/{text}/data"
 
 
 @pytest.fixture
 async def offloading(serve: Serve) -> httpx.AsyncClient:
-    """Give a client of a registry that offloads."""
+    """Give a client of a registry with `http.accelredirect`."""
     return await serve(SETTINGS)
 
 
 @pytest.fixture
 def files(driver: AnyDriver) -> bool:
-    """Tell whether there are files to be sent."""
+    """Tell whether the driver has files."""
     return isinstance(driver, FilesystemDriver)
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-async def test_a_blob_is_left_to_nginx(
+async def test_nginx_sends_a_blob(
     offloading: httpx.AsyncClient, files: bool, algorithm: str
 ) -> None:
-    """Its path, its names and no bytes; where there are no files, the bytes as ever."""
+    """The response has its path and headers, and no bytes. Without files it has the bytes."""
     digest = await push_blob(offloading, LAYER, algorithm=algorithm)
     response = await offloading.get(f"{BASE}/blobs/{digest}")
     expected = {
@@ -64,12 +64,12 @@ async def test_a_blob_is_left_to_nginx(
     assert {name: response.headers[name] for name in expected} == expected
     assert response.content == (b"" if files else LAYER)
     assert response.headers.get(SENT) == (below(digest) if files else None)
-    # nginx keeps this one and adds its own.
+    # nginx would keep this header and add its own.
     assert ("Accept-Ranges" in response.headers) is not files
 
 
 async def test_it_is_off_by_default(client: httpx.AsyncClient) -> None:
-    """Without the setting the registry sends the bytes, whatever a request asks for."""
+    """The response has the bytes, whatever the request has."""
     await push_blob(client, LAYER)
     response = await client.get(BLOB, headers={SENT: "/etc/passwd", "X-Sendfile-Type": SENT})
     assert SENT not in response.headers
@@ -77,10 +77,10 @@ async def test_it_is_off_by_default(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["bytes=2-5", "bytes=2-", "bytes=-5", "bytes=0-99", "bytes=-99"])
-async def test_a_range_is_left_to_nginx(
+async def test_nginx_serves_a_range(
     offloading: httpx.AsyncClient, files: bool, wanted: str
 ) -> None:
-    """nginx has the client's Range and cuts the file itself."""
+    """nginx has the client's Range and reads the part itself."""
     await push_blob(offloading, LAYER)
     response = await offloading.get(BLOB, headers={"Range": wanted})
     assert response.headers.get(SENT) == (below(DIGEST) if files else None)
@@ -105,10 +105,10 @@ async def test_a_range_is_left_to_nginx(
         ([("If-Unmodified-Since", "Wed, 21 Oct 2015 07:28:00 GMT")], 200),
     ],
 )
-async def test_what_nginx_would_answer_otherwise_is_answered_here(
+async def test_a_request_that_nginx_treats_differently_is_answered_here(
     offloading: httpx.AsyncClient, headers: list[tuple[str, str]], status: int
 ) -> None:
-    """The same status and bytes as without offload."""
+    """The same status and bytes as without the setting."""
     await push_blob(offloading, LAYER)
     response = await offloading.get(BLOB, headers=headers)
     assert (response.status_code, SENT in response.headers) == (status, False)
@@ -117,7 +117,7 @@ async def test_what_nginx_would_answer_otherwise_is_answered_here(
 
 
 async def test_an_empty_blob_is_answered_here(offloading: httpx.AsyncClient) -> None:
-    """nginx would refuse a range of nothing."""
+    """nginx refuses any range of an empty file."""
     digest = await push_blob(offloading, b"")
     for headers in ({}, {"Range": "bytes=0-5"}):
         response = await offloading.get(f"{BASE}/blobs/{digest}", headers=headers)
@@ -126,10 +126,10 @@ async def test_an_empty_blob_is_answered_here(offloading: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=99-100", "bytes=-0", "bytes=5-2"])
-async def test_a_range_that_cannot_be_served_is_refused_here(
+async def test_an_unsatisfiable_range_is_refused_here(
     offloading: httpx.AsyncClient, wanted: str
 ) -> None:
-    """A 416 is ours, envelope and all; unless If-Range says that the range does not count."""
+    """416 has the envelope, unless If-Range disables the range."""
     await push_blob(offloading, LAYER)
     response = await offloading.get(BLOB, headers={"Range": wanted})
     assert refused(response) == (416, "RANGE_INVALID")
@@ -140,7 +140,7 @@ async def test_a_range_that_cannot_be_served_is_refused_here(
 
 
 async def test_head_and_304_are_answered_here(offloading: httpx.AsyncClient) -> None:
-    """HEAD has the length, 304 has no body to offload."""
+    """HEAD has the length, and 304 has no body."""
     await push_blob(offloading, LAYER)
     head = await offloading.head(BLOB)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(LAYER)))
@@ -165,10 +165,10 @@ async def test_head_and_304_are_answered_here(offloading: httpx.AsyncClient) -> 
         f"/v2//../inside/{DIGEST}",
     ],
 )
-async def test_a_refusal_leads_nowhere(
+async def test_a_refusal_has_no_path(
     offloading: httpx.AsyncClient, method: str, target: str
 ) -> None:
-    """What is no member, or no digest, has no path; nothing of the request gets into a header."""
+    """An unknown blob or invalid digest has no path, and no header repeats the request."""
     await push_blob(offloading, LAYER)
     headers = {SENT: f"/inside/{DIGEST}", "X-Accel-Buffering": "no", "X-Original-URI": "/inside/"}
     response = await offloading.request(method, target, headers=headers)
@@ -177,11 +177,11 @@ async def test_a_refusal_leads_nowhere(
 
 
 class _Refused(Exception):
-    """The caller may not."""
+    """The caller has no access."""
 
 
 class _Closed(OpenAccess):
-    """No caller may do anything with a repository."""
+    """Denies every action on every repository."""
 
     async def authorize(
         self,
@@ -195,7 +195,7 @@ class _Closed(OpenAccess):
 
 
 async def test_the_gate_comes_first(driver: AnyDriver, offloading: httpx.AsyncClient) -> None:
-    """A caller that may not pull learns no path, though the blob is a member."""
+    """A caller without access gets no path, although the blob is a member."""
     await push_blob(offloading, LAYER)
     closed = BlobEndpoints(Gate(StoredRegistry(driver), _Closed()), AccelRedirect("/inside/"))
     path = {"name": NAME, "digest": DIGEST}
@@ -205,7 +205,7 @@ async def test_the_gate_comes_first(driver: AnyDriver, offloading: httpx.AsyncCl
 
 
 async def test_only_the_digest_decides(offloading: httpx.AsyncClient, files: bool) -> None:
-    """What a client says of paths changes nothing."""
+    """Paths in the request change nothing."""
     await push_blob(offloading, LAYER)
     headers = {SENT: "/etc/passwd", "X-Accel-Mapping": "/=/etc/", "X-Sendfile-Type": "X-Sendfile"}
     response = await offloading.get(f"{BLOB}?path=/etc/passwd", headers=headers)
@@ -213,8 +213,8 @@ async def test_only_the_digest_decides(offloading: httpx.AsyncClient, files: boo
     assert not {"X-Sendfile", "X-Accel-Mapping"} & set(response.headers)
 
 
-async def test_manifests_are_not_offloaded(offloading: httpx.AsyncClient) -> None:
-    """They are small, and remembered."""
+async def test_manifests_are_not_redirected(offloading: httpx.AsyncClient) -> None:
+    """They are small, and cached."""
     await push_image(offloading, "v1")
     response = await offloading.get(f"{BASE}/manifests/v1")
     assert response.content
@@ -224,7 +224,7 @@ async def test_manifests_are_not_offloaded(offloading: httpx.AsyncClient) -> Non
 async def test_a_blob_stored_under_another_algorithm(
     driver: AnyDriver, offloading: httpx.AsyncClient, files: bool
 ) -> None:
-    """distribution stores a sha512 push under its sha256: that is the path, not the name."""
+    """distribution stores a sha512 push by its sha256 digest, which the path has."""
     name = digest_of(LAYER, "sha512")
     link = f"{paths.ROOT}/repositories/{NAME}/_layers/sha512/{name[7:]}/link"
     await driver.write(paths.blob(Digest.parse(DIGEST)), LAYER)
@@ -234,10 +234,8 @@ async def test_a_blob_stored_under_another_algorithm(
     assert response.headers.get(SENT) == (below(DIGEST) if files else None)
 
 
-async def test_a_blob_cut_to_nothing_is_absent(
-    driver: AnyDriver, offloading: httpx.AsyncClient
-) -> None:
-    """nginx is not sent to a file that a crash has emptied."""
+async def test_an_emptied_blob_is_unknown(driver: AnyDriver, offloading: httpx.AsyncClient) -> None:
+    """nginx gets no path of a file that a crash has emptied."""
     await push_blob(offloading, LAYER)
     await driver.write(paths.blob(Digest.parse(DIGEST)), b"")
     response = await offloading.get(BLOB)
@@ -245,10 +243,10 @@ async def test_a_blob_cut_to_nothing_is_absent(
     assert SENT not in response.headers
 
 
-async def test_the_path_is_that_of_the_bytes(
+async def test_the_path_is_that_of_the_file(
     offloading: httpx.AsyncClient, files: bool, tmp_path: Path
 ) -> None:
-    """Below the folder of blobs it names the file that holds them."""
+    """Below the folder of blobs it is the path of the blob's file."""
     await push_blob(offloading, LAYER)
     sent = (await offloading.get(BLOB)).headers.get(SENT)
     if files:
@@ -256,10 +254,10 @@ async def test_the_path_is_that_of_the_bytes(
         assert (tmp_path / paths.BLOBS / sent.removeprefix("/inside/")).read_bytes() == LAYER
 
 
-async def test_reading_only_offloads_too(
+async def test_a_read_only_registry_redirects_too(
     serve: Serve, offloading: httpx.AsyncClient, files: bool
 ) -> None:
-    """A mirror that refuses to change is where an offload matters most."""
+    """A mirror in read-only mode profits most."""
     await push_blob(offloading, LAYER)
     mirror = await serve(SETTINGS | {"storage": {"maintenance": {"readonly": {"enabled": True}}}})
     assert (await mirror.get(BLOB)).headers.get(SENT) == (below(DIGEST) if files else None)

@@ -1,4 +1,4 @@
-"""Access control as clients see it: challenges, refusals, and what no response reveals."""
+"""Access control on the wire: challenges, refusals, and what a refused caller cannot learn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def situations() -> dict[str, str]:
 
 
 def settings_of(text: str, folder: Path) -> Settings:
-    """Read a configuration of the manual, with its files in `folder`."""
+    """Load a configuration of the manual, with its files in `folder`."""
     text = text.replace("/var/lib/registry", str(folder / "root"))
     text = text.replace("/etc/registry", str(folder))
     (folder / "config.yml").write_text(text)
@@ -69,7 +69,7 @@ async def situation(tmp_path: Path) -> AsyncIterator[Situation]:
 
 
 def as_user(name: str) -> httpx.BasicAuth:
-    """Show a user's password."""
+    """Return the credentials of a user."""
     return httpx.BasicAuth(name, PASSWORDS[name])
 
 
@@ -101,7 +101,7 @@ async def pull(client: httpx.AsyncClient, name: str, tag: str, auth: httpx.Auth 
 async def token(
     client: httpx.AsyncClient, scope: str, auth: httpx.Auth | None = None
 ) -> tuple[str, list[dict[str, object]]]:
-    """Get a token; return it, and what it says it grants."""
+    """Get a token; return it and the access that it grants."""
     answer = await client.get("/auth/token", params={"scope": scope}, auth=auth)
     text = str(answer.json()["token"])
     payload = text.split(".")[1]
@@ -109,7 +109,7 @@ async def token(
 
 
 def test_the_manual_has_five_situations() -> None:
-    """None of those that tests drive is missing, and none is there that they do not."""
+    """The tests cover each of them, and no others."""
     assert list(situations()) == [
         "just me",
         "a team",
@@ -120,7 +120,7 @@ def test_the_manual_has_five_situations() -> None:
 
 
 async def test_just_me(situation: Situation) -> None:
-    """Every user may do everything, and anonymous clients nothing."""
+    """A user with a password may do everything, and other callers nothing."""
     client = await situation("just me")
     refused = await client.get("/v2/")
     assert refused.status_code == 401
@@ -133,7 +133,7 @@ async def test_just_me(situation: Situation) -> None:
 
 
 async def test_a_team(situation: Situation) -> None:
-    """Developers add and move no tag, every user has a home, the administrator may do all."""
+    """Developers add but cannot move tags, each user has a home, the administrator may do all."""
     client = await situation("a team")
     ann, bob, admin = map(as_user, ("ann", "bob", "admin"))
     assert await push(client, "team/app", "v1", ann) == 201
@@ -153,7 +153,7 @@ async def test_a_team(situation: Situation) -> None:
 
 
 async def test_a_blob_is_mounted_only_from_where_the_caller_may_pull(situation: Situation) -> None:
-    """Named or not, a source that may not be read is as one that does not have the blob."""
+    """A source without access, named or not, is treated as one without the blob."""
     client = await situation("a team")
     assert await push(client, "home/bob/x", "v1", as_user("bob")) == 201
     uploads = f"/v2/home/ann/x/blobs/uploads/?mount={sha256(LAYER)}"
@@ -165,8 +165,8 @@ async def test_a_blob_is_mounted_only_from_where_the_caller_may_pull(situation: 
     assert (await client.post(uploads, auth=as_user("admin"))).status_code == 201
 
 
-async def test_every_client_may_pull(situation: Situation) -> None:
-    """Without a login pulls work and pushes ask for one; clients get an anonymous token."""
+async def test_anonymous_clients_may_pull(situation: Situation) -> None:
+    """Without a login pulls work and pushes are challenged; clients also get an anonymous token."""
     client = await situation("public pull")
     assert await push(client, "app", "v1", as_user("ann")) == 201
     asked = await client.get("/v2/")
@@ -203,7 +203,7 @@ async def test_every_client_may_pull(situation: Situation) -> None:
 async def test_the_challenge_of_a_mount_names_its_source(
     situation: Situation, query: str, more: str
 ) -> None:
-    """As registry:2 writes it: with one token a client may push, and mount from there."""
+    """As in registry:2: with one token a client may push, and mount from the source."""
     client = await situation("public pull")
     assert await push(client, "lib/b", "v1", as_user("ann")) == 201
     asked = await client.post(f"/v2/app/blobs/uploads/{query}")
@@ -218,7 +218,7 @@ async def test_the_challenge_of_a_mount_names_its_source(
 
 
 async def test_a_token_without_the_source_of_a_mount_begins_an_upload(situation: Situation) -> None:
-    """The client sends the blob then, as the specification allows; it is not asked again."""
+    """The client then sends the blob, as the specification allows; it is not challenged again."""
     client = await situation("public pull")
     assert await push(client, "lib/b", "v1", as_user("ann")) == 201
     text, _ = await token(client, "repository:app:pull,push", as_user("ann"))
@@ -228,7 +228,7 @@ async def test_a_token_without_the_source_of_a_mount_begins_an_upload(situation:
 
 
 async def test_machines(situation: Situation, tmp_path: Path) -> None:
-    """A robot may what its name may, until it is revoked."""
+    """A robot account may do what the rules grant its name, until it is revoked."""
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)
     store = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
     ci, node = [(await to_thread(store.create, name)).secret for name in ("ci", "node")]
@@ -243,8 +243,8 @@ async def test_machines(situation: Situation, tmp_path: Path) -> None:
     assert granted == [{"type": "repository", "name": "team/app", "actions": ["pull"]}]
 
 
-async def test_a_token_ends_with_its_robot(situation: Situation, tmp_path: Path) -> None:
-    """One that was revoked may nothing any more, by a token neither."""
+async def test_a_token_of_a_revoked_robot_is_refused(situation: Situation, tmp_path: Path) -> None:
+    """So is its key."""
     settings = await to_thread(settings_of, situations()["machines"], tmp_path)
     store = RobotStore(robots_file(settings.storage.filesystem.rootdirectory))
     key = (await to_thread(store.create, "ci")).secret
@@ -259,8 +259,8 @@ async def test_a_token_ends_with_its_robot(situation: Situation, tmp_path: Path)
     assert 'error="invalid_token"' in refused.headers["www-authenticate"]
 
 
-async def test_no_other_issuer_vouches_for_a_robot(situation: Situation, tmp_path: Path) -> None:
-    """A token server elsewhere may call its bearer what it likes, but not by the name of ours."""
+async def test_an_external_token_is_not_a_robots(situation: Situation, tmp_path: Path) -> None:
+    """An external token server may use any subject, but not a robot account's name."""
     key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
     (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
     client = await situation("a token server that is there")
@@ -271,8 +271,8 @@ async def test_no_other_issuer_vouches_for_a_robot(situation: Situation, tmp_pat
         assert (await client.get("/v2/app/tags/list", headers=bearer)).status_code == status
 
 
-async def test_a_token_server_that_is_there(situation: Situation, tmp_path: Path) -> None:
-    """Its tokens grant what they say, and nothing else does."""
+async def test_an_external_token_server(situation: Situation, tmp_path: Path) -> None:
+    """Its tokens grant what they contain, and no other credentials are accepted."""
     key = await to_thread(load_or_create_signing_key, tmp_path / "key.pem")
     (tmp_path / "token.jwks").write_text(json.dumps(jwks([key.public])))
     client = await situation("a token server that is there")
@@ -317,7 +317,7 @@ async def redirecting(tmp_path: Path) -> AsyncIterator[Redirecting]:
         ({"autoredirectpath": "token"}, {}, "https://registry/token"),
     ],
 )
-async def test_a_token_server_at_the_host_that_was_asked(
+async def test_a_token_server_at_the_host_of_the_request(
     redirecting: Redirecting, more: dict[str, str], headers: dict[str, str], realm: str
 ) -> None:
     """With `autoredirect` the realm is an https URL of that host, whatever a client claims."""
@@ -329,15 +329,15 @@ async def test_a_token_server_at_the_host_that_was_asked(
 async def test_a_trusted_proxy_names_the_host_of_the_token_server(
     redirecting: Redirecting,
 ) -> None:
-    """Behind a proxy that changes Host the realm is what the client reaches."""
+    """Behind a proxy that changes Host, the realm is the host that the client reaches."""
     client = await redirecting({}, ["127.0.0.1"])
     headers = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "localhost:5000"}
     asked = await client.get("/v2/", headers=headers)
     assert 'realm="http://localhost:5000/auth/token",' in asked.headers["www-authenticate"]
 
 
-async def test_keys_of_a_token_server_are_watched(situation: Situation, tmp_path: Path) -> None:
-    """A token that was good a moment ago is refused when its key was taken out of the file."""
+async def test_keys_of_a_token_server_are_reloaded(situation: Situation, tmp_path: Path) -> None:
+    """A valid token is refused once its key is removed from the file."""
     gone, there = [
         await to_thread(load_or_create_signing_key, tmp_path / name) for name in ("gone", "there")
     ]
@@ -360,8 +360,8 @@ async def test_keys_of_a_token_server_are_watched(situation: Situation, tmp_path
     assert [await status(old), await status(new)] == [401, 404]
 
 
-async def test_a_token_ends_with_what_the_rules_allow(situation: Situation) -> None:
-    """A token takes away from the rules, and never adds to them: they are asked each time."""
+async def test_a_token_never_exceeds_the_rules(situation: Situation) -> None:
+    """The rules are evaluated for each request, so a token only restricts them."""
     client = await situation("a team")
     text, granted = await token(
         client, "repository:home/bob/x:pull,push,delete registry:catalog:*", as_user("ann")
@@ -387,8 +387,8 @@ async def test_a_token_ends_with_what_the_rules_allow(situation: Situation) -> N
         "Basic " + "A" * 9000,
     ],
 )
-async def test_what_is_no_credential_is_refused(situation: Situation, field: str) -> None:
-    """Whatever the header says, it is asked for anew, and never taken for anonymity."""
+async def test_invalid_credentials_are_challenged(situation: Situation, field: str) -> None:
+    """They never count as anonymous."""
     client = await situation("public pull")
     answer = await client.get("/v2/app/tags/list", headers={"Authorization": field})
     assert answer.status_code == 401

@@ -1,7 +1,7 @@
-"""Whatever a client sends, it gets an answer below 500, and the disk stays as it should be.
+"""Any request gets a response below 500, and the layout on disk stays valid.
 
-The wire has no OpenAPI document to generate requests from (its paths are not what OpenAPI can
-say), so the requests are built here: from the words the endpoints know, and from anything else.
+OpenAPI cannot describe the paths of the wire, so the requests are not generated from a document:
+they are built here from the words of the endpoints and from arbitrary texts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ fuzzed = settings(
 )
 
 ID = "01234567-89ab-4def-8123-456789abcdef"
-# A parser decodes paths with "replace": what it lets through has no lone surrogates.
+# A parser decodes paths with "replace", so they have no lone surrogates.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 words = st.sampled_from(
     ["v2", "library", "app", "blobs", "uploads", "manifests", "tags", "list", "referrers",
@@ -79,7 +79,7 @@ async def app(driver: AnyDriver) -> ASGIApp:
 
 
 def is_proper(request: Request, answer: Answer) -> None:
-    """Check an answer to anything: never a failure, and a refusal in the envelope."""
+    """Check a response to any request: no server error, and errors in the envelope."""
     assert 200 <= answer.status < 500, answer
     if answer.status >= 400:
         document = json.loads(answer.body)
@@ -91,8 +91,8 @@ def is_proper(request: Request, answer: Answer) -> None:
 
 @given(request=requests)
 @fuzzed
-async def test_any_request_has_an_answer(app: ASGIApp, tmp_path: Path, request: Request) -> None:
-    """No method, path, query, header or body is a failure or writes outside the layout."""
+async def test_any_request_is_answered(app: ASGIApp, tmp_path: Path, request: Request) -> None:
+    """No method, path, query, header or body causes a server error or writes outside the layout."""
     is_proper(request, await ask(app, request))
     assert strangers(tmp_path) == []
 
@@ -102,7 +102,7 @@ async def test_any_request_has_an_answer(app: ASGIApp, tmp_path: Path, request: 
 async def test_a_refused_name_leaves_no_trace(
     app: ASGIApp, tmp_path: Path, text: str, method: str
 ) -> None:
-    """What the grammar of names, tags, digests or ids refuses makes no file and no folder."""
+    """An invalid name, tag, digest or id creates no file and no folder."""
     before = sorted(tmp_path.rglob("*"))
     for path in (f"/v2/{text}/Ä/blobs/uploads/", f"{BASE}/manifests/-{text}",
                  f"{BASE}/blobs/-{text}", f"{UPLOADS}-{text}", f"{BASE}/referrers/-{text}",
@@ -154,7 +154,7 @@ manifests = st.builds(planted, places, field_names, json_values) | json_values.m
 async def test_any_json_is_stored_as_it_is_or_refused(
     app: ASGIApp, raw: bytes, content_type: bytes
 ) -> None:
-    """A value anywhere in a manifest: 201 and the same bytes again, or 400; and lists go on."""
+    """A value anywhere in a manifest: 201 and the same bytes, or 400; and listings still work."""
     path = f"{BASE}/manifests/{sha256(raw)}"
     kind = [(b"content-type", content_type)]
     answer = await ask(app, Request("PUT", path, headers=kind, body=raw))
@@ -177,7 +177,7 @@ async def test_any_json_is_stored_as_it_is_or_refused(
 async def test_an_upload_survives_any_content_range(
     app: ASGIApp, bounds: list[bytes], sent: list[bytes]
 ) -> None:
-    """Whatever is said of a chunk, what is held is what was accepted, and can be finished."""
+    """Whatever the header says, the session has the accepted bytes, and can be finished."""
     begun = await ask(app, Request("POST", UPLOADS))
     location = path_of(begun.headers[b"location"].decode())
     held = b""
@@ -192,8 +192,8 @@ async def test_an_upload_survives_any_content_range(
     assert pulled.body == held
 
 
-def test_the_look_at_the_disk_sees_strangers(tmp_path: Path) -> None:
-    """A stray file, a name outside the grammar and one that is too long are all found."""
+def test_the_check_of_the_layout_finds_strangers(tmp_path: Path) -> None:
+    """A stray file, an invalid name and one that is too long are found."""
     repositories = tmp_path / "docker/registry/v2/repositories"
     for folder in ("Upper", "a/..b", "/".join(["n" * 200] * 2), "fine/_uploads"):
         (repositories / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`/v2/` and what lies outside every endpoint."""
+"""`/v2/`, and paths outside every endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSION = "Docker-Distribution-Api-Version"
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2"])
 async def test_the_base_answers_an_empty_object(client: httpx.AsyncClient, path: str) -> None:
-    """GET says that this is a registry, and which API it speaks."""
+    """GET shows that this is a registry, and its API version."""
     response = await client.get(path)
     assert (response.status_code, response.content) == (200, b"{}")
     assert response.headers["Content-Type"] == "application/json"
@@ -20,21 +20,21 @@ async def test_the_base_answers_an_empty_object(client: httpx.AsyncClient, path:
 
 
 async def test_head_of_the_base_has_no_body(client: httpx.AsyncClient) -> None:
-    """HEAD answers what GET would, without the body."""
+    """HEAD has the headers of GET."""
     response = await client.head("/v2/")
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["Content-Length"] == "2"
     assert response.headers[VERSION] == "registry/2.0"
 
 
-async def test_the_root_is_alive(client: httpx.AsyncClient) -> None:
-    """Load balancers ask for `/`; HAProxy's check uses OPTIONS unless it is told otherwise."""
+async def test_the_root_is_healthy(client: httpx.AsyncClient) -> None:
+    """Load balancers request `/`; HAProxy's check uses OPTIONS by default."""
     for method in ("GET", "HEAD", "OPTIONS"):
         assert (await client.request(method, "/")).status_code == 200
 
 
-async def test_the_root_names_its_methods_too(client: httpx.AsyncClient) -> None:
-    """405 there has the envelope and Allow, as it has under `/v2`."""
+async def test_the_root_has_allow(client: httpx.AsyncClient) -> None:
+    """405 has the envelope and Allow, as under `/v2`."""
     response = await client.post("/")
     assert refused(response) == (405, "UNSUPPORTED")
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
@@ -46,6 +46,6 @@ async def test_the_root_names_its_methods_too(client: httpx.AsyncClient) -> None
      "/v1/_ping", "/v2/tags/list/", "/v2/app/tags/", "/docs", "/openapi.json",
      "/v2/app/tags/list%0A", "/v2/%0A", "/v2/_catalog%0A"],
 )  # fmt: skip
-async def test_what_is_no_endpoint_is_404(client: httpx.AsyncClient, path: str) -> None:
-    """An unknown path gets the envelope too."""
+async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
+    """With the envelope."""
     assert refused(await client.get(path)) == (404, "NAME_UNKNOWN")

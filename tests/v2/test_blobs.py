@@ -13,8 +13,8 @@ BLOB = f"{BASE}/blobs/{DIGEST}"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_blob_is_answered_as_pushed(client: httpx.AsyncClient, method: str) -> None:
-    """The bytes, or their length, with what a cache and a resuming client need to know."""
+async def test_a_blob_is_pulled_as_pushed(client: httpx.AsyncClient, method: str) -> None:
+    """The bytes or their length, with the headers for caches and for resuming."""
     await push_blob(client, LAYER)
     response = await client.request(method, BLOB)
     assert response.status_code == 200
@@ -32,10 +32,10 @@ async def test_a_blob_is_answered_as_pushed(client: httpx.AsyncClient, method: s
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("content", [b"", b"\0", b"x" * 3_000_000])
-async def test_any_size_under_either_algorithm(
+async def test_any_size_with_either_algorithm(
     client: httpx.AsyncClient, content: bytes, algorithm: str
 ) -> None:
-    """A zero-byte blob, one byte, and one of several chunks."""
+    """An empty blob, one byte, and one of several chunks."""
     digest = await push_blob(client, content, algorithm=algorithm)
     response = await client.get(f"{BASE}/blobs/{digest}")
     assert (response.status_code, response.content) == (200, content)
@@ -46,7 +46,7 @@ async def test_any_size_under_either_algorithm(
 async def test_a_blob_of_one_algorithm_is_unknown_under_the_other(
     client: httpx.AsyncClient,
 ) -> None:
-    """A repository holds what was pushed to it by the digest it was pushed under."""
+    """A repository has a blob only by the digest with which it was pushed."""
     digest = await push_blob(client, LAYER, algorithm="sha512")
     assert (await client.get(f"{BASE}/blobs/{digest}")).status_code == 200
     assert refused(await client.get(BLOB)) == (404, "BLOB_UNKNOWN")
@@ -69,10 +69,10 @@ async def test_a_blob_of_one_algorithm_is_unknown_under_the_other(
         (f"/v2/blobs/{DIGEST}", 404, "NAME_UNKNOWN"),
     ],
 )
-async def test_what_is_not_there_or_not_a_digest(
+async def test_an_unknown_blob_and_an_invalid_digest(
     client: httpx.AsyncClient, target: str, status: int, code: str
 ) -> None:
-    """Unknown is 404, malformed 400; what another repository holds is unknown here."""
+    """Unknown is 404, malformed 400; a blob of another repository is unknown."""
     await push_blob(client, LAYER)
     assert refused(await client.get(target)) == (status, code)
     assert refused(await client.delete(target)) == (status, code)
@@ -80,7 +80,7 @@ async def test_what_is_not_there_or_not_a_digest(
 
 
 async def test_a_manifest_is_not_a_blob(client: httpx.AsyncClient) -> None:
-    """The bytes of a manifest are reached as a manifest, unless they were pushed as a blob."""
+    """Its bytes are not a blob, unless they were pushed as one."""
     await push_image(client, "v1")
     target = f"{BASE}/blobs/{sha256(MANIFEST)}"
     assert refused(await client.get(target)) == (404, "BLOB_UNKNOWN")
@@ -90,18 +90,18 @@ async def test_a_manifest_is_not_a_blob(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("condition", [f'"{DIGEST}"', DIGEST, f'W/"{DIGEST}"', f'"a", "{DIGEST}"'])
-async def test_a_blob_the_client_has(
+async def test_if_none_match_of_a_blob(
     client: httpx.AsyncClient, method: str, condition: str
 ) -> None:
-    """If-None-Match of a blob answers 304, for HEAD as for GET (RFC 9110 section 13.1.2)."""
+    """304, for HEAD as for GET (RFC 9110 section 13.1.2)."""
     await push_blob(client, LAYER)
     response = await client.request(method, BLOB, headers={"If-None-Match": condition})
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["ETag"] == f'"{DIGEST}"'
 
 
-async def test_a_condition_says_nothing_of_a_blob_elsewhere(client: httpx.AsyncClient) -> None:
-    """Knowing a digest is not membership: an unknown blob is 404, not 304."""
+async def test_if_none_match_needs_membership(client: httpx.AsyncClient) -> None:
+    """A blob that the repository does not have is 404, not 304."""
     await push_blob(client, LAYER)
     headers = {"If-None-Match": f'"{DIGEST}"'}
     response = await client.get(f"/v2/elsewhere/blobs/{DIGEST}", headers=headers)
@@ -110,14 +110,14 @@ async def test_a_condition_says_nothing_of_a_blob_elsewhere(client: httpx.AsyncC
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "*/*;q=0", ""])
 async def test_a_blob_request_may_accept_anything(client: httpx.AsyncClient, accept: str) -> None:
-    """Accept is not looked at."""
+    """Accept is ignored."""
     await push_blob(client, LAYER)
     response = await client.get(BLOB, headers={"Accept": accept})
     assert (response.status_code, response.content) == (200, LAYER)
 
 
 async def test_delete_ends_membership_of_one_repository(client: httpx.AsyncClient) -> None:
-    """A deleted blob is unknown there, and still held elsewhere."""
+    """A deleted blob is unknown there, and remains in other repositories."""
     await push_blob(client, LAYER)
     await push_blob(client, LAYER, name="elsewhere")
     response = await client.delete(BLOB)
@@ -128,7 +128,7 @@ async def test_delete_ends_membership_of_one_repository(client: httpx.AsyncClien
 
 
 async def test_a_deleted_blob_can_be_pushed_again(client: httpx.AsyncClient) -> None:
-    """A deleted blob can be pushed again."""
+    """It is a member again."""
     await push_blob(client, LAYER)
     await client.delete(BLOB)
     await push_blob(client, LAYER)

@@ -1,4 +1,4 @@
-"""Nothing is listed or searched for clients that left while they waited for their turn."""
+"""No storage is read for clients that disconnected while they waited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 MANY = 20
 FIRST, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
-# A request, and how many of its kind are read at a time.
+# A request, and how many of its kind are served concurrently.
 QUESTIONS = (
     ("GET", f"/v2/{APP}/tags/list", "last=!{}", 1),
     ("GET", "/v2/_catalog", "last=a{}", 2),
@@ -32,7 +32,7 @@ QUESTIONS = (
 
 
 class Holding(FilesystemDriver):
-    """Counts the reads that are begun, which wait until they may go on."""
+    """Counts the reads that have begun, and blocks them until released."""
 
     def __init__(self, root: Path) -> None:
         """Open a folder."""
@@ -41,12 +41,12 @@ class Holding(FilesystemDriver):
         self.begun = 0
 
     def hold(self) -> None:
-        """Have the reads that are begun from now on wait."""
+        """Block the reads that begin from now on."""
         self.may_go.clear()
         self.begun = 0
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        """Read, when it may."""
+        """Read, once released."""
         self.begun += 1
         await self.may_go.wait()
         return await super().batch(job)
@@ -54,7 +54,7 @@ class Holding(FilesystemDriver):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Asks an application one kind of question."""
+    """Sends one kind of request to an application."""
 
     app: ASGIApp
     method: str
@@ -62,7 +62,7 @@ class Asking:
     query: str
 
     async def __call__(self, number: int, client: str, *, leaves: bool = False) -> int:
-        """Ask from an address, and perhaps leave; return the status of the answer."""
+        """Send a request from an address, and perhaps disconnect; return the status."""
         answers: list[Message] = []
         inbox: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -94,7 +94,7 @@ class Asking:
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[Holding]:
-    """Give a driver whose reads go on until a test says otherwise."""
+    """Give a driver whose reads block until a test releases them."""
     made = await asyncio.to_thread(Holding, tmp_path)
     made.may_go.set()
     yield made
@@ -103,10 +103,10 @@ async def driver(tmp_path: Path) -> AsyncIterator[Holding]:
 
 
 @pytest.mark.parametrize(("method", "path", "query", "at_once"), QUESTIONS)
-async def test_no_read_is_begun_for_clients_that_left(
+async def test_no_read_begins_for_disconnected_clients(
     method: str, path: str, query: str, at_once: int, driver: Holding
 ) -> None:
-    """However many of them asked: when the reads before them end, they are gone."""
+    """However many requests wait: when the reads before them end, they are dropped."""
     await push_image(StoredRegistry(driver).repository(APP), "v1")
     app = await asyncio.to_thread(build, validated(Settings, {}), driver)
     ask = Asking(app, method, path, query)

@@ -1,6 +1,6 @@
-"""`storage.delete.enabled: false` holds for every method of every route (CVE-2026-41888).
+"""`storage.delete.enabled: false` applies to every method of every route (CVE-2026-41888).
 
-The routes are read from the table that is served, so one that is added without a decision fails.
+The routes come from the table that is served, so a new route fails until it is listed here.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from tests.v2.pushes import (
 MANIFEST_PATH = "/v2/<name>/manifests/<reference>"
 BLOB_PATH = "/v2/<name>/blobs/<digest>"
 UPLOAD_PATH = "/v2/<name>/blobs/uploads/<upload>"
-# The routes that answer DELETE, and the status while nothing may be deleted.
+# The routes with a handler for DELETE, and the status while deletion is disabled.
 DELETING = {MANIFEST_PATH: 405, BLOB_PATH: 405, UPLOAD_PATH: 204}
-# Any other is 405 as well, but for this one, which reads as a blob whose digest is no digest.
+# Other routes are 405 as well. This path is that of a blob with an invalid digest.
 ODD = {"/v2/<name>/blobs/uploads": 400}
 METHODS = ("DELETE", "delete", "POST", "PUT", "PATCH", "GET", "HEAD", "OPTIONS", "TRACE", "MOVE")
 DISGUISES: tuple[dict[str, str], ...] = (
@@ -51,7 +51,7 @@ REFERRER = artifact(b"%s" % LAYER, "test/signature")
 
 
 def table() -> tuple[Route, ...]:
-    """Return the routes as they are served."""
+    """Return the routes that are served."""
     settings = Settings()
     gate = Gate(open_registry(settings, MemoryDriver()), OpenAccess())
     urls = Urls()
@@ -60,7 +60,7 @@ def table() -> tuple[Route, ...]:
 
 
 def targets(route: str, upload: str) -> Iterator[str]:
-    """Yield paths of a route that lead to something that is there."""
+    """Yield paths of a route to existing content."""
     values = {
         "<name>": [NAME],
         "<reference>": ["v1", "v2", DIGEST, digest_of(REFERRER)],
@@ -72,7 +72,7 @@ def targets(route: str, upload: str) -> Iterator[str]:
 
 
 async def contents(client: httpx.AsyncClient) -> list[tuple[int, bytes]]:
-    """Return all that was pushed, as it is pulled now."""
+    """Return all pushed content, as it is pulled now."""
     references = ["v1", "v2", DIGEST, digest_of(REFERRER)]
     paths = [f"{BASE}/manifests/{reference}" for reference in references]
     paths += [f"{BASE}/blobs/{digest_of(blob)}" for blob in (LAYER, CONFIG)]
@@ -83,20 +83,20 @@ async def contents(client: httpx.AsyncClient) -> list[tuple[int, bytes]]:
 
 
 async def prepared(client: httpx.AsyncClient) -> str:
-    """Push an image with two tags and a referrer; begin an upload and return where it is."""
+    """Push an image with two tags and a referrer; start an upload and return its path."""
     await push_image(client, "v1", "v2")
     await push_manifest(client, digest_of(REFERRER), REFERRER)
     return await begin(client)
 
 
-def test_every_route_that_deletes_was_decided_on() -> None:
-    """No other route answers DELETE."""
+def test_every_route_that_deletes_is_known() -> None:
+    """No other route has a handler for DELETE."""
     assert {one.path for one in table() if "DELETE" in one.handlers} == set(DELETING)
 
 
 @pytest.mark.parametrize("route", [one.path for one in table()])
 async def test_no_method_of_a_route_deletes(serve: Serve, route: str) -> None:
-    """Whatever is sent, and however it is disguised, what was pushed can be pulled as before."""
+    """Whatever is sent, in any disguise, the pushed content can be pulled as before."""
     client = await serve({})
     await prepared(client)
     before = await contents(client)
@@ -114,7 +114,7 @@ async def test_no_method_of_a_route_deletes(serve: Serve, route: str) -> None:
 
 @pytest.mark.parametrize("route", [MANIFEST_PATH, BLOB_PATH])
 async def test_with_deleting_enabled_the_same_requests_delete(serve: Serve, route: str) -> None:
-    """The requests above are refused for the switch, and for nothing else."""
+    """The setting is the only reason for the refusals above."""
     for path in targets(route, ""):
         client = await serve({"storage": {"delete": {"enabled": True}}})
         await prepared(client)
@@ -124,8 +124,8 @@ async def test_with_deleting_enabled_the_same_requests_delete(serve: Serve, rout
         assert (await client.get(path)).status_code == 404
 
 
-async def test_when_its_last_manifest_goes_a_repository_leaves_the_catalog(serve: Serve) -> None:
-    """By digest, one after the other; what only has a tag less stays."""
+async def test_a_repository_without_manifests_leaves_the_catalog(serve: Serve) -> None:
+    """After the last manifest is deleted by digest; deleting a tag only is not enough."""
     client = await serve({"storage": {"delete": {"enabled": True}}})
     await prepared(client)
 

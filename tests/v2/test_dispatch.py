@@ -1,4 +1,4 @@
-"""Which handler a path leads to, and what becomes of an unforeseen exception."""
+"""Dispatch by path, and the rendering of unforeseen exceptions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get")
 
 
 def telling(path: str) -> Handler:
-    """Return a handler that says which path it stands at, and what the path was taken for."""
+    """Return a handler that answers with its path and the parameters."""
 
     async def tell(request: HandlerRequest) -> Response:
         return JSONResponse([path, request.path_params])
@@ -42,7 +42,7 @@ def telling(path: str) -> Handler:
 
 
 async def rest(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand for what is not under `/v2`."""
+    """Stand in for the application outside `/v2`."""
     await Response("rest")(scope, receive, send)
 
 
@@ -52,13 +52,13 @@ TELLING = Dispatcher(
 
 
 def pattern(route: Route) -> str:
-    """Write a route's path as a regular expression; no fixed part needs escaping."""
+    """Return the path of an endpoint as a regular expression; no fixed part needs escaping."""
     parameters = re.sub("<(?!name>)([a-z]+)>", r"(?P<\1>[^/]+)", route.path)
     return parameters.replace("<name>", "(?P<name>.*)")
 
 
 def expected(method: str, path: str) -> tuple[int, object]:
-    """Read the table as what it says: a pattern for each path, as greedy as can be."""
+    """Match the table as a list of greedy patterns, one for each path."""
     plain = posixpath.normpath(path)
     if plain + "/" * (path.endswith("/") and plain != "/") != path:
         return 301, quote(plain + "/" * (path.endswith("/") and plain != "/"), safe="/:@&=+$,")
@@ -76,12 +76,12 @@ def expected(method: str, path: str) -> tuple[int, object]:
 
 
 def has_endpoint(path: str) -> bool:
-    """Tell whether a path is in the table, for whichever method."""
+    """Tell whether a path is in the table, for any method."""
     return any(re.fullmatch(pattern(one), path, re.DOTALL) for one in TABLE)
 
 
 def told(answer: Answer) -> tuple[int, object]:
-    """Return the status of an answer, and what it says of the path."""
+    """Return the status of a response, and what it says about the path."""
     if answer.status == 200 and answer.body:
         return 200, json.loads(answer.body)
     said = answer.headers.get(b"location" if answer.status == 301 else b"allow")
@@ -112,13 +112,13 @@ paths = st.lists(segments, max_size=7).map(lambda found: "/v2/" + "/".join(found
 @example("POST", "/v2/a/blobs/uploads/")
 @example("GET", "/v2/a/blobs/uploads/tags/list")
 @example("GET", "/v2/a/tags/list\n")
-async def test_a_path_leads_where_the_table_says(method: str, path: str) -> None:
-    """Reading it from the right finds what patterns would, parameters, 404 and 405 included."""
+async def test_a_path_selects_the_endpoint_of_the_table(method: str, path: str) -> None:
+    """Matching from the right gives the same parameters, 404 and 405 as the patterns."""
     assert told(await ask(TELLING, Request(method, path))) == expected(method, path)
 
 
-def test_no_two_endpoints_answer_the_same() -> None:
-    """A path stands in the table once, and parameters leave no doubt about the method."""
+def test_no_two_endpoints_have_the_same_path_and_method() -> None:
+    """So the order of the table does not matter."""
     assert len({one.path for one in TABLE}) == len(TABLE)
     for path in ("/v2/a/blobs/uploads", "/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/x"):
         for method in METHODS:
@@ -132,15 +132,15 @@ def test_no_two_endpoints_answer_the_same() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v2x", "/v2x/", "/v", "/V2/", "/api/v2/"])
-async def test_what_is_not_under_v2_is_left_to_the_rest(path: str) -> None:
-    """Another application answers it, and without the API version."""
+async def test_other_paths_are_passed_on(path: str) -> None:
+    """Another application answers them, without the API version."""
     answer = await ask(TELLING, Request(path=path))
     assert answer.body == b"rest"
     assert b"docker-distribution-api-version" not in answer.headers
 
 
 async def outcome(handler: Handler) -> tuple[list[Message], Exception | None]:
-    """Return what is sent of a handler's answer, and what the server is left with."""
+    """Return what is sent for a handler's response, and what is raised to the server."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -158,8 +158,8 @@ async def outcome(handler: Handler) -> tuple[list[Message], Exception | None]:
     return sent, None
 
 
-async def test_a_mistake_is_answered_and_raised() -> None:
-    """The client gets 500 in the envelope, the server the exception, to log it."""
+async def test_an_unforeseen_exception_is_answered_and_raised() -> None:
+    """The client gets 500 in the envelope, and the server logs the exception."""
 
     async def fail(request: HandlerRequest) -> Response:
         raise ZeroDivisionError("the handler's mistake")
@@ -173,8 +173,8 @@ async def test_a_mistake_is_answered_and_raised() -> None:
     assert "mistake" not in error["message"]
 
 
-async def test_what_fails_while_it_is_sent_is_not_answered_twice() -> None:
-    """An exception of an answer that has begun goes to the server, which ends the connection."""
+async def test_a_response_that_fails_midway_is_not_answered_twice() -> None:
+    """The exception is raised to the server, which closes the connection."""
 
     class Breaking(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,8 +189,8 @@ async def test_what_fails_while_it_is_sent_is_not_answered_twice() -> None:
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-async def test_headers_kept_for_many_answers_are_not_added_to() -> None:
-    """They have the API version already, and go out as they are, the second time too."""
+async def test_cached_headers_are_sent_unchanged() -> None:
+    """They already have the API version, and a second response has the same headers."""
     kept = encoded({"X": "y"})
 
     async def handler(request: HandlerRequest) -> Response:

@@ -1,4 +1,4 @@
-"""If-None-Match: which of its entity tags are looked at."""
+"""If-None-Match: the number of entity tags that are compared."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OTHER = '"other"'
     ("before", "is_found"), [(0, True), (63, True), (64, False), (9000, False)]
 )
 @pytest.mark.parametrize("tag", [f'"{DIGEST}"', f'W/"{DIGEST}"', str(DIGEST), "*"])
-def test_so_many_entity_tags_are_looked_at(tag: str, before: int, is_found: bool) -> None:
-    """Behind them the content is sent, as to a client that does not have it."""
+def test_the_number_of_entity_tags_is_limited(tag: str, before: int, is_found: bool) -> None:
+    """A match after them is ignored, and the content is sent."""
     value = ", ".join([*[OTHER] * before, tag, OTHER])
     headers = [(b"if-none-match", value.encode())]
     request = Request({"type": "http", "headers": headers})

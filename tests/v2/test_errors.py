@@ -1,4 +1,4 @@
-"""One shape for all refusals, and every method against every path and mode."""
+"""All errors have one shape, for every method, path and mode."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ SPEC_CODES = {
     "MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID",
     "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS",
 }  # fmt: skip
-# CNCF distribution's, for what the spec has no code for.
+# Codes of CNCF distribution for errors without a code in the spec.
 MORE_CODES = {"TAG_INVALID", "PAGINATION_NUMBER_INVALID", "RANGE_INVALID", "UNAVAILABLE", "UNKNOWN"}
 
-# Every way to be refused: method, target, headers, body, status, code.
+# Every kind of error: method, target, headers, body, status, code.
 REFUSALS: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
     ("GET", "/v2/nothing/here", {}, b"", 404, "NAME_UNKNOWN"),
     ("GET", f"{BASE}/manifests/v2", {}, b"", 404, "MANIFEST_UNKNOWN"),
@@ -78,7 +78,7 @@ REFUSALS: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
 
 
 def has_shape(response: httpx.Response) -> None:
-    """Check the envelope, its type and the API version of any refusal."""
+    """Check the envelope, its type and the API version of an error."""
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
     assert response.headers["Content-Length"] == str(len(response.content))
@@ -102,7 +102,7 @@ async def test_every_refusal_has_one_shape(
     status: int,
     expected: str,
 ) -> None:
-    """Envelope, content type, API version; HEAD answers the same without a body."""
+    """Envelope, content type, API version; HEAD has the same without a body."""
     await push_image(client, "v1")
     target = target.format(upload=await begin(client))
     response = await client.request(method, target, content=body, headers=headers)
@@ -126,7 +126,7 @@ async def test_each_missing_reference_is_an_error_of_its_own(client: httpx.Async
 async def test_a_thousand_missing_references_are_named(
     client: httpx.AsyncClient, count: int, more: int
 ) -> None:
-    """What is missing beyond that is counted by one entry more, which names none."""
+    """Further ones are counted by one more entry, without digests."""
     layers = [str(number).encode() for number in range(count - 1)]
     response = await client.put(MANIFEST_PATH, content=image_manifest(b"config", layers))
     assert response.status_code == 400
@@ -144,7 +144,7 @@ async def test_a_thousand_missing_references_are_named(
     ['{"mediaType": "%s"}', '{"schemaVersion": 2, "manifests": [], "annotations": {"%s": 1}}'],
 )
 async def test_a_message_is_cut(client: httpx.AsyncClient, document: str) -> None:
-    """What was sent is quoted, and not by the hundred thousand characters."""
+    """It quotes the request, but not a hundred thousand characters of it."""
     response = await client.put(MANIFEST_PATH, content=document % ("X" * 1_000_000))
     assert refused(response) == (400, "MANIFEST_INVALID")
     has_shape(response)
@@ -153,8 +153,8 @@ async def test_a_message_is_cut(client: httpx.AsyncClient, document: str) -> Non
     assert len(message) <= 1000
 
 
-async def test_what_a_drain_cuts_has_the_shape() -> None:
-    """A request that is cancelled before its answer began is told so, and is in flight no more."""
+async def test_a_request_that_a_drain_cuts_has_the_shape() -> None:
+    """If its response has not begun; it is no longer in flight."""
     reached, in_flight = asyncio.Event(), InFlight()
 
     async def stall(scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,7 +174,7 @@ async def test_what_a_drain_cuts_has_the_shape() -> None:
 
 
 async def test_an_answer_that_has_begun_gets_no_second_head() -> None:
-    """Of a request that is cut in the midst of its answer, what was sent is all there is."""
+    """If a request is cut during its response, nothing more is sent."""
     sent: list[Message] = []
     begun = asyncio.Event()
 
@@ -200,24 +200,24 @@ async def test_an_answer_that_has_begun_gets_no_second_head() -> None:
 
 @pytest.fixture
 def damaged_root(tmp_path: Path) -> FilesystemDriver:
-    """Give a root where a file lies in place of the layout's folder."""
+    """Give a root with a file in place of the layout's folder."""
     (tmp_path / "docker").write_text("a file in the way")
     return FilesystemDriver(tmp_path, threads=2)
 
 
 @pytest.fixture
 async def damaged(damaged_root: FilesystemDriver) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve that root as a server does, which answers failures instead of raising them."""
+    """Serve that root as a server does, which answers exceptions instead of raising them."""
     transport = httpx.ASGITransport(app=build(Settings(), damaged_root), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
         yield client
     await damaged_root.close()
 
 
-async def test_a_failure_of_ours_has_the_shape_and_tells_nothing(
+async def test_an_internal_error_has_the_shape_and_no_detail(
     damaged: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    """A disk that can't be written is 500 UNKNOWN in the envelope, without a path or a trace."""
+    """A disk that cannot be written is 500 UNKNOWN in the envelope, without a path or a trace."""
     response = await damaged.post(UPLOADS)
     assert (response.status_code, code(response)) == (500, "UNKNOWN")
     has_shape(response)
@@ -225,14 +225,14 @@ async def test_a_failure_of_ours_has_the_shape_and_tells_nothing(
     assert "Error" not in response.text
 
 
-async def test_a_damaged_root_can_be_asked(damaged: httpx.AsyncClient) -> None:
-    """What only reads finds nothing there, and that is no failure."""
+async def test_a_damaged_root_can_be_read(damaged: httpx.AsyncClient) -> None:
+    """Reads find nothing, without an error."""
     assert (await damaged.get("/v2/_catalog")).json() == {"repositories": []}
     assert refused(await damaged.get(MANIFEST_PATH)) == (404, "MANIFEST_UNKNOWN")
     assert refused(await damaged.get(BLOB_PATH)) == (404, "BLOB_UNKNOWN")
 
 
-# What each path answers to; everything else is 405.
+# The methods of each path; all others are 405.
 ALLOWED = {
     "/v2/": {"GET", "HEAD"},
     MANIFEST_PATH: {"GET", "HEAD", "PUT", "DELETE"},
@@ -249,13 +249,13 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", 
 
 
 def allow(response: httpx.Response) -> set[str]:
-    """Return the methods that an Allow header names."""
+    """Return the methods of an Allow header."""
     return {method.strip() for method in response.headers["Allow"].split(",")}
 
 
 @pytest.mark.parametrize("path", ALLOWED)
 async def test_options_names_every_method_of_the_path(client: httpx.AsyncClient, path: str) -> None:
-    """200 and Allow, without a body, as registry:2 answers; whatever is stored there."""
+    """200 and Allow, without a body, as in registry:2, regardless of the content."""
     response = await client.options(path)
     assert (response.status_code, response.content) == (200, b"")
     assert allow(response) == ALLOWED[path]
@@ -264,7 +264,7 @@ async def test_options_names_every_method_of_the_path(client: httpx.AsyncClient,
 
 @pytest.mark.parametrize("path", ALLOWED)
 async def test_405_names_every_method_of_the_path(client: httpx.AsyncClient, path: str) -> None:
-    """A method that a path does not know: 405, Allow with all it knows, the envelope."""
+    """405 has Allow with all methods of the path, and the envelope."""
     await push_image(client, "v1")
     for method in METHODS:
         request = client.build_request("GET", path)
@@ -316,7 +316,7 @@ READONLY = {
 async def statuses(
     client: httpx.AsyncClient, requests: Iterable[tuple[str, str, bytes]], upload: str
 ) -> list[httpx.Response]:
-    """Send each request and return the answers."""
+    """Send each request and return the responses."""
     return [
         await client.request(method, target.format(upload=upload), content=body)
         for method, target, body in requests
@@ -324,7 +324,7 @@ async def statuses(
 
 
 def disabled(response: httpx.Response) -> None:
-    """Check a 405 that the configuration asks for: the envelope, and what is still allowed."""
+    """Check a 405 that the configuration causes: the envelope, and the methods still allowed."""
     assert refused(response) == (405, "UNSUPPORTED"), response.request.url
     has_shape(response)
     assert "disabled" in response.text
@@ -332,14 +332,14 @@ def disabled(response: httpx.Response) -> None:
 
 
 async def test_without_deleting_every_delete_is_405(serve: Serve) -> None:
-    """`storage.delete.enabled` is false by default: nothing is deleted, all else goes on."""
+    """`storage.delete.enabled` is false by default: deletion is refused, all else works."""
     client = await serve({})
     await push_image(client, "v1")
     for response in await statuses(client, DELETES, ""):
         disabled(response)
     for response in await statuses(client, READS, ""):
         assert response.status_code == 200
-    # An upload is not content: its owner may cancel it.
+    # An upload is not content, so its owner may cancel it.
     assert (await client.delete(await begin(client))).status_code == 204
     location = await begin(client)
     assert (await client.patch(location, content=b"new")).status_code == 202
@@ -347,7 +347,7 @@ async def test_without_deleting_every_delete_is_405(serve: Serve) -> None:
 
 
 async def test_readonly_every_write_is_405(serve: Serve, driver: AnyDriver) -> None:
-    """`maintenance.readonly` refuses what writes, deleting included; what reads is answered."""
+    """`maintenance.readonly` refuses writes and deletion; reads are answered."""
     writable = await serve(DELETING)
     await push_image(writable, "v1")
     upload = await begin(writable)
@@ -362,7 +362,7 @@ async def test_readonly_every_write_is_405(serve: Serve, driver: AnyDriver) -> N
 
 
 async def test_readonly_the_status_of_an_upload_can_be_read(serve: Serve) -> None:
-    """GET writes nothing, so it is answered while everything that writes is refused."""
+    """GET does not write."""
     writable = await serve(DELETING)
     upload = await begin(writable)
     client = await serve(READONLY)
@@ -370,8 +370,8 @@ async def test_readonly_the_status_of_an_upload_can_be_read(serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("verb", ["PUT", "DELETE"])
-async def test_a_mode_refuses_what_is_not_there_too(serve: Serve, verb: str) -> None:
-    """405 comes before 404: the answer does not depend on what exists."""
+async def test_a_mode_refuses_unknown_content_too(serve: Serve, verb: str) -> None:
+    """405 comes before 404: the response does not depend on what exists."""
     client = await serve(READONLY)
     for target in (f"{BASE}/manifests/{DIGEST}", f"{BASE}/manifests/v1"):
         disabled(await client.request(verb, target, content=MANIFEST))

@@ -1,4 +1,4 @@
-"""A refusal leaves nothing in memory that only a collection of the interpreter would free."""
+"""A refusal leaves nothing in memory that only the garbage collector would free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.v2.pushes import ABSENT, BASE, LAYER, UPLOADS
 
 UNFINISHED = f"{UPLOADS}01234567-89ab-4def-8123-456789abcdef"
 PUT = f"{BASE}/manifests/v1"
-# Too large to be parsed on the event loop.
+# Too large to parse on the event loop.
 PADDING = b" " * (65 << 10)
 HEAD = b'{"schemaVersion":2,"mediaType":"%b"' % OCI_INDEX.encode()
 
@@ -49,8 +49,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("refused", REFUSED)
-def test_what_a_refusal_raised_is_freed(refused: str, tmp_path: Path, uncollected: None) -> None:
-    """With it go the frames that it passed through, and all that these held."""
+def test_the_exception_of_a_refusal_is_freed(
+    refused: str, tmp_path: Path, uncollected: None
+) -> None:
+    """With it the frames it passed through, and their locals."""
     with asyncio.Runner() as runner:
         runner.get_loop().set_default_executor(PreparedExecutor())  # as in a server
         runner.run(_refuse(FilesystemDriver(tmp_path), REFUSED[refused]))
@@ -68,7 +70,7 @@ async def _refuse(driver: FilesystemDriver, refused: Request) -> None:
 
 
 async def _until_only(known: set[int]) -> None:
-    """Wait: a thread lets go of an error a moment after it has answered."""
+    """Wait: a thread releases an exception a moment after it has answered."""
     for _ in range(400):
         if _errors() <= known:
             return

@@ -1,4 +1,4 @@
-"""What `http` of the configuration does to answers: headers, host, relative URLs, prefix."""
+"""Effects of `http` settings on responses: headers, host, relative URLs, prefix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIGNS = ("Via", "X-Real-IP", "Forwarded", "X-Forwarded-For", "X-Forwarded-Server
 async def locations(
     client: httpx.AsyncClient, before: str = "", headers: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Return every Location of a push: begun, sent, asked, mounted, finished, tagged."""
+    """Return every Location of a push: started, appended, status, mounted, finished, tagged."""
     send = dict(headers or {})
     begun = await client.post(f"{before}{UPLOADS}", headers=send)
     id = begun.headers["Docker-Upload-UUID"]
@@ -44,13 +44,13 @@ async def locations(
 async def push_tag(
     client: httpx.AsyncClient, before: str, headers: dict[str, str], manifest: bytes
 ) -> httpx.Response:
-    """Push an index of nothing under a tag."""
+    """Push an empty index with a tag."""
     index = b'{"schemaVersion":2,"manifests":[]}'
     return await client.put(f"{before}{BASE}/manifests/v1", content=index, headers=headers)
 
 
 def expected(before: str) -> list[str]:
-    """Return the Locations of a push where URLs begin with `before`."""
+    """Return the Locations of a push if URLs begin with `before`."""
     index = sha256(b'{"schemaVersion":2,"manifests":[]}')
     return [
         *(f"{before}{UPLOADS}ID?_state=at.{held}" for held in (0, len(LAYER), len(LAYER))),
@@ -68,7 +68,7 @@ PASSED_ON = {"X-Forwarded-Proto": "https"}
 @pytest.mark.parametrize(
     ("http", "headers", "before"),
     [
-        # Nothing is configured: the host that the client asked for, unless a proxy may hide it.
+        # Without settings: the host of the request, unless a proxy may have changed it.
         ({}, {}, ORIGIN),
         ({}, {"Host": "there:81"}, "http://there:81"),
         ({}, {"Host": "[::1]:5000"}, "http://[::1]:5000"),
@@ -78,7 +78,7 @@ PASSED_ON = {"X-Forwarded-Proto": "https"}
         ({}, FORWARDED, ""),
         *[({}, {sign: "x"}, "") for sign in SIGNS],
         *[(NEAR, {sign: "x"}, "") for sign in SIGNS],
-        # A proxy that is trusted says what it is.
+        # A trusted proxy sets it.
         (NEAR, {}, ORIGIN),
         (NEAR, FORWARDED, HOST),
         (NEAR, PASSED_ON, "https://registry"),
@@ -90,7 +90,7 @@ PASSED_ON = {"X-Forwarded-Proto": "https"}
         (NEAR, {"Forwarded": "for=192.0.2.1;proto=https;host=registry.example.com"}, HOST),
         (FAR, FORWARDED, ""),
         (FAR, PASSED_ON, ""),
-        # true and false are those of CNCF distribution, and so is that a host wins over both.
+        # As in CNCF distribution: true and false, and a host that wins over both.
         (RELATIVE, {}, ""),
         (RELATIVE, FORWARDED, ""),
         ({**RELATIVE, **NEAR}, FORWARDED, ""),
@@ -113,10 +113,10 @@ PASSED_ON = {"X-Forwarded-Proto": "https"}
         ({**ABSOLUTE, **NEAR}, FORWARDED, HOST),
     ],
 )  # fmt: skip
-async def test_where_a_client_is_sent(
+async def test_the_base_of_a_location(
     serve: Serve, http: dict[str, Any], headers: dict[str, str], before: str
 ) -> None:
-    """The configured host; else the host of the request where that is certain; else relative."""
+    """The configured host; else the host of the request if that is certain; else none."""
     client = await serve({"http": http})
     assert await locations(client, headers=headers) == expected(before)
 
@@ -128,7 +128,7 @@ async def test_where_a_client_is_sent(
 async def test_http_1_0_is_a_sign_of_a_proxy(
     driver: AnyDriver, http: dict[str, Any], said: dict[str, str], before: str
 ) -> None:
-    """nginx speaks it unless it is told otherwise, and then it says nothing of itself."""
+    """nginx uses it by default, without a header that shows the proxy."""
     app = build(validated(Settings, {"http": http}), driver)
     headers = {"Host": "registry", **said}
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -138,15 +138,15 @@ async def test_http_1_0_is_a_sign_of_a_proxy(
 
 @pytest.mark.parametrize("prefix", ["/registry/", "registry", "/registry"])
 @pytest.mark.parametrize("host", ["", HOST])
-async def test_a_prefix(serve: Serve, prefix: str, host: str) -> None:
-    """Everything lies under the prefix, and every Location says so."""
+async def test_every_location_has_the_prefix(serve: Serve, prefix: str, host: str) -> None:
+    """All paths are under the prefix."""
     client = await serve({"http": {"prefix": prefix, "host": host}})
     found = await locations(client, before="/registry")
     assert found == expected(f"{host or ORIGIN}/registry")
 
 
 async def test_a_prefix_changes_nothing_else(serve: Serve) -> None:
-    """The base, its API version, the links of a listing and refusals, all below the prefix."""
+    """The base, its API version, the links of listings and errors are the same below the prefix."""
     client = await serve({"http": {"prefix": "/deep/er/"}})
     base = await client.get("/deep/er/v2/")
     assert (base.status_code, base.content) == (200, b"{}")
@@ -165,13 +165,13 @@ async def test_a_prefix_changes_nothing_else(serve: Serve) -> None:
     "path", ["/v2/", f"{BASE}/tags/list", "/registryv2/", "/registry", "/other/registry/v2/"]
 )
 async def test_nothing_is_served_outside_the_prefix(serve: Serve, path: str) -> None:
-    """What is not below the prefix is not there."""
+    """Other paths are 404."""
     client = await serve({"http": {"prefix": "/registry/"}})
     assert refused(await client.get(path)) == (404, "NAME_UNKNOWN")
 
 
 async def test_configured_headers_are_on_every_answer(serve: Serve) -> None:
-    """Successes, refusals, files and what is outside `/v2/`; several values stay several."""
+    """Successes, errors, files and paths outside `/v2/`; several values stay several."""
     settings = {"http": {"headers": {"X-Content-Type-Options": ["nosniff"], "X-Two": ["a", "b"]}}}
     client = await serve(settings)
     await push_image(client, "v1")
@@ -188,7 +188,7 @@ async def test_configured_headers_are_on_every_answer(serve: Serve) -> None:
 async def test_a_peer_without_an_address_is_not_trusted(
     driver: AnyDriver, peer: tuple[str, int] | None
 ) -> None:
-    """Behind a unix socket there is a proxy, which cannot be trusted by its address."""
+    """A proxy behind a unix socket has no address to be trusted by."""
     settings = {"http": {"trustedproxies": ["0.0.0.0/0", "::/0"]}}
     app = build(validated(Settings, settings), driver)
     transport = httpx.ASGITransport(app=app, client=peer)  # type: ignore[arg-type]

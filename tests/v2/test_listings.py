@@ -24,14 +24,14 @@ from tests.v2.pushes import (
 
 TAGS = f"{BASE}/tags/list"
 CATALOG = "/v2/_catalog"
-# In the order of their bytes: capitals before `_` before small letters.
+# In byte order: capitals before `_` before small letters.
 IN_ORDER = ["0.1", "0.10", "0.9", "B", "_b", "a", "a-1", "a.1", "a1", "b"]
 NAMES = ["a", "a-b", "a-b/c", "a.b", "a/b", "a/b/c", "a0", "b"]
 _NEXT = re.compile(r'<(/v2/[^>]*)>; rel="next"')
 
 
 def next_page(response: httpx.Response) -> str | None:
-    """Return where the Link header sends the client, None without one."""
+    """Return the URL in the Link header, or None."""
     link = response.headers.get("Link")
     if link is None:
         return None
@@ -41,7 +41,7 @@ def next_page(response: httpx.Response) -> str | None:
 
 
 async def followed(client: httpx.AsyncClient, target: str, key: str) -> list[list[str]]:
-    """Return what each page lists, following the links to the end."""
+    """Return the entries of each page, following the links to the end."""
     pages: list[list[str]] = []
     following: str | None = target
     while following is not None:
@@ -54,12 +54,12 @@ async def followed(client: httpx.AsyncClient, target: str, key: str) -> list[lis
 
 
 def cut(entries: Sequence[str], size: int) -> list[list[str]]:
-    """Cut `entries` into pages."""
+    """Split `entries` into pages."""
     return [list(entries[at : at + size]) for at in range(0, len(entries), size)]
 
 
 async def test_all_tags_in_the_order_of_their_bytes(client: httpx.AsyncClient) -> None:
-    """However they were pushed, and whatever is a prefix of what."""
+    """In any order of pushes, and with tags that are prefixes of others."""
     await push_image(client, *reversed(IN_ORDER))
     response = await client.get(TAGS)
     assert response.json() == {"name": NAME, "tags": IN_ORDER}
@@ -71,7 +71,7 @@ async def test_all_tags_in_the_order_of_their_bytes(client: httpx.AsyncClient) -
 async def test_following_the_links_gives_every_tag_once(
     client: httpx.AsyncClient, size: int
 ) -> None:
-    """A page has exactly `n` while there are more, and the last one has no Link."""
+    """A page has exactly `n` entries while there are more, and the last one has no Link."""
     await push_image(client, *IN_ORDER)
     assert await followed(client, f"{TAGS}?n={size}", "tags") == cut(IN_ORDER, size)
 
@@ -98,7 +98,7 @@ async def test_following_the_links_gives_every_tag_once(
     ],
 )
 async def test_windows(client: httpx.AsyncClient, query: str, expected: list[str]) -> None:
-    """`last` may be anything and is not listed itself; `n` 0 is an empty list without Link."""
+    """`last` may be any text and is not listed itself; `n` 0 is an empty list without Link."""
     await push_image(client, *IN_ORDER)
     response = await client.get(f"{TAGS}?{query}")
     assert (response.status_code, response.json()["tags"]) == (200, expected)
@@ -110,7 +110,7 @@ NO_COUNTS = ["-1", "x", "1.5", "1e3", "+1", "0x10", "1%00", "%D9%A1", "1,2", "tr
 
 
 @pytest.mark.parametrize("path", [TAGS, CATALOG])
-async def test_n_that_is_not_a_count(client: httpx.AsyncClient, path: str) -> None:
+async def test_an_invalid_n_is_refused(client: httpx.AsyncClient, path: str) -> None:
     """Negative, or no number: 400."""
     await push_image(client)
     for n in NO_COUNTS:
@@ -119,7 +119,7 @@ async def test_n_that_is_not_a_count(client: httpx.AsyncClient, path: str) -> No
 
 
 async def test_a_repository_without_tags_has_an_empty_list(client: httpx.AsyncClient) -> None:
-    """`[]` and not `null`, while the repository is there."""
+    """`[]` and not `null`, as long as the repository exists."""
     await push_blob(client, LAYER)
     assert (await client.get(TAGS)).json() == {"name": NAME, "tags": []}
     await push_image(client, "v1")
@@ -138,7 +138,7 @@ async def test_tags_of_an_unknown_repository(client: httpx.AsyncClient, query: s
 
 @pytest.mark.parametrize("path", [TAGS, CATALOG])
 async def test_head_of_a_listing(client: httpx.AsyncClient, path: str) -> None:
-    """HEAD answers the length of what GET would."""
+    """HEAD has the length of the body of GET."""
     await push_image(client)
     body = (await client.get(path)).content
     response = await client.head(path)
@@ -158,7 +158,7 @@ async def fill(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_catalog_in_the_order_of_its_bytes(client: httpx.AsyncClient) -> None:
-    """Every repository once, one name being a prefix of another or not."""
+    """Every repository once, including prefixes of others."""
     await fill(client)
     response = await client.get(CATALOG)
     assert response.json() == {"repositories": NAMES}
@@ -169,7 +169,7 @@ async def test_the_catalog_in_the_order_of_its_bytes(client: httpx.AsyncClient) 
 async def test_following_the_links_gives_every_repository_once(
     client: httpx.AsyncClient, size: int
 ) -> None:
-    """A page has exactly `n` while there are more."""
+    """A page has exactly `n` entries while there are more."""
     await fill(client)
     assert await followed(client, f"{CATALOG}?n={size}", "repositories") == cut(NAMES, size)
 
@@ -191,13 +191,13 @@ async def test_following_the_links_gives_every_repository_once(
 async def test_windows_of_the_catalog(
     client: httpx.AsyncClient, query: str, expected: list[str]
 ) -> None:
-    """`last` may be anything."""
+    """`last` may be any text."""
     await fill(client)
     response = await client.get(f"{CATALOG}?{query}")
     assert (response.status_code, response.json()["repositories"]) == (200, expected)
 
 
-async def test_the_catalog_lists_what_holds_a_manifest(client: httpx.AsyncClient) -> None:
+async def test_the_catalog_lists_repositories_with_a_manifest(client: httpx.AsyncClient) -> None:
     """Blobs, unfinished uploads and deleted images make no entry; an untagged image does."""
     await push_blob(client, LAYER, "only/blobs")
     await begin(client, name="only/uploads")
@@ -207,8 +207,8 @@ async def test_the_catalog_lists_what_holds_a_manifest(client: httpx.AsyncClient
     assert (await client.get(CATALOG)).json() == {"repositories": ["only/untagged"]}
 
 
-async def test_the_operator_bounds_a_page(serve: Serve) -> None:
-    """`catalog.maxentries` and `tags.maxtags` hold, whatever `n` says."""
+async def test_the_configuration_limits_a_page(serve: Serve) -> None:
+    """`catalog.maxentries` and `tags.maxtags` apply to any `n`."""
     client = await serve({"catalog": {"maxentries": 3}, "tags": {"maxtags": 4}})
     await fill(client)
     for tag in IN_ORDER:

@@ -1,4 +1,4 @@
-"""Pushed manifests together take a bounded part of a worker's memory."""
+"""Pushed manifests together take a limited part of a worker's memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LARGE = Request("PUT", f"{BASE}/manifests/v1", body=b"[" * MANIFEST_LIMIT)
 
 @pytest.fixture
 def app(tmp_path: Path) -> ASGIApp:
-    """Give a registry of its own."""
+    """Give an empty registry."""
     return build(validated(Settings, {}), FilesystemDriver(tmp_path))
 
 
 async def push_slowly(app: ASGIApp, arrived: asyncio.Semaphore, rest: asyncio.Event) -> None:
-    """Send all of a large manifest but its end, and leave at `rest`."""
+    """Send all of a large manifest but its end, and disconnect at `rest`."""
     parts = [LARGE.body]
 
     async def receive() -> Message:
@@ -39,13 +39,13 @@ async def push_slowly(app: ASGIApp, arrived: asyncio.Semaphore, rest: asyncio.Ev
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        """Take an answer that is of no interest."""
+        """Ignore the response."""
 
     await app(scope_of(LARGE), receive, send)
 
 
-async def test_a_large_one_that_finds_no_room_is_to_come_again(app: ASGIApp) -> None:
-    """What is in memory counts until its request is over; small ones are read all the same."""
+async def test_a_large_manifest_beyond_the_limit_must_retry(app: ASGIApp) -> None:
+    """A body counts until its request ends; small ones are always accepted."""
     arrived, rest = asyncio.Semaphore(0), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(MOST_BYTES // MANIFEST_LIMIT):

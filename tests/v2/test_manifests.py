@@ -32,7 +32,7 @@ BY_TAG, BY_DIGEST = f"{BASE}/manifests/v1", f"{BASE}/manifests/{DIGEST}"
 
 @pytest.mark.parametrize("target", [BY_TAG, BY_DIGEST])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_manifest_is_answered_as_pushed(
+async def test_a_manifest_is_pulled_as_pushed(
     client: httpx.AsyncClient, method: str, target: str
 ) -> None:
     """The exact bytes, or their length, with type, digest and ETag."""
@@ -62,10 +62,10 @@ async def test_a_manifest_is_answered_as_pushed(
         (f"/v2/{'n' * 256}/manifests/v1", 400, "NAME_INVALID"),
     ],
 )
-async def test_what_is_not_there_or_not_a_reference(
+async def test_an_unknown_manifest_and_an_invalid_reference(
     client: httpx.AsyncClient, target: str, status: int, code: str
 ) -> None:
-    """Unknown is 404, malformed is 400; a blob is no manifest; another repository's is not ours."""
+    """Unknown is 404, malformed 400; blobs and manifests of other repositories are unknown."""
     await push_image(client, "v1")
     assert refused(await client.get(target)) == (status, code)
     assert refused(await client.delete(target)) == (status, code)
@@ -78,10 +78,10 @@ async def test_what_is_not_there_or_not_a_reference(
     [f'"{DIGEST}"', DIGEST, f'W/"{DIGEST}"', f'"other", "{DIGEST}"', f'"x",W/"{DIGEST}" , "y"',
      "*"],
 )  # fmt: skip
-async def test_what_the_client_has_is_not_sent_again(
+async def test_if_none_match_with_the_digest_is_304(
     client: httpx.AsyncClient, method: str, condition: str
 ) -> None:
-    """If-None-Match with the digest quoted, bare, weak, in a list, or `*`."""
+    """With the digest quoted, bare, weak, in a list, or `*`."""
     await push_image(client, "v1")
     response = await client.request(method, BY_TAG, headers={"If-None-Match": condition})
     assert (response.status_code, response.content) == (304, b"")
@@ -90,8 +90,10 @@ async def test_what_the_client_has_is_not_sent_again(
 
 
 @pytest.mark.parametrize("condition", [f'"{ABSENT}"', DIGEST[:-1], f'"{DIGEST[7:]}"', "", '""'])
-async def test_what_the_client_lacks_is_sent(client: httpx.AsyncClient, condition: str) -> None:
-    """If-None-Match with anything else."""
+async def test_if_none_match_with_another_tag_is_200(
+    client: httpx.AsyncClient, condition: str
+) -> None:
+    """Including a malformed one."""
     await push_image(client, "v1")
     response = await client.get(BY_TAG, headers={"If-None-Match": condition})
     assert (response.status_code, response.content) == (200, MANIFEST)
@@ -104,14 +106,16 @@ async def test_if_none_match_in_two_headers(client: httpx.AsyncClient) -> None:
     assert (await client.get(BY_TAG, headers=headers)).status_code == 304
 
 
-async def test_no_condition_hides_that_nothing_is_there(client: httpx.AsyncClient) -> None:
-    """`If-None-Match: *` of an unknown tag is 404."""
+async def test_if_none_match_of_an_unknown_manifest_is_404(client: httpx.AsyncClient) -> None:
+    """Also with `If-None-Match: *`."""
     response = await client.get(BY_TAG, headers={"If-None-Match": "*"})
     assert refused(response) == (404, "MANIFEST_UNKNOWN")
 
 
 @pytest.mark.parametrize("reference", ["v1", DIGEST])
-async def test_a_push_answers_where_and_what(client: httpx.AsyncClient, reference: str) -> None:
+async def test_a_push_answers_location_and_digest(
+    client: httpx.AsyncClient, reference: str
+) -> None:
     """201 with a Location by digest, which can be pulled."""
     await push_blob(client, LAYER)
     await push_blob(client, CONFIG)
@@ -124,14 +128,14 @@ async def test_a_push_answers_where_and_what(client: httpx.AsyncClient, referenc
     assert (await client.get(response.headers["Location"])).content == MANIFEST
 
 
-async def test_a_push_again_changes_nothing(client: httpx.AsyncClient) -> None:
+async def test_a_repeated_push_changes_nothing(client: httpx.AsyncClient) -> None:
     """The same manifest may be pushed any number of times."""
     await push_image(client, "v1", "v1")
     assert (await client.get(BY_TAG)).content == MANIFEST
 
 
 async def test_a_tag_moves_and_the_old_manifest_stays(client: httpx.AsyncClient) -> None:
-    """Pushing another manifest under a tag leaves the first one's digest."""
+    """After a push of another manifest with the tag, the first one remains by digest."""
     await push_image(client, "v1")
     await push_manifest(client, "v1", OTHER)
     assert (await client.get(BY_TAG)).content == OTHER
@@ -139,7 +143,7 @@ async def test_a_tag_moves_and_the_old_manifest_stays(client: httpx.AsyncClient)
 
 
 async def test_many_tags_in_one_push(client: httpx.AsyncClient) -> None:
-    """A push by digest may name tags, each once however often it is said; OCI-Tag lists them."""
+    """A push by digest may have tags; repeated ones count once, and OCI-Tag lists them."""
     await push_image(client, "first")
     tags = [f"t{number}" for number in range(12)]
     query = "&".join(f"tag={tag}" for tag in [*tags, "t3"])
@@ -157,10 +161,10 @@ async def test_many_tags_in_one_push(client: httpx.AsyncClient) -> None:
         ("&".join(f"tag=t{number}" for number in range(101)), 414, "TAG_INVALID"),
     ],
 )
-async def test_tags_that_are_refused_set_none(
+async def test_an_invalid_tag_refuses_the_push(
     client: httpx.AsyncClient, query: str, status: int, code: str
 ) -> None:
-    """One bad tag, or too many, and nothing is stored."""
+    """One invalid tag, or too many, and nothing is stored."""
     await push_blob(client, LAYER)
     await push_blob(client, CONFIG)
     response = await client.put(f"{BY_DIGEST}?{query}", content=MANIFEST)
@@ -170,7 +174,7 @@ async def test_tags_that_are_refused_set_none(
 
 
 async def test_a_tag_in_the_path_ignores_tags_in_the_query(client: httpx.AsyncClient) -> None:
-    """`?tag=` belongs to a push by digest."""
+    """`?tag=` is for a push by digest."""
     await push_image(client, "v1")
     response = await push_manifest(client, "v2?tag=v3", MANIFEST)
     assert "OCI-Tag" not in response.headers
@@ -178,7 +182,7 @@ async def test_a_tag_in_the_path_ignores_tags_in_the_query(client: httpx.AsyncCl
 
 
 async def test_a_manifest_by_its_sha512(client: httpx.AsyncClient) -> None:
-    """Pushed under a sha512 digest, it is pulled, tagged and deleted under that one."""
+    """Pushed with a sha512 digest, it is pulled, tagged and deleted by that digest."""
     await push_blob(client, LAYER)
     await push_blob(client, CONFIG)
     digest = digest_of(MANIFEST, "sha512")
@@ -191,7 +195,7 @@ async def test_a_manifest_by_its_sha512(client: httpx.AsyncClient) -> None:
     assert (await client.get(BY_TAG)).status_code == 404
 
 
-async def test_a_push_under_another_digest(client: httpx.AsyncClient) -> None:
+async def test_a_push_with_another_digest(client: httpx.AsyncClient) -> None:
     """Bytes that do not hash to the digest of the path are refused."""
     await push_image(client, "v1")
     response = await client.put(f"{BASE}/manifests/{ABSENT}", content=MANIFEST)
@@ -201,7 +205,7 @@ async def test_a_push_under_another_digest(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("subject", [MANIFEST, b"not there yet"])
 async def test_a_subject_is_confirmed(client: httpx.AsyncClient, subject: bytes) -> None:
-    """OCI-Subject names the subject, whether it is there or not."""
+    """OCI-Subject has the subject, whether or not it exists."""
     await push_image(client, "v1")
     response = await push_manifest(client, "signature", artifact(subject))
     assert response.headers["OCI-Subject"] == sha256(subject)
@@ -219,7 +223,7 @@ async def streamed(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def test_four_mebibytes_are_accepted(client: httpx.AsyncClient) -> None:
-    """A manifest of exactly the limit is stored and answered."""
+    """A manifest of exactly the limit is stored and can be pulled."""
     await push_image(client, "v1")
     raw = padded(MANIFEST_LIMIT)
     assert len(raw) == 4 * 1024 * 1024
@@ -228,8 +232,10 @@ async def test_four_mebibytes_are_accepted(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_more_than_four_mebibytes_are_not(client: httpx.AsyncClient, declared: bool) -> None:
-    """One byte over the limit is 413, declared or found out while it streams."""
+async def test_more_than_four_mebibytes_are_refused(
+    client: httpx.AsyncClient, declared: bool
+) -> None:
+    """One byte over the limit is 413, declared or streamed."""
     await push_image(client, "v1")
     raw = padded(MANIFEST_LIMIT + 1)
     content = raw if declared else streamed(raw)
@@ -239,7 +245,7 @@ async def test_more_than_four_mebibytes_are_not(client: httpx.AsyncClient, decla
     assert (await client.get(f"{BASE}/manifests/large")).status_code == 404
 
 
-async def test_missing_references_are_each_named(client: httpx.AsyncClient) -> None:
+async def test_each_missing_reference_is_named(client: httpx.AsyncClient) -> None:
     """MANIFEST_BLOB_UNKNOWN for each blob that is not in the repository; nothing is stored."""
     await push_blob(client, LAYER, name="elsewhere")
     response = await client.put(BY_TAG, content=MANIFEST)
@@ -252,7 +258,7 @@ async def test_missing_references_are_each_named(client: httpx.AsyncClient) -> N
 
 
 async def test_delete_of_a_tag(client: httpx.AsyncClient) -> None:
-    """Only the tag goes: its digest and sibling tags stay."""
+    """Only the tag is deleted: its digest and other tags remain."""
     await push_image(client, "v1", "v2")
     assert (await client.delete(BY_TAG)).status_code == 202
     assert refused(await client.get(BY_TAG)) == (404, "MANIFEST_UNKNOWN")
@@ -262,7 +268,7 @@ async def test_delete_of_a_tag(client: httpx.AsyncClient) -> None:
 
 
 async def test_delete_of_a_digest(client: httpx.AsyncClient) -> None:
-    """The manifest and every tag that points to it go, and no other."""
+    """The manifest and every tag that points to it are deleted, and no others."""
     await push_image(client, "v1", "v2")
     await push_manifest(client, "kept", OTHER)
     assert (await client.delete(BY_DIGEST)).status_code == 202
@@ -274,7 +280,7 @@ async def test_delete_of_a_digest(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_deleted_manifest_can_be_pushed_again(client: httpx.AsyncClient) -> None:
-    """A deleted manifest can be pushed again."""
+    """It can be pulled again."""
     await push_image(client, "v1")
     await client.delete(BY_DIGEST)
     await push_manifest(client, "v1", MANIFEST)
@@ -282,7 +288,7 @@ async def test_a_deleted_manifest_can_be_pushed_again(client: httpx.AsyncClient)
 
 
 async def test_a_docker_manifest_keeps_its_type(client: httpx.AsyncClient) -> None:
-    """Docker schema 2 is stored and answered as such."""
+    """Docker schema 2 is stored and served with its type."""
     raw = image_manifest(CONFIG, [LAYER], DOCKER_MANIFEST)
     await push_image(client, "v1", raw=raw)
     response = await client.get(BY_TAG)

@@ -42,7 +42,7 @@ async def test_a_mount_outlives_its_source(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_mount_from_the_same_repository(client: httpx.AsyncClient) -> None:
-    """Mounting what is here already is 201."""
+    """Mounting a blob that is already a member is 201."""
     await push_blob(client, LAYER)
     response = await client.post(f"{UPLOADS}?mount={DIGEST}&from={NAME}")
     assert response.status_code == 201
@@ -57,10 +57,8 @@ async def test_a_mount_from_the_same_repository(client: httpx.AsyncClient) -> No
         f"mount={DIGEST}&from={NAME}",
     ],
 )
-async def test_what_cannot_be_mounted_is_to_be_uploaded(
-    client: httpx.AsyncClient, query: str
-) -> None:
-    """An unknown blob or source is 202 with a session, which takes the bytes."""
+async def test_a_failed_mount_starts_an_upload(client: httpx.AsyncClient, query: str) -> None:
+    """An unknown blob or source is 202 with a session, which accepts the bytes."""
     await push_blob(client, LAYER, "other")
     response = await client.post(f"{UPLOADS}?{query}")
     assert response.status_code == 202
@@ -69,8 +67,8 @@ async def test_what_cannot_be_mounted_is_to_be_uploaded(
     assert done.status_code == 201
 
 
-async def test_a_mount_is_not_a_look_into_other_repositories(client: httpx.AsyncClient) -> None:
-    """A blob that is a member nowhere cannot be mounted, though its bytes may still exist."""
+async def test_a_mount_needs_membership_in_the_source(client: httpx.AsyncClient) -> None:
+    """A blob that no repository has cannot be mounted, even if its bytes still exist."""
     await push_blob(client, LAYER, "other")
     await client.delete(f"/v2/other/blobs/{DIGEST}")
     for source in ("", "&from=other"):
@@ -96,8 +94,8 @@ async def test_a_mount_is_not_a_look_into_other_repositories(client: httpx.Async
         f"mount=nonsense&digest={DIGEST}",
     ],
 )
-async def test_a_mount_that_cannot_be(client: httpx.AsyncClient, query: str) -> None:
-    """What is no digest, or from what is no name, is 202 with an ordinary session (SHOULD)."""
+async def test_an_invalid_mount_starts_an_upload(client: httpx.AsyncClient, query: str) -> None:
+    """An invalid digest or source name is 202 with an ordinary session (SHOULD)."""
     await push_blob(client, LAYER, "other")
     response = await client.post(f"{UPLOADS}?{query}")
     assert response.status_code == 202

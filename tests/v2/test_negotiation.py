@@ -1,4 +1,4 @@
-"""Accept: which form of a manifest a client gets."""
+"""Accept: which manifest a client gets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVERYTHING = f"{DOCKER_MANIFEST}, {DOCKER_LIST}, {OCI_MANIFEST}, {OCI_INDEX}"
 
 
 async def fill(client: httpx.AsyncClient) -> None:
-    """Push each of STORED under its tag, children first."""
+    """Push each of STORED with its tag, children first."""
     for blob in (CONFIG, LAYER):
         await push_blob(client, blob)
     for raw, media_type in ((DOCKER_ARM64, DOCKER_MANIFEST), (OCI_ARM64, OCI_MANIFEST)):
@@ -47,7 +47,7 @@ async def fill(client: httpx.AsyncClient) -> None:
 
 
 async def ask(client: httpx.AsyncClient, reference: str, *accept: str) -> httpx.Response:
-    """Ask with exactly these Accept headers, none at all if there are none."""
+    """Request with exactly these Accept headers."""
     request = client.build_request("GET", f"{BASE}/manifests/{reference}")
     del request.headers["Accept"]
     fields = [(b"accept", one.encode()) for one in accept]
@@ -56,7 +56,7 @@ async def ask(client: httpx.AsyncClient, reference: str, *accept: str) -> httpx.
 
 
 def is_whole(response: httpx.Response, raw: bytes, media_type: str) -> None:
-    """Check that a manifest is answered under its own digest and type."""
+    """Check that a manifest is served with its own digest and type."""
     assert (response.status_code, response.content) == (200, raw)
     assert response.headers["Content-Type"] == media_type
     assert response.headers["Docker-Content-Digest"] == sha256(raw)
@@ -76,7 +76,7 @@ def is_whole(response: httpx.Response, raw: bytes, media_type: str) -> None:
         (" , ,*/* ",),
     ],
 )
-async def test_what_is_stored_is_what_an_open_client_gets(
+async def test_an_unrestricted_client_gets_the_stored_manifest(
     client: httpx.AsyncClient, accept: tuple[str, ...]
 ) -> None:
     """No header, an empty one, wildcards, or every type; by tag and by digest."""
@@ -97,13 +97,13 @@ async def test_the_type_itself_is_enough(client: httpx.AsyncClient, form: str) -
 
 
 async def test_types_are_compared_without_case(client: httpx.AsyncClient) -> None:
-    """Media types have no case (RFC 9110 section 8.3.1)."""
+    """Media types are case-insensitive (RFC 9110 section 8.3.1)."""
     await fill(client)
     is_whole(await ask(client, "index", OCI_INDEX.upper()), INDEX, OCI_INDEX)
 
 
 async def test_several_headers_are_one_list(client: httpx.AsyncClient) -> None:
-    """The type may stand in any of them."""
+    """The type may be in any of them."""
     await fill(client)
     headers = (DOCKER_MANIFEST, OCI_MANIFEST, f"{DOCKER_LIST}, {OCI_INDEX}")
     is_whole(await ask(client, "index", *headers), INDEX, OCI_INDEX)
@@ -127,21 +127,21 @@ async def test_several_headers_are_one_list(client: httpx.AsyncClient) -> None:
 async def test_a_client_of_single_images_gets_linux_amd64(
     client: httpx.AsyncClient, tag: str, accept: tuple[str, ...], child: bytes, media_type: str
 ) -> None:
-    """A list or index asked for by tag answers the default platform's image, as itself."""
+    """For a list or index requested by tag, it gets the image of the default platform."""
     await fill(client)
     is_whole(await ask(client, tag, *accept), child, media_type)
 
 
 async def test_a_head_request_is_negotiated_too(client: httpx.AsyncClient) -> None:
-    """HEAD names the digest of what GET would answer."""
+    """HEAD has the digest of the manifest that GET would send."""
     await fill(client)
     response = await client.head(f"{BASE}/manifests/list", headers={"Accept": OLD})
     assert response.headers["Docker-Content-Digest"] == sha256(DOCKER_AMD64)
     assert response.headers["Content-Length"] == str(len(DOCKER_AMD64))
 
 
-async def test_a_condition_is_about_what_would_be_answered(client: httpx.AsyncClient) -> None:
-    """An old client that has the child is told so; one that has the list is not."""
+async def test_a_condition_applies_to_the_negotiated_manifest(client: httpx.AsyncClient) -> None:
+    """An old client that has the child gets 304; one that has the list does not."""
     await fill(client)
     for held, status in ((DOCKER_AMD64, 304), (LIST, 200)):
         headers = {"Accept": OLD, "If-None-Match": f'"{sha256(held)}"'}
@@ -150,10 +150,8 @@ async def test_a_condition_is_about_what_would_be_answered(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("accept", ["text/html", OCI_INDEX, "*/*;q=0", f"{OLD};q=0", "nonsense"])
-async def test_a_docker_manifest_is_served_whatever_is_accepted(
-    client: httpx.AsyncClient, accept: str
-) -> None:
-    """Every client reads schema 2, and distribution answers it to all."""
+async def test_a_docker_manifest_is_always_served(client: httpx.AsyncClient, accept: str) -> None:
+    """Every client reads schema 2, and distribution always serves it."""
     await fill(client)
     for reference in ("docker", sha256(DOCKER_AMD64)):
         is_whole(await ask(client, reference, accept), DOCKER_AMD64, DOCKER_MANIFEST)
@@ -180,10 +178,10 @@ async def test_a_docker_manifest_is_served_whatever_is_accepted(
         ("arm-only", (OLD,), DOCKER_LIST),
     ],
 )
-async def test_a_404_says_what_to_send(
+async def test_a_404_names_the_type_to_accept(
     client: httpx.AsyncClient, reference: str, accept: tuple[str, ...], media_type: str
 ) -> None:
-    """What is stored and not acceptable is 404; the message names the type and the header."""
+    """A manifest that is not acceptable is 404; the message has the type and the header."""
     await fill(client)
     response = await ask(client, reference, *accept)
     assert refused(response) == (404, "MANIFEST_UNKNOWN")
@@ -195,7 +193,7 @@ async def test_a_404_says_what_to_send(
 
 
 async def test_a_missing_child_is_not_served(client: httpx.AsyncClient) -> None:
-    """When the default platform's image was deleted, an old client gets the explaining 404."""
+    """If the default platform's image was deleted, an old client gets that 404."""
     await fill(client)
     assert (await client.delete(f"{BASE}/manifests/docker")).status_code == 202
     assert (await client.delete(f"{BASE}/manifests/{sha256(DOCKER_AMD64)}")).status_code == 202
@@ -206,16 +204,16 @@ async def test_a_missing_child_is_not_served(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("filler", ["a/b,", ";,", f"a/b{';q=1' * 100},"])
-def test_so_much_of_a_list_is_read(filler: str) -> None:
-    """Clients accept a few types; 32,000 would take as long to read as a thousand answers."""
+def test_the_number_of_media_ranges_is_limited(filler: str) -> None:
+    """Clients accept a few types; parsing 32,000 would take as long as a thousand requests."""
     before = parse_accept((filler * 100 + OCI_INDEX,))
     behind = parse_accept((filler * 20_000 + OCI_INDEX,))
     assert before.allows(OCI_INDEX)
     assert not behind.ranges.get(OCI_INDEX)
 
 
-async def test_caches_are_told_that_accept_matters(client: httpx.AsyncClient) -> None:
-    """Vary keeps a cache from giving one client's form to another."""
+async def test_responses_vary_by_accept(client: httpx.AsyncClient) -> None:
+    """A cache must not serve one client's form to another."""
     await fill(client)
     response = await ask(client, "list", OLD)
     assert "accept" in response.headers["Vary"].lower()

@@ -1,4 +1,4 @@
-"""Quotas on the wire: who is over one is told so, in time, and in words that docker prints."""
+"""Quotas on the wire: the errors, in time, with messages that docker prints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DENIED, TOO_MANY = (403, "DENIED"), (429, "TOOMANYREQUESTS")
 
 
 def settings(**limits: object) -> dict[str, Any]:
-    """Limit one repository, and let things be deleted."""
+    """Limit one repository, and allow deletion."""
     entry = {"repositories": [NAME], **limits}
     return {"storage": {"delete": {"enabled": True}}, "limits": {"repositories": [entry]}}
 
@@ -55,7 +55,7 @@ WAYS = ("at once", "patch", "patch in pieces", "put", "put in pieces")
 
 
 async def _push(client: httpx.AsyncClient, way: str, content: bytes) -> httpx.Response:
-    """Push a blob in one way; return the answer that says how it went."""
+    """Push a blob in one of the ways; return the last response."""
     digest = digest_of(content)
     if way == "at once":
         return await client.post(f"{UPLOADS}?digest={digest}", content=content)
@@ -70,10 +70,8 @@ async def _push(client: httpx.AsyncClient, way: str, content: bytes) -> httpx.Re
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_blob_that_does_not_fit_is_denied(
-    serve: Serve, driver: AnyDriver, way: str
-) -> None:
-    """Whichever way it comes; to the byte, and nothing of it stays."""
+async def test_a_blob_beyond_the_quota_is_denied(serve: Serve, driver: AnyDriver, way: str) -> None:
+    """In every way of pushing, to the byte, and nothing of it is stored."""
     client = await serve(settings(bytes="100"))
     await push_blob(client, b"a" * 60)
     answer = await _push(client, way, b"b" * 41)
@@ -92,8 +90,8 @@ async def _put_other(client: httpx.AsyncClient) -> httpx.Response:
     return await client.put(f"/v2/{NAME}/manifests/other", content=content, headers=headers)
 
 
-async def test_a_full_repository_takes_what_it_has_and_what_gets_room(serve: Serve) -> None:
-    """The same image again, under other tags; another manifest once something is deleted."""
+async def test_a_full_repository_accepts_existing_content(serve: Serve) -> None:
+    """The same image with other tags; another manifest once something is deleted."""
     client = await serve(settings(bytes=IMAGE + 1))
     await push_image(client, "v1")
     assert refused(await _put_other(client)) == DENIED
@@ -105,8 +103,8 @@ async def test_a_full_repository_takes_what_it_has_and_what_gets_room(serve: Ser
     assert (await client.get(f"/v2/{NAME}/blobs/{digest_of(LAYER)}")).content == LAYER
 
 
-async def test_a_mount_that_does_not_fit_begins_no_upload(serve: Serve, driver: AnyDriver) -> None:
-    """It is denied, named or anonymous; what fits, and what is there already, is mounted."""
+async def test_a_mount_beyond_the_quota_starts_no_upload(serve: Serve, driver: AnyDriver) -> None:
+    """It is denied, with or without a source; blobs that fit or are members are mounted."""
     client = await serve(settings(bytes="100"))
     small, large = b"a" * 100, b"b" * 101
     for content in (small, large):
@@ -122,8 +120,8 @@ async def test_a_mount_that_does_not_fit_begins_no_upload(serve: Serve, driver: 
     assert mount.status_code == 202
 
 
-async def test_too_many_uploads_are_told_to_wait(serve: Serve) -> None:
-    """As all that is too much; one that is cancelled makes room."""
+async def test_too_many_uploads_are_refused(serve: Serve) -> None:
+    """With the usual error for too many requests; cancelling one allows another."""
     client = await serve(settings(uploads=1))
     target = await begin(client)
     for way in (UPLOADS, f"{UPLOADS}?digest={digest_of(b'x')}"):
@@ -134,10 +132,10 @@ async def test_too_many_uploads_are_told_to_wait(serve: Serve) -> None:
     assert await begin(client)
 
 
-async def test_a_chunk_that_does_not_fit_here_but_in_order_is_told_its_order_first(
+async def test_the_order_of_a_chunk_is_checked_before_the_quota(
     serve: Serve,
 ) -> None:
-    """The session stays: where it goes on is what the client has to learn."""
+    """The session remains, and the client learns where to continue."""
     client = await serve(settings(bytes="100"))
     target = await begin(client)
     chunk = {"Content-Range": "5-204", "Content-Length": "200"}
@@ -146,17 +144,17 @@ async def test_a_chunk_that_does_not_fit_here_but_in_order_is_told_its_order_fir
     assert (await client.get(target)).status_code == 204
 
 
-async def test_other_repositories_and_other_limits_are_as_before(serve: Serve) -> None:
-    """Only what an entry matches has a limit."""
+async def test_other_repositories_have_no_limit(serve: Serve) -> None:
+    """Only those that an entry matches."""
     client = await serve(settings(bytes="10"))
     await push_image(client, "v1", name="library/other")
     assert refused(await _push(client, "at once", b"x" * 11)) == DENIED
 
 
-async def test_it_cannot_be_got_around_by_who_may_not_move_tags(
+async def test_callers_that_may_not_move_tags_have_the_quota_too(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """Their repository is opened in another way."""
+    """Their repository is opened in another mode."""
     rule = {"anonymous": True, "actions": ["pull", "push"]}
     made: Mapping[str, Any] = settings(bytes=IMAGE) | {"access": {"rules": [rule]}}
     made["storage"]["filesystem"] = {"rootdirectory": tmp_path}
@@ -168,7 +166,7 @@ async def test_it_cannot_be_got_around_by_who_may_not_move_tags(
 
 
 async def test_each_refusal_is_a_line_of_the_audit_log(driver: AnyDriver, tmp_path: Path) -> None:
-    """Which says that it was a limit of the repository."""
+    """It names the limit of the repository."""
     log = tmp_path / "audit.log"
     made = settings(bytes="10", uploads=1) | {"audit": {"enabled": True, "file": log}}
     async with lived(validated(Settings, made), driver) as client:

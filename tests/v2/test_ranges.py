@@ -22,7 +22,7 @@ SIZE = len(LAYER)
 
 
 async def ask(client: httpx.AsyncClient, wanted: str, **more: str) -> httpx.Response:
-    """Push LAYER, ten digits, and ask for a range of it."""
+    """Push LAYER, ten digits, and request a range of it."""
     await push_blob(client, LAYER)
     headers = {"Range": wanted} | {name.replace("_", "-"): text for name, text in more.items()}
     return await client.get(BLOB, headers=headers)
@@ -57,7 +57,7 @@ ONE_PART: list[tuple[str, int, int]] = [
 
 
 async def test_one_range(client: httpx.AsyncClient) -> None:
-    """One range, or several that come down to one, is 206 with Content-Range and those bytes."""
+    """One range, or several that join to one, is 206 with Content-Range and those bytes."""
     for wanted, start, stop in ONE_PART:
         response = await ask(client, wanted)
         assert (response.status_code, response.content) == (206, LAYER[start:stop]), wanted
@@ -79,7 +79,7 @@ async def test_one_range(client: httpx.AsyncClient) -> None:
 async def test_several_ranges(
     client: httpx.AsyncClient, wanted: str, parts: Sequence[tuple[int, int]]
 ) -> None:
-    """Several ranges come as multipart/byteranges, in the order asked for."""
+    """They are sent as multipart/byteranges, in the requested order."""
     response = await ask(client, wanted)
     assert response.status_code == 206
     assert response.headers["Content-Length"] == str(len(response.content))
@@ -92,7 +92,7 @@ async def test_several_ranges(
 
 
 def multipart(response: httpx.Response) -> list[Message]:
-    """Take a multipart body apart as any client would."""
+    """Parse a multipart body as any client would."""
     content_type = response.headers["Content-Type"]
     assert content_type.startswith("multipart/byteranges; boundary=")
     message = message_from_bytes(
@@ -112,8 +112,8 @@ UNSATISFIABLE = [
 ]  # fmt: skip
 
 
-async def test_a_range_that_cannot_be_served(client: httpx.AsyncClient) -> None:
-    """Nothing we have, malformed, or too many: 416 that names the size there is."""
+async def test_an_unsatisfiable_range(client: httpx.AsyncClient) -> None:
+    """Outside the blob, malformed, or too many: 416 with the size."""
     for wanted in UNSATISFIABLE:
         response = await ask(client, wanted)
         assert refused(response) == (416, "RANGE_INVALID"), wanted
@@ -121,8 +121,8 @@ async def test_a_range_that_cannot_be_served(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["items=0-1", "bytes", "0-1", "", "bytes:0-1"])
-async def test_what_is_no_byte_range_is_ignored(client: httpx.AsyncClient, wanted: str) -> None:
-    """An unknown unit is as good as no Range header."""
+async def test_an_unknown_range_unit_is_ignored(client: httpx.AsyncClient, wanted: str) -> None:
+    """The whole blob is sent."""
     response = await ask(client, wanted)
     assert (response.status_code, response.content) == (200, LAYER)
     assert "Content-Range" not in response.headers
@@ -140,8 +140,8 @@ async def test_as_many_ranges_as_are_allowed(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("condition", [f'"{DIGEST}"', f' "{DIGEST}" '])
-async def test_if_range_of_what_the_client_has(client: httpx.AsyncClient, condition: str) -> None:
-    """A strong ETag that fits lets the range count."""
+async def test_if_range_that_matches(client: httpx.AsyncClient, condition: str) -> None:
+    """The range applies if the strong ETag is equal."""
     response = await ask(client, "bytes=1-2", If_Range=condition)
     assert (response.status_code, response.content) == (206, LAYER[1:3])
 
@@ -150,8 +150,8 @@ async def test_if_range_of_what_the_client_has(client: httpx.AsyncClient, condit
     "condition",
     [f'W/"{DIGEST}"', '"other"', DIGEST[:-1], "Wed, 21 Oct 2015 07:28:00 GMT", ""],
 )
-async def test_if_range_of_something_else(client: httpx.AsyncClient, condition: str) -> None:
-    """Another ETag, a weak one or a date: all of the blob, even for a bad range."""
+async def test_if_range_that_does_not_match(client: httpx.AsyncClient, condition: str) -> None:
+    """Another ETag, a weak one or a date: the whole blob, even for an invalid range."""
     for wanted in ("bytes=1-2", "bytes=99-"):
         response = await ask(client, wanted, If_Range=condition)
         assert (response.status_code, response.content) == (200, LAYER)
@@ -159,7 +159,7 @@ async def test_if_range_of_something_else(client: httpx.AsyncClient, condition: 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-0", "bytes=0-", "bytes=-1", "bytes=5-6", "nonsense"])
 async def test_an_empty_blob_is_sent_whole(client: httpx.AsyncClient, wanted: str) -> None:
-    """Whatever the range: there is no part of zero bytes to answer with."""
+    """For any range: there is no part of zero bytes."""
     digest = await push_blob(client, b"")
     response = await client.get(f"{BASE}/blobs/{digest}", headers={"Range": wanted})
     assert (response.status_code, response.content) == (200, b"")
@@ -168,7 +168,7 @@ async def test_an_empty_blob_is_sent_whole(client: httpx.AsyncClient, wanted: st
 
 @pytest.mark.parametrize("wanted", ["bytes=1-2", "bytes=99-", "bytes=x"])
 async def test_head_ignores_ranges(client: httpx.AsyncClient, wanted: str) -> None:
-    """Range means something for GET alone (RFC 9110 section 14.2)."""
+    """Range is defined for GET only (RFC 9110 section 14.2)."""
     await push_blob(client, LAYER)
     response = await client.head(BLOB, headers={"Range": wanted})
     assert (response.status_code, response.content) == (200, b"")
@@ -176,20 +176,20 @@ async def test_head_ignores_ranges(client: httpx.AsyncClient, wanted: str) -> No
     assert "Content-Range" not in response.headers
 
 
-async def test_a_condition_goes_before_a_range(client: httpx.AsyncClient) -> None:
-    """If-None-Match that fits is 304 even when a range is asked for."""
+async def test_a_condition_precedes_a_range(client: httpx.AsyncClient) -> None:
+    """If-None-Match that matches is 304 even with a range."""
     response = await ask(client, "bytes=1-2", If_None_Match=f'"{DIGEST}"')
     assert response.status_code == 304
 
 
 async def test_a_range_of_an_unknown_blob(client: httpx.AsyncClient) -> None:
-    """404 goes before 416."""
+    """404 precedes 416."""
     response = await client.get(BLOB, headers={"Range": "bytes=99-"})
     assert refused(response) == (404, "BLOB_UNKNOWN")
 
 
 async def test_ranges_across_chunks_of_a_large_blob(client: httpx.AsyncClient) -> None:
-    """A range may begin, end and lie across the pieces the blob is read in."""
+    """A range may begin and end anywhere in the pieces that are read."""
     content = bytes(range(251)) * 16_000
     digest = await push_blob(client, content)
     for start, stop in ((0, 1 << 20), (1, (2 << 20) + 7), ((1 << 20) - 1, len(content))):
@@ -212,7 +212,7 @@ async def test_ranges_across_chunks_of_a_large_blob(client: httpx.AsyncClient) -
 def test_ranges_that_overlap_are_joined_in_any_order(
     wanted: str, parts: Sequence[tuple[int, int]]
 ) -> None:
-    """A joined range stands where the first of its parts was asked for."""
+    """A joined range has the position of the first of its parts."""
     assert [(part.start, part.stop) for part in parse(wanted, SIZE)] == parts
 
 
@@ -221,10 +221,8 @@ SPEC = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ends: (min(e
 
 @given(specs=st.lists(SPEC, min_size=1, max_size=MOST_RANGES), size=st.integers(1, 50))
 @settings(max_examples=300)
-def test_no_byte_is_sent_twice_and_each_that_is_asked_for_once(
-    specs: list[tuple[int, int]], size: int
-) -> None:
-    """Whatever ranges overlap and however they are ordered, the parts add up to what was asked."""
+def test_each_requested_byte_is_sent_once(specs: list[tuple[int, int]], size: int) -> None:
+    """For any overlaps and order, the parts add up to the requested bytes."""
     asked = {at for first, last in specs for at in range(first, last + 1) if at < size}
     wanted = "bytes=" + ",".join(f"{first}-{last}" for first, last in specs)
     if not asked:

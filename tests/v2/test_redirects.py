@@ -1,6 +1,6 @@
-"""Odd spellings of paths: redirected where registry:2 and registry:3 redirect them.
+"""Unclean paths are redirected as in registry:2 and registry:3.
 
-Each row was asked of 2.8.2 and 3.1.1, with a password and without, by every method.
+Each row was checked with 2.8.2 and 3.1.1, with and without a password, for every method.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.v2.test_dispatch import TELLING
 
 ID = "00000000-0000-4000-8000-000000000000"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# The path and query of a request as it is on the wire, and the Location.
+# The path and query of a request on the wire, and the Location.
 REDIRECTED = [
     ("//", "/"),
     ("//v2", "/v2"),
@@ -74,13 +74,13 @@ REDIRECTED = [
 
 
 def on_the_wire(method: str, target: str) -> Request:
-    """Return a request as a server hands it over; clients would interpret `..` themselves."""
+    """Return a request as a server receives it; clients would resolve `..` themselves."""
     path, _, query = target.partition("?")
     return Request(method, unquote(path), query.encode())
 
 
 @pytest.mark.parametrize(("target", "location"), REDIRECTED)
-async def test_it_is_redirected_by_every_method(
+async def test_an_odd_path_is_redirected_for_every_method(
     driver: AnyDriver, target: str, location: str
 ) -> None:
     """301 to a path of the same server, with the same query."""
@@ -105,13 +105,15 @@ async def test_it_is_redirected_by_every_method(
         ("/v2x/", 404),
     ],
 )
-async def test_what_is_not(client: httpx.AsyncClient, target: str, status: int) -> None:
-    """A path without an endpoint stays 404; `/v2` is answered at once, where both redirect it."""
+async def test_a_path_that_is_not_redirected(
+    client: httpx.AsyncClient, target: str, status: int
+) -> None:
+    """A path without an endpoint stays 404; `/v2` is answered, where both others redirect it."""
     assert (await client.get(target)).status_code == status
 
 
-async def test_a_redirect_is_followed_to_the_answer(client: httpx.AsyncClient) -> None:
-    """A client that follows it finds what it asked for."""
+async def test_a_redirect_leads_to_the_content(client: httpx.AsyncClient) -> None:
+    """A client that follows it gets it."""
     response = await client.get("http://registry//v2/", follow_redirects=True)
     assert (response.status_code, response.content) == (200, b"{}")
 
@@ -133,7 +135,7 @@ async def test_a_redirect_is_followed_to_the_answer(client: httpx.AsyncClient) -
     ],
 )
 async def test_below_a_prefix(driver: AnyDriver, target: str, location: str) -> None:
-    """The prefix stays where it was, and what leads out of it is outside."""
+    """The prefix is kept, and a path that leads out of it is outside."""
     http = {"prefix": "/reg/", "headers": {"X-Extra": ["a"]}}
     app = build(validated(Settings, {"http": http}), driver)
     answer = await ask(app, on_the_wire("GET", target))
@@ -141,8 +143,8 @@ async def test_below_a_prefix(driver: AnyDriver, target: str, location: str) -> 
     assert answer.headers[b"x-extra"] == b"a"
 
 
-async def test_the_root_is_alive_whatever_the_prefix_is(serve: Serve) -> None:
-    """Load balancers ask for `/`; what else is outside the prefix is unknown."""
+async def test_the_root_is_healthy_with_any_prefix(serve: Serve) -> None:
+    """Load balancers request `/`; other paths outside the prefix are 404."""
     client = await serve({"http": {"prefix": "/reg/"}})
     for target in ("/", "/?x=1"):
         assert (await client.get(target)).status_code == 200
@@ -159,7 +161,7 @@ any_paths = st.lists(segments | st.text(max_size=3), max_size=7).map(
 
 
 @given(any_paths)
-async def test_a_redirect_stays_here_and_ends(path: str) -> None:
+async def test_a_redirect_stays_on_this_server_and_ends(path: str) -> None:
     """Its target begins with one slash, and is not redirected again for the same reason."""
     assert is_clean(clean(path))
     assert is_clean(path) == (clean(path) == path)

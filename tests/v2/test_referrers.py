@@ -1,4 +1,4 @@
-"""Referrers: what has a manifest as its subject (spec, "Listing Referrers")."""
+"""Referrers: manifests with a given subject (spec, "Listing Referrers")."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def listed(client: httpx.AsyncClient, target: str = REFERRERS) -> list[dic
 
 
 async def refer(client: httpx.AsyncClient, raw: bytes, media_type: str = OCI_MANIFEST) -> str:
-    """Push a referrer by digest alone; return its digest."""
+    """Push a referrer by digest only; return its digest."""
     await push_manifest(client, sha256(raw), raw, media_type)
     return sha256(raw)
 
@@ -48,7 +48,7 @@ async def refer(client: httpx.AsyncClient, raw: bytes, media_type: str = OCI_MAN
                                     f"/v2/nowhere/referrers/{DIGEST}",
                                     f"{BASE}/referrers/{digest_of(b'', 'sha512')}"])  # fmt: skip
 async def test_no_referrers_is_an_empty_index(client: httpx.AsyncClient, target: str) -> None:
-    """Never a 404: of a manifest without referrers, of an unknown one, in an unknown repository."""
+    """Never a 404: for a manifest without referrers, an unknown one, or an unknown repository."""
     await push_image(client)
     assert await listed(client, target) == []
 
@@ -56,7 +56,7 @@ async def test_no_referrers_is_an_empty_index(client: httpx.AsyncClient, target:
 @pytest.mark.parametrize(
     "digest", ["v1", "sha256:12", f"md5:{'0' * 32}", "sha256", f"sha256:{'G' * 64}"]
 )
-async def test_what_is_no_digest(client: httpx.AsyncClient, digest: str) -> None:
+async def test_an_invalid_digest_is_refused(client: httpx.AsyncClient, digest: str) -> None:
     """A malformed or unsupported digest is 400."""
     await push_image(client)
     response = await client.get(f"{BASE}/referrers/{digest}")
@@ -79,7 +79,7 @@ async def test_a_referrer_is_described(client: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_without_an_artifact_type_the_config_speaks(client: httpx.AsyncClient) -> None:
+async def test_the_artifact_type_defaults_to_that_of_the_config(client: httpx.AsyncClient) -> None:
     """An image without `artifactType` is listed with its configuration's media type."""
     await push_image(client)
     raw = artifact(MANIFEST)
@@ -90,8 +90,8 @@ async def test_without_an_artifact_type_the_config_speaks(client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("artifact_type", ["", SBOM])
-async def test_an_index_refers_too(client: httpx.AsyncClient, artifact_type: str) -> None:
-    """An index with a subject is listed, and without an artifact type of its own has none."""
+async def test_an_index_is_a_referrer_too(client: httpx.AsyncClient, artifact_type: str) -> None:
+    """It has no artifact type unless it sets one."""
     await push_image(client)
     document = json.loads(image_index({"amd64": MANIFEST}))
     document["subject"] = json.loads(artifact(MANIFEST))["subject"]
@@ -103,8 +103,8 @@ async def test_an_index_refers_too(client: httpx.AsyncClient, artifact_type: str
     assert entry.get("artifactType", "") == artifact_type
 
 
-async def test_a_referrer_may_come_before_its_subject(client: httpx.AsyncClient) -> None:
-    """Pushed in either order, it is listed."""
+async def test_a_referrer_may_be_pushed_before_its_subject(client: httpx.AsyncClient) -> None:
+    """In either order, it is listed."""
     late = artifact(None, SBOM, {"late": "subject"})
     await push_image(client)
     digest = await refer(client, artifact(late, SIGNATURE))
@@ -115,7 +115,7 @@ async def test_a_referrer_may_come_before_its_subject(client: httpx.AsyncClient)
 
 
 async def test_a_deleted_referrer_is_not_listed(client: httpx.AsyncClient) -> None:
-    """It goes with its manifest; deleting the subject leaves its referrers."""
+    """It is removed with its manifest; deleting the subject keeps its referrers."""
     await push_image(client)
     one = await refer(client, artifact(MANIFEST, SBOM))
     other = await refer(client, artifact(MANIFEST, SIGNATURE))
@@ -126,7 +126,7 @@ async def test_a_deleted_referrer_is_not_listed(client: httpx.AsyncClient) -> No
 
 
 async def test_referrers_belong_to_a_repository(client: httpx.AsyncClient) -> None:
-    """What refers to a manifest in one repository does not in another."""
+    """A referrer in one repository is none in another."""
     await push_image(client)
     await push_image(client, name="other")
     await refer(client, artifact(MANIFEST, SBOM))
@@ -139,7 +139,7 @@ async def test_referrers_belong_to_a_repository(client: httpx.AsyncClient) -> No
      ("application/vnd.oci.image.config.v1%2Bjson", 1)],
 )  # fmt: skip
 async def test_a_filter(client: httpx.AsyncClient, wanted: str, count: int) -> None:
-    """`artifactType` leaves one type, the configuration's among them, and the answer says so."""
+    """`artifactType` selects one type, possibly the configuration's, and a header says so."""
     await push_image(client)
     for raw in (
         artifact(MANIFEST, SBOM),
@@ -154,10 +154,8 @@ async def test_a_filter(client: httpx.AsyncClient, wanted: str, count: int) -> N
 
 
 @pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
-async def test_a_plus_in_the_type_may_be_sent_as_it_is(
-    client: httpx.AsyncClient, plus: str
-) -> None:
-    """`application/vnd.x+json` is found whether or not the client escapes its plus; pages too."""
+async def test_a_plus_in_the_type_need_not_be_escaped(client: httpx.AsyncClient, plus: str) -> None:
+    """`application/vnd.x+json` is found with an escaped or plain plus, on every page."""
     await push_image(client)
     for note in "ab":
         await refer(client, artifact(MANIFEST, "application/vnd.x+json", {"n": note}))
@@ -171,8 +169,8 @@ async def test_a_plus_in_the_type_may_be_sent_as_it_is(
 
 
 @pytest.mark.parametrize("query", ["", "?artifactType="])
-async def test_no_filter_is_not_said_to_be_applied(client: httpx.AsyncClient, query: str) -> None:
-    """OCI-Filters-Applied is absent when nothing was asked for."""
+async def test_without_a_filter_no_header_says_so(client: httpx.AsyncClient, query: str) -> None:
+    """OCI-Filters-Applied is absent."""
     await push_image(client)
     await refer(client, artifact(MANIFEST, SBOM))
     response = await client.get(f"{REFERRERS}{query}")
@@ -184,7 +182,7 @@ async def test_no_filter_is_not_said_to_be_applied(client: httpx.AsyncClient, qu
 async def test_following_the_links_gives_every_referrer_once(
     client: httpx.AsyncClient, query: str
 ) -> None:
-    """Pages are indexes too, and the filter goes along with the link."""
+    """Pages are indexes, and the links keep the filter."""
     await push_image(client)
     wanted = {await refer(client, artifact(MANIFEST, SBOM, {"n": str(n)})) for n in range(7)}
     await refer(client, artifact(MANIFEST, "" if "artifactType" in query else SBOM, {"n": "7"}))
@@ -218,8 +216,8 @@ async def test_a_page_stays_small_enough_for_clients(client: httpx.AsyncClient) 
     assert sorted(found) == sorted(wanted)
 
 
-async def test_what_is_listed_can_be_pulled(client: httpx.AsyncClient) -> None:
-    """The descriptors' digests and sizes are those of manifests of the repository."""
+async def test_listed_referrers_can_be_pulled(client: httpx.AsyncClient) -> None:
+    """The descriptors have the digests and sizes of manifests in the repository."""
     await push_image(client)
     await refer(client, artifact(MANIFEST, SBOM))
     (entry,) = await listed(client)

@@ -1,4 +1,4 @@
-"""When the machine, not the client, is at fault."""
+"""Failures of the machine, which are no fault of the client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+jso
 
 
 class _FailingDriver(WrappedDriver):
-    """Every change fails as the system would have it fail."""
+    """Fails every change as the system would."""
 
     code = 0
     kinds: frozenset[str] | None = None
@@ -51,7 +51,7 @@ class _FailingDriver(WrappedDriver):
         (errno.EIO, 500, "log", True),
     ],
 )
-async def test_what_an_operator_can_mend_is_said_in_a_line(
+async def test_a_failure_that_an_operator_can_fix_is_one_line(
     driver: AnyDriver,
     code: int,
     status: int,
@@ -59,7 +59,7 @@ async def test_what_an_operator_can_mend_is_said_in_a_line(
     traced: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What has a cause of its own has an answer of its own and no traceback in the log."""
+    """A known cause has its own response and no traceback in the log."""
     failing = _FailingDriver(driver)
     failing.code = code
     async with serve_in_process(Settings(), failing) as client:
@@ -86,10 +86,10 @@ async def test_what_an_operator_can_mend_is_said_in_a_line(
         (errno.EIO, 500),
     ],
 )
-async def test_each_request_that_changes_something_says_it_alike(
+async def test_each_request_that_writes_has_the_same_error(
     driver: AnyDriver, code: int, status: int
 ) -> None:
-    """Whatever the endpoint: the status, the envelope, and reads go on meanwhile."""
+    """For every endpoint the status and the envelope; reads still work."""
     failing = _FailingDriver(driver)
     failing.code, failing.kinds = code, frozenset()
     settings = validated(Settings, {"storage": {"delete": {"enabled": True}}})
@@ -108,7 +108,7 @@ async def test_each_request_that_changes_something_says_it_alike(
 
 
 async def _prepare(client: httpx.AsyncClient) -> list[tuple[str, str, bytes]]:
-    """Push a blob and a manifest and begin an upload; return what changes something."""
+    """Push a blob and a manifest and start an upload; return the requests that write."""
     uploads, digest = "/v2/app/blobs/uploads/", Digest.of(b"content")
     await client.post(f"{uploads}?digest={digest}", content=b"content")
     await client.put("/v2/app/manifests/v1", content=INDEX, headers={"Content-Type": OCI_INDEX})
@@ -127,10 +127,10 @@ async def _prepare(client: httpx.AsyncClient) -> list[tuple[str, str, bytes]]:
     ]
 
 
-async def test_a_disk_that_is_full_for_the_last_link_is_what_a_single_post_reports(
+async def test_a_single_post_reports_that_the_disk_is_full(
     driver: AnyDriver,
 ) -> None:
-    """The session is gone by then, and that is not what the client is told."""
+    """The session is already deleted, but that is not the error."""
     failing = _FailingDriver(driver)
     failing.code, failing.kinds = errno.ENOSPC, frozenset({"write"})
     async with serve_in_process(Settings(), failing) as client:

@@ -1,4 +1,4 @@
-"""What is a manifest, and of which type: the document and its Content-Type must agree."""
+"""Manifests and their types: the document and its Content-Type must agree."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ IMAGE, CHILDREN = json.loads(MANIFEST), json.loads(INDEX)
 
 
 async def fill(client: httpx.AsyncClient) -> None:
-    """Push what the documents refer to."""
+    """Push the content that the documents refer to."""
     await push_image(client, sha256(MANIFEST))
     await push_manifest(client, sha256(DOCKER), DOCKER, DOCKER_MANIFEST)
 
 
 async def put(client: httpx.AsyncClient, raw: bytes, content_type: str | None) -> httpx.Response:
-    """Push `raw` under a tag, with or without a Content-Type."""
+    """Push `raw` with a tag, with or without a Content-Type."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     return await client.put(TARGET, content=raw, headers=headers)
 
 
 def with_(document: Document, **fields: object) -> bytes:
-    """Return a document with some fields replaced; `...` takes one away."""
+    """Return a document with some fields replaced; `...` removes one."""
     changed = {**document, **fields}
     return json.dumps({key: value for key, value in changed.items() if value is not ...}).encode()
 
@@ -57,8 +57,8 @@ def with_(document: Document, **fields: object) -> bytes:
 @pytest.mark.parametrize(
     "form", ["{}", "{}; charset=utf-8", "{};a=b", "{} ", "application/json", "", None]
 )
-async def test_the_document_says_its_type(client: httpx.AsyncClient, form: str | None) -> None:
-    """Its own type with or without parameters, `application/json` or nothing: stored as it is."""
+async def test_the_document_has_its_type(client: httpx.AsyncClient, form: str | None) -> None:
+    """Its own type with or without parameters, `application/json` or none: stored unchanged."""
     await fill(client)
     for media_type, raw in ALL.items():
         declared = None if form is None else form.format(media_type)
@@ -72,7 +72,7 @@ async def test_the_document_says_its_type(client: httpx.AsyncClient, form: str |
 async def test_without_a_media_type_the_shape_decides(
     client: httpx.AsyncClient, document: Document, media_type: str, declared: bool
 ) -> None:
-    """A config makes an OCI manifest, a list of manifests an OCI index."""
+    """A config makes it an OCI manifest, a list of manifests an OCI index."""
     await fill(client)
     raw = with_(document, mediaType=...)
     assert (await put(client, raw, media_type if declared else None)).status_code == 201
@@ -101,8 +101,8 @@ CONTRADICTIONS: list[tuple[bytes, str]] = [
 ]
 
 
-async def test_what_contradicts_itself_is_refused(client: httpx.AsyncClient) -> None:
-    """A Content-Type, `mediaType` and shape that do not agree, or an unknown type."""
+async def test_a_contradictory_type_is_refused(client: httpx.AsyncClient) -> None:
+    """Content-Type, `mediaType` and shape disagree, or the type is unknown."""
     await fill(client)
     for raw, content_type in CONTRADICTIONS:
         response = await put(client, raw, content_type)
@@ -118,7 +118,7 @@ async def test_what_contradicts_itself_is_refused(client: httpx.AsyncClient) -> 
 async def test_a_document_of_two_shapes_is_refused(
     client: httpx.AsyncClient, document: Document, other: str, media_type: str | None
 ) -> None:
-    """Both a manifest and an index, whatever it calls itself (CVE-2021-41190)."""
+    """Both a manifest and an index, with any type (CVE-2021-41190)."""
     await fill(client)
     raw = with_(document, mediaType=media_type or ..., **{other: {**IMAGE, **CHILDREN}.get(other)})
     assert refused(await put(client, raw, media_type)) == (400, "MANIFEST_INVALID")
@@ -137,8 +137,8 @@ NO_MANIFESTS: list[bytes] = [
 ]  # fmt: skip
 
 
-async def test_what_is_no_manifest(client: httpx.AsyncClient) -> None:
-    """Empty, not JSON, endlessly nested, a key twice, huge numbers, schema 1."""
+async def test_an_invalid_document_is_refused(client: httpx.AsyncClient) -> None:
+    """Empty, not JSON, nested too deeply, duplicate keys, huge numbers, schema 1."""
     await fill(client)
     for raw in NO_MANIFESTS:
         assert refused(await put(client, raw, None)) == (400, "MANIFEST_INVALID"), raw[:200]
@@ -162,7 +162,7 @@ WRONG: list[object] = [
     {"a": None},
 ]
 FIELDS: dict[str, tuple[Change, tuple[object, ...]]] = {
-    # Each field with how to reach it, and which of WRONG are right there.
+    # Each field with the path to it, and the values of WRONG that are valid there.
     "schemaVersion": (lambda d: d, ()),
     "mediaType": (lambda d: d, (None, "")),
     "config": (lambda d: d, ()),
@@ -188,7 +188,7 @@ FIELDS: dict[str, tuple[Change, tuple[object, ...]]] = {
 
 @pytest.mark.parametrize("path", FIELDS)
 async def test_a_field_of_the_wrong_type(client: httpx.AsyncClient, path: str) -> None:
-    """Every field with every wrong type: 400 that names the field, and never a failure."""
+    """Every field with every wrong type: 400 with the name of the field, never a server error."""
     await fill(client)
     reach, right = FIELDS[path]
     for value in WRONG:
@@ -207,7 +207,7 @@ async def test_a_field_of_the_wrong_type(client: httpx.AsyncClient, path: str) -
 
 @pytest.mark.parametrize("key", ["config", "layers", "manifests"])
 async def test_a_missing_part(client: httpx.AsyncClient, key: str) -> None:
-    """An image needs its config; without layers it is fine, as is an index without a list."""
+    """An image needs its config, but no layers; an index needs no list."""
     await fill(client)
     document = CHILDREN if key == "manifests" else IMAGE
     response = await put(client, with_(document, **{key: ...}), str(document["mediaType"]))
@@ -215,7 +215,7 @@ async def test_a_missing_part(client: httpx.AsyncClient, key: str) -> None:
 
 
 async def test_unknown_fields_survive(client: httpx.AsyncClient) -> None:
-    """The bytes are kept, with fields that the registry does not know."""
+    """The bytes are stored unchanged."""
     await fill(client)
     raw = with_(IMAGE, future={"deep": [1, {"er": None}]}, data=" " * 3) + b"\n\n "
     assert (await put(client, raw, OCI_MANIFEST)).status_code == 201
@@ -235,7 +235,7 @@ async def test_unknown_fields_survive(client: httpx.AsyncClient) -> None:
 async def test_config_and_layer_types_are_free(
     client: httpx.AsyncClient, config_type: str, layer_type: str
 ) -> None:
-    """Charts, plugins, WASM, SBOMs: a registry stores what it is given."""
+    """Charts, plugins, WASM, SBOMs: any media type is stored."""
     await fill(client)
     document = json.loads(MANIFEST)
     document["config"]["mediaType"] = config_type
@@ -251,10 +251,10 @@ async def test_config_and_layer_types_are_free(
     ],
 )
 @pytest.mark.parametrize("urls", [["https://example.com/layer"], []])
-async def test_a_foreign_layer_need_not_be_here(
+async def test_a_foreign_layer_need_not_be_a_member(
     client: httpx.AsyncClient, media_type: str, urls: list[str]
 ) -> None:
-    """Layers that clients fetch from their URLs were never pushed; without URLs they must be."""
+    """Clients fetch it from its URLs; a layer without URLs must be a member."""
     await fill(client)
     document = json.loads(DOCKER)
     layer = {"mediaType": media_type, "size": 7, "digest": sha256(b"foreign"), "urls": urls}
@@ -267,15 +267,15 @@ async def test_a_foreign_layer_need_not_be_here(
 
 
 async def test_an_index_needs_its_children(client: httpx.AsyncClient) -> None:
-    """A child that is not in the repository is named; one in another repository does not count."""
+    """A missing child is named; one in another repository does not count."""
     await push_image(client, "v1", name="elsewhere")
     response = await put(client, INDEX, OCI_INDEX)
     assert refused(response) == (400, "MANIFEST_BLOB_UNKNOWN")
     assert error(response)["detail"] == {"digest": sha256(MANIFEST)}
 
 
-async def test_indexes_may_hold_indexes_and_nothing(client: httpx.AsyncClient) -> None:
-    """Nested and empty indexes are stored."""
+async def test_nested_and_empty_indexes_are_stored(client: httpx.AsyncClient) -> None:
+    """Neither needs an image."""
     await fill(client)
     empty = image_index({})
     assert (await put(client, empty, OCI_INDEX)).status_code == 201
@@ -286,7 +286,7 @@ async def test_indexes_may_hold_indexes_and_nothing(client: httpx.AsyncClient) -
 
 
 async def test_a_blob_is_no_child_and_a_manifest_no_layer(client: httpx.AsyncClient) -> None:
-    """What an index lists must be a manifest here, what an image lists a blob."""
+    """An index lists manifests of the repository, an image its blobs."""
     await fill(client)
     child = json.loads(INDEX)
     child["manifests"][0]["digest"] = sha256(LAYER)

@@ -1,4 +1,4 @@
-"""The `_state` of an upload's URL: a request that is sent twice does not count twice."""
+"""The `_state` of an upload's URL: a request that is sent twice is applied once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.v2.pushes import BASE, UPLOADS, finishing, refused
 FIRST, SECOND = b"first part, ", b"second part"
 CONTENT = FIRST + SECOND
 OUT_OF_ORDER = (416, "BLOB_UPLOAD_INVALID")
-# What CNCF distribution 2.8.2 wrote for a session of five bytes, and other texts.
+# The state of CNCF distribution 2.8.2 for a session of five bytes, and other texts.
 STRANGE_STATES = [
     "WJTxWcbhoDt05vBKoA2ZBYU5OEEpD1CGJzdUL4He0CR7Ik5hbWUiOiJhcHAiLCJVVUlEIjoiZDM1ZjllNjUtN2MyYy00"
     "MTk0LThjMmYtYWQyZjAyODQwZGFhIiwiT2Zmc2V0IjowLCJTdGFydGVkQXQiOiIyMDI2LTExLTI5In0%3D",
@@ -23,18 +23,18 @@ STRANGE_STATES = [
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    """Yield a body whose length is not declared."""
+    """Yield a body without a declared length."""
     for part in parts:
         yield part
 
 
 async def started(client: httpx.AsyncClient) -> str:
-    """Begin an upload; return its Location."""
+    """Start an upload; return its Location."""
     return str((await client.post(UPLOADS)).headers["Location"])
 
 
 async def held(client: httpx.AsyncClient, location: str) -> str:
-    """Return the Range that the status of an upload names."""
+    """Return the Range in the status of an upload."""
     return str((await client.get(location)).headers["Range"])
 
 
@@ -42,7 +42,7 @@ async def held(client: httpx.AsyncClient, location: str) -> str:
 async def test_a_chunk_that_is_sent_twice_counts_once(
     client: httpx.AsyncClient, streamed: bool
 ) -> None:
-    """The second time it is 416, `Range` says what is held, and the newest Location continues."""
+    """The second time it is 416, `Range` has the progress, and the newest Location continues."""
     location = await started(client)
     sent = [
         await client.patch(location, content=pieces(FIRST) if streamed else FIRST) for _ in range(3)
@@ -56,10 +56,10 @@ async def test_a_chunk_that_is_sent_twice_counts_once(
     assert (await client.get(f"{BASE}/blobs/{sha256(CONTENT)}")).content == CONTENT
 
 
-async def test_a_last_chunk_that_is_sent_twice_leaves_the_session(
+async def test_a_last_chunk_that_is_sent_twice_keeps_the_session(
     client: httpx.AsyncClient,
 ) -> None:
-    """A repeated PUT of bytes that are held already is 416, not a wrong digest that ends it."""
+    """A repeated PUT is 416, not a digest mismatch that ends the session."""
     location = await started(client)
     after_first = (await client.patch(location, content=FIRST)).headers["Location"]
     after_second = (await client.patch(after_first, content=SECOND)).headers["Location"]
@@ -71,7 +71,7 @@ async def test_a_last_chunk_that_is_sent_twice_leaves_the_session(
 
 
 async def test_the_status_gives_the_location_that_continues(client: httpx.AsyncClient) -> None:
-    """A client that lost an answer asks at the URL it has, and goes on at the one it gets."""
+    """A client that lost a response requests the status, and continues at its Location."""
     location = await started(client)
     await client.patch(location, content=FIRST)
     assert (await client.patch(location, content=SECOND)).status_code == 416
@@ -81,8 +81,8 @@ async def test_the_status_gives_the_location_that_continues(client: httpx.AsyncC
     assert (sent.status_code, sent.headers["Range"]) == (202, "0-22")
 
 
-async def test_content_range_decides_where_it_is_sent(client: httpx.AsyncClient) -> None:
-    """A client may keep the first Location for all of its chunks if they say where they belong."""
+async def test_content_range_takes_precedence_over_the_state(client: httpx.AsyncClient) -> None:
+    """A client may use the first Location for all of its chunks if they have Content-Range."""
     location = await started(client)
     for part, bounds in ((FIRST, "0-11"), (SECOND, "12-22")):
         answer = await client.patch(location, content=part, headers={"Content-Range": bounds})
@@ -93,10 +93,10 @@ async def test_content_range_decides_where_it_is_sent(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("length", [{}, {"Content-Length": "0"}])
-async def test_no_bytes_are_never_out_of_order(
+async def test_an_empty_chunk_is_never_out_of_order(
     client: httpx.AsyncClient, length: dict[str, str]
 ) -> None:
-    """Scripts close an upload without a body at the first Location; nothing is added there."""
+    """Scripts finish an upload with an empty PUT to the first Location."""
     location = await started(client)
     await client.patch(location, content=CONTENT)
     empty = await client.patch(location, headers=length)
@@ -104,8 +104,8 @@ async def test_no_bytes_are_never_out_of_order(
     assert (await client.put(finishing(location, CONTENT), headers=length)).status_code == 201
 
 
-async def test_without_a_state_a_chunk_goes_to_the_end(client: httpx.AsyncClient) -> None:
-    """A URL that a client made itself, of the repository and the UUID, works at any time."""
+async def test_without_a_state_a_chunk_is_appended(client: httpx.AsyncClient) -> None:
+    """A URL that a client built from the repository and the UUID always works."""
     path = path_of(await started(client))
     for part in (FIRST, SECOND):
         assert (await client.patch(path, content=part)).status_code == 202
@@ -116,7 +116,7 @@ async def test_without_a_state_a_chunk_goes_to_the_end(client: httpx.AsyncClient
 async def test_the_state_of_another_registry_is_ignored(
     client: httpx.AsyncClient, state: str
 ) -> None:
-    """An upload outlives a change of the registry: each method takes the URLs of the one before."""
+    """An upload survives a change of the registry: each method accepts the previous one's URLs."""
     path = path_of(await started(client))
     strange = f"{path}?_state={state}"
     for part, held_then in ((FIRST, "0-11"), (SECOND, "0-22")):

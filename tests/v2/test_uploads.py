@@ -1,4 +1,4 @@
-"""Uploads: begin, send, ask, finish, cancel."""
+"""Upload sessions: start, append, status, finish, cancel."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ EMPTY = sha256(b"")
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    """Yield a body whose length is not declared."""
+    """Yield a body without a declared length."""
     for part in parts:
         yield part
 
 
 async def held(client: httpx.AsyncClient, location: str) -> str:
-    """Return the Range that the status of an upload names."""
+    """Return the Range in the status of an upload."""
     response = await client.get(location)
     assert response.status_code == 204, response.text
     return str(response.headers["Range"])
@@ -47,15 +47,15 @@ async def gone(client: httpx.AsyncClient, location: str) -> bool:
 
 
 async def pulled(client: httpx.AsyncClient, content: bytes, name: str = NAME) -> bool:
-    """Tell whether a blob can be pulled; if so it is what was pushed."""
+    """Tell whether a blob can be pulled, and check that it has the pushed bytes."""
     response = await client.get(f"/v2/{name}/blobs/{sha256(content)}")
     assert response.content == content or code(response) == "BLOB_UNKNOWN"
     return response.status_code == 200
 
 
 @pytest.mark.parametrize("path", [UPLOADS, UPLOADS.rstrip("/")])
-async def test_begin(client: httpx.AsyncClient, path: str) -> None:
-    """POST answers 202 with a Location of the session's UUID, and a query to add to."""
+async def test_start(client: httpx.AsyncClient, path: str) -> None:
+    """POST answers 202 with a Location that has the session's UUID and a query."""
     response = await client.post(path)
     assert (response.status_code, response.content) == (202, b"")
     id = response.headers["Docker-Upload-UUID"]
@@ -65,8 +65,8 @@ async def test_begin(client: httpx.AsyncClient, path: str) -> None:
     assert response.headers["Content-Length"] == "0"
 
 
-async def test_each_session_is_its_own(client: httpx.AsyncClient) -> None:
-    """Two uploads begun in one repository do not see each other."""
+async def test_sessions_are_independent(client: httpx.AsyncClient) -> None:
+    """Two sessions in one repository do not affect each other."""
     one, other = await begin(client), await begin(client)
     await client.patch(one, content=FIRST)
     assert (await held(client, one), await held(client, other)) == ("0-11", "0-0")
@@ -74,7 +74,7 @@ async def test_each_session_is_its_own(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("bounds", ["0-11", "bytes 0-11/*", "bytes=0-11", "bytes 0-11/23"])
 async def test_patches_in_order(client: httpx.AsyncClient, bounds: str) -> None:
-    """Chunks with Content-Range, each answered with what is held; PUT without body finishes."""
+    """Chunks with Content-Range, each answered with the progress; PUT without body finishes."""
     location = await begin(client)
     first = await client.patch(location, content=FIRST, headers={"Content-Range": bounds})
     assert (first.status_code, first.headers["Range"]) == (202, "0-11")
@@ -92,7 +92,7 @@ async def test_patches_in_order(client: httpx.AsyncClient, bounds: str) -> None:
 
 
 async def test_patches_without_content_range(client: httpx.AsyncClient) -> None:
-    """A chunk that says nothing of its place goes to the end, its length declared or not."""
+    """A chunk without Content-Range is appended, with or without a declared length."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     streamed = await client.patch(location, content=pieces(SECOND[:3], b"", SECOND[3:]))
@@ -129,7 +129,7 @@ OUT_OF_ORDER = [
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_a_chunk_out_of_order_is_refused(client: httpx.AsyncClient, method: str) -> None:
-    """416 says where to go on; nothing of the chunk is kept and the session goes on."""
+    """416 has the progress; nothing of the chunk is kept and the session continues."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     target = finishing(location, CONTENT) if method == "PUT" else location
@@ -145,7 +145,7 @@ async def test_a_chunk_out_of_order_is_refused(client: httpx.AsyncClient, method
 
 
 async def test_the_first_chunk_begins_at_zero(client: httpx.AsyncClient) -> None:
-    """Even one byte late is out of order."""
+    """A later start is out of order."""
     location = await begin(client)
     response = await client.patch(location, content=FIRST, headers={"Content-Range": "1-12"})
     assert refused(response) == (416, "BLOB_UPLOAD_INVALID")
@@ -158,7 +158,7 @@ async def test_the_first_chunk_begins_at_zero(client: httpx.AsyncClient) -> None
 async def test_a_chunk_that_is_not_as_long_as_its_range(
     client: httpx.AsyncClient, method: str, streamed: bool, bounds: str
 ) -> None:
-    """SIZE_INVALID, declared or found out at the end; the session holds what it held before."""
+    """SIZE_INVALID, declared or detected at the end; the session is unchanged."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     target = finishing(location, CONTENT) if method == "PUT" else location
@@ -173,10 +173,8 @@ async def test_a_chunk_that_is_not_as_long_as_its_range(
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_a_range_may_end_at_the_first_byte_that_is_not_sent(
-    client: httpx.AsyncClient, method: str
-) -> None:
-    """Some clients write ranges so; where the chunk begins and how long it is are certain."""
+async def test_a_range_may_have_an_exclusive_end(client: httpx.AsyncClient, method: str) -> None:
+    """Some clients send it; the start and the length of the chunk are certain."""
     location = await begin(client)
     await client.patch(location, content=FIRST, headers={"Content-Range": "0-12"})
     target, bounds = finishing(location, CONTENT), {"Content-Range": f"12-{len(CONTENT)}"}
@@ -189,10 +187,10 @@ async def test_a_range_may_end_at_the_first_byte_that_is_not_sent(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Range": "12-22"}])
-async def test_put_may_bring_the_last_chunk(
+async def test_put_may_have_the_last_chunk(
     client: httpx.AsyncClient, headers: Mapping[str, str]
 ) -> None:
-    """The closing PUT with a body, with and without Content-Range."""
+    """The final PUT with a body, with and without Content-Range."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     target = finishing(location, CONTENT)
@@ -203,14 +201,14 @@ async def test_put_may_bring_the_last_chunk(
 
 @pytest.mark.parametrize("content", [CONTENT, b"", b"x" * 2_500_000])
 async def test_post_then_put(client: httpx.AsyncClient, content: bytes) -> None:
-    """Everything in the closing PUT, nothing at all included."""
+    """The whole blob in the final PUT, including an empty one."""
     location = await begin(client)
     assert (await client.put(finishing(location, content), content=content)).status_code == 201
     assert await pulled(client, content)
 
 
 async def test_a_wrong_digest_ends_the_session(client: httpx.AsyncClient) -> None:
-    """DIGEST_INVALID, and the session is deleted: its bytes are not the blob."""
+    """DIGEST_INVALID, and the bytes are deleted."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     response = await client.put(with_query(location, f"digest={ABSENT}"), content=SECOND)
@@ -225,8 +223,8 @@ async def test_a_wrong_digest_ends_the_session(client: httpx.AsyncClient) -> Non
      f"?digest=sha384:{'0' * 96}", "?digest=SHA256:" + "0" * 64, "?digest=sha256:" + "g" * 64,
      "?digest=%00", "?digest=../../etc/passwd"],
 )  # fmt: skip
-async def test_what_is_no_digest_leaves_the_session(client: httpx.AsyncClient, query: str) -> None:
-    """A missing, malformed or unsupported digest is refused before anything is read."""
+async def test_an_invalid_digest_keeps_the_session(client: httpx.AsyncClient, query: str) -> None:
+    """A missing, malformed or unsupported digest is refused before the body is read."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     response = await client.put(f"{location}{query}", content=SECOND)
@@ -235,7 +233,7 @@ async def test_what_is_no_digest_leaves_the_session(client: httpx.AsyncClient, q
 
 
 async def test_cancel(client: httpx.AsyncClient) -> None:
-    """DELETE answers 204 once; the session is unknown afterwards, to every method."""
+    """DELETE answers 204 once; afterwards the session is unknown to every method."""
     location = await begin(client)
     await client.patch(location, content=FIRST)
     response = await client.delete(location)
@@ -249,7 +247,7 @@ async def test_cancel(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
 async def test_a_session_belongs_to_its_repository(client: httpx.AsyncClient, method: str) -> None:
-    """Through another repository, or a longer name, it is unknown; nothing happens to it."""
+    """In another repository, or one with a longer name, it is unknown and unchanged."""
     location = await begin(client)
     id = location.rpartition("/")[2]
     for name in ("elsewhere", "library", f"{NAME}/more"):
@@ -264,8 +262,8 @@ NO_SESSIONS = ["00000000-0000-4000-8000-000000000000", "x", "data", "%00", "a" *
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
-async def test_what_is_no_session(client: httpx.AsyncClient, method: str) -> None:
-    """An unknown id and what is no id at all are the same to a client."""
+async def test_an_unknown_session(client: httpx.AsyncClient, method: str) -> None:
+    """An unknown id and an invalid one are the same to a client."""
     for id in NO_SESSIONS:
         target = finishing(f"{UPLOADS}{id}", FIRST)
         response = await client.request(method, target, content=FIRST)
@@ -273,7 +271,7 @@ async def test_what_is_no_session(client: httpx.AsyncClient, method: str) -> Non
 
 
 async def test_an_unfinished_upload_makes_no_repository(client: httpx.AsyncClient) -> None:
-    """Neither the catalog nor the tags know a repository that only began an upload."""
+    """A repository with only a session is in neither the catalog nor the tags."""
     await client.patch(await begin(client), content=FIRST)
     assert (await client.get("/v2/_catalog")).json() == {"repositories": []}
     assert refused(await client.get(f"{BASE}/tags/list")) == (404, "NAME_UNKNOWN")
@@ -281,10 +279,8 @@ async def test_an_unfinished_upload_makes_no_repository(client: httpx.AsyncClien
 
 @pytest.mark.parametrize("content", [CONTENT, b"", b"x" * 2_500_000])
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-async def test_one_post_with_everything(
-    client: httpx.AsyncClient, content: bytes, algorithm: str
-) -> None:
-    """POST with `digest` and the bytes is 201 at once."""
+async def test_a_single_post(client: httpx.AsyncClient, content: bytes, algorithm: str) -> None:
+    """POST with `digest` and the bytes is 201."""
     digest = digest_of(content, algorithm)
     response = await client.post(f"{UPLOADS}?digest={digest}", content=content, headers=OCTETS)
     assert response.status_code == 201
@@ -296,8 +292,8 @@ async def test_one_post_with_everything(
 @pytest.mark.parametrize(
     "digest", [ABSENT, EMPTY, "sha256:12", f"md5:{'0' * 32}", "", digest_of(b"x", "sha512")]
 )
-async def test_one_post_with_a_wrong_digest(client: httpx.AsyncClient, digest: str) -> None:
-    """Not the digest of the body, or none at all: 400, and nothing is stored."""
+async def test_a_single_post_with_a_wrong_digest(client: httpx.AsyncClient, digest: str) -> None:
+    """Another digest, or an invalid one: 400, and nothing is stored."""
     response = await client.post(f"{UPLOADS}?digest={digest}", content=CONTENT)
     assert refused(response) == (400, "DIGEST_INVALID")
     assert not await pulled(client, CONTENT)
@@ -306,7 +302,7 @@ async def test_one_post_with_a_wrong_digest(client: httpx.AsyncClient, digest: s
 
 @pytest.mark.parametrize("announced", ["?digest-algorithm=sha512", "?digest-algorithm=sha256", ""])
 async def test_a_sha512_upload_in_chunks(client: httpx.AsyncClient, announced: str) -> None:
-    """The algorithm may be announced when the upload begins; it need not be."""
+    """The algorithm may be declared when the session starts, but need not be."""
     location = await begin(client, announced)
     for part in (FIRST, SECOND):
         location = (await client.patch(location, content=part)).headers["Location"]
@@ -316,8 +312,8 @@ async def test_a_sha512_upload_in_chunks(client: httpx.AsyncClient, announced: s
     assert (await client.get(done.headers["Location"])).content == CONTENT
 
 
-async def test_an_announced_algorithm_does_not_bind(client: httpx.AsyncClient) -> None:
-    """Announced as sha512 and finished as sha256 is still the blob that arrived."""
+async def test_a_declared_algorithm_is_not_binding(client: httpx.AsyncClient) -> None:
+    """A session for sha512 that is finished with sha256 stores the blob."""
     location = await begin(client, "?digest-algorithm=sha512")
     await client.patch(location, content=CONTENT)
     assert (await client.put(finishing(location, CONTENT))).status_code == 201
@@ -325,7 +321,7 @@ async def test_an_announced_algorithm_does_not_bind(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha384", "SHA256", "", "sha512%00", "../x"])
-async def test_an_algorithm_that_is_not_supported(
+async def test_an_unsupported_algorithm_is_refused(
     client: httpx.AsyncClient, algorithm: str
 ) -> None:
     """400 before a session exists."""
@@ -334,7 +330,7 @@ async def test_an_algorithm_that_is_not_supported(
 
 
 @pytest.mark.parametrize("name", ["Upper", "a..b", "-a", "a_", "_uploads", "n" * 256])
-async def test_a_name_that_is_none(client: httpx.AsyncClient, name: str) -> None:
-    """400 before anything is made."""
+async def test_an_invalid_name_is_refused(client: httpx.AsyncClient, name: str) -> None:
+    """400 before anything is created."""
     response = await client.post(f"/v2/{name}/blobs/uploads/")
     assert refused(response) == (400, "NAME_INVALID")
