@@ -44,20 +44,22 @@ class Reviewed:
     reason: str = ""
     """Empty until a person has looked at it."""
 
-    def covers(self, found: Difference) -> bool:
+    def covers(self, observed: Difference) -> bool:
         """Tell whether this entry covers an observed difference."""
         return (
-            (self.fact, self.theirs, self.ours) == (found.fact, found.theirs, found.ours)
-            and _among(found.question, self.questions)
-            and _among(found.configuration, self.configurations)
+            (self.fact, self.theirs, self.ours) == (observed.fact, observed.theirs, observed.ours)
+            and _among(observed.question, self.questions)
+            and _among(observed.configuration, self.configurations)
         )
 
-    def shrunk(self, found: Iterable[Difference]) -> Reviewed | None:
+    def shrunk(self, observed: Iterable[Difference]) -> Reviewed | None:
         """Return the part of this entry that was observed, or None."""
-        held = [each for each in found if self.covers(each)]
-        questions = _at_most(MANY_QUESTIONS, {each.question for each in held})
-        configurations = _at_most(MANY_CONFIGURATIONS, {each.configuration for each in held})
-        return replace(self, questions=questions, configurations=configurations) if held else None
+        matching = [item for item in observed if self.covers(item)]
+        questions = _at_most(MANY_QUESTIONS, {item.question for item in matching})
+        configurations = _at_most(MANY_CONFIGURATIONS, {item.configuration for item in matching})
+        return (
+            replace(self, questions=questions, configurations=configurations) if matching else None
+        )
 
 
 @dataclass(slots=True)
@@ -65,38 +67,38 @@ class Comparison:
     """Observed differences without a review, and reviewed ones that were not observed."""
 
     new: list[Difference] = field(default_factory=list)
-    gone: list[Reviewed] = field(default_factory=list)
+    obsolete: list[Reviewed] = field(default_factory=list)
 
 
 def differences(observed: Mapping[str, Both]) -> Iterator[Difference]:
     """Yield every fact that differs."""
     for name, (theirs, ours) in observed.items():
         # If one of them refuses to start, there is nothing else to compare.
-        questions = [each for each in theirs if each in ours]
+        questions = [question for question in theirs if question in ours]
         for question in questions:
             yield from _of(name, question, theirs, ours)
 
 
-def compare(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> Comparison:
+def compare(observed: Iterable[Difference], reviewed: Iterable[Reviewed]) -> Comparison:
     """Compare observed differences with the reviewed ones."""
-    found, reviewed = list(found), list(reviewed)
-    new = [each for each in found if not any(entry.covers(each) for entry in reviewed)]
-    gone = [entry for entry in reviewed if entry.shrunk(found) != entry]
-    return Comparison(new, gone)
+    observed, reviewed = list(observed), list(reviewed)
+    new = [item for item in observed if not any(entry.covers(item) for entry in reviewed)]
+    obsolete = [entry for entry in reviewed if entry.shrunk(observed) != entry]
+    return Comparison(new, obsolete)
 
 
-def regenerate(found: Iterable[Difference], reviewed: Iterable[Reviewed]) -> list[Reviewed]:
+def regenerate(observed: Iterable[Difference], reviewed: Iterable[Reviewed]) -> list[Reviewed]:
     """Return the entries that still apply, then those for new differences."""
-    found, reviewed = list(found), list(reviewed)
-    kept = [still for entry in reviewed if (still := entry.shrunk(found)) is not None]
-    return kept + list(_entries(compare(found, reviewed).new))
+    observed, reviewed = list(observed), list(reviewed)
+    kept = [still for entry in reviewed if (still := entry.shrunk(observed)) is not None]
+    return kept + list(_entries(compare(observed, reviewed).new))
 
 
 def load(path: Path = FILE) -> list[Reviewed]:
     """Read the reviewed differences."""
     if not path.exists():
         return []
-    return [_entry(each) for each in yaml.safe_load(path.read_text()) or []]
+    return [_entry(raw) for raw in yaml.safe_load(path.read_text()) or []]
 
 
 def save(entries: Iterable[Reviewed], path: Path = FILE) -> None:
@@ -124,14 +126,14 @@ def _compared(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
 def _entries(new: Iterable[Difference]) -> Iterator[Reviewed]:
     """Yield entries for new differences; if only one server starts, one for each file."""
 
-    def key(each: Difference) -> tuple[str, ...]:
-        alone = SERVES in (each.theirs, each.ours)
-        return each.fact, each.theirs, each.ours, each.configuration if alone else ""
+    def key(item: Difference) -> tuple[str, ...]:
+        alone = SERVES in (item.theirs, item.ours)
+        return item.fact, item.theirs, item.ours, item.configuration if alone else ""
 
     for (fact, theirs, ours, _), group in groupby(sorted(new, key=key), key):
-        held = list(group)
-        questions = _at_most(MANY_QUESTIONS, {each.question for each in held})
-        configurations = _at_most(MANY_CONFIGURATIONS, {each.configuration for each in held})
+        matching = list(group)
+        questions = _at_most(MANY_QUESTIONS, {item.question for item in matching})
+        configurations = _at_most(MANY_CONFIGURATIONS, {item.configuration for item in matching})
         yield Reviewed(questions, fact, theirs, ours, configurations)
 
 

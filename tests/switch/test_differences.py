@@ -46,16 +46,16 @@ def test_a_difference_that_is_not_reviewed_is_new() -> None:
 
 def test_a_reviewed_difference_that_is_not_observed_is_obsolete() -> None:
     """As a whole, or for one of its configurations or questions."""
-    assert compare([FOUND], [ENTRY]).gone == []
-    assert compare([], [ENTRY]).gone == [ENTRY]
+    assert compare([FOUND], [ENTRY]).obsolete == []
+    assert compare([], [ENTRY]).obsolete == [ENTRY]
     more = replace(ENTRY, configurations=("plain", "tls"))
-    assert compare([FOUND], [more]).gone == [more]
-    assert compare([FOUND, ELSEWHERE], [more]).gone == []
+    assert compare([FOUND], [more]).obsolete == [more]
+    assert compare([FOUND, ELSEWHERE], [more]).obsolete == []
     everywhere = replace(ENTRY, configurations=(EVERYWHERE,))
     many = [replace(FOUND, configuration=str(number)) for number in range(20)]
-    assert compare(many, [everywhere]).gone == []
-    assert compare(many[:2], [everywhere]).gone == [everywhere]
-    assert compare([], [everywhere]).gone == [everywhere]
+    assert compare(many, [everywhere]).obsolete == []
+    assert compare(many[:2], [everywhere]).obsolete == [everywhere]
+    assert compare([], [everywhere]).obsolete == [everywhere]
 
 
 def test_regenerated_differences_match_the_observed_ones(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_regenerated_differences_match_the_observed_ones(tmp_path: Path) -> None
     save(written, tmp_path / "file.yaml")
     assert load(tmp_path / "file.yaml") == written
     again = compare([FOUND, ELSEWHERE], written)
-    assert (again.new, again.gone) == ([], [])
+    assert (again.new, again.obsolete) == ([], [])
 
 
 def test_a_difference_of_many_is_one_entry() -> None:
