@@ -35,7 +35,7 @@ from registry_server.config import ConfigError, empty_keys
 from registry_server.config import access as sections
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import Place
-from registry_server.config.rule_checks import unmatched
+from registry_server.config.rule_checks import unmatched_entries
 from registry_server.config.shorthand import pruned
 from registry_server.config.validation import Invalid, validated
 from registry_server.http.context import Decision
@@ -169,7 +169,7 @@ def parse_rules(data: bytes, *, users_in_file: bool = False) -> RulesPolicy:
 def read_rules(data: bytes, *, users_in_file: bool = False) -> sections.RulesFile:
     """Parse the content of `access.file`: YAML with `rules`, `groups` and `administrators`.
 
-    `users_in_file` is as for `unmatched`. Raises ValueError with one line: the fault and its place.
+    `users_in_file` is as for `unmatched_entries`. Raises ValueError with the fault and its place.
     A duplicate key is an error: one of the two would be ignored, perhaps the one that denies.
     """
     if len(data) > _LARGEST:
@@ -193,7 +193,7 @@ def _checked(document: Document, *, users_in_file: bool) -> sections.RulesFile:
     except Invalid as error:
         first = error.faults[0]
         raise ValueError(str(document.located(first.path, first.text))) from None
-    for path, text in unmatched(rules, users_in_file=users_in_file):
+    for path, text in unmatched_entries(rules, users_in_file=users_in_file):
         raise ValueError(str(document.located(path, text)))
     return rules
 

@@ -19,7 +19,7 @@ from registry_server.config import CONFIGURATION_PATH, keys, shapes
 from registry_server.config.document import Document, parse
 from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted, shown
 from registry_server.config.shorthand import expand
-from registry_server.config.strict_sections import guarded_section, is_given
+from registry_server.config.strict_sections import guarded_section, has_section
 
 PREFIX = "REGISTRY_"
 _LONGEST = 100
@@ -111,7 +111,7 @@ def _misspelt(document: Document, names: Iterable[str]) -> Iterator[Problem]:
         near = None if resolve(name) or _INJECTED.fullmatch(name) else _nearest(name)
         path = resolve(near) if near else None
         section = guarded_section(path) if path else None
-        if near and section and not is_given(document, section):
+        if near and section and not has_section(document, section):
             message = f"names no known key: did you mean {near}?"
             yield Problem(Place(), shown(name), message)
 

@@ -26,7 +26,7 @@ _NOT_IN_FILE = (
 )
 
 
-def unmatched(
+def unmatched_entries(
     access: Access | RulesFile, *, users_in_file: bool = False
 ) -> Iterator[tuple[Path, str]]:
     """Yield the path of each such entry, relative to `access`, and what is wrong with it.

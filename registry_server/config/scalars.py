@@ -16,7 +16,7 @@ from registry_server.config.problems import Path
 _CASES = (str.lower, str.capitalize, str.upper)
 _TRUE = frozenset({"y", "Y", *(case(word) for word in ("yes", "true", "on") for case in _CASES)})
 _FALSE = frozenset({"n", "N", *(case(word) for word in ("no", "false", "off") for case in _CASES)})
-_MEANT = {
+_INTENDED = {
     "true": ("true", "yes", "on", "y", "t", "1"),
     "false": ("false", "no", "off", "n", "f", "0"),
 }
@@ -59,8 +59,9 @@ def _boolean(document: Document, path: Path, text: str) -> None:
     if plain and text in _TRUE | _FALSE:
         _replace(document, path, "true" if text in _TRUE else "false")
         return
-    meant = next((word for word, texts in _MEANT.items() if text.strip().lower() in texts), None)
-    read = _READ_BY_DISTRIBUTION.get(tuple(map(str, path)), meant)
+    word = text.strip().lower()
+    intended = next((value for value, forms in _INTENDED.items() if word in forms), None)
+    read = _READ_BY_DISTRIBUTION.get(tuple(map(str, path)), intended)
     if read is not None:
         message = f"is not a YAML boolean and counts as {read}: write true or false without quotes"
         document.warn(path, message)

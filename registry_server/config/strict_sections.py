@@ -35,7 +35,7 @@ _SERVING = ("http", "storage", "log", "https", "ssl")
 _DEBUG = ("http", "debug")
 
 
-def is_given(document: Document, name: str) -> bool:
+def has_section(document: Document, name: str) -> bool:
     """Tell whether the document sets the guarded section that contains the key `name`."""
     path = tuple(name.split("."))
     section = next(section for section in SECTIONS if path[: len(section)] == section)
@@ -50,7 +50,7 @@ def guarded_section(path: Path) -> str | None:
     return None
 
 
-def meant(path: Path, value: Value, known: frozenset[str]) -> str | None:
+def intended_key(path: Path, value: Value, known: frozenset[str]) -> str | None:
     """Return the guarded key that the unknown key at `path` was probably meant to be, or None.
 
     `known` has the names of all keys: a name that exists elsewhere is not a misspelling.

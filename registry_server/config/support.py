@@ -11,7 +11,7 @@ from registry_server.config.auth import Auth
 from registry_server.config.document import DRIVERS, STORAGE, Document, Value
 from registry_server.config.exposure import unknown_realm
 from registry_server.config.problems import Problem, listed
-from registry_server.config.rule_checks import unmatched
+from registry_server.config.rule_checks import unmatched_entries
 from registry_server.config.schema import Settings
 from registry_server.config.shapes import Leaf
 from registry_server.config.units import is_bare
@@ -164,7 +164,7 @@ def _certificates(settings: Settings, document: Document) -> Iterator[Problem]:
 
 def _rules(settings: Settings, document: Document) -> Iterator[Problem]:
     """Yield the entries of access rules that can never match."""
-    for path, text in unmatched(settings.access, users_in_file=settings.users_in_file):
+    for path, text in unmatched_entries(settings.access, users_in_file=settings.users_in_file):
         yield document.located(("access", *path), text)
 
 

@@ -13,7 +13,7 @@ from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.problems import ConfigError, Path, Problem
 from registry_server.config.schema import Settings
 from registry_server.config.shorthand import pruned
-from registry_server.config.strict_sections import guarded_section, is_given, meant
+from registry_server.config.strict_sections import guarded_section, has_section, intended_key
 from registry_server.config.validation import Fault, Invalid, shape_faults, validated
 
 # Sections and keys that this registry does not use, so a wrong value has no effect.
@@ -53,7 +53,7 @@ def settings_of(document: Document) -> Settings:
         data = pruned(document.data) or {}
         faults = [
             fault
-            for path, value in unimplemented.taken_out(data)
+            for path, value in unimplemented.take_out(data)
             for fault in shape_faults(value, keys.at(path), path)
         ]
         try:
@@ -63,20 +63,20 @@ def settings_of(document: Document) -> Settings:
         else:
             if not faults:
                 return settings
-        _leave_out(document, sorted(faults, key=lambda fault: document.rank(fault.path)))
+        _ignore_faults(document, sorted(faults, key=lambda fault: document.rank(fault.path)))
 
 
-def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
+def _ignore_faults(document: Document, faults: Iterable[Fault]) -> None:
     errors, warnings = [], []
     for fault in faults:
         # An unknown key is the last part of the path; only the path of a value may end in a list.
         unknown = fault.is_unknown_key
-        path = fault.path if unknown else _named(fault.path)
-        error = _unknown(document, path) if unknown else _wrong(document, fault)
+        path = fault.path if unknown else _key_path(fault.path)
+        error = _unknown(document, path) if unknown else _invalid(document, fault)
         if error is not None:
             errors.append(error)
         else:
-            message = _overlooked(path) if unknown else f"{fault.text}; it is ignored"
+            message = _ignored(path) if unknown else f"{fault.text}; it is ignored"
             warnings.append((path, message))
     if errors:
         raise ConfigError(errors)
@@ -85,7 +85,7 @@ def _leave_out(document: Document, faults: Iterable[Fault]) -> None:
         document.drop(path)
 
 
-def _named(loc: tuple[str | int, ...]) -> Path:
+def _key_path(loc: tuple[str | int, ...]) -> Path:
     """Return the path up to its last key, without indices of lists behind it."""
     path = loc[:-1] if loc and loc[-1] == "[key]" else loc
     while path and isinstance(path[-1], int):
@@ -97,8 +97,8 @@ def _unknown(document: Document, path: Path) -> Problem | None:
     """Return the error for an unknown key, or None if it is a warning."""
     if guarded_section(path) is not None:
         return document.located(path, f"is not a known key: {keys.suggestion(path)}")
-    guarded = meant(path, document.value(path), _names())
-    if guarded is not None and not is_given(document, guarded):
+    guarded = intended_key(path, document.value(path), _names())
+    if guarded is not None and not has_section(document, guarded):
         return document.located(path, f"is not a known key: did you mean {guarded}?")
     lost = _above_its_place(document, path)
     if lost is not None:
@@ -135,11 +135,11 @@ def _names_the_storage(document: Document, path: Path) -> bool:
     return path[:1] == (STORAGE,) and len(path) == 2 and not known
 
 
-def _overlooked(path: Path) -> str:
+def _ignored(path: Path) -> str:
     return f"is not a known key and is ignored: {keys.suggestion(path)}"
 
 
-def _wrong(document: Document, fault: Fault) -> Problem | None:
+def _invalid(document: Document, fault: Fault) -> Problem | None:
     """Return the error for an invalid value, or None if it is a warning."""
     names = tuple(part for part in fault.path if isinstance(part, str))
     # With access rules clients send their passwords to this host to get tokens.

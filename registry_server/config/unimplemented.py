@@ -156,7 +156,7 @@ def shape() -> Keys:
     return _tree(_KEYS)
 
 
-def taken_out(data: Value) -> Iterator[tuple[Path, Value]]:
+def take_out(data: Value) -> Iterator[tuple[Path, Value]]:
     """Remove these sections from `data`, and yield the path and the value of each."""
     for section in SECTIONS:
         *parents, name = section.split(".")
