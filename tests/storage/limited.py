@@ -1,4 +1,4 @@
-"""Repositories with limits, and what they hold, counted in another way than the quota does it."""
+"""Repositories with limits, and their usage, counted in another way than the quota does."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _members(reader: Reader, name: RepositoryName) -> Iterator[str]:
 
 
 async def counted(driver: Driver, name: RepositoryName) -> int:
-    """Return what the quota takes for held, promises and all."""
+    """Return the usage as the quota counts it, with reservations."""
     return (await read_usage(driver, name, Tallies())).total_without(None)
 
 
 def document(number: int) -> dict[str, object]:
-    """Make a manifest that needs nothing, and is another for each number."""
+    """Make a manifest without references, a different one for each number."""
     return {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,

@@ -1,6 +1,6 @@
-"""Documents that registry:2 took over the years, and that a push is refused for today or was once.
+"""Documents that registry:2 has accepted over the years, and that a push is or was refused for.
 
-Each is made of a configuration and a layer that are in the repository, and may have a subject.
+Each refers to a config and a layer that are in the repository, and may have a subject.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """A document, the type it is served with, and whether a push of it is taken."""
+    """A document, the type it is served with, and whether a push of it is accepted."""
 
     raw: bytes
     media_type: str = OCI_MANIFEST
@@ -54,7 +54,7 @@ def _image(**more: object) -> Document:
 
 
 def _raw(document: Mapping[str, object], text: str = "", then: bytes = b"") -> bytes:
-    """Write a document with more text at its end, and bytes behind that."""
+    """Encode a document with more text at its end, and bytes after that."""
     return json.dumps(document)[:-1].encode() + text.encode() + then + b"}"
 
 
@@ -79,7 +79,7 @@ def _schema1() -> bytes:
 
 
 def _escaped() -> bytes:
-    """Escape some characters of each digest, so that a search for digests misses them."""
+    """Escape some characters of each digest, so that a text search for digests misses them."""
     return _raw(_image(), ',"x":1,"x":2').replace(b'"sha256:', b'"sh\\u0061256\\u003a')
 
 

@@ -1,7 +1,7 @@
-"""Another program on the same volume: changes tags as it is told on standard input.
+"""Another program on the same volume: it changes tags as standard input tells it.
 
-Run by tests as a script, with the folder of tags; shares no code with the project. One line is one
-change, `<how> <tag>`, and is answered when the change is complete.
+Tests run it as a script with the folder of tags; it shares no code with the project. Each line is
+one change, `<how> <tag>`, and is answered when the change is complete.
 """
 
 import os
@@ -10,14 +10,14 @@ import sys
 
 
 def add(folder: str) -> None:
-    """Make a tag piece by piece, as CNCF distribution does."""
+    """Create a tag piece by piece, as CNCF distribution does."""
     os.makedirs(f"{folder}/current")
     with open(f"{folder}/current/link", "w") as link:
         link.write("sha256:" + "0" * 64)
 
 
 def appear(folder: str) -> None:
-    """Make a tag aside and move it into place."""
+    """Create a tag elsewhere and move it into place."""
     aside = f"{os.path.dirname(folder)}-{os.getpid()}"
     add(aside)
     os.rename(aside, folder)
@@ -36,14 +36,14 @@ def vanish(folder: str) -> None:
 
 
 def spoil(folder: str) -> None:
-    """Put a plain file in the place of a tag."""
+    """Put a regular file in the place of a tag."""
     vanish(folder)
     with open(folder, "w"):
         pass
 
 
 def mend(folder: str) -> None:
-    """Put a tag in the place of a plain file."""
+    """Put a tag in the place of a regular file."""
     os.unlink(folder)
     appear(folder)
 

@@ -1,8 +1,8 @@
-"""A worker of its own: sets tags that may not be moved as it is told on standard input.
+"""A worker process that sets immutable tags as standard input tells it.
 
     python -m tests.storage.tag_setter ROOT NUMBER
 
-Pushes a manifest that no other worker pushes. One line is a tag, and is answered by `set` or
+Pushes a manifest that no other worker pushes. Each line is a tag, and is answered by `set` or
 `refused` once that is decided.
 """
 

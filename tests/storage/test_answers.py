@@ -1,4 +1,4 @@
-"""What a reference led to is remembered, and is the answer only while the disk says so."""
+"""Lookups of references are cached, and used only while the links on disk are unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATEST = Tag("latest")
 
 
 class Site:
-    """A registry that remembers, and another one on the same folder that shares no memory."""
+    """A registry with a warm cache, and another one on the same folder with a cache of its own."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -37,7 +37,7 @@ class Site:
         )
 
     def at(self, path: str) -> Path:
-        """Return where a path of the driver lies."""
+        """Return the file of a driver's path."""
         return self._root / path
 
     async def pulled(self) -> Digest | None:
@@ -50,7 +50,7 @@ class Site:
 
 @pytest.fixture
 def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Make a site where what was left alone for a moment is remembered."""
+    """Make a site whose cache accepts a link that was unchanged for a moment."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         if not is_local(fd):
@@ -115,7 +115,7 @@ def _repository_is_moved(site: Site, first: Digest, second: Digest) -> None:
 async def test_a_change_by_another_program_is_seen(
     site: Site, change: Callable[[Site, Digest, Digest], None], moves: bool
 ) -> None:
-    """Whatever becomes of the links, the next pull says what they say now."""
+    """Whatever happens to the links, the next pull returns what they say."""
     first = await push_image(site.here, "latest")
     second = await push_image(site.here, "other", layer=b"another")
     await anyio.sleep(SETTLING)
@@ -124,10 +124,10 @@ async def test_a_change_by_another_program_is_seen(
     assert await site.pulled() == (second if moves else None)
 
 
-async def test_a_settled_answer_looks_and_does_not_read(
+async def test_a_cached_lookup_checks_links_without_reading_them(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was left alone is not opened: were it, these tests would prove nothing."""
+    """An unchanged link is not opened; otherwise these tests would prove nothing."""
     digest = await push_image(site.here, "latest")
     await anyio.sleep(SETTLING)
     assert await site.pulled() == digest
@@ -139,8 +139,8 @@ async def test_a_settled_answer_looks_and_does_not_read(
     assert await site.pulled() == digest
 
 
-async def test_a_push_elsewhere_is_seen_at_once(site: Site) -> None:
-    """Each of many moves of a tag by another process is what the next pull finds."""
+async def test_a_push_by_another_process_is_seen_by_the_next_pull(site: Site) -> None:
+    """The next pull finds each of many moves of a tag by another process."""
     first = await push_image(site.here, "latest")
     await anyio.sleep(SETTLING)
     assert await site.pulled() == first

@@ -1,4 +1,4 @@
-"""An index whose children are blobs, as BuildKit keeps a build cache: pushed, kept, checked."""
+"""An index whose children are blobs, the format of a BuildKit cache: pushed, kept, checked."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def push_cache(repository: StoredRepository, cache: BuildCache, *tags: str
 
 
 def listing(*children: dict[str, object]) -> bytes:
-    """Write an index of given descriptors."""
+    """Make an index of the given descriptors."""
     return json.dumps(
         {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(children)}
     ).encode()
@@ -82,7 +82,7 @@ async def test_blobs_stand_for_children_that_are_no_manifests(
 async def test_a_manifest_among_children_has_to_be_one(
     registry: StoredRegistry, media_type: str
 ) -> None:
-    """A child of a manifest's type, in any case, is missing while it is a blob only."""
+    """A child of a manifest's type, in any case, is missing if there is only a blob."""
     app = registry.repository(APP)
     child = raw(image())
     digest = await push_blob(app, child)
@@ -103,7 +103,7 @@ async def test_a_manifest_among_children_has_to_be_one(
 async def test_a_child_of_another_type_needs_its_blob(
     registry: StoredRegistry, media_type: str
 ) -> None:
-    """An unknown type, or none, is no reason to take what is in no form in the repository."""
+    """A child of an unknown type, or of none, must be a blob or a manifest of the repository."""
     app = registry.repository(APP)
     index = listing(entry(b"blob", media_type))
     with pytest.raises(ReferencesUnknown):
@@ -112,8 +112,8 @@ async def test_a_child_of_another_type_needs_its_blob(
     await put(app, index)
 
 
-async def test_rules_for_children_hold_for_blobs(driver: AnyDriver) -> None:
-    """Where no child has to be there, no blob has to be; platforms decide as for manifests."""
+async def test_the_policy_for_children_applies_to_blobs(driver: AnyDriver) -> None:
+    """Where no child is required, no blob is; platforms decide as for manifests."""
     anything = StoredRegistry(driver, policy=ManifestPolicy(IndexChildren.NONE)).repository(APP)
     await put(anything, listing(entry(b"absent", LAYER_TYPE)))
     only_arm = ManifestPolicy(IndexChildren.LISTED, frozenset({("linux", "arm")}))
@@ -128,7 +128,7 @@ async def test_rules_for_children_hold_for_blobs(driver: AnyDriver) -> None:
 async def test_a_collection_keeps_a_cache_and_what_it_names(
     files: FilesystemDriver, media_type: str
 ) -> None:
-    """Blobs of a tagged cache stay; those of a cache that lost its tag go when untagged ones do."""
+    """Blobs of a tagged cache stay; those of an untagged one are deleted with it."""
     app, cache = StoredRegistry(files).repository(APP), BuildCache(media_type)
     await push_cache(app, cache, "cache")
     older = BuildCache(media_type, layers=(b"of an older build",))
@@ -148,7 +148,7 @@ async def test_a_collection_keeps_a_cache_and_what_it_names(
 async def test_a_cache_with_a_subject_stays_with_it(
     files: FilesystemDriver, media_type: str
 ) -> None:
-    """An index of blobs can refer to an image: it is listed, and stays as long as that does."""
+    """An index of blobs can refer to an image: it is listed, and kept as long as the image."""
     app, cache = StoredRegistry(files).repository(APP), BuildCache(media_type)
     subject = await push_image(app, "v1")
     for blob in cache.blobs:
@@ -167,7 +167,7 @@ async def test_a_cache_with_a_subject_stays_with_it(
 async def test_a_scrub_knows_a_cache(
     driver: AnyDriver, registry: StoredRegistry, media_type: str
 ) -> None:
-    """A whole cache has no findings; a blob it lacks is damage, and named as a blob."""
+    """A complete cache has no findings; a missing blob is reported as a missing blob."""
     app, cache = registry.repository(APP), BuildCache(media_type)
     await push_cache(app, cache, "cache")
     findings, summary = await scrub(driver)
@@ -183,7 +183,7 @@ async def test_a_scrub_knows_a_cache(
 async def test_the_bytes_of_a_cache_are_counted_once(
     files: FilesystemDriver, media_type: str
 ) -> None:
-    """Layers that an image and a cache share count once, and nothing of them is reclaimable."""
+    """Layers that an image and a cache share count once, and none of them is reclaimable."""
     app = StoredRegistry(files).repository(APP)
     cache = BuildCache(media_type)
     await push_cache(app, cache, "cache")

@@ -1,4 +1,4 @@
-"""What one request deletes while another sets it."""
+"""One request deletes a tag or manifest while another sets the tag."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from storage.values.names import Tag
 from tests.storage.content import APP, image, push_blob, push_image, raw
 
 
-async def test_a_tag_that_was_moved_survives_the_deletion_of_what_it_pointed_to(
+async def test_a_moved_tag_survives_the_deletion_of_its_previous_manifest(
     driver: Driver,
 ) -> None:
-    """Tags move to another manifest while theirs is deleted: each that was told so is there."""
+    """Every acknowledged move of a tag survives a concurrent deletion of its previous manifest."""
     repository = StoredRegistry(driver).repository(APP)
     tags = tuple(Tag(f"v{number}") for number in range(12))
     old, new = raw(image()), raw(image(annotations={"is": "new"}))
@@ -28,10 +28,10 @@ async def test_a_tag_that_was_moved_survives_the_deletion_of_what_it_pointed_to(
     assert (await repository.tags.page("", None)).entries == tuple(sorted(tags))
 
 
-async def test_one_tag_pushed_and_deleted_by_many_ends_as_one_of_them_left_it(
+async def test_a_tag_pushed_and_deleted_concurrently_ends_in_one_of_the_states(
     driver: Driver,
 ) -> None:
-    """However pushes and deletions of a tag interleave, it answers or is not there at all."""
+    """However pushes and deletions of a tag interleave, it can be pulled or does not exist."""
     repository = StoredRegistry(driver).repository(APP)
     await push_blob(repository, b"{}")
     documents = [raw(image(layers=[], annotations={"n": str(n)})) for n in range(8)]

@@ -1,4 +1,4 @@
-"""Digests, names, tags and upload ids: what follows the grammar is read, nothing else is."""
+"""Digests, names, tags and upload ids: only text that follows the grammar is parsed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NASTY = st.sampled_from(
 
 
 def _spoiled(good: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Put something nasty somewhere into a good text."""
+    """Insert something invalid somewhere into a valid text."""
     return st.builds(
         lambda text, at, bad: text[: at % (len(text) + 1)] + bad + text[at % (len(text) + 1) :],
         good,
@@ -92,7 +92,7 @@ ANY_TEXT = st.text(max_size=140)
 @example(":")
 @example("sha256:")
 def test_digests(text: str) -> None:
-    """A digest is read if the grammar has it, and prints as it was read."""
+    """A digest is parsed if it follows the grammar, and its string equals the input."""
     if SPEC_DIGEST.match(text):
         assert str(Digest.parse(text)) == text
         assert Digest.parse(text) == Digest(*text.split(":"))
@@ -122,7 +122,7 @@ def test_digests(text: str) -> None:
 @example("a/" * 127 + "a")
 @example("a/" * 128 + "a")
 def test_names(text: str) -> None:
-    """A name is read if the grammar has it and it has at most 255 characters."""
+    """A name is parsed if it follows the grammar and has at most 255 characters."""
     if SPEC_NAME.match(text) and len(text) <= 255:
         assert str(RepositoryName.parse(text)) == text
     else:
@@ -140,7 +140,7 @@ def test_names(text: str) -> None:
 @example("٣")
 @example("")
 def test_tags(text: str) -> None:
-    """A tag is read if the grammar has it."""
+    """A tag is parsed if it follows the grammar."""
     if SPEC_TAG.match(text):
         assert str(Tag.parse(text)) == text
         assert parse_reference(text) == Tag(text)
@@ -156,7 +156,7 @@ def test_tags(text: str) -> None:
 @example("{00000000-0000-0000-0000-000000000000}")
 @example("00000000000000000000000000000000")
 def test_upload_ids(text: str) -> None:
-    """An upload id is a UUID as `str` prints it, and nothing that `uuid.UUID` would forgive."""
+    """An upload id is a UUID in the form of `str`; other forms of `uuid.UUID` are refused."""
     try:
         canonical = str(uuid.UUID(text)) == text
     except (ValueError, UnicodeEncodeError):
@@ -168,8 +168,8 @@ def test_upload_ids(text: str) -> None:
             UploadId.parse(text)
 
 
-def test_drawn_upload_ids_are_read_back_and_differ() -> None:
-    """What we draw follows our own grammar."""
+def test_new_upload_ids_can_be_parsed_and_differ() -> None:
+    """New ids follow our own grammar."""
     drawn = {UploadId.new() for _ in range(100)}
     assert len(drawn) == 100
     assert {UploadId.parse(str(one)) for one in drawn} == drawn
@@ -178,7 +178,7 @@ def test_drawn_upload_ids_are_read_back_and_differ() -> None:
 @MANY
 @given(text=ANY_TEXT)
 def test_a_reference_is_a_tag_or_a_digest(text: str) -> None:
-    """A colon tells which of the two errors is the right one."""
+    """A colon decides which of the two errors is raised."""
     kind = SPEC_DIGEST if ":" in text else SPEC_TAG
     if kind.match(text):
         assert str(parse_reference(text)) == text
@@ -189,7 +189,7 @@ def test_a_reference_is_a_tag_or_a_digest(text: str) -> None:
 
 @pytest.mark.parametrize("algorithm", sorted(HEX_LENGTHS))
 def test_a_digest_of_bytes_is_hashlib_s(algorithm: str) -> None:
-    """`Digest.of` names bytes; zero bytes are recognised by their digest."""
+    """`Digest.of` hashes content; `is_empty` recognises the digest of empty content."""
     assert Digest.of(b"", algorithm).is_empty
     assert not Digest.of(b"x", algorithm).is_empty
     assert len(Digest.of(b"x", algorithm).hex) == HEX_LENGTHS[algorithm]
@@ -197,7 +197,7 @@ def test_a_digest_of_bytes_is_hashlib_s(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha384", "", "SHA256", "sha256 ", "x" * 500])
 def test_an_algorithm_we_cannot_verify_is_refused(algorithm: str) -> None:
-    """Also when it comes alone, and the message stays short."""
+    """Also without a hash, and the message is short."""
     with pytest.raises(DigestInvalid) as refused:
         supported(algorithm)
     assert len(str(refused.value)) < 200
@@ -206,7 +206,7 @@ def test_an_algorithm_we_cannot_verify_is_refused(algorithm: str) -> None:
 @MANY
 @given(text=st.text(max_size=2000))
 def test_messages_are_short_and_printable(text: str) -> None:
-    """What a stranger sent is quoted, cut, and never breaks a log line or an encoding."""
+    """Input of a client is quoted and cut, and never breaks a log line or an encoding."""
     for parse in (Digest.parse, Tag.parse, RepositoryName.parse, UploadId.parse):
         for message in _refusals(parse, text):
             assert message.isprintable()
@@ -215,7 +215,7 @@ def test_messages_are_short_and_printable(text: str) -> None:
 
 
 def _refusals(parse: Callable[[str], object], text: str) -> list[str]:
-    """Return the message with which a text is refused, or nothing when it is read."""
+    """Return the message with which a text is refused; nothing when it is parsed."""
     try:
         parse(text)
     except InvalidInput as error:

@@ -33,7 +33,7 @@ async def _turns() -> None:
 
 
 class Users:
-    """Tasks that use room until they are told to end."""
+    """Tasks that acquire bytes of the budget until they are ended."""
 
     def __init__(self) -> None:
         self.room = ByteBudget(MOST)
@@ -41,7 +41,7 @@ class Users:
         self.using: dict[asyncio.Task[None], int] = {}
 
     async def come(self, size: int) -> None:
-        """Begin one more."""
+        """Start one more task."""
         self.tasks.append(asyncio.create_task(self._use(size)))
         await _turns()
 
@@ -56,7 +56,7 @@ class Users:
                 del self.using[task]
 
     async def leave(self, at: int) -> None:
-        """End one, whether it has its room or waits for it."""
+        """End a task, whether it is admitted or waits."""
         if self.tasks:
             self.tasks.pop(at % len(self.tasks)).cancel()
             await _turns()
@@ -69,8 +69,8 @@ STEPS = st.lists(
 
 @SOME
 @given(steps=STEPS)
-async def test_room_is_never_used_twice(steps: list[tuple[str, int]]) -> None:
-    """All that use it fit into it, and those that came first have it; what is left is room."""
+async def test_the_budget_is_never_exceeded(steps: list[tuple[str, int]]) -> None:
+    """All admitted tasks fit into it, the first come first, and the rest is free."""
     users = Users()
     for step, number in steps:
         await (users.come(number) if step == "come" else users.leave(number))
@@ -85,7 +85,7 @@ async def test_room_is_never_used_twice(steps: list[tuple[str, int]]) -> None:
 
 
 async def test_small_documents_do_not_wait_for_large_ones() -> None:
-    """They are parsed at once."""
+    """They are parsed immediately."""
     async with BUDGET.of(MANIFEST_LIMIT), BUDGET.of(MANIFEST_LIMIT):
         large = asyncio.ensure_future(parsed(len, bytes(INLINE + 1)))
         await _turns()
@@ -130,7 +130,7 @@ async def digest(counting: Counting) -> AsyncIterator[Digest]:
 async def test_callers_of_the_same_manifest_share_its_bytes(
     counting: Counting, digest: Digest
 ) -> None:
-    """It is read once, and remembered though it is large."""
+    """It is read once, and cached although it is large."""
     store = ManifestStore(counting)
     found = await asyncio.gather(*(store.get(digest) for _ in range(20)))
     assert found[0] is not None

@@ -1,4 +1,4 @@
-"""Tags and repositories are listed in the order of bytes, page by page, whatever lies about."""
+"""Tags and repositories are listed in byte order, page by page, whatever else the folders hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AFTER = st.one_of(st.text("a-./_0b", max_size=5), st.text(max_size=3), REPOSITOR
 async def _collect(
     page: Callable[[str, int], Awaitable[Page[str]]], limit: int, total: int
 ) -> list[str]:
-    """Walk through all pages as a client does, holding each against its limit."""
+    """Follow all pages as a client does, and check each against its limit."""
     found: list[str] = []
     for _ in range(total + 2):
         got = await page(found[-1] if found else "", limit)
@@ -73,7 +73,7 @@ async def _tagged(driver: AnyDriver, repository: RepositoryName, *tags: str) -> 
 @SOME
 @given(tags=st.sets(TAGS, min_size=1, max_size=12), limit=st.integers(1, 5), after=AFTER)
 async def test_tag_pages_lose_and_repeat_nothing(tags: set[str], limit: int, after: str) -> None:
-    """The pages together are all tags in order, and a page may begin behind any text."""
+    """The pages together are all tags in order, and a page may start after any text."""
     driver = MemoryDriver()
     await _tagged(driver, APP, *tags)
     registry = StoredRegistry(driver)
@@ -99,7 +99,7 @@ async def test_tag_pages_lose_and_repeat_nothing(tags: set[str], limit: int, aft
 async def test_catalog_pages_lose_and_repeat_nothing(
     names: set[str], limit: int, after: str
 ) -> None:
-    """Names that begin like others come in the order of their bytes, from any point on."""
+    """Names with a common prefix come in byte order, from any point on."""
     driver = MemoryDriver()
     for text in names:
         await _tagged(driver, name(text), "v1")
@@ -118,7 +118,7 @@ async def test_catalog_pages_lose_and_repeat_nothing(
 
 
 class _WatchedPresence(ManifestPresence):
-    """Remembers of which repositories it was asked whether they hold anything."""
+    """Records the repositories for which it was called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,10 +135,10 @@ class _WatchedPresence(ManifestPresence):
     shown=st.sets(REPOSITORY_NAMES, max_size=16),
     limit=st.integers(1, 5),
 )
-async def test_pages_of_what_is_visible_are_full_and_complete(
+async def test_pages_of_visible_repositories_are_full_and_complete(
     names: set[str], shown: set[str], limit: int
 ) -> None:
-    """Those that are not visible take up no room, and nothing tells that they are there."""
+    """Invisible repositories do not count towards the limit, and nothing reveals them."""
     driver, watched = MemoryDriver(), _WatchedPresence()
     for text in names:
         await _tagged(driver, name(text), "v1")
@@ -156,7 +156,7 @@ async def test_pages_of_what_is_visible_are_full_and_complete(
 @SOME
 @given(entries=st.lists(st.integers(), max_size=6), limit=st.integers(0, 8))
 def test_a_cut_takes_the_first_and_knows_of_more(entries: list[int], limit: int) -> None:
-    """`more` is exact, and a page of no entries promises nothing further."""
+    """`more` is exact, and false on a page without entries."""
     page = cut(iter(entries), limit)
     assert list(page.entries) == entries[:limit]
     assert page.more == (limit > 0 and len(entries) > limit)
@@ -164,7 +164,7 @@ def test_a_cut_takes_the_first_and_knows_of_more(entries: list[int], limit: int)
 
 
 async def test_a_page_of_nothing_is_empty(driver: AnyDriver) -> None:
-    """n=0 gives an empty list of a repository that exists, and of an unknown one an error."""
+    """n=0 gives an empty list of a repository that exists, and an error for an unknown one."""
     await _tagged(driver, APP, "v1", "v2")
     registry = StoredRegistry(driver)
     assert await registry.repository(APP).tags.page("", 0) == Page(())
@@ -174,7 +174,7 @@ async def test_a_page_of_nothing_is_empty(driver: AnyDriver) -> None:
 
 
 async def test_a_repository_is_known_once_something_was_pushed(driver: AnyDriver) -> None:
-    """An upload in progress is not a repository; a blob is; pages behind the last are empty."""
+    """An upload in progress makes no repository, a blob does; pages after the last are empty."""
     registry = StoredRegistry(driver)
     repository = registry.repository(APP)
     await begin(repository, LAYER)
@@ -188,7 +188,7 @@ async def test_a_repository_is_known_once_something_was_pushed(driver: AnyDriver
 
 
 async def test_the_catalog_has_repositories_with_a_manifest(driver: AnyDriver) -> None:
-    """Blobs and uploads make none; an untagged manifest does; with the last one it goes."""
+    """Blobs and uploads do not suffice, an untagged manifest does, until it is deleted."""
     registry = StoredRegistry(driver)
     app, other = registry.repository(APP), registry.repository(OTHER)
     await begin(other, LAYER)
@@ -206,7 +206,7 @@ async def test_the_catalog_has_repositories_with_a_manifest(driver: AnyDriver) -
 
 
 async def test_a_repository_stays_listed_by_whatever_link_is_left(driver: AnyDriver) -> None:
-    """However often it was listed by a link that is gone, another one counts, and none does not."""
+    """If the link by which it was listed is missing, any other link counts."""
     registry = StoredRegistry(driver)
     links = [paths.tag_current_link(APP, Tag(tag)) for tag in ("v1", "v2", "v3")]
     links.append(paths.revision_link(APP, DIGEST))
@@ -224,7 +224,7 @@ async def test_a_repository_stays_listed_by_whatever_link_is_left(driver: AnyDri
 async def test_more_repositories_than_are_remembered_are_listed(
     driver: AnyDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a registry remembers of repositories is bounded; forgetting it changes no listing."""
+    """The cache of repositories is bounded; clearing it changes no listing."""
     monkeypatch.setattr(registry_module, "_MOST_FOUND", 3)
     names = [f"app-{n}" for n in range(8)]
     for text in names:
@@ -254,7 +254,7 @@ async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
 async def test_a_page_reads_no_more_folders_wherever_it_starts(
     start: int, team: str, files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of five repositories looks at the folders of those five and of the next one."""
+    """A page of five repositories reads the folders of those five and of the next one."""
     names = [f"{team}app-{n:02d}" for n in range(60)]
     for text in names:
         await _tagged(files, name(text), "v1")
@@ -300,7 +300,7 @@ DAMAGED_LINKS = [
 async def test_damage_stops_no_listing(
     driver: AnyDriver, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Damaged links and stray files are passed over; everything sound is listed, in order."""
+    """Damaged links and stray files are skipped; everything else is listed, in order."""
     registry = StoredRegistry(driver)
     repository = registry.repository(APP)
     digest = await push_image(repository, "a", "m", "z")
@@ -329,7 +329,7 @@ async def test_damage_stops_no_listing(
 
 
 async def test_a_deep_tree_is_walked(driver: AnyDriver) -> None:
-    """The longest name there can be is found, and folders that are too deep are left alone."""
+    """The longest possible name is found, and folders that are too deep are not entered."""
     longest = "/".join(["a"] * 128)
     await _tagged(driver, name(longest), "v1")
     too_deep = f"{paths.REPOSITORIES}/{longest}/a"

@@ -38,7 +38,7 @@ MOVES = {
 
 
 class Program:
-    """A running `tag_changer` and the tags that it alone changes."""
+    """A running `tag_changer` and the tags that only this one changes."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._states = dict.fromkeys((f"p{number}-{n}" for n in range(TAGS_EACH)), "gone")
@@ -51,7 +51,7 @@ class Program:
         )
 
     def begin(self, chance: random.Random) -> str:
-        """Have one tag changed, and return which."""
+        """Start changing a tag, and return which."""
         tag = chance.choice(sorted(self._states))
         how, then = chance.choice(sorted(MOVES[self._states[tag]].items()))
         self._states[tag] = then
@@ -65,11 +65,11 @@ class Program:
         assert self._process.stdout.readline() == "done\n"
 
     def tags(self) -> set[str]:
-        """Tell which tags there are when no change is under way."""
+        """Return the tags that exist when no change is running."""
         return {tag for tag, state in self._states.items() if state == "there"}
 
     def end(self) -> None:
-        """End the process and let go of its pipes."""
+        """End the process and close its pipes."""
         assert self._process.communicate()[0] == ""
         assert self._process.returncode == 0
 
@@ -96,7 +96,7 @@ def programs(folder: Path) -> Iterator[list[Program]]:
 
 @pytest.fixture
 def drivers(tmp_path: Path) -> list[FilesystemDriver]:
-    """Make what two workers would have, each with a memory of its own."""
+    """Make the drivers of two workers, each with a cache of its own."""
     return [FilesystemDriver(tmp_path, threads=2) for _ in range(2)]
 
 
@@ -110,7 +110,7 @@ async def workers(drivers: list[FilesystemDriver]) -> AsyncIterator[list[StoredT
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have folders remembered soon, and collect which of those are read: by descriptors."""
+    """Have folders cached soon, and collect which of them are read: by descriptors."""
     found: list[int] = []
     scandir = os.scandir
 
@@ -136,9 +136,9 @@ async def test_a_complete_change_of_another_program_is_in_every_later_listing(
     workers: list[StoredTags],
     reads: list[int],
 ) -> None:
-    """Several programs add, remove and damage tags; listings show exactly what is there.
+    """Several programs add, remove and damage tags; listings show exactly the tags that exist.
 
-    While changes are under way a listing shows what does not change, and nothing that was not.
+    During changes a listing shows every tag that does not change, and none that never existed.
     """
     chance = random.Random(seed)
     listings = 0
@@ -160,7 +160,7 @@ async def test_a_complete_change_of_another_program_is_in_every_later_listing(
 
 
 async def _assert_listed(workers: list[StoredTags], tags: list[str]) -> int:
-    """Hold listings against what there is, and return how many were made."""
+    """Check listings against the tags that exist, and return how many were made."""
     for worker in workers:
         assert await _listed(worker) == tags
         assert await _listed(worker, tags[99], 120) == tags[100:220]
@@ -168,7 +168,7 @@ async def _assert_listed(workers: list[StoredTags], tags: list[str]) -> int:
 
 
 def _assert_some_were_remembered(folder: Path, listings: int, reads: list[int]) -> None:
-    """Hold against a test in which nothing was remembered, which would show nothing."""
+    """Fail if nothing was cached: then the test would prove nothing."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         print(listings, len(reads))

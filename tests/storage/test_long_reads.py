@@ -75,7 +75,7 @@ def _tags(registry: StoredRegistry, number: int) -> Awaitable[object]:
 async def test_few_are_read_at_a_time(
     ask: Callable[[StoredRegistry, int], Awaitable[object]], most: int, driver: Counting
 ) -> None:
-    """However many clients ask for different ones; of one repository's tags it is one list."""
+    """However many clients list different tags; of one repository's tags one list is read."""
     registry = StoredRegistry(driver)
     await push_image(registry.repository(APP))
     driver.most = 0
@@ -84,7 +84,7 @@ async def test_few_are_read_at_a_time(
 
 
 async def test_many_reads_of_one_subject_delay_no_read_of_another(driver: Counting) -> None:
-    """They wait for each other, and not all for the turns."""
+    """They wait for each other, and not all of them for slots."""
     reads, ended = LongReads(driver, 1), list[str]()
 
     async def ask(question: int, subject: str) -> None:
@@ -100,7 +100,7 @@ async def test_many_reads_of_one_subject_delay_no_read_of_another(driver: Counti
 async def test_referrers_of_one_repository_are_read_one_list_at_a_time(
     driver: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So many lists of one repository delay a list of another one by few turns."""
+    """Many lists of one repository delay a list of another one little."""
     registry, reading, most = StoredRegistry(driver), 0, 0
 
     async def batch(job: Callable[[Reader], T]) -> T:
@@ -137,7 +137,7 @@ async def test_many_searches_for_blobs_leave_a_turn_to_the_catalog(driver: Count
 
 
 class Blocked:
-    """A read that ends when it may, and counts how often it began."""
+    """A read that ends when it may, and counts how often it started."""
 
     def __init__(self) -> None:
         self.may_end = threading.Event()
@@ -165,8 +165,8 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_callers_that_ask_the_same_share_what_has_not_begun(driver: Counting) -> None:
-    """Two reads are enough: one under way, and one for all that ask meanwhile."""
+async def test_callers_with_equal_keys_share_a_run_that_has_not_started(driver: Counting) -> None:
+    """Two reads suffice: the running one, and one for all that came meanwhile."""
     reads = LongReads(driver, 2)
     with _blocked() as job:
         first = asyncio.ensure_future(reads.result("a", job))
@@ -178,8 +178,8 @@ async def test_callers_that_ask_the_same_share_what_has_not_begun(driver: Counti
         assert set(await asyncio.gather(*others)) == {2}
 
 
-async def test_a_read_that_no_caller_waits_for_is_not_begun(driver: Counting) -> None:
-    """It gives its turn to the next."""
+async def test_a_read_that_no_caller_waits_for_is_not_started(driver: Counting) -> None:
+    """The next one runs instead."""
     reads = LongReads(driver, 1)
     with _blocked() as job, _blocked() as abandoned:
         first = asyncio.ensure_future(reads.result("a", job))
@@ -195,7 +195,7 @@ async def test_a_read_that_no_caller_waits_for_is_not_begun(driver: Counting) ->
 
 
 async def test_callers_take_turns(driver: Counting) -> None:
-    """One that asks for much delays another's list by one of its own, whatever asked first."""
+    """A caller of many lists delays another's list by one of its own, whichever came first."""
     reads, order = LongReads(driver, 1), list[str]()
 
     async def ask(caller: str, question: int) -> None:
@@ -214,10 +214,10 @@ def _noted(order: list[str], caller: str, reader: Reader) -> None:
     order.append(caller)
 
 
-async def test_a_question_of_several_callers_is_read_once_for_all_of_them(
+async def test_an_equal_read_of_several_callers_runs_once(
     driver: Counting,
 ) -> None:
-    """None of them waits in the line of another: the first whose turn comes has it read."""
+    """None waits in the queue of another: the first whose turn comes reads for all."""
     reads = LongReads(driver, 1)
     with _blocked() as busy, _blocked() as job:
         job.may_end.set()
@@ -234,8 +234,8 @@ async def test_a_question_of_several_callers_is_read_once_for_all_of_them(
     assert job.begun <= 3
 
 
-async def test_a_read_that_is_under_way_ends_with_its_last_caller(driver: Counting) -> None:
-    """At its next look at the storage; then the caller's next question has its turn."""
+async def test_a_running_read_ends_with_its_last_caller(driver: Counting) -> None:
+    """It ends at its next read of the storage; then the caller's next one runs."""
     reads, looks = LongReads(driver, 1), list[int]()
     begun = threading.Event()
 
@@ -252,8 +252,8 @@ async def test_a_read_that_is_under_way_ends_with_its_last_caller(driver: Counti
     assert len(looks) < ENDLESS
 
 
-async def test_what_a_caller_left_is_not_begun(driver: Counting) -> None:
-    """However many questions it asked and left, its next one and another's come right away."""
+async def test_cancelled_reads_of_a_caller_are_not_started(driver: Counting) -> None:
+    """However many reads it cancelled, its next one and another caller's run immediately."""
     reads = LongReads(driver, 1)
     with _blocked() as job, _blocked() as abandoned:
         first = asyncio.ensure_future(reads.result("a", job, caller="many"))
@@ -290,7 +290,7 @@ async def test_a_search_ends_after_so_many_repositories(
 
 @given(names=st.sets(st.text(max_size=5), max_size=40), after=st.text(max_size=2))
 def test_names_that_are_sorted_in_parts_are_in_order(names: set[str], after: str) -> None:
-    """Whatever the number of parts is."""
+    """Whatever the number of parts."""
     expected = sorted(one for one in names if one > after)
     with pytest.MonkeyPatch.context() as patch:
         for size in (1, 3, 40):

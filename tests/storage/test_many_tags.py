@@ -1,4 +1,4 @@
-"""Deleting a manifest of many tags: in several steps, and in one instant for readers."""
+"""Deletion of a manifest with many tags: in several steps, but atomic for readers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nothing_blocks() -> None:
-    """Stand in for the guard that looks at each read: there are a great many here."""
+    """Disable the guard that checks each read: there are very many here."""
 
 
 async def _prepare(driver: Driver) -> Repository:
@@ -76,15 +76,15 @@ class Watched(Around):
         self._look = look
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
-        """Look when it is done."""
+        """Look after the change."""
         done = await carry_out()
         self.exclusive += change.kind == "exclusive"
         await self._look()
         return done
 
 
-async def test_readers_lose_a_manifest_and_all_its_tags_in_one_instant(driver: AnyDriver) -> None:
-    """It is listed and answers by tag and digest, or none of it, whatever the number of steps."""
+async def test_readers_lose_a_manifest_and_all_its_tags_atomically(driver: AnyDriver) -> None:
+    """It can be listed and pulled by tag and digest, or not at all, at every step."""
     reader = await _prepare(driver)
     states: list[bool] = []
 
@@ -103,7 +103,7 @@ async def test_readers_lose_a_manifest_and_all_its_tags_in_one_instant(driver: A
 
 
 async def test_a_page_of_tags_is_full_beside_a_deletion(driver: AnyDriver) -> None:
-    """What is left out takes no place on it."""
+    """Skipped tags do not count towards the limit."""
     reader = await _prepare(driver)
     await push_manifest(reader, OTHER, "v3-of-another")
 
@@ -120,7 +120,7 @@ async def test_a_page_of_tags_is_full_beside_a_deletion(driver: AnyDriver) -> No
 async def test_a_note_that_is_being_written_is_not_called_damaged(
     driver: AnyDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A listing or a push at that instant logs nothing about it."""
+    """A listing or a push at that moment logs nothing about it."""
     reader = await _prepare(driver)
     await driver.write(f"{paths.deletions(APP)}/{paths.temporary()}", b"")
     assert await _listed(reader) == ["other", *TAGS]
@@ -140,7 +140,7 @@ async def test_a_scrub_beside_a_deletion_finds_nothing(driver: AnyDriver) -> Non
 
 
 async def test_a_push_of_the_same_manifest_brings_no_old_tag_back(driver: AnyDriver) -> None:
-    """Whenever it comes: once the deletion has begun, the push completes it first."""
+    """At any moment: once the deletion has begun, the push completes it first."""
     reader, pushed = StoredRegistry(driver).repository(APP), list[int]()
     for at in (1, 2, 3, 5, 6):
         await _prepare(driver)
@@ -166,7 +166,7 @@ async def test_a_push_of_the_same_manifest_brings_no_old_tag_back(driver: AnyDri
 
 @contextmanager
 def _failing(monkeypatch: pytest.MonkeyPatch, at: int, root: Path) -> Iterator[list[str]]:
-    """Have no file be opened or renamed below `root` any more, from the call number `at` on."""
+    """Make every open and rename below `root` fail, from the call number `at` on."""
     calls: list[str] = []
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,10 +186,10 @@ def _failing(monkeypatch: pytest.MonkeyPatch, at: int, root: Path) -> Iterator[l
 
 
 @pytest.mark.parametrize("number", [1, len(TAGS)])
-async def test_a_deletion_without_descriptors_is_mended_by_its_repetition(
+async def test_a_deletion_without_descriptors_is_completed_by_its_repetition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, nothing_blocks: None
 ) -> None:
-    """At whichever call they run out, each tag that is listed answers; the repetition ends it."""
+    """Whichever call fails, each listed tag can be pulled; the repetition completes it."""
     failures = 0
     for at in range(0, 400, 3):
         root = tmp_path / str(at)
@@ -219,7 +219,7 @@ async def test_a_deletion_without_descriptors_is_mended_by_its_repetition(
     assert len(calls) <= at, "no deletion ran to its end"
 
 
-async def test_a_collection_completes_a_deletion_that_was_cut_off(
+async def test_a_collection_completes_an_interrupted_deletion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_blocks: None
 ) -> None:
     """No client has to repeat it: its tags and its note are removed."""
@@ -245,10 +245,10 @@ async def test_a_collection_completes_a_deletion_that_was_cut_off(
     await driver.close()
 
 
-async def test_a_collection_goes_on_where_a_deletion_can_t_be_finished(
+async def test_a_collection_continues_where_a_deletion_cannot_be_completed(
     tmp_path: Path, nothing_blocks: None
 ) -> None:
-    """A link that can't be read is a failure among others, and all else is collected."""
+    """An unreadable link is one failure among others, and everything else is collected."""
     driver = FilesystemDriver(tmp_path, sync=False, threads=1)
     await _prepare(driver)
     await _leave_a_note(driver)
@@ -260,10 +260,10 @@ async def test_a_collection_goes_on_where_a_deletion_can_t_be_finished(
     await driver.close()
 
 
-async def test_a_collection_leaves_deletions_alone_while_manifests_are_hidden(
+async def test_a_collection_skips_deletions_while_manifests_are_hidden(
     tmp_path: Path, nothing_blocks: None
 ) -> None:
-    """A deletion was cut off before it began: its tags lead to what is on a disk not mounted."""
+    """A deletion was interrupted before it began: its tags point to a disk that is not mounted."""
     (tmp_path / "root").mkdir()
     driver = FilesystemDriver(tmp_path / "root", sync=False, threads=1)
     await _prepare(driver)
@@ -278,7 +278,7 @@ async def test_a_collection_leaves_deletions_alone_while_manifests_are_hidden(
 
 
 async def _leave_a_note(driver: FilesystemDriver) -> None:
-    """Leave what a deletion leaves that is cut off before it removed anything, long ago."""
+    """Leave an old note of a deletion that was interrupted before it removed anything."""
     note = f"{paths.deletions(APP)}/{uuid.uuid4().hex}"
     await driver.publish((link_to(note, DIGEST),))
     os.utime(Path(driver.root) / note, (0, 0))

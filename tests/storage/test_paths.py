@@ -1,4 +1,4 @@
-"""Paths: a golden table, and nothing that leads outside the root."""
+"""Paths: a golden table, and nothing that is outside the root."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("path", "golden"), GOLDEN)
 def test_paths_are_those_of_the_drawing(path: str, golden: str) -> None:
-    """Each value lies where the reference implementation looks for it."""
+    """Each value has the path of the reference implementation."""
     assert path == golden
 
 
@@ -83,7 +83,7 @@ def test_every_function_is_in_the_table() -> None:
 
 
 def test_a_temporary_file_is_known_by_its_name() -> None:
-    """Each has a name of its own, and nothing else is taken for one."""
+    """Each has a unique name, and no other name is recognised."""
     names = {paths.temporary() for _ in range(5)}
     assert len(names) == 5
     assert all(map(paths.is_temporary, names))
@@ -112,7 +112,7 @@ def test_no_text_leads_outside_the_root(text: str, other: str) -> None:
 
 
 def _built(text: str, other: str) -> list[str]:
-    """Build every path that these texts are good for."""
+    """Build every path for which these texts are valid."""
     built = []
     with suppress(InvalidInput):
         built.append(paths.blob(Digest.parse(text)))
@@ -130,7 +130,7 @@ def _built(text: str, other: str) -> list[str]:
 @MANY
 @given(text=st.text("a._-/0", max_size=20))
 def test_a_repository_is_never_a_folder_of_another(text: str) -> None:
-    """No repository's path runs through a `_` folder, where another keeps what it holds."""
+    """No repository's path contains a `_` folder, in which another repository keeps its parts."""
     with suppress(InvalidInput):
         name = RepositoryName.parse(text)
         assert not any(part.startswith("_") for part in name.text.split("/"))

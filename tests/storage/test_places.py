@@ -1,4 +1,4 @@
-"""Where a blob can be fetched without this program: a file, where the driver keeps files."""
+"""Where another program can fetch a blob: a file, if the driver stores files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONTENT = b"the bytes of a blob"
 
 
 async def store(driver: Driver, digest: Digest, content: bytes, linked: Digest) -> None:
-    """Make `digest` a member whose link names `linked`, under which the content is stored."""
+    """Make `digest` a member whose link holds `linked`, under which the content is stored."""
     await driver.write(paths.blob(linked), content)
     await driver.write(paths.layer_link(APP, digest), str(linked).encode())
 
 
 def registries(driver: Driver) -> list[Registry]:
-    """Return every kind of registry there may be over a driver."""
+    """Return every kind of registry over a driver."""
     stored = StoredRegistry(driver)
     read_only = ReadOnlyRegistry(StoredRegistry(ReadOnlyDriver(driver)))
     return [stored, UndeletableRegistry(stored), read_only]
@@ -38,12 +38,12 @@ def registries(driver: Driver) -> list[Registry]:
 
 @pytest.mark.parametrize("linked_by", ["sha256", "sha512"])
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-async def test_a_member_lies_in_a_file(
+async def test_a_member_has_a_file(
     driver: Driver, tmp_path: Path, algorithm: str, linked_by: str
 ) -> None:
-    """The file below the folder of blobs holds the bytes; a driver without files has no place.
+    """The file below the folder of blobs holds the bytes; a driver without files has none.
 
-    A blob whose link names other content by another algorithm lies where the link says.
+    A blob whose link holds a digest of another algorithm has the file of that digest.
     """
     digest, linked = Digest.of(CONTENT, algorithm), Digest.of(CONTENT, linked_by)
     await store(driver, digest, CONTENT, linked)
@@ -57,8 +57,8 @@ async def test_a_member_lies_in_a_file(
         assert (tmp_path / paths.BLOBS / place.path).read_bytes() == CONTENT
 
 
-async def test_what_is_no_member_lies_nowhere(driver: Driver) -> None:
-    """Content without a link, a link without content, and content cut to nothing."""
+async def test_a_blob_that_is_no_member_has_no_file(driver: Driver) -> None:
+    """Content without a link, a link without content, and emptied content."""
     unlinked, absent, cut = (Digest.of(text) for text in (b"unlinked", b"absent", b"cut"))
     await driver.write(paths.blob(unlinked), b"unlinked")
     await driver.write(paths.layer_link(APP, absent), str(absent).encode())

@@ -1,4 +1,4 @@
-"""A quota looks at a repository seldom, and at no more of it than may have changed."""
+"""A quota reads a repository rarely, and only what may have changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _WatchedReader(WrappedReader):
 
 
 class WatchedDriver(WrappedDriver):
-    """Writes down which folders were listed, and which files were looked at."""
+    """Records which folders were listed, and which files were looked up."""
 
     def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
@@ -58,21 +58,21 @@ class WatchedDriver(WrappedDriver):
         )
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Clear the records."""
         self.listed.clear()
         self.seen.clear()
 
 
 async def _fill(driver: AnyDriver, number: int) -> int:
-    """Push blobs of 1 byte, 2 bytes and so on; return how many bytes."""
+    """Push blobs of 1 byte, 2 bytes and so on; return the total size."""
     repository = limited(driver).repository(APP)
     for at in range(number):
         await push_blob(repository, b"a" * (at + 1))
     return number * (number + 1) // 2
 
 
-async def test_only_what_begins_like_a_new_member_is_looked_at_again(driver: AnyDriver) -> None:
-    """Nothing at all is looked at while nothing came."""
+async def test_only_the_part_of_a_new_member_is_read_again(driver: AnyDriver) -> None:
+    """Nothing is read while nothing changed."""
     there, watched, tallies = await _fill(driver, 64), WatchedDriver(driver), Tallies()
     assert (await read_usage(watched, APP, tallies)).members == there
     assert len(watched.seen) == 128
@@ -85,7 +85,7 @@ async def test_only_what_begins_like_a_new_member_is_looked_at_again(driver: Any
 
 
 @pytest.mark.parametrize("many", [1, 4096])
-async def test_what_comes_and_goes_is_added_up_anew(
+async def test_changed_members_are_added_up_again(
     driver: AnyDriver, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """In a repository of few members, and in one of many, whose parts are smaller."""
@@ -101,8 +101,8 @@ async def test_what_comes_and_goes_is_added_up_anew(
         assert (await read_usage(driver, APP, tallies)).members == await on_disk(driver, APP)
 
 
-async def test_a_link_that_comes_into_a_folder_that_is_listed_counts(driver: AnyDriver) -> None:
-    """Another registry makes the folder first. Content may come after its link."""
+async def test_a_link_written_into_an_existing_folder_counts(driver: AnyDriver) -> None:
+    """Another registry creates the folder first. The content may be written after its link."""
     source, tallies = limited(driver).repository(OTHER), Tallies()
     first = await push_blob(source, b"a" * 600)
     link = paths.layer_link(APP, first)
@@ -129,16 +129,16 @@ async def test_what_is_a_blob_and_a_manifest_counts_once(driver: AnyDriver) -> N
     assert (await read_usage(driver, APP, tallies)).members == 0
 
 
-async def test_what_is_remembered_is_bounded(driver: AnyDriver) -> None:
-    """What is not remembered is added up again."""
+async def test_the_cache_is_bounded(driver: AnyDriver) -> None:
+    """What is not cached is added up again."""
     there, tallies = await _fill(driver, 20), Tallies(limit=1000)
     for _ in range(2):
         assert (await read_usage(driver, APP, tallies)).members == there
         assert not tallies.of(APP)
 
 
-def test_a_repository_of_any_size_is_remembered() -> None:
-    """All its parts together are no more than what one may have."""
+def test_a_repository_of_any_size_is_cached() -> None:
+    """All its parts together cost at most the share of one repository."""
     part = members.Part(bytes(32), 1, ())
     tallies = Tallies()
     tallies.put(APP, {f"{at:03x}": part for at in range(4096)})
@@ -146,15 +146,15 @@ def test_a_repository_of_any_size_is_remembered() -> None:
 
 
 async def test_names_of_any_kind_are_told_apart(driver: AnyDriver) -> None:
-    """Another program may have put anything there."""
+    """Another program may have created any names."""
     there, tallies = await _fill(driver, 3), Tallies()
     for name in ("x", "\udcff", "a" * 63, "A" * 64, "a\nb"):
         await driver.write(f"{LAYERS}/{name}/link", b"sha256:x")
         assert (await read_usage(driver, APP, tallies)).members == there
 
 
-async def test_what_is_there_is_pushed_again_without_a_list(driver: AnyDriver) -> None:
-    """To mount a blob, and to put a manifest under another tag, is to look at one link."""
+async def test_existing_content_is_pushed_again_without_a_listing(driver: AnyDriver) -> None:
+    """A mount of a blob, and a manifest under another tag, look up one link."""
     watched = WatchedDriver(driver)
     blob = await push_blob(limited(driver).repository(OTHER), b"a" * 100)
     repository = limited(watched, 100_000).repository(APP)
@@ -166,10 +166,10 @@ async def test_what_is_there_is_pushed_again_without_a_list(driver: AnyDriver) -
     assert LAYERS not in watched.listed
 
 
-async def test_a_blob_of_two_names_is_mounted_again_in_a_full_repository(
+async def test_a_blob_of_two_digests_is_mounted_again_in_a_full_repository(
     driver: AnyDriver,
 ) -> None:
-    """distribution stores what was pushed by its sha512 under the sha256."""
+    """distribution stores a blob that was pushed by its sha512 under the sha256."""
     source = limited(driver).repository(OTHER)
     digest, alias = await push_blob(source, b"a" * 600), Digest.of(b"a" * 600, "sha512")
     await driver.write(paths.layer_link(OTHER, alias), str(digest).encode())
@@ -179,8 +179,8 @@ async def test_a_blob_of_two_names_is_mounted_again_in_a_full_repository(
     assert (await read_usage(driver, APP, Tallies())).members == 600
 
 
-async def test_one_look_serves_all_that_comes_in_a_turn(driver: AnyDriver) -> None:
-    """To the last byte. A second look serves all that is refused."""
+async def test_one_read_serves_all_requests_of_a_turn(driver: AnyDriver) -> None:
+    """To the last byte. A second read serves all that are refused."""
     await _fill(driver, 4)
     watched = WatchedDriver(driver)
     admission = Admission(watched, APP, Tallies())
@@ -193,8 +193,8 @@ async def test_one_look_serves_all_that_comes_in_a_turn(driver: AnyDriver) -> No
     assert watched.listed.count(LAYERS) == 2
 
 
-async def test_manifests_that_wait_for_a_turn_share_a_look(driver: AnyDriver) -> None:
-    """While another process has the turn, all that comes waits for the same one."""
+async def test_manifests_that_wait_for_the_lock_share_a_read(driver: AnyDriver) -> None:
+    """While another process holds the lock, all requests wait for the same turn."""
     watched = WatchedDriver(driver)
     repository = limited(watched, 10 * MANIFEST).repository(APP)
     async with QuotaLocks(driver).of(APP):
@@ -205,7 +205,7 @@ async def test_manifests_that_wait_for_a_turn_share_a_look(driver: AnyDriver) ->
     assert await on_disk(driver, APP) == 10 * MANIFEST
 
 
-async def test_a_look_tells_members_from_what_is_none(driver: AnyDriver) -> None:
+async def test_a_read_distinguishes_members_from_other_digests(driver: AnyDriver) -> None:
     """By the hex of their digests."""
     digest = await push_blob(limited(driver).repository(APP), b"a")
     there = await driver.batch(lambda reader: Members(reader, APP, {}, thorough=False))

@@ -1,4 +1,4 @@
-"""Requests of one process that wait for the same turn share it."""
+"""Requests of one process that wait for the same lock share it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ASKED_BY = ContextVar("_ASKED_BY", default=-1)
 
 
 class Door:
-    """QuotaLocks that begin once they may; `number` have begun, and jobs say in which they run."""
+    """Turns that start once they may; `number` have started, and jobs record theirs."""
 
     def __init__(self) -> None:
         self.may_begin = asyncio.Event()
@@ -25,7 +25,7 @@ class Door:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[int]:
-        """Have a turn."""
+        """Hold a turn."""
         await self.may_begin.wait()
         if self.error is not None:
             raise self.error
@@ -49,8 +49,8 @@ async def _waiting(queue: TurnQueue[int], number: int) -> list[asyncio.Task[int]
     return tasks
 
 
-async def test_all_that_waits_before_a_turn_begins_is_in_it() -> None:
-    """What comes during the turn is in the next one."""
+async def test_all_jobs_that_wait_when_a_turn_starts_are_in_it() -> None:
+    """A job that comes during the turn is in the next one."""
     door = Door()
     queue = TurnQueue(door.turn)
     later: list[asyncio.Task[int]] = []
@@ -94,8 +94,8 @@ async def test_a_turn_that_does_not_come_fails_all_that_wait_for_it() -> None:
     assert await queue.run(_in_turn) == 1
 
 
-async def test_what_waits_for_too_long_is_not_in_a_later_turn() -> None:
-    """It gives up, also behind a turn of its own process; the job of that turn goes on."""
+async def test_a_job_that_timed_out_is_not_in_a_later_turn() -> None:
+    """It times out even behind a turn of its own process; the job of that turn continues."""
     door, begun, go_on = Door(), asyncio.Event(), asyncio.Event()
     queue = TurnQueue(door.turn, patience=0.05)
     door.may_begin.set()
@@ -116,7 +116,7 @@ async def test_what_waits_for_too_long_is_not_in_a_later_turn() -> None:
     assert door.number == 1
 
 
-async def test_what_is_cancelled_before_the_turn_is_not_in_it() -> None:
+async def test_a_job_cancelled_before_the_turn_is_not_in_it() -> None:
     """It does not wait for the turn."""
     door, ran = Door(), False
     queue = TurnQueue(door.turn)
@@ -135,7 +135,7 @@ async def test_what_is_cancelled_before_the_turn_is_not_in_it() -> None:
     assert not ran
 
 
-async def test_what_is_cancelled_in_the_turn_waits_for_the_end_of_its_job() -> None:
+async def test_a_request_cancelled_in_the_turn_waits_for_the_end_of_its_job() -> None:
     """Nothing is left half done."""
     door = Door()
     queue = TurnQueue(door.turn)
@@ -158,7 +158,7 @@ async def test_what_is_cancelled_in_the_turn_waits_for_the_end_of_its_job() -> N
 
 
 async def test_a_job_runs_in_the_context_of_its_request() -> None:
-    """Its log lines name the right request."""
+    """Its log lines have the right request id."""
     door = Door()
     queue = TurnQueue(door.turn)
 

@@ -1,4 +1,4 @@
-"""An entry of a list of referrers: bounded, read as it was written, and counted for what it is."""
+"""Entries of a list of referrers: bounded, parsed as they were encoded, counted by their memory."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def _described(artifact_type: str = "", **annotations: str) -> Referrer:
 
 @MANY
 @given(artifact_type=TEXTS, annotations=st.dictionaries(TEXTS, TEXTS, max_size=5))
-def test_what_was_written_is_read(artifact_type: str, annotations: dict[str, str]) -> None:
-    """Whatever characters there are, halves of surrogate pairs among them."""
+def test_an_entry_is_parsed_as_it_was_encoded(
+    artifact_type: str, annotations: dict[str, str]
+) -> None:
+    """Whatever characters it has, lone surrogates among them."""
     manifest = Manifest(OCI_MANIFEST, b"raw", artifact_type=artifact_type, annotations=annotations)
     entry = describe(manifest, DIGEST)
     assert entry is not None
@@ -50,8 +52,8 @@ def test_what_was_written_is_read(artifact_type: str, annotations: dict[str, str
 
 @MANY
 @given(value=JSON)
-def test_what_is_no_entry_is_none(value: object) -> None:
-    """A descriptor may hold anything after a power cut."""
+def test_other_content_is_no_entry(value: object) -> None:
+    """A descriptor may contain anything after a power cut."""
     entry = json.loads(_described().document)
     for damaged in (json.dumps(value), json.dumps({**entry, "annotations": value or 1})):
         found = parse(damaged.encode(), DIGEST)
@@ -59,14 +61,14 @@ def test_what_is_no_entry_is_none(value: object) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 400, b"[" * 100_000, b"{}", b"\xff", b'{"size"'])
-def test_damage_is_none(content: bytes) -> None:
-    """Zeros, a part of a file, and what is nested deeply."""
+def test_a_damaged_entry_is_none(content: bytes) -> None:
+    """Zeros, a part of a file, and deeply nested JSON."""
     assert parse(content, DIGEST) is None
     assert parse(_described().document[:-1] + content[:1], DIGEST) is None
 
 
 def test_an_entry_of_another_manifest_is_none() -> None:
-    """A descriptor names the manifest that it describes."""
+    """A descriptor has the digest of its manifest."""
     assert parse(_described().document, Digest.of(b"another")) is None
 
 
@@ -81,10 +83,8 @@ def test_an_entry_of_another_manifest_is_none() -> None:
         ({"k": "\x01" * (LONGEST_ANNOTATIONS // 6)}, False),
     ],
 )
-def test_annotations_are_there_as_a_whole_or_not_at_all(
-    annotations: dict[str, str], stays: bool
-) -> None:
-    """The bounds are numbers of annotations, and of bytes as they are sent."""
+def test_annotations_are_complete_or_absent(annotations: dict[str, str], stays: bool) -> None:
+    """The bounds are the number of annotations, and their bytes as they are sent."""
     manifest = Manifest(OCI_MANIFEST, b"", artifact_type="a/b", annotations=annotations)
     entry = describe(manifest, DIGEST)
     assert entry is not None
@@ -94,7 +94,7 @@ def test_annotations_are_there_as_a_whole_or_not_at_all(
 
 
 def test_a_type_that_is_too_long_is_none() -> None:
-    """Of an artifact type, which is left out, and of a media type, which an entry must have."""
+    """An artifact type is left out; without a media type there is no entry."""
     long = "x" * (LONGEST_TYPE + 1)
     assert b"artifactType" not in _described(long).document
     assert _described(long[1:]).artifact_type == long[1:]
@@ -109,7 +109,7 @@ def test_a_type_that_is_too_long_is_none() -> None:
 @pytest.mark.parametrize("text", ["x", "é", "字", "😀"])
 @pytest.mark.parametrize(("number", "length"), [(0, 0), (1, 1), (200, 3), (3, 5000)])
 def test_an_entry_is_counted_for_the_memory_it_takes(text: str, number: int, length: int) -> None:
-    """At least what the interpreter allocates, and at most 600 bytes more."""
+    """At least the bytes that the interpreter allocates, and at most 600 more."""
     annotations = {f"{at}": text * length for at in range(number)}
     manifests = [
         (Manifest(OCI_MANIFEST, b"", artifact_type=f"{text}{at}", annotations=annotations), at)

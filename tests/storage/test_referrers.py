@@ -1,4 +1,4 @@
-"""Referrers: found however they came, filtered, paged, and gone when they are deleted."""
+"""Referrers: found however they were stored, filtered, paged, and not listed once deleted."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_nothing_has_no_referrers(registry: StoredRegistry) -> None:
 
 
 async def test_a_referrer_is_described(repository: StoredRepository) -> None:
-    """Type, digest, size, artifact type and annotations, as the spec has them."""
+    """Type, digest, size, artifact type and annotations, as the spec requires."""
     notes = {"org.example.key": "é"}
     document = referring(artifactType="application/x", annotations=notes)
     digest = await push_manifest(repository, document)
@@ -113,7 +113,7 @@ async def test_artifact_types_follow_the_spec(repository: StoredRepository) -> N
 
 
 async def test_a_subject_may_be_missing(repository: StoredRepository) -> None:
-    """A referrer pushed before its subject is listed before and after the subject comes."""
+    """A referrer pushed before its subject is listed before and after the subject is pushed."""
     digest = await push_manifest(repository, referring())
     assert await _digests(repository) == [digest]
     await push_manifest(repository, BASE, "base")
@@ -123,7 +123,7 @@ async def test_a_subject_may_be_missing(repository: StoredRepository) -> None:
 
 
 async def test_a_deleted_referrer_is_not_listed(repository: StoredRepository) -> None:
-    """It goes with its revision, and comes back when it is pushed again."""
+    """It is listed again once it is pushed again."""
     first = await push_manifest(repository, referring())
     second = await push_manifest(repository, referring(annotations={"n": "2"}), "tagged")
     await repository.manifests.delete(second)
@@ -142,7 +142,7 @@ async def test_referrers_are_a_repository_s_own(
 
 
 async def test_sha512_subjects_and_referrers(repository: StoredRepository) -> None:
-    """Both ends may be named by sha512."""
+    """Subject and referrer may have sha512 digests."""
     subject = Digest.of(raw(BASE), "sha512")
     document = image(layers=[], subject={**SUBJECT_ENTRY, "digest": str(subject)})
     digest = await push_manifest(repository, document, algorithm="sha512")
@@ -183,7 +183,7 @@ async def test_pages_lose_and_repeat_nothing(
 async def test_a_page_is_bounded_in_bytes(
     repository: StoredRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page ends before its manifests are too many bytes, and has one at least."""
+    """A page ends before its entries exceed the limit, and has at least one."""
     documents = [referring(annotations={"n": str(at), "x": "x" * 1000}) for at in range(7)]
     digests = sorted([str(await push_manifest(repository, one)) for one in documents])
     length = len((await _listed(repository))[0].document) + 1
@@ -200,7 +200,7 @@ async def test_a_page_is_bounded_in_bytes(
 
 
 async def test_damage_stops_no_listing(driver: AnyDriver, repository: StoredRepository) -> None:
-    """Stray files, damaged links and entries without a manifest are passed over."""
+    """Stray files, damaged links and entries without a manifest are skipped."""
     digest = await push_manifest(repository, referring())
     folder = paths.referrers(APP, SUBJECT)
     for path in (
@@ -218,10 +218,10 @@ async def test_damage_stops_no_listing(driver: AnyDriver, repository: StoredRepo
     assert await _digests(repository) == [digest]
 
 
-async def test_an_entry_behind_our_back_makes_no_member(
+async def test_an_entry_of_another_program_makes_no_member(
     driver: AnyDriver, registry: StoredRegistry, repository: StoredRepository
 ) -> None:
-    """A referrer link without a revision link lists nothing: membership decides."""
+    """A referrer link without a revision link is not listed: membership decides."""
     other = registry.repository(OTHER)
     await push_blob(other, CONFIG)
     digest = await push_manifest(other, referring())
@@ -247,7 +247,7 @@ async def files(new_files: FilesystemDriver) -> AsyncIterator[FilesystemDriver]:
 
 
 async def _write_behind(files: AnyDriver, document: dict[str, object]) -> Digest:
-    """Store a manifest as an older registry does: no entry under `_referrers`."""
+    """Store a manifest as an older registry does: without an entry under `_referrers`."""
     content = raw(document)
     digest = Digest.of(content)
     await files.write(paths.blob(digest), content)
@@ -256,14 +256,14 @@ async def _write_behind(files: AnyDriver, document: dict[str, object]) -> Digest
 
 
 def _age(files: FilesystemDriver, seconds: int) -> None:
-    """Let the revisions' folders have changed a while ago, as in a tree that lay about."""
+    """Set the mtimes of the revisions' folders back, as if nothing changed for a while."""
     folder = Path(files.root, paths.revisions(APP), "sha256")
     then = folder.stat().st_mtime_ns - seconds * 1_000_000_000
     os.utime(folder, ns=(then, then))
 
 
 async def test_what_an_older_registry_stored_is_found(driver: AnyDriver) -> None:
-    """Manifests without an index entry are listed at once, and again after more came."""
+    """Manifests without an index entry are listed immediately, and so are later ones."""
     repository = StoredRegistry(driver).repository(APP)
     first = await _write_behind(driver, referring())
     await _write_behind(driver, BASE)
@@ -274,8 +274,8 @@ async def test_what_an_older_registry_stored_is_found(driver: AnyDriver) -> None
     assert await _digests(fresh) == sorted([first, second], key=str)
 
 
-async def test_a_scan_is_noted_and_found_stale(files: FilesystemDriver) -> None:
-    """Once nothing changed for a while a scan is noted; a later manifest is found anyway."""
+async def test_a_scan_is_recorded_and_repeated_when_stale(files: FilesystemDriver) -> None:
+    """A scan is recorded once nothing changed for a while; a later manifest is found anyway."""
     repository = StoredRegistry(files).repository(APP)
     first = await _write_behind(files, referring())
     _age(files, 60)
@@ -289,7 +289,7 @@ async def test_a_scan_is_noted_and_found_stale(files: FilesystemDriver) -> None:
         assert await _digests(repository) == expected
 
 
-async def test_a_lost_index_is_made_again(files: FilesystemDriver) -> None:
+async def test_a_deleted_index_is_rebuilt(files: FilesystemDriver) -> None:
     """`_referrers` can be deleted at any time."""
     repository = StoredRegistry(files).repository(APP)
     digest = await _write_behind(files, referring())
@@ -301,7 +301,7 @@ async def test_a_lost_index_is_made_again(files: FilesystemDriver) -> None:
 
 
 async def test_a_copied_tree_has_its_referrers(files: FilesystemDriver, tmp_path: Path) -> None:
-    """A tree copied with its times, over another that was scanned already, is scanned again."""
+    """A tree copied with its mtimes, over another that was scanned, is scanned again."""
     repository = StoredRegistry(files).repository(APP)
     first = await _write_behind(files, referring())
     _age(files, 60)
@@ -312,7 +312,7 @@ async def test_a_copied_tree_has_its_referrers(files: FilesystemDriver, tmp_path
 
 
 def _copy_with_one_more(source: Path, target: Path) -> Digest:
-    """Copy a tree and add a referrer to the copy, its folders' times long past."""
+    """Copy a tree and add a referrer to the copy, with old mtimes of the folders."""
     shutil.copytree(source, target)
     content = raw(referring(annotations={"copied": "yes"}))
     digest = Digest.of(content)
@@ -326,8 +326,8 @@ def _copy_with_one_more(source: Path, target: Path) -> Digest:
     return digest
 
 
-async def test_a_revision_that_came_back_behind_our_back_is_found(files: FilesystemDriver) -> None:
-    """Deleted and pushed again by an older registry: its folder was there all the time."""
+async def test_a_revision_pushed_again_by_another_program_is_found(files: FilesystemDriver) -> None:
+    """Deleted and pushed again by an older registry, in a folder that existed all the time."""
     repository = StoredRegistry(files).repository(APP)
     digest = await _write_behind(files, referring())
     await files.delete(paths.revision_link(APP, digest))
@@ -354,7 +354,7 @@ async def test_a_revision_pushed_again_here_is_found(files: FilesystemDriver) ->
 async def test_a_scan_that_could_not_read_a_manifest_is_not_the_last(
     files: FilesystemDriver,
 ) -> None:
-    """A revision copied before its bytes is found once they are there."""
+    """A revision copied before its content is found once the content exists."""
     repository = StoredRegistry(files).repository(APP)
     digest = Digest.of(raw(referring()))
     await files.write(paths.revision_link(APP, digest), str(digest).encode())
@@ -365,7 +365,7 @@ async def test_a_scan_that_could_not_read_a_manifest_is_not_the_last(
 
 
 async def test_manifests_of_the_tag_schema_are_found(files: FilesystemDriver) -> None:
-    """What a client listed under the referrers tag, for want of an API, the API lists."""
+    """The API lists manifests that a client listed under the referrers tag."""
     repository = StoredRegistry(files).repository(APP)
     digest = await _write_behind(files, referring())
     listing = index([raw(referring())])
@@ -375,8 +375,8 @@ async def test_manifests_of_the_tag_schema_are_found(files: FilesystemDriver) ->
     assert await _digests(repository) == [digest]
 
 
-async def test_the_note_is_distribution_s_to_ignore(files: FilesystemDriver) -> None:
-    """All of the index lies in one `_` folder, and its note is plain JSON."""
+async def test_distribution_ignores_the_index(files: FilesystemDriver) -> None:
+    """All of it is in one `_` folder, and its record of the scan is plain JSON."""
     repository = StoredRegistry(files).repository(APP)
     await _write_behind(files, referring())
     _age(files, 60)

@@ -65,7 +65,7 @@ async def _prepare(driver: AnyDriver, *types: str, **more: object) -> list[Diges
 
 
 def _anew(driver: Driver) -> StoredRepository:
-    """Open the repository with a process's empty memory."""
+    """Open the repository with empty caches, as a new process does."""
     return StoredRegistry(driver).repository(APP)
 
 
@@ -83,7 +83,7 @@ async def _page(
 
 
 async def _all(repository: StoredRepository, kind: str | None) -> list[str]:
-    """Follow the pages; each begins behind the end of the one before."""
+    """Follow the pages; each starts after the end of the previous one."""
     found: list[str] = []
     after, more = "", True
     while more:
@@ -99,7 +99,7 @@ def _descriptions(digests: list[Digest]) -> list[str]:
 
 
 async def _age(driver: AnyDriver, digests: list[Digest]) -> None:
-    """Have the index be as an older version of this registry wrote it: links alone."""
+    """Make the index that of an older version of this registry: only links."""
     for path in _descriptions(digests):
         assert await driver.delete(path)
 
@@ -108,7 +108,7 @@ async def _age(driver: AnyDriver, digests: list[Digest]) -> None:
 async def test_a_list_opens_no_manifest(
     driver: AnyDriver, counting: ReadCounter, kind: str | None
 ) -> None:
-    """By type or not, in a process that has seen none of them before, once a scan was made."""
+    """By type or not, in a process with empty caches, once a scan was made."""
     digests = await _prepare(driver, *"abcabc")
     repository = await _scanned(counting)
     counting.reset()
@@ -147,7 +147,7 @@ async def test_a_damaged_descriptor_is_written_again(driver: AnyDriver) -> None:
 
 
 async def test_a_read_only_volume_is_listed(driver: AnyDriver) -> None:
-    """A referrer whose descriptor can't be written is listed all the same, each time."""
+    """A referrer whose descriptor cannot be written is listed all the same, each time."""
     digests = await _prepare(driver, *"aab")
     await _age(driver, digests)
     for _ in range(2):
@@ -157,7 +157,7 @@ async def test_a_read_only_volume_is_listed(driver: AnyDriver) -> None:
 async def test_a_page_reads_no_more_than_its_budget(
     driver: AnyDriver, counting: ReadCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends there, perhaps empty, and says where the next one begins; none is lost."""
+    """It ends there, perhaps empty, and says where the next one starts; none is lost."""
     digests = await _prepare(driver, *"abcdefgh" * 4, more="x" * 1000)
     monkeypatch.setattr(referrers, "READ_BYTES", 5_000)
     empty = 0
@@ -238,7 +238,7 @@ async def test_lists_leave_threads_to_others(many_threads: FilesystemDriver) -> 
 
 
 async def test_a_scan_ends_when_the_last_caller_leaves(new_files: FilesystemDriver) -> None:
-    """It stops before the next manifest; what it learned is kept, and the next scan goes on."""
+    """It stops before the next manifest; its results are cached, and the next scan continues."""
     digests = await _prepare(new_files, *"abcdefgh")
     counting = ReadCounter(new_files)
     pause = Pause(counting)
@@ -259,7 +259,7 @@ async def test_a_scan_ends_when_the_last_caller_leaves(new_files: FilesystemDriv
 async def test_a_referrer_that_was_acknowledged_is_in_the_next_list(
     new_files: FilesystemDriver,
 ) -> None:
-    """A list that began before the push was answered does not answer a request that came later."""
+    """A list that started before the push ended does not serve a request that came later."""
     await _prepare(new_files, *"abcd")
     counting = ReadCounter(new_files)
     pause = Pause(counting)
@@ -277,10 +277,10 @@ async def test_a_referrer_that_was_acknowledged_is_in_the_next_list(
     await new_files.close()
 
 
-async def test_what_a_process_remembers_of_referrers_is_bounded_in_bytes(
+async def test_the_cache_of_referrers_is_bounded_in_bytes(
     driver: AnyDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Annotations of one letter take fifty bytes each in memory; none of them are kept as such."""
+    """As objects, annotations of one letter take fifty bytes each; the cache keeps their JSON."""
     notes = {chr(0x4E00 + at): "x" for at in range(20_000)}
     repository = StoredRegistry(driver).repository(APP)
     await push_blob(repository, CONFIG)
@@ -293,7 +293,7 @@ async def test_what_a_process_remembers_of_referrers_is_bounded_in_bytes(
 
 
 async def test_a_deleted_referrer_leaves_no_descriptor(files: FilesystemDriver) -> None:
-    """Neither does one that other software removed, once a collection has run."""
+    """Nor does one that other software removed, once a collection has run."""
     first, second = await _prepare(files, *"ab")
     await _anew(files).manifests.delete(first)
     folder = paths.referrers_of_all(APP)
@@ -307,10 +307,10 @@ async def test_a_deleted_referrer_leaves_no_descriptor(files: FilesystemDriver) 
 
 
 @pytest.mark.parametrize("more", [{}, {"subject": SUBJECT_ENTRY}])
-async def test_what_is_known_of_subjects_is_counted_for_the_memory_it_takes(
+async def test_the_cache_of_subjects_is_bounded_in_bytes(
     more: dict[str, object],
 ) -> None:
-    """Whether they have a subject or not, in bytes; over the limit all of them are dropped."""
+    """With a subject or without; over the limit all of them are dropped."""
     driver, digests, limit = MemoryDriver(), list[Digest](), 256 << 10
     for number in range(2500):
         content = raw(image(layers=[], annotations={"n": str(number)}, **more))

@@ -1,4 +1,4 @@
-"""The operator's rules say what a manifest must bring along."""
+"""The operator's policy decides which content a manifest requires."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _manifest(document: Document) -> Manifest:
     return parse_manifest(json.dumps(document).encode())
 
 
-def test_a_subject_and_foreign_layers_need_not_be_there() -> None:
-    """Config and layers must; what is fetched from URLs and the subject need not."""
+def test_a_subject_and_foreign_layers_are_not_required() -> None:
+    """Config and layers are; layers fetched from URLs and the subject are not."""
     rules = ManifestPolicy()
     required = [one.digest.hex[0] for one in rules.required_blobs(_manifest(WINDOWS_IMAGE))]
     assert required == ["a", "c"]
@@ -37,14 +37,14 @@ def test_a_subject_and_foreign_layers_need_not_be_there() -> None:
         (ManifestPolicy(IndexChildren.LISTED), ""),
     ],
 )
-def test_children_that_must_be_there(rules: ManifestPolicy, expected: str) -> None:
+def test_required_children(rules: ManifestPolicy, expected: str) -> None:
     """All of an index's children, none, or those of listed platforms."""
     children = rules.required_manifests(_manifest(DOCKER_INDEX))
     assert "".join(one.digest.hex[0] for one in children) == expected
 
 
 def test_a_child_without_a_platform_is_always_required_when_platforms_are_listed() -> None:
-    """What runs anywhere, or nowhere, is not sparse."""
+    """The operator cannot have left it out by its platform."""
     document = {**DOCKER_INDEX, "manifests": [{**DOCKER_INDEX["manifests"][0], "platform": None}]}
     rules = ManifestPolicy(IndexChildren.LISTED, frozenset({("linux", "arm")}))
     assert len(list(rules.required_manifests(_manifest(document)))) == 1
@@ -77,7 +77,7 @@ def _with_url(url: str) -> Manifest:
 def test_urls_must_be_allowed_and_not_denied(
     url: str, allowed: str, denied: str, passes: bool
 ) -> None:
-    """A URL is HTTP without a fragment, on the list when there is one, and not on the other."""
+    """A URL is HTTP without a fragment, on the list if there is one, and not on the other."""
     rules = ManifestPolicy(urls=UrlPolicy(_compiled(allowed), _compiled(denied)))
     if passes:
         rules.check_urls(_with_url(url))
@@ -100,10 +100,10 @@ def test_urls_must_be_allowed_and_not_denied(
         ("", False),
     ],
 )
-async def test_odd_urls_are_refused_where_registry_2_looks_at_them(
+async def test_odd_urls_are_refused_where_registry_2_checks_them(
     media_type: str, is_fetched: bool, url: str
 ) -> None:
-    """Elsewhere they are kept, but no client can fetch a layer from them: it has to be there."""
+    """Elsewhere they are kept, but no client can fetch a layer from them: it is required."""
     layer = {**OCI_IMAGE["layers"][0], "mediaType": media_type, "urls": [url]}
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
     if is_fetched:
@@ -115,8 +115,8 @@ async def test_odd_urls_are_refused_where_registry_2_looks_at_them(
     assert (manifest.blobs[1] in required) == ("foreign" not in media_type or "#" not in url)
 
 
-async def test_rules_for_urls_hold_for_every_layer() -> None:
-    """What a rule of the operator denies is denied of a layer of any type."""
+async def test_denied_urls_are_denied_for_every_layer() -> None:
+    """Whatever the type of the layer."""
     layer = {**OCI_IMAGE["layers"][1], "urls": ["", "http://example.com/x"]}
     manifest = _manifest({**OCI_IMAGE, "layers": [layer]})
     await ManifestPolicy().check(manifest)
@@ -125,8 +125,8 @@ async def test_rules_for_urls_hold_for_every_layer() -> None:
 
 
 @pytest.mark.parametrize("document", [OCI_IMAGE, DOCKER_INDEX])
-async def test_how_much_a_manifest_may_refer_to(document: Document) -> None:
-    """Each that it names counts, its subject as well; zero is no limit."""
+async def test_the_number_of_references_is_limited(document: Document) -> None:
+    """Each reference counts, the subject as well; zero means no limit."""
     manifest = _manifest(document)
     count = len(manifest.blobs) + len(manifest.children) + (manifest.subject is not None)
     assert count > 1

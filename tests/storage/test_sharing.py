@@ -1,4 +1,4 @@
-"""Callers that ask for the same share work that has not begun, and never work that has."""
+"""Callers with equal keys share work that has not started, and never work that has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.storage.examples import SOME
 
 
 class Work:
-    """Work that reports when it began, and goes on when it is told to."""
+    """Work that reports when it started, and continues when it is released."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -24,7 +24,7 @@ class Work:
         self.now = 0  # what the work reads
 
     async def __call__(self, run: Run[int]) -> int:
-        """Read first, as a scan that is under way has."""
+        """Read first, as a running scan has."""
         self.begun += 1
         found = self.now
         await self.may_end.acquire()
@@ -46,7 +46,7 @@ def _task(work: Coroutine[object, object, int]) -> asyncio.Task[int]:
 
 
 async def test_a_hundred_callers_need_two_runs() -> None:
-    """One that is under way, and one for all that ask meanwhile."""
+    """The running one, and one for all that came meanwhile."""
     runs, work = SharedRuns[str, int](), Work()
     first = _task(runs.result("a", work))
     await _turns()
@@ -63,8 +63,8 @@ async def test_a_hundred_callers_need_two_runs() -> None:
     assert not runs._active
 
 
-async def test_what_was_begun_before_answers_no_later_caller() -> None:
-    """A caller that asks after something was written gets what was read after it asked."""
+async def test_a_run_that_started_before_serves_no_later_caller() -> None:
+    """A caller that comes after a write gets a result that was read after it came."""
     runs, work = SharedRuns[str, int](), Work()
     early = _task(runs.result("a", work))
     await _turns()
@@ -88,7 +88,7 @@ async def test_other_keys_wait_for_nothing(keys: list[object]) -> None:
 
 
 async def test_work_ends_when_the_last_caller_leaves() -> None:
-    """While one of three callers waits it goes on; after all have left, the next begins again."""
+    """While one of three callers waits it continues; after all left, the next restarts it."""
     runs, work = SharedRuns[str, int](), Work()
     tasks = [_task(runs.result("a", work)) for _ in range(3)]
     await _turns()
@@ -107,8 +107,8 @@ async def test_work_ends_when_the_last_caller_leaves() -> None:
     assert (work.begun, work.abandoned) == (2, 1)
 
 
-async def test_work_that_nothing_waits_for_does_not_begin() -> None:
-    """All callers of a run that waits for its turn left: it is not carried out."""
+async def test_work_that_no_caller_waits_for_does_not_start() -> None:
+    """All callers of a run left before its turn: it is not executed."""
     runs, work = SharedRuns[str, int](), Work()
     first = _task(runs.result("a", work))
     await _turns()
@@ -124,7 +124,7 @@ async def test_work_that_nothing_waits_for_does_not_begin() -> None:
 
 
 async def test_an_error_is_every_caller_s() -> None:
-    """And the next caller's work is another."""
+    """And the next caller gets a new run."""
     runs = SharedRuns[str, int]()
 
     async def fail(run: Run[int]) -> int:
@@ -166,7 +166,7 @@ async def test_a_thread_sees_that_its_callers_left() -> None:
 @SOME
 @given(steps=st.lists(st.sampled_from(["ask", "write", "leave", "turn", "end"]), max_size=40))
 async def test_no_caller_gets_what_was_read_before_it_asked(steps: list[str]) -> None:
-    """In whatever order callers come and go, and at most one run reads at a time."""
+    """In whatever order callers come and leave, and at most one run reads at a time."""
     runs, work = SharedRuns[str, int](), Work()
     asked: list[tuple[asyncio.Task[int], int]] = []
     for step in steps:

@@ -1,4 +1,4 @@
-"""Whatever manifest lies on the volume: it is served as it is, and nothing it names is lost."""
+"""Whatever manifest the volume has: it is served unchanged, and nothing it names is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TAG = Tag("old")
 
 
 async def lay_down(files: FilesystemDriver, odd: Odd, *, tagged: bool = True) -> StoredRepository:
-    """Have a repository hold a document, and what it names, as another registry stored it."""
+    """Store a document, and the content it names, in a repository as another registry does."""
     app = StoredRegistry(files).repository(APP)
     for content in (CONFIG, LAYER):
         await push_blob(app, content)
@@ -44,8 +44,8 @@ async def lay_down(files: FilesystemDriver, odd: Odd, *, tagged: bool = True) ->
 
 
 @EACH
-def test_whether_a_push_is_taken(odd: Odd) -> None:
-    """What can be read in two ways is refused in a push; its reading says why."""
+def test_whether_a_push_is_accepted(odd: Odd) -> None:
+    """An ambiguous document is refused in a push; its reading gives the reason."""
     reading = read_stored(odd.raw)
     assert (reading.doubt is None) == odd.is_taken
     assert reading.manifest.media_type == odd.media_type
@@ -59,7 +59,7 @@ def test_whether_a_push_is_taken(odd: Odd) -> None:
 
 @EACH
 async def test_it_is_served_as_it_is(files: FilesystemDriver, odd: Odd) -> None:
-    """By tag and by digest: bytes, type and digest, in a process that has never seen it."""
+    """By tag and by digest: bytes, type and digest, in a process with empty caches."""
     app = await lay_down(files, odd)
     for reference in (TAG, odd.digest):
         stored = await app.manifests.get(reference)
@@ -72,7 +72,7 @@ async def test_it_is_served_as_it_is(files: FilesystemDriver, odd: Odd) -> None:
 
 @EACH
 async def test_what_it_names_is_kept(files: FilesystemDriver, odd: Odd) -> None:
-    """As long as it has its tag; then it goes with all that nothing else needs."""
+    """As long as it has its tag; then it is collected with its unreferenced content."""
     app = await lay_down(files, odd)
     lone = await push_blob(app, b"that nothing names")
     assert (await collect(files, delete_untagged=True)).manifests == 0
@@ -91,7 +91,7 @@ async def test_what_it_names_is_kept(files: FilesystemDriver, odd: Odd) -> None:
 
 @EACH
 async def test_a_scrub_finds_no_damage(files: FilesystemDriver, odd: Odd) -> None:
-    """At most a note that what it names was not looked for, and an entry for its subject."""
+    """At most it reports that references were not checked, and a missing entry for the subject."""
     await lay_down(files, odd)
     findings, summary = await scrub(files)
     assert summary.errors == 0
@@ -118,7 +118,7 @@ async def test_its_bytes_are_explained(files: FilesystemDriver, odd: Odd) -> Non
 async def test_it_is_listed_as_a_referrer_until_it_is_deleted(
     files: FilesystemDriver, odd: Odd
 ) -> None:
-    """The index is rebuilt from it, and forgets it when it is deleted."""
+    """The index is rebuilt from it, and its entry is removed when it is deleted."""
     app = await lay_down(files, odd, tagged=False)
     subject = Digest.of(SUBJECT)
     page = await app.referrers.page(subject, None, "", 10)
@@ -135,7 +135,7 @@ async def test_it_is_listed_as_a_referrer_until_it_is_deleted(
 
 
 async def test_content_of_an_algorithm_that_is_not_known_is_kept(files: FilesystemDriver) -> None:
-    """Distribution takes sha384: it stores the bytes by their sha256, and links both digests."""
+    """distribution accepts sha384: it stores the bytes by their sha256, and links both digests."""
     hex = hashlib.sha384(LAYER).hexdigest()
     raw = json.dumps(image()).replace(str(Digest.of(LAYER)), f"sha384:{hex}").encode()
     app = await lay_down(files, Odd(raw))
@@ -153,8 +153,8 @@ async def test_content_of_an_algorithm_that_is_not_known_is_kept(files: Filesyst
     "raw",
     [b"", b"[]", b"{}", b"\xff\xfe", b'{"mediaType":7}', b'{"schemaVersion":2' + b"[" * 20_000],
 )
-async def test_what_is_no_manifest_is_absent(files: FilesystemDriver, raw: bytes) -> None:
-    """No registry took it; nothing of its repository is lost for it, and a scrub says so."""
+async def test_content_that_is_no_manifest_is_absent(files: FilesystemDriver, raw: bytes) -> None:
+    """No registry accepts it; nothing of its repository is deleted, and a scrub reports it."""
     app = await lay_down(files, Odd(raw))
     with pytest.raises(ManifestUnknown):
         await app.manifests.get(TAG)
