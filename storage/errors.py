@@ -22,7 +22,7 @@ StorageError
 ├── TooManyUploads          the repository has reached its limit of upload sessions
 ├── TagImmutable            the caller may create tags, but not move them
 ├── AlreadyRunning          another process runs a job that only one may run at a time
-├── NotOurs                 a file belongs to another user: an OSError too
+├── WrongOwner              a file belongs to another user: an OSError too
 └── PathNotFound            raised by drivers: no such path
 """
 
@@ -137,46 +137,46 @@ class UploadUnknown(Unknown):
 
 
 class UploadConflict(StorageError):
-    """The request does not match the session, which has received `held` bytes."""
+    """The request does not match the session, which has received `length` bytes."""
 
-    def __init__(self, message: str, held: int) -> None:
+    def __init__(self, message: str, length: int) -> None:
         super().__init__(message)
-        self.held = held
+        self.length = length
 
 
 class ChunkOutOfOrder(UploadConflict):
     """A chunk does not start at the end of the session."""
 
-    def __init__(self, start: int, held: int) -> None:
-        super().__init__(f"the chunk starts at {start}, the upload holds {held} bytes", held)
+    def __init__(self, start: int, length: int) -> None:
+        super().__init__(f"the chunk starts at {start}, the upload holds {length} bytes", length)
 
 
 class ChunkSizeMismatch(UploadConflict):
     """A chunk's body is longer or shorter than declared; none of it was kept."""
 
-    def __init__(self, declared: int, received: int, held: int) -> None:
-        super().__init__(f"the chunk declares {declared} bytes, {received} arrived", held)
+    def __init__(self, declared: int, received: int, length: int) -> None:
+        super().__init__(f"the chunk declares {declared} bytes, {received} arrived", length)
 
 
 class UploadBusy(UploadConflict):
     """Another request is writing to this session."""
 
-    def __init__(self, held: int) -> None:
-        super().__init__("another request is writing to this upload", held)
+    def __init__(self, length: int) -> None:
+        super().__init__("another request is writing to this upload", length)
 
 
 class QuotaExceeded(StorageError):
-    """`more` bytes do not fit in `name`, which holds `held` of its limit of `most` bytes."""
+    """`more` bytes do not fit in `name`, which uses `used` of its limit of `most` bytes."""
 
-    def __init__(self, name: str, most: int, held: int, more: int) -> None:
-        allowed, used, wanted = map(format_size, (most, held, more))
+    def __init__(self, name: str, most: int, used: int, more: int) -> None:
+        allowed, taken, wanted = map(format_size, (most, used, more))
         # `docker push` prints this.
         super().__init__(
-            f"repository {name} may hold {allowed} and holds {used}: another {wanted} do not fit"
+            f"repository {name} may hold {allowed} and holds {taken}: another {wanted} do not fit"
         )
         self.name = name
         self.most = most
-        self.held = held
+        self.used = used
         self.more = more
 
 
@@ -208,7 +208,7 @@ class AlreadyRunning(StorageError):
         self.what = what
 
 
-class NotOurs(StorageError, PermissionError):
+class WrongOwner(StorageError, PermissionError):
     """The file or folder `path`, below `root`, does not belong to the process's user id `user`."""
 
     def __init__(self, path: str, user: int, root: str) -> None:

@@ -160,7 +160,7 @@ def _headers(error: errors.StorageError) -> Mapping[str, str] | None:
         return {"Retry-After": _RETRY_AFTER}
     if isinstance(error, errors.UploadConflict):
         # The response tells the client the offset to continue from.
-        return progress(error.held)
+        return progress(error.length)
     return None
 
 

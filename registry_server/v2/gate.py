@@ -110,7 +110,7 @@ class Gate:
         not reveal that it exists.
         """
         id = UploadId.parse(request.path_params["upload"])
-        if not id.is_of(await self._access.name(request)):
+        if not id.belongs_to(await self._access.name(request)):
             raise UploadUnknown(id)
         return id
 

@@ -16,7 +16,7 @@ EXIT_CODE = 1
 _MESSAGE = b"registry-server: out of memory: this process ends\n"
 
 
-def leave() -> NoReturn:
+def exit_process() -> NoReturn:
     """End the process immediately with a message on standard error. Allocates no memory."""
     try:
         os.write(2, _MESSAGE)

@@ -69,7 +69,7 @@ class ByteBudget:
 BUDGET = ByteBudget(8 << 20)
 
 
-async def parsed(parse: Callable[..., T], raw: bytes, *args: Any) -> T:
+async def parse_in_budget(parse: Callable[..., T], raw: bytes, *args: Any) -> T:
     """Return `parse(raw, *args)`; large documents are parsed on a thread, within the budget."""
     if len(raw) <= INLINE:
         return parse(raw, *args)

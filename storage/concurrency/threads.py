@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from storage.concurrency.address_space import room_for_threads
-from storage.concurrency.exhaustion import leave
+from storage.concurrency.exhaustion import exit_process
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,4 +209,4 @@ class _Thread:
             self._work()
             self._ends.release()
         except MemoryError:
-            leave()
+            exit_process()

@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from storage.content.links import is_member, link_to, read_link
+from storage.content.links import is_member, link_change, read_link
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import DISK_FULL
 from storage.values import paths
@@ -100,7 +100,7 @@ class ManifestDeletion:
         """Write a note about the deletion; return none on a full disk, where none can be made."""
         note = f"{paths.deletions(self._name)}/{uuid.uuid4().hex}"
         try:
-            await self._driver.publish((link_to(note, self._digest),))
+            await self._driver.publish((link_change(note, self._digest),))
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise

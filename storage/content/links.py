@@ -34,7 +34,7 @@ class Links:
             return None
 
 
-def link_to(path: str, digest: Digest) -> Put:
+def link_change(path: str, digest: Digest) -> Put:
     """Return the change that writes a link to `digest`.
 
     Publish it in a step after the one that makes the link's target durable.

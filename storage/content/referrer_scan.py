@@ -99,11 +99,11 @@ def _read_subject(reader: Reader, algorithm: str, hex: str) -> Subject | None:
         return (None,)
     if stored is None:
         return None
-    manifest = parsed(stored)
+    manifest = try_parse(stored)
     return (manifest.subject.digest if manifest and manifest.subject else None,)
 
 
-def parsed(stored: StoredManifest) -> Manifest | None:
+def try_parse(stored: StoredManifest) -> Manifest | None:
     """Parse a stored manifest as far as possible; None if it is not a manifest."""
     try:
         return read_stored(stored.raw).manifest

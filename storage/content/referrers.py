@@ -22,7 +22,7 @@ from storage.concurrency.sharing import Run, SharedRuns
 from storage.content import referrer_index
 from storage.content.links import is_member
 from storage.content.manifest_store import load
-from storage.content.referrer_scan import ReferrerScan, Subjects, Unlisted, parsed
+from storage.content.referrer_scan import ReferrerScan, Subjects, Unlisted, try_parse
 from storage.drivers.base import Driver, Reader
 from storage.drivers.changes import PutUnsynced
 from storage.errors import DigestInvalid, OperationDisabled, PathNotFound
@@ -230,7 +230,7 @@ class _PageReader:
         info = reader.stat(paths.blob(digest))
         self._budget -= _OPENING + (info.size if info else 0)
         stored = load(reader, digest)
-        manifest = None if stored is None else parsed(stored)
+        manifest = None if stored is None else try_parse(stored)
         entry = None if manifest is None else referrer_entries.describe(manifest, digest)
         has_room = len(self.unwritten) < _MOST_WRITTEN
         if entry is not None and has_room and is_member(reader, self._name, digest):

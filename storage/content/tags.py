@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from storage.concurrency.cancellation import to_completion
 from storage.content.deletions import not_members, pending_deletions
-from storage.content.links import Links, is_member, link_to, read_link
+from storage.content.links import Links, is_member, link_change, read_link
 from storage.drivers.base import Driver, Reader, TouchingReader
 from storage.drivers.changes import Appear, Step
 from storage.errors import PathNotFound, TagImmutable
@@ -87,10 +87,10 @@ class TagStore:
         """Move a tag, its history first; return False when it does not exist."""
         folder = paths.tag(self._name, tag)
         try:
-            async with self._driver.lock(folder) as held:
+            async with self._driver.lock(folder) as folder_lock:
 
-                def check_held(reader: TouchingReader) -> None:
-                    held.check()
+                def check_all(reader: TouchingReader) -> None:
+                    folder_lock.check()
                     if not reader.names(folder):  # a new tag may replace an empty folder
                         raise PathNotFound(folder)
                     self.check_may_point(reader, tag, digest)
@@ -99,9 +99,9 @@ class TagStore:
                 # Run to completion: a cancelled request must not release the lock before.
                 await to_completion(
                     self._driver.publish(
-                        (link_to(paths.tag_index_link(self._name, tag, digest), digest),),
-                        (link_to(paths.tag_current_link(self._name, tag), digest),),
-                        check=check_held,
+                        (link_change(paths.tag_index_link(self._name, tag, digest), digest),),
+                        (link_change(paths.tag_current_link(self._name, tag), digest),),
+                        check=check_all,
                     )
                 )
         except PathNotFound:
@@ -123,8 +123,8 @@ class TagStore:
         folder = paths.tag(self._name, tag)
         for _ in range(_ATTEMPTS):
             with suppress(PathNotFound):
-                async with self._driver.lock(folder) as held:
-                    removing = self._driver.delete(folder, lambda _: held.check())
+                async with self._driver.lock(folder) as folder_lock:
+                    removing = self._driver.delete(folder, lambda _: folder_lock.check())
                     return await to_completion(removing)
             if not await self._driver.batch(lambda reader: reader.names(folder)):
                 return False

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from storage.concurrency.cancellation import to_completion
 from storage.content.hash_states import HashStates
 from storage.content.hashing import Hasher, Hashers
-from storage.content.links import link_to
+from storage.content.links import link_change
 from storage.content.pipeline import pump
 from storage.drivers.base import Driver, StagedFile, StagingBusy
 from storage.errors import (
@@ -142,16 +142,16 @@ class UploadSession:
         Raises `ChunkOutOfOrder` before it reads anything, and `ChunkSizeMismatch` after it has
         restored the session's previous length.
         """
-        held = self.length
-        if chunk.start is not None and chunk.start != held:
-            raise ChunkOutOfOrder(chunk.start, held)
+        length = self.length
+        if chunk.start is not None and chunk.start != length:
+            raise ChunkOutOfOrder(chunk.start, length)
         if self._hasher.state() is not None:
             await self._catch_up(self._hasher)
         try:
-            await pump(_declared(source, chunk, held), self._write)
+            await pump(_declared(source, chunk, length), self._write)
         except ChunkSizeMismatch:
-            await self._staged.truncate(held)
-            self._hasher = await self._states.newest(held)
+            await self._staged.truncate(length)
+            self._hasher = await self._states.newest(length)
             raise
 
     async def commit(self, digest: Digest) -> None:
@@ -186,7 +186,7 @@ class UploadSession:
             logger.warning("could not save the hash state of upload %s: %s", self._id, error)
 
     async def _adopt(self, digest: Digest) -> None:
-        link = link_to(paths.layer_link(self._name, digest), digest)
+        link = link_change(paths.layer_link(self._name, digest), digest)
         try:
             await self._staged.adopt(paths.blob(digest), (link,))
         except FileNotFoundError:
@@ -221,14 +221,14 @@ class UploadSession:
 
 
 async def _declared(
-    source: AsyncIterator[Buffer], chunk: DeclaredRange, held: int
+    source: AsyncIterator[Buffer], chunk: DeclaredRange, length: int
 ) -> AsyncIterator[Buffer]:
     """Yield what `source` yields; raise `ChunkSizeMismatch` if it is not as long as declared."""
     received = 0
     async for data in source:
         received += len(data)
         if chunk.length is not None and received > chunk.length:
-            raise ChunkSizeMismatch(chunk.length, received, held)
+            raise ChunkSizeMismatch(chunk.length, received, length)
         yield data
     if chunk.length is not None and received != chunk.length:
-        raise ChunkSizeMismatch(chunk.length, received, held)
+        raise ChunkSizeMismatch(chunk.length, received, length)

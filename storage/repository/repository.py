@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 from storage.content.blobs import BlobStore, content_of, touch
 from storage.content.deletions import ManifestDeletion, is_partly_deleted
 from storage.content.hashing import Hashers
-from storage.content.links import Links, digests, link_to, read_link
+from storage.content.links import Links, digests, link_change, read_link
 from storage.content.manifest_store import ManifestStore
 from storage.content.referrers import ReferrerCache, ReferrerStore
 from storage.content.tags import TagStore
@@ -159,7 +159,7 @@ class StoredBlobs:
             if content_of(digest, linked) != content or not touch(reader, content):
                 raise BlobUnknown(digest)
 
-        link = link_to(paths.layer_link(self._name, digest), content)
+        link = link_change(paths.layer_link(self._name, digest), content)
         await self._stores.driver.publish((link,), check=check)
 
     async def delete(self, digest: Digest) -> None:
@@ -242,7 +242,7 @@ class StoredManifests:
         """Store a manifest; raise `ManifestUnknown` if it is deleted before all tags are set."""
         steps: list[Step] = [
             (self._stores.manifests.put_change(digest, manifest),),
-            (link_to(paths.revision_link(self._name, digest), digest),),
+            (link_change(paths.revision_link(self._name, digest), digest),),
         ]
         if manifest.subject is not None:
             steps.append(self._referrers.add_changes(manifest.subject.digest, digest, manifest))

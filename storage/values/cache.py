@@ -35,18 +35,18 @@ class Lru(Generic[K, V]):
         self._limit = limit
         self._most = limit // share
         self._cost = cost
-        self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
         self.size = 0
 
     def get(self, key: K) -> V | None:
         """Return the value of `key`, which becomes the most recently used; None if missing."""
         with self._lock:
-            held = self._held.get(key)
-            if held is None:
+            entry = self._entries.get(key)
+            if entry is None:
                 return None
-            self._held.move_to_end(key)
-            return held[0]
+            self._entries.move_to_end(key)
+            return entry[0]
 
     def put(self, key: K, value: V) -> None:
         """Cache `value`, and evict the least recently used entries while over the limit."""
@@ -54,11 +54,11 @@ class Lru(Generic[K, V]):
         with self._lock:
             if cost > self._most:
                 return
-            former = self._held.pop(key, None)
+            former = self._entries.pop(key, None)
             if former is not None:
                 self.size -= former[1]
-            self._held[key] = (value, cost)
+            self._entries[key] = (value, cost)
             self.size += cost
             while self.size > self._limit:
-                _, (_, evicted_cost) = self._held.popitem(last=False)
+                _, (_, evicted_cost) = self._entries.popitem(last=False)
                 self.size -= evicted_cost

@@ -125,7 +125,7 @@ class UploadId:
             return UploadId(str(uuid.uuid4()))
         return _owned(secrets.token_bytes(8), owner)
 
-    def is_of(self, name: str) -> bool:
+    def belongs_to(self, name: str) -> bool:
         """Return whether the caller `name`, "" when anonymous, may use the session."""
         parsed = uuid.UUID(self.text)
         return parsed.version != _OWNED or (bool(name) and _owned(parsed.bytes[:8], name) == self)

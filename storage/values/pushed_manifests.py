@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from storage.concurrency.large_documents import INLINE, parsed
+from storage.concurrency.large_documents import INLINE, parse_in_budget
 from storage.values.digest import Digest
 from storage.values.manifests import Manifest, parse_manifest
 
@@ -18,4 +18,4 @@ async def digest_of(raw: bytes, algorithm: str) -> Digest:
 
 async def parse(raw: bytes, content_type: str = "") -> Manifest:
     """Parse a manifest as `parse_manifest` does; large ones on a thread, within the budget."""
-    return await parsed(parse_manifest, raw, content_type)
+    return await parse_in_budget(parse_manifest, raw, content_type)

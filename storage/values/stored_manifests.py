@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage.concurrency.large_documents import parsed
+from storage.concurrency.large_documents import parse_in_budget
 from storage.errors import DigestInvalid, ManifestInvalid
 from storage.values.digest import Digest
 from storage.values.manifest_fields import Json, folded, readable_annotations, readable_text
@@ -54,7 +54,7 @@ def read_stored(raw: bytes) -> Reading:
 
 async def read(raw: bytes) -> Reading:
     """Parse a stored manifest as `read_stored` does; a large one on a thread, within the budget."""
-    return await parsed(read_stored, raw)
+    return await parse_in_budget(read_stored, raw)
 
 
 def _as_far_as_possible(raw: bytes) -> Manifest:

@@ -1,4 +1,4 @@
-"""Small pushes, made through the interfaces alone."""
+"""Small pushes, made only through the interfaces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tags(*texts: str) -> tuple[Tag, ...]:
 
 
 def entry(content: bytes, media_type: str = "application/octet-stream") -> dict[str, object]:
-    """Describe some content, as a manifest does."""
+    """Make a descriptor of some content."""
     return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content)}
 
 
@@ -55,12 +55,12 @@ def index(children: Sequence[bytes], **more: object) -> dict[str, object]:
 
 
 def raw(document: Mapping[str, object]) -> bytes:
-    """Write a document down."""
+    """Encode a document."""
     return json.dumps(document).encode()
 
 
 async def begin(repository: Repository, *pieces: bytes, algorithm: str = "sha256") -> UploadId:
-    """Begin an upload and append each piece in a request of its own."""
+    """Start an upload and append each piece in a request of its own."""
     id = await repository.uploads.start(algorithm)
     for piece in pieces:
         await append(repository, id, piece)
@@ -68,7 +68,7 @@ async def begin(repository: Repository, *pieces: bytes, algorithm: str = "sha256
 
 
 async def append(repository: Repository, id: UploadId, *pieces: bytes) -> None:
-    """Append to an upload in one request, without declaring anything."""
+    """Append to an upload in one request without a declared length."""
     async with repository.uploads.open(id) as session:
         await session.append(stream_of(*pieces), DeclaredRange())
 
@@ -92,7 +92,7 @@ async def push_blob(repository: Repository, content: bytes, algorithm: str = "sh
 async def push_manifest(
     repository: Repository, document: Mapping[str, object], *texts: str, algorithm: str = "sha256"
 ) -> Digest:
-    """Push a manifest under its digest and tags; what it refers to is there already."""
+    """Push a manifest under its digest and tags; the content it refers to exists already."""
     content = raw(document)
     digest = Digest.of(content, algorithm)
     await repository.manifests.put(parse_manifest(content), digest, tags(*texts))

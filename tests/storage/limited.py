@@ -8,7 +8,7 @@ from contextlib import suppress
 from storage.drivers.base import Driver, Reader
 from storage.errors import PathNotFound
 from storage.repository.quotas import LimitedRegistry, Limits
-from storage.repository.quotas.members import Tallies
+from storage.repository.quotas.members import PartCache
 from storage.repository.quotas.usage import read_usage
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -47,7 +47,7 @@ def _members(reader: Reader, name: RepositoryName) -> Iterator[str]:
 
 async def counted(driver: Driver, name: RepositoryName) -> int:
     """Return the usage as the quota counts it, with reservations."""
-    return (await read_usage(driver, name, Tallies())).total_without(None)
+    return (await read_usage(driver, name, PartCache())).total_without(None)
 
 
 def document(number: int) -> dict[str, object]:

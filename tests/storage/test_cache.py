@@ -1,4 +1,4 @@
-"""The bounded memory holds what was used last and never more than its limit."""
+"""The LRU cache keeps what was used last, and never more than its limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = st.lists(
 @MANY
 @given(steps=STEPS)
 def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
-    """What a plain ordered dictionary with the same rules would hold, it holds."""
+    """It holds what a plain ordered dictionary with the same rules would hold."""
     cache: Lru[int, int] = Lru(limit=LIMIT, cost=lambda value: value * 100)
     model: OrderedDict[int, int] = OrderedDict()
 
@@ -47,7 +47,7 @@ def test_it_behaves_like_its_model(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_a_value_may_take_its_share() -> None:
-    """And no more."""
+    """A value that costs more than its share of the limit is not cached."""
     cache: Lru[int, int] = Lru(4000, cost=lambda value: value - ENTRY_BYTES, share=4)
     cache.put(1, 1000)
     cache.put(2, 1001)
@@ -55,7 +55,7 @@ def test_a_value_may_take_its_share() -> None:
 
 
 def test_threads_may_use_it_together() -> None:
-    """Its size is that of its entries, with concurrent puts and gets."""
+    """Its size equals the cost of its entries, however many threads use it concurrently."""
     cache: Lru[int, int] = Lru(limit=80 * (10 + ENTRY_BYTES), cost=lambda value: value)
 
     def use(seed: int) -> None:
@@ -76,7 +76,7 @@ COSTS = st.tuples(st.integers(0, 3), st.integers(0, 2000))
 @FEW
 @given(lengths=st.lists(COSTS, min_size=1, max_size=20))
 def test_it_takes_no_more_memory_than_its_limit(lengths: list[tuple[int, int]]) -> None:
-    """However many entries there are and however long they are, by the interpreter's own count."""
+    """By the interpreter's own count, whatever the number and length of entries."""
     limit = 200_000
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -91,8 +91,8 @@ def test_it_takes_no_more_memory_than_its_limit(lengths: list[tuple[int, int]]) 
     assert cache.size <= taken * 2
 
 
-def test_a_cost_that_changes_is_given_back_as_it_was_taken() -> None:
-    """A text takes more once it was encoded, and its size is what was counted when it was put."""
+def test_a_cost_is_counted_once_even_if_it_changes() -> None:
+    """A string costs more after it was encoded; its cost at `put` is what is subtracted."""
     cache: Lru[int, list[int]] = Lru(10_000, cost=lambda value: value[0])
     grows = [10]
     cache.put(1, grows)

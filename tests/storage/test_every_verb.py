@@ -1,7 +1,7 @@
-"""Every method of every interface was decided on: what reads, writes and deletes in which mode.
+"""Every method of every protocol is classified as reading, writing or deleting, for each mode.
 
-The methods are read from the protocols, so one that is added without a decision fails here. One
-registry forgot its switch on one of the ways to delete (CVE-2026-41888).
+The methods are read from the protocols, so a method that is added without a decision fails here.
+Another registry forgot its setting on one of the ways to delete (CVE-2026-41888).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def protocols() -> Iterator[type]:
 
 
 def methods(protocol: type) -> set[str]:
-    """Name the public methods of a protocol."""
+    """Return the public methods of a protocol."""
     return {
         name
         for name, value in vars(protocol).items()
@@ -92,8 +92,8 @@ def methods(protocol: type) -> set[str]:
     }
 
 
-def test_every_method_was_decided_on() -> None:
-    """The table above has every method of every protocol, and no other."""
+def test_every_method_is_classified() -> None:
+    """The table has every method of every protocol, and no other."""
     found = {
         (one.__name__, method)
         for one in protocols()
@@ -113,7 +113,7 @@ def test_every_method_was_decided_on() -> None:
 
 
 def _arguments(protocol: str, method: str, id: UploadId) -> dict[str, Any]:
-    """Make an argument of each type that a method asks for."""
+    """Make an argument of each type that a method takes."""
     examples: dict[object, Any] = {
         Hashable: "a caller",
         Digest: DIGEST if protocol == "Manifests" else Digest.of(LAYER),
@@ -160,10 +160,10 @@ async def _prepare(driver: AnyDriver) -> tuple[RecordingDriver, StoredRegistry, 
 
 @pytest.mark.parametrize("mode", REFUSED)
 @pytest.mark.parametrize(("protocol", "method"), DECISIONS)
-async def test_every_mode_refuses_what_it_has_to(
+async def test_every_mode_refuses_what_it_must(
     driver: AnyDriver, mode: type[UndeletableRegistry], protocol: str, method: str
 ) -> None:
-    """What is refused has changed nothing; all else works."""
+    """A refused call changes nothing; all other calls work."""
     recording, registry, id = await _prepare(driver)
     if DECISIONS[protocol, method] in REFUSED[mode]:
         with pytest.raises(OperationDisabled):
@@ -177,7 +177,7 @@ async def test_every_mode_refuses_what_it_has_to(
 async def test_what_is_called_deleting_deletes(
     driver: AnyDriver, protocol: str, method: str
 ) -> None:
-    """Without a mode: the table is right about what ends a membership, and what does not."""
+    """Without a mode: the table is right about which calls end a membership."""
     recording, registry, id = await _prepare(driver)
     with suppress(StorageError):
         await _attempt(registry, protocol, method, id)

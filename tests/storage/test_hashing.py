@@ -1,4 +1,4 @@
-"""Hashers agree with hashlib, and their state is Go's, byte for byte."""
+"""Hashers agree with hashlib, and their state is that of Go, byte for byte."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pieces = st.lists(st.binary(max_size=300), max_size=8)
 
 @pytest.fixture(params=["libcrypto", "plain"])
 def hashers(request: pytest.FixtureRequest) -> Hashers:
-    """Give each kind of hashers; libcrypto's must be there where tests run."""
+    """Give each kind of hashers; where tests run, libcrypto must be available."""
     if request.param == "plain":
         return PlainHashers()
     found = best_hashers()
@@ -42,7 +42,7 @@ def hashers(request: pytest.FixtureRequest) -> Hashers:
 
 
 def _state(algorithm: str, words: bytes, block: bytes, length: int) -> bytes:
-    """Write a state down as Go does."""
+    """Encode a state as Go does."""
     padded = block.ljust(BLOCKS[algorithm], b"\0")
     return MAGIC[algorithm] + words + padded + length.to_bytes(8, "big")
 
@@ -60,7 +60,7 @@ def _restored(algorithm: str, state: bytes | None) -> Hasher:
 def test_any_split_gives_hashlib_s_digest(
     hashers: Hashers, algorithm: str, parts: list[bytes]
 ) -> None:
-    """However bytes are cut up, and whatever buffer they come in, the digest is the same."""
+    """The digest does not depend on how the bytes are split, nor on the type of the buffers."""
     hasher = hashers.new(algorithm)
     for at, part in enumerate(parts):
         hasher.update(bytearray(part) if at % 2 else part)
@@ -104,7 +104,7 @@ def test_a_state_is_go_s_encoding(algorithm: str, content: bytes) -> None:
 
 @algorithms
 def test_the_initial_state_is_the_standard_s(algorithm: str) -> None:
-    """Over zero bytes the words are those of FIPS 180-4, and so they are while a block fills."""
+    """Over zero bytes the words are those of FIPS 180-4, also while a block fills."""
     hasher = best_hashers().new(algorithm)
     initial = bytes.fromhex(INITIAL[algorithm])
     assert hasher.state() == _state(algorithm, initial, b"", 0)
@@ -113,7 +113,7 @@ def test_the_initial_state_is_the_standard_s(algorithm: str) -> None:
 
 
 def test_the_state_after_abc_is_these_bytes() -> None:
-    """The whole file that distribution has after three bytes, written out."""
+    """The complete file that distribution writes after three bytes."""
     hasher = best_hashers().new("sha256")
     hasher.update(b"abc")
     expected = (
@@ -126,7 +126,7 @@ def test_the_state_after_abc_is_these_bytes() -> None:
 
 @algorithms
 def test_the_words_after_a_block_are_the_digest_of_what_it_pads(algorithm: str) -> None:
-    """A message's digest is the words after its padded blocks: hashlib tells what they must be."""
+    """A message's digest is the words after its padded blocks, so hashlib gives the expectation."""
     message, block = b"abc", BLOCKS[algorithm]
     length = (len(message) * 8).to_bytes(8, "big")
     padded = (message + b"\x80").ljust(block - 8, b"\0") + length
@@ -138,7 +138,7 @@ def test_the_words_after_a_block_are_the_digest_of_what_it_pads(algorithm: str) 
 
 @algorithms
 def test_a_state_s_length_may_be_of_any_size(algorithm: str) -> None:
-    """More than 512 MiB no longer fit the lower half of the bit count."""
+    """More than 512 MiB do not fit the lower half of the bit count."""
     length = (1 << 40) + 3
     words = bytes.fromhex(INITIAL[algorithm])
     state = _state(algorithm, words, b"abc", length)
@@ -158,14 +158,14 @@ def test_a_state_s_length_may_be_of_any_size(algorithm: str) -> None:
 @MANY
 @given(junk=st.binary(max_size=250))
 def test_a_malformed_state_is_refused(algorithm: str, junk: bytes) -> None:
-    """Anything of another length or beginning is None, not an error and not a hasher."""
+    """Any other length or magic returns None: no error and no hasher."""
     assume(len(junk) != SIZES[algorithm] or not junk.startswith(MAGIC[algorithm]))
     assert best_hashers().restore(algorithm, junk) is None
 
 
 @algorithms
 def test_a_damaged_state_is_refused(algorithm: str) -> None:
-    """Cut short, too long, of the other algorithm, of SHA-224 or SHA-384."""
+    """Truncated, too long, of the other algorithm, of SHA-224 or SHA-384."""
     good = _state(algorithm, bytes.fromhex(INITIAL[algorithm]), b"abc", 3)
     other = ALGORITHMS[1 - ALGORITHMS.index(algorithm)]
     for bad in (b"", good[:-1], good + b"\0", b"sha\x02" + good[4:], b"sha\x04" + good[4:]):
@@ -175,7 +175,7 @@ def test_a_damaged_state_is_refused(algorithm: str) -> None:
 
 @algorithms
 def test_plain_hashers_have_no_state(algorithm: str) -> None:
-    """A state that cannot be saved is not loaded either."""
+    """They export no state and restore none, whatever it is."""
     assert PlainHashers().new(algorithm).state() is None
     state = best_hashers().new(algorithm).state()
     assert state is not None
@@ -185,9 +185,9 @@ def test_plain_hashers_have_no_state(algorithm: str) -> None:
 
 @pytest.fixture
 def looked_for_again() -> Iterator[None]:
-    """Have libcrypto looked for in this test, and as usual after it.
+    """Look for libcrypto again in this test, and as usual after it.
 
-    Ask for this before what is patched, so that it is undone after that.
+    Request this fixture before the one that patches, so that it is undone after that.
     """
     best_hashers.cache_clear()
     yield
@@ -196,13 +196,13 @@ def looked_for_again() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("candidates", [[], ["/nowhere/libcrypto.so"], ["libc.so.6"]])
-def test_a_missing_libcrypto_is_said_once(
+def test_a_missing_libcrypto_is_logged_once(
     looked_for_again: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     candidates: list[str],
 ) -> None:
-    """Without a library, or with one that lacks the functions, hashlib does, and one line says."""
+    """Without a library, or with one that lacks the functions, hashlib is used."""
     monkeypatch.setattr(hashing, "_candidates", lambda: candidates)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -214,7 +214,7 @@ def test_a_missing_libcrypto_is_said_once(
 def test_a_libcrypto_that_hashes_wrongly_is_not_trusted(
     looked_for_again: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A struct whose layout is not what we think is found out before anything relies on it."""
+    """A struct with an unexpected layout is detected before it is used."""
     broken = hashing._LAYOUTS["sha256"]
     wrong = hashing._Layout(
         "SHA256", broken.context, broken.magic, broken.encoding, word_bits=32, block_size=63

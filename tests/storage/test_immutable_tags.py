@@ -1,4 +1,4 @@
-"""Where tags may not be moved each is set once, by exactly one of all who try at a time."""
+"""Where tags are immutable, each is set once, by exactly one of all concurrent callers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def _put(repository: StoredRepository, number: int, *texts: str) -> None:
 
 
 def _once(driver: Driver) -> StoredRepository:
-    """Open the repository for a caller that may not move tags."""
+    """Open the repository as a caller that may not move tags."""
     return StoredRegistry(driver).repository(APP, moves_tags=False)
 
 
@@ -56,13 +56,13 @@ async def _leads_to(repository: StoredRepository, tag: str) -> Digest:
 
 @pytest.fixture
 async def stored(driver: AnyDriver) -> AnyDriver:
-    """Give each driver in turn, with what the manifests refer to."""
+    """Give each driver in turn, with the content that the manifests refer to."""
     await push_image(StoredRegistry(driver).repository(APP), "base")
     return driver
 
 
 async def test_a_tag_that_exists_stays_where_it_is(stored: AnyDriver) -> None:
-    """Another manifest is refused before anything of it is stored; the same one is not."""
+    """Another manifest is refused before anything is stored; the same one is not."""
     recording = RecordingDriver(stored)
     repository = _once(recording)
     await _put(repository, 0, "v1")
@@ -76,7 +76,7 @@ async def test_a_tag_that_exists_stays_where_it_is(stored: AnyDriver) -> None:
 
 
 async def test_one_tag_that_exists_keeps_the_others_from_being_set(stored: AnyDriver) -> None:
-    """Of several tags in one push none is set, nor the manifest stored."""
+    """Of several tags in one push none is set, nor is the manifest stored."""
     repository = _once(stored)
     await _put(repository, 0, "v1")
     with pytest.raises(TagImmutable):
@@ -88,8 +88,8 @@ async def test_one_tag_that_exists_keeps_the_others_from_being_set(stored: AnyDr
     assert await _leads_to(repository, "newer") == DIGESTS[0]
 
 
-async def test_who_may_move_tags_moves_them_on(stored: AnyDriver) -> None:
-    """The right is that of who pushes, not a property of the tag; a mode passes it on."""
+async def test_a_caller_that_may_move_tags_moves_them(stored: AnyDriver) -> None:
+    """The right belongs to the caller, not to the tag; a mode passes it on."""
     registry = UndeletableRegistry(StoredRegistry(stored))
     await _put(_once(stored), 0, "v1")
     manifest = parse_manifest(DOCUMENTS[1])
@@ -99,8 +99,8 @@ async def test_who_may_move_tags_moves_them_on(stored: AnyDriver) -> None:
     assert await _leads_to(_once(stored), "v1") == DIGESTS[1]
 
 
-async def test_a_tag_that_was_deleted_may_be_set_anew(stored: AnyDriver) -> None:
-    """By itself, or with its manifest."""
+async def test_a_deleted_tag_may_be_set_again(stored: AnyDriver) -> None:
+    """Deleted by itself, or with its manifest."""
     repository = _once(stored)
     await _put(repository, 0, "v1")
     await repository.tags.delete(V1)
@@ -111,8 +111,8 @@ async def test_a_tag_that_was_deleted_may_be_set_anew(stored: AnyDriver) -> None
 
 
 @pytest.mark.parametrize("dead", ["no manifest", "no bytes", "no bytes left", "a damaged link"])
-async def test_a_tag_that_leads_to_nothing_may_be_set_anew(stored: AnyDriver, dead: str) -> None:
-    """It keeps no promise; but of two who do so one is refused."""
+async def test_a_dangling_tag_may_be_set_again(stored: AnyDriver, dead: str) -> None:
+    """But of two callers that do so one is refused."""
     repository = _once(stored)
     await _put(repository, 0, "v1")
     if dead == "no manifest":
@@ -131,7 +131,7 @@ async def test_a_tag_that_leads_to_nothing_may_be_set_anew(stored: AnyDriver, de
 
 
 async def test_of_many_first_pushes_exactly_one_sets_the_tag(stored: AnyDriver) -> None:
-    """All others are told that it exists, and the tag leads to what the one pushed."""
+    """All others get `TagImmutable`, and the tag points to what the one pushed."""
     repositories = [_once(stored) for _ in DOCUMENTS]
     pushes = (_put(one, number, "v1") for number, one in enumerate(repositories))
     results = await asyncio.gather(*pushes, return_exceptions=True)
@@ -140,7 +140,7 @@ async def test_of_many_first_pushes_exactly_one_sets_the_tag(stored: AnyDriver) 
 
 
 class Model:
-    """A registry, and what its tags must lead to."""
+    """A registry, and what its tags must point to."""
 
     def __init__(self) -> None:
         self._registry = StoredRegistry(MemoryDriver())
@@ -148,12 +148,12 @@ class Model:
         self.tags: dict[str, int] = {}
 
     async def prepare(self) -> None:
-        """Push what the manifests refer to."""
+        """Push the content that the manifests refer to."""
         for blob in (CONFIG, LAYER):
             await push_blob(self.repository, blob)
 
     async def push(self, number: int, named: frozenset[str], *, moves: bool) -> None:
-        """Push a manifest under tags: refused exactly if one leads elsewhere and may not move."""
+        """Push a manifest under tags: refused exactly if one points elsewhere and may not move."""
         is_refused = not moves and any(self.tags.get(tag, number) != number for tag in named)
         repository = self._registry.repository(APP, moves_tags=moves)
         with pytest.raises(TagImmutable) if is_refused else contextlib.nullcontext():
@@ -191,8 +191,8 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 
 @MANY
 @given(work=st.lists(STEPS, max_size=12))
-async def test_whatever_is_pushed_and_deleted_no_tag_moves_that_may_not(work: list[Step]) -> None:
-    """A push is refused exactly if a tag of it leads to another manifest, and then as a whole."""
+async def test_no_immutable_tag_moves_whatever_is_pushed_and_deleted(work: list[Step]) -> None:
+    """A push is refused exactly if a tag of it points to another manifest, and then as a whole."""
     model = Model()
     await model.prepare()
     for step in work:
@@ -210,17 +210,17 @@ def roomy(tmp_path: Path) -> list[FilesystemDriver]:
 
 @pytest.fixture
 async def pair(roomy: list[FilesystemDriver]) -> AsyncIterator[list[FilesystemDriver]]:
-    """Give the drivers over one root, with what the manifests refer to."""
+    """Give the drivers over one root, with the content that the manifests refer to."""
     await push_image(StoredRegistry(roomy[0]).repository(APP), "base")
     yield roomy
     for driver in roomy:
         await driver.close()
 
 
-async def test_who_is_overtaken_before_the_tag_appears_is_refused(
+async def test_a_push_that_is_overtaken_before_it_creates_the_tag_is_refused(
     pair: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tag was not there when it was looked for, and is there when it is to appear."""
+    """The tag is missing at the check, and exists when it is to be created."""
     late, early = map(_once, pair)
     held = hold_call(monkeypatch, "rename", paths.tag(APP, V1))
     pushing = asyncio.ensure_future(_put(late, 0, "v1"))
@@ -236,7 +236,7 @@ async def test_who_is_overtaken_before_the_tag_appears_is_refused(
 async def test_an_empty_folder_is_not_taken_for_a_tag(
     pair: list[FilesystemDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who holds one holds nothing: a new tag may take its place, and be the one that is set."""
+    """A lock on it protects nothing: a new tag may replace it, and be the one that is set."""
     early, late = map(_once, pair)
     folder = Path(pair[0].root, paths.tag(APP, V1))
     appearing = hold_call(monkeypatch, "rename", str(folder))
@@ -266,17 +266,17 @@ class Worker:
         )
 
     def begin(self, tag: str) -> None:
-        """Have it set a tag."""
+        """Start setting a tag."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{tag}\n")
 
     def answer(self) -> str:
-        """Return how that went."""
+        """Return the worker's answer."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
     def end(self) -> None:
-        """End the process and let go of its pipes."""
+        """End the process and close its pipes."""
         assert self._process.communicate()[0] == ""
         assert self._process.returncode == 0
 
@@ -291,16 +291,16 @@ def workers(tmp_path: Path) -> Iterator[list[Worker]]:
 
 
 def _leave_nothing(folder: Path) -> None:
-    """There is no such tag."""
+    """Leave no such tag."""
 
 
 def _leave_an_empty_folder(folder: Path) -> None:
-    """Another program made a folder for a tag and ended."""
+    """Leave the folder of a tag that another program made before it ended."""
     folder.mkdir()
 
 
 def _leave_a_dead_link(folder: Path) -> None:
-    """The tag's manifest is gone."""
+    """Leave a tag whose manifest is deleted."""
     (folder / "current").mkdir(parents=True)
     (folder / "current/link").write_text(str(Digest.of(b"gone")))
 
@@ -312,7 +312,7 @@ BEFORE: tuple[Spoil, ...] = (_leave_nothing, _leave_an_empty_folder, _leave_a_de
 async def test_of_several_processes_exactly_one_sets_a_tag(
     pair: list[FilesystemDriver], workers: list[Worker], prepare: Spoil
 ) -> None:
-    """Of all that push at the same moment one is told so, and the tag leads to what it pushed."""
+    """Of all that push concurrently one succeeds, and the tag points to what it pushed."""
     root = Path(pair[0].root)
     repository = _once(pair[0])
     for text in (f"t{number}" for number in range(CONTESTED)):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.concurrency.large_documents import BUDGET, INLINE, ByteBudget, parsed
+from storage.concurrency.large_documents import BUDGET, INLINE, ByteBudget, parse_in_budget
 from storage.content.manifest_store import ManifestStore
 from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -87,9 +87,9 @@ async def test_the_budget_is_never_exceeded(steps: list[tuple[str, int]]) -> Non
 async def test_small_documents_do_not_wait_for_large_ones() -> None:
     """They are parsed immediately."""
     async with BUDGET.of(MANIFEST_LIMIT), BUDGET.of(MANIFEST_LIMIT):
-        large = asyncio.ensure_future(parsed(len, bytes(INLINE + 1)))
+        large = asyncio.ensure_future(parse_in_budget(len, bytes(INLINE + 1)))
         await _turns()
-        assert await parsed(len, bytes(INLINE)) == INLINE
+        assert await parse_in_budget(len, bytes(INLINE)) == INLINE
         assert not large.done()
     assert await large == INLINE + 1
 

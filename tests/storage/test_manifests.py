@@ -1,4 +1,4 @@
-"""Raw bytes become a manifest or `ManifestInvalid`, and nothing else ever."""
+"""Raw bytes are parsed to a manifest or raise `ManifestInvalid`, never anything else."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _parse(document: object, content_type: str = "") -> Manifest:
 
 
 def _hexes(manifest: Manifest) -> str:
-    """Tell what a manifest refers to by the first digit of each digest."""
+    """Return what a manifest refers to, by the first digit of each digest."""
     return "".join(one.digest.hex[0] for one in (*manifest.blobs, *manifest.children))
 
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 def test_each_kind_is_read(kind: str) -> None:
-    """Every kind has its type, with its own Content-Type, with none, and with no opinion."""
+    """Every kind has its type, with its own Content-Type, with none, and with a generic one."""
     raw = json.dumps(EXAMPLES[kind], indent=3).encode() + b"\n"
     for content_type in ("", "application/json", TYPES[kind]):
         manifest = parse_manifest(raw, content_type)
@@ -95,7 +95,7 @@ def test_images_refer_to_config_and_layers() -> None:
 
 
 def test_indexes_refer_to_children() -> None:
-    """Children have their platform; the other fields of a platform are ignored."""
+    """Children have their platform; a platform's other fields are ignored."""
     children = _parse(DOCKER_INDEX).children
     platforms = [
         (one.os, one.architecture, one.variant) for one in (c.platform for c in children) if one
@@ -106,7 +106,7 @@ def test_indexes_refer_to_children() -> None:
 
 
 def test_foreign_layers_are_told_apart() -> None:
-    """A non-distributable type with URLs is foreign; URLs alone or the type alone are not."""
+    """A non-distributable type with URLs is foreign; only URLs or only the type are not."""
     foreign = _parse(WINDOWS_IMAGE).blobs
     assert [one.is_foreign for one in foreign] == [False, True, False]
     without = copy.deepcopy(WINDOWS_IMAGE)
@@ -116,7 +116,7 @@ def test_foreign_layers_are_told_apart() -> None:
 
 
 def test_artifacts_have_a_type() -> None:
-    """artifactType; else a config's media type; an index without one has none."""
+    """artifactType; else a config's media type; else, for an index, none."""
     assert _parse(ARTIFACT).artifact_type == "application/vnd.example+type"
     assert str(_parse(ARTIFACT).blobs[0].digest) == EMPTY_DIGEST
     for absent in ({}, {"artifactType": ""}, {"artifactType": None}):
@@ -127,7 +127,7 @@ def test_artifacts_have_a_type() -> None:
 
 
 def test_null_counts_as_absent_where_go_writes_it() -> None:
-    """Null layers, annotations, subject, urls and platform are absent ones."""
+    """Null layers, annotations, subject, urls and platform count as absent."""
     assert _hexes(_parse(NULL_LAYERS)) == "a"
     document = copy.deepcopy(OCI_IMAGE)
     document |= {"subject": None, "artifactType": None}
@@ -137,7 +137,7 @@ def test_null_counts_as_absent_where_go_writes_it() -> None:
     assert manifest.blobs[1].urls == ()
 
 
-def test_a_type_is_told_by_shape() -> None:
+def test_a_type_follows_from_the_fields() -> None:
     """Without mediaType, `manifests` makes an index and config or layers a manifest."""
     for document, expected in ((OCI_LIST, OCI_INDEX), (OCI_IMAGE, OCI_MANIFEST)):
         bare = {key: value for key, value in document.items() if key != "mediaType"}
@@ -163,7 +163,7 @@ def test_a_type_is_told_by_shape() -> None:
     ],
 )
 def test_a_document_of_two_kinds_is_refused(document: Document) -> None:
-    """Nothing that one reader takes for an image and another for an index (CVE-2021-41190)."""
+    """One reader could take it for an image and another for an index (CVE-2021-41190)."""
     for content_type in ("", *SUPPORTED_TYPES):
         with pytest.raises(ManifestInvalid):
             _parse(document, content_type)
@@ -171,7 +171,7 @@ def test_a_document_of_two_kinds_is_refused(document: Document) -> None:
 
 @pytest.mark.parametrize("key", ["Manifests", "MANIFESTS", "manife\u017fts"])
 def test_a_key_that_go_reads_without_its_case_is_refused(key: str) -> None:
-    """Go matches keys whatever their case, so for it this image is an index as well."""
+    """Go ignores the case of keys, so for Go this image is an index as well."""
     with pytest.raises(ManifestInvalid):
         _parse({**OCI_IMAGE, key: OCI_LIST["manifests"]})
     with pytest.raises(ManifestInvalid):
@@ -180,7 +180,7 @@ def test_a_key_that_go_reads_without_its_case_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 def test_a_document_of_an_unknown_type_is_refused(kind: str) -> None:
-    """Schema 1, an artifact manifest that never was, and made-up types are not supported."""
+    """Schema 1, the artifact manifest of a draft, and invented types are not supported."""
     unknown = (
         DOCKER_SCHEMA1,
         "application/vnd.oci.artifact.manifest.v1+json",
@@ -200,7 +200,7 @@ LONG = "\x7f" * 100_000
     [{"mediaType": LONG}, {"annotations": {LONG: 1}}, {"annotations": LONG}, {"config": LONG}],
 )
 def test_a_refusal_quotes_little_of_a_long_text(fields: Document) -> None:
-    """To quote all of it takes as long and as much memory as the client likes."""
+    """Quoting all of it would take as much time and memory as the client likes."""
     with pytest.raises(ManifestInvalid) as refused:
         _parse({**EXAMPLES["oci image"], **fields})
     assert len(str(refused.value)) < 1000
@@ -248,7 +248,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_is_not_plain_json_is_refused(raw: bytes) -> None:
-    """Each is ManifestInvalid, with a message that is short and can be sent back."""
+    """Each raises ManifestInvalid, with a message that is short and can be sent to the client."""
     for read in (parse_manifest, sniff_media_type):
         if read is sniff_media_type and raw.startswith(b'{"schemaVersion":2e'):
             continue
@@ -288,8 +288,8 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("raw", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
-def test_what_two_readers_read_differently_is_refused_and_served(raw: bytes) -> None:
-    """A push of it is refused; what is stored of it has the type that Go reads."""
+def test_an_ambiguous_document_is_refused_in_a_push_and_served(raw: bytes) -> None:
+    """A push is refused; a stored one has the type that Go reads."""
     with pytest.raises(ManifestInvalid):
         parse_manifest(raw)
     assert sniff_media_type(raw) == OCI_INDEX
@@ -305,7 +305,7 @@ def test_what_two_readers_read_differently_is_refused_and_served(raw: bytes) -> 
     ],
 )
 def test_a_byte_that_is_not_utf8_is_kept(text: bytes) -> None:
-    """Within a string it is taken, as registry:2 takes it, and reads as U+FFFD."""
+    """Within a string it is accepted, as in registry:2, and reads as U+FFFD."""
     raw = b'{"schemaVersion":2,"manifests":[],"annotations":{"k":"' + text + b'"}}'
     manifest = parse_manifest(raw)
     assert manifest.raw == raw
@@ -317,7 +317,7 @@ def test_a_byte_that_is_not_utf8_is_kept(text: bytes) -> None:
 def test_a_document_may_have_as_many_levels_as_go_reads(
     levels: int, opening: str, closing: str
 ) -> None:
-    """However deep, what is beside it is read, and brackets within strings are text."""
+    """However deep, the fields beside it are read, and brackets within strings are text."""
     deep = opening * levels + '"]}[{\\""' + closing * levels
     document = json.dumps(OCI_IMAGE)[:-1] + f', "x": {deep}, "y": "[{{"' + "}"
     assert parse_manifest(document.encode()).blobs == _parse(OCI_IMAGE).blobs
@@ -325,7 +325,7 @@ def test_a_document_may_have_as_many_levels_as_go_reads(
 
 
 def test_a_stored_document_may_have_any_number_of_values() -> None:
-    """Half a million empty lists are refused in a push; stored ones have their type."""
+    """Half a million empty lists are refused in a push; a stored document has its type."""
     for document, media_type in ((OCI_IMAGE, OCI_MANIFEST), (DOCKER_INDEX, DOCKER_LIST)):
         raw = (json.dumps(document)[:-1] + ',"x":[' + "[]," * 500_000 + '"[{"]}').encode()
         with pytest.raises(ManifestInvalid, match="more than 100000 values"):
@@ -336,7 +336,7 @@ def test_a_stored_document_may_have_any_number_of_values() -> None:
 @pytest.mark.parametrize("escape", [r"\n", r"\u0041", r"\\", r"\""])
 @pytest.mark.parametrize("strings", [1, 50_000])
 def test_a_stored_document_may_have_any_number_of_escapes(escape: str, strings: int) -> None:
-    """Half a million, in one string or in many, are refused in a push; stored ones have a type."""
+    """Half a million, in one string or in many, are refused in a push; a stored one is served."""
     text = f'"{escape * (500_000 // strings)}"'
     raw = (json.dumps(OCI_IMAGE)[:-1] + f',"x":[{",".join([text] * strings)}]}}').encode()
     with pytest.raises(ManifestInvalid, match="4 escapes count as one"):
@@ -345,7 +345,7 @@ def test_a_stored_document_may_have_any_number_of_escapes(escape: str, strings: 
 
 
 def test_a_manifest_with_a_document_in_an_annotation_is_read() -> None:
-    """As JSON within JSON it has escapes by the thousand."""
+    """JSON within JSON has thousands of escapes."""
     inner = json.dumps({f"key {number}": 'a "quoted" text' for number in range(10_000)})
     assert _parse({**OCI_IMAGE, "annotations": {"a": inner}}).annotations == {"a": inner}
 
@@ -385,14 +385,14 @@ NULL_OR_EMPTY = pytest.mark.parametrize("absent", [None, ""])
 
 @NULL_OR_EMPTY
 def test_a_media_type_that_is_empty_is_absent(absent: str | None) -> None:
-    """The shape tells the type then."""
+    """The fields decide about the type then."""
     for document, expected in ((OCI_IMAGE, OCI_MANIFEST), (OCI_LIST, OCI_INDEX)):
         raw = json.dumps({**document, "mediaType": absent}).encode()
         assert parse_manifest(raw, expected).media_type == expected == sniff_media_type(raw)
 
 
 def test_fields_that_are_null_make_no_second_kind() -> None:
-    """Null can be read as nothing: an index with a null config is an index."""
+    """Null counts as absent: an index with a null config is an index."""
     assert _parse({**OCI_LIST, "config": None, "layers": None, "fsLayers": None}).is_index
     assert not _parse({**OCI_IMAGE, "manifests": None}).is_index
     bare = {key: value for key, value in OCI_IMAGE.items() if key != "mediaType"}
@@ -408,8 +408,8 @@ def test_an_index_may_list_nothing(media_type: str, more: Document) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"manifests": None}, {"mediaType": ""}])
-def test_an_index_that_says_nothing_has_the_type_that_registry_2_serves(more: Document) -> None:
-    """Content-Type alone makes it an index; what is served later is what registry:2 serves."""
+def test_an_empty_index_has_the_type_that_registry_2_serves(more: Document) -> None:
+    """Only Content-Type makes it an index; it is served with the type of registry:2."""
     document = {"schemaVersion": 2, **more}
     assert _parse(document, OCI_INDEX).media_type == OCI_MANIFEST
     assert sniff_media_type(json.dumps(document).encode()) == OCI_MANIFEST
@@ -422,7 +422,7 @@ def test_an_index_that_says_nothing_has_the_type_that_registry_2_serves(more: Do
                                      {"digest": None}, {"digest": 7}, {"digest": "sha256:x"},
                                      {"digest": f"blake3:{'a' * 64}"}])  # fmt: skip
 def test_a_subject_without_a_digest_is_no_subject(subject: object) -> None:
-    """Whatever stands in its place."""
+    """Whatever value the field has."""
     assert _parse({**OCI_IMAGE, "subject": subject}).subject is None
     assert _parse({**OCI_LIST, "subject": subject}).subject is None
 
@@ -431,14 +431,14 @@ def test_a_subject_without_a_digest_is_no_subject(subject: object) -> None:
     "field", [{"size": -1}, {"size": None}, {"size": "x"}, {"mediaType": 7}, {"urls": 7}]
 )
 def test_a_subject_is_its_digest(field: Document) -> None:
-    """What else a subject says is not looked at."""
+    """The other fields of a subject are ignored."""
     subject = _parse({**OCI_IMAGE, "subject": {**OCI_IMAGE["subject"], **field}}).subject
     assert subject is not None
     assert subject.digest.hex == "d" * 64
 
 
 def test_fields_that_older_registries_do_not_know_may_hold_anything() -> None:
-    """artifactType, and the annotations of Docker's types; those of OCI's are texts or null."""
+    """artifactType, and the annotations of Docker's types; those of OCI's are strings or null."""
     assert _parse({**OCI_LIST, "artifactType": [7]}).artifact_type == ""
     for odd in (7, "x", [1], {"a": 1, "b": "c"}):
         expected = {"b": "c"} if isinstance(odd, dict) else {}
@@ -460,7 +460,7 @@ def test_a_size_may_be_unknown(size: int | None) -> None:
 
 @pytest.mark.parametrize("size", [2**63, -(2**63) - 1, 10**30, 10**50, 1.0, "7", True, [7]])
 def test_a_size_is_a_whole_number(size: object) -> None:
-    """Huge, fractional and otherwise odd sizes are refused."""
+    """Huge, fractional and otherwise invalid sizes are refused."""
     document = copy.deepcopy(OCI_IMAGE)
     document["layers"][1]["size"] = size
     with pytest.raises(ManifestInvalid, match=r"layers\[1\]\.size"):
@@ -470,14 +470,14 @@ def test_a_size_is_a_whole_number(size: object) -> None:
 @MANY
 @given(document=JSON)
 def test_any_json_is_a_manifest_or_invalid(document: object) -> None:
-    """No JSON raises anything else."""
+    """No JSON raises another exception."""
     _read(json.dumps(document).encode("utf-8", "surrogatepass"))
 
 
 @MANY
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_are_a_manifest_or_invalid(raw: bytes) -> None:
-    """No bytes raise anything else."""
+    """No bytes raise another exception."""
     _read(raw)
 
 
@@ -493,7 +493,7 @@ def _read(raw: bytes) -> Manifest | None:
 
 
 def _places(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Yield the way to every value within a document."""
+    """Yield the path to every value within a document."""
     if at:
         yield at
     if isinstance(value, dict):
@@ -518,10 +518,10 @@ def _replaced(kind: str, at: tuple[str | int, ...], value: object) -> Document:
 
 @MANY
 @given(place=st.sampled_from(PLACES), value=JSON)
-def test_one_wrong_field_makes_a_manifest_invalid_or_nothing_worse(
+def test_a_document_with_one_wrong_field_is_parsed_or_refused(
     place: tuple[str, tuple[str | int, ...]], value: object
 ) -> None:
-    """Any value in place of any field: a manifest of values with the right types, or invalid."""
+    """Any value in any field gives a manifest with the right types, or ManifestInvalid."""
     manifest = _read(json.dumps(_replaced(*place, value)).encode())
     if manifest is not None:
         _assert_typed(manifest)
@@ -548,7 +548,7 @@ REQUIRED = [
 
 
 @pytest.mark.parametrize(("kind", "at"), REQUIRED)
-def test_what_is_required_must_be_there(kind: str, at: tuple[str | int, ...]) -> None:
+def test_required_fields_must_be_present(kind: str, at: tuple[str | int, ...]) -> None:
     """Without a digest, a version or a config there is no manifest."""
     document = copy.deepcopy(EXAMPLES[kind])
     inner: Any = document

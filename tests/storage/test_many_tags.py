@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from storage.content import deletions
-from storage.content.links import link_to
+from storage.content.links import link_change
 from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import ManifestUnknown
@@ -280,5 +280,5 @@ async def test_a_collection_skips_deletions_while_manifests_are_hidden(
 async def _leave_a_note(driver: FilesystemDriver) -> None:
     """Leave an old note of a deletion that was interrupted before it removed anything."""
     note = f"{paths.deletions(APP)}/{uuid.uuid4().hex}"
-    await driver.publish((link_to(note, DIGEST),))
+    await driver.publish((link_change(note, DIGEST),))
     os.utime(Path(driver.root) / note, (0, 0))

@@ -1,4 +1,4 @@
-"""Wrapped registries refuse what they are configured not to do, and pass on the rest."""
+"""Wrapped registries refuse operations that the configuration disables, and pass on the rest."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_an_undeletable_registry_deletes_nothing(
 
 @pytest.mark.parametrize("what", WRITING)
 async def test_an_undeletable_registry_is_pushed_to(recording: RecordingDriver, what: str) -> None:
-    """Whatever adds content, and a cancelled upload, works."""
+    """Adding content and cancelling an upload work."""
     registry, id = await _prepare(recording)
     await WRITING[what](UndeletableRegistry(registry).repository(APP), id)
     assert recording.changes != []
@@ -103,7 +103,7 @@ async def test_a_read_only_registry_changes_nothing(recording: RecordingDriver, 
 async def test_reading_is_as_without(
     recording: RecordingDriver, mode: Callable[[Registry], Registry]
 ) -> None:
-    """All that reads answers what the registry below answers."""
+    """Every read returns what the inner registry returns."""
     stored, id = await _prepare(recording)
     registry = mode(stored)
     repository = registry.repository(APP)
@@ -122,7 +122,7 @@ async def test_reading_is_as_without(
 
 
 def test_every_method_was_tried(new_driver: AnyDriver) -> None:
-    """A method that is added to a part must be added to the table of what changes or not."""
+    """A method that is added to a part must be added to a table of this test."""
     repository = StoredRegistry(new_driver).repository(APP)
     reading = {"size", "open", "locate", "get", "page", "length"}
     for part, changing in CHANGING.items():

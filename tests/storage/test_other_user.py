@@ -108,7 +108,7 @@ def test_a_blob_that_can_t_be_replaced_is_not_relied_on(root: Path, work: str) -
     _open_folders(root, paths.BLOBS)
     before = sorted(root.rglob("*"))
     said = _as_another(root, work)
-    assert said.startswith(f"NotOurs: {root}/{paths.BLOBS}")
+    assert said.startswith(f"WrongOwner: {root}/{paths.BLOBS}")
     assert said.endswith(f"chown -R {USER} {root}")
     assert sorted(root.rglob("*")) == before
     assert _blob(root, LAYER).stat().st_mtime == LONG_AGO
@@ -129,7 +129,7 @@ def test_locks_of_another_user_lock(root: Path) -> None:
     assert _as_another(root, "push") == "done"
     for work in ("untag", "delete"):
         said = _as_another(root, work)
-        assert said.startswith(f"NotOurs: {root}/{paths.TREE}"), said
+        assert said.startswith(f"WrongOwner: {root}/{paths.TREE}"), said
     assert (root / paths.tag_current_link(APP, Tag("v1"))).exists()
     assert (root / paths.layer_link(APP, Digest.of(LAYER))).exists()
 
@@ -143,7 +143,7 @@ def test_locks_that_are_closed_to_a_user_refuse_what_needs_them(root: Path, clos
     before = sorted(root.rglob("*"))
     for work in ("push", "untag", "delete"):
         said = _as_another(root, work)
-        assert said.startswith(f"NotOurs: {root}/{paths.OURS}/"), said
+        assert said.startswith(f"WrongOwner: {root}/{paths.OURS}/"), said
         assert said.endswith(f"chown -R {USER} {root}")
     assert sorted(root.rglob("*")) == before
 

@@ -1,4 +1,4 @@
-"""A body that pauses waits on the disk, not in memory."""
+"""The bytes before a pause of a body wait on disk, not in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 
 async def _pausing(session: UploadSession, parts: list[list[bytes]]) -> AsyncIterator[bytes]:
-    """Yield the pieces of each part, and go on when nearly all of it was written."""
+    """Yield the pieces of each part, and continue when nearly all of it was written."""
     yielded = 0
     for pieces in parts:
         for piece in pieces:
@@ -40,7 +40,7 @@ async def _pausing(session: UploadSession, parts: list[list[bytes]]) -> AsyncIte
     ],
 )
 async def test_a_pause_has_nearly_all_written(driver: AnyDriver, sizes: list[list[int]]) -> None:
-    """Of what arrived before it 64 KiB may be missing, and all is written once and in order."""
+    """At most 64 KiB of what arrived before it are unwritten, and all is written once, in order."""
     drawn = random.Random(1)
     parts = [[drawn.randbytes(size) for size in part] for part in sizes]
     content = b"".join(b"".join(part) for part in parts)

@@ -13,7 +13,7 @@ from storage.errors import QuotaExceeded
 from storage.repository.quotas import members
 from storage.repository.quotas.admission import Admission, Growth
 from storage.repository.quotas.locks import QuotaLocks
-from storage.repository.quotas.members import Members, Tallies
+from storage.repository.quotas.members import Members, PartCache
 from storage.repository.quotas.usage import read_usage
 from storage.values import paths
 from storage.values.digest import Digest
@@ -73,14 +73,14 @@ async def _fill(driver: AnyDriver, number: int) -> int:
 
 async def test_only_the_part_of_a_new_member_is_read_again(driver: AnyDriver) -> None:
     """Nothing is read while nothing changed."""
-    there, watched, tallies = await _fill(driver, 64), WatchedDriver(driver), Tallies()
-    assert (await read_usage(watched, APP, tallies)).members == there
+    there, watched, part_cache = await _fill(driver, 64), WatchedDriver(driver), PartCache()
+    assert (await read_usage(watched, APP, part_cache)).members == there
     assert len(watched.seen) == 128
     watched.forget()
-    assert (await read_usage(watched, APP, tallies)).members == there
+    assert (await read_usage(watched, APP, part_cache)).members == there
     assert watched.seen == []
     new = await push_blob(limited(driver).repository(APP), b"b" * 100)
-    assert (await read_usage(watched, APP, tallies)).members == there + 100
+    assert (await read_usage(watched, APP, part_cache)).members == there + 100
     assert {path.split("/")[-2][0] for path in watched.seen} == {new.hex[0]}
 
 
@@ -90,67 +90,67 @@ async def test_changed_members_are_added_up_again(
 ) -> None:
     """In a repository of few members, and in one of many, whose parts are smaller."""
     monkeypatch.setattr(members, "_MANY", many)
-    tallies, repository = Tallies(), limited(driver).repository(APP)
+    part_cache, repository = PartCache(), limited(driver).repository(APP)
     blobs = []
     for at in range(30):
         blobs.append(await push_blob(repository, b"a" * (at + 1)))
         await push_manifest(repository, document(at))
-        assert (await read_usage(driver, APP, tallies)).members == await on_disk(driver, APP)
+        assert (await read_usage(driver, APP, part_cache)).members == await on_disk(driver, APP)
     for blob in blobs[::2]:
         await repository.blobs.delete(blob)
-        assert (await read_usage(driver, APP, tallies)).members == await on_disk(driver, APP)
+        assert (await read_usage(driver, APP, part_cache)).members == await on_disk(driver, APP)
 
 
 async def test_a_link_written_into_an_existing_folder_counts(driver: AnyDriver) -> None:
     """Another registry creates the folder first. The content may be written after its link."""
-    source, tallies = limited(driver).repository(OTHER), Tallies()
+    source, part_cache = limited(driver).repository(OTHER), PartCache()
     first = await push_blob(source, b"a" * 600)
     link = paths.layer_link(APP, first)
     await driver.write(link.replace("/link", "/stray"), b"")
-    assert (await read_usage(driver, APP, tallies)).members == 0
+    assert (await read_usage(driver, APP, part_cache)).members == 0
     await driver.write(link, str(first).encode())
-    assert (await read_usage(driver, APP, tallies)).members == 600
+    assert (await read_usage(driver, APP, part_cache)).members == 600
     second = Digest.of(b"b" * 300)
     await driver.write(paths.layer_link(APP, second), str(second).encode())
-    assert (await read_usage(driver, APP, tallies)).members == 600
+    assert (await read_usage(driver, APP, part_cache)).members == 600
     await push_blob(source, b"b" * 300)
-    assert (await read_usage(driver, APP, tallies)).members == 900
+    assert (await read_usage(driver, APP, part_cache)).members == 900
 
 
 async def test_what_is_a_blob_and_a_manifest_counts_once(driver: AnyDriver) -> None:
     """As long as it is one of the two."""
-    repository, tallies, content = limited(driver).repository(APP), Tallies(), raw(document(1))
+    repository, part_cache, content = limited(driver).repository(APP), PartCache(), raw(document(1))
     digest = await push_blob(repository, content)
     await push_manifest(repository, document(1))
-    assert (await read_usage(driver, APP, tallies)).members == len(content)
+    assert (await read_usage(driver, APP, part_cache)).members == len(content)
     await repository.blobs.delete(digest)
-    assert (await read_usage(driver, APP, tallies)).members == len(content)
+    assert (await read_usage(driver, APP, part_cache)).members == len(content)
     await repository.manifests.delete(digest)
-    assert (await read_usage(driver, APP, tallies)).members == 0
+    assert (await read_usage(driver, APP, part_cache)).members == 0
 
 
 async def test_the_cache_is_bounded(driver: AnyDriver) -> None:
     """What is not cached is added up again."""
-    there, tallies = await _fill(driver, 20), Tallies(limit=1000)
+    there, part_cache = await _fill(driver, 20), PartCache(limit=1000)
     for _ in range(2):
-        assert (await read_usage(driver, APP, tallies)).members == there
-        assert not tallies.of(APP)
+        assert (await read_usage(driver, APP, part_cache)).members == there
+        assert not part_cache.of(APP)
 
 
 def test_a_repository_of_any_size_is_cached() -> None:
     """All its parts together cost at most the share of one repository."""
     part = members.Part(bytes(32), 1, ())
-    tallies = Tallies()
-    tallies.put(APP, {f"{at:03x}": part for at in range(4096)})
-    assert len(tallies.of(APP)) == 4096
+    part_cache = PartCache()
+    part_cache.put(APP, {f"{at:03x}": part for at in range(4096)})
+    assert len(part_cache.of(APP)) == 4096
 
 
 async def test_names_of_any_kind_are_told_apart(driver: AnyDriver) -> None:
     """Another program may have created any names."""
-    there, tallies = await _fill(driver, 3), Tallies()
+    there, part_cache = await _fill(driver, 3), PartCache()
     for name in ("x", "\udcff", "a" * 63, "A" * 64, "a\nb"):
         await driver.write(f"{LAYERS}/{name}/link", b"sha256:x")
-        assert (await read_usage(driver, APP, tallies)).members == there
+        assert (await read_usage(driver, APP, part_cache)).members == there
 
 
 async def test_existing_content_is_pushed_again_without_a_listing(driver: AnyDriver) -> None:
@@ -176,14 +176,14 @@ async def test_a_blob_of_two_digests_is_mounted_again_in_a_full_repository(
     repository = limited(driver, 600).repository(APP)
     for one in (alias, alias, digest, alias):
         await repository.blobs.mount(one, OTHER)
-    assert (await read_usage(driver, APP, Tallies())).members == 600
+    assert (await read_usage(driver, APP, PartCache())).members == 600
 
 
 async def test_one_read_serves_all_requests_of_a_turn(driver: AnyDriver) -> None:
     """To the last byte. A second read serves all that are refused."""
     await _fill(driver, 4)
     watched = WatchedDriver(driver)
-    admission = Admission(watched, APP, Tallies())
+    admission = Admission(watched, APP, PartCache())
     for at in range(9):
         assert await admission.admit(Growth(10, Digest.of(bytes([at]))), 100) == 80 - at * 10
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A repository with a quota never holds more, and is refused nothing that would fit."""
+"""A repository with a quota never exceeds it, and refuses nothing that would fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.errors import (
 )
 from storage.interfaces import Repository
 from storage.repository.quotas import LimitedRegistry, Limits
-from storage.repository.quotas.members import Tallies, content_at
+from storage.repository.quotas.members import PartCache, content_at
 from storage.repository.quotas.usage import Reservation, read_usage
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -72,7 +72,7 @@ def _let_in_if(fits: bool) -> AbstractContextManager[object]:
 
 
 class Model:
-    """What a repository should hold; each step does the same to it and to the repository."""
+    """The expected content of a repository; each step changes both the model and the repository."""
 
     def __init__(self, driver: Driver) -> None:
         self.name = name(f"modelled/{next(_names)}")
@@ -176,10 +176,10 @@ STEPS = [
 
 @SOME
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 40), st.integers(0, 700))))
-async def test_whatever_comes_a_repository_holds_no_more_and_is_refused_only_what_is_more(
+async def test_a_repository_never_exceeds_its_quota_and_refuses_only_what_exceeds_it(
     driver: AnyDriver, steps: list[tuple[object, int, int]]
 ) -> None:
-    """After each step what is there, what counts and what should be there is the same."""
+    """After each step the content, the counted usage and the expectation agree."""
     model = Model(driver)
     await model.start(0, 0)
     for step, at, size in steps:
@@ -191,7 +191,7 @@ async def test_whatever_comes_a_repository_holds_no_more_and_is_refused_only_wha
 
 @ANNOUNCED
 async def test_an_upload_that_does_not_fit_ends(driver: AnyDriver, *, announced: bool) -> None:
-    """What it held is room again at once, so repeating it never adds up."""
+    """Its bytes are free again immediately, so retries never add up."""
     repository = limited(driver, QUOTA).repository(APP)
     for _ in range(5):
         id = await begin(repository, b"a" * 600)
@@ -202,8 +202,8 @@ async def test_an_upload_that_does_not_fit_ends(driver: AnyDriver, *, announced:
     await push_blob(repository, b"a" * QUOTA)
 
 
-async def test_what_is_announced_and_does_not_fit_is_not_read(driver: AnyDriver) -> None:
-    """Not a byte of it; by what Content-Length said, or Content-Range."""
+async def test_a_declared_body_that_does_not_fit_is_not_read(driver: AnyDriver) -> None:
+    """Not a byte of it, whether Content-Length or Content-Range declares it."""
     repository = limited(driver, QUOTA).repository(APP)
 
     async def unread() -> AsyncIterator[bytes]:
@@ -215,11 +215,11 @@ async def test_what_is_announced_and_does_not_fit_is_not_read(driver: AnyDriver)
         async with repository.uploads.open(id) as session:
             with pytest.raises(QuotaExceeded) as refusal:
                 await session.append(unread(), chunk)
-        assert (refusal.value.most, refusal.value.held, refusal.value.more) == (1000, 0, 1001)
+        assert (refusal.value.most, refusal.value.used, refusal.value.more) == (1000, 0, 1001)
 
 
-async def test_a_stream_is_cut_where_there_is_no_more_room(driver: AnyDriver) -> None:
-    """No more is asked for than was found not to fit."""
+async def test_a_stream_is_cut_where_the_quota_is_reached(driver: AnyDriver) -> None:
+    """Nothing is requested after the piece that did not fit."""
     repository = limited(driver, QUOTA).repository(APP)
     read = 0
 
@@ -237,7 +237,7 @@ async def test_a_stream_is_cut_where_there_is_no_more_room(driver: AnyDriver) ->
 
 
 async def test_the_refusal_says_how_much_there_is(driver: AnyDriver) -> None:
-    """In words that a user of docker reads."""
+    """In words for a user of docker."""
     repository = limited(driver, 2_000_000).repository(APP)
     await push_blob(repository, b"a" * 1_500_000)
     with pytest.raises(QuotaExceeded) as refusal:
@@ -248,7 +248,7 @@ async def test_the_refusal_says_how_much_there_is(driver: AnyDriver) -> None:
 
 @ANNOUNCED
 async def test_a_full_repository_is_pushed_to_again(driver: AnyDriver, *, announced: bool) -> None:
-    """What is there costs nothing: mounts, manifests, tags that move; and deleting gives room."""
+    """Existing content costs nothing: mounts, manifests, moved tags; and deleting frees space."""
     await push_blob(limited(driver).repository(OTHER), LAYER)
     size = len(LAYER) + 2 * MANIFEST
     repository = limited(driver, size).repository(APP)
@@ -269,8 +269,8 @@ async def test_a_full_repository_is_pushed_to_again(driver: AnyDriver, *, announ
     assert await pull_blob(repository, layer) == LAYER
 
 
-async def test_a_blob_that_is_there_is_committed_once_more(driver: AnyDriver) -> None:
-    """Where its bytes fit beside it; it counts once."""
+async def test_an_existing_blob_is_committed_again(driver: AnyDriver) -> None:
+    """If its bytes fit beside it; it counts once."""
     repository = limited(driver, QUOTA).repository(APP)
     for _ in range(3):
         await push_blob(repository, b"a" * 500)
@@ -278,7 +278,7 @@ async def test_a_blob_that_is_there_is_committed_once_more(driver: AnyDriver) ->
 
 
 async def test_a_blob_under_a_lowered_quota(driver: AnyDriver) -> None:
-    """An upload that would have fitted is not committed, and ends; what is there is served."""
+    """An upload that would have fitted is refused and ends; existing content is served."""
     before, after = limited(driver, QUOTA).repository(APP), limited(driver, 500).repository(APP)
     there = await push_blob(before, b"a" * 600)
     upload, again = await begin(before, b"b" * 100), await begin(before, b"a" * 100)
@@ -291,7 +291,7 @@ async def test_a_blob_under_a_lowered_quota(driver: AnyDriver) -> None:
 
 
 async def test_a_mount_that_does_not_fit_is_refused(driver: AnyDriver) -> None:
-    """It is no upload then, and nothing is linked; what its source has not is not known."""
+    """It does not become an upload, and writes no link; a blob that its source lacks is unknown."""
     await push_blob(limited(driver).repository(OTHER), b"a" * (QUOTA + 1))
     repository = limited(driver, QUOTA).repository(APP)
     with pytest.raises(QuotaExceeded):
@@ -302,7 +302,7 @@ async def test_a_mount_that_does_not_fit_is_refused(driver: AnyDriver) -> None:
 
 
 async def test_each_repository_has_a_quota_of_its_own(driver: AnyDriver) -> None:
-    """One that is below another is another; one without limits is the stored one itself."""
+    """Also a nested one; a repository without limits is not wrapped."""
 
     def limits(repository: RepositoryName) -> Limits:
         return Limits() if repository == OTHER else Limits(bytes=QUOTA)
@@ -316,15 +316,15 @@ async def test_each_repository_has_a_quota_of_its_own(driver: AnyDriver) -> None
 
 
 async def test_tags_that_may_not_be_moved_stay(driver: AnyDriver) -> None:
-    """The word of who opens a repository passes through."""
+    """The wrapper passes on whether the caller may move tags."""
     registry = limited(driver, QUOTA)
     await push_manifest(registry.repository(APP), document(1), "v1")
     with pytest.raises(Exception, match="may not be moved"):
         await push_manifest(registry.repository(APP, moves_tags=False), document(2), "v1")
 
 
-async def test_so_many_uploads_and_no_more(driver: AnyDriver) -> None:
-    """Abandoned ones count, too; each that ends frees quota for another."""
+async def test_the_number_of_uploads_is_limited(driver: AnyDriver) -> None:
+    """Abandoned uploads count too; each that ends allows another one."""
     registry = limited(driver, uploads=2)
     repository = registry.repository(APP)
     first, second = await begin(repository, b"a"), await begin(repository, b"b")
@@ -341,7 +341,7 @@ async def test_so_many_uploads_and_no_more(driver: AnyDriver) -> None:
 
 
 async def test_a_client_that_leaves_keeps_what_arrived_and_nothing_more(driver: AnyDriver) -> None:
-    """What it was promised beside that is room again."""
+    """What was reserved beyond that is free again."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await repository.uploads.start("sha256")
     async with repository.uploads.open(id) as session:
@@ -353,10 +353,10 @@ async def test_a_client_that_leaves_keeps_what_arrived_and_nothing_more(driver: 
 
 
 @ANNOUNCED
-async def test_wherever_a_request_is_cancelled_no_promise_stays(
+async def test_wherever_a_request_is_cancelled_no_reservation_stays(
     driver: AnyDriver, *, announced: bool
 ) -> None:
-    """No request waits for the lock, either."""
+    """Nor does any request keep waiting for the lock."""
     repository = limited(driver, QUOTA).repository(APP)
 
     async def push(id: UploadId) -> None:
@@ -374,7 +374,7 @@ async def test_wherever_a_request_is_cancelled_no_promise_stays(
 
 
 async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriver) -> None:
-    """A promise that was not taken back; one that the power damaged is none."""
+    """A reservation that was not released; a damaged one does not count."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
     for content, size in (
@@ -390,8 +390,10 @@ async def test_what_a_crash_leaves_counts_until_the_session_ends(driver: AnyDriv
     assert await counted(driver, APP) == QUOTA
 
 
-async def test_a_promise_is_in_nobodys_way_once_its_session_is_let_go(driver: AnyDriver) -> None:
-    """A killed worker leaves one; while a request has the session it counts."""
+async def test_a_reservation_blocks_no_request_once_its_session_is_unlocked(
+    driver: AnyDriver,
+) -> None:
+    """A killed worker leaves one; while the session is locked it counts."""
     repository = limited(driver, QUOTA).repository(APP)
     id = await begin(repository, b"a" * 100)
     await driver.write_unsynced(paths.upload_reserved(APP, id), b"900 ")
@@ -403,8 +405,8 @@ async def test_a_promise_is_in_nobodys_way_once_its_session_is_let_go(driver: An
         await push_blob(repository, b"c" * 500)
 
 
-async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyDriver) -> None:
-    """A session that ends with a wrong digest, or a crash, leaves a note that names any blob."""
+async def test_a_digest_in_a_reservation_makes_no_member(driver: AnyDriver) -> None:
+    """After a wrong digest, or a crash, a reservation may name any blob."""
     source = limited(driver).repository(OTHER)
     digest = await push_blob(source, b"a" * 600)
     repository = limited(driver, QUOTA).repository(APP)
@@ -420,12 +422,12 @@ async def test_a_digest_that_is_only_claimed_is_not_had_for_nothing(driver: AnyD
 
 
 async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDriver) -> None:
-    """Links without content, empty links, and folders without a link, where it comes to that."""
+    """Links without content, empty links, and folders without a link do not lead to a refusal."""
     registry = limited(driver, QUOTA)
-    repository, tallies = registry.repository(APP), Tallies()
+    repository, part_cache = registry.repository(APP), PartCache()
     for at, size in enumerate((100, 200, 300, 400)):
         await push_blob(repository, bytes([at]) * size)
-    assert (await read_usage(driver, APP, tallies)).total_without(None) == QUOTA
+    assert (await read_usage(driver, APP, part_cache)).total_without(None) == QUOTA
     links = [
         paths.layer_link(APP, Digest.of(bytes([at]) * size)) for at, size in ((2, 300), (3, 400))
     ]
@@ -434,11 +436,13 @@ async def test_what_distribution_leaves_behind_counts_for_nothing(driver: AnyDri
     await driver.write(links[1].replace("/link", "/stray"), b"")
     await driver.delete(links[1])
     await push_blob(repository, b"b" * 700)
-    assert (await read_usage(driver, APP, tallies, thoroughly=True)).total_without(None) == QUOTA
+    assert (await read_usage(driver, APP, part_cache, thoroughly=True)).total_without(None) == QUOTA
 
 
-async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDriver) -> None:
-    """The folder of its link stays, and another blob may have its room by now."""
+async def test_a_blob_that_distribution_deleted_counts_again_when_it_is_pushed(
+    driver: AnyDriver,
+) -> None:
+    """The folder of its link stays, but other content may use the space by now."""
     source = limited(driver).repository(OTHER)
     first, second = [await push_blob(source, byte * 600) for byte in (b"a", b"b")]
     repository = limited(driver, QUOTA).repository(APP)
@@ -455,7 +459,7 @@ async def test_what_distribution_deleted_is_not_had_for_nothing(driver: AnyDrive
 
 
 async def test_a_sha512_of_distribution_counts_once(driver: AnyDriver) -> None:
-    """It is stored under the sha256 of its bytes, and linked by both."""
+    """It is stored under the sha256 of its bytes, and linked by both digests."""
     repository = limited(driver, QUOTA).repository(APP)
     digest, alias = await push_blob(repository, b"a" * 600), Digest.of(b"a" * 600, "sha512")
     await driver.write(paths.layer_link(APP, alias), str(digest).encode())
@@ -464,8 +468,8 @@ async def test_a_sha512_of_distribution_counts_once(driver: AnyDriver) -> None:
     assert await driver.batch(lambda reader: content_at(reader, OTHER, alias)) == (digest, 600)
 
 
-async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:
-    """What reads and deletes is the stored repository's own."""
+async def test_reads_and_deletions_are_not_wrapped(driver: AnyDriver) -> None:
+    """Their methods are those of the stored repository."""
     stored = StoredRegistry(driver).repository(APP)
     await push_image(stored, "v1")
     repository = limited(driver, QUOTA, 5).repository(APP)
@@ -483,7 +487,7 @@ async def test_reading_asks_nothing_of_the_quota(driver: AnyDriver) -> None:
     assert type(repository.referrers) is type(stored.referrers)
 
 
-def test_a_promise_is_read_as_it_was_written() -> None:
+def test_a_reservation_is_parsed_as_it_was_encoded() -> None:
     """With and without a digest."""
     for promise in (Reservation(0), Reservation(7 << 40, Digest.of(b""))):
         assert Reservation.parse(bytes(promise)) == promise

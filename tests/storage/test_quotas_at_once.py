@@ -1,4 +1,4 @@
-"""Many who push at once, as by several processes: at no instant is there more than the quota."""
+"""Concurrent pushes, as by several processes: the quota is never exceeded at any moment."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PIECE = 1_000
 
 
 class WatchedDriver(WrappedDriver):
-    """Measures the usage after each write to a session, before the writer continues."""
+    """Checks the usage after each write to a session, before the writer continues."""
 
     def __init__(self, inner: Driver, name: RepositoryName) -> None:
         super().__init__(inner)
@@ -85,7 +85,7 @@ class _Watched:
 
 @pytest.fixture
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reservation little at once, or the first would have all of so small a quota."""
+    """Reserve little at a time, or the first upload would get all of so small a quota."""
     monkeypatch.setattr(accounts, "_LEAST_AHEAD", PIECE)
 
 
@@ -110,8 +110,8 @@ async def _push(repository: Repository, number: int, pieces: int, *, announced: 
 
 @pytest.mark.usefixtures("small_shares")
 @pytest.mark.parametrize("announced", [True, False])
-async def test_blobs_pushed_at_once(driver: AnyDriver, *, announced: bool) -> None:
-    """Far more than fits; what is let in is all there, and never too much on the way."""
+async def test_blobs_pushed_concurrently(driver: AnyDriver, *, announced: bool) -> None:
+    """Far more than fits; what is admitted is complete, and the quota holds on the way."""
     watched = WatchedDriver(driver, APP)
     repositories = _repositories(watched)
     pushes = [
@@ -126,16 +126,16 @@ async def test_blobs_pushed_at_once(driver: AnyDriver, *, announced: bool) -> No
     assert not all(let_in)
 
 
-async def test_what_fits_together_is_let_in_together(driver: AnyDriver) -> None:
-    """To the last byte, where clients say how much comes: no commit counts twice."""
+async def test_uploads_that_fit_together_are_admitted_together(driver: AnyDriver) -> None:
+    """To the last byte, if clients declare the length: no commit counts twice."""
     repositories = _repositories(WatchedDriver(driver, APP))
     pushes = [_push(repositories[at % 3], at, 4, announced=True) for at in range(10)]
     assert all(await asyncio.gather(*pushes))
     assert await on_disk(driver, APP) == QUOTA
 
 
-async def test_all_kinds_of_growth_at_once(driver: AnyDriver) -> None:
-    """Uploads, mounts and manifests, and deletions in between: the sum is never too much."""
+async def test_all_kinds_of_growth_concurrently(driver: AnyDriver) -> None:
+    """Uploads, mounts and manifests, with deletions in between: the sum never exceeds the quota."""
     source = StoredRegistry(driver).repository(OTHER)
     blobs = [await push_blob(source, bytes([at]) * (3000 + at)) for at in range(100, 110)]
     size = len(raw(document(0)))
@@ -173,8 +173,8 @@ async def test_all_kinds_of_growth_at_once(driver: AnyDriver) -> None:
     assert len(seen) > 30
 
 
-async def test_manifests_and_mounts_at_once_are_as_many_as_fit(driver: AnyDriver) -> None:
-    """Neither one more nor, since they wait for each other, one less."""
+async def test_concurrent_manifests_and_mounts_are_as_many_as_fit(driver: AnyDriver) -> None:
+    """Not one more and, since they wait for each other, not one less."""
     size = len(raw(document(0)))
     source = StoredRegistry(driver).repository(OTHER)
     blobs = [await push_blob(source, bytes([at]) * size) for at in range(10)]
@@ -186,8 +186,8 @@ async def test_manifests_and_mounts_at_once_are_as_many_as_fit(driver: AnyDriver
     assert await on_disk(driver, APP) == 12 * size
 
 
-async def test_uploads_begun_at_once_are_as_many_as_may_be(driver: AnyDriver) -> None:
-    """By however many processes."""
+async def test_concurrently_started_uploads_are_as_many_as_allowed(driver: AnyDriver) -> None:
+    """By any number of processes."""
     registries = [limited(driver, uploads=5) for _ in range(3)]
     starts = [registries[at % 3].repository(APP).uploads.start("sha256") for at in range(20)]
     done = await asyncio.gather(*starts, return_exceptions=True)
@@ -197,7 +197,7 @@ async def test_uploads_begun_at_once_are_as_many_as_may_be(driver: AnyDriver) ->
 async def test_a_blob_counts_while_it_is_committed(
     files: FilesystemDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also at the instant at which it is neither a session's any more nor a member yet."""
+    """Also at the moment when it is no longer in a session and not yet a member."""
     blob = Digest.of(bytes([1]) * 30 * PIECE)
     held = hold_call(monkeypatch, "rename", paths.layer_link(APP, blob))
     repository = limited(files, QUOTA).repository(APP)
@@ -234,8 +234,8 @@ async def test_a_cancelled_request_has_its_turn_until_it_is_done(
     assert await on_disk(files, APP) == size
 
 
-async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
-    """By requests of one process and of others; one that fails or is cancelled releases it."""
+async def test_the_lock_has_one_holder_at_a_time(driver: AnyDriver) -> None:
+    """In one process and across processes; failed and cancelled requests release it."""
     here, there = QuotaLocks(driver), QuotaLocks(driver)
     inside = 0
 
@@ -257,7 +257,7 @@ async def test_turns_are_taken_one_after_the_other(driver: AnyDriver) -> None:
 
 @pytest.fixture
 async def taken(driver: AnyDriver) -> AsyncIterator[QuotaLocks]:
-    """Give turns of which another process has that of a repository."""
+    """Give the locks of a process while another process holds that of a repository."""
     async with QuotaLocks(driver).of(APP):
         yield QuotaLocks(driver)
 
@@ -286,10 +286,10 @@ async def test_a_request_that_waits_too_long_for_a_turn_gives_up(
             pass
 
 
-async def test_the_wait_for_those_before_counts(
+async def test_waiting_for_earlier_requests_counts(
     taken: QuotaLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request behind another gives up in time, also while that one still has patience."""
+    """A request behind another one times out, even while that one still waits."""
     first = asyncio.create_task(_turn(taken))
     await asyncio.sleep(0)
     monkeypatch.setattr(locks, "_PATIENCE", 0.05)

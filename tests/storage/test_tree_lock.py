@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import pytest
 
-from storage.content.links import link_to
+from storage.content.links import link_change
 from storage.content.tags import TagStore
 from storage.drivers.base import Driver, ExclusiveEditor, TouchingReader
 from storage.drivers.changes import Put
@@ -492,7 +492,7 @@ async def test_a_tag_whose_folder_was_replaced_is_not_repaired(
     """A scrub does not repair the new folder, which another process has locked."""
     folder, text = f"{drivers[0].root}/{paths.tag(APP, TAG)}", f"{OLD}\n"
     os.close(await asyncio.to_thread(_tag, folder, text))
-    revision = link_to(paths.revision_link(APP, OLD), OLD)
+    revision = link_change(paths.revision_link(APP, OLD), OLD)
     await drivers[0].publish((revision, Put(paths.blob(OLD), b"old")))
     contents, entry = Contents(), CurrentLink(APP, TAG)
     finding = await drivers[1].batch(lambda reader: entry.look(reader, contents))

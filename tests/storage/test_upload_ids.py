@@ -20,9 +20,9 @@ def test_an_owned_one_is_its_owners(owner: str, other: str) -> None:
     id = UploadId.parse(str(UploadId.new(owner)))
     made = uuid.UUID(id.text)
     assert (made.version, made.variant) == (8, uuid.RFC_4122)
-    assert id.is_of(owner)
-    assert id.is_of(other) is (other == owner)
-    assert not id.is_of("")
+    assert id.belongs_to(owner)
+    assert id.belongs_to(other) is (other == owner)
+    assert not id.belongs_to("")
 
 
 @given(_NAMES, st.integers(0, 127))
@@ -30,21 +30,21 @@ def test_a_changed_one_has_no_owner(owner: str, bit: int) -> None:
     """A change of any bit makes the id invalid, except one that changes the version."""
     changed = UploadId(str(uuid.UUID(int=uuid.UUID(UploadId.new(owner).text).int ^ 1 << bit)))
     is_of_another_version = uuid.UUID(changed.text).version != 8
-    assert changed.is_of(owner) is is_of_another_version
+    assert changed.belongs_to(owner) is is_of_another_version
 
 
 @given(st.uuids(version=4), _NAMES)
 def test_a_random_one_belongs_to_every_user(made: uuid.UUID, name: str) -> None:
     """CNCF distribution makes such ids, and a registry without access control."""
     assert uuid.UUID(UploadId.new().text).version == 4
-    assert UploadId(str(made)).is_of(name)
-    assert UploadId(str(made)).is_of("")
+    assert UploadId(str(made)).belongs_to(name)
+    assert UploadId(str(made)).belongs_to("")
 
 
 @given(st.uuids(), _NAMES)
 def test_any_uuid_can_be_checked(made: uuid.UUID, name: str) -> None:
     """Whatever a client sends as an id, the check raises nothing."""
-    UploadId.parse(str(made)).is_of(name)
+    UploadId.parse(str(made)).belongs_to(name)
 
 
 def test_two_of_an_owner_differ() -> None:

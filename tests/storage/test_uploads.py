@@ -157,7 +157,7 @@ async def test_a_session_has_one_writer(driver: AnyDriver, impatient: None) -> N
         for attempt in (append(_fresh(driver), id, b"x"), _fresh(driver).uploads.cancel(id)):
             with pytest.raises(UploadBusy) as busy:
                 await attempt
-            assert busy.value.held == 3
+            assert busy.value.length == 3
         await session.append(stream_of(b"def"), DeclaredRange())
     await finish(_fresh(driver), id, Digest.of(b"abcdef"))
 
@@ -264,7 +264,7 @@ async def test_a_chunk_that_does_not_fit_changes_nothing(
     async with _fresh(driver, hashers).uploads.open(id) as session:
         with pytest.raises(error) as misfit:
             await session.append(stream_of(b"bad"), chunk)
-        assert getattr(misfit.value, "held", None) == 5
+        assert getattr(misfit.value, "length", None) == 5
         assert session.length == 5
     with pytest.raises(error):
         async with _fresh(driver, hashers).uploads.open(id) as session:

@@ -25,7 +25,7 @@ from registry_server.serving.http1.answer_heads import (
     remembered_answer_head,
 )
 from registry_server.serving.http1.request_heads import RequestHead
-from storage.concurrency.exhaustion import leave
+from storage.concurrency.exhaustion import exit_process
 from storage.values.buffers import Buffer
 
 logger = logging.getLogger(__name__)
@@ -313,7 +313,7 @@ class Exchange:
             self.has_begun = self.response_complete = True
             self._owner.transport.close()
         except MemoryError:
-            leave()  # otherwise this client would wait without limit
+            exit_process()  # otherwise this client would wait without limit
 
     def _hold(self, size: int) -> None:
         self._held = size

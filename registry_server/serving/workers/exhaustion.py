@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any, TypeAlias
 
-from storage.concurrency.exhaustion import leave
+from storage.concurrency.exhaustion import exit_process
 
 _Context: TypeAlias = dict[str, Any]
 
@@ -25,12 +25,12 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
 
 def _handle(loop: asyncio.AbstractEventLoop, context: _Context) -> None:
     if isinstance(context.get("exception"), MemoryError) and "transport" not in context:
-        leave()
+        exit_process()
     loop.default_exception_handler(context)
 
 
 def _passes(record: logging.LogRecord) -> bool:
     """Inspect the callback exceptions that `concurrent.futures` logs."""
     if record.exc_info and isinstance(record.exc_info[1], MemoryError):
-        leave()
+        exit_process()
     return True

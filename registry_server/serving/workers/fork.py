@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from registry_server.serving.workers.signals import held_back
-from storage.concurrency.exhaustion import leave
+from storage.concurrency.exhaustion import exit_process
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def _call(function: Callable[[], None], report: Callable[[], None]) -> NoReturn:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else _FAILED
     except MemoryError:
-        leave()
+        exit_process()
     except BaseException:
         report()
     finally:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from storage.concurrency.exhaustion import leave
+from storage.concurrency.exhaustion import exit_process
 
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[], None]
@@ -70,7 +70,7 @@ class InOrder:
         try:
             self._run_some(loop)
         except MemoryError:
-            leave()
+            exit_process()
 
     def _run_some(self, loop: asyncio.AbstractEventLoop) -> None:
         for _ in range(_MOST_IN_A_ROW):

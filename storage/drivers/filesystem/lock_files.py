@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 
 from storage.drivers.filesystem import file_modes
-from storage.errors import DISK_FULL, NotOurs
+from storage.errors import DISK_FULL, WrongOwner
 from storage.values.paths import (
     BLOBS,
     CLOCK,
@@ -122,7 +122,7 @@ class LockFiles:
 
 
 def _open(path: str, root: str) -> int | None:
-    """Open a lock file; return None if it is missing. Raises `NotOurs`."""
+    """Open a lock file; return None if it is missing. Raises `WrongOwner`."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, os.O_RDWR | flags)
@@ -134,7 +134,7 @@ def _open(path: str, root: str) -> int | None:
         # It is another user's. To lock it, and to read its number, read permission is enough.
         return os.open(path, os.O_RDONLY | flags)
     except PermissionError:
-        raise NotOurs(path, os.geteuid(), root) from None
+        raise WrongOwner(path, os.geteuid(), root) from None
 
 
 def _write_number(fd: int) -> None:

@@ -12,7 +12,7 @@ from storage.drivers.filesystem.directory_entries import entry_at, listed, scan
 from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.drivers.filesystem.owned_copies import replace_by_copy
 from storage.drivers.filesystem.posix import ABSENT, READING
-from storage.errors import NotOurs, PathNotFound
+from storage.errors import PathNotFound, WrongOwner
 
 
 class FileReader:
@@ -59,7 +59,7 @@ class FileReader:
         return FileInfo(size=stat_result.st_size, modified_ns=stat_result.st_mtime_ns)
 
     def touch(self, path: str) -> FileInfo | None:
-        """Set a file's mtime to now, and return its `stat`; raise `NotOurs` if it is refused."""
+        """Set a file's mtime to now, and return its `stat`; raise `WrongOwner` if it is refused."""
         try:
             self._refresh(self._at(path))
         except OSError as error:
@@ -75,7 +75,7 @@ class FileReader:
             try:
                 replace_by_copy(at)
             except PermissionError:
-                raise NotOurs(at, os.geteuid(), self._root) from None
+                raise WrongOwner(at, os.geteuid(), self._root) from None
 
     def modified(self, path: str) -> int | None:
         stat_result = self._stat(path)

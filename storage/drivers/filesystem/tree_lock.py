@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from storage.drivers.filesystem.deferred_logs import deferred_logs
 from storage.drivers.filesystem.lock_files import NUMBER_BYTES, LockFiles
 from storage.drivers.filesystem.suspension import LockUsage
-from storage.errors import DISK_FULL, AlreadyRunning, NotOurs
+from storage.errors import DISK_FULL, AlreadyRunning, WrongOwner
 from storage.values.paths import GATE, TREE, claim
 
 # Seconds to wait for a lock. A publication does a few fsyncs, a removal is a few reads and renames.
@@ -56,7 +56,7 @@ class LockedTree:
     def change_removal_number(self) -> None:
         """Change the number, so that other processes learn that folders are removed.
 
-        Raises `NotOurs` when the file belongs to another user; then no folder may be removed.
+        Raises `WrongOwner` when the file belongs to another user; then no folder may be removed.
         """
         try:
             os.pwrite(self._fd, os.urandom(NUMBER_BYTES), 0)
@@ -65,7 +65,7 @@ class LockedTree:
                 return
             if error.errno != errno.EBADF:
                 raise
-            raise NotOurs(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
+            raise WrongOwner(f"{self._root}/{TREE}", os.geteuid(), self._root) from None
 
     def _has_no_number(self) -> bool:
         stat_result = os.fstat(self._fd)

@@ -13,7 +13,7 @@ from functools import partial
 
 from storage.concurrency.cancellation import to_completion
 from storage.content.blobs import touch
-from storage.content.links import link_to
+from storage.content.links import link_change
 from storage.drivers.base import Driver, ExclusiveEditor, FolderLock, Reader, TouchingReader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
 from storage.maintenance.scrub.contents import Contents, examine
@@ -141,7 +141,7 @@ class Repairer:
         if finding.kind is Kind.DAMAGED_LINK and await self._driver.batch(is_obstructed):
             await self._replace(entry, finding, digest, check)
         else:
-            await self._driver.publish((link_to(entry.path, digest),), check=check)
+            await self._driver.publish((link_change(entry.path, digest),), check=check)
         return finding.as_repaired(_REWRITTEN)
 
     async def _replace(
@@ -166,7 +166,7 @@ class Repairer:
             editor.move(ready, entry.path)
 
         try:
-            await self._driver.publish((link_to(ready, digest),), check=check)
+            await self._driver.publish((link_change(ready, digest),), check=check)
             await self._driver.exclusively(job)
         finally:
             await self._driver.staging.discard(ready)

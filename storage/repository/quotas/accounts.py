@@ -14,7 +14,7 @@ from storage.drivers.base import Driver
 from storage.errors import TooManyUploads
 from storage.repository.quotas.admission import Admission, Growth
 from storage.repository.quotas.locks import QuotaLocks
-from storage.repository.quotas.members import Tallies
+from storage.repository.quotas.members import PartCache
 from storage.repository.quotas.turn_queue import TurnQueue
 from storage.repository.quotas.usage import Reservation, read_sessions
 from storage.values import paths
@@ -130,7 +130,7 @@ class QuotaAccounts:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._locks = QuotaLocks(driver)
-        self._tallies = Tallies()
+        self._part_cache = PartCache()
         self._queues: WeakValueDictionary[str, TurnQueue[Admission]] = WeakValueDictionary()
 
     def of(self, name: RepositoryName, limits: Limits) -> QuotaAccount:
@@ -141,4 +141,4 @@ class QuotaAccounts:
     @asynccontextmanager
     async def _turn(self, name: RepositoryName) -> AsyncIterator[Admission]:
         async with self._locks.of(name):
-            yield Admission(self._driver, name, self._tallies)
+            yield Admission(self._driver, name, self._part_cache)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from storage.drivers.base import Driver
 from storage.errors import QuotaExceeded
-from storage.repository.quotas.members import Tallies, member_at
+from storage.repository.quotas.members import PartCache, member_at
 from storage.repository.quotas.usage import RepositoryUsage, read_usage
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
@@ -29,10 +29,10 @@ class Growth:
 class Admission:
     """The usage of a repository while its quota lock is held, including what was admitted."""
 
-    def __init__(self, driver: Driver, name: RepositoryName, tallies: Tallies) -> None:
+    def __init__(self, driver: Driver, name: RepositoryName, part_cache: PartCache) -> None:
         self._driver = driver
         self._name = name
-        self._tallies = tallies
+        self._part_cache = part_cache
         self._usage: RepositoryUsage | None = None
         self._is_thorough = False
 
@@ -70,7 +70,7 @@ class Admission:
     async def _read_usage(self, *, thoroughly: bool) -> RepositoryUsage:
         if self._usage is None or (thoroughly and not self._is_thorough):
             self._usage = await read_usage(
-                self._driver, self._name, self._tallies, thoroughly=thoroughly
+                self._driver, self._name, self._part_cache, thoroughly=thoroughly
             )
             self._is_thorough = thoroughly
         return self._usage

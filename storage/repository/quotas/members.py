@@ -52,7 +52,7 @@ class Part:
     doubt: tuple[_Name, ...]
 
 
-class Tallies:
+class PartCache:
     """A thread-safe cache of the parts of repositories."""
 
     def __init__(self, limit: int = _LIMIT) -> None:

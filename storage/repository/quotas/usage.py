@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from storage.drivers.base import Driver, Reader
 from storage.errors import DigestInvalid, PathNotFound, UploadIdInvalid
-from storage.repository.quotas.members import Members, Tallies
+from storage.repository.quotas.members import Members, PartCache
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, UploadId
@@ -105,15 +105,15 @@ async def read_sessions(
 
 
 async def read_usage(
-    driver: Driver, name: RepositoryName, tallies: Tallies, *, thoroughly: bool = False
+    driver: Driver, name: RepositoryName, part_cache: PartCache, *, thoroughly: bool = False
 ) -> RepositoryUsage:
     """Read the usage of a repository, `thoroughly` as `Members` and `read_sessions` define it."""
     active = await read_sessions(driver, name, thoroughly=thoroughly)
 
     def job(reader: Reader) -> RepositoryUsage:
         ending = dict(_ending(reader, name, active.without))
-        members = Members(reader, name, tallies.of(name), thorough=thoroughly)
-        tallies.put(name, members.parts)
+        members = Members(reader, name, part_cache.of(name), thorough=thoroughly)
+        part_cache.put(name, members.parts)
         others = {hex: size for hex, size in ending.items() if hex not in members}
         return RepositoryUsage(members.size, members.doubtful, others, active.sizes)
 
