@@ -27,6 +27,7 @@ ANYTHING = "…"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _MODULE = re.compile(r"`([\w/.]+\.(?:py|yaml))`")
+_NAME = re.compile(r"`(?:\w+\.)*([A-Za-z]*_\w+|[A-Z][a-z]+[A-Z]\w+)(?:\([^`]*\))?`")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -184,3 +185,13 @@ def test_modules_that_a_document_names_exist(document: Path) -> None:
     existing = {f"/{path.relative_to(PROJECT)}" for path in [*files, *PROJECT.glob("*.yaml")]}
     named = set(_MODULE.findall(document.read_text()))
     assert {n for n in named if not any(path.endswith(f"/{n}") for path in existing)} == set()
+
+
+def test_names_of_the_design_exist() -> None:
+    """Classes and functions that docs/design.md names are in the source."""
+    document = (PROJECT / "docs/design.md").read_text()
+    folders = ("storage", "registry_server")
+    source = "\n".join(p.read_text() for f in folders for p in (PROJECT / f).rglob("*.py"))
+    named = set(_NAME.findall(document)) - {"SO_REUSEPORT"}
+    assert len(named) > 10
+    assert {name for name in named if not re.search(rf"\b{name}\b", source)} == set()
