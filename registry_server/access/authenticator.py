@@ -56,18 +56,18 @@ class HeaderAuthenticator:
         challenges: Challenges,
         *,
         certificates: bool = False,
-        is_known: SubjectExists = _accept_all,
+        subject_exists: SubjectExists = _accept_all,
     ) -> None:
         """Accept passwords through `login`, and tokens if there are `verifiers`.
 
         With `certificates`, a client without an Authorization header is the user that its
-        certificate names. A token is valid only while `is_known` accepts its subject.
+        certificate names. A token is valid only while `subject_exists` accepts its subject.
         """
         self._login = login
         self._verifiers = verifiers
         self._challenges = challenges
         self._certificates = certificates
-        self._is_known = is_known
+        self._subject_exists = subject_exists
 
     async def actor(self, connection: HTTPConnection) -> Actor:
         """Return the caller, and cache it in the scope of the request."""
@@ -101,7 +101,7 @@ class HeaderAuthenticator:
             claims = verifier.verify(text)
         except TokenInvalid as error:
             raise self._challenges.invalid_token(connection, str(error)) from None
-        if claims.sub and not await self._is_known(claims.sub, claims.generation):
+        if claims.sub and not await self._subject_exists(claims.sub, claims.generation):
             raise self._challenges.invalid_token(connection, "the token's user no longer exists")
         return Actor(name=claims.sub, grants=claims.grants)
 

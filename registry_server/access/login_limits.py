@@ -54,7 +54,7 @@ class LoginLimits:
         self._clock = clock
         # The times of the latest wrong passwords, the oldest first.
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
-        self._gates = _Gates()
+        self._places = _Places()
 
     async def attempt(self, scope: Scope, verify: Callable[[], Awaitable[T | None]]) -> T | None:
         """Return the result of `verify`, which checks a password; count a None as a wrong one.
@@ -66,11 +66,11 @@ class LoginLimits:
         if not address:
             return await verify()
         self.check(address)
-        async with self._gates.through(limit_key(address)):
+        async with self._places.through(limit_key(address)):
             self.check(address)
             verified = await verify()
             if verified is None:
-                self.failed(address)
+                self.count_failure(address)
         return verified
 
     def check(self, address: str) -> None:
@@ -87,7 +87,7 @@ class LoginLimits:
             wait = times[0] + self._window - now
             raise TooManyRequests(whole_seconds(wait), "too many wrong passwords")
 
-    def failed(self, address: str) -> None:
+    def count_failure(self, address: str) -> None:
         """Count a wrong password, and log when the limit is reached."""
         if not self._limit:
             return
@@ -105,29 +105,29 @@ class LoginLimits:
 
 
 @dataclass(slots=True)
-class _Gate:
+class _ClientPlaces:
     free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT))
     users: int = 0
 
 
-class _Gates:
+class _Places:
     """A semaphore for each client, kept only while it is in use."""
 
     def __init__(self) -> None:
-        self._gates: dict[str, _Gate] = {}
+        self._places: dict[str, _ClientPlaces] = {}
 
     @asynccontextmanager
     async def through(self, client: str) -> AsyncIterator[None]:
         """Hold one of the client's places."""
-        gate = self._gates.setdefault(client, _Gate())
-        gate.users += 1
+        places = self._places.setdefault(client, _ClientPlaces())
+        places.users += 1
         try:
-            async with gate.free:
+            async with places.free:
                 yield
         finally:
-            gate.users -= 1
-            if not gate.users:
-                del self._gates[client]
+            places.users -= 1
+            if not places.users:
+                del self._places[client]
 
 
 UNLIMITED = LoginLimits()

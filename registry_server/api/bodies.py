@@ -24,7 +24,7 @@ _MOST_FAULTS = 10
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
-def sent(model: type[AnyModel]) -> Callable[[Request], Awaitable[AnyModel]]:
+def body_of(model: type[AnyModel]) -> Callable[[Request], Awaitable[AnyModel]]:
     """Return a FastAPI dependency that reads a body as `model`.
 
     It raises `NotJson`, `PayloadTooLarge` or `RequestInvalid`.
@@ -45,7 +45,7 @@ def sent(model: type[AnyModel]) -> Callable[[Request], Awaitable[AnyModel]]:
     return read
 
 
-def described(model: type[BaseModel]) -> dict[str, Any]:
+def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI description of a body that is read as `model`."""
     content = {_JSON: {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 
-from registry_server.api.bodies import described
+from registry_server.api.bodies import openapi_body
 from registry_server.api.models import Refusals
 
 # Returns if the caller may use the endpoint; raises as an `AccessController` does.
@@ -53,7 +53,7 @@ class ApiRoute:
             summary=self.summary,
             status_code=self.status,
             responses={status: _refusal(status) for status in (*_ALWAYS, *self.refused)},
-            openapi_extra=described(self.reads) if self.reads is not None else None,
+            openapi_extra=openapi_body(self.reads) if self.reads is not None else None,
         )
 
 

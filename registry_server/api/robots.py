@@ -19,7 +19,7 @@ from registry_server.access.robots import (
     TooManyRobots,
     parse_lifetime,
 )
-from registry_server.api.bodies import sent
+from registry_server.api.bodies import body_of
 from registry_server.api.endpoints import Admission, ApiRoute
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
 from registry_server.api.paths import ROBOTS, ROOT
@@ -114,7 +114,7 @@ class RobotRoutes:
         self,
         request: Request,
         response: Response,
-        wanted: Annotated[NewRobot, Depends(sent(NewRobot))],
+        wanted: Annotated[NewRobot, Depends(body_of(NewRobot))],
     ) -> NewKey:
         """Create a robot with an unused name, optionally with an expiry."""
         context_of(request.scope).robot = wanted.name

@@ -116,13 +116,13 @@ def query_of(target: Target, query_string: bytes) -> Query:
     query = QueryParams(query_string)
     if target.kind == MANIFESTS:
         return Query(tags=_tags(query.getlist("tag")))
-    mounted = digest_or_nothing(query.get("mount", ""))
+    mounted = digest_or_empty(query.get("mount", ""))
     if not mounted:
-        return Query(digest_or_nothing(query.get("digest", "")))
+        return Query(digest_or_empty(query.get("digest", "")))
     return Query(mounted, mounted, _name(_BELOW + query.get("from", "")))
 
 
-def digest_or_nothing(text: str) -> str:
+def digest_or_empty(text: str) -> str:
     """Return `text` if it is a digest, else ""."""
     try:
         return str(Digest.parse(text))

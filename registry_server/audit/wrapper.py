@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from registry_server.access.interfaces import ADMINISTRATION
 from registry_server.audit import targets
 from registry_server.audit.sinks import Entry, Sink
-from registry_server.audit.targets import Target, digest_or_nothing, query_of, target_of
+from registry_server.audit.targets import Target, digest_or_empty, query_of, target_of
 from registry_server.http.context import CONTEXT, RequestContext
 
 _LONGEST = 256  # characters of free text
@@ -143,7 +143,7 @@ def _verdict(action: str, context: RequestContext, status: int) -> tuple[str, st
 
 def _digest(answer: Message) -> str:
     values = (value for name, value in answer["headers"] if name == b"docker-content-digest")
-    return digest_or_nothing(next(values, b"").decode("latin-1"))
+    return digest_or_empty(next(values, b"").decode("latin-1"))
 
 
 def _bounded(text: str) -> str:

@@ -35,15 +35,15 @@ class Cors:
         max_age: int,
         *,
         credentials: bool = False,
-        not_below: str | None = None,
+        private: str | None = None,
     ) -> None:
         """Allow `origins` as browsers write them, or `*` for all, which excludes `credentials`.
 
-        Browsers cache a preflight for `max_age` seconds. Paths below `not_below` are for no page: a
+        Browsers cache a preflight for `max_age` seconds. Paths below `private` are for no page: a
         page that shows images must not make keys.
         """
         self._app = app
-        self._not_below = not_below
+        self._private = private
         named = frozenset(origin.encode() for origin in origins)
         self._any = _ANY.encode() in named
         allowed = [_ANY.encode()] if self._any else sorted(named)
@@ -72,7 +72,7 @@ class Cors:
         await self._app(scope, receive, send_more)
 
     def _is_private(self, path: str) -> bool:
-        return self._not_below is not None and path.startswith(self._not_below)
+        return self._private is not None and path.startswith(self._private)
 
     def _allowed(self, scope: Scope) -> bytes:
         """Return the request's origin if it may read the response, else b""."""

@@ -90,7 +90,7 @@ class InFlightTracker:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _TrackedResponse(send)
         with self._in_flight:
             try:
                 await self._app(scope, receive, answer)
@@ -99,7 +99,7 @@ class InFlightTracker:
                 await _refuse_cancelled(scope, answer)
 
 
-class _Answer:
+class _TrackedResponse:
     """Sends a response, and records whether it has begun: then no other can be sent."""
 
     __slots__ = ("_send", "has_begun")
@@ -113,7 +113,7 @@ class _Answer:
         return self._send(message)
 
 
-async def _refuse_cancelled(scope: Scope, answer: _Answer) -> None:
+async def _refuse_cancelled(scope: Scope, answer: _TrackedResponse) -> None:
     """Log that a request was cancelled, and send 503 if no response has begun."""
     path = quote(scope["path"], safe=_SAFE)
     logger.warning("%s %s was cancelled: the drain timed out", scope["method"], path)

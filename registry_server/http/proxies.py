@@ -79,7 +79,7 @@ def host(scope: Scope) -> str:
     return next(iter(_lines(scope, _HOST_ASKED)), "")
 
 
-def has_signs(scope: Scope) -> bool:
+def seems_proxied(scope: Scope) -> bool:
     """Tell whether a request seems to come through a proxy, trusted or not.
 
     HTTP/1.0, nginx's default, is a sign of one, and so is a unix socket.

@@ -120,7 +120,7 @@ class Urls:
                 if self.relative
                 else _origin(scope, proxies.requested_origin(scope, _EVERY_ADDRESS))
             )
-        if not proxies.has_signs(scope):
+        if not proxies.seems_proxied(scope):
             return _origin(scope)
         if not proxies.has_trusted_peer(scope, self.trusted):
             return ""

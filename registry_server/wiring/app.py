@@ -209,7 +209,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     cors = settings.http.cors
     if cors.origins:
         age = int(cors.maxage.total_seconds())
-        app = Cors(app, cors.origins, age, credentials=cors.credentials, not_below=paths.ABOVE)
+        app = Cors(app, cors.origins, age, credentials=cors.credentials, private=paths.ABOVE)
     if settings.http.allowedhosts:
         app = AllowedHosts(app, settings.http.allowedhosts)
     prefix = settings.http.prefix.rstrip("/")

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from registry_server.access.interfaces import Action, Grants
-from registry_server.access.tokens.bearer import TokenIssuer, registered
+from registry_server.access.tokens.bearer import TokenIssuer, registered_claims
 from registry_server.access.tokens.keys import jwks, load_signing_key
 from registry_server.access.tokens.refresh import TYPE
 from registry_server.wiring.app import build
@@ -261,7 +261,7 @@ def good(registry: Registry, name: str = "reader") -> str:
 
 def kept(registry: Registry, name: str = "reader") -> str:
     """Sign a refresh token of a user whose password has changed."""
-    claims = registered(ISSUER, name, f"{SERVICE}#{TYPE}", int(time.time()), 3600)
+    claims = registered_claims(ISSUER, name, f"{SERVICE}#{TYPE}", int(time.time()), 3600)
     return registry.key.sign({**claims, "gen": "0" * 32}, TYPE)
 
 

@@ -271,4 +271,4 @@ def _dump(document: object) -> bytes:
 def test_no_chain_raises_an_undeclared_error(chain: object) -> None:
     """Any value of `x5c` is refused."""
     with pytest.raises(KeyUnusable):
-        Keyring.of(roots=[]).key_of_chain(chain, 0)
+        Keyring.of(roots=[]).key_from_chain(chain, 0)

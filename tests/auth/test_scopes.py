@@ -77,7 +77,7 @@ def test_a_name_ends_at_the_last_colon() -> None:
     """A host with a port belongs to the name."""
     scope = Scope.parse("repository:localhost:5000/team/app:pull,push")
     assert scope.name == "localhost:5000/team/app"
-    assert scope.wanted() == {Action.PULL, Action.PUSH}
+    assert scope.known_actions() == {Action.PULL, Action.PUSH}
 
 
 def test_the_class_of_a_repository_grants_no_more() -> None:

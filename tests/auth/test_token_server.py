@@ -473,7 +473,7 @@ def test_a_token_grants_exactly_the_requested_and_allowed_actions(
         repository = RepositoryName(name)
         asked = {
             action for scope in scopes if (scope.type, scope.name) == ("repository", name)
-            for action in scope.wanted()
+            for action in scope.known_actions()
         }  # fmt: skip
         may = {each for each in Action if table.decide(actor, each, repository).allowed}
         if PUSH in asked & may:

@@ -595,9 +595,9 @@ def test_ambiguous_chains_are_refused() -> None:
     again = _certify("loop", looping.private, looping, ca=True, days=1, certifies=True)
     chain = [looping.issue("leaf", ca=False), looping, Authority(again, looping.private)]
     with pytest.raises(KeyUnusable, match="same subject"):
-        ROOTED.key_of_chain([each.der for each in chain], NOW)
+        ROOTED.key_from_chain([each.der for each in chain], NOW)
     twice = [LEAF.der, ROOT.der, ROOT.der]
-    assert ROOTED.key_of_chain(twice, NOW) == VerificationKey.of(LEAF.private.public_key())
+    assert ROOTED.key_from_chain(twice, NOW) == VerificationKey.of(LEAF.private.public_key())
 
 
 def test_an_authority_without_a_key_usage_is_trusted() -> None:

@@ -87,7 +87,7 @@ async def test_right_passwords_are_not_limited() -> None:
     passwords.free.set()
     assert await asyncio.gather(*tries) == ["ann"] * 50
     assert not limits._failures
-    assert not limits._gates._gates
+    assert not limits._places._places
 
 
 async def test_concurrent_attempts_are_not_checked_beyond_the_limit() -> None:
@@ -103,7 +103,7 @@ async def test_concurrent_attempts_are_not_checked_beyond_the_limit() -> None:
     assert found.count(None) == passwords.checked <= 23
     assert sum(isinstance(each, TooManyRequests) for each in found) == 500 - passwords.checked
     assert passwords.most == 4
-    assert not limits._gates._gates
+    assert not limits._places._places
 
 
 async def test_a_disconnected_client_blocks_no_other() -> None:
@@ -117,7 +117,7 @@ async def test_a_disconnected_client_blocks_no_other() -> None:
     await asyncio.wait(tries)
     passwords.free.set()
     assert await limits.attempt(_from(ADDRESS), passwords.right) == "ann"
-    assert not limits._gates._gates
+    assert not limits._places._places
 
 
 async def test_a_failed_check_is_no_wrong_password() -> None:
@@ -147,8 +147,8 @@ async def test_without_a_limit_or_an_address_nothing_is_refused(
 def test_an_ipv6_network_is_one_client() -> None:
     """A client with one address of it can use all of them."""
     limits = LoginLimits(2, clock=Clock())
-    limits.failed("2001:db8::1")
-    limits.failed("2001:db8::2")
+    limits.count_failure("2001:db8::1")
+    limits.count_failure("2001:db8::2")
     with pytest.raises(TooManyRequests):
         limits.check("2001:db8::3")
     limits.check("2001:db8:0:1::1")
@@ -160,7 +160,7 @@ def test_the_number_of_addresses_is_limited() -> None:
     addresses = [f"192.0.2.{number}" for number in range(10)]
     for address in addresses:
         for _ in range(100):
-            limits.failed(address)
+            limits.count_failure(address)
     for address in addresses[:7]:
         limits.check(address)
     for address in addresses[7:]:

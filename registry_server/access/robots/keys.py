@@ -48,7 +48,7 @@ class RobotKeys:
         # Compared with the key for an unknown name, so that it takes as long as for a known one.
         self._decoy = secrets.token_bytes(hashlib.sha256().digest_size)
 
-    async def is_known(self, login: str, generation: str) -> bool:
+    async def exists(self, login: str, generation: str) -> bool:
         """Tell whether the robot `login` exists, has not expired, and is of that `generation`."""
         robot = (await self._file.now()).get(login.removeprefix(f"{PREFIX}:"))
         if robot is None or robot.login != login or robot.is_expired(self._now()):

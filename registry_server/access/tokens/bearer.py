@@ -69,7 +69,7 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedToken:
     """A signed token, its lifetime in seconds, and the Unix time of its issue."""
 
     text: str
@@ -78,7 +78,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedClaims:
     """The expected issuer and audience of a token, and the leeway for its times in seconds."""
 
     issuer: str
@@ -122,7 +122,7 @@ def text_of(payload: Payload, claim: str) -> str:
     return value
 
 
-def open_token(
+def verify_signature(
     text: str, keys: Keyring, types: Iterable[str], algorithms: frozenset[str], now: float
 ) -> Payload:
     """Verify the signature of a token whose `typ` is one of `types`; return its payload.
@@ -159,13 +159,13 @@ def _candidates(
 ) -> tuple[VerificationKey, ...]:
     """Return the keys to try. A `jwk` in the header is ignored (CVE-2025-24976)."""
     if "kid" in header:
-        named = keys.named(header["kid"])
+        named = keys.with_id(header["kid"])
         if named or "x5c" not in header:
             return named
     if "x5c" not in header:
         return keys.keys
     try:
-        return (keys.key_of_chain(header["x5c"], now),)
+        return (keys.key_from_chain(header["x5c"], now),)
     except KeyUnusable as error:
         raise TokenInvalid(str(error)) from None
 
@@ -216,7 +216,7 @@ class TokenVerifier:
         if not self._algorithms or not self._algorithms <= ALGORITHMS:
             raise ValueError(f"the algorithms must be among {', '.join(sorted(ALGORITHMS))}")
         self._keys = keys
-        self._expected = Expected(issuer, service, leeway)
+        self._expected = ExpectedClaims(issuer, service, leeway)
         self._push_overwrites = push_overwrites
         self._clock = clock
         # Claims, `nbf` and length by the token's digest: the cache must hold no usable token.
@@ -238,7 +238,7 @@ class TokenVerifier:
         return claims
 
     def _verify(self, text: str, now: float) -> tuple[Claims, float]:
-        payload = open_token(text, self._keys, _ACCESS_TYPES, self._algorithms, now)
+        payload = verify_signature(text, self._keys, _ACCESS_TYPES, self._algorithms, now)
         expires = self._expected.check(payload, now)
         try:
             grants = parse_access(payload.get("access"))
@@ -292,14 +292,14 @@ class TokenIssuer:
         self._lifetime = lifetime
         self._clock = clock
 
-    def sign(self, sub: str, grants: Grants, audience: str, generation: str = "") -> Issued:
+    def sign(self, sub: str, grants: Grants, audience: str, generation: str = "") -> IssuedToken:
         """Return a token with `grants` for `sub`, a subject of this `generation`, at `audience`.
 
         Raises ValueError if it would be longer than registries accept.
         """
         now = int(self._clock())
         claims = {
-            **registered(self._issuer, sub, audience, now, self._lifetime),
+            **registered_claims(self._issuer, sub, audience, now, self._lifetime),
             "access": access_of(grants),
             **({GENERATION: generation} if generation else {}),
         }
@@ -309,10 +309,12 @@ class TokenIssuer:
                 f"the token would have {len(text)} characters (the limit is {LONGEST}): "
                 "request fewer repositories at a time"
             )
-        return Issued(text, self._lifetime, now)
+        return IssuedToken(text, self._lifetime, now)
 
 
-def registered(issuer: str, sub: str, audience: str, now: int, lifetime: int) -> dict[str, Any]:
+def registered_claims(
+    issuer: str, sub: str, audience: str, now: int, lifetime: int
+) -> dict[str, Any]:
     """Return the claims that every token has (RFC 7519, section 4.1)."""
     moments = {"iat": now, "nbf": now, "exp": now + lifetime}
     return {"iss": issuer, "sub": sub, "aud": audience, "jti": uuid4().hex, **moments}

@@ -47,7 +47,7 @@ class Keyring:
         return Keyring((*keys, *map(_certified, roots)), tuple(roots))
 
     @staticmethod
-    def joined(rings: Iterable[Keyring]) -> Keyring:
+    def union(rings: Iterable[Keyring]) -> Keyring:
         """Return the union of several keyrings."""
         rings = tuple(rings)
         return Keyring(
@@ -55,11 +55,11 @@ class Keyring:
             tuple(root for ring in rings for root in ring.roots),
         )
 
-    def named(self, id: str) -> tuple[VerificationKey, ...]:
+    def with_id(self, id: str) -> tuple[VerificationKey, ...]:
         """Return the keys with that id."""
         return tuple(key for key in self.keys if id in key.ids)
 
-    def key_of_chain(self, chain: object, now: float) -> VerificationKey:
+    def key_from_chain(self, chain: object, now: float) -> VerificationKey:
         """Return the key of the first certificate of an `x5c` header (RFC 7515, section 4.1.6).
 
         Raises `KeyUnusable` unless the chain ends at a root certificate and is valid at `now`.

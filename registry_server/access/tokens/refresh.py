@@ -18,10 +18,10 @@ from registry_server.access.tokens.bearer import (
     LEEWAY,
     LONGEST,
     Clock,
-    Expected,
-    open_token,
-    registered,
+    ExpectedClaims,
+    registered_claims,
     text_of,
+    verify_signature,
 )
 from registry_server.access.tokens.keyring import Keyring
 from registry_server.access.tokens.keys import SigningKey
@@ -49,7 +49,7 @@ class RefreshTokens:
         self._key = key
         self._keys = Keyring.of([key.public])
         self._algorithms = frozenset({key.algorithm})
-        self._expected = Expected(issuer, f"{service}#{TYPE}", LEEWAY)
+        self._expected = ExpectedClaims(issuer, f"{service}#{TYPE}", LEEWAY)
         self._generation = generation
         self._lifetime = lifetime
         self._clock = clock
@@ -63,14 +63,14 @@ class RefreshTokens:
         if not name or generation is None:
             return None
         now, expected = int(self._clock()), self._expected
-        claims = registered(expected.issuer, name, expected.audience, now, self._lifetime)
+        claims = registered_claims(expected.issuer, name, expected.audience, now, self._lifetime)
         text = self._key.sign({**claims, GENERATION: generation}, TYPE)
         return text if len(text) <= LONGEST else None
 
     async def verify(self, text: str) -> str:
         """Return the user of a token, or raise `TokenInvalid`."""
         now = self._clock()
-        payload = open_token(text, self._keys, (TYPE,), self._algorithms, now)
+        payload = verify_signature(text, self._keys, (TYPE,), self._algorithms, now)
         self._expected.check(payload, now)
         name, claimed = text_of(payload, "sub"), text_of(payload, GENERATION)
         generation = await self._generation(name)

@@ -69,7 +69,7 @@ class Scope:
         words = frozenset(filter(None, actions.split(",")))
         return Scope(typed[1], name, words, typed[2] or "")
 
-    def wanted(self) -> frozenset[Action]:
+    def known_actions(self) -> frozenset[Action]:
         """Return the known actions of this scope; `*` means all of them."""
         if EVERYTHING in self.actions:
             return frozenset(Action)
@@ -136,9 +136,9 @@ def grants_of(scopes: Iterable[Scope]) -> Grants:
     for scope in scopes:
         catalog = catalog or scope.is_catalog
         administration = administration or scope.is_administration
-        if scope.is_repository and scope.wanted():
+        if scope.is_repository and scope.known_actions():
             before = repositories.get(scope.name, frozenset())
-            repositories[scope.name] = before | scope.wanted()
+            repositories[scope.name] = before | scope.known_actions()
     return Grants(repositories, catalog, administration)
 
 

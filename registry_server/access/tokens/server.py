@@ -38,7 +38,7 @@ from registry_server.access.problems import (
     TokenRequestInvalid,
     TokenRequestTooLarge,
 )
-from registry_server.access.tokens.bearer import Issued, TokenIssuer
+from registry_server.access.tokens.bearer import IssuedToken, TokenIssuer
 from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
@@ -102,7 +102,7 @@ def grants_for(actor: Actor, scopes: Sequence[Scope], policy: Policy) -> Grants:
     for scope in scopes:
         name = _repository(scope)
         if name is not None:
-            allowed = _allowed(actor, scope.wanted(), name, policy)
+            allowed = _allowed(actor, scope.known_actions(), name, policy)
             repositories[name.text] = repositories.get(name.text, frozenset()) | allowed
     catalog = any(scope.is_catalog for scope in scopes) and policy.decide_catalog(actor).allowed
     administers = any(scope.is_administration for scope in scopes)
@@ -245,7 +245,7 @@ class TokenServer:
 
     async def _issue(
         self, request: Request, actor: Actor, scopes: Sequence[Scope]
-    ) -> tuple[Issued, Grants]:
+    ) -> tuple[IssuedToken, Grants]:
         signing = partial(self._sign_in_thread, actor, scopes)
         try:
             if len(scopes) <= _FEW:
@@ -261,12 +261,16 @@ class TokenServer:
             # To completion, so that the place is taken for as long as the thread.
             return await to_completion(work())
 
-    async def _sign_in_thread(self, actor: Actor, scopes: Sequence[Scope]) -> tuple[Issued, Grants]:
+    async def _sign_in_thread(
+        self, actor: Actor, scopes: Sequence[Scope]
+    ) -> tuple[IssuedToken, Grants]:
         # Hundreds of scopes by hundreds of rules, and a signature with a large RSA key, would block
         # the event loop.
         return await asyncio.to_thread(self._sign, actor, scopes, await self._policy())
 
-    def _sign(self, actor: Actor, scopes: Sequence[Scope], policy: Policy) -> tuple[Issued, Grants]:
+    def _sign(
+        self, actor: Actor, scopes: Sequence[Scope], policy: Policy
+    ) -> tuple[IssuedToken, Grants]:
         granted = grants_for(actor, scopes, policy)
         issued = self._issuer.sign(actor.name, granted, self._service, actor.generation)
         return issued, granted
@@ -306,7 +310,7 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _common(issued: Issued) -> dict[str, object]:
+def _common(issued: IssuedToken) -> dict[str, object]:
     issued_at = datetime.fromtimestamp(issued.issued_at, UTC)
     return {
         "access_token": issued.text,

@@ -47,7 +47,7 @@ class ReloadingVerifier:
     async def now(self) -> TokenVerifier:
         rings = [await file.now() for file in self._files]
         if not _are_identical(rings, self._rings):
-            self._rings, self._verifier = rings, self._make(Keyring.joined(rings))
+            self._rings, self._verifier = rings, self._make(Keyring.union(rings))
         return self._verifier
 
 

@@ -63,7 +63,7 @@ def check_folder(path: Path) -> None:
         )
 
 
-def announcement(path: Path) -> Problem:
+def creation_warning(path: Path) -> Problem:
     """Return the warning of `check` about a file that `serve` would create."""
     text = (
         f"does not exist: serve creates it with the user {NAME} and a random password, "

@@ -61,7 +61,7 @@ def check_before_start(settings: Settings) -> tuple[Problem, ...]:
         return check(settings)
     default_user.check_folder(path)
     _check_others(settings)
-    return (default_user.announcement(path),)
+    return (default_user.creation_warning(path),)
 
 
 def _check_others(settings: Settings) -> None:

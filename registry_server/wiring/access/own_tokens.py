@@ -55,7 +55,7 @@ def access_by_rules(settings: Settings, urls: Urls, key: SigningKey) -> AccessSe
         _own_verifier(settings.access.tokens, key),
         challenges,
         certificates=settings.access.certificates,
-        is_known=_is_known(users, robots),
+        subject_exists=_subject_exists(users, robots),
     )
     access = RuledAccess(authenticator, rules, challenges)
     server = _token_server(settings, key, users, login, rules)
@@ -124,16 +124,16 @@ def _routes(server: TokenServer) -> tuple[Route, ...]:
     )
 
 
-def _is_known(
+def _subject_exists(
     users: list[HtpasswdUsers], robots: RobotKeys
 ) -> Callable[[str, str], Awaitable[bool]]:
-    async def is_known(name: str, generation: str) -> bool:
+    async def subject_exists(name: str, generation: str) -> bool:
         if is_robots(name):
-            return await robots.is_known(name, generation)
+            return await robots.exists(name, generation)
         # A user who has only a certificate gets no token, because that takes a password.
         return any([await source.has(name) for source in users])
 
-    return is_known
+    return subject_exists
 
 
 def _generation(users: list[HtpasswdUsers]) -> Callable[[str], Awaitable[str | None]]:
