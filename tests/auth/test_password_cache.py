@@ -56,32 +56,32 @@ async def turns() -> None:
 async def test_a_right_password_is_checked_once() -> None:
     """The second check is cached until its time is over, however often the password is used."""
     clock, check = Clock(), Checker()
-    memory = PasswordCache(60.0, clock=clock)
+    cache = PasswordCache(60.0, clock=clock)
     for _ in range(3):
-        assert await memory.verified("ann", b"secret", HASH, check)
+        assert await cache.verified("ann", b"secret", HASH, check)
         clock.now += 19.9
     assert check.calls == 1
     clock.now += 0.4
-    assert await memory.verified("ann", b"secret", HASH, check)
+    assert await cache.verified("ann", b"secret", HASH, check)
     assert check.calls == 2
 
 
 async def test_a_wrong_password_is_checked_each_time() -> None:
     """It is not cached, and does not displace the right one of the same name."""
-    memory, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
-    assert await memory.verified("ann", b"secret", HASH, right)
+    cache, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
+    assert await cache.verified("ann", b"secret", HASH, right)
     for _ in range(3):
-        assert not await memory.verified("ann", b"guess", HASH, wrong)
+        assert not await cache.verified("ann", b"guess", HASH, wrong)
     assert wrong.calls == 3
-    assert await memory.verified("ann", b"secret", HASH, right)
+    assert await cache.verified("ann", b"secret", HASH, right)
     assert right.calls == 1
 
 
 async def test_another_hash_needs_another_check() -> None:
     """A password that matched the previous hash of the file is checked again."""
-    memory, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
-    assert await memory.verified("ann", b"secret", HASH, right)
-    assert not await memory.verified("ann", b"secret", HASH + b"2", wrong)
+    cache, right, wrong = PasswordCache(), Checker(), Checker(answer=False)
+    assert await cache.verified("ann", b"secret", HASH, right)
+    assert not await cache.verified("ann", b"secret", HASH + b"2", wrong)
     assert wrong.calls == 1
 
 
@@ -92,11 +92,11 @@ def test_entries_differ_for_different_parts(
     """Bytes moved from the name to the password, or to the hash, make another entry."""
 
     async def ask() -> None:
-        memory, wrong = PasswordCache(), Checker(answer=False)
-        assert await memory.verified(name, password, HASH, Checker())
-        known = await memory.verified(other, another, HASH, wrong)
+        cache, wrong = PasswordCache(), Checker(answer=False)
+        assert await cache.verified(name, password, HASH, Checker())
+        known = await cache.verified(other, another, HASH, wrong)
         assert known == ((name, password) == (other, another))
-        shifted = await memory.verified(name, password + HASH[:1], HASH[1:], wrong)
+        shifted = await cache.verified(name, password + HASH[:1], HASH[1:], wrong)
         assert not shifted
 
     asyncio.run(ask())
@@ -104,21 +104,21 @@ def test_entries_differ_for_different_parts(
 
 async def test_the_cache_is_bounded() -> None:
     """The names that were used last stay."""
-    memory, check = PasswordCache(most=2), Checker()
+    cache, check = PasswordCache(most=2), Checker()
     for name in ("ann", "bob", "ann", "eve"):
-        await memory.verified(name, b"secret", HASH, check)
+        await cache.verified(name, b"secret", HASH, check)
     assert check.calls == 3
-    await memory.verified("ann", b"secret", HASH, check)
+    await cache.verified("ann", b"secret", HASH, check)
     assert check.calls == 3
-    await memory.verified("bob", b"secret", HASH, check)
+    await cache.verified("bob", b"secret", HASH, check)
     assert check.calls == 4
 
 
 async def test_the_cache_holds_no_password() -> None:
     """Neither the password nor the hash is anywhere in it."""
-    memory = PasswordCache()
-    await memory.verified("ann", b"correct-horse", HASH, Checker())
-    kept = repr(vars(memory))
+    cache = PasswordCache()
+    await cache.verified("ann", b"correct-horse", HASH, Checker())
+    kept = repr(vars(cache))
     assert "ann" in kept
     assert "correct-horse" not in kept
     assert HASH.decode() not in kept
@@ -128,30 +128,30 @@ async def test_two_processes_have_different_keys() -> None:
     """Each has a key of its own."""
     kept = []
     for _ in range(2):
-        memory = PasswordCache()
-        await memory.verified("ann", b"secret", HASH, Checker())
-        kept.append(memory._checked["ann"][0])
+        cache = PasswordCache()
+        await cache.verified("ann", b"secret", HASH, Checker())
+        kept.append(cache._checked["ann"][0])
     assert kept[0] != kept[1]
 
 
 async def test_concurrent_calls_share_one_check() -> None:
     """All get its result, right or wrong."""
     for answer in (True, False):
-        memory, check = PasswordCache(), Checker(answer, held=True)
+        cache, check = PasswordCache(), Checker(answer, held=True)
         asked = [
-            asyncio.create_task(memory.verified("ann", b"secret", HASH, check)) for _ in range(20)
+            asyncio.create_task(cache.verified("ann", b"secret", HASH, check)) for _ in range(20)
         ]
         await turns()
         check.go.set()
         assert await asyncio.gather(*asked) == [answer] * 20
         assert check.calls == 1
-        assert not memory._flights
+        assert not cache._flights
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_check() -> None:
     """The first of three is cancelled; the check continues for the others."""
-    memory, check = PasswordCache(), Checker(held=True)
-    asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(3)]
+    cache, check = PasswordCache(), Checker(held=True)
+    asked = [asyncio.create_task(cache.verified("ann", b"s", HASH, check)) for _ in range(3)]
     await turns()
     asked[0].cancel()
     await turns()
@@ -164,16 +164,16 @@ async def test_a_cancelled_caller_does_not_cancel_the_check() -> None:
 
 async def test_cancelling_the_last_caller_cancels_the_check() -> None:
     """The next call starts a new one."""
-    memory, check = PasswordCache(), Checker(held=True)
-    asked = [asyncio.create_task(memory.verified("ann", b"s", HASH, check)) for _ in range(2)]
+    cache, check = PasswordCache(), Checker(held=True)
+    asked = [asyncio.create_task(cache.verified("ann", b"s", HASH, check)) for _ in range(2)]
     await turns()
     for one in asked:
         one.cancel()
-    later = asyncio.create_task(memory.verified("ann", b"s", HASH, check))
+    later = asyncio.create_task(cache.verified("ann", b"s", HASH, check))
     await turns()
     check.go.set()
     assert await later
-    assert not memory._flights
+    assert not cache._flights
     assert (check.calls, check.cancelled) in {(2, 1), (1, 0)}
 
 
@@ -187,11 +187,11 @@ async def test_a_failed_check_fails_for_all_and_is_not_cached() -> None:
 
         return fail
 
-    memory = PasswordCache()
-    asked = [memory.verified("ann", b"s", HASH, failing()) for _ in range(2)]
+    cache = PasswordCache()
+    asked = [cache.verified("ann", b"s", HASH, failing()) for _ in range(2)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
-    assert await memory.verified("ann", b"s", HASH, Checker())
+    assert await cache.verified("ann", b"s", HASH, Checker())
     del answers
     gc.collect()
 
@@ -199,7 +199,7 @@ async def test_a_failed_check_fails_for_all_and_is_not_cached() -> None:
 @pytest.mark.parametrize("name", ["", "\N{SNOWMAN}", "a" * 8192])
 async def test_any_name_is_accepted(name: str) -> None:
     """Names are not validated here."""
-    memory, check = PasswordCache(), Checker()
-    assert await memory.verified(name, b"", b"", check)
-    assert await memory.verified(name, b"", b"", check)
+    cache, check = PasswordCache(), Checker()
+    assert await cache.verified(name, b"", b"", check)
+    assert await cache.verified(name, b"", b"", check)
     assert check.calls == 1
