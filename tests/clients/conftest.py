@@ -24,7 +24,7 @@ PEER_VARIABLE = "REGISTRY_TESTS_PEER"
 
 @pytest.fixture(scope="session")
 def server(client_folder: Path) -> Iterator[LiveServer]:
-    """Give the live server that all client tests share, each in repositories of its own."""
+    """Return the live server that all client tests share, each with repositories of its own."""
     folder = client_folder / "registry"
     peer = os.environ.get(PEER_VARIABLE) == "1"
     with DistributionServer(folder) if peer else RegistryServer(folder, workers=2) as live:
@@ -33,9 +33,9 @@ def server(client_folder: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def guarded(client_folder: Path) -> Iterator[RegistryServer]:
-    """Give a server with users and rules that tests share: ann owns all, others their homes.
+    """Return a server with users and rules that tests share: ann owns all, others their homes.
 
-    Every client may pull what is public.
+    Every client may pull public images.
     """
     folder = client_folder / "guarded"
     folder.mkdir()
@@ -45,13 +45,13 @@ def guarded(client_folder: Path) -> Iterator[RegistryServer]:
 
 @pytest.fixture
 def beyond_the_peer(server: LiveServer) -> None:
-    """Skip what registry 2.8 does not do, when that is the server."""
+    """Skip features that registry 2.8 lacks, if that is the server."""
     if isinstance(server, DistributionServer):
         pytest.skip("docker-registry 2.8 does not do this")
 
 
 @pytest.fixture
 def repository(request: pytest.FixtureRequest) -> str:
-    """Give a repository name that no other test uses."""
+    """Return a repository name that no other test uses."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
     return f"clients/{request.module.__name__.rpartition('_')[2]}/{name.strip('-')}"

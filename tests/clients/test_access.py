@@ -1,4 +1,4 @@
-"""Real clients log in, push, and are refused with a reason that their users can read.
+"""Real clients log in, push, and show their users the reason of a refusal.
 
 Docker is in `test_access_docker`.
 """
@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 PLAIN = "--tls-verify=false"
 
 
-def test_skopeo_shows_a_password_with_each_command(
+def test_skopeo_sends_a_password_with_each_command(
     containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """It gets tokens for it, and is refused by name where the rules refuse."""
+    """It gets tokens for it, and reports what the rules refuse."""
     oci_layout(tmp_path / "layout", "v1")
     copy = ("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:v1")
     own, other = (
@@ -57,7 +57,7 @@ def imported(containers: ContainersTools, folder: Path, *references: str) -> str
 def test_podman_logs_in_pushes_and_logs_out(
     containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """A right password is taken, and the rest refused in words: a wrong one, and another's home."""
+    """A right password is accepted; a wrong one and another user's home are refused."""
     own, other = (f"{guarded.address}/home/{name}/podman:v1" for name in ("carol", "ann"))
     made = imported(containers, tmp_path, own, other)
     with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
@@ -77,10 +77,10 @@ def test_podman_logs_in_pushes_and_logs_out(
         containers.podman("pull", PLAIN, own)
 
 
-def test_podman_pulls_what_is_public_without_a_login(
+def test_podman_pulls_public_images_without_a_login(
     containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """And pushes there with a password that is given for the one command."""
+    """And pushes with a password that is given for one command."""
     public = f"{guarded.address}/public/podman:v1"
     made = imported(containers, tmp_path, public)
     with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
@@ -94,7 +94,7 @@ def test_podman_pulls_what_is_public_without_a_login(
 def test_buildah_logs_in_pushes_and_logs_out(
     containers: ContainersTools, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """As podman, with which it shares the logins."""
+    """Like podman, with which it shares the logins."""
     tag = f"{guarded.address}/home/bob/buildah:v1"
     made = imported(containers, tmp_path, tag)
     login, where = ("login", PLAIN, "--username=bob"), guarded.address
@@ -111,10 +111,10 @@ def test_buildah_logs_in_pushes_and_logs_out(
     containers.buildah("rmi", tag)
 
 
-def test_containerd_shows_a_password_with_each_command(
+def test_containerd_sends_a_password_with_each_command(
     containerd: Containerd, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """It pushes and pulls what the rules allow, and says what was refused, and by which status."""
+    """It pushes and pulls what the rules allow, and reports a refusal and its status."""
     own, other = (f"{guarded.address}/home/{name}/containerd:v1" for name in ("carol", "ann"))
     path, digest, _ = image_tar(tmp_path, own, "amd64")
     containerd("images", "import", "--no-unpack", path)
@@ -138,10 +138,10 @@ def test_containerd_shows_a_password_with_each_command(
     containerd("images", "remove", "--sync", own)
 
 
-def test_containerd_pulls_what_is_public_without_a_password(
+def test_containerd_pulls_public_images_without_a_password(
     containerd: Containerd, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """As a node of a cluster without a pull secret."""
+    """Like a node of a cluster without an image pull secret."""
     public = f"{guarded.address}/public/containerd:v1"
     path, digest, _ = image_tar(tmp_path, public, "amd64")
     containerd("images", "import", "--no-unpack", path)
@@ -154,15 +154,15 @@ def test_containerd_pulls_what_is_public_without_a_password(
 
 @pytest.fixture
 def oras_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Be in a folder with a file to push, where oras keeps its logins as well."""
+    """Change to a folder with a file to push, where oras also stores its logins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     (tmp_path / "file").write_text("an artifact")
     return tmp_path
 
 
-def test_oras_shows_a_password_directly(guarded: RegistryServer, oras_folder: Path) -> None:
-    """Its Python client takes one token for all it does, so it pushes by the password itself."""
+def test_oras_sends_a_password_directly(guarded: RegistryServer, oras_folder: Path) -> None:
+    """Its Python client uses one token for all requests, so it pushes with the password itself."""
 
     def login(password: str, backend: str) -> oras.client.OrasClient:
         client = oras.client.OrasClient(insecure=True, auth_backend=backend)
@@ -181,7 +181,7 @@ def test_oras_shows_a_password_directly(guarded: RegistryServer, oras_folder: Pa
         assert Path(pulled).read_text() == "an artifact"
 
 
-def test_curl_shows_a_password_directly(guarded: RegistryServer) -> None:
+def test_curl_sends_a_password_directly(guarded: RegistryServer) -> None:
     """Basic works beside tokens, for scripts."""
 
     def curl(*options: str) -> dict[str, object]:

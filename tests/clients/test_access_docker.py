@@ -1,4 +1,4 @@
-"""Docker logs in, pushes, and is refused with a reason that its users can read."""
+"""Docker logs in, pushes, and shows its users the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def client(docker: DockerEngine, tmp_path: Path) -> DockerEngine:
-    """Give the engine to a user that has not logged in anywhere."""
+    """Return the engine for a user without logins."""
     (tmp_path / "client").mkdir()
     return docker.configured(tmp_path / "client")
 
 
 def logins(folder: Path) -> dict[str, dict[str, str]]:
-    """Return what a client keeps for each registry."""
+    """Return what a client stores for each registry."""
     kept: dict[str, dict[str, str]] = json.loads((folder / "client/config.json").read_text())[
         "auths"
     ]
@@ -41,14 +41,14 @@ def write_logins(folder: Path, auths: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def encoded(name: str, password: str) -> str:
-    """Write a name and a password as the `auth` of a client's configuration."""
+    """Return a name and a password as the `auth` of a client's configuration."""
     return base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
-def test_it_logs_in_pushes_and_logs_out(
+def test_docker_logs_in_pushes_and_logs_out(
     client: DockerEngine, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """A push needs a login, a pull of what is public none; a wrong password is told so."""
+    """A push needs a login, a public pull does not; a wrong password is reported."""
     own, public = f"{guarded.address}/team/docker:v1", f"{guarded.address}/public/docker:v1"
     loaded = load(client, tmp_path, LoadableImage(two_layers(tmp_path, "access"), [own, public]))
     with pytest.raises(AssertionError, match="denied: requested access to the resource is denied"):
@@ -71,10 +71,10 @@ def test_it_logs_in_pushes_and_logs_out(
     client("rmi", public)
 
 
-def test_it_is_told_that_a_tag_may_not_be_moved(
+def test_docker_reports_that_a_tag_may_not_be_moved(
     client: DockerEngine, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """Without `overwrite` a tag is set once, and the terminal says so the second time."""
+    """Without `overwrite` a tag is set once, and the second push fails with the reason."""
     tag = f"{guarded.address}/home/bob/moved:v1"
     client("login", guarded.address, "--username=bob", f"--password={BOB}")
     load(client, tmp_path, LoadableImage(two_layers(tmp_path, "first"), [tag]))
@@ -87,10 +87,10 @@ def test_it_is_told_that_a_tag_may_not_be_moved(
     client("rmi", tag)
 
 
-def test_what_a_login_leaves_behind_is_no_password(
+def test_a_login_stores_no_password(
     client: DockerEngine, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """A token is kept in its place, works for pushes and pulls, and ends with the logout."""
+    """A token is stored in its place, works for pushes and pulls, and ends with the logout."""
     tag, other = (f"{guarded.address}/home/{name}/kept:v1" for name in ("bob", "ann"))
     client("login", guarded.address, "--username=bob", f"--password={BOB}")
     kept = logins(tmp_path)[guarded.address]
@@ -115,7 +115,7 @@ def test_what_a_login_leaves_behind_is_no_password(
 def test_a_configuration_written_by_hand_is_a_login(
     client: DockerEngine, guarded: RegistryServer, tmp_path: Path, name: str
 ) -> None:
-    """`auth` is base64 of name and password, whatever the password has; nothing is written back."""
+    """`auth` is base64 of name and password, with any characters; nothing is written back."""
     tag = f"{guarded.address}/home/{name}/by-hand:v1"
     loaded = load(client, tmp_path, LoadableImage(two_layers(tmp_path, name), [tag]))
     write_logins(tmp_path, {guarded.address: {"auth": encoded(name, WRONG)}})
@@ -131,23 +131,23 @@ def test_a_configuration_written_by_hand_is_a_login(
 
 
 def robots(server: RegistryServer, command: str) -> str:
-    """Make or revoke the robot `ci`; return what is printed."""
+    """Create or revoke the robot `ci`; return the output."""
     done = programs.run(["robots", command, "ci", "--root", str(server.root)], server.folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def is_answered(server: RegistryServer, shown: Mapping[str, str], status: int) -> bool:
-    """Tell whether every worker answers so: each looks at the robots once a second."""
+    """Tell whether every worker answers like this."""
     return all(
         server.wire.request("GET", "/v2/", headers=shown).status == status for _ in range(20)
     )
 
 
-def test_a_robot_logs_in_under_its_name(
+def test_a_robot_logs_in_with_its_name(
     client: DockerEngine, guarded: RegistryServer, tmp_path: Path
 ) -> None:
-    """`robot$ci` pulls what it may and is refused the rest; a key that was revoked is none."""
+    """`robot$ci` pulls what the rules allow; after it is revoked its key is refused."""
     key = robots(guarded, "create")
     shown = {"Authorization": f"Basic {encoded('robot$ci', key)}"}
     tag = f"{guarded.address}/team/robots:v1"

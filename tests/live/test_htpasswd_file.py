@@ -1,4 +1,4 @@
-"""A file of users that has faults, or does not exist: what `serve` and `check` make of it."""
+"""A file of users with faults, or a missing one: the behaviour of `serve` and `check`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPEATED = keep("repeated pass 3")
 
 
 def basic(name: str, password: str) -> dict[str, str]:
-    """Return the header that shows a name and a password."""
+    """Return the header with a name and a password."""
     shown = base64.b64encode(f"{name}:{password}".encode()).decode()
     return {"Authorization": f"Basic {shown}"}
 
@@ -57,7 +57,7 @@ def configured(path: Path, log: Mapping[str, object] | None = None) -> dict[str,
 
 
 def statuses(wire: Wire) -> dict[str, int]:
-    """Log in as each user of the faulty file, and as none of them."""
+    """Log in as each user of the faulty file, and as an unknown one."""
     shown = [
         ("ann", PASSWORD),
         ("bob", OTHER),
@@ -73,7 +73,7 @@ def statuses(wire: Wire) -> dict[str, int]:
 
 
 def check(folder: Path, config: Mapping[str, object]) -> tuple[int, str]:
-    """Run `check` on a configuration; return its exit code and what it said on standard error."""
+    """Run `check` on a configuration; return its exit code and its standard error."""
     (folder / "root").mkdir(exist_ok=True)
     storage = {"storage": {"filesystem": {"rootdirectory": str(folder / "root")}}}
     http = {"http": {"addr": "127.0.0.1:5000"}}
@@ -111,8 +111,8 @@ def test_lines_with_faults_lock_out_no_other_user(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_faults_of_an_edit_are_warned_about(tmp_path: Path, workers: int) -> None:
-    """While the registry serves, and by a reload; the users without faults log in."""
+def test_faults_of_an_edit_are_warnings(tmp_path: Path, workers: int) -> None:
+    """At a change while the registry serves, and at a reload; users without faults can log in."""
     path = tmp_path / "users"
     path.write_text(users.lines({"ann": PASSWORD}))
     with ReloadedServer(tmp_path / "server", configured(path), workers) as server:
@@ -128,8 +128,8 @@ def test_faults_of_an_edit_are_warned_about(tmp_path: Path, workers: int) -> Non
         assert server.log.count(f"{path}, line 2:") > before
 
 
-def test_check_tells_the_same_faults(tmp_path: Path) -> None:
-    """As warnings, and the configuration can be used."""
+def test_check_reports_the_same_faults(tmp_path: Path) -> None:
+    """As warnings: the configuration can be used."""
     path = tmp_path / "users"
     path.write_bytes(faulty_file())
     code, said = check(tmp_path, configured(path))
@@ -161,8 +161,8 @@ def test_a_missing_file_is_created_with_one_user(tmp_path: Path, log: dict[str, 
         told_once(server.log)
 
 
-def test_check_says_what_would_be_created_and_creates_nothing(tmp_path: Path) -> None:
-    """A file that is missing is a warning; a missing folder, or a folder in place, an error."""
+def test_check_reports_a_file_that_would_be_created(tmp_path: Path) -> None:
+    """A missing file is a warning and is not created; a missing folder is an error."""
     code, said = check(tmp_path, configured(tmp_path / "users"))
     assert code == 0
     assert f"warning: {tmp_path / 'users'}: does not exist: serve creates it" in said
@@ -177,7 +177,7 @@ def test_check_says_what_would_be_created_and_creates_nothing(tmp_path: Path) ->
 
 
 def test_a_reload_creates_no_users(tmp_path: Path) -> None:
-    """A file that disappeared is an error then: a new password would lock out every user."""
+    """A file that disappeared is then an error: a new password would lock out every user."""
     path = tmp_path / "users"
     path.write_text(users.lines({"ann": PASSWORD}))
     with ReloadedServer(tmp_path / "server", configured(path), 1) as server:

@@ -1,4 +1,4 @@
-"""Tokens for hundreds of repositories, as issuers that know many groups send them."""
+"""Tokens for hundreds of repositories, as some issuers send them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ SERVICE, ISSUER = "registry", "issuer"
 
 
 def scope(number: int) -> str:
-    """Return what a client asks for, about a repository whose name is as long as usual."""
+    """Return a scope of a repository with a name of usual length."""
     return f"repository:team{number}/some-project/app:pull,push"
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Return the header that shows a token."""
+    """Return the header with a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def message(answer: Answer) -> str:
-    """Return what a refusal says."""
+    """Return the message of a refusal."""
     return str(json.loads(answer.body)["errors"][0]["message"])
 
 
-def test_a_token_of_40_kilobytes_passes(tmp_path: Path) -> None:
-    """From an issuer elsewhere; one that does not fit into a head is told the limit."""
+def test_a_token_of_40_kilobytes_is_accepted(tmp_path: Path) -> None:
+    """From another issuer; one that does not fit into a head is refused with the limit."""
     key = load_or_create_signing_key(tmp_path / "key.pem")
     (tmp_path / "keys.jwks").write_text(json.dumps(jwks([key.public])))
     access = [
@@ -69,7 +69,7 @@ def test_a_token_of_40_kilobytes_passes(tmp_path: Path) -> None:
 
 
 def test_the_token_server_grants_hundreds_of_scopes(tmp_path: Path) -> None:
-    """By a query and by a form, as one parameter or as many; the token is accepted here."""
+    """In a query and in a form, in one parameter or several; the registry accepts the token."""
     path = tmp_path / "users"
     path.write_text(users.lines({"ann": PASSWORD}))
     auth = {"htpasswd": {"realm": "tests", "path": str(path)}}

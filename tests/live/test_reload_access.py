@@ -1,4 +1,4 @@
-"""What SIGHUP does to access: keys are reloaded, and a mistake admits no client."""
+"""SIGHUP and access control: keys are reloaded, and a mistake lets no caller in."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LIST = "/v2/public/app/tags/list"
 
 
 def bearer(server: ReloadedServer) -> dict[str, str]:
-    """Get an anonymous token, and send it."""
+    """Return the header with an anonymous token."""
     query = urlencode({"scope": "repository:public/app:pull"})
     answer = server.wire.request("GET", f"/auth/token?{query}")
     return {"Authorization": f"Bearer {json.loads(answer.body)['token']}"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_key_that_was_replaced_is_trusted_no_more(tmp_path: Path, workers: int) -> None:
-    """Although no word of the configuration has changed: the file has."""
+def test_a_replaced_key_is_no_longer_trusted(tmp_path: Path, workers: int) -> None:
+    """The configuration is unchanged; the content of the file is not."""
     with ReloadedServer(tmp_path / "server", {"access": RULES}, workers) as server:
         shown = bearer(server)
         assert server.wire.request("GET", LIST, headers=shown).status == 404
@@ -38,8 +38,8 @@ def test_a_key_that_was_replaced_is_trusted_no_more(tmp_path: Path, workers: int
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_rules_that_were_emptied_by_mistake_stay(tmp_path: Path, workers: int) -> None:
-    """The last rule commented out is no rule less: the log says what is empty."""
+def test_rules_that_were_emptied_by_mistake_stay_in_force(tmp_path: Path, workers: int) -> None:
+    """If the last rule is commented out, the log names the empty key."""
     with ReloadedServer(tmp_path / "server", {"access": RULES}, workers) as server:
         server.config_file.write_text("version: 0.1\naccess:\n  rules:\n")
         server.hang_up()
@@ -48,8 +48,8 @@ def test_rules_that_were_emptied_by_mistake_stay(tmp_path: Path, workers: int) -
         assert server.wire.request("GET", LIST).status == 404
 
 
-def test_robots_that_cannot_be_read_are_found_before_anything_starts(tmp_path: Path) -> None:
-    """By `check` as by `serve`, in a line."""
+def test_unreadable_robots_are_found_before_the_start(tmp_path: Path) -> None:
+    """By `check` and by `serve`, in one line."""
     folder = tmp_path / "root/access"
     folder.mkdir(parents=True)
     (folder / "robots.json").write_text("{")

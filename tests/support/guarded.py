@@ -27,10 +27,10 @@ RULES = [
 
 
 def guarded_config(folder: Path, http: Mapping[str, object] | None = None) -> str:
-    """Return a configuration: ann owns all, others a home, every client may pull what is public.
+    """Return a configuration: ann owns all, others a home; every client may pull public images.
 
-    A robot `ci`, if one is made, may pull from the team. The file of users is written to `folder`.
-    Hashes are as cheap as there are.
+    A robot `ci`, if it is created, may pull from the team. The file of users is written to
+    `folder`, with the cheapest hashes.
     """
     file = folder / "users"
     file.write_text(users.lines(PASSWORDS))

@@ -1,10 +1,10 @@
-"""What no log may tell: every secret of a test run, in each form a careless line could give it.
+"""Finds secrets in logs: every secret of a test run, in each form that a log line could have.
 
-Passwords are known because the code that makes or shows one says so to `keep`; tokens, keys of
-robots, private keys and hashes by their looks.
+Passwords are known because the code that creates or sends one calls `keep`; tokens, keys of
+robots, private keys and hashes are recognized by their form.
 
-One secret is logged on purpose: the password of the user that `serve` creates where the configured
-htpasswd file is missing. `told_once` takes it out of a log, where it may stand once and in no other
+One secret is logged on purpose: the password of the user that `serve` creates if the configured
+htpasswd file is missing. `told_once` removes it from a log, where it may be once and in no other
 line.
 """
 
@@ -59,7 +59,7 @@ def _is_distinct(secret: str) -> bool:
 
 
 def forms(secret: str) -> Iterator[str]:
-    """Yield how a line could give a secret: as it is, escaped, quoted, and within base64."""
+    """Yield the forms of a secret in a line: unchanged, escaped, quoted, and within base64."""
     yield secret
     yield repr(secret)[1:-1]
     yield json.dumps(secret)[1:-1]
@@ -72,14 +72,14 @@ def forms(secret: str) -> Iterator[str]:
 
 
 def _within_base64(secret: bytes) -> Iterator[str]:
-    """Yield what base64 has of a secret, whatever stands before and behind it."""
+    """Yield the part of base64 that a secret determines, whatever comes before and after it."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret).decode()
         yield encoded[(0, 2, 3)[before] : (before + len(secret)) * 8 // 6]
 
 
 def keep_shown(headers: Iterable[tuple[str, str]]) -> None:
-    """Remember the passwords of a request, right ones or wrong ones, unless they are words."""
+    """Remember the passwords of a request, valid or not, unless they are words."""
     for name, value in headers:
         if name.lower() == "authorization":
             for password in _passwords(value):
@@ -98,7 +98,7 @@ def _passwords(text: str) -> Iterator[str]:
 
 
 def keep_form(body: bytes) -> None:
-    """Remember the secrets of a form that asks for a token."""
+    """Remember the secrets of a token request's form."""
     fields = dict(parse_qsl(body.decode("latin-1")))
     for name in ("password", "refresh_token"):
         _keep_if_distinct(fields.get(name, ""))
@@ -111,23 +111,23 @@ def _keep_if_distinct(secret: str) -> None:
 
 
 def told(text: str, more: Iterable[str] = ()) -> list[str]:
-    """Return what of it is secret: what is known or looks like it, and `more`."""
+    """Return the secrets in a text: remembered or recognized ones, and `more`."""
     found = [secret for secret in (*_known, *more) if secret in text]
     found += [each[0] for each in _LOOKING.finditer(text)]
     return found + list(_passwords(text))
 
 
 def told_once(log: str) -> tuple[str, str]:
-    """Return the password in the line that tells the one of a created user, and the log without it.
+    """Return the logged password of a created user, and the log without it.
 
-    Fails unless there is exactly one such line with one password.
+    Fails unless exactly one such line has one password.
     """
     (found,) = _CREATED.finditer(log)
     return found[1], log[: found.start(1)] + log[found.end(1) :]
 
 
 def without_told_once(log: str) -> str:
-    """Return a log without the password of the created user, if it tells one."""
+    """Return a log without the password of a created user."""
     if _CREATED.search(log) is None:
         return log
     password, rest = told_once(log)
@@ -136,7 +136,7 @@ def without_told_once(log: str) -> str:
 
 
 def nothing_told(text: str, where: object, more: Iterable[str] = ()) -> None:
-    """Fail if a text tells a secret; where it was found, and the text around it, are shown."""
+    """Fail if a text has a secret; report its place and the text around it."""
     __tracebackhide__ = True
     found = told(text, more)
     telling = [line for line in text.splitlines() if any(each in line for each in found)]
@@ -152,13 +152,13 @@ def _masked(line: str, secrets: Iterable[str]) -> str:
 
 
 class Witnessed:
-    """An application whose passwords are remembered as they are shown to it."""
+    """An application that remembers the passwords it receives."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and remember what it shows."""
+        """Pass a request on, and remember its passwords."""
         if scope["type"] == "http":
             fields = scope["headers"]
             keep_shown((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
@@ -174,7 +174,7 @@ class Witnessed:
 
 
 class Heard(logging.Handler):
-    """All that the product's loggers say in this process, at any level."""
+    """All log records of the product in this process, at any level."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -182,7 +182,7 @@ class Heard(logging.Handler):
         self._levels = {name: logging.getLogger(name).level for name in LOGGERS}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line with all its facts."""
+        """Store a record with all its fields."""
         self.lines.append(f"{self.format(record)} {_facts(record)}")
 
     def __enter__(self) -> Heard:
@@ -202,7 +202,7 @@ def _facts(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def written(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the logs below a folder, and their content; pushed content is not a log."""
+    """Yield the logs below a folder and their content; pushed content is no log."""
     for path in _files(folder):
         if path.suffix == ".log":
             yield path, path.read_text(errors="replace")

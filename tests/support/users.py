@@ -1,4 +1,4 @@
-"""Users and their passwords, as tests have them."""
+"""Users and passwords for tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.support.secrets import keep
 
 
 def hashed(password: str) -> str:
-    """Hash a password as cheaply as can be; no log may tell it."""
+    """Return the cheapest hash of a password; no log may have the password."""
     return bcrypt.hashpw(keep(password).encode(), bcrypt.gensalt(4)).decode()
 
 
 def lines(passwords: Mapping[str, str]) -> str:
-    """Return a file of users, by their names."""
+    """Return a file of users with passwords, by name."""
     return "".join(f"{name}:{hashed(password)}\n" for name, password in passwords.items())
