@@ -13,7 +13,7 @@ import pytest
 
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
-from registry_server.serving.tls.certificates import Certificates, Renewal
+from registry_server.serving.tls.certificates import Certificates, NewContext
 from tests.support.certificates import Authority, certificate
 
 
@@ -29,9 +29,9 @@ class Files:
         for name in names:
             os.replace(self.folder / "next" / name, self.folder / name)
 
-    def looks(self, number: int) -> list[Renewal]:
+    def looks(self, number: int) -> list[NewContext]:
         """Look so many times; return what came of it."""
-        found = [self.certificates.renewed() for _ in range(number)]
+        found = [self.certificates.changed() for _ in range(number)]
         return [each for each in found if each is not None]
 
 
@@ -71,14 +71,14 @@ def test_what_changed_is_used_once_it_stays(files: Files) -> None:
     files.replace("cert.pem", "key.pem")
     assert files.looks(1) == []
     (renewal,) = files.looks(3)
-    assert renewal.is_believed_the_same
+    assert renewal.are_authorities_unchanged
 
 
 def test_other_authorities_are_told_from_other_certificates(files: Files) -> None:
     """Then what clients proved before holds no longer."""
     files.replace("ca.pem")
     (renewal,) = files.looks(3)
-    assert not renewal.is_believed_the_same
+    assert not renewal.are_authorities_unchanged
 
 
 def test_a_certificate_whose_key_is_late(files: Files, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,11 +25,11 @@ from registry_server.serving.announcer import Announcer
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.startup_error import StartupError
 from registry_server.serving.tls.certificates import Certificates
-from registry_server.serving.workers.alone import LoneServer
 from registry_server.serving.workers.pulse import Pulse
-from registry_server.serving.workers.renewal import Renewal
-from registry_server.serving.workers.signals import hold_back
-from registry_server.serving.workers.start_limit import ended_in_time
+from registry_server.serving.workers.reload import Reload
+from registry_server.serving.workers.signals import block_signals
+from registry_server.serving.workers.single import SingleServer
+from registry_server.serving.workers.start_limit import startup_time_limit
 from registry_server.serving.workers.supervisor import Supervisor
 from registry_server.serving.workers.work import Work
 from registry_server.serving.workers.worker import Worker
@@ -94,18 +94,18 @@ def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     `read` reads the configuration again at SIGHUP. Raises `StartupError` if the server can't start,
     and `WorkersFailed` if workers can't be started or kept running.
     """
-    hold_back()
+    block_signals()
     settings = loaded.settings
     root = settings.storage.root
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
     with volume.removed_on_failure(root):
-        with ended_in_time():
+        with startup_time_limit():
             settings = _checked(settings, root)
             listeners = sockets.listen(settings.http.listen_address)
         try:
             # After binding the address, so that a failure to bind leaves no new signing key behind.
-            with ended_in_time():
+            with startup_time_limit():
                 _prepare(settings, root)
             for problem in loaded.exposure:
                 logger.warning("%s", problem)
@@ -155,7 +155,7 @@ def _run(
     """Serve in this process, or in workers forked from it if there are several."""
     config = _config(settings)
     if config.workers == 1:
-        server = LoneServer(config, partial(_reload, reloader), reloader.announcer)
+        server = SingleServer(config, partial(_reload, reloader), reloader.announcer)
         server.run(sockets=[*listeners])
         return
     config.get_loop_factory()  # imports uvloop here, so that not every worker does
@@ -174,11 +174,11 @@ def _run(
         return work(_config(merged.settings))
 
     # A forked child reads, because this process has no threads. Its memory is freed when it exits.
-    renewal = Renewal(reloader.read, take)
-    Supervisor(work(config), listeners, config.workers, renewal, reloader.announcer).run()
+    reload = Reload(reloader.read, take)
+    Supervisor(work(config), listeners, config.workers, reload, reloader.announcer).run()
 
 
-async def _reload(reloader: ConfigurationReloader, server: LoneServer) -> None:
+async def _reload(reloader: ConfigurationReloader, server: SingleServer) -> None:
     """Reload the configuration of a single-process server; requests in flight keep the old one."""
     merged = await asyncio.to_thread(reloader.read)
     if merged is None:
@@ -192,7 +192,7 @@ async def _reload(reloader: ConfigurationReloader, server: LoneServer) -> None:
         server.config.timeout_graceful_shutdown = _drain_seconds(merged.settings)
     reloader.apply(merged)
     if certificates is not None and context is not None:
-        await server.secure(certificates, context)
+        await server.replace_certificates(certificates, context)
     gc.unfreeze()  # otherwise the objects of the old settings would never be collected
     _freeze_objects()
 

@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry_server.serving.http1.answer_heads import remembered_answer_head
+from registry_server.serving.http1.answer_heads import cached_answer_head
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 
 pytestmark = pytest.mark.disk
@@ -179,13 +179,13 @@ async def test_the_answer_to_a_long_request_is_not_remembered() -> None:
         await send({"type": "http.response.start", "status": 301, "headers": [target]})
         await send({"type": "http.response.body"})
 
-    remembered_answer_head.cache_clear()
+    cached_answer_head.cache_clear()
     async with served(app) as server:
         for size in (100, 60_000):
             client = await server.connect()
             await client.send(GET.replace(b"/ ", b"/%b " % (b"a" * size), 1))
             assert (await client.head()).header("Location") == "/" + "a" * size
-            assert remembered_answer_head.cache_info().currsize == 1
+            assert cached_answer_head.cache_info().currsize == 1
 
 
 async def test_who_waits_for_the_client_learns_that_it_left() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry_server.serving.workers import last_resort, pulse, supervisor
 from registry_server.serving.workers.pulse import Pulse
-from registry_server.serving.workers.renewal import Renewal
+from registry_server.serving.workers.reload import Reload
 from registry_server.serving.workers.supervisor import Supervisor, WorkersFailed
 from registry_server.serving.workers.work import Work
 
@@ -154,7 +154,7 @@ def main() -> int:
     assert first is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            Supervisor(first, [listener], 2, Renewal(read, work), Told()).run()
+            Supervisor(first, [listener], 2, Reload(read, work), Told()).run()
         except WorkersFailed as error:
             print(error)
             return 1

@@ -17,7 +17,7 @@ from tests.live.full_pipes import fill_log, wait_until_it_blocks
 from tests.live.programs import environment
 from tests.live.transfers import until
 from tests.support.processes import family
-from tests.workers.test_renewals import alive, hear
+from tests.workers.test_reloads import alive, hear
 from tests.workers.test_supervisor import serving, supervised
 
 pytestmark = pytest.mark.live

@@ -63,17 +63,17 @@ def answer_head(
 # The nodes of a cluster send the same few requests, so few response heads differ. Use it only for
 # responses to short requests: a redirect repeats the request target, and a thousand cached heads of
 # 180 KiB would exhaust memory.
-remembered_answer_head = lru_cache(maxsize=1024)(answer_head)
+cached_answer_head = lru_cache(maxsize=1024)(answer_head)
 
 
 def refusal(status: HTTPStatus) -> bytes:
     """Render the complete response to an invalid request; it closes the connection."""
     reason = _REASONS.get(status, "not a valid request")
     message = f"{status.phrase.lower()}: {reason}"
-    return last_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
+    return closing_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
 
 
-def last_answer(status: HTTPStatus, body: bytes) -> bytes:
+def closing_answer(status: HTTPStatus, body: bytes) -> bytes:
     """Render a complete response that bypasses the application and closes the connection."""
     head = b"".join(b"%b: %b\r\n" % header for header in envelope.last_headers(body))
     return STATUS_LINE[status] + head + b"\r\n" + body

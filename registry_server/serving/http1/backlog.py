@@ -1,7 +1,7 @@
 """Limits the memory that requests hold while they wait for their clients.
 
 A client can request a list of ten megabytes and not read it, or send most of a manifest and then
-stall. The kernel ends the first connection after ten minutes (`peers.give_up_after`); the second
+stall. The kernel ends the first connection after ten minutes (`peers.set_user_timeout`); the second
 may continue at a kilobyte a minute. A few hundred of them would exhaust memory. So when all waiting
 requests together hold more than the limit, those that have waited longest are aborted.
 """

@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
             # The TLS context may have been replaced during the handshake.
             if transport.get_extra_info("sslcontext") is not self.config.ssl:
                 self.retire()
-        peers.give_up_after(transport, STALLED_SECONDS)
+        peers.set_user_timeout(transport, STALLED_SECONDS)
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
         if not self.is_plain and is_plain_http(transport):
             transport.close()  # the TLS layer has written the response; nothing more is read
@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
         self._receiver = None
         self.connections.discard(self)
         if self._current is not None:
-            self._current.lose()
+            self._current.disconnect()
         self._current = self._newest = None
         self.flow.resume_writing()
         if exc is None:
@@ -261,7 +261,7 @@ class Connection(HttpToolsProtocol):
         if self._framing is None:
             exchange.end_of_body()
         else:
-            self.wait_for_body(exchange)
+            self.watch_pace(exchange)
         if self._is_retired:
             exchange.keep_alive = False
         if self._task is None:
@@ -324,7 +324,7 @@ class Connection(HttpToolsProtocol):
             exchange.body += arrived[:kept]
             if len(exchange.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            exchange.news()
+            exchange.wake_receive()
         if framing.done:
             self._end_body()
         return framing.done
@@ -360,7 +360,7 @@ class Connection(HttpToolsProtocol):
         """Refuse a body with invalid framing; its reader gets a disconnect."""
         exchange, self._receiver = self._newest, None
         assert exchange is not None
-        exchange.lose()
+        exchange.disconnect()
         if exchange.has_begun:
             self.transport.close()
             return
@@ -421,12 +421,12 @@ class Connection(HttpToolsProtocol):
         if self._current is not None:
             self._current.keep_alive = False
 
-    def let_come(self, exchange: Exchange) -> None:
+    def resume_body(self, exchange: Exchange) -> None:
         """Resume receiving if the body of `exchange` is what arrives next."""
         if exchange is self._newest and not self._waiting:
             self.flow.resume_reading()
 
-    def wait_for_body(self, exchange: Exchange) -> None:
+    def watch_pace(self, exchange: Exchange) -> None:
         """Enforce the pace of the body of `exchange` once the client may send it."""
         if exchange is self._newest and self._framing is not None and not exchange.awaits_continue:
             self._watch.begin(self._framing, exchange.pace)

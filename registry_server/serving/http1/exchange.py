@@ -21,8 +21,8 @@ from registry_server.serving.http1 import backlog, pace, zerocopy
 from registry_server.serving.http1.answer_heads import (
     Header,
     answer_head,
-    last_answer,
-    remembered_answer_head,
+    cached_answer_head,
+    closing_answer,
 )
 from registry_server.serving.http1.request_heads import RequestHead
 from storage.concurrency.exhaustion import exit_process
@@ -41,11 +41,11 @@ BACKLOG = backlog.Backlog()
 # wait is for one part, which a modem must be able to receive in this time.
 STREAMS = backlog.Backlog(seconds=60.0)
 # Rendered at import, because there may be no memory to render them later.
-_FAILED = last_answer(
+_FAILED = closing_answer(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     envelope.body([envelope.entry("UNKNOWN", "the registry failed")]),
 )
-_NO_MEMORY = last_answer(
+_NO_MEMORY = closing_answer(
     HTTPStatus.SERVICE_UNAVAILABLE,
     envelope.body([envelope.entry("UNKNOWN", "the registry is out of memory")]),
 )
@@ -68,10 +68,10 @@ class Owner(Protocol):
     def batches(self, exchange: Exchange) -> AsyncIterator[Buffer]:
         """Receive the rest of the body of `exchange` directly."""
 
-    def let_come(self, exchange: Exchange) -> None:
+    def resume_body(self, exchange: Exchange) -> None:
         """Resume receiving for the body of `exchange`."""
 
-    def wait_for_body(self, exchange: Exchange) -> None:
+    def watch_pace(self, exchange: Exchange) -> None:
         """Enforce the pace of the body of `exchange`."""
 
     def on_response_complete(self) -> None:
@@ -118,7 +118,7 @@ class Exchange:
             if not self.response_complete and not self.disconnected:
                 self._give_up(answer)
 
-    def news(self) -> None:
+    def wake_receive(self) -> None:
         """Wake `receive`: part of the body or its end arrived, or the client disconnected."""
         self._has_news = True
         if self._waiter is not None and not self._waiter.done():
@@ -127,35 +127,35 @@ class Exchange:
     def end_of_body(self) -> None:
         """Record that the body is complete."""
         self.more_body = False
-        self.news()
+        self.wake_receive()
 
     def take_body(self) -> bytearray:
         """Return what has arrived so far; the rest is received directly."""
-        self.invite()
+        self.send_continue()
         body, self.body = self.body, bytearray()
         return body
 
-    def lose(self) -> None:
+    def disconnect(self) -> None:
         """Record that the client has disconnected."""
         self.disconnected = True
-        self.news()
+        self.wake_receive()
         if self._sender is not None:
-            self._sender.lose()
+            self._sender.disconnect()
 
-    def invite(self) -> None:
+    def send_continue(self) -> None:
         """Send 100 Continue if the client waits for it (RFC 9110 section 10.1.1)."""
         if not self.awaits_continue:
             return
         self.awaits_continue = False
         if not self._owner.transport.is_closing():
             self._owner.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._owner.wait_for_body(self)
+            self._owner.watch_pace(self)
 
     async def receive(self) -> Message:
         """Return the next part of the body, or a disconnect (ASGI)."""
-        self.invite()
+        self.send_continue()
         if not self.disconnected and not self.response_complete:
-            self._owner.let_come(self)
+            self._owner.resume_body(self)
             with self._waiting(self._held if self.more_body else 0, BACKLOG):
                 await self._wait_for_news()
         if self.disconnected or self.response_complete:
@@ -186,7 +186,7 @@ class Exchange:
             raise RuntimeError(f"the application sent {kind}, which is not supported")
 
     def _begin(self, status: int, headers: Iterable[Header]) -> None:
-        render = remembered_answer_head if self.head.is_short else answer_head
+        render = cached_answer_head if self.head.is_short else answer_head
         rendered, self._left, self.keep_alive = render(
             status, tuple(headers), bodiless=self._is_head, keep_alive=self.keep_alive
         )
@@ -295,7 +295,7 @@ class Exchange:
         if self._left:
             raise RuntimeError("the response is shorter than its Content-Length")
         self.response_complete = True
-        self.news()
+        self.wake_receive()
         if not self.keep_alive:
             self._owner.transport.close()
         self._owner.on_response_complete()
@@ -303,7 +303,7 @@ class Exchange:
     def _abort(self) -> None:
         """Abort the connection in the middle of a response; buffered bytes are dropped."""
         self._owner.transport.abort()
-        self.lose()
+        self.disconnect()
 
     def _give_up(self, answer: bytes) -> None:
         """Send `answer` if no response has begun, and close the connection."""
@@ -341,7 +341,7 @@ class Exchange:
 
     def _keep_pace(self, wanted: extensions.Pace) -> None:
         self.pace = wanted
-        self._owner.wait_for_body(self)
+        self._owner.watch_pace(self)
 
     def _batches(self) -> AsyncIterator[Buffer]:
         return self._owner.batches(self)

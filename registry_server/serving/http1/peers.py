@@ -109,7 +109,7 @@ def _common_name(certificate: dict[str, tuple[tuple[tuple[str, str], ...], ...]]
     return names[0] if len(names) == 1 and names[0].isprintable() else ""
 
 
-def give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
+def set_user_timeout(transport: asyncio.BaseTransport, seconds: float) -> None:
     """Have the kernel end a connection whose client acknowledges no data for `seconds`.
 
     This covers a client that vanished and one with a zero window (RFC 5482; the latter since Linux

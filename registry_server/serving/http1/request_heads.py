@@ -17,7 +17,7 @@ from registry_server.serving.http1.framing import ChunkedFraming, Framing, Lengt
 
 # The longest head that is cached, in bytes, and the size of the cache.
 _SHORT = 1024
-_REMEMBERED = 512
+_CACHE_SIZE = 512
 
 # Bytes. A bearer token or a query of 40,000 characters fits.
 HEAD_LIMIT = 64 << 10
@@ -71,7 +71,7 @@ class RequestHead:
 
 def read(head: bytes) -> RequestHead:
     """Parse a complete head including its final blank line; raise `HeadInvalid`."""
-    return _remembered(head) if len(head) <= _SHORT else _read(head)
+    return _cached_read(head) if len(head) <= _SHORT else _read(head)
 
 
 def _read(head: bytes) -> RequestHead:
@@ -80,7 +80,7 @@ def _read(head: bytes) -> RequestHead:
     return reader.result()
 
 
-_remembered = lru_cache(maxsize=_REMEMBERED)(_read)
+_cached_read = lru_cache(maxsize=_CACHE_SIZE)(_read)
 
 
 class HeadReader:

@@ -58,7 +58,7 @@ class SocketSender:
             sent += max(step, 0)
         return sent
 
-    def lose(self) -> None:
+    def disconnect(self) -> None:
         """Record that the client has disconnected, and wake a waiting `send`."""
         self._is_lost = True
         self._wake()

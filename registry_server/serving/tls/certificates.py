@@ -30,19 +30,19 @@ _States: TypeAlias = tuple[State | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
+class NewContext:
     """The context for new connections.
 
-    `is_believed_the_same` says that the authorities for client certificates did not change, so
+    `are_authorities_unchanged` says that the authorities for client certificates did not change, so
     existing connections may continue.
     """
 
     context: ssl.SSLContext
-    is_believed_the_same: bool
+    are_authorities_unchanged: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _FileStates:
     """The states of the files at one check; None for a missing file."""
 
     ours: _States
@@ -55,8 +55,8 @@ class Certificates:
     def __init__(self, settings: Tls) -> None:
         """Watch the files that `settings` names."""
         self._settings = settings
-        self._complaint = ""
-        self._used = self._seen = _Found((), ())
+        self._logged_problem = ""
+        self._used = self._seen = _FileStates((), ())
 
     def __call__(self, config: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Build the first context; this is the signature that uvicorn calls (blocks)."""
@@ -64,45 +64,45 @@ class Certificates:
 
     def first(self) -> ssl.SSLContext:
         """Build a context from the current files; raise `TlsError` (blocks)."""
-        self._used = self._seen = self._look()
+        self._used = self._seen = self._file_states()
         return self._context()
 
-    def renewed(self) -> Renewal | None:
+    def changed(self) -> NewContext | None:
         """Check the files; return a new context if they changed and can be used (blocks).
 
         Files that can't be used are tried again at every check; the reason is logged once.
         """
-        before, self._seen = self._seen, self._look()
+        before, self._seen = self._seen, self._file_states()
         if self._seen == self._used or self._seen != before:
             return None
         try:
             fresh = self._context()
         except context.TlsError as error:
-            self._complain(str(error))
+            self._log_problem(str(error))
             return None
-        is_believed_the_same = self._seen.authorities == self._used.authorities
-        self._used, self._complaint = self._seen, ""
+        are_authorities_unchanged = self._seen.authorities == self._used.authorities
+        self._used, self._logged_problem = self._seen, ""
         logger.info("TLS certificate reloaded: %s", self._settings.certificate)
         for warning in context.warnings(self._settings):
             logger.warning(warning)
-        return Renewal(fresh, is_believed_the_same)
+        return NewContext(fresh, are_authorities_unchanged)
 
     def _context(self) -> ssl.SSLContext:
         made = context.context(self._settings)
         assert made is not None, "TLS is not configured"
         return made
 
-    def _look(self) -> _Found:
+    def _file_states(self) -> _FileStates:
         ours = (self._settings.certificate, self._settings.key)
         authorities = self._settings.clientcas
-        return _Found(
+        return _FileStates(
             tuple(_state(path) for path in ours if path is not None),
             tuple(_state(path) for path in authorities),
         )
 
-    def _complain(self, reason: str) -> None:
-        if reason != self._complaint:
-            self._complaint = reason
+    def _log_problem(self, reason: str) -> None:
+        if reason != self._logged_problem:
+            self._logged_problem = reason
             logger.error("TLS files can't be used, the old ones stay in use: %s", reason)
 
 

@@ -7,9 +7,9 @@ import socket
 from types import FrameType
 
 from registry_server.serving.workers import exhaustion
+from registry_server.serving.workers.certificate_reload import CertificateReloadServer
 from registry_server.serving.workers.executor import PreparedExecutor
-from registry_server.serving.workers.renewing import RenewingServer
-from registry_server.serving.workers.start_limit import end_after
+from registry_server.serving.workers.start_limit import end_process_after
 
 # Seconds after the drain in which cancelled uploads save their progress. The supervisor allows
 # workers less, so that it kills and logs a hung worker before the kernel does.
@@ -18,7 +18,7 @@ MARGIN_SECONDS = 15.0
 _HURRY_SECONDS = 10.0
 
 
-class BoundedServer(RenewingServer):
+class BoundedServer(CertificateReloadServer):
     """A server that the kernel ends with SIGALRM when its shutdown takes too long.
 
     Otherwise a thread that waits for a disk, or a reload that waits for a pipe, would keep the
@@ -40,7 +40,7 @@ class BoundedServer(RenewingServer):
         is_first = not self._captured_signals
         super().handle_exit(sig, frame)
         if self.force_exit:
-            end_after(_HURRY_SECONDS)
+            end_process_after(_HURRY_SECONDS)
         elif is_first:
             self._limit_shutdown()
 
@@ -51,4 +51,4 @@ class BoundedServer(RenewingServer):
         await super().shutdown(sockets)
 
     def _limit_shutdown(self) -> None:
-        end_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)
+        end_process_after((self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS)

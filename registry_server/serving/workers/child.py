@@ -12,7 +12,7 @@ from functools import partial
 from typing import BinaryIO, Generic, TypeVar
 
 from registry_server.serving.workers.fork import fork
-from registry_server.serving.workers.signals import HANDLED, let_through
+from registry_server.serving.workers.signals import HANDLED, unblock_signals
 
 Result = TypeVar("Result")
 
@@ -66,7 +66,7 @@ class Child(Generic[Result]):
         os.kill(self._pid, signal.SIGKILL)
         self._pipe.close()
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Close the pipe in a process that was forked after the child."""
         self._pipe.close()
 
@@ -108,7 +108,7 @@ def _bind_to(parent: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)
-    let_through()
+    unblock_signals()
     # On other systems the child exits only when the function returns.
     with suppress(ImportError, OSError, AttributeError):
         import ctypes

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from registry_server.serving.workers.signals import held_back
+from registry_server.serving.workers.signals import signals_blocked
 from storage.concurrency.exhaustion import exit_process
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def fork(function: Callable[[], None], report: Callable[[], None] | None = None)
     have no other threads. `report` reports an exception of `function` in the new process; the
     default logs it. Raises OSError or MemoryError if the fork fails.
     """
-    with held_back():
+    with signals_blocked():
         _flush()  # otherwise both processes would print the buffered text
         pid = os.fork()
         if pid == 0:

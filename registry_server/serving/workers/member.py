@@ -27,7 +27,7 @@ class Member:
         self.channel = channel
         self.drain_seconds = drain_seconds
         self.is_ready = False
-        self.is_leaving = False
+        self.is_draining = False
         self.is_killed = False
         self.has_failed = False
         self.deadline = math.inf
@@ -61,14 +61,14 @@ class Member:
             return False
         return True
 
-    def go(self) -> None:
+    def start(self) -> None:
         """Tell the worker, which is ready, to accept connections."""
         with contextlib.suppress(ConnectionError):
             self.channel.sendall(b"!")
 
-    def leave(self, deadline: float) -> None:
+    def drain(self, deadline: float) -> None:
         """Tell the worker to drain and to exit by `deadline`."""
-        self.is_leaving = True
+        self.is_draining = True
         self.deadline = min(self.deadline, deadline)
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
@@ -84,14 +84,14 @@ class Member:
         self.deadline = deadline
         os.kill(self.pid, signal.SIGKILL)
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Close the channel and the pulse in this process."""
         self.channel.close()
         self._beats.close()
 
     def reap(self) -> str:
         """Reap the process, which has exited; return how it ended."""
-        self.let_go()
+        self.close()
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self.has_failed = code != 0

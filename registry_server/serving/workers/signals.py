@@ -27,7 +27,7 @@ class Signals:
         signal.signal(signal.SIGHUP, lambda *_: None)
         for number in ENDING:
             signal.signal(number, lambda *_: ending())
-        let_through()
+        unblock_signals()
 
     def take(self) -> list[signal.Signals]:
         """Return the queued signals in order of arrival."""
@@ -46,31 +46,31 @@ class Signals:
         self._outbox.close()
 
 
-def hold_back() -> None:
+def block_signals() -> None:
     """Block the signals in HANDLED; they stay pending."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 
-def let_through() -> None:
+def unblock_signals() -> None:
     """Unblock the signals in HANDLED; pending ones are delivered now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Block the signals in HANDLED within the block; a process forked in it inherits that."""
-    hold_back()
+    block_signals()
     try:
         yield
     finally:
-        let_through()
+        unblock_signals()
 
 
-def let_ending_through() -> None:
+def unblock_ending_signals() -> None:
     """Unblock SIGTERM and SIGINT; SIGHUP stays blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
-def hold_hangups_back() -> None:
-    """Block SIGHUP after `let_through`: without a handler it would end the process."""
+def block_hangup() -> None:
+    """Block SIGHUP after `unblock_signals`: without a handler it would end the process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))

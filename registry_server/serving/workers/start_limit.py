@@ -8,14 +8,14 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from registry_server.serving.workers.signals import ENDING, hold_back, let_ending_through
+from registry_server.serving.workers.signals import ENDING, block_signals, unblock_ending_signals
 
 # Seconds after SIGTERM or SIGINT for the rest of startup and the shutdown.
 SECONDS = 15.0
 
 
 @contextlib.contextmanager
-def ended_in_time() -> Iterator[None]:
+def startup_time_limit() -> Iterator[None]:
     """Have the kernel end the process `SECONDS` after SIGTERM or SIGINT arrives in the block.
 
     A file that startup reads may be a pipe, or be on a disk that hangs. Call this while the signals
@@ -27,19 +27,19 @@ def ended_in_time() -> Iterator[None]:
 
     def end_soon(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        end_after(SECONDS)
+        end_process_after(SECONDS)
 
     before = [(ending, signal.signal(ending, end_soon)) for ending in ENDING]
-    let_ending_through()
+    unblock_ending_signals()
     yield
-    hold_back()
+    block_signals()
     for ending, handler in before:
         signal.signal(ending, handler)
     for number in received:
         os.kill(os.getpid(), number)
 
 
-def end_after(seconds: float) -> None:
+def end_process_after(seconds: float) -> None:
     """Have the kernel end this process with SIGALRM after `seconds`."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it may be inherited as ignored
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -32,17 +32,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from registry_server.serving.workers import pulse, readable
+from registry_server.serving.workers import poll, pulse
 from registry_server.serving.workers.child import ChildFailed
 from registry_server.serving.workers.fork import fork
 from registry_server.serving.workers.last_resort import LastResort
 from registry_server.serving.workers.member import Member
 from registry_server.serving.workers.milestones import Milestones
 from registry_server.serving.workers.pulse import Pulse
-from registry_server.serving.workers.renewal import Renewal
+from registry_server.serving.workers.reload import Reload
 from registry_server.serving.workers.restarts import Restarts
 from registry_server.serving.workers.running_time import RunningTime
-from registry_server.serving.workers.signals import Signals, let_through
+from registry_server.serving.workers.signals import Signals, unblock_signals
 from registry_server.serving.workers.work import Work
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Supervisor:
     """Keeps `count` workers running, each of which runs `work`.
 
     `listeners` are the sockets that the workers accept connections on; they are closed when the
-    drain begins. `renewal` provides the new work after SIGHUP. `milestones` is called when all
+    drain begins. `reload` provides the new work after SIGHUP. `milestones` is called when all
     workers accept connections and when the drain begins.
     """
 
@@ -74,14 +74,14 @@ class Supervisor:
         work: Work,
         listeners: Sequence[socket.socket],
         count: int,
-        renewal: Renewal[Any],
+        reload: Reload[Any],
         milestones: Milestones,
     ) -> None:
         self._work = work
         self._listeners = listeners
         self._milestones = milestones
         self._count = count
-        self._renewal = renewal
+        self._reload = reload
         self._members: list[Member] = []
         self._successors: list[Member] = []  # the new generation, until it takes over
         self._their_work = work
@@ -93,7 +93,7 @@ class Supervisor:
         self._hurry_seconds = HURRY_SECONDS
         self._is_open = False
         self._is_draining = False
-        self._is_renewal_due = False
+        self._is_reload_due = False
         self._failure = ""
 
     def run(self) -> None:
@@ -104,7 +104,7 @@ class Supervisor:
         """
         while (self._members or not self._is_draining) and not self._has_given_up():
             self._fill_up()
-            self._renew()
+            self._start_reload()
             self._wait()
             self._enforce()
             self._last_resort.wait()
@@ -113,23 +113,23 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for the next event or deadline, and handle the events."""
-        sources: list[readable.Source] = [
+        sources: list[poll.Source] = [
             self._signals.inbox,
             *(member.channel for member in self._members),
-            *self._renewal.readings,
+            *self._reload.readings,
         ]
         timeout = self._timeout()
-        ready = readable.wait(sources, timeout)
+        ready = poll.wait(sources, timeout)
         self._time.advance(timeout)
         if self._signals.inbox in ready:
             self._handle_signals(self._signals.take())
         for member in [member for member in self._members if member.channel in ready]:
             self._handle_channel(member)
-        if any(reading in ready for reading in self._renewal.readings):
-            self._finish_reading()
+        if any(reading in ready for reading in self._reload.readings):
+            self._finish_reload()
 
     def _staying(self) -> list[Member]:
-        members = [member for member in self._members if not member.is_leaving]
+        members = [member for member in self._members if not member.is_draining]
         return [member for member in members if member not in self._successors]
 
     def _is_short(self) -> bool:
@@ -138,8 +138,8 @@ class Supervisor:
     def _timeout(self) -> float:
         """Return the seconds until the next deadline, check or restart."""
         deadlines = [member.deadline for member in self._members]
-        if self._renewal.readings:
-            deadlines.append(self._renewal.deadline)
+        if self._reload.readings:
+            deadlines.append(self._reload.deadline)
         left = [deadline - self._time.now for deadline in deadlines]
         timeout = min([pulse.HUNG_SECONDS / _LOOKS, *left])
         if self._is_short():
@@ -174,11 +174,11 @@ class Supervisor:
         A copy of the supervisor's end of a channel would keep its worker from seeing the end.
         """
         self._signals.forget()
-        let_through()
-        self._renewal.let_go()
+        unblock_signals()
+        self._reload.close()
         ours.close()
         for member in self._members:
-            member.let_go()
+            member.close()
         work.serve(theirs, beats)
 
     def _enforce(self) -> None:
@@ -191,8 +191,8 @@ class Supervisor:
                 self._kill(member, "timed out while it drained")
             elif member.is_hung(now):
                 self._kill(member, f"has not responded for {pulse.HUNG_SECONDS:g}s")
-        if self._renewal.readings and self._renewal.deadline <= now:
-            self._renewal.abandon()
+        if self._reload.readings and self._reload.deadline <= now:
+            self._reload.abandon()
             logger.error("the reload failed; reading the configuration timed out")
 
     def _kill(self, member: Member, reason: str) -> None:
@@ -222,11 +222,11 @@ class Supervisor:
         elif member in self._successors:
             self._take_over()
         elif self._is_open:
-            member.go()
+            member.start()
         elif all(worker.is_ready for worker in self._members):
             self._is_open = True
             for worker in self._members:
-                worker.go()
+                worker.start()
             self._milestones.opened()
 
     def _reap(self, member: Member) -> None:
@@ -234,7 +234,7 @@ class Supervisor:
         age, ended = member.age, member.reap()
         if member in self._successors:
             self._call_off(ended)
-        elif not member.is_leaving:
+        elif not member.is_draining:
             self._miss(ended, age)
         elif member.has_failed:
             logger.error(ended)
@@ -256,7 +256,7 @@ class Supervisor:
         for received in signals:
             if received is signal.SIGHUP:
                 logger.info("received SIGHUP")
-                self._is_renewal_due = True
+                self._is_reload_due = True
             elif not self._is_draining:
                 self._milestones.stopping(received)
                 self._drain()
@@ -269,21 +269,21 @@ class Supervisor:
         for member in self._members:
             member.hurry(self._time.now + wait)
 
-    def _renew(self) -> None:
+    def _start_reload(self) -> None:
         """Start to read the configuration if a reload is due and none is in progress."""
-        is_busy = self._successors or self._renewal.readings
-        if is_busy or not self._is_open or self._is_draining or not self._is_renewal_due:
+        is_busy = self._successors or self._reload.readings
+        if is_busy or not self._is_open or self._is_draining or not self._is_reload_due:
             return
-        self._is_renewal_due = False
+        self._is_reload_due = False
         try:
-            self._renewal.begin(self._time.now)
+            self._reload.begin(self._time.now)
         except (OSError, MemoryError) as error:
             logger.error("the reload failed; %s", _why_not_forked(error))
 
-    def _finish_reading(self) -> None:
+    def _finish_reload(self) -> None:
         """Fork the new generation when the child process has read the configuration."""
         try:
-            work = self._renewal.work()
+            work = self._reload.work()
         except ChildFailed as error:
             logger.error("the reload failed; %s", error)
             return
@@ -305,7 +305,7 @@ class Supervisor:
             return
         elders = self._staying()
         for member in self._successors:
-            member.go()
+            member.start()
         for member in elders:
             self._dismiss(member)
         self._replaced += elders
@@ -320,7 +320,7 @@ class Supervisor:
 
     def _dismiss(self, member: Member) -> None:
         """Tell a worker to drain and to exit within its time limit."""
-        member.leave(self._time.now + member.drain_seconds + MARGIN_SECONDS)
+        member.drain(self._time.now + member.drain_seconds + MARGIN_SECONDS)
 
     def _drain(self) -> None:
         """Close the listeners and drain all workers.
@@ -330,7 +330,7 @@ class Supervisor:
         """
         self._is_draining = True
         self._successors = []
-        self._renewal.abandon()
+        self._reload.abandon()
         for listener in self._listeners:
             listener.close()
         for member in self._members:

@@ -96,7 +96,7 @@ def test_a_burst_of_signals_ends_with_as_many_workers_as_before(tmp_path: Path) 
         until(lambda: len(alive(process)) == 2 and not alive(process) & old, "all were replaced")
 
 
-def test_the_end_may_come_in_the_midst_of_a_renewal(tmp_path: Path) -> None:
+def test_a_drain_may_begin_during_a_reload(tmp_path: Path) -> None:
     """Those that serve and those that were to take over all end, and the exit code is 0."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")

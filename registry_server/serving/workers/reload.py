@@ -14,7 +14,7 @@ T = TypeVar("T")
 READ_SECONDS = 60.0
 
 
-class Renewal(Generic[T]):
+class Reload(Generic[T]):
     """Calls `read` in a child process, so that the supervisor can handle signals meanwhile.
 
     `take` turns the result of `read` into new work, or returns None to keep the workers.
@@ -49,10 +49,10 @@ class Renewal(Generic[T]):
         self._child = None
         return self._take(child.result())
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """In a new worker: close the supervisor's descriptors."""
         for child in self.readings:
-            child.let_go()
+            child.close()
 
     def abandon(self) -> None:
         """Kill the running child, if any, without waiting for its exit."""

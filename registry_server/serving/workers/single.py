@@ -20,16 +20,16 @@ from registry_server.serving.workers import start_limit
 from registry_server.serving.workers.bounded import BoundedServer
 from registry_server.serving.workers.milestones import Milestones
 from registry_server.serving.workers.signals import (
-    hold_hangups_back,
-    let_ending_through,
-    let_through,
+    block_hangup,
+    unblock_ending_signals,
+    unblock_signals,
 )
-from registry_server.serving.workers.start_limit import end_after
+from registry_server.serving.workers.start_limit import end_process_after
 
 logger = logging.getLogger(__name__)
 
 
-class LoneServer(BoundedServer):
+class SingleServer(BoundedServer):
     """A server that calls `reload` at SIGHUP while it serves.
 
     Calls do not overlap: signals that arrive during a reload cause one more reload. Exceptions are
@@ -39,7 +39,7 @@ class LoneServer(BoundedServer):
     def __init__(
         self,
         config: Config,
-        reload: Callable[[LoneServer], Awaitable[None]],
+        reload: Callable[[SingleServer], Awaitable[None]],
         milestones: Milestones,
     ) -> None:
         super().__init__(config)
@@ -53,7 +53,7 @@ class LoneServer(BoundedServer):
     def capture_signals(self) -> Iterator[None]:
         """Handle SIGTERM and SIGINT before the application is built."""
         with super().capture_signals():
-            let_ending_through()
+            unblock_ending_signals()
             yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -67,7 +67,7 @@ class LoneServer(BoundedServer):
             super().handle_exit(sig, frame)
         else:
             self._early.append(sig)
-            end_after(start_limit.SECONDS)
+            end_process_after(start_limit.SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Report the stop to `milestones`, and drain."""
@@ -82,11 +82,11 @@ class LoneServer(BoundedServer):
         self._has_started = True
         for sig in self._early:
             self.handle_exit(sig, None)
-        let_through()
+        unblock_signals()
         try:
             await super().main_loop()
         finally:
-            hold_hangups_back()
+            block_hangup()
             task.cancel()
             await asyncio.wait([task])
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _PAUSE = 1.0  # seconds between two checks of the files
 
 
-class RenewingServer(DrainingServer):
+class CertificateReloadServer(DrainingServer):
     """A server whose new connections use the current TLS files.
 
     Each process checks the files itself. No coordination is needed: a worker that starts later
@@ -29,7 +29,7 @@ class RenewingServer(DrainingServer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._listeners: list[socket.socket] = []
-        self._exchanging = asyncio.Lock()
+        self._replacing = asyncio.Lock()
 
     async def accept(self, listeners: Iterable[socket.socket]) -> None:
         """Accept connections on `listeners`, and remember them."""
@@ -45,36 +45,36 @@ class RenewingServer(DrainingServer):
             watcher.cancel()
             await asyncio.wait([watcher])
 
-    async def secure(self, certificates: Certificates, first: ssl.SSLContext) -> None:
+    async def replace_certificates(self, certificates: Certificates, first: ssl.SSLContext) -> None:
         """Replace the TLS settings after a reload; `first` is the context built from them.
 
         Open connections close after their next response: the client certificates they accepted may
         no longer be accepted.
         """
-        async with self._exchanging:
+        async with self._replacing:
             self.config.ssl_context_factory = certificates
-            await self._exchange(first, retiring=True)
+            await self._replace_context(first, retiring=True)
 
     async def _watch_files(self) -> None:
         while self.config.ssl is not None:
             await asyncio.sleep(_PAUSE)
             try:
-                await self._renew()
+                await self._reload_certificates()
             except Exception:
                 logger.exception("could not reload the TLS certificate; the old one stays in use")
 
-    async def _renew(self) -> None:
+    async def _reload_certificates(self) -> None:
         certificates = self.config.ssl_context_factory
         assert isinstance(certificates, Certificates)
-        renewal = await asyncio.to_thread(certificates.renewed)
-        if renewal is None:
+        new = await asyncio.to_thread(certificates.changed)
+        if new is None:
             return
-        async with self._exchanging:
+        async with self._replacing:
             # A reload may have replaced the settings meanwhile.
             if self.config.ssl_context_factory is certificates:
-                await self._exchange(renewal.context, retiring=not renewal.is_believed_the_same)
+                await self._replace_context(new.context, retiring=not new.are_authorities_unchanged)
 
-    async def _exchange(self, context: ssl.SSLContext, *, retiring: bool) -> None:
+    async def _replace_context(self, context: ssl.SSLContext, *, retiring: bool) -> None:
         """Use `context` for new connections; none waits or is refused during the exchange."""
         before, self.config.ssl = list(self.servers), context
         await super().accept(self._listeners)
