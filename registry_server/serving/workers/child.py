@@ -27,7 +27,7 @@ class ChildFailed(Exception):
     """
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the child process exited with code {code}")
+        super().__init__(f"the child process ended with exit code {code}")
         self.code = code
 
 
