@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_reload_keeps_the_images(tmp_path: Path) -> None:
         manifest = f"/v2/app/manifests/{sha256(MANIFEST)}"
         wire.expect(405, "DELETE", manifest)
         reload("storage: {inmemory: , maintenance: {readonly: {enabled: true}}}\n")
-        until(lambda: "readonly.enabled changed" in served.said, "it is read-only")
+        until(lambda: re.search(r"changed: .*readonly\.enabled", served.said), "it is read-only")
         wire.expect(405, "POST", "/v2/app/blobs/uploads/")
         assert wire.expect(200, "GET", "/v2/app/manifests/v1", headers=ACCEPT).body == MANIFEST
         storage = "storage: {filesystem: {rootdirectory: /nowhere}, delete: {enabled: true}}\n"
@@ -199,5 +200,5 @@ def test_commands_say_that_there_is_no_folder(tmp_path: Path, command: list[str]
     done = run(command, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert "storage.inmemory keeps everything in the memory of the server" in line
+    assert "storage.inmemory keeps everything in the server's memory" in line
     assert list(tmp_path.iterdir()) == [config]

@@ -154,7 +154,7 @@ def test_a_volume_that_can_be_written_later(root: Path) -> None:
         subprocess.run(enter, check=True)
         os.kill(pid, signal.SIGHUP)
         until(lambda: "began before the reload has ended" in server.log, "the reload was through")
-        assert "storage.maintenance.readonly.enabled changed" in server.log
+        assert "changed: storage.maintenance.readonly.enabled" in server.log
         server.wire.push_blob("app", b"more")
         server.wire.expect(201, "PUT", "/v2/app/manifests/v2", MANIFEST, TYPED)
 

@@ -120,7 +120,7 @@ def test_a_file_that_was_cut(shared: RegistryServer, name: str, connect: Connect
             received += len(piece)
     assert received < len(content)
     assert shared.wire.expect(200, "GET", "/v2/").body == b"{}"
-    until(lambda: "a file was cut" in shared.log, "the log says so")
+    until(lambda: "a file was truncated" in shared.log, "the log says so")
 
 
 def test_a_client_that_says_it_sends_no_more(blob: str, connect: Connect) -> None:
