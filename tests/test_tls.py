@@ -113,5 +113,5 @@ def test_with_suites_of_tls_1_3_alone_nothing_older_is_spoken(files: dict[str, s
 
 def test_a_suite_that_does_not_exist_is_an_error() -> None:
     """As in distribution; the message shows what a name looks like."""
-    with pytest.raises(ValueError, match="must be a cipher suite, such as TLS_ECDHE"):
+    with pytest.raises(ValueError, match="must be a Go cipher suite, such as TLS_ECDHE"):
         validated(Tls, {"ciphersuites": ["AES"]})

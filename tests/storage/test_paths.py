@@ -22,12 +22,15 @@ HERE = "docker/registry/v2/repositories/library/app"
 
 # As CNCF distribution writes them; `_referrers` is ours.
 GOLDEN = [
+    (paths.blobs_of("sha512"), "docker/registry/v2/blobs/sha512"),
+    (paths.blob_folder("sha256", "aa"), "docker/registry/v2/blobs/sha256/aa"),
     (paths.blob(A), f"docker/registry/v2/blobs/sha256/aa/{'a' * 64}/data"),
     (paths.blob(B), f"docker/registry/v2/blobs/sha512/b0/{'b0' * 64}/data"),
     (paths.blob_below(A), f"sha256/aa/{'a' * 64}/data"),
     (paths.repository(NAME), HERE),
     (paths.layers(NAME), f"{HERE}/_layers"),
     (paths.layer_link(NAME, A), f"{HERE}/_layers/sha256/{'a' * 64}/link"),
+    (paths.foreign_layer_link(NAME, "md5", "ab"), f"{HERE}/_layers/md5/ab/link"),
     (paths.manifests(NAME), f"{HERE}/_manifests"),
     (paths.revisions(NAME), f"{HERE}/_manifests/revisions"),
     (paths.revision_link(NAME, B), f"{HERE}/_manifests/revisions/sha512/{'b0' * 64}/link"),
@@ -77,7 +80,7 @@ def test_every_function_is_in_the_table() -> None:
         for name, value in vars(paths).items()
         if callable(value) and getattr(value, "__module__", "") == paths.__name__
     ]
-    names_of_files = {"temporary", "is_temporary"}
+    names_of_files = {"temporary", "is_temporary", "is_part"}
     assert len(functions) == len({path for path, _ in GOLDEN}) - 1 + len(names_of_files)
     # - 1, because blob stands twice
 

@@ -83,13 +83,13 @@ def test_the_child_has_the_same_standard_input() -> None:
 
 def test_a_child_that_is_killed_is_a_failure() -> None:
     """The message says by which signal."""
-    with pytest.raises(ChildFailed, match="exited with code -9"):
+    with pytest.raises(ChildFailed, match="exit code -9"):
         Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
 
 
 def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
     """The child prints why."""
-    with pytest.raises(ChildFailed, match="exited with code 1"):
+    with pytest.raises(ChildFailed, match="exit code 1"):
         Child(lambda: lambda: None).result()
     assert "pickle" in capfd.readouterr().err
 
