@@ -1,6 +1,6 @@
 """Imports go down only: the floors of docs/design.md, read from the syntax trees.
 
-A rule that a violation would not break is no rule: each is also held against made-up sources.
+Each rule is also tested against made-up sources that break it.
 """
 
 from __future__ import annotations

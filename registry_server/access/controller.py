@@ -97,7 +97,7 @@ class RuledAccess:
     async def authorize_administration(self, connection: HTTPConnection) -> None:
         """Return if the caller may manage the registry; raise as `authorize` does.
 
-        A token must grant administration: one for images that was passed on must not make keys.
+        A token must grant administration: a token for images that leaked must not create keys.
         """
         actor = await self._authenticator.actor(connection)
         decision = (await self._policy()).decide_administration(actor)
@@ -132,6 +132,6 @@ def _by_token(decision: Decision, actor: Actor, name: RepositoryName, action: Ac
 
 
 def _covered(actor: Actor, name: RepositoryName, actions: Iterable[Action]) -> bool:
-    """Tell whether the caller's token grants all of `actions`; true without a token."""
+    """Return whether the caller's token grants all of `actions`; true without a token."""
     grants = actor.grants
     return grants is None or all(grants.allow(action, name) for action in actions)

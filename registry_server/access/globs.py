@@ -76,7 +76,7 @@ class Glob:
         return replace(self, parts=parts, literals=_literals(parts))
 
     def matches(self, name: str) -> bool:
-        """Tell whether the glob matches the whole of `name`.
+        """Return whether the glob matches the whole of `name`.
 
         A `{user}` that was not replaced is literal, and so matches no valid name.
         """
@@ -113,7 +113,7 @@ def _character_fits(pattern: str, character: str) -> bool:
 
 
 def _fits(pattern: Sequence[P], items: Sequence[I], star: P, fits: Callable[[P, I], bool]) -> bool:
-    """Tell whether `pattern` matches all `items`, where `star` matches any number of them.
+    """Return whether `pattern` matches all `items`, where `star` matches any number of them.
 
     The pattern after the last star must match the end of the items. The pattern between two stars
     is matched as early as possible, so only the last star seen ever takes more items. No item is
@@ -130,7 +130,7 @@ def _fits(pattern: Sequence[P], items: Sequence[I], star: P, fits: Callable[[P, 
 def _begins(
     pattern: Sequence[P], items: Sequence[I], star: P, fits: Callable[[P, I], bool]
 ) -> bool:
-    """Tell whether `pattern`, which ends with `star`, matches all `items`."""
+    """Return whether `pattern`, which ends with `star`, matches all `items`."""
     at = item = 0
     retry: tuple[int, int] | None = None  # the pattern after the last star, and the next item
     while at < len(pattern) - 1:

@@ -52,7 +52,7 @@ class Grants:
     administration: bool = False
 
     def allow(self, action: Action, name: RepositoryName) -> bool:
-        """Tell whether the token grants `action` on `name`."""
+        """Return whether the token grants `action` on `name`."""
         return action in self.repositories.get(name.text, ())
 
 
@@ -127,10 +127,10 @@ class AccessController(Protocol):
         """Return a filter for the repositories that the caller may list; None for all of them."""
 
     async def may(self, connection: HTTPConnection, name: RepositoryName, action: Action) -> bool:
-        """Tell whether the caller may do `action` with `name`; a refusal raises nothing."""
+        """Return whether the caller may do `action` with `name`; a refusal raises nothing."""
 
     async def is_public(self, connection: HTTPConnection, name: RepositoryName) -> bool:
-        """Tell whether anonymous clients may pull from `name`."""
+        """Return whether anonymous clients may pull from `name`."""
 
 
 class OpenAccess:

@@ -65,7 +65,7 @@ class Rule:
     denies: frozenset[str]
 
     def applies_to(self, name: str, groups: _Groups) -> bool:
-        """Tell whether the rule applies to a caller; an anonymous caller has no name."""
+        """Return whether the rule applies to a caller; an anonymous caller has no name."""
         if self.anonymous or not name:
             return self.anonymous
         return _ALL in self.users or name in self.users or not self.groups.isdisjoint(groups)

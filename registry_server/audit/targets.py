@@ -67,7 +67,7 @@ class Target:
         return _ALWAYS.get(self.kind) or _ACTIONS.get((self.kind, method), pull)
 
     def is_written_by(self, method: str) -> bool:
-        """Tell whether `method` changes something, unless the configuration disables it."""
+        """Return whether `method` changes something, unless the configuration disables it."""
         return (self.kind, method) in _ACTIONS and method not in _READING
 
 

@@ -118,7 +118,7 @@ def _is_change(method: str, target: Target, status: int, context: RequestContext
 
 
 def _is_refusal(scope: Scope, target: Target, status: int) -> bool:
-    """Tell whether a response refuses access; a challenge without credentials is not a refusal."""
+    """Return whether a response refuses access; a challenge without credentials does not."""
     if status == 401:
         # The token server also takes credentials from a form, and sends no plain challenges.
         has_credentials = any(name == b"authorization" for name, _ in scope["headers"])

@@ -43,7 +43,7 @@ def _check_part(part: str) -> None:
 
 
 def is_component(text: str) -> bool:
-    """Tell whether `text` may stand between two slashes of a repository name."""
+    """Return whether `text` may stand between two slashes of a repository name."""
     return _COMPONENT.fullmatch(text) is not None
 
 

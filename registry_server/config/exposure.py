@@ -61,7 +61,7 @@ def _takes_passwords(settings: Settings) -> bool:
 
 
 def _may_be_encrypted(settings: Settings) -> bool:
-    """Tell whether TLS ends here or at a proxy on another machine.
+    """Return whether TLS ends here or at a proxy on another machine.
 
     A proxy on this machine does not count: the registry could then listen on loopback.
     """
@@ -95,7 +95,7 @@ def _realm(settings: Settings) -> tuple[tuple[str, ...], str] | None:
 
 
 def _is_open(settings: Settings) -> bool:
-    """Tell whether every client has full access without `auth: none` in the configuration."""
+    """Return whether every client has full access without `auth: none` in the configuration."""
     is_closed = settings.has_access_control or settings.http.tls.admits_by_certificate
     return not is_closed and settings.auth.none is None
 

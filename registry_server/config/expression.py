@@ -28,7 +28,7 @@ class Matcher:
     _compiled: Any
 
     def matches(self, text: bytes) -> bool:
-        """Tell whether the expression matches any part of a UTF-8 text.
+        """Return whether the expression matches any part of a UTF-8 text.
 
         RE2 releases the interpreter's lock while it matches.
         """

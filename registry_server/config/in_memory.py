@@ -32,7 +32,7 @@ def refusals(settings: Settings, document: Document) -> Iterator[Problem]:
 
 
 def lacks_folder(settings: Settings) -> bool:
-    """Tell whether access rules need robot accounts and a token key, and there is no folder."""
+    """Return whether access rules need robot accounts and a token key, and there is no folder."""
     return settings.gives_tokens and settings.storage.root is None
 
 

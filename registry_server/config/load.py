@@ -57,9 +57,9 @@ def load(
     if refusals := support.refusals(settings, document):
         raise ConfigError(refusals)
     notices = (*document.warnings, *support.warnings(settings, document))
-    shown = tuple(exposure(settings, document))
+    exposure_warnings = tuple(exposure(settings, document))
     settings = in_memory.with_one_worker(settings)
-    return Loaded(settings, tuple(map(str, notices)), notices, path, shown)
+    return Loaded(settings, tuple(map(str, notices)), notices, path, exposure_warnings)
 
 
 def _complete(document: Document, path: Path | None) -> None:

@@ -17,12 +17,12 @@ _LOGINS = tuple(f"{PREFIX}{separator}" for separator in SEPARATORS)
 
 
 def is_robots(login: str) -> bool:
-    """Tell whether a login name is reserved for robot accounts."""
+    """Return whether a login name is reserved for robot accounts."""
     return login.startswith(_LOGINS)
 
 
 def is_robot_name(text: str) -> bool:
-    """Tell whether `text` is a valid name of a robot account."""
+    """Return whether `text` is a valid name of a robot account."""
     return _NAME.fullmatch(text) is not None
 
 

@@ -84,7 +84,7 @@ def _unbound(rule: Rule, groups: dict[str, tuple[str, ...]]) -> Iterator[tuple[P
 
 
 def is_matchable(glob: str, user: str) -> bool:
-    """Tell whether a glob can match a repository name when `user` replaces `{user}`."""
+    """Return whether a glob can match a repository name when `user` replaces `{user}`."""
     if _USER not in glob.split("/") or user == EVERY_USER:
         return True
     return is_component(user) and len(sample_name(glob, user)) <= LONGEST_NAME

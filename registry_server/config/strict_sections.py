@@ -36,7 +36,7 @@ _DEBUG = ("http", "debug")
 
 
 def has_section(document: Document, name: str) -> bool:
-    """Tell whether the document sets the guarded section that contains the key `name`."""
+    """Return whether the document sets the guarded section that contains the key `name`."""
     path = tuple(name.split("."))
     section = next(section for section in SECTIONS if path[: len(section)] == section)
     return document.value(section) is not None

@@ -104,7 +104,7 @@ def _set_keys(document: Document, table: dict[str, str]) -> Iterator[Problem]:
 
 
 def _is_set(value: Value, path: tuple[str, ...]) -> bool:
-    """Tell whether a value differs from the default; list items that are disabled do not count."""
+    """Return whether a value differs from the default; disabled list items do not count."""
     if isinstance(value, dict):
         below = (((*path, name), child) for name, child in value.items())
         return any(_is_set(child, key) for key, child in below if ".".join(key) not in _SILENT)

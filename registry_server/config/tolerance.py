@@ -123,7 +123,7 @@ def _above_its_place(document: Document, path: Path) -> str | None:
 
 
 def _names_the_storage(document: Document, path: Path) -> bool:
-    """Tell whether an unknown key may be a misspelled driver or `storage`, and that is not set.
+    """Return whether an unknown key may be a misspelled driver or `storage`, and that is not set.
 
     If it were ignored, the default root would be served instead of the intended images.
     """
@@ -155,7 +155,7 @@ def _invalid(document: Document, fault: Fault) -> Problem | None:
 
 
 def _is_off(document: Document, names: tuple[str, ...]) -> bool:
-    """Tell whether a key is in a section that the configuration disables."""
+    """Return whether a key is in a section that the configuration disables."""
     if names[: len(_PURGING)] == _PURGING:
         return document.value((*_PURGING, "enabled")) == "false"
     enabled, disabled = (document.value(("validation", key)) for key in ("enabled", "disabled"))

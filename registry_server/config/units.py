@@ -36,7 +36,7 @@ _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([a-z]*)", re.ASCII | re.IG
 
 
 def is_bare(text: str) -> bool:
-    """Tell whether `text` is a number without a unit, which Go reads as nanoseconds."""
+    """Return whether `text` is a number without a unit, which Go reads as nanoseconds."""
     return _BARE.fullmatch(text) is not None
 
 

@@ -27,7 +27,7 @@ class Window:
         return Window(start, end)
 
     def contains(self, now: datetime) -> bool:
-        """Tell whether `now` is in the window."""
+        """Return whether `now` is in the window."""
         at = now.time()
         if self.start < self.end:
             return self.start <= at < self.end

@@ -55,7 +55,7 @@ class AllowedHosts:
 
 
 def _is_local(name: str) -> bool:
-    """Tell whether a host always means this machine (RFC 6761, 6.3)."""
+    """Return whether a host always means this machine (RFC 6761, 6.3)."""
     if name.startswith("[") and name.endswith("]"):
         address = proxies.parsed(name[1:-1])
         return address is not None and address.is_loopback

@@ -1,4 +1,4 @@
-"""The context of a request: what the packages that handle it learn about it, for its log lines."""
+"""The context of a request: facts that are found while it is handled, for the audit log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Decision:
 
 @dataclass(slots=True)
 class RequestContext:
-    """What was learnt about one request.
+    """The facts about one request.
 
     `actor` is the name of the user or robot account, "" for an anonymous caller. `logged_in` is
     whether the token server accepted credentials. `limit` is the limit that refused the request.
@@ -46,7 +46,11 @@ class RequestContext:
 
     def first_refusal(self) -> tuple[str, str] | None:
         """Return the first action that was refused, and the rule."""
-        refusals = ((word, each.rule) for word, each in self.decisions.items() if not each.allowed)
+        refusals = (
+            (action, decision.rule)
+            for action, decision in self.decisions.items()
+            if not decision.allowed
+        )
         return next(refusals, None)
 
 

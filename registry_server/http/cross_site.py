@@ -117,7 +117,7 @@ def _shows_token(scope: Scope) -> bool:
 
 
 def _is_simple(scope: Scope) -> bool:
-    """Tell whether a browser may send such a request without a preflight."""
+    """Return whether a browser may send such a request without a preflight."""
     types = [value for name, value in scope["headers"] if name == b"content-type"]
     essences = [value.partition(b";")[0].strip().lower() for value in types]
     is_preflighted = len(essences) == 1 and essences[0] in _PREFLIGHTED_TYPES
@@ -125,7 +125,7 @@ def _is_simple(scope: Scope) -> bool:
 
 
 def _is_own(scope: Scope, origin: str) -> bool:
-    """Tell whether an origin is the one that the request was sent to.
+    """Return whether an origin is the one that the request was sent to.
 
     If a proxy may end TLS, the scheme is unknown, and both https and http are accepted. If TLS is
     certain, only https is: an attacker on the network can forge a page that comes by plain HTTP.

@@ -88,7 +88,7 @@ def install(app: Starlette, renderer: Renderer | None = None) -> None:
 
 
 def is_expected(error: Exception) -> bool:
-    """Tell whether an exception is expected; any other is a bug."""
+    """Return whether an exception is expected; any other is a bug."""
     return isinstance(error, _EXPECTED)
 
 

@@ -17,7 +17,7 @@ _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 def is_from_page(scope: Scope) -> bool:
-    """Tell whether a web page sends the request, from any origin.
+    """Return whether a web page sends the request, from any origin.
 
     `Sec-Fetch-Mode` is not checked, because the `fetch` of Node.js sends it as well.
     """

@@ -80,7 +80,7 @@ def host(scope: Scope) -> str:
 
 
 def seems_proxied(scope: Scope) -> bool:
-    """Tell whether a request seems to come through a proxy, trusted or not.
+    """Return whether a request seems to come through a proxy, trusted or not.
 
     HTTP/1.0, nginx's default, is a sign of one, and so is a unix socket.
     """
@@ -90,13 +90,13 @@ def seems_proxied(scope: Scope) -> bool:
 
 
 def is_trusted(address: Address | None, trusted: tuple[TrustedProxy, ...]) -> bool:
-    """Tell whether an address belongs to a trusted proxy."""
+    """Return whether an address belongs to a trusted proxy."""
     networks = (proxy for proxy in trusted if proxy != UNIX)
     return address is not None and any(address in network for network in networks)
 
 
 def has_trusted_peer(scope: Scope, trusted: tuple[TrustedProxy, ...]) -> bool:
-    """Tell whether the peer of a request is a trusted proxy."""
+    """Return whether the peer of a request is a trusted proxy."""
     if scope.get("client") is None:
         return UNIX in trusted
     return is_trusted(peer(scope), trusted)

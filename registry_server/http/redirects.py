@@ -16,7 +16,7 @@ _SAFE = "/:@&=+$,~"
 
 
 def is_clean(path: str) -> bool:
-    """Tell whether `clean` returns a path unchanged."""
+    """Return whether `clean` returns a path unchanged."""
     # The first test is cheap, and true for nearly all paths.
     return ("//" not in path and "/." not in path) or clean(path) == path
 

@@ -1,4 +1,4 @@
-"""Refusals: exceptions that carry their own response, and responses without a handler."""
+"""Refusals: exceptions that carry their own response, and `refuse`, for wrappers."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class UploadLimits:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Tell whether a request brings bytes of a blob, by its path as the dispatcher reads it."""
+    """Return whether a request brings bytes of a blob, by its path as the dispatcher reads it."""
     if scope["type"] != "http":
         return False
     path: str = scope["path"]
@@ -80,6 +80,6 @@ def _is_upload(scope: Scope) -> bool:
 
 
 def _announces_body(line: tuple[bytes, bytes]) -> bool:
-    """Tell whether a header announces a body (RFC 9112, section 6)."""
+    """Return whether a header announces a body (RFC 9112, section 6)."""
     name, value = line
     return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))

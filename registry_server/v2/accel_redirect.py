@@ -57,7 +57,7 @@ class AccelRedirect:
 
 
 def _is_equivalent(request: Request) -> bool:
-    """Tell whether nginx treats the request as this registry does."""
+    """Return whether nginx treats the request as this registry does."""
     if any(name in request.headers for name in _CONDITIONS):
         return False
     headers = request.headers.getlist("Range")

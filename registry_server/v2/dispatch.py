@@ -2,8 +2,8 @@
 
 A path is matched from the right: its last two segments select the route, and the segments before
 them are the name of the repository, which may therefore be `a/manifests/b`. The gate refuses
-invalid names. Paths are already percent-decoded. A path that is not clean, or has one slash too
-many at its end, is redirected as in CNCF distribution.
+invalid names. Paths are already percent-decoded. A path with `//`, `.` or `..`, or with one slash
+too many at its end, is redirected as in CNCF distribution.
 """
 
 from __future__ import annotations
@@ -110,17 +110,17 @@ class Dispatcher:
             await self._rest(scope, receive, send)
             return
         request = Request(scope, receive)
-        mistake: Exception | None = None
+        unforeseen: Exception | None = None
         try:
             answer = await self._handler(scope)(request)
         except Exception as error:
             answer = await self._refusal(request, error)
-            mistake = None if errors.is_expected(error) else error
+            unforeseen = None if errors.is_expected(error) else error
         if not isinstance(answer, EncodedResponse):
             answer.raw_headers.append(envelope.API_VERSION)
         await answer(scope, receive, send)
-        if mistake is not None:
-            raise mistake
+        if unforeseen is not None:
+            raise unforeseen
 
     def _handler(self, scope: Scope) -> Handler:
         """Return the handler of a request, and set the path parameters in its scope."""

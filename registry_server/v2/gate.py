@@ -80,7 +80,7 @@ class Gate:
         return self._open(name)
 
     async def is_public(self, request: Request, repository: Repository) -> bool:
-        """Tell whether anonymous clients may pull from the repository."""
+        """Return whether anonymous clients may pull from the repository."""
         if self._admits_by_certificate:
             return False
         return await self._access.is_public(request, repository.name)

@@ -44,7 +44,7 @@ class Accept:
     ranges: Mapping[str, bool]
 
     def allows(self, media_type: str) -> bool:
-        """Tell whether `media_type` is accepted; the most specific range that matches decides."""
+        """Return whether `media_type` is accepted; the most specific range that matches decides."""
         if not self.ranges:
             return True
         for candidate in (media_type, media_type.partition("/")[0] + "/*", "*/*"):

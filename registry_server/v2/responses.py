@@ -67,7 +67,7 @@ def header_values(request: Request, name: bytes) -> tuple[str, ...]:
 
 
 def not_modified(request: Request, digest: Digest) -> bool:
-    """Tell whether If-None-Match has the digest (RFC 9110 section 13.1.2).
+    """Return whether If-None-Match has the digest (RFC 9110 section 13.1.2).
 
     Some clients send it without quotes. The comparison is weak, as the RFC requires.
     """
@@ -80,7 +80,7 @@ def not_modified(request: Request, digest: Digest) -> bool:
 
 
 def range_applies(request: Request, digest: Digest) -> bool:
-    """Tell whether the Range header applies, given If-Range (RFC 9110 section 13.1.5)."""
+    """Return whether the Range header applies, given If-Range (RFC 9110 section 13.1.5)."""
     condition = request.headers.get("if-range")
     return condition is None or condition.strip() == f'"{digest}"'
 

@@ -1,4 +1,4 @@
-"""Wiring: builds the ASGI application from settings. It imports every layer; none imports it.
+"""Wiring: builds the ASGI application from settings. Only `commands` imports it.
 
 Reloadable ─ InFlightTracker ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
   ┌────────────────────────────────────────────────────────────────────────────────────────────────┘

@@ -42,13 +42,13 @@ def merge_settings(before: Settings, read: Loaded) -> MergedSettings:
     merged = replace(wanted, http=http, storage=storage)
     fixed = (f"{key} {_FIXED}" for key in _differences(merged, wanted))
     changed = tuple(_differences(before, merged))
-    shown = read.exposure
+    exposure_warnings = read.exposure
     if (
         merged.http.listen_address != wanted.http.listen_address
         or merged.http.tls != wanted.http.tls
     ):
-        shown = _of_listener(merged)
-    return MergedSettings(merged, changed, (*read.warnings, *map(str, shown), *fixed))
+        exposure_warnings = _of_listener(merged)
+    return MergedSettings(merged, changed, (*read.warnings, *map(str, exposure_warnings), *fixed))
 
 
 def _of_listener(merged: Settings) -> tuple[Problem, ...]:

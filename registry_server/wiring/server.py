@@ -146,7 +146,7 @@ def _fitted(settings: Settings, root: Path | None) -> Settings:
 
 
 def _ignore(*_: object) -> None:
-    """Do nothing: after its drain uvicorn raises the signal that caused it again."""
+    """Do nothing: after the drain uvicorn raises again the signal that started it."""
 
 
 def _run(

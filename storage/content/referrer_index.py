@@ -19,18 +19,18 @@ class _ReferrerDeleted(Exception):
     """A referrer was deleted, so its files must not be written."""
 
 
-async def write(driver: Driver, name: RepositoryName, notes: Mapping[Digest, PutUnsynced]) -> bool:
+async def write(driver: Driver, name: RepositoryName, files: Mapping[Digest, PutUnsynced]) -> bool:
     """Write the files of referrers; return False, with none written, if one was deleted.
 
     Raises OSError, or `OperationDisabled` on a read-only volume.
     """
 
     def check(reader: TouchingReader) -> None:
-        if not all(is_member(reader, name, referrer) for referrer in notes):
+        if not all(is_member(reader, name, referrer) for referrer in files):
             raise _ReferrerDeleted
 
     try:
-        await driver.publish(tuple(notes.values()), check=check)
+        await driver.publish(tuple(files.values()), check=check)
     except _ReferrerDeleted:
         return False
     return True

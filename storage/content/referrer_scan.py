@@ -133,32 +133,34 @@ class ReferrerScan:
 
     async def is_needed(self) -> bool:
         """Return whether revisions changed since the last recorded scan."""
-        current, recorded = await self._driver.batch(self._changes)
+        current, recorded = await self._driver.batch(self._current_and_recorded)
         return len(current) <= 1 or current != recorded
 
     async def run(self, run: Run[Unlisted]) -> Unlisted:
         """Add missing referrers to the index, and return them with their subjects."""
         run.check()
-        current, recorded = await self._driver.batch(self._changes)
+        current, recorded = await self._driver.batch(self._current_and_recorded)
         if len(current) > 1 and current == recorded:
             return []
         result = await self._driver.batch(lambda reader: self._scan(reader, run))
         try:
-            await self._heal(result, current, run)
+            await self._write_missing(result, current, run)
         except (OSError, OperationDisabled) as error:
             logger.warning("could not write the referrers index of %s: %s", self._name, error)
         return result.unlisted
 
-    async def _heal(self, result: _ScanResult, scanned: Scanned, run: Run[Unlisted]) -> None:
+    async def _write_missing(
+        self, result: _ScanResult, scanned: Scanned, run: Run[Unlisted]
+    ) -> None:
         """Write missing entries; if this is interrupted, the next scan finds the rest."""
         unlisted = iter(result.unlisted)
         while batch := list(islice(unlisted, _AT_ONCE)):
             run.check()
             if not await referrer_index.write(self._driver, self._name, dict(self._links(batch))):
                 return
-        times = [at for at in scanned.values() if isinstance(at, int)]
-        settled = time.time_ns() - max(times, default=0) > _SETTLED_NS
-        if times and settled and result.complete:
+        mtimes = [mtime for mtime in scanned.values() if isinstance(mtime, int)]
+        is_settled = time.time_ns() - max(mtimes, default=0) > _SETTLED_NS
+        if mtimes and is_settled and result.complete:
             record = json.dumps(scanned).encode()
             await self._driver.write_unsynced(paths.referrers_scanned(self._name), record)
 
@@ -167,10 +169,11 @@ class ReferrerScan:
             link = paths.referrer_link(self._name, subject, referrer)
             yield referrer, PutUnsynced(link, str(referrer).encode())
 
-    def _changes(self, reader: Reader) -> tuple[Scanned, object]:
+    def _current_and_recorded(self, reader: Reader) -> tuple[Scanned, object]:
+        """Return what a scan would record now, and what the last one recorded, if it is valid."""
         folder = paths.revisions(self._name)
-        times = {alg: reader.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
-        current: Scanned = {alg: at for alg, at in times.items() if at is not None}
+        mtimes = {alg: reader.modified(f"{folder}/{alg}") for alg in HEX_LENGTHS}
+        current: Scanned = {alg: mtime for alg, mtime in mtimes.items() if mtime is not None}
         try:
             recorded = json.loads(reader.read(paths.referrers_scanned(self._name)))
         except (PathNotFound, ValueError):

@@ -1,10 +1,9 @@
 """The index of referrers: which manifests of a repository have a given subject.
 
 Pushes to this registry keep the index complete; `storage.content.referrer_scan` adds what other
-programs
-wrote. Each link has its list entry beside it, so that a list reads no manifest. Older versions of
-this registry wrote only the link: then the first list reads the manifest and writes the entry. On a
-read-only volume referrers are listed without writing anything. The index can be rebuilt.
+programs wrote. The entry of a referrer in a list is stored beside its link, so that a list reads no
+manifest. Older versions of this registry wrote only the link: then the first list reads the
+manifest and writes the entry. On a read-only volume nothing is written. The index can be rebuilt.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ _OPENING = 256
 # Missing entries that one page writes beside their links.
 _MOST_WRITTEN = 256
 _ENTRIES_BYTES = 16 << 20
-# Threads that may read lists at the same time, of different repositories. The others remain free
-# for pushes and pulls.
-_AT_ONCE = 4
+# Threads that may read lists concurrently, of different repositories. The others remain free for
+# pushes and pulls.
+_CONCURRENT_LISTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class ReferrerCache:
     entries: Lru[Digest, Referrer] = field(
         default_factory=lambda: Lru(_ENTRIES_BYTES, cost=lambda entry: entry.memory)
     )
-    slots: FairSemaphore = field(default_factory=lambda: FairSemaphore(_AT_ONCE))
+    slots: FairSemaphore = field(default_factory=lambda: FairSemaphore(_CONCURRENT_LISTS))
     scans: SharedRuns[str, Unlisted] = field(default_factory=SharedRuns)
     pages: SharedRuns[PageQuery, ReferrerPage] = field(default_factory=SharedRuns)
 
@@ -132,12 +131,12 @@ class ReferrerStore:
         reader = _PageReader(self._name, query, self._cache.entries, run)
         async with self._cache.slots.of(self._name):
             page = await self._driver.batch(reader.page)
-        notes = {
+        changes = {
             entry.digest: self._entry_change(query.subject, entry) for entry in reader.unwritten
         }
-        if notes:
+        if changes:
             try:
-                await referrer_index.write(self._driver, self._name, notes)
+                await referrer_index.write(self._driver, self._name, changes)
             except OperationDisabled:
                 pass  # a read-only volume
             except OSError as error:

@@ -96,7 +96,7 @@ class TagStore:
                     self.check_may_point(reader, tag, digest)
                     check(reader)
 
-                # Run to completion: a cancelled request must not release the lock before.
+                # Run to completion: a cancelled request must hold the lock until the change ends.
                 await to_completion(
                     self._driver.publish(
                         (link_change(paths.tag_index_link(self._name, tag, digest), digest),),
@@ -139,12 +139,12 @@ class TagStore:
         doubtful = pending_deletions(reader, self._name)
         names = behind(reader.folders(paths.tags(self._name)), after)
         doubtful |= pending_deletions(reader, self._name)
-        return cut(self._answering(reader, map(Tag, only_tags(names)), doubtful), limit)
+        return cut(self._without_deleted(reader, map(Tag, only_tags(names)), doubtful), limit)
 
-    def _answering(
+    def _without_deleted(
         self, reader: Reader, tags: Iterable[Tag], doubtful: Collection[Digest]
     ) -> Iterable[Tag]:
-        """Skip tags of those `doubtful` manifests that are deleted; read no link if none is."""
+        """Skip tags of `doubtful` manifests that are deleted; if none is, read no link."""
         deleted = not_members(reader, self._name, doubtful)
         return (
             (tag for tag in tags if self._target(reader, tag) not in deleted) if deleted else tags

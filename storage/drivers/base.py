@@ -66,14 +66,14 @@ class LinkTarget(Enum):
     """The target of a path whose last part may be a symbolic link."""
 
     MISSING = "the path is missing"
-    ITSELF = "the path is no symbolic link, or a link to itself, which hides nothing either"
+    ITSELF = "the path is no symbolic link, or a link to itself; neither hides anything"
     INSIDE = "a link to another path of this driver"
     OUTSIDE = "a link to a path outside this driver's root"
     DANGLING = "a dangling link"
 
 
 class Reader(Protocol):
-    """Synchronous reads, for a job that makes many of them in one hop."""
+    """Synchronous reads, for a job that makes many of them in one hop to a worker thread."""
 
     def names(self, path: str) -> list[str]:
         """Return the names of a folder's entries, in no order; none when the folder is missing.
@@ -244,9 +244,9 @@ class Driver(Protocol):
         """Return the content of a file, cut after `limit` bytes; raise PathNotFound."""
 
     def snapshot(self, path: str) -> FileSnapshot | None:
-        """Return what is known of a small file; None unless a later change can be detected.
+        """Return the last read of a small file; None unless a later change can be detected.
 
-        Another request may have read the file since, so compare the content with what you have.
+        Another request may have read newer content since your read, so compare the two.
         """
 
     def is_unchanged(self, snapshot: FileSnapshot) -> bool:
@@ -275,13 +275,13 @@ class Driver(Protocol):
         No change is visible, or survives a power failure, before all changes of the earlier steps
         are durable, except for `PutUnsynced`. `check` is called first and may read; an error it
         raises is raised here, and nothing is changed. The shared tree lock is held from before the
-        check until after the last change, so no process is in `exclusively` then; the same is true
+        check until after the last change, so no job of `exclusively` runs then; the same is true
         of `StagedFile.adopt`. Returns the path of each `Appear` that found its folder in use and
         changed nothing there.
 
         On failure the steps up to some point are done, and perhaps a part of the next one. A
         driver that can do no better carries out one change after the other. Raises TimeoutError,
-        with nothing done, when a process stays in `exclusively` for too long.
+        with nothing done, when a job of `exclusively` takes too long.
         """
 
     async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
@@ -313,7 +313,7 @@ class Driver(Protocol):
         """
 
     def claim(self, what: str) -> AbstractAsyncContextManager[None]:
-        """Hold the lock named `what`, a word, in all processes; raise `AlreadyRunning`."""
+        """Hold the lock named `what`, one word; raise `AlreadyRunning` if any process holds it."""
 
     def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         """Hold the exclusive lock of a folder, in all processes, for a few writes.

@@ -49,8 +49,8 @@ class LongReads:
                 run.check()
                 return await run.while_wanted(self._shared(key, job, subject))
 
-        found: T = await self._queues.result((caller, key), turn)
-        return found
+        value: T = await self._queues.result((caller, key), turn)
+        return value
 
     async def _shared(self, key: Hashable, job: Callable[[Reader], T], subject: Hashable) -> T:
         async def work(run: Run[T]) -> T:
@@ -58,5 +58,5 @@ class LongReads:
                 run.check()
                 return await CancellableReads(self._driver, run.check).batch(job)
 
-        found: T = await self._runs.result(key, work)
-        return found
+        value: T = await self._runs.result(key, work)
+        return value

@@ -1,7 +1,7 @@
 """A stored repository: membership checks, and the order of writes that survives any crash.
 
-    push      blob data → revision link → referrer link → tag history → tag
-    delete    tags and revision link → referrer link
+    push      manifest's bytes → revision link → referrer entry → tag history → tag
+    delete    tags and revision link → referrer entry
 
 A crash may happen at each arrow. A push writes a link only once its target is durable. A new tag
 is created together with its history, as `storage.content.tags` explains. A deletion removes the
@@ -51,16 +51,16 @@ from storage.values.stored_manifests import read
 # A concurrent deletion cannot interfere with a push so often.
 _ATTEMPTS = 16
 
-# Bytes of a cache key with the objects of its entry, and of a mark without its strings.
+# Bytes of a cache key with the objects of its entry, and of a snapshot without its strings.
 _KEY_BYTES = 1024
-_MARK_BYTES = 384
+_SNAPSHOT_BYTES = 384
 
 
 class CachedLookup(NamedTuple):
     """The manifest that a reference resolved to, and the links that were read.
 
     A client that gets a manifest by digest may omit it from a push, so the manifest must be
-    touched regularly: the lookup is cached until `until`, a time of `time.monotonic`.
+    touched regularly. The lookup must not be used after `until`, a time of `time.monotonic`.
     """
 
     links: tuple[FileSnapshot, ...]
@@ -71,7 +71,7 @@ class CachedLookup(NamedTuple):
     def cost(self) -> int:
         """The bytes of memory that the entry and its key occupy."""
         links = sum(getsizeof(link.path) + getsizeof(link.content) for link in self.links)
-        return _KEY_BYTES + _MARK_BYTES * len(self.links) + links + self.manifest.memory
+        return _KEY_BYTES + _SNAPSHOT_BYTES * len(self.links) + links + self.manifest.memory
 
 
 # By repository and reference.
@@ -204,12 +204,12 @@ class StoredManifests:
         stored = await self._stores.manifests.get(digest)
         if stored is None:
             raise ManifestUnknown(reference)
-        until = math.inf if isinstance(reference, Tag) else await self._use(digest)
+        until = math.inf if isinstance(reference, Tag) else await self._keep_fresh(digest)
         if links is not None:
             self._stores.lookups.put(key, CachedLookup(links, stored, until))
         return stored
 
-    async def _use(self, digest: Digest) -> float:
+    async def _keep_fresh(self, digest: Digest) -> float:
         """Touch a manifest unless it is fresh; return the time when that must be repeated."""
         until = time.monotonic() + self._stores.grace / 10
         if not await self._stores.blobs.is_fresh(digest):
@@ -268,7 +268,7 @@ class StoredManifests:
             raise ManifestUnknown(digest)
         stored = await self._stores.manifests.get(digest)
         if stored is not None:
-            await self._forget_subject(stored)
+            await self._remove_referrer_entry(stored)
 
     def _links(self, reference: Reference, digest: Digest) -> tuple[FileSnapshot, ...] | None:
         """Return snapshots of the links that were read, None unless the driver has one of each."""
@@ -276,7 +276,7 @@ class StoredManifests:
         if isinstance(reference, Tag):
             read.append(paths.tag_current_link(self._name, reference))
         snapshots = tuple(filter(None, map(self._stores.driver.snapshot, read)))
-        # Another request may have read a newer link meanwhile, and the mark would be of that one.
+        # Another request may have read a newer link meanwhile: its snapshot has other content.
         content = str(digest).encode()
         is_complete = len(snapshots) == len(read) and all(
             snapshot.content == content for snapshot in snapshots
@@ -340,7 +340,7 @@ class StoredManifests:
         linked = read_link(reader, paths.revision_link(self._name, digest)) == digest
         return linked and touch(reader, digest)
 
-    async def _forget_subject(self, stored: StoredManifest) -> None:
+    async def _remove_referrer_entry(self, stored: StoredManifest) -> None:
         try:
             subject = (await read(stored.raw)).subject
         except ManifestInvalid:
@@ -354,12 +354,12 @@ class StoredManifests:
             paths.referrer_link(self._name, subject, stored.digest),
         )
 
-        def forget(editor: ExclusiveEditor) -> None:
+        def remove(editor: ExclusiveEditor) -> None:
             if editor.stat(revision) is None:  # otherwise it was pushed again
                 for path in entry:
                     editor.remove(path)
 
-        await self._stores.driver.exclusively(forget)
+        await self._stores.driver.exclusively(remove)
 
 
 class StoredTags:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_server.serving.workers.restarts import AT_ONCE, PAUSES, Restarts
+from registry_server.serving.workers.restarts import EARLY_SECONDS, PAUSES, Restarts
 
 
 class Clock:
@@ -22,7 +22,7 @@ def test_one_that_had_served_is_replaced_at_once() -> None:
     restarts = Restarts(Clock())
     assert restarts.pause == 0
     for _ in range(20):
-        restarts.note_end(AT_ONCE)
+        restarts.note_end(EARLY_SECONDS)
         assert restarts.pause == 0
         assert not restarts.are_hopeless
 
@@ -55,6 +55,6 @@ def test_one_that_served_ends_the_run_of_failures() -> None:
     restarts = Restarts(Clock())
     for _ in PAUSES:
         restarts.note_end(0)
-    restarts.note_end(AT_ONCE)
+    restarts.note_end(EARLY_SECONDS)
     restarts.note_end(0)
     assert (restarts.pause, restarts.are_hopeless) == (PAUSES[1], False)

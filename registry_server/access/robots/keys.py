@@ -49,7 +49,7 @@ class RobotKeys:
         self._decoy = secrets.token_bytes(hashlib.sha256().digest_size)
 
     async def exists(self, login: str, generation: str) -> bool:
-        """Tell whether the robot `login` exists, has not expired, and is of that `generation`."""
+        """Return whether the robot `login` exists, has not expired, and is of that `generation`."""
         robot = (await self._file.now()).get(login.removeprefix(f"{PREFIX}:"))
         if robot is None or robot.login != login or robot.is_expired(self._now()):
             return False

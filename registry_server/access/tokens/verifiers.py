@@ -52,5 +52,5 @@ class ReloadingVerifier:
 
 
 def _are_identical(rings: list[Keyring], others: list[Keyring]) -> bool:
-    """Tell whether both lists have the same objects; comparing keys would take longer."""
+    """Return whether both lists have the same objects; comparing keys would take longer."""
     return len(rings) == len(others) and all(map(is_, rings, others))

@@ -34,7 +34,7 @@ def parse_basic(header: bytes | str) -> tuple[str, str] | None:
 
 
 def has_controls(text: str) -> bool:
-    """Tell whether `text` has control characters, which user names must not have."""
+    """Return whether `text` has control characters, which user names must not have."""
     return any(unicodedata.category(character) == "Cc" for character in text)
 
 

@@ -67,7 +67,7 @@ class HtpasswdUsers:
         return Actor(name) if is_right else None
 
     async def has(self, name: str) -> bool:
-        """Tell whether the user exists."""
+        """Return whether the user exists."""
         return name in await self._file.now()
 
     async def generation(self, name: str) -> str | None:

@@ -50,7 +50,7 @@ class PasswordCache:
         self._flights: dict[bytes, _Flight] = {}
 
     async def verified(self, name: str, password: bytes, hash: bytes, check: Check) -> bool:
-        """Tell whether the password is right: from the cache, or else by calling `check`.
+        """Return whether the password is right: from the cache, or else by calling `check`.
 
         Concurrent calls with the same arguments share one check, which is cancelled when the last
         of them is.

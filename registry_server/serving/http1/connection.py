@@ -203,7 +203,7 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _is_wanted(self, exchange: Exchange) -> bool:
-        """Tell whether to receive more while a request is being answered.
+        """Return whether to receive more while a request is being answered.
 
         Not after a complete request: the client may have shut down its sending side, and receiving
         that would close the connection before the response.

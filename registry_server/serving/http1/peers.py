@@ -74,7 +74,7 @@ def roots(context: ssl.SSLContext) -> frozenset[bytes]:
 
 
 def still_accepted(proof: Proof | None, context: ssl.SSLContext) -> bool:
-    """Tell whether a newer context would accept the client of an existing connection."""
+    """Return whether a newer context would accept the client of an existing connection."""
     if proof is None:
         return context.verify_mode != ssl.CERT_REQUIRED
     return proof.root in roots(context)

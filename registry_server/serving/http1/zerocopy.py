@@ -102,7 +102,7 @@ class SocketSender:
 
 
 def _is_in_memory(file: int, offset: int, count: int) -> bool:
-    """Tell whether a part of a file is in the page cache, judging by its first and last byte."""
+    """Return whether a part of a file is in the page cache, judging by its first and last byte."""
     try:
         for at in (offset, offset + count - 1):
             os.preadv(file, [bytearray(1)], at, _NOWAIT)

@@ -41,7 +41,7 @@ class Member:
         """Return the seconds since the fork."""
         return time.monotonic() - self._forked
 
-    def lives(self) -> bool:
+    def reads_life_sign(self) -> bool:
         """Read from the channel; return False if the worker has exited."""
         try:
             lives = self.channel.recv(1) != b""

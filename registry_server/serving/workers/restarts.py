@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# Seconds. A worker that exits earlier has failed early.
-AT_ONCE = 10.0
+# A worker that exits before this age has failed early.
+EARLY_SECONDS = 10.0
 
 # Seconds to wait, indexed by the number of consecutive early failures.
 PAUSES = (0.0, 0.0, 0.25, 0.5, 1.0, 2.0)
 
 
 class Restarts:
-    """Backs off after consecutive early failures; a worker that had served is replaced at once."""
+    """Backs off after consecutive early failures; any other worker is replaced immediately."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class Restarts:
 
     def note_end(self, age: float) -> None:
         """Record that a worker exited at this age, in seconds."""
-        self._in_a_row = 0 if age >= AT_ONCE else self._in_a_row + 1
+        self._in_a_row = 0 if age >= EARLY_SECONDS else self._in_a_row + 1
         self._next = self._clock() + PAUSES[min(self._in_a_row, len(PAUSES) - 1)]
 
     @property

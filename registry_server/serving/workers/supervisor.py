@@ -3,7 +3,7 @@
 It imports everything before it forks, so that workers start quickly and share that memory. It must
 have no threads. A channel, a pair of connected sockets, links it to each worker: the worker sends
 "ready", the supervisor sends "go", and each detects the other's exit by the end of the channel. So
-neither has to poll, and no worker outlives its supervisor, however that ends.
+neither has to poll, and no worker outlives its supervisor, even one that was killed.
 
 At startup all workers get "go" together: otherwise the first one would accept, and keep, all the
 connections that clients open then. A worker that is forked later gets "go" when it is ready.
@@ -54,7 +54,7 @@ HURRY_SECONDS = 5.0
 # Seconds in which a killed process exits unless it is blocked on a disk.
 LAST_SECONDS = 5.0
 # How often the supervisor checks the pulses in `HUNG_SECONDS`.
-_LOOKS = 6
+_CHECKS = 6
 
 
 class WorkersFailed(Exception):
@@ -84,7 +84,7 @@ class Supervisor:
         self._reload = reload
         self._members: list[Member] = []
         self._successors: list[Member] = []  # the new generation, until it takes over
-        self._their_work = work
+        self._next_work = work
         self._replaced: list[Member] = []  # the old generation, while it drains
         self._restarts = Restarts()
         self._last_resort = LastResort(self._kill_all)
@@ -103,7 +103,7 @@ class Supervisor:
         arrive during a reload cause one more reload.
         """
         while (self._members or not self._is_draining) and not self._has_given_up():
-            self._fill_up()
+            self._start_missing()
             self._start_reload()
             self._wait()
             self._enforce()
@@ -128,12 +128,12 @@ class Supervisor:
         if any(reading in ready for reading in self._reload.readings):
             self._finish_reload()
 
-    def _staying(self) -> list[Member]:
+    def _current_workers(self) -> list[Member]:
         members = [member for member in self._members if not member.is_draining]
         return [member for member in members if member not in self._successors]
 
-    def _is_short(self) -> bool:
-        return not self._is_draining and len(self._staying()) < self._count
+    def _lacks_workers(self) -> bool:
+        return not self._is_draining and len(self._current_workers()) < self._count
 
     def _timeout(self) -> float:
         """Return the seconds until the next deadline, check or restart."""
@@ -141,17 +141,17 @@ class Supervisor:
         if self._reload.readings:
             deadlines.append(self._reload.deadline)
         left = [deadline - self._time.now for deadline in deadlines]
-        timeout = min([pulse.HUNG_SECONDS / _LOOKS, *left])
-        if self._is_short():
+        timeout = min([pulse.HUNG_SECONDS / _CHECKS, *left])
+        if self._lacks_workers():
             timeout = min(timeout, self._restarts.pause)
         return max(timeout, 0.0)
 
-    def _fill_up(self) -> None:
-        while self._is_short() and self._restarts.pause == 0.0:
+    def _start_missing(self) -> None:
+        while self._lacks_workers() and self._restarts.pause == 0.0:
             try:
                 self._fork(self._work)
             except (OSError, MemoryError) as error:
-                self._miss(_why_not_forked(error), age=0.0)
+                self._note_missing(_why_not_forked(error), age=0.0)
 
     def _fork(self, work: Work) -> Member:
         ours, theirs = socket.socketpair()
@@ -217,7 +217,7 @@ class Supervisor:
         return True
 
     def _handle_channel(self, member: Member) -> None:
-        if not member.lives():
+        if not member.reads_life_sign():
             self._reap(member)
         elif member in self._successors:
             self._take_over()
@@ -235,7 +235,7 @@ class Supervisor:
         if member in self._successors:
             self._call_off(ended)
         elif not member.is_draining:
-            self._miss(ended, age)
+            self._note_missing(ended, age)
         elif member.has_failed:
             logger.error(ended)
         if member in self._replaced:
@@ -243,7 +243,7 @@ class Supervisor:
             if not self._replaced:
                 logger.info("every request that began before the reload has ended")
 
-    def _miss(self, reason: str, age: float) -> None:
+    def _note_missing(self, reason: str, age: float) -> None:
         """Record that a worker is missing; drain and fail if no worker can be started."""
         logger.error(reason)
         self._restarts.note_end(age)
@@ -292,7 +292,7 @@ class Supervisor:
             return
         if work is None:
             return
-        self._their_work = work
+        self._next_work = work
         try:
             for _ in range(self._count):
                 self._successors.append(self._fork(work))
@@ -303,13 +303,13 @@ class Supervisor:
         """Once the whole new generation is ready, start it and drain the old one."""
         if not all(member.is_ready for member in self._successors):
             return
-        elders = self._staying()
+        old_generation = self._current_workers()
         for member in self._successors:
             member.start()
-        for member in elders:
+        for member in old_generation:
             self._dismiss(member)
-        self._replaced += elders
-        self._successors, self._work = [], self._their_work
+        self._replaced += old_generation
+        self._successors, self._work = [], self._next_work
 
     def _call_off(self, reason: str) -> None:
         """Dismiss the new generation because one of its workers failed."""

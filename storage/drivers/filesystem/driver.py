@@ -129,7 +129,7 @@ class FilesystemDriver:
 
     async def open(self, path: str) -> OpenedFile:
         try:
-            fd = os.open(self._at(path), READING)
+            fd = os.open(self._absolute(path), READING)
         except OSError as error:
             raise absence(path, error) from None
         try:
@@ -145,7 +145,7 @@ class FilesystemDriver:
         await self.publish((Put(path, content),))
 
     async def write_unsynced(self, path: str, content: bytes) -> None:
-        await self._run(self._disk.write_unsynced, self._at(path), content)
+        await self._run(self._disk.write_unsynced, self._absolute(path), content)
 
     async def publish(
         self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
@@ -162,11 +162,11 @@ class FilesystemDriver:
     async def delete(self, path: str, check: Callable[[Reader], None] | None = None) -> bool:
         bound_check = None if check is None else partial(check, self._reader)
         return await self._run_locking(
-            self._disk.remove, self._at(path), self._at(TRASH), bound_check
+            self._disk.remove, self._absolute(path), self._absolute(TRASH), bound_check
         )
 
     async def sync_removals(self, path: str) -> None:
-        await self._run(self._disk.sync_removals, self._at(path))
+        await self._run(self._disk.sync_removals, self._absolute(path))
 
     async def touch(self, path: str) -> FileInfo | None:
         return await self._run_locking(self._touch, path)
@@ -193,7 +193,7 @@ class FilesystemDriver:
             os.close(fd)
 
     def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
-        return self._locks.hold(path, self._at(path))
+        return self._locks.hold(path, self._absolute(path))
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
         return await self._run(job, self._reader)
@@ -202,7 +202,7 @@ class FilesystemDriver:
         """End the worker threads after their current calls."""
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _at(self, path: str) -> str:
+    def _absolute(self, path: str) -> str:
         return f"{self.root}/{path}"
 
 

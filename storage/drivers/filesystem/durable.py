@@ -8,7 +8,7 @@ folders, temporary files, the fsync of each). Then the steps, one after the othe
 the folders. So the disk is waited for once, and once more for each step.
 
 With `sync` off, for scratch registries, the order is the same, without any fsync. Everything here
-blocks; `filesystem` calls it on its threads.
+blocks; the driver calls it on its threads.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Disk:
         # exists need not be: the first note of an upload creates parents without fsync.
         self._known: set[str] = set()
         self._known_bytes = 0
-        self._known_at = b""  # the tree's number when the first of them was added
+        self._removal_number = b""  # the tree's, when the first of them was added
 
     def publish(
         self, steps: Sequence[Sequence[Prepared]], check: Callable[[], object] | None = None
@@ -63,9 +63,9 @@ class Disk:
     def _forget_if_removed(self, tree: LockedTree) -> None:
         """Forget the known folders if any folder was removed: they may have been recreated."""
         number = tree.removal_number
-        if number != self._known_at:
+        if number != self._removal_number:
             self._forget_all()
-            self._known_at = number
+            self._removal_number = number
 
     def _publish(self, steps: Sequence[Sequence[Prepared]]) -> list[str]:
         pending = [list(step) for step in steps]

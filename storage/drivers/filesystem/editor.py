@@ -37,7 +37,7 @@ class FileEditor(FileReader):
     def __init__(self, root: str, tree: LockedTree) -> None:
         super().__init__(root)
         self._tree = tree
-        self._permanent = {root, *(self._at(path) for path in (ROOT, BLOBS, REPOSITORIES))}
+        self._permanent = {root, *(self._absolute(path) for path in (ROOT, BLOBS, REPOSITORIES))}
         self._trash = f"{root}/{TRASH}"
         self._aside: list[str] = []
         self._to_copy: list[tuple[str, str]] = []
@@ -45,7 +45,7 @@ class FileEditor(FileReader):
         self._is_announced = False
 
     def remove(self, path: str) -> bool:
-        at = self._at(path)
+        at = self._absolute(path)
         if not path_exists(at):
             return False
         self._announce()
@@ -54,7 +54,7 @@ class FileEditor(FileReader):
         return True
 
     def move(self, path: str, target: str) -> bool:
-        at, to = self._at(path), self._at(target)
+        at, to = self._absolute(path), self._absolute(target)
         if not path_exists(at):
             return False
         self._announce()
@@ -67,9 +67,9 @@ class FileEditor(FileReader):
 
     def remove_empty(self, path: str) -> bool:
         self._announce()
-        if not remove_empty(self._at(path)):
+        if not remove_empty(self._absolute(path)):
             return False
-        self._remove_empty_parents(self._at(path))
+        self._remove_empty_parents(self._absolute(path))
         return True
 
     def finish(self, *, sync: bool) -> None:

@@ -61,13 +61,13 @@ class FileCache:
         except OSError:
             return False
 
-    def _read(self, path: str, whole: str) -> bytes:
-        fd = os.open(whole, READING)
+    def _read(self, path: str, absolute: str) -> bytes:
+        fd = os.open(absolute, READING)
         try:
             # Taken before reading: every change after this must get another ctime.
             stat_result = os.fstat(fd)
             if not stat.S_ISREG(stat_result.st_mode):
-                raise IsADirectoryError(errno.EISDIR, "no regular file", whole)
+                raise IsADirectoryError(errno.EISDIR, "no regular file", absolute)
             is_cacheable = stat_result.st_dev == self._device and timestamps.is_settled(stat_result)
             content = os.read(fd, SMALL)
         finally:
@@ -75,7 +75,7 @@ class FileCache:
         if is_cacheable:
             if len(self._cache) >= self._most:
                 del self._cache[next(iter(self._cache))]
-            self._cache[path] = FileSnapshot(whole, content, _stamp(stat_result))
+            self._cache[path] = FileSnapshot(absolute, content, _stamp(stat_result))
         return content
 
     @cached_property

@@ -1,8 +1,8 @@
 """A cache of the names in large folders, valid while the folder's inode and times are unchanged.
 
 Reading ten thousand tags takes several milliseconds, and a page shows a hundred of them. So the
-names in a large folder are cached under the folder's inode and times, for which every listing asks
-the disk. Why no two states of a folder have the same inode and times:
+names in a large folder are cached under the folder's inode and times, which every listing reads
+from the disk. Why no two states of a folder have the same inode and times:
 
 - A call that adds, removes or replaces an entry changes the folder's ctime before it returns, and
   no program can set a ctime. Only filesystems are trusted that are known to do so:

@@ -60,21 +60,21 @@ class LockFiles:
             fd, is_stand_in = self._opened(name, patience=0.0)
             os.close(fd)
             if is_stand_in:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._at(name))
-            file_modes.close_to_others(self._at(name))
-        file_modes.close_to_others(self._at(OURS))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._absolute(name))
+            file_modes.close_to_others(self._absolute(name))
+        file_modes.close_to_others(self._absolute(OURS))
 
     def lock(self, name: str, kind: int, patience: float) -> int:
         """Take a lock, return its descriptor; raise TimeoutError after `patience` seconds."""
         fd, is_stand_in = self._opened(name, patience)
-        return fd if is_stand_in else _locked(fd, kind, self._at(name), patience)
+        return fd if is_stand_in else _locked(fd, kind, self._absolute(name), patience)
 
     def _opened(self, name: str, patience: float) -> tuple[int, bool]:
         """Open or create a lock file; if it cannot be created, lock its stand-in.
 
         Returns a descriptor, and whether it is that of the stand-in.
         """
-        fd = _open(self._at(name), self._root)
+        fd = _open(self._absolute(name), self._root)
         if fd is not None:
             return fd, False
         folder = self._lock_stand_in(name, patience)
@@ -96,19 +96,19 @@ class LockFiles:
         if folder is None:
             return None
         try:
-            fd = os.open(self._at(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(self._absolute(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return _locked(fd, fcntl.LOCK_EX, self._at(name), patience)
+        return _locked(fd, fcntl.LOCK_EX, self._absolute(name), patience)
 
     def _open_or_create(self, name: str) -> int:
         """Open a lock file; if it is missing, create it, closed to other users."""
-        path = self._at(name)
+        path = self._absolute(name)
         fd = _open(path, self._root)
         if fd is not None:
             return fd
         with suppress(FileExistsError):
-            os.mkdir(self._at(OURS), file_modes.PRIVATE_FOLDER)
+            os.mkdir(self._absolute(OURS), file_modes.PRIVATE_FOLDER)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         except FileExistsError:
@@ -117,7 +117,7 @@ class LockFiles:
             _write_number(fd)
         return fd
 
-    def _at(self, name: str) -> str:
+    def _absolute(self, name: str) -> str:
         return f"{self._root}/{name}"
 
 

@@ -23,17 +23,17 @@ class FileReader:
         self._folder_cache = FolderCache()
 
     def names(self, path: str) -> list[str]:
-        return [entry.name for entry in listed(self._at(path))]
+        return [entry.name for entry in listed(self._absolute(path))]
 
     def folders(self, path: str) -> list[str]:
-        return self._folder_cache.names(self._at(path))
+        return self._folder_cache.names(self._absolute(path))
 
     def entries(self, path: str) -> Iterator[Entry]:
-        return scan(self._at(path))
+        return scan(self._absolute(path))
 
     def entry(self, path: str) -> Entry | None:
         try:
-            return entry_at(self._at(path))
+            return entry_at(self._absolute(path))
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -42,7 +42,7 @@ class FileReader:
     def read(self, path: str, limit: int = SMALL) -> bytes:
 
         try:
-            fd = os.open(self._at(path), READING)
+            fd = os.open(self._absolute(path), READING)
             try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise PathNotFound(path)
@@ -61,7 +61,7 @@ class FileReader:
     def touch(self, path: str) -> FileInfo | None:
         """Set a file's mtime to now, and return its `stat`; raise `WrongOwner` if it is refused."""
         try:
-            self._refresh(self._at(path))
+            self._refresh(self._absolute(path))
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -82,7 +82,7 @@ class FileReader:
         return None if stat_result is None else stat_result.st_mtime_ns
 
     def link_target(self, path: str) -> LinkTarget:
-        at = self._at(path)
+        at = self._absolute(path)
         if not os.path.islink(at):
             return LinkTarget.ITSELF if os.path.lexists(at) else LinkTarget.MISSING
         try:
@@ -102,13 +102,13 @@ class FileReader:
 
     def _stat(self, path: str) -> os.stat_result | None:
         try:
-            return os.stat(self._at(path))
+            return os.stat(self._absolute(path))
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
             return None
 
-    def _at(self, path: str) -> str:
+    def _absolute(self, path: str) -> str:
         return f"{self._root}/{path}"
 
 

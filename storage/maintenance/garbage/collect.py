@@ -26,7 +26,7 @@ async def planned(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> AsyncIterator[Plan]:
-    """Plan a collection and block others until the context ends.
+    """Plan a collection; no other one can start until the context ends.
 
     The plan may be printed, and carried out once. Raises `AlreadyRunning` or `Stopped`.
     """

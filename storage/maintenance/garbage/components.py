@@ -1,8 +1,8 @@
 """The manifests of a repository that are to be removed, divided into connected components.
 
-Most retain nothing that is to be removed and are retained by nothing such: one statement writes
-them, each as a component of its own. The others are read one component at a time, as numbers that
-keep the order of the digests.
+Most have no edge to another one that is to be removed: one statement writes them, each as a
+component of its own. The others are read one component at a time, as numbers that keep the order of
+the digests.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _Component: TypeAlias = Mapping[int, list[tuple[int, int]]]
 
 
 class Components:
-    """Divides the unmarked manifests of one repository after the other."""
+    """Divides the unmarked manifests of repositories, one repository at a time."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -84,7 +84,7 @@ class Components:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
 
     def _components(self) -> Iterator[_Component]:
-        """Yield each component of several; the caller places one before it takes the next."""
+        """Yield each component with edges; the caller places one before it takes the next."""
         start = 0
         while row := self._db.one(_NEXT, start):
             (start,) = row

@@ -107,7 +107,7 @@ class Graph:
             yield from (digest_of(key) for _, key in some)
             after = some[-1]
 
-    # The walk. The first reason found is recorded: that of the first tag, by the shortest way.
+    # The walk records the first reason that it finds: that of the first tag, by the shortest path.
 
     def keep_tagged(self) -> None:
         """Keep tagged manifests, with what they list and what refers to them."""

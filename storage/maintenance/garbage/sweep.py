@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Removals under one hold of the exclusive lock: a stat and a rename take some 20 us each.
 _BATCH = 100
-# Each waits for as long as the driver waits for a lock.
+# Each attempt waits for as long as the driver waits for a lock.
 _ATTEMPTS = 3
 
 
@@ -58,7 +58,7 @@ class Swept:
 
 
 class _Removal:
-    """The removal of a component: which of it are kept, because they or a retainer are in use."""
+    """The removal of a component; `kept` are the manifests in use, and all that these retain."""
 
     def __init__(self, component: Component) -> None:
         self.repository = component.repository
@@ -76,7 +76,7 @@ _Part: TypeAlias = tuple[_Removal, tuple[RemovalUnit, ...]]
 
 
 class Sweep:
-    """Carries out one plan; call each step once, in the order in which they stand here."""
+    """Carries out one plan: call `manifests`, `links` and `blobs` in this order, each once."""
 
     def __init__(self, driver: Driver, plan: Plan, progress: Progress, stop: Stop) -> None:
         self._driver = driver
