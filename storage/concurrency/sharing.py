@@ -1,6 +1,6 @@
 """Work that concurrent callers share: calls with an equal key get the result of one run.
 
-A call joins only a run that has not started. So a run reads everything after its callers asked: a
+A call joins only a run that has not started. So a run reads everything after the calls began: a
 client that pushes something and then lists finds it in the list.
 
 A task references its exception, and the exception's traceback references the frames it passed. So

@@ -1,4 +1,4 @@
-"""Digests and contents of manifests that clients push: large ones are dealt with on a thread."""
+"""Hashes and parses the manifests that clients push, large ones on a thread."""
 
 from __future__ import annotations
 

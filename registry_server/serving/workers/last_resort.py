@@ -7,14 +7,14 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-# Seconds between two calls of `wait`; the supervisor polls for at most a third of this.
+# Seconds between two calls of `restart`; the supervisor polls for at most a third of this.
 SECONDS = 30.0
 # Extra seconds, in case the time passed because the process was stopped (SIGSTOP).
 MORE_SECONDS = 5.0
 
 
 class LastResort:
-    """Once armed, calls `kill` and exits with code 1 unless `wait` is called in time.
+    """Once armed, calls `kill` and exits with code 1 unless `restart` is called in time.
 
     A kernel timer interrupts the system call in which the process blocks. Python runs the handler
     before it retries the call.
@@ -29,9 +29,9 @@ class LastResort:
         """Start the timer; safe to call in a signal handler."""
         signal.signal(signal.SIGALRM, self._expire)
         self._is_armed = True
-        self.wait()
+        self.restart()
 
-    def wait(self) -> None:
+    def restart(self) -> None:
         """Restart the timer if it is armed: the process makes progress."""
         if self._is_armed:
             self._has_expired = False

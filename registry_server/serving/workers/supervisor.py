@@ -107,7 +107,7 @@ class Supervisor:
             self._start_reload()
             self._wait()
             self._enforce()
-            self._last_resort.wait()
+            self._last_resort.restart()
         if self._failure:
             raise WorkersFailed(self._failure)
 

@@ -13,7 +13,7 @@ from registry_server.serving.workers.pulse import BEAT_SECONDS, Pulse
 
 
 class Worker(BoundedServer):
-    """A server that reports when it is ready and accepts connections when it is told to.
+    """A server that reports when it is ready, and accepts connections after a "go".
 
     `channel` is connected to the supervisor. A byte sent on it means "ready", a byte received means
     "go", and its end means "drain": the supervisor closed it or has exited. `pulse` beats while the
@@ -30,7 +30,7 @@ class Worker(BoundedServer):
         """Start the application, wait for "go", and accept connections on `sockets`."""
         self._beat(asyncio.get_running_loop())
         await super().startup()
-        if await self._is_told_to_go():
+        if await self._may_accept():
             await self.accept(sockets or [])
             asyncio.get_running_loop().add_reader(self._channel, self._drain)
         else:
@@ -40,7 +40,7 @@ class Worker(BoundedServer):
         self._pulse.beat()
         loop.call_later(BEAT_SECONDS, self._beat, loop)
 
-    async def _is_told_to_go(self) -> bool:
+    async def _may_accept(self) -> bool:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             await loop.sock_sendall(self._channel, b"!")
