@@ -152,6 +152,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _environment() -> Mapping[str, str]:
     """Return our environment, with the folder of this program in PYTHONPATH."""
-    here = str(Path(__file__).resolve().parents[1])
+    here = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([here, path] if path else [here])}
