@@ -1,4 +1,4 @@
-"""What access control costs is measured on a server that has it, against one that has not."""
+"""The cost of access control: a server with it is compared with a server without it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_server.wiring.access.assembly import check
 
 
 def test_one_server_has_rules_and_the_other_has_none(tmp_path: Path) -> None:
-    """Both configurations can be used, and differ in who is let in."""
+    """Both configurations are valid; only one configures access control."""
     found = []
     for side in (access.guarded(), access.unguarded()):
         (tmp_path / "config.yml").write_text(side.config(tmp_path, 5000, tmp_path))
@@ -23,7 +23,7 @@ def test_one_server_has_rules_and_the_other_has_none(tmp_path: Path) -> None:
     assert found == [True, False]
 
 
-def test_each_way_to_show_who_one_is_is_measured() -> None:
+def test_each_way_to_authenticate_is_measured() -> None:
     """By token and by password, as a rate and as its CPU."""
     figures = [f.key for m in access.scenario(Plan()).measures for f in m.figures]
     ways = ("bearer", "basic")

@@ -75,7 +75,7 @@ def test_head_answers_are_counted_until_time_is_up(port: int) -> None:
     assert load.rate == pytest.approx(load.requests / load.seconds)
 
 
-def test_a_head_answer_of_another_status_is_no_figure(port: int) -> None:
+def test_a_head_answer_of_another_status_is_refused(port: int) -> None:
     with pytest.raises(WrongAnswer, match="404"):
         HeadLoad(port, "/wrong", 3, {}).run(0.1)
 
@@ -85,7 +85,7 @@ def test_get_answers_are_counted_by_wrk(port: int, script: Path) -> None:
 
 
 @pytest.mark.parametrize(("target", "length"), [("/wrong", 5000), ("/right", 10000), ("/right", 9)])
-def test_a_get_answer_of_another_status_or_length_is_no_figure(
+def test_a_get_answer_of_another_status_or_length_is_refused(
     port: int, script: Path, target: str, length: int
 ) -> None:
     with pytest.raises(WrongAnswer):

@@ -86,7 +86,7 @@ def test_a_change_that_the_other_server_made_too_is_noise(
     assert compare(capsys, before, after)[4:] == ["1.31 x", "1.41 x", ""]
 
 
-def test_a_change_of_one_per_cent_is_none_however_steady_it_is(
+def test_a_change_of_one_per_cent_is_never_marked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = write(tmp_path / "a.json", (100, 100, 100))
@@ -117,7 +117,7 @@ def test_a_figure_that_failed_or_is_another_is_not_compared(
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"figures": []}'])
-def test_what_is_no_result_is_named_in_one_line_with_exit_code_2(
+def test_an_invalid_result_file_is_named_in_one_line_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
     good, bad = write(tmp_path / "good.json", RATE), tmp_path / "bad.json"

@@ -27,7 +27,7 @@ def imports(source: str) -> Iterator[str]:
 
 
 def upward(drawing: Mapping[str, int], sources: Mapping[str, str]) -> list[str]:
-    """Name every import that goes up."""
+    """Name every import from a higher layer."""
     return [
         f"{module} imports {imported}"
         for module, source in sources.items()

@@ -22,7 +22,7 @@ def test_the_processor_is_named_by_the_first_model_name() -> None:
     assert cpu_model("processor : 0\nmodel name\t: Fast: 9\nmodel name\t: Slow\n") == "Fast: 9"
 
 
-def test_company_is_what_was_busy_but_not_our_own() -> None:
+def test_other_load_is_busy_time_except_our_own() -> None:
     first = Activity.of("cpu 0 0 0 0 0 0 0 0 0 0", own=1.0)
     second = Activity.of(
         "cpu " + " ".join(str(each * TICKS_PER_SECOND) for each in (20, 0, 10, 50, 5, 1, 4, 10)),

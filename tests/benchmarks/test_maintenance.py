@@ -62,14 +62,14 @@ def test_a_folder_without_room_is_named_before_anything_is_written(
 @pytest.mark.parametrize(
     ("scarce", "each"), [("inodes", room.INODES_PER_BLOB), ("size", 20_480)], ids=str
 )
-def test_a_size_fits_beside_the_smaller_ones_or_is_left_out(
+def test_a_size_that_does_not_fit_next_to_the_smaller_ones_is_left_out(
     scarce: str, each: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trees lie beside each other: what the smaller ones take is not free."""
+    """All trees are on one volume: the space of the smaller ones is not free."""
     sizes = [1_000_000, 10_000, 100_000]
     volume(monkeypatch, **{scarce: sum(sizes) * each})
     assert room.fitting(tmp_path, sizes) == ([10_000, 100_000, 1_000_000], [])
-    # The bytes are told in blocks of 4096.
+    # Sizes are reported in blocks of 4096.
     volume(monkeypatch, **{scarce: sum(sizes) * each - 4096})
     fit, left_out = room.fitting(tmp_path, sizes)
     assert fit == [10_000, 100_000]
@@ -79,14 +79,14 @@ def test_a_size_fits_beside_the_smaller_ones_or_is_left_out(
 def test_a_filesystem_that_counts_no_inodes_has_as_many_as_bytes_allow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """btrfs tells of 0 inodes, none of them free."""
+    """btrfs reports 0 inodes, none of them free."""
     volume(monkeypatch, inodes=0, size=30_000_000_000, files=0)
     fit, left_out = room.fitting(tmp_path, [1_000_000, 2_000_000])
     assert fit == [1_000_000]
     assert str(left_out[0]).endswith("41.0 GB, and 9.5 GB are free")
 
 
-def test_a_default_size_that_does_not_fit_is_left_out_and_told(
+def test_a_default_size_that_does_not_fit_is_left_out_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A size that does not fit is left out; here none fits, so there is no table."""
@@ -113,7 +113,7 @@ def test_a_default_size_that_does_not_fit_is_left_out_and_told(
     ]
 
 
-def test_a_size_that_was_asked_for_and_does_not_fit_ends_the_run_at_its_start(
+def test_a_requested_size_that_does_not_fit_ends_the_run_at_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is measured first, which would be lost."""
@@ -146,7 +146,7 @@ def test_gathered_images_are_in_one_repository(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "docker/registry/v2/repositories") == ["one"]
 
 
-def test_what_was_left_is_seen_until_the_last_of_it_is_gone(tmp_path: Path) -> None:
+def test_litter_is_detected_until_its_last_file_is_removed(tmp_path: Path) -> None:
     crowd.populate(tmp_path, FEW)
     assert not crowd.is_littered(tmp_path, FEW)
     before = set(tmp_path.rglob("data"))
@@ -160,7 +160,7 @@ def test_what_was_left_is_seen_until_the_last_of_it_is_gone(tmp_path: Path) -> N
     assert not crowd.is_littered(tmp_path, FEW)
 
 
-def test_cpu_is_told_per_blob() -> None:
+def test_cpu_is_reported_per_blob() -> None:
     run = Run(maintenance.ONE, "scrub", "registry-server", 20_000, 9.0, 4.0, 61_000_000)
     cells = [cell.strip() for cell in maintenance.text([run]).splitlines()[-1][2:-2].split("|")]
     named = ["one repository", "scrub", "registry-server"]
@@ -184,7 +184,7 @@ def test_what_grows_is_read_from_one_line_to_the_next() -> None:
     ]
 
 
-def test_a_registry_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_registry_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     require_tool("wrk")
     require_tool("docker-registry")
     assert main(["--only=maintenance", "--registry=/no/such"]) == 2
@@ -202,7 +202,7 @@ def test_a_wrong_number_of_blobs_is_refused(blobs: str) -> None:
 @pytest.mark.live
 @pytest.mark.clients
 @pytest.mark.timeout(180)
-def test_all_three_are_measured_beside_the_registry_that_is_named(tmp_path: Path) -> None:
+def test_all_three_are_measured_and_compared_with_the_named_registry(tmp_path: Path) -> None:
     require_tool("wrk")
     named = tmp_path / "registry"
     named.symlink_to(require_tool("docker-registry"))

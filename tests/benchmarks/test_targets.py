@@ -1,4 +1,4 @@
-"""What is asked of the figures, and when it is met."""
+"""The targets of the figures, and when they are met."""
 
 import pytest
 

@@ -182,7 +182,7 @@ def test_oras_sends_a_password_directly(guarded: RegistryServer, oras_folder: Pa
 
 
 def test_curl_sends_a_password_directly(guarded: RegistryServer) -> None:
-    """Basic works beside tokens, for scripts."""
+    """Scripts may use Basic in place of tokens."""
 
     def curl(*options: str) -> dict[str, object]:
         command = ["curl", "-sS", *options, f"{guarded.url}/v2/public/none/tags/list"]

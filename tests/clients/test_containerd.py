@@ -82,7 +82,7 @@ def test_a_build_cache_is_copied(
     tmp_path: Path,
     media_type: str,
 ) -> None:
-    """BuildKit's cache goes from docker-registry through containerd to this server and back."""
+    """BuildKit's cache is copied from docker-registry by containerd to this server and back."""
     cache = BuildCache(media_type, records=len(repository))
     with DistributionServer(tmp_path / "peer") as peer:
         for blob in cache.blobs:

@@ -1,4 +1,4 @@
-"""What a person sees who asks the registry with curl."""
+"""What curl receives from the registry."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def joined(url: str, query: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
-def test_the_base_says_what_it_speaks(server: LiveServer) -> None:
+def test_the_base_names_its_api_version(server: LiveServer) -> None:
     """`/v2/` answers 200 and names the protocol."""
     answer = curl(f"{server.url}/v2/")
     assert answer.status == 200
@@ -115,7 +115,7 @@ def test_an_index_for_a_client_of_single_images(
 
 
 @pytest.mark.usefixtures("beyond_the_peer")
-def test_a_404_caused_by_accept_says_what_to_send(server: LiveServer, repository: str) -> None:
+def test_a_404_caused_by_accept_names_the_type_to_send(server: LiveServer, repository: str) -> None:
     """The message names the stored type and the header that would have worked."""
     config = config_for([])
     server.wire.push_blob(repository, config)

@@ -26,7 +26,7 @@ LOGIN = ("login", NAME, "--username=bob", f"--password={BOB}")
 
 @pytest.fixture(scope="module")
 def site_folder(client_folder: Path) -> Path:
-    """Give a folder of this module's own: other engines have theirs beside it."""
+    """Give a folder of this module's own: other engines have their own."""
     folder = client_folder / "behind-nginx"
     folder.mkdir()
     return folder
@@ -90,7 +90,7 @@ def shown_on(folder: Path, port: int) -> set[str]:
 def test_no_password_crosses_the_plain_port(
     docker: DockerEngine, machine: Machine, authority: Authority, tmp_path: Path
 ) -> None:
-    """bob logs in, pushes and pulls, and all of it goes to the port that speaks TLS."""
+    """bob logs in, pushes and pulls, all through the port with TLS."""
     image = f"{NAME}/home/bob/app:v1"
     with site(machine, authority, tmp_path, {**registry_side(), "workers": 2}) as running:
         docker(*LOGIN)

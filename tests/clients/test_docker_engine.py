@@ -114,7 +114,7 @@ def test_the_digest_docker_shows_is_that_of_the_bytes_curl_gets(
 def test_layers_of_hundreds_of_megabytes(
     docker: DockerEngine, server: LiveServer, repository: str, tmp_path: Path
 ) -> None:
-    """An image with a layer that stays above 300 MB when compressed goes there and back."""
+    """An image with a layer that stays above 300 MB when compressed is pushed and pulled."""
     reference = f"{server.address}/{repository}:big"
     small = two_layers(tmp_path, "big")
     big = write_big_tar(tmp_path / "big.tar", 300, seed=300)
@@ -220,7 +220,7 @@ def test_docker_takes_its_platform_from_an_oci_index(
         assert pulled == architecture
 
 
-def test_an_unknown_tag_is_told_as_such(
+def test_an_unknown_tag_is_reported_as_such(
     docker: DockerEngine, server: LiveServer, repository: str, tmp_path: Path
 ) -> None:
     """Docker says that the manifest is unknown, not that something broke."""

@@ -44,7 +44,7 @@ def strict(client_folder: Path, machine: Machine) -> Iterator[DockerEngine]:
 
 @pytest.fixture(scope="module")
 def lax(client_folder: Path, machine: Machine) -> Iterator[DockerEngine]:
-    """Give an engine that was told to take any certificate, and none."""
+    """Give an engine that accepts any certificate, and plain HTTP."""
     engine = DockerEngine(client_folder / "lax", machine, [SECURE, PLAIN]).start()
     yield engine
     engine.stop()
@@ -120,7 +120,7 @@ def go_there_and_back(docker: DockerEngine, folder: Path, address: str) -> None:
 def test_an_authority_that_is_not_trusted(
     strict: DockerEngine, machine: Machine, authority: Authority, tmp_path: Path
 ) -> None:
-    """Docker says that it does not know who signed the certificate, to logins and pushes alike."""
+    """Docker reports an unknown signer of the certificate, for logins and pushes alike."""
     with secured(machine, authority):
         with pytest.raises(AssertionError, match="x509: certificate signed by unknown authority"):
             strict("login", SECURE, "--username=bob", f"--password={BOB}")

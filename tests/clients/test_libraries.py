@@ -89,7 +89,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, R
 def test_a_library_pushes(
     servers: Mapping[str, RegistryServer], name: str, setting: str, tmp_path: Path
 ) -> None:
-    """What it pushed can be pulled; with relative URLs one that cannot resolve them fails."""
+    """What it pushed can be pulled; a client that cannot resolve relative URLs fails with them."""
     library, server, repository = LIBRARIES[name], servers[setting], f"libraries/{name}"
     write_image(tmp_path, repository)
     ended = library.push(server.address, repository, tmp_path)

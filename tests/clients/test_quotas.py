@@ -1,4 +1,4 @@
-"""Real clients are told that a repository is full, in words that their users can read."""
+"""Real clients show their users that a repository is full."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def limited(tmp_path: Path) -> Iterator[RegistryServer]:
         yield server
 
 
-def test_docker_is_told_that_a_repository_is_full(
+def test_docker_reports_that_a_repository_is_full(
     docker: DockerEngine, limited: RegistryServer, tmp_path: Path
 ) -> None:
-    """In words that say how full; what fits is pushed, and once more under another tag."""
+    """The error has the usage; an image that fits is pushed, also under another tag."""
     small, other = (f"{limited.address}/team/app:{tag}" for tag in ("small", "other"))
     large = f"{limited.address}/team/app:large"
     load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "small"), [small, other]))
@@ -46,10 +46,10 @@ def test_docker_is_told_that_a_repository_is_full(
     docker("rmi", small, large)
 
 
-def test_skopeo_is_told_that_a_repository_is_full(
+def test_skopeo_reports_that_a_repository_is_full(
     containers: ContainersTools, limited: RegistryServer, tmp_path: Path
 ) -> None:
-    """It prints the registry's words, too."""
+    """It prints the registry's message, too."""
     layer = write_tar(tmp_path / "noise.tar", {"noise": os.urandom(300_000)})
     archive = docker_archive(tmp_path / "archive.tar", LoadableImage([layer], ["a/b:c"]))
     target = f"docker://{limited.address}/team/app:large"

@@ -14,8 +14,8 @@ from tests.support.images import LoadableImage
 pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 
 
-def test_docker_says_why_it_cannot_push(docker: DockerEngine, tmp_path: Path) -> None:
-    """The reason stands in the terminal, pulling works, and so does the push afterwards."""
+def test_docker_reports_why_a_push_is_refused(docker: DockerEngine, tmp_path: Path) -> None:
+    """It prints the reason; pulls work, and so does a push after the next reload."""
     with ReloadedServer(tmp_path / "server", WRITABLE, workers=2) as server:
         held, new = (f"{server.address}/app:{tag}" for tag in ("held", "new"))
         loaded = load(docker, tmp_path, LoadableImage(two_layers(tmp_path, "held"), [held]))

@@ -1,4 +1,4 @@
-"""Real clients over TLS, with a certificate of an authority of one's own."""
+"""Real clients over TLS, with a certificate of a private authority."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.live, pytest.mark.timeout(180)]
 TRUSTING = {"trustedproxies": ["127.0.0.1"]}
 
 
-def test_docker_goes_through_a_proxy_that_speaks_tls(docker: DockerEngine, tmp_path: Path) -> None:
+def test_docker_works_through_a_proxy_that_terminates_tls(
+    docker: DockerEngine, tmp_path: Path
+) -> None:
     """The token server is where the proxy is; docker takes any certificate of 127.0.0.0/8."""
     with (
         RegistryServer(tmp_path / "server", config=guarded_config(tmp_path, TRUSTING)) as server,
@@ -66,7 +68,7 @@ WAYS = {"directly": directly, "through nginx": through_nginx}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_skopeo_trusts_an_authority_of_ones_own(
+def test_skopeo_trusts_a_private_authority(
     containers: ContainersTools, tmp_path: Path, way: str
 ) -> None:
     """It verifies the certificate, of the registry itself or of the proxy, and gets its token."""

@@ -1,4 +1,4 @@
-"""Connections on both event loops: uvloop, and asyncio's own, which serves where that is not."""
+"""Connections on both event loops: uvloop, and asyncio's own, the fallback without uvloop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-# What goes to a socket that never blocks, and to a file's pages that are in memory.
+# Calls on sockets that never block, and on file pages that are in memory.
 _INLINE = {
     "os.sendfile": "_step",
     "socket.socket.send": "send",

@@ -1,4 +1,4 @@
-"""Connections of ours on the test's own loop, over real sockets; a client that hides nothing."""
+"""Our connections on the test's own loop, over real sockets, and a raw client for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ZERO_COPY = "http.response.zerocopysend"
 
 
 class Client:
-    """One connection to a server; it is on the server's loop, so nothing of it blocks."""
+    """One connection to a server, on the server's loop and without blocking calls."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
@@ -57,7 +57,7 @@ class Client:
                 await asyncio.sleep(0)
 
     async def send_while_taken(self, data: bytes, pause: float) -> int:
-        """Send until nothing is taken for `pause` seconds; return how much was."""
+        """Send until the server reads nothing for `pause` seconds; return the bytes sent."""
         sent, last = 0, time.monotonic()
         while sent < len(data) and time.monotonic() - last < pause:
             try:
@@ -96,13 +96,13 @@ class Client:
         return Answer(head.status, head.headers, await self.read(length))
 
     def vanish(self) -> None:
-        """Go away with a reset."""
+        """Close the connection with a reset."""
         linger = struct.pack("ii", 1, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.socket.close()
 
     def close(self) -> None:
-        """Go away properly."""
+        """Close the connection properly."""
         self.socket.close()
 
     async def _more(self) -> bool:
@@ -116,7 +116,7 @@ class Client:
 
 @dataclass
 class Served:
-    """An application that is served; `failures` are what the loop's handler was told."""
+    """A served application; `failures` are the contexts of the loop's exception handler."""
 
     port: int
     state: ServerState
@@ -186,7 +186,7 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
 
 
 def batches(scope: Scope) -> AsyncIterator[memoryview]:
-    """Ask for the body directly."""
+    """Return the body as direct batches, without events."""
     made: AsyncIterator[memoryview] = scope["extensions"][BATCHES]()
     return made
 

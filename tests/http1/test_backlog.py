@@ -54,14 +54,14 @@ async def _until_held(backlog: Backlog, size: int) -> None:
     await until(lambda: backlog.size == size, f"{size} bytes are held")
 
 
-async def test_the_answer_that_waits_longest_is_given_up(backlog: Backlog) -> None:
+async def test_the_answer_that_waits_longest_is_dropped(backlog: Backlog) -> None:
     """The others arrive whole, and nothing is held any more."""
     async with served(app, send_buffer=SMALL) as server:
         clients = []
         for count, letter in enumerate("abc", start=1):
             clients.append(await _asked(server, letter))
             await _until_waiting(backlog, min(count, 2))
-        await until(lambda: len(server.state.connections) == 2, "the first is given up")
+        await until(lambda: len(server.state.connections) == 2, "the first is dropped")
         first, *others = [await client.rest() for client in clients]
         assert len(first) < LARGE
         assert [
@@ -70,7 +70,7 @@ async def test_the_answer_that_waits_longest_is_given_up(backlog: Backlog) -> No
     assert backlog.size == 0
 
 
-async def test_a_client_that_goes_on_is_not_given_up(
+async def test_a_client_that_keeps_reading_is_not_dropped(
     backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when too much waits, as long as none waits for long."""
@@ -83,7 +83,7 @@ async def test_a_client_that_goes_on_is_not_given_up(
     assert backlog.size == 0
 
 
-async def test_what_has_waited_for_long_is_given_up_later(
+async def test_answers_over_the_limit_are_dropped_once_they_waited_long_enough(
     backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when no other request begins to wait by then."""
@@ -97,7 +97,7 @@ async def test_what_has_waited_for_long_is_given_up_later(
     async with served(noting, send_buffer=SMALL) as server:
         clients = [await _asked(server, letter) for letter in "abcd"]
         await until(lambda: len(begun) == 4, "all four have begun")
-        await until(lambda: len(server.state.connections) == 2, "two are given up")
+        await until(lambda: len(server.state.connections) == 2, "two are dropped")
         said = [await client.rest() for client in clients]
         assert sorted(len(each) >= LARGE for each in said) == [False, False, True, True]
     assert backlog.size == 0
@@ -116,7 +116,9 @@ async def test_the_transport_holds_a_part_of_an_answer(backlog: Backlog) -> None
         await until(lambda: backlog.size == 0, "the answer is dropped")
 
 
-async def test_no_answer_is_made_while_the_one_before_is_not_taken(backlog: Backlog) -> None:
+async def test_a_pipelined_request_waits_until_the_previous_answer_is_read(
+    backlog: Backlog,
+) -> None:
     """A client gets no more into memory by asking again; an answer of one part waits as well."""
     begun: list[str] = []
 
@@ -150,7 +152,7 @@ async def test_large_answers_over_tls_wait_as_well(backlog: Backlog, tmp_path: P
 async def test_parts_of_answers_that_are_not_taken_over_tls_wait_as_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A blob is read in parts; over TLS these are in memory, and the oldest client is given up."""
+    """A blob is read in parts; over TLS these are in memory, and the oldest client is dropped."""
     streams = Backlog(3 * MOST_HELD, 0.0)
     monkeypatch.setattr(exchange, "STREAMS", streams)
     ours, theirs = await asyncio.to_thread(contexts, tmp_path)
@@ -167,7 +169,7 @@ async def test_parts_of_answers_that_are_not_taken_over_tls_wait_as_well(
         await until(lambda: len(server.state.connections) == 3, "all are connected")
         for _, writer in clients:
             writer.write(head("/a", "Connection: close"))
-        await until(lambda: len(server.state.connections) < 3, "one is given up")
+        await until(lambda: len(server.state.connections) < 3, "one is dropped")
         for _, writer in clients:
             writer.transport.abort()
         await until(lambda: streams.size == 0, "nothing waits")
@@ -179,7 +181,7 @@ async def _secure(
     return await asyncio.open_connection("127.0.0.1", server.port, ssl=context, limit=SMALL)
 
 
-async def test_the_body_that_waits_longest_is_given_up(backlog: Backlog) -> None:
+async def test_the_body_that_waits_longest_is_dropped(backlog: Backlog) -> None:
     """The others can be completed."""
     async with served(app) as server:
         clients = [await server.connect() for _ in range(3)]

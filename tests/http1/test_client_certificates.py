@@ -161,7 +161,7 @@ async def test_an_open_connection_ends_with_an_authority_between(tmp_path: Path)
 async def test_certificates_are_limited_in_bytes(
     version: str, size: int, is_served: bool, tmp_path: Path
 ) -> None:
-    """Each costs the time to decode its key, also one that has no use and is not trusted."""
+    """Each costs the time to decode its key, even of an unused and untrusted certificate."""
     async with site(tmp_path) as made:
         file = await asyncio.to_thread(made.authority.issue, "ann")
         context = await asyncio.to_thread(client_context, made.authority, file)
@@ -183,7 +183,7 @@ def unneeded(certificate: Path, size: int) -> bytes:
 
 
 async def test_a_request_that_began_in_time_is_answered(tmp_path: Path) -> None:
-    """A long upload or download goes on; the request behind it is refused."""
+    """A long upload or download continues; the next request is refused."""
     go_on = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,9 +206,7 @@ async def test_a_request_that_began_in_time_is_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stays", [True, False])
-async def test_an_authority_that_is_removed_is_believed_no_more(
-    stays: bool, tmp_path: Path
-) -> None:
+async def test_a_removed_authority_is_no_longer_trusted(stays: bool, tmp_path: Path) -> None:
     """At once on open connections; those of an authority that stays are answered once more."""
     async with site(tmp_path) as made:
         file = await asyncio.to_thread(made.authority.issue, "ann")
@@ -257,7 +255,7 @@ def _asked(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -
         return Visit(head[9:12], secure.session, secure.session_reused)
 
 
-def test_no_session_of_tls_1_3_is_resumed_where_certificates_are_asked_for(tmp_path: Path) -> None:
+def test_no_session_of_tls_1_3_is_resumed_with_client_certificates(tmp_path: Path) -> None:
     """Each resumption would bring the ticket for the next, and none verifies a certificate."""
     authority = Authority.make(tmp_path, "root")
     ours = server_context(authority)

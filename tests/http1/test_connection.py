@@ -1,4 +1,4 @@
-"""Requests as they arrive: cut anywhere, one behind the other, malformed, given up."""
+"""Requests as they arrive: cut anywhere, one behind the other, malformed, abandoned."""
 
 from __future__ import annotations
 
@@ -156,17 +156,17 @@ async def test_requests_behind_a_body_in_one_packet() -> None:
 
 @pytest.mark.parametrize("framing", ["counted", "chunked"])
 @pytest.mark.parametrize("size", [0, 1, 1000, 300_000])
-async def test_a_batch_is_valid_until_the_third_behind_it_is_asked_for(
+async def test_a_batch_is_valid_until_the_third_after_it_is_requested(
     framing: str, size: int
 ) -> None:
     """While two are dealt with and a third was handed out, none is received into again; and what
-    arrived before the body was asked for counts.
+    arrived before the body was requested counts.
     """
     found: list[bytes] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         held: list[memoryview] = []
-        await asyncio.sleep(0.02)  # some of the body arrives before it is asked for
+        await asyncio.sleep(0.02)  # some of the body arrives before it is requested
         async for batch in batches(scope):
             await asyncio.sleep(0.001)  # and some of the next, meanwhile
             held.append(batch)
@@ -188,7 +188,7 @@ async def test_a_batch_is_valid_until_the_third_behind_it_is_asked_for(
 @pytest.mark.parametrize("path", ["/direct", "/events"])
 @pytest.mark.parametrize("framing", ["counted", "chunked"])
 @pytest.mark.parametrize("ends", ["reset", "end", "malformed"])
-async def test_a_body_that_breaks_off_is_what_arrived_and_no_more(
+async def test_an_interrupted_body_yields_what_arrived_and_no_more(
     path: str, framing: str, ends: str
 ) -> None:
     """Each byte before that is handed on, and that it was not all is said."""
@@ -209,7 +209,7 @@ async def test_a_body_that_breaks_off_is_what_arrived_and_no_more(
             client.vanish() if ends == "reset" else client.close()
         await until(lambda: reader.broke_off is not None, "it ends")
     assert reader.broke_off
-    if path == "/direct":  # by events what was not fetched goes with the connection
+    if path == "/direct":  # with events, what was not fetched is lost with the connection
         assert reader.found == content
     assert content.startswith(reader.found)
 
@@ -217,7 +217,7 @@ async def test_a_body_that_breaks_off_is_what_arrived_and_no_more(
 @pytest.mark.parametrize("arrived", [b"", b"abc"])
 @pytest.mark.parametrize("reset", [True, False])
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
-async def test_who_left_before_the_body_was_asked_for(
+async def test_a_client_that_left_before_the_body_was_requested(
     arrived: bytes, reset: bool, framing: str
 ) -> None:
     """The handler, busy until then, learns it at once: it holds a lock that others want."""
@@ -258,7 +258,7 @@ async def test_a_cancelled_handler_gets_what_arrived_before(arrived: int) -> Non
 
 @pytest.mark.parametrize("path", ["/direct", "/events"])
 @pytest.mark.parametrize("framing", ["Content-Length: 4", "Transfer-Encoding: chunked"])
-async def test_the_client_is_asked_to_go_on_once(path: str, framing: str) -> None:
+async def test_100_continue_is_sent_once(path: str, framing: str) -> None:
     """`Expect: 100-continue`: when the body is wanted, and not before."""
     asked = asyncio.Event()
 
@@ -312,7 +312,7 @@ async def test_an_answer_before_the_body_was_read(
 
 @pytest.mark.parametrize("framing", ["counted", "chunked"])
 async def test_an_answer_in_the_middle_of_a_body(framing: str) -> None:
-    """A disk that is full: the answer goes out while the client sends, and the rest is skipped."""
+    """A full disk: the answer is sent while the client still sends; the rest is skipped."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/direct":
@@ -434,7 +434,7 @@ async def test_http_1_0_with_a_body(expect: str) -> None:
         assert await client.rest() == b""
 
 
-async def test_a_connection_that_is_told_to_end_while_a_body_arrives() -> None:
+async def test_a_connection_that_is_shut_down_while_a_body_arrives() -> None:
     """A drain: the request is answered, then the connection ends."""
     async with served(digester) as server:
         client = await server.connect()
@@ -446,6 +446,6 @@ async def test_a_connection_that_is_told_to_end_while_a_body_arrives() -> None:
 
 
 def end_all(server: Served) -> None:
-    """Do what uvicorn does when it is told to stop."""
+    """Do what uvicorn does when it stops."""
     for connection in list(server.state.connections):
         connection.shutdown()

@@ -1,4 +1,4 @@
-"""Answers as they go out: whole, in parts, from a file, and those that never come."""
+"""Answers as they are sent: whole, in parts, from a file; and applications that send none."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def _fails_late(scope: Scope, receive: Receive, send: Send) -> None:
     ],
 )
 async def test_an_application_that_fails_before_its_answer(app: ASGIApp) -> None:
-    """The client is told so, in the envelope, and the connection ends."""
+    """The client gets the error in the envelope, and the connection ends."""
     async with served(app) as server:
         client = await server.connect()
         await client.send(GET + GET)
@@ -163,7 +163,7 @@ async def test_an_application_that_fails_within_its_answer(messages: Sequence[Me
 
 
 async def test_an_answer_that_is_complete_is_not_added_to() -> None:
-    """An application that goes on after its end is told so, and the client sees nothing of it."""
+    """Sending after the end raises in the application; the client receives nothing more."""
     async with served(saying(start(2), part(b"ok"), part(b"more"))) as server:
         client = await server.connect()
         await client.send(GET + GET)
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_complete_is_not_added_to() -> None:
 
 
 async def test_the_answer_to_a_long_request_is_not_remembered() -> None:
-    """A redirect repeats what was asked: a thousand of them would be a hundred megabytes."""
+    """A redirect repeats the target: a thousand of them would be a hundred megabytes."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         target = (b"location", scope["raw_path"])
@@ -188,7 +188,7 @@ async def test_the_answer_to_a_long_request_is_not_remembered() -> None:
             assert cached_answer_head.cache_info().currsize == 1
 
 
-async def test_who_waits_for_the_client_learns_that_it_left() -> None:
+async def test_receive_returns_a_disconnect_when_the_client_leaves() -> None:
     """`receive` brings the request once, then, whenever that is, the end."""
     received: list[str] = []
 
@@ -201,11 +201,11 @@ async def test_who_waits_for_the_client_learns_that_it_left() -> None:
         await client.send(GET)
         await until(lambda: received, "it is received")
         client.vanish()
-        await until(lambda: len(received) == 2, "it is told")
+        await until(lambda: len(received) == 2, "it receives the disconnect")
     assert received == ["http.request", "http.disconnect"]
 
 
-async def test_who_waits_for_the_client_after_the_answer_is_told_at_once() -> None:
+async def test_receive_after_the_answer_returns_a_disconnect_immediately() -> None:
     """There is nothing more to come."""
     received: list[str] = []
 
@@ -217,7 +217,7 @@ async def test_who_waits_for_the_client_after_the_answer_is_told_at_once() -> No
         client = await server.connect()
         await client.send(GET)
         assert (await client.answer()).body == b"ok"
-        await until(lambda: received, "it is told")
+        await until(lambda: received, "it receives the disconnect")
     assert received == ["http.disconnect"]
 
 
@@ -255,7 +255,7 @@ async def test_an_answer_of_nothing_from_a_file_arrives(file: IO[bytes]) -> None
 
 
 async def test_answers_in_memory_and_from_a_file_by_turns(file: IO[bytes]) -> None:
-    """What goes past the transport waits for what the transport has still to write."""
+    """A file sent past the transport waits for what the transport has still to write."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/file":
@@ -302,7 +302,7 @@ def read_elsewhere(port: int, size: int) -> bytes:
 
 @pytest.mark.parametrize("reset", [True, False])
 @pytest.mark.parametrize("body", [1000, 40_000, 200_000])
-async def test_who_leaves_while_a_file_waits_for_what_came_before(
+async def test_a_client_that_leaves_while_a_file_waits_for_earlier_bytes(
     file: IO[bytes], caplog: pytest.LogCaptureFixture, body: int, reset: bool
 ) -> None:
     """However much of that the transport still has: the request ends, and nothing is logged."""
@@ -324,7 +324,7 @@ async def test_who_leaves_while_a_file_waits_for_what_came_before(
 
 
 @pytest.mark.parametrize("reset", [True, False])
-async def test_who_leaves_while_a_file_is_sent(
+async def test_a_client_that_leaves_while_a_file_is_sent(
     file: IO[bytes], caplog: pytest.LogCaptureFixture, reset: bool
 ) -> None:
     """The request ends, and no descriptor of its socket stays open."""

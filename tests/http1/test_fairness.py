@@ -27,7 +27,7 @@ CONNECTIONS = 64
 AT_ONCE = 256 << 10  # bytes, which a loop receives in one go
 PROBES = 3
 THOUSAND = 1000
-# Bytes of a request that waits, twice: the loop may deliver once more after it is told to pause.
+# Bytes of a request that waits, twice: the loop may deliver once more after reading is paused.
 MOST_WAITING = 2 * AT_ONCE
 CHUNKS = 20_000
 PROBE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -97,7 +97,7 @@ async def flooded(clients: list[Client], sent: bytes) -> AsyncIterator[None]:
 async def test_another_client_is_answered_among_the_next_thousand(
     path: str, limits: Mapping[str, Any]
 ) -> None:
-    """Whatever is asked for, and whether the answer is a refusal."""
+    """For every path, and whether the answer is a refusal."""
     app = Answering(await asyncio.to_thread(registry, limits))
     async with served(app) as server:
         clients = [await server.connect() for _ in range(CONNECTIONS)]
@@ -160,7 +160,7 @@ async def test_another_client_is_answered_while_tiny_chunks_are_read(path: str) 
 
 
 @pytest.mark.parametrize("path", ["/events", "/ignored"])
-async def test_reading_goes_on_behind_an_early_answer(path: str) -> None:
+async def test_reading_continues_after_an_early_answer(path: str) -> None:
     """What arrived of the body was more than is held; the rest is skipped as it comes."""
     chunk = b"9\r\nsome body\r\n"
 

@@ -141,7 +141,7 @@ def assert_others_agree(taken: Taken, framed: bytes) -> None:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Draw a chunked body that is well-formed: its content, and what goes over the wire."""
+    """Draw a chunked body that is well-formed: its content, and its bytes on the wire."""
     contents = draw(st.lists(chunk_contents, max_size=6))
     framed = b""
     for content in contents:
@@ -213,7 +213,9 @@ def test_what_arrived_of_a_body_is_the_beginning_of_it(
 
 @settings(max_examples=300)
 @given(damaged_bodies(), cuts)
-def test_who_accepts_a_body_agrees_with_other_readers(framed: bytes, at: list[int]) -> None:
+def test_a_body_that_is_accepted_is_read_as_other_parsers_read_it(
+    framed: bytes, at: list[int]
+) -> None:
     """If two readers disagree about the end, the next request is that of another client."""
     taken = ours(framed, at)
     if taken is not None and taken.done:
@@ -222,7 +224,9 @@ def test_who_accepts_a_body_agrees_with_other_readers(framed: bytes, at: list[in
 
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(list(b'01aF;=: \t\r\nx"')), max_size=40).map(bytes), cuts)
-def test_who_accepts_noise_agrees_with_other_readers(framed: bytes, at: list[int]) -> None:
+def test_noise_that_is_accepted_is_read_as_other_parsers_read_it(
+    framed: bytes, at: list[int]
+) -> None:
     """The same, where hardly anything is well-formed."""
     framed = b"2\r\nab\r\n" + framed
     taken = ours(framed, at)

@@ -69,7 +69,7 @@ def test_a_head_says_where_its_body_ends(
 
 @pytest.mark.parametrize("keep_alive", [True, False])
 @pytest.mark.parametrize("said", [b"close", b"Close", b"keep-alive, close"])
-def test_an_application_that_closes_says_so_once(said: bytes, keep_alive: bool) -> None:
+def test_connection_close_is_sent_once(said: bytes, keep_alive: bool) -> None:
     """Its header ends the connection, and no second one is added."""
     headers = ((b"connection", said), (b"content-length", b"0"))
     head = answer_head(200, headers, bodiless=False, keep_alive=keep_alive)
@@ -82,7 +82,7 @@ def test_an_application_that_closes_says_so_once(said: bytes, keep_alive: bool) 
 )
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_a_header_cannot_end_its_line(bad: bytes, keep_alive: bool) -> None:
-    """What a request said may be in a header's value: it does not become another header."""
+    """A header's value may repeat a part of the request; it cannot become another header."""
     for headers in (((b"x", bad),), ((bad, b"x"),), ((b"content-length", b"1"), (b"x", bad))):
         with pytest.raises(ValueError):
             answer_head(200, headers, bodiless=False, keep_alive=keep_alive)
@@ -104,8 +104,8 @@ def test_a_head_has_the_lines_of_its_headers_and_no_other(headers: Headers) -> N
 
 @pytest.mark.parametrize("said", [b"nosniff", b"", b"none", b"sniff away"])
 @pytest.mark.parametrize("status", [200, 206, 301, 304, 404, 500])
-def test_the_word_of_the_operator_on_sniffing_stands_alone(status: int, said: bytes) -> None:
-    """A configured header is sent as it is, and none of ours beside it."""
+def test_a_configured_nosniff_header_replaces_ours(status: int, said: bytes) -> None:
+    """The configured header is sent as it is, and only once."""
     headers = ((b"content-length", b"0"), (NO_SNIFF[0], said))
     head = answer_head(status, headers, bodiless=False, keep_alive=True)
     lines = [line for line in head.rendered.split(b"\r\n") if line.startswith(NO_SNIFF[0])]
@@ -113,8 +113,8 @@ def test_the_word_of_the_operator_on_sniffing_stands_alone(status: int, said: by
 
 
 @pytest.mark.parametrize("status", [400, 408, 431])
-def test_a_refusal_is_an_answer_of_its_own(status: int) -> None:
-    """With a body as long as it says, in the envelope, and the end of the connection."""
+def test_a_refusal_is_a_complete_answer(status: int) -> None:
+    """It has the envelope as its body, with the right length, and ends the connection."""
     answer = refusal(HTTPStatus(status))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
@@ -169,7 +169,7 @@ def test_each_request_reads_its_own_body() -> None:
         [],
     ],
 )
-def test_a_head_that_leaves_a_doubt_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+def test_an_ambiguous_head_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     """One Host, and no coding but one chunked."""
     with pytest.raises(HeadInvalid):
         ask(*headers)
@@ -195,14 +195,14 @@ def test_other_versions_are_refused(line: bytes) -> None:
         ask(HOST, line=line)
 
 
-def test_a_head_has_so_many_lines_at_most() -> None:
+def test_the_lines_of_a_head_are_limited() -> None:
     """However little is in them; handlers go over all of them."""
     assert len(ask(HOST, *[(b"x", b"")] * (MOST_LINES - 1)).headers) == MOST_LINES
     with pytest.raises(HeadTooLong):
         ask(HOST, *[(b"x", b"")] * MOST_LINES)
 
 
-def test_a_query_has_so_many_fields_at_most() -> None:
+def test_the_fields_of_a_query_are_limited() -> None:
     """Each takes time to read, so 32,000 of them would keep others waiting."""
     target = b"GET /?%b HTTP/1.1\r\nHost: a\r\n\r\n"
     assert read(target % b"&".join([b"a=b"] * MOST_FIELDS)).query.count(b"a=b") == MOST_FIELDS
@@ -211,7 +211,7 @@ def test_a_query_has_so_many_fields_at_most() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 2000])
-def test_what_is_read_whole_is_what_is_read_in_parts(size: int) -> None:
+def test_a_head_parses_the_same_whole_and_in_parts(size: int) -> None:
     """However it arrives, short and remembered or long."""
     head = b"PUT /a%%2Fb?c HTTP/1.1\r\nHost: x\r\nX-Long: %b\r\n\r\n" % (b"y" * size)
     reader = HeadReader()

@@ -91,7 +91,7 @@ async def test_a_body_that_drips_is_refused(path: str, framing: str, drips: bool
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("framing", FRAMINGS)
-async def test_who_is_slow_and_comes_is_not_cut(path: str, framing: str) -> None:
+async def test_a_slow_client_that_keeps_its_pace_is_not_cut_off(path: str, framing: str) -> None:
     """Just enough in each span, for several of them; and a body of less than that."""
     pieces = [bytes([number]) * 2 for number in range(40)]
     lines = framing.replace("300000", "80")
@@ -125,7 +125,7 @@ async def test_the_second_body_of_a_connection_is_held_to_its_pace(path: str) ->
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_server_that_does_not_read_refuses_no_client(path: str) -> None:
-    """A disk that is slow: the client can't send for several spans, and goes on afterwards."""
+    """A disk that is slow: the client can't send for several spans, and continues afterwards."""
     slow = asyncio.Event()
     content = bytes(64 << 20)
 
@@ -147,8 +147,8 @@ async def test_a_server_that_does_not_read_refuses_no_client(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_who_was_not_asked_yet_is_not_blamed(path: str) -> None:
-    """`Expect: 100-continue`: the time begins when the client is asked to go on."""
+async def test_the_pace_is_measured_from_100_continue(path: str) -> None:
+    """`Expect: 100-continue`: the time begins when the interim answer is sent."""
     asked = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,7 +167,7 @@ async def test_who_was_not_asked_yet_is_not_blamed(path: str) -> None:
             assert (await client.answer()).status == (200 if body else 408)
 
 
-async def test_a_request_that_waits_for_the_one_before_is_not_blamed() -> None:
+async def test_time_behind_an_earlier_request_does_not_count() -> None:
     """Nothing of its body is read meanwhile."""
     go_on = asyncio.Event()
 
@@ -187,7 +187,7 @@ async def test_a_request_that_waits_for_the_one_before_is_not_blamed() -> None:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("begun", [True, False])
-async def test_what_is_thrown_away_must_not_drip_either(framing: str, begun: bool) -> None:
+async def test_a_discarded_body_must_keep_the_pace_too(framing: str, begun: bool) -> None:
     """After an early answer there is no other: the connection ends."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,7 +207,7 @@ async def test_what_is_thrown_away_must_not_drip_either(framing: str, begun: boo
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_pace_of_nothing_is_none(path: str) -> None:
+async def test_a_pace_of_zero_turns_the_limit_off(path: str) -> None:
     """If it is switched off, a client may take any time."""
     async with served(Paced(digester, Pace(0, 0.2))) as server:
         client = await server.connect()
@@ -260,7 +260,7 @@ class Time:
 
 
 class Transport(asyncio.Transport):
-    """One that pauses and resumes."""
+    """A transport that can pause and resume."""
 
     def pause_reading(self) -> None:
         """Do nothing."""
@@ -308,7 +308,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_who_is_refused_was_waited_for_and_sent_too_little(
+def test_a_refused_client_was_waited_for_and_sent_too_little(
     steps: list[tuple[str, int, float]],
 ) -> None:
     """Before each refusal lies a span without a pause in which fewer bytes came than should.

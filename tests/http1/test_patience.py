@@ -67,15 +67,15 @@ async def test_the_time_for_a_head_is_for_all_of_it(before: int, dripped: bytes)
     assert said.count(b"HTTP/1.1") == 1
 
 
-async def test_who_says_nothing_is_told_nothing() -> None:
+async def test_a_silent_client_is_closed_without_an_answer() -> None:
     """The connection ends when the time for the first head is over."""
     async with served(digester) as server:
         client = await server.connect()
         assert await client.rest() == b""
 
 
-async def test_who_does_not_come_back_is_not_kept() -> None:
-    """Between two requests the server waits no longer than that; blank lines are no request."""
+async def test_an_idle_connection_is_closed() -> None:
+    """Between two requests the keep-alive timeout applies; blank lines are no request."""
     async with served(digester) as server:
         client = await server.connect()
         await client.send(counted("/direct", b"some"))
@@ -129,17 +129,17 @@ async def test_the_time_for_a_handshake_is_for_all_of_it(tmp_path: Path, drips: 
         listener.close()
 
 
-def _kernel_minds_shut_windows() -> bool:
+def _kernel_times_out_shut_windows() -> bool:
     found = tuple(int(part) for part in platform.release().split(".")[:2] if part.isdigit())
     return hasattr(socket, "TCP_USER_TIMEOUT") and found >= SHUT_WINDOWS
 
 
-@pytest.mark.skipif(not _kernel_minds_shut_windows(), reason="Linux 5.11 or later does this")
+@pytest.mark.skipif(not _kernel_times_out_shut_windows(), reason="Linux 5.11 or later does this")
 @pytest.mark.parametrize("way", ["file", "stream", "closing"])
-async def test_who_takes_nothing_of_an_answer_is_given_up(
+async def test_a_client_that_reads_nothing_of_its_answer_is_dropped(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And who takes some of it now and then is not."""
+    """A client that reads some of it now and then is served to the end."""
     monkeypatch.setattr(connection, "STALLED_SECONDS", 1.5)
     size = 32 << 20
     path = tmp_path / "file"
@@ -164,7 +164,7 @@ async def test_who_takes_nothing_of_an_answer_is_given_up(
         taken = 0
         while len(server.state.connections) == 2:
             taken += len(await taking.read(1 << 18))
-            assert taken < size, "the other one is served for ever"
+            assert taken < size, "the idle client is never dropped"
             await asyncio.sleep(0.1)
         (left,) = server.state.connections
         assert isinstance(left, Connection)

@@ -42,10 +42,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.
 
 @settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.sampled_from([1, 2, 100, 16384]), min_size=1, max_size=700))
-def test_so_many_records_are_read_in_a_turn(
+def test_records_per_turn_are_limited(
     made: tuple[ssl.SSLContext, ssl.SSLContext], sizes: list[int]
 ) -> None:
-    """Whatever is in them, and those that are left come in the turns that follow, in order."""
+    """For any content; the remaining records are read in later turns, in order."""
     ours, theirs = made
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = theirs.wrap_bio(down, up, server_hostname="127.0.0.1")
@@ -125,10 +125,10 @@ def test_few_records_without_content_are_read_in_a_turn(
 
 
 @pytest.mark.parametrize("sent", [b"PATCH /v2/ HTTP/1.1\r\n\r\n", b"\0" * 6])
-def test_what_is_no_tls_is_refused_before_a_record_is_whole(
+def test_bytes_that_are_not_tls_are_refused_before_a_record_is_complete(
     made: tuple[ssl.SSLContext, ssl.SSLContext], sent: bytes
 ) -> None:
-    """What stands where the length is may be more than will ever come."""
+    """The bytes in place of the length may announce more than will ever arrive."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = made[0].wrap_bio(up, down, server_side=True)
     up.write(sent)
@@ -150,7 +150,7 @@ def test_a_handshake_may_come_in_records_of_one_byte(
     assert down.pending
 
 
-def test_a_handshake_does_not_come_in_records_by_the_thousand(
+def test_a_handshake_in_thousands_of_records_is_refused(
     made: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     """What waits for more would wait until the handshake's timeout."""

@@ -147,7 +147,7 @@ def test_blobs_in_chunks_twice_and_of_no_bytes(pair: Pair) -> None:
 
 
 def test_a_manifest_deleted_and_pushed_again(pair: Pair) -> None:
-    """Its tag goes with it, other tags and blobs stay; pushed again, all is as before."""
+    """Its tag is deleted too, other tags and blobs stay; a new push restores everything."""
     pair.push_blobs()
     pair.push_manifest("kept", DOCKER_IMAGE, DOCKER_MANIFEST)
     pair.push_manifest("gone", NEWER_IMAGE, DOCKER_MANIFEST)
@@ -159,7 +159,7 @@ def test_a_manifest_deleted_and_pushed_again(pair: Pair) -> None:
 
 
 def test_a_deleted_tag(pair: Pair) -> None:
-    """Only the tag's folder goes; registry 2.8 cannot delete a tag, so its tree is the measure."""
+    """Only the tag's folder is deleted; registry 2.8 cannot delete tags: its tree is compared."""
     pair.push_blobs()
     for tag in ("kept", "gone"):
         pair.push_manifest(tag, DOCKER_IMAGE, DOCKER_MANIFEST)

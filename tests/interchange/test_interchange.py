@@ -109,7 +109,7 @@ class DockerPushes:
         del self.images[tag]
 
     def check(self, server: LiveServer) -> None:
-        """Pull everything at once; the tags and the image IDs are those that were pushed."""
+        """Pull all tags with one command; tags and image IDs are as pushed."""
         name = f"{server.address}/{self.repository}"
         if not self.images:
             return
@@ -151,7 +151,7 @@ def test_skopeo_images_outlive_every_change_of_server(
 def test_docker_images_outlive_every_change_of_server(
     docker: DockerEngine, tmp_path: Path, first: type[LiveServer], second: type[LiveServer]
 ) -> None:
-    """Images with a shared layer keep their IDs; a tag deleted at one is gone at the other."""
+    """Images with a shared layer keep their IDs; tags deleted on one are missing on the other."""
     pushes = DockerPushes(docker, tmp_path, "team/docker")
     for turn, server in enumerate(alternating(tmp_path, first, second)):
         pushes.check(server)
@@ -165,7 +165,7 @@ def test_docker_images_outlive_every_change_of_server(
 def test_their_garbage_collector_keeps_what_is_used(
     containers: ContainersTools, tmp_path: Path
 ) -> None:
-    """Blobs that only a deleted image had go; images, an index and an artifact all stay."""
+    """It deletes blobs of the deleted image alone; images, an index and an artifact stay."""
     pushes = SkopeoPushes(containers, tmp_path, "team/collected")
     ours = RegistryServer(tmp_path).start()
     pushes.push(ours, "docker", "v2s2", "amd64")

@@ -1,6 +1,6 @@
-"""An upload is what lies on disk: any server over that disk finishes it.
+"""An upload session is its files: any server over the same disk can finish it.
 
-Either registry may begin it, either may finish it, however the first one ended.
+Either registry may begin and either may finish it, also after a kill.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_begun_by_one_and_finished_by_another(
 
 @pytest.mark.parametrize("way", ["PATCH", "PUT"])
 def test_the_url_that_docker_registry_gave_is_taken(tmp_path: Path, way: str) -> None:
-    """A client goes on where distribution sent it, though another server listens there now."""
+    """A client continues at distribution's Location, though another server listens there now."""
     content = content_of(1)
     with DistributionServer(tmp_path) as server:
         begun = server.wire.expect(202, "POST", f"/v2/{NAME}/blobs/uploads/")
@@ -112,7 +112,7 @@ def test_finishing_does_not_read_what_was_already_hashed(
 def test_without_the_saved_state_the_content_is_read_again(
     tmp_path: Path, ends: type[LiveServer]
 ) -> None:
-    """An upload whose hash states are lost is hashed anew, and committed all the same."""
+    """An upload without its hash states is hashed from its content, and committed."""
     content = content_of(16)
     with RegistryServer(tmp_path) as server:
         uuid = begin(server, content)
@@ -136,7 +136,7 @@ def test_continued_after_the_server_was_killed(tmp_path: Path) -> None:
 
 
 def test_continued_after_a_kill_in_the_middle_of_a_chunk(tmp_path: Path) -> None:
-    """Of a chunk that never ended the next process offers a prefix, and continues behind it."""
+    """The next process holds a prefix of the interrupted chunk, and continues after it."""
     content = content_of(40)
     server = RegistryServer(tmp_path, workers=2).start()
     uuid = begin(server, content[:MIB])

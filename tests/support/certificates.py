@@ -18,7 +18,7 @@ _DAY = timedelta(days=1)
 
 
 def certificate(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signs itself; its key lies beside it."""
+    """Make a self-signed certificate for 127.0.0.1; its key is in the same folder."""
     made = folder / "cert.pem"
     run(
         [require_tool("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2",
@@ -39,7 +39,7 @@ class Authority:
 
     @staticmethod
     def make(folder: Path, name: str) -> Authority:
-        """Make one whose certificate is `name`.pem in the folder."""
+        """Make an authority whose certificate is `name`.pem in the folder."""
         key = ec.generate_private_key(ec.SECP256R1())
         return _authority(folder, key, _builder(name, name, key), key)
 
@@ -49,7 +49,7 @@ class Authority:
         return self.certificate.subject.rfc4514_string().removeprefix("CN=")
 
     def make_below(self, name: str, lasts: timedelta = _DAY) -> Authority:
-        """Make another one, which this one certifies."""
+        """Make an intermediate authority, certified by this one."""
         key = ec.generate_private_key(ec.SECP256R1())
         return _authority(self.folder, key, _builder(name, self.name, key, lasts), self.key)
 

@@ -37,7 +37,7 @@ def config_for(layers: Sequence[bytes], architecture: str = "amd64") -> bytes:
 def image_manifest(
     config: bytes, layers: Sequence[bytes], media_type: str = OCI_MANIFEST, note: str = ""
 ) -> bytes:
-    """Return an image manifest; `note` makes one that differs in nothing but its bytes."""
+    """Return an image manifest; `note` changes only its bytes."""
     config_type, layer_type = _PARTS[media_type]
     document: dict[str, object] = {
         "schemaVersion": 2,

@@ -53,7 +53,7 @@ class DockerEngine:
         return run([self._client, *arguments], env=environment, timeout=timeout).strip()
 
     def configured(self, folder: Path) -> Self:
-        """Return the same engine for a user whose client keeps its logins in `folder`."""
+        """Return the same engine, with a client that keeps its logins in `folder`."""
         other = copy.copy(self)
         other._config = folder
         return other

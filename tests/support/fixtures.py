@@ -1,4 +1,4 @@
-"""Session fixtures of real clients; a conftest imports those that its tests ask for."""
+"""Session fixtures of real clients; a conftest imports those that its tests use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine beside this one, as far as clients can tell: it has a network and an /etc of its own.
+"""A second machine, as far as clients can tell: it has a network and an /etc of its own.
 
 Docker takes any certificate, and none, on 127.0.0.0/8. Here is another address, and a place for its
 certificates. Both are namespaces, and nothing is left of them when the last process in them ends.

@@ -101,7 +101,7 @@ class Upstream(Protocol):
 class Nginx(OnLoopback):
     """One nginx before one registry; stopped when the context ends, with its workers.
 
-    With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 to who wants it. The
+    With a `certificate`, whose key lies beside it, it speaks TLS, and HTTP/2 if asked. The
     registry is below `prefix`. `changes` are made to the block as well.
     """
 

@@ -116,7 +116,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def kill_all(members: Sequence[psutil.Process]) -> list[str]:
-    """Kill those that still run and wait for their end; return which those were."""
+    """Kill the processes that still run and wait for their end; return them."""
     alive = [member for member in members if _runs(member)]
     for member in alive:
         member.kill()

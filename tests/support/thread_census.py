@@ -1,6 +1,6 @@
 """Which threads this process has, as the system counts them.
 
-`threading.enumerate` does not know threads that `_thread` began, and keeps one of those that asked
+`threading.enumerate` does not know threads that `_thread` began, and keeps a thread that asked
 for its name after it has ended.
 """
 

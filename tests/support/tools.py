@@ -1,4 +1,4 @@
-"""Programs that tests drive: found, or the test says visibly that it was skipped.
+"""Programs that tests drive; without the program the test is visibly skipped.
 
 With REGISTRY_TESTS_REQUIRE_CLIENTS=1 (what continuous integration sets) an absent
 program fails the test, so a green run there means that every client was driven.

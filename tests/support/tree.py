@@ -1,4 +1,4 @@
-"""What lies under a registry's root, as a value that two servers can be compared by."""
+"""The files under a registry's root, as a value to compare two servers by."""
 
 from __future__ import annotations
 

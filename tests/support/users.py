@@ -10,7 +10,7 @@ from tests.support.secrets import keep
 
 
 def hashed(password: str) -> str:
-    """Return the cheapest hash of a password; no log may have the password."""
+    """Return the cheapest hash of a password; no log may contain the password."""
     return bcrypt.hashpw(keep(password).encode(), bcrypt.gensalt(4)).decode()
 
 

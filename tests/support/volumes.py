@@ -1,4 +1,4 @@
-"""Volumes that can only be read, mounted so or another user's; and those of two filesystems."""
+"""Read-only volumes (by mount or by owner), and folders on two filesystems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from tests.support.tools import require_namespaces, require_root, require_tool
 
-USER = 65534  # who owns nothing, on most systems
+USER = 65534  # owns nothing, on most systems
 
 # From a command and a root to the command for which the root can only be read.
 Restriction: TypeAlias = Callable[[Sequence[str], Path], list[str]]
@@ -34,7 +34,7 @@ def mounted_apart(command: Sequence[str], folder: Path) -> list[str]:
 
 
 def as_another_user(command: Sequence[str], root: Path) -> list[str]:
-    """Return the command as a user who owns nothing below `root`.
+    """Return the command as a user that owns nothing below `root`.
 
     The user may read everything, since the interpreter may lie where only root reads.
     """

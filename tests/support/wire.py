@@ -1,4 +1,4 @@
-"""A raw HTTP client for registries: what is sent is what the test says, nothing is added."""
+"""A raw HTTP client for registries, which adds nothing to the test's request."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def origin_form(target: str) -> str:
 
 
 def path_of(location: str) -> str:
-    """Return the path of a `Location` alone: of an upload, without what it held at that time."""
+    """Return the path of a `Location`, without the query that holds an upload's state."""
     return urlsplit(location).path
 
 

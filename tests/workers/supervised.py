@@ -31,7 +31,7 @@ def _is_first() -> bool:
 
 
 def _serve(channel: socket.socket) -> None:
-    """Say ready, begin when told to, end with the channel."""
+    """Report ready, serve when told to, end with the channel."""
     channel.sendall(b"!")
     Path(f"ready-{os.getpid()}").touch()
     if channel.recv(1):
@@ -42,7 +42,7 @@ def _serve(channel: socket.socket) -> None:
 
 
 def uneven(channel: socket.socket) -> None:
-    """One is ready a second before the other, and notes whether it is told to go before it."""
+    """Let one be ready a second early, and record whether it may serve before the other."""
     if _is_first():
         channel.sendall(b"!")
         channel.recv(1)
@@ -55,26 +55,26 @@ def uneven(channel: socket.socket) -> None:
 
 
 def broken(channel: socket.socket) -> None:
-    """Never ready."""
+    """Exit without ever being ready."""
     sys.exit(3)
 
 
 def half(channel: socket.socket) -> None:
-    """One is ready, the other never."""
+    """Let one be ready, and the other never."""
     if not _is_first():
         sys.exit(3)
     _serve(channel)
 
 
 def fragile(channel: socket.socket) -> None:
-    """Those that start while a file says so are never ready."""
+    """Exit without being ready while the file `broken` exists."""
     if Path("broken").exists():
         sys.exit(4)
     _serve(channel)
 
 
 def unlucky(channel: socket.socket) -> None:
-    """The first that finds a file that says so is never ready; it fails when it is let go."""
+    """Serve; but the first to find the file `victim` waits for `let-go`, then fails."""
     try:
         Path("victim").unlink()
     except FileNotFoundError:
@@ -86,9 +86,9 @@ def unlucky(channel: socket.socket) -> None:
 
 
 def read() -> str | None:
-    """Read what workers are to do after SIGHUP, which is nothing new if a file says so."""
+    """Return the work after SIGHUP; None, for no change, while the file `refused` exists."""
     if Path("mistaken").exists():
-        raise RuntimeError("a mistake of ours")
+        raise RuntimeError("an internal error")
     while Path("hanging").exists():
         time.sleep(0.02)
     refused = Path("refused").exists()

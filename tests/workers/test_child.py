@@ -98,7 +98,7 @@ def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[
 def test_a_child_that_cannot_be_forked_leaves_no_pipe_open(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The supervisor goes on without it, and forks workers that would have the pipe as well."""
+    """The supervisor continues, and workers that it forks later would inherit the pipe."""
 
     def refuse() -> int:
         raise error
@@ -112,8 +112,8 @@ def test_a_child_that_cannot_be_forked_leaves_no_pipe_open(
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_signals_that_go_to_the_whole_group_do_not_end_it(number: signal.Signals) -> None:
-    """The parent gets the signal as well, and ends or goes on."""
+def test_signals_to_the_process_group_do_not_end_it(number: signal.Signals) -> None:
+    """The parent gets the signal as well, and decides what happens."""
 
     def signalled() -> str:
         os.kill(os.getpid(), number)

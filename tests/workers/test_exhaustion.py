@@ -85,7 +85,7 @@ def test_it_ends_when_a_result_would_be_lost(what: str, loop: str) -> None:
     ],
     ids=["connection", "work", "in order"],
 )
-def test_it_goes_on_when_only_a_request_fails(what: str) -> None:
+def test_it_keeps_running_when_only_a_request_fails(what: str) -> None:
     """The operation itself got no memory, or one connection did not."""
     done = run(what)
     assert (done.returncode, done.stdout) == (0, b"goes on\n")

@@ -1,4 +1,4 @@
-"""Workers that do nothing any more: they are replaced, and the supervisor ends without them."""
+"""Hung workers: they are replaced, and the supervisor does not wait for them when it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = {"HUNG_SECONDS": "1.2", "MARGIN_SECONDS": "0.5", "LAST_SECONDS": "1"}
 ENDLESS = {"HUNG_SECONDS": "60", "MARGIN_SECONDS": "3600", "HURRY_SECONDS": "3600"}
 HASTY = {**ENDLESS, "HURRY_SECONDS": "0"}
 
-# Traces the process whose id is the argument until its standard input ends (PTRACE_SEIZE).
+# Traces the process with the given id until its standard input ends (PTRACE_SEIZE).
 DEBUGGER = """
 import ctypes, sys
 print(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0), flush=True)
@@ -96,7 +96,7 @@ def test_a_process_that_cannot_be_killed_is_not_waited_for(tmp_path: Path, freez
 
 @pytest.mark.parametrize("is_stopped", [True, False])
 def test_a_worker_without_a_pulse_is_replaced(tmp_path: Path, *, is_stopped: bool) -> None:
-    """Whether it is stopped or its event loop hangs; the other goes on."""
+    """Whether it is stopped or its event loop hangs; the other keeps serving."""
     with supervised("fragile", tmp_path, QUICK) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         hung, other = serving(tmp_path)
@@ -187,7 +187,7 @@ def test_a_log_that_is_not_read_does_not_keep_the_supervisor(tmp_path: Path) -> 
         until(lambda: not family(process.pid), "no process is left")
 
 
-def test_a_supervisor_that_was_stopped_while_it_drained_goes_on(tmp_path: Path) -> None:
+def test_a_supervisor_that_was_stopped_continues_its_drain(tmp_path: Path) -> None:
     """The time in which it was stopped is no reason to end at once: the worker gets its own."""
     env = QUICK | {"HUNG_SECONDS": "60", "MARGIN_SECONDS": "1", "LAST_RESORT_SECONDS": "3"}
     with supervised("fragile", tmp_path, env) as process:

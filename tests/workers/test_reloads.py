@@ -59,12 +59,14 @@ def test_a_signal_during_a_renewal_is_obeyed_after_it(tmp_path: Path) -> None:
         hear(process, "the previous workers continue")
         until(lambda: alive(process) == serving(tmp_path) - old, "all were replaced")
         assert len(alive(process)) == 2
-        # Two at the start, one that waited in vain, two in the end.
+        # Two at the start, one successor that never served, two in the end.
         assert len(list(tmp_path.glob("ready-*"))) == 5
 
 
-@pytest.mark.parametrize(("file", "words"), [("refused", ""), ("mistaken", "a mistake of ours")])
-def test_who_is_told_of_nothing_new_goes_on(tmp_path: Path, file: str, words: str) -> None:
+@pytest.mark.parametrize(("file", "words"), [("refused", ""), ("mistaken", "an internal error")])
+def test_workers_keep_serving_when_a_reload_brings_nothing_new(
+    tmp_path: Path, file: str, words: str
+) -> None:
     """Whether the configuration is refused or reading it fails: no worker is forked or ends."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
@@ -97,7 +99,7 @@ def test_a_burst_of_signals_ends_with_as_many_workers_as_before(tmp_path: Path) 
 
 
 def test_a_drain_may_begin_during_a_reload(tmp_path: Path) -> None:
-    """Those that serve and those that were to take over all end, and the exit code is 0."""
+    """Serving workers and their successors all end, and the exit code is 0."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The supervisor with workers that do little: who is let through when, and when it gives up."""
+"""The supervisor with minimal workers: when they may serve, and when it gives up."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def supervised(
 
 
 def serving(folder: Path) -> set[int]:
-    """Return the ids of the workers that were told to go."""
+    """Return the ids of the workers that were told to serve."""
     return {int(one.name.rpartition("-")[2]) for one in folder.glob("serving-*")}
 
 
 def test_no_worker_begins_before_all_are_ready(tmp_path: Path) -> None:
-    """The worker that was ready first is told to go when the other is ready too."""
+    """The worker that is ready first serves only when the other is ready too."""
     with supervised("uneven", tmp_path):
         until(lambda: (tmp_path / "second").exists(), "the second was ready")
-        until(lambda: list(tmp_path.glob("[et]*")), "the first was told to go")
+        until(lambda: list(tmp_path.glob("[et]*")), "the first may serve")
     assert (tmp_path / "together").exists()
 
 
 @pytest.mark.parametrize("how", ["broken", "half"])
 def test_workers_that_cannot_start_end_the_server(tmp_path: Path, how: str) -> None:
-    """At the start one that fails is enough; the reason is said, and the others end."""
+    """At the start one failure is enough; the reason is logged, and the others end."""
     with supervised(how, tmp_path) as process:
         out, err = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -73,8 +73,8 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path, how: str) -> N
     assert not serving(tmp_path)
 
 
-def test_it_gives_up_when_no_worker_can_be_had_any_more(tmp_path: Path) -> None:
-    """Only once no worker serves: until then the replacement of one that died is tried again."""
+def test_it_gives_up_when_no_worker_can_start_any_more(tmp_path: Path) -> None:
+    """Only once no worker serves: until then replacing a dead worker is retried."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         first, second = serving(tmp_path)
@@ -88,8 +88,8 @@ def test_it_gives_up_when_no_worker_can_be_had_any_more(tmp_path: Path) -> None:
         assert err.count("killed by SIGKILL") == 2
 
 
-def test_it_goes_on_with_what_it_has(tmp_path: Path) -> None:
-    """While one serves, the replacement of the other is tried until it starts."""
+def test_it_keeps_serving_with_the_workers_it_has(tmp_path: Path) -> None:
+    """While one serves, replacing the other is retried until it starts."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         first, second = before = serving(tmp_path)
@@ -103,13 +103,13 @@ def test_it_goes_on_with_what_it_has(tmp_path: Path) -> None:
         until(lambda: len(serving(tmp_path)) == 3, "it was replaced")
         assert second in {one.pid for one in family(process.pid)}
         process.terminate()
-        until(lambda: len(list(tmp_path.glob("drained-*"))) == 2, "those that live drain")
+        until(lambda: len(list(tmp_path.glob("drained-*"))) == 2, "the living workers drain")
         assert process.wait(20) == 0
     assert before < serving(tmp_path)
 
 
 def test_a_renewal_that_fails_leaves_the_old_ones(tmp_path: Path) -> None:
-    """After SIGHUP no worker ends for one that does not start."""
+    """After SIGHUP no worker ends until its successor has started."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         (tmp_path / "broken").touch()
