@@ -1,4 +1,4 @@
-"""Large answers that are not taken and manifests that are not completed hold little memory."""
+"""Answers that clients do not read and manifests left incomplete hold little memory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MOST_HELD = 1 << 20
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with a letter, many times; to a request with a body, when all of it was read."""
+    """Answer with a repeated letter, or, after a whole request body, with "complete"."""
     body = await read_limited(Request(scope, receive), LARGE)
     await answer(send, b"complete" if body else scope["path"][1:].encode() * LARGE)
 
 
 @pytest.fixture
 def backlog(monkeypatch: pytest.MonkeyPatch) -> Backlog:
-    """Have two and a half answers be too much."""
+    """Limit the backlog to two and a half answers."""
     made = Backlog(5 * LARGE // 2, 0.0)
     monkeypatch.setattr(exchange, "BACKLOG", made)
     return made
@@ -55,7 +55,7 @@ async def _until_held(backlog: Backlog, size: int) -> None:
 
 
 async def test_the_answer_that_waits_longest_is_dropped(backlog: Backlog) -> None:
-    """The others arrive whole, and nothing is held any more."""
+    """The others arrive whole, and no memory stays held."""
     async with served(app, send_buffer=SMALL) as server:
         clients = []
         for count, letter in enumerate("abc", start=1):
@@ -73,7 +73,7 @@ async def test_the_answer_that_waits_longest_is_dropped(backlog: Backlog) -> Non
 async def test_a_client_that_keeps_reading_is_not_dropped(
     backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when too much waits, as long as none waits for long."""
+    """Even over the limit, as long as no answer has waited too long."""
     monkeypatch.setattr(backlog, "_seconds", 60.0)
     async with served(app, send_buffer=SMALL) as server:
         clients = [await _asked(server, letter) for letter in "abcd"]
@@ -86,7 +86,7 @@ async def test_a_client_that_keeps_reading_is_not_dropped(
 async def test_answers_over_the_limit_are_dropped_once_they_waited_long_enough(
     backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when no other request begins to wait by then."""
+    """Even if no other request starts to wait by then."""
     monkeypatch.setattr(backlog, "_seconds", 0.2)
     begun: list[str] = []
 
@@ -104,7 +104,7 @@ async def test_answers_over_the_limit_are_dropped_once_they_waited_long_enough(
 
 
 async def test_the_transport_holds_a_part_of_an_answer(backlog: Backlog) -> None:
-    """The rest is what waits, and what a client that leaves takes along."""
+    """The rest counts as backlog, and is dropped when the client leaves."""
     async with served(app, send_buffer=SMALL) as server:
         client = await _asked(server, "a")
         await _until_waiting(backlog, 1)
@@ -119,7 +119,7 @@ async def test_the_transport_holds_a_part_of_an_answer(backlog: Backlog) -> None
 async def test_a_pipelined_request_waits_until_the_previous_answer_is_read(
     backlog: Backlog,
 ) -> None:
-    """A client gets no more into memory by asking again; an answer of one part waits as well."""
+    """Pipelining holds no more memory; an answer of one part waits as well."""
     begun: list[str] = []
 
     async def parts(scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,7 +33,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client was answered; no status when the connection ended."""
+    """The answer to a client; no status if the connection ended."""
 
     status: int | None
     head: bytes
@@ -142,7 +142,7 @@ async def test_an_open_connection_ends_with_its_certificate(tmp_path: Path) -> N
 
 
 async def test_an_open_connection_ends_with_an_authority_between(tmp_path: Path) -> None:
-    """The certificate may last longer than the one that its issuer has from ours."""
+    """The certificate may last longer than that of its intermediate issuer."""
     async with site(tmp_path) as made:
         between = await asyncio.to_thread(made.authority.make_below, "between", SOON)
         file = await asyncio.to_thread(between.issue, "ann")
@@ -207,7 +207,7 @@ async def test_a_request_that_began_in_time_is_answered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stays", [True, False])
 async def test_a_removed_authority_is_no_longer_trusted(stays: bool, tmp_path: Path) -> None:
-    """At once on open connections; those of an authority that stays are answered once more."""
+    """Immediately on open connections; clients of the remaining authority get one more answer."""
     async with site(tmp_path) as made:
         file = await asyncio.to_thread(made.authority.issue, "ann")
         async with made.connected(file) as client:
@@ -240,7 +240,7 @@ async def test_a_resumed_session_ends_with_its_certificate(tmp_path: Path) -> No
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How a client was answered that may bring a session, and the session it has now."""
+    """The answer to a client, which may have sent a session, and its new session."""
 
     status: bytes
     session: ssl.SSLSession | None
@@ -256,7 +256,7 @@ def _asked(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -
 
 
 def test_no_session_of_tls_1_3_is_resumed_with_client_certificates(tmp_path: Path) -> None:
-    """Each resumption would bring the ticket for the next, and none verifies a certificate."""
+    """Each resumption would issue the next ticket, without verifying a certificate."""
     authority = Authority.make(tmp_path, "root")
     ours = server_context(authority)
     theirs = client_context(authority, authority.issue("ann"))
@@ -291,5 +291,5 @@ moments = st.floats(-1e12, 1e12)
 
 @given(begins=moments, ends=moments, now=moments)
 def test_a_proof_holds_in_its_time(begins: float, ends: float, now: float) -> None:
-    """Neither after it nor, on a clock that was set back, before."""
+    """Neither after its end nor, on a clock that was set back, before its beginning."""
     assert Proof("ann", begins, ends, b"").holds(now) is (begins <= now and now < ends)

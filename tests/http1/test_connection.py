@@ -1,4 +1,4 @@
-"""Requests as they arrive: cut anywhere, one behind the other, malformed, abandoned."""
+"""Incoming requests: split anywhere, pipelined, malformed, abandoned."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def digester(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Reader:
-    """Reads bodies to their end, or to where they break off."""
+    """Reads bodies to their end, or to an interruption."""
 
     def __init__(self) -> None:
         self.found = b""
@@ -98,7 +98,7 @@ async def test_every_split_of_two_requests(path: str, framing: str) -> None:
 
 @pytest.mark.parametrize("path", ["/direct", "/events"])
 async def test_requests_in_single_bytes(path: str) -> None:
-    """A sender that is as slow as can be, both framings on one connection."""
+    """The slowest sender, with both framings on one connection."""
     content = b"some content"
     async with served(digester) as server:
         client = await server.connect()
@@ -191,7 +191,7 @@ async def test_a_batch_is_valid_until_the_third_after_it_is_requested(
 async def test_an_interrupted_body_yields_what_arrived_and_no_more(
     path: str, framing: str, ends: str
 ) -> None:
-    """Each byte before that is handed on, and that it was not all is said."""
+    """Each byte before the interruption is delivered, and the interruption is reported."""
     reader = Reader()
     content = CONTENT[: 3 * MIB + 5]
     begin = head(path, f"Content-Length: {len(content) + 1}") + content
@@ -220,7 +220,7 @@ async def test_an_interrupted_body_yields_what_arrived_and_no_more(
 async def test_a_client_that_left_before_the_body_was_requested(
     arrived: bytes, reset: bool, framing: str
 ) -> None:
-    """The handler, busy until then, learns it at once: it holds a lock that others want."""
+    """A handler that was busy sees the disconnect immediately: it may hold a lock."""
     reader = Reader()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,7 +239,7 @@ async def test_a_client_that_left_before_the_body_was_requested(
 
 @pytest.mark.parametrize("arrived", [0, 5, MIB + 5, 2 * MIB + 100])
 async def test_a_cancelled_handler_gets_what_arrived_before(arrived: int) -> None:
-    """A drain that takes too long ends an upload, which holds all that was sent."""
+    """A drain that times out ends an upload, which keeps all bytes that were sent."""
     found = bytearray()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -259,7 +259,7 @@ async def test_a_cancelled_handler_gets_what_arrived_before(arrived: int) -> Non
 @pytest.mark.parametrize("path", ["/direct", "/events"])
 @pytest.mark.parametrize("framing", ["Content-Length: 4", "Transfer-Encoding: chunked"])
 async def test_100_continue_is_sent_once(path: str, framing: str) -> None:
-    """`Expect: 100-continue`: when the body is wanted, and not before."""
+    """`Expect: 100-continue`: when the application reads the body, and not before."""
     asked = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -335,7 +335,7 @@ async def test_an_answer_in_the_middle_of_a_body(framing: str) -> None:
 
 
 async def test_a_body_that_is_not_taken_is_not_read() -> None:
-    """The client has to wait once the buffers are full, whatever it would send."""
+    """The client has to wait once the buffers are full."""
     go_on = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -359,7 +359,7 @@ async def test_a_body_that_is_not_taken_is_not_read() -> None:
 
 
 async def test_many_bodies_at_once_have_smaller_buffers() -> None:
-    """What all of them may take together is bounded; each is complete."""
+    """The memory of all buffers together is bounded; each body is complete."""
     largest: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -386,7 +386,7 @@ async def test_many_bodies_at_once_have_smaller_buffers() -> None:
 
 
 async def test_a_bad_request_behind_good_ones() -> None:
-    """Those before it are answered, then it is refused, then the connection ends."""
+    """The earlier requests are answered, the bad one is refused, the connection ends."""
     async with served(digester) as server:
         client = await server.connect()
         good = counted("/direct", b"good") + counted("/events", b"fine")
@@ -409,7 +409,7 @@ async def test_a_bad_body_behind_good_requests() -> None:
 
 
 async def test_a_body_that_is_bad_after_its_answer() -> None:
-    """The connection ends without another word."""
+    """The connection ends without a further answer."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send, b"no", 404)

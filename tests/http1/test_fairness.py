@@ -1,4 +1,4 @@
-"""A client that sends many requests at once delays its own answers and no others."""
+"""A client that pipelines many requests delays only its own answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROBE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Answering:
-    """Counts the answers of an application, and what the count was when it answered a probe."""
+    """Counts the answers of an application, and records the count at each probe."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class Answering:
 
 
 def registry(limits: Mapping[str, Any]) -> ASGIApp:
-    """Assemble the whole application over a memory."""
+    """Assemble the whole application over a driver in memory."""
     settings = validated(
         Settings, {"storage": {"inmemory": {}}, "limits": limits, "log": {"level": "error"}}
     )
@@ -72,7 +72,7 @@ def connections(server: Served) -> Iterator[Connection]:
 
 @asynccontextmanager
 async def flooded(clients: list[Client], sent: bytes) -> AsyncIterator[None]:
-    """Have all clients send at once, and read what they are answered until the block ends."""
+    """Have all clients send concurrently, and read their answers until the block ends."""
     sending = [asyncio.create_task(client.send(sent)) for client in clients]
     reading = [asyncio.create_task(client.rest()) for client in clients]
     try:
@@ -111,7 +111,7 @@ async def test_another_client_is_answered_among_the_next_thousand(
 
 
 async def test_another_client_is_answered_soon_over_tls(tmp_path: Path) -> None:
-    """What was decrypted in one go waits as well."""
+    """Requests that were decrypted together take turns as well."""
     ours, theirs = await asyncio.to_thread(contexts, tmp_path)
     app = Answering(await asyncio.to_thread(registry, {}))
     async with served(app, tls=ours) as server:
@@ -201,7 +201,7 @@ async def test_answers_come_in_the_order_of_the_requests() -> None:
 
 
 async def test_answers_that_are_not_read_are_not_made() -> None:
-    """A client that only sends fills the buffers of its own connection, and they are small."""
+    """A client that only sends fills just the small buffers of its own connection."""
     made = 0
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,7 +220,7 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
 
 
 async def test_all_that_was_sent_is_answered_to_a_client_that_sends_no_more() -> None:
-    """The end of what it sends is behind its last request, however long that one takes."""
+    """Its end of stream counts after its last request, however long that request takes."""
     go_on, begun = asyncio.Event(), 0
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,7 +242,7 @@ async def test_all_that_was_sent_is_answered_to_a_client_that_sends_no_more() ->
 
 
 async def test_a_drain_answers_what_waits_with_the_end() -> None:
-    """The request that is answered is the last, and says so."""
+    """The current request is the last, and its answer has `Connection: close`."""
     go_on = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Where a body ends: however it arrives and is framed, and never where another reader disagrees."""
+"""Where a body ends, for any framing and packets; other parsers agree."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ cuts = st.lists(st.integers(0, 6000), max_size=12)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a reader makes of bytes: the content, how many bytes that took, whether it was all."""
+    """A parsed body: its content, the bytes consumed, and whether it is complete."""
 
     content: bytes
     used: int
@@ -42,10 +42,10 @@ class Taken:
 
 
 def take(framing: Framing, arrivals: Iterable[bytes]) -> Taken:
-    """Feed a framing until it is done; see to it that it touches nothing it should not."""
+    """Feed a framing until it is done; check that it changes nothing outside its bytes."""
     content, used = b"", 0
     for arrival in arrivals:
-        # What takes long is taken in several turns, each of which comes further.
+        # Long input is consumed in several turns, each of which advances.
         while arrival and not framing.done:
             whole = bytearray(GUARD + arrival + GUARD)
             window = memoryview(whole)[len(GUARD) : -len(GUARD)]
@@ -74,7 +74,7 @@ def singly(data: bytes) -> list[bytes]:
 
 
 def ours(data: bytes, at: Sequence[int] = ()) -> Taken | None:
-    """Return what we make of a chunked body; None when it is refused."""
+    """Return our reading of a chunked body; None if it is refused."""
     try:
         return take(ChunkedFraming(), split(data, at))
     except FramingError:
@@ -98,7 +98,7 @@ class _Heard:
 
 
 def by_httptools(data: bytes) -> Taken | None:
-    """Return what llhttp, which most servers in front of us have, makes of a chunked body."""
+    """Return llhttp's reading of a chunked body; it is httptools' parser."""
     heard = _Heard()
     parser = httptools.HttpRequestParser(heard)
     parser.feed_data(HEAD)
@@ -113,7 +113,7 @@ def by_httptools(data: bytes) -> Taken | None:
 
 
 def by_h11(data: bytes) -> Taken | None:
-    """Return what h11 makes of a chunked body."""
+    """Return h11's reading of a chunked body."""
     reader = h11.Connection(h11.SERVER)
     reader.receive_data(HEAD + data)
     content = b""
@@ -131,7 +131,7 @@ def by_h11(data: bytes) -> Taken | None:
 
 
 def assert_others_agree(taken: Taken, framed: bytes) -> None:
-    """Hold what we made of a body against what others do.
+    """Compare our reading of a body with that of other parsers.
 
     Each has its own grammar for extensions, which no client uses: there it may refuse.
     """
@@ -202,7 +202,7 @@ def test_a_chunked_body_is_its_content_however_it_arrives(
 def test_what_arrived_of_a_body_is_the_beginning_of_it(
     body: tuple[bytes, bytes], end: int, at: list[int]
 ) -> None:
-    """A client that leaves leaves behind all that it sent, and nothing else."""
+    """When a client leaves, the body is all that it sent, and nothing else."""
     content, framed = body
     taken = ours(framed[:end], at)
     assert taken is not None
@@ -216,7 +216,7 @@ def test_what_arrived_of_a_body_is_the_beginning_of_it(
 def test_a_body_that_is_accepted_is_read_as_other_parsers_read_it(
     framed: bytes, at: list[int]
 ) -> None:
-    """If two readers disagree about the end, the next request is that of another client."""
+    """Parsers that disagree about the end would allow request smuggling."""
     taken = ours(framed, at)
     if taken is not None and taken.done:
         assert_others_agree(taken, framed)
@@ -227,7 +227,7 @@ def test_a_body_that_is_accepted_is_read_as_other_parsers_read_it(
 def test_noise_that_is_accepted_is_read_as_other_parsers_read_it(
     framed: bytes, at: list[int]
 ) -> None:
-    """The same, where hardly anything is well-formed."""
+    """The same for bytes that are hardly ever well-formed."""
     framed = b"2\r\nab\r\n" + framed
     taken = ours(framed, at)
     if taken is not None and taken.done:
@@ -291,7 +291,7 @@ def test_a_body_that_is_framed_wrongly_is_refused(framed: bytes) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 7, 5000])
-def test_a_chunk_has_a_first_line_of_some_length(step: int) -> None:
+def test_the_first_line_of_a_chunk_is_limited(step: int) -> None:
     """4 KiB with all its extensions, and a byte more is too much, even of an unfinished one."""
     line = b"1;" + b"e" * 4092 + b"\r\n"
     rest = b"a\r\n0\r\n\r\n"
@@ -303,7 +303,7 @@ def test_a_chunk_has_a_first_line_of_some_length(step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 7, 5000])
-def test_trailers_have_an_end(step: int) -> None:
+def test_trailers_are_limited(step: int) -> None:
     """16 KiB in all, which count whether they are many or long."""
     field = b"A: " + b"t" * 1019 + b"\r\n"
     assert len(field) == 1024

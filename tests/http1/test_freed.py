@@ -45,7 +45,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_connection_is_freed_when_it_ends(
     way: str, is_secure: bool, tmp_path: Path, uncollected: None
 ) -> None:
-    """So is what TLS remembers of its client, wherever in a request the client leaves."""
+    """So is its TLS state, wherever in a request the client leaves."""
     ours, theirs = await asyncio.to_thread(contexts, tmp_path) if is_secure else (None, None)
     async with served(app, tls=ours) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=theirs)
@@ -70,7 +70,7 @@ def _parts(state: ServerState) -> list[weakref.ref[object]]:
 
 
 async def test_a_connection_without_a_handshake_is_freed(uncollected: None) -> None:
-    """The event loop makes one for each client, and forgets it when the handshake fails."""
+    """The event loop makes one per client, and drops it when the handshake fails."""
     config = Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
     left = weakref.ref(Connection(config=config, server_state=ServerState(), app_state={}))
     assert left() is None

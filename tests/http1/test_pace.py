@@ -1,4 +1,4 @@
-"""Bodies that drip are refused; steady clients, and delays of the server, are not."""
+"""Bodies below the pace are refused; steady clients and delays of the server are not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATHS = ["/direct", "/events"]
 
 
 class Paced:
-    """Has an application's bodies come at a pace, as `limits.bodies` does."""
+    """Requires a pace of an application's request bodies, as `limits.bodies` does."""
 
     def __init__(self, app: ASGIApp, pace: Pace = FAST) -> None:
         self._app = app
@@ -52,12 +52,12 @@ async def drip(client: Client, framing: str) -> None:
 
 
 def framed(content: bytes, framing: str) -> bytes:
-    """Return content as it is sent in the midst of a body."""
+    """Return content framed as a part of a body."""
     return b"%x\r\n%b\r\n" % (len(content), content) if "chunked" in framing else content
 
 
 async def watch_of(server: Served) -> BodyWatch:
-    """Return what watches the bodies of the one connection there is, once one has begun."""
+    """Return the watch of the only connection, once a body has begun."""
     await until(lambda: server.state.connections, "it is accepted")
     (found,) = server.state.connections
     assert isinstance(found, Connection)
@@ -69,7 +69,7 @@ async def watch_of(server: Served) -> BodyWatch:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("drips", [True, False])
 async def test_a_body_that_drips_is_refused(path: str, framing: str, drips: bool) -> None:
-    """408 and the end, whether bytes come now and then or none at all; what arrived is kept."""
+    """408 and the end, for few bytes or none; the bytes that arrived are kept."""
     reader = Reader()
     content = CONTENT[:50_000]
     async with served(Paced(reader)) as server:
@@ -110,7 +110,7 @@ async def test_a_slow_client_that_keeps_its_pace_is_not_cut_off(path: str, frami
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_second_body_of_a_connection_is_held_to_its_pace(path: str) -> None:
-    """Between the two, and before the first, no client is refused."""
+    """Between the bodies, and before the first, no client is refused."""
     async with served(Paced(digester)) as server:
         client = await server.connect()
         await client.send(counted(path, b"some"))
@@ -188,7 +188,7 @@ async def test_time_behind_an_earlier_request_does_not_count() -> None:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_discarded_body_must_keep_the_pace_too(framing: str, begun: bool) -> None:
-    """After an early answer there is no other: the connection ends."""
+    """The early answer was sent, so the connection just ends."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if begun:
@@ -218,7 +218,7 @@ async def test_a_pace_of_zero_turns_the_limit_off(path: str) -> None:
 
 
 async def test_it_is_on_by_default() -> None:
-    """Without another word each body is held to the default, by one timer for a connection."""
+    """Unconfigured, each body must keep the default pace; a connection has one timer."""
     async with served(digester) as server:
         client = await server.connect()
         await client.send(head("/direct", FRAMINGS[0]) + b"some")
@@ -270,7 +270,7 @@ class Transport(asyncio.Transport):
 
 
 class Watched:
-    """A body of which a pace is expected, and what is to be said of it."""
+    """A watched body, and the times at which it was refused."""
 
     def __init__(self) -> None:
         self.time = Time()

@@ -1,4 +1,4 @@
-"""How long the server waits: heads that drip, handshakes, silence, answers that are not read."""
+"""Timeouts: slow heads, handshakes, idle clients, answers that are not read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def drip(client: Client, pieces: bytes) -> bytes:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have half a second be all the time there is."""
+    """Shorten the timeouts to half a second."""
     monkeypatch.setattr(connection, "HEAD_SECONDS", SECONDS)
     monkeypatch.setattr(draining, "HANDSHAKE_SECONDS", SECONDS)
 
@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize("dripped", [b"x", b"\r\n"])
 async def test_the_time_for_a_head_is_for_all_of_it(before: int, dripped: bytes) -> None:
-    """Each byte does not bring more; the second head of a connection has as much as the first."""
+    """A byte does not extend it; the second head of a connection has as much as the first."""
     async with served(digester) as server:
         client = await server.connect()
         for _ in range(before):
@@ -108,7 +108,7 @@ async def test_a_head_that_waits_for_an_answer_has_time(
 
 @pytest.mark.parametrize("drips", [True, False])
 async def test_the_time_for_a_handshake_is_for_all_of_it(tmp_path: Path, drips: bool) -> None:
-    """A client that never begins TLS, or drips a hello, holds a descriptor for so long."""
+    """A client that never begins TLS, or sends it slowly, holds a descriptor until then."""
     await asyncio.to_thread(certificate, tmp_path)
     config = Config(digester, log_config=None, lifespan="off", ws="none", http=Connection)
     config.load()

@@ -23,12 +23,12 @@ def hear(process: subprocess.Popen[str], words: str) -> None:
 
 
 def alive(process: subprocess.Popen[str]) -> set[int]:
-    """Return the ids of the workers there are."""
+    """Return the ids of the living workers."""
     return {one.pid for one in family(process.pid)[1:]}
 
 
 def test_one_successor_that_fails_keeps_all_of_them_from_taking_over(tmp_path: Path) -> None:
-    """The other one waits for it, and ends without having begun; the next signal replaces all."""
+    """The other successor waits for it and ends unused; the next signal replaces all."""
     with supervised("unlucky", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         old = serving(tmp_path)
@@ -45,7 +45,7 @@ def test_one_successor_that_fails_keeps_all_of_them_from_taking_over(tmp_path: P
 
 
 def test_a_signal_during_a_renewal_is_obeyed_after_it(tmp_path: Path) -> None:
-    """It neither gets lost nor has more workers forked while some are on their way."""
+    """It is not lost, and forks no workers while others are starting."""
     with supervised("unlucky", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         old = serving(tmp_path)
@@ -89,7 +89,7 @@ def test_workers_keep_serving_when_a_reload_brings_nothing_new(
 
 
 def test_a_burst_of_signals_ends_with_as_many_workers_as_before(tmp_path: Path) -> None:
-    """None of them is lost or makes the processes more."""
+    """No signal is lost or adds a process."""
     with supervised("fragile", tmp_path) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         old = serving(tmp_path)

@@ -1,4 +1,4 @@
-"""How long a worker that ended is waited for."""
+"""The pause before a worker that ended is replaced."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
-def test_one_that_had_served_is_replaced_at_once() -> None:
-    """However many ended that way."""
+def test_a_worker_that_had_served_is_replaced_immediately() -> None:
+    """However often that happens."""
     restarts = Restarts(Clock())
     assert restarts.pause == 0
     for _ in range(20):
@@ -27,8 +27,8 @@ def test_one_that_had_served_is_replaced_at_once() -> None:
         assert not restarts.are_hopeless
 
 
-def test_those_that_end_at_once_have_longer_and_longer_pauses() -> None:
-    """Up to the longest, and there is hope until all were tried."""
+def test_workers_that_fail_at_their_start_are_replaced_after_longer_and_longer_pauses() -> None:
+    """Up to the longest pause; the supervisor gives up after all of them."""
     restarts = Restarts(Clock())
     seen: list[float] = []
     for _ in range(len(PAUSES) + 1):
@@ -39,7 +39,7 @@ def test_those_that_end_at_once_have_longer_and_longer_pauses() -> None:
 
 
 def test_a_pause_passes() -> None:
-    """What is left of it shrinks, and is never less than nothing."""
+    """The remaining time shrinks, and is never negative."""
     clock = Clock()
     restarts = Restarts(clock)
     for _ in PAUSES:
@@ -50,8 +50,8 @@ def test_a_pause_passes() -> None:
     assert restarts.pause == 0
 
 
-def test_one_that_served_ends_the_run_of_failures() -> None:
-    """After it the next failure is the first again."""
+def test_a_worker_that_served_resets_the_pauses() -> None:
+    """The next failure counts as the first."""
     restarts = Restarts(Clock())
     for _ in PAUSES:
         restarts.note_end(0)

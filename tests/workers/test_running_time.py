@@ -1,4 +1,4 @@
-"""The time that counts for limits: that in which the process ran."""
+"""Limits count only the time in which the process ran."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ STEPS = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 100_000)), max_size=30
 
 
 @given(STEPS)
-def test_a_stop_counts_for_nothing(steps: list[tuple[float, float]]) -> None:
-    """However long the process was stopped during a wait, no more passes than was to be waited."""
+def test_time_while_stopped_does_not_count(steps: list[tuple[float, float]]) -> None:
+    """A wait counts at most its own length, however long the process was stopped in it."""
     clock = [0.0]
     time = RunningTime(lambda: clock[0])
     for waited, passed in steps:
