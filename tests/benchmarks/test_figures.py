@@ -29,7 +29,7 @@ def test_a_spread_is_wide_above_a_fifth_of_the_median() -> None:
     assert summarise([94, 100, 115]).is_wide
 
 
-def test_one_failure_in_any_round_takes_the_figure_out() -> None:
+def test_one_failure_in_any_round_excludes_the_figure() -> None:
     assert Line(RATE, ours=[1, 2], theirs=[1, 2]).is_reported
     assert not Line(RATE, ours=[1, 2], theirs=[1, 2], failures=["answered 500"]).is_reported
     assert not Line(RATE, ours=[1], theirs=[1, 2]).is_reported

@@ -19,7 +19,7 @@ def test_growth_is_that_of_the_process_that_grew_most_not_of_the_largest() -> No
     assert peak.above(idle) == (30, 10)
 
 
-def test_a_process_that_was_not_there_when_idle_counts_in_full() -> None:
+def test_a_process_started_after_the_idle_measurement_counts_in_full() -> None:
     peak = Peak()
     peak.add({1: Held(100 * MB, 50 * MB)})
     peak.add({1: Held(100 * MB, 50 * MB), 3: Held(40 * MB, 20 * MB)})
@@ -30,7 +30,7 @@ def test_a_process_that_was_not_there_when_idle_counts_in_full() -> None:
     ("free", "expected"),
     [(10**15, Plan().flat_bytes), (1800 * MB, 80 * MB), (0, PIECE_BYTES)],
 )
-def test_the_load_shrinks_to_the_room_there_is(
+def test_the_load_shrinks_to_the_free_space(
     free: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:

@@ -8,7 +8,7 @@ from benchmarks import ground
 from benchmarks.ground import SPARE_BYTES, level
 
 
-def test_as_much_as_will_be_written_is_written_and_removed(
+def test_the_announced_size_and_a_reserve_are_written_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ground, "SPARE_BYTES", 3 << 20)

@@ -42,7 +42,7 @@ def test_imports_go_down_and_every_module_is_drawn() -> None:
     assert upward(drawing, SOURCES) == []
 
 
-def test_an_import_upward_is_noticed() -> None:
+def test_an_import_upward_is_detected() -> None:
     drawing = floors(benchmarks.__doc__ or "")
     for source in ("from benchmarks.report import text", "from benchmarks import growth"):
         assert upward(drawing, {"client": source}) != []

@@ -38,7 +38,7 @@ def test_a_tagged_manifest_is_written_as_distribution_writes_it(tmp_path: Path) 
     }
 
 
-def test_a_repeated_content_is_named_by_the_digest_of_all_its_bytes(tmp_path: Path) -> None:
+def test_repeated_content_is_named_by_the_digest_of_all_its_bytes(tmp_path: Path) -> None:
     content = repeated(3)
     body = content.write(tmp_path / "body")
     written = body.file.read_bytes()

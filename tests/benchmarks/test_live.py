@@ -68,9 +68,7 @@ def test_both_servers_are_measured_and_nothing_is_left(folder: Path, tmp_path: P
     assert serving(folder) == []
 
 
-def test_blobs_are_measured_beside_nginx_and_targets_are_judged(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_blobs_are_compared_with_nginx_and_targets_are_judged(folder: Path, tmp_path: Path) -> None:
     require_tool("nginx")
     found = tmp_path / "found.json"
     table = run([*BENCH, "--only=blobs", f"--folder={folder}", f"--json={found}"])

@@ -19,7 +19,7 @@ from tests.support.tools import require_tool, run
 FEW = 100
 
 
-def test_a_collection_that_leaves_something_has_no_figure(tmp_path: Path) -> None:
+def test_a_collection_that_leaves_unreferenced_blobs_has_no_figure(tmp_path: Path) -> None:
     with pytest.raises(WrongAnswer, match="true left unreferenced blobs"):
         list(maintenance.measure(Program("true", ("true",)), tmp_path, [FEW]))
     assert not list(tmp_path.glob("root*"))
@@ -47,7 +47,7 @@ def volume(
     ],
     ids=["inodes", "bytes"],
 )
-def test_a_folder_without_room_is_named_before_anything_is_written(
+def test_a_folder_without_space_is_named_before_anything_is_written(
     short: dict[str, int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A size that was asked for is not left out: that is an error with the numbers in it."""
@@ -167,7 +167,7 @@ def test_cpu_is_reported_per_blob() -> None:
     assert cells == [*named, "20,000", "9.00", "4.00", "200", "61.0"]
 
 
-def test_what_grows_is_read_from_one_line_to_the_next() -> None:
+def test_rows_of_one_command_are_adjacent() -> None:
     """Runs come in the order of the trees, and are shown in that of the commands."""
     runs = [
         Run(shape, task, "registry-server", blobs, 9.0, 4.0, 61_000_000)

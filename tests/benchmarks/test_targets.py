@@ -94,7 +94,7 @@ def test_every_target_is_about_a_figure_that_is_measured() -> None:
         figure.key for each in scenarios(plan) for m in each.measures for figure in m.figures
     }
     assert {target.key for target in targets(plan.streams, plan.clients)} <= figures
-    # A figure that is not there would leave its target out of the table without a word.
+    # A figure that is not there would silently drop its target from the table.
     lines = {key: Line(RATE, ours=[1], theirs=[1], floors={}) for key in figures}
     unmeasured = [
         target

@@ -1,4 +1,4 @@
-"""Odd documents: what Debian's docker-registry takes, this server takes, or serves from its volume.
+"""Odd documents that docker-registry accepts are accepted here, or served from its volume.
 
 Both serve one folder at the same time, so what the one stored the other finds at once.
 """
@@ -102,7 +102,7 @@ def _without(key: str) -> Callable[[Document], object]:
     return lambda made: [part.pop(key, None) for part in parts(made)]
 
 
-# What registry:2 and registry:3 both take, with the types of which they do.
+# Documents that registry:2 and registry:3 both accept, with their media types.
 ACCEPTED: dict[str, tuple[tuple[str, ...], Callable[[Document], object]]] = {
     "no size": (TYPES, _without("size")),
     "a null size": (TYPES, _each("size", None)),
@@ -165,7 +165,9 @@ def check_both(both: Both, raw: bytes, media_type: str) -> None:
 
 
 @pytest.mark.parametrize(("case", "media_type"), CASES)
-def test_what_registries_take_is_taken(both: Both, case: str, media_type: str) -> None:
+def test_documents_that_other_registries_accept_are_accepted(
+    both: Both, case: str, media_type: str
+) -> None:
     """Both answer 201, and serve what they took, or the other took, with the same type."""
     check_both(both, changed(media_type, ACCEPTED[case][1]), media_type)
 
@@ -174,7 +176,7 @@ def test_what_registries_take_is_taken(both: Both, case: str, media_type: str) -
 @pytest.mark.parametrize(
     "more", [b'"\xff\xfe"', b'"\xc0\xaf"', b'"\xed\xa0\x80"', b"[" * 5000 + b"]" * 5000, b"1e999"]
 )
-def test_what_go_reads_is_taken(both: Both, more: bytes, media_type: str) -> None:
+def test_json_that_go_parses_is_accepted(both: Both, more: bytes, media_type: str) -> None:
     """Bytes that are not UTF-8 and many levels, in fields that no registry reads."""
     check_both(
         both, json.dumps(document(media_type)).encode()[:-1] + b',"x":' + more + b"}", media_type
@@ -285,7 +287,7 @@ def odd_documents(draw: st.DrawFn) -> tuple[bytes, str]:
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(odd=odd_documents())
-def test_what_registry_2_serves_is_served_from_its_volume(
+def test_documents_stored_by_registry_2_are_served_from_its_volume(
     both: Both, odd: tuple[bytes, str]
 ) -> None:
     """Whatever it takes and serves: the same status, bytes, digest and type, by tag and digest."""

@@ -71,7 +71,7 @@ class Pair:
         return self._tree(self.ours), self._tree(self.theirs)
 
     def assert_same(self) -> dict[str, str]:
-        """Fail unless both trees are one; return it.
+        """Fail unless both trees are equal; return one.
 
         Distribution leaves the folder of a link that it removed, and we do not.
         """

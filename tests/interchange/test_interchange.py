@@ -162,7 +162,7 @@ def test_docker_images_outlive_every_change_of_server(
     assert len(pushes.images) == TURNS + 1
 
 
-def test_their_garbage_collector_keeps_what_is_used(
+def test_the_garbage_collector_of_distribution_keeps_referenced_blobs(
     containers: ContainersTools, tmp_path: Path
 ) -> None:
     """It deletes blobs of the deleted image alone; images, an index and an artifact stay."""

@@ -24,7 +24,7 @@ NAME = "across/app"
 KINDS: list[type[LiveServer]] = [RegistryServer, DistributionServer]
 PAIRS = [pytest.param(a, b, id=f"{a.__name__}-{b.__name__}") for a in KINDS for b in KINDS]
 
-# What a server may read while it answers two requests: code, configuration, links; not content.
+# Bytes a server may read for two requests: code, configuration, links; no content.
 SMALL_READS = 4 * MIB
 
 
@@ -76,7 +76,7 @@ def test_begun_by_one_and_finished_by_another(
 
 
 @pytest.mark.parametrize("way", ["PATCH", "PUT"])
-def test_the_url_that_docker_registry_gave_is_taken(tmp_path: Path, way: str) -> None:
+def test_an_upload_url_of_docker_registry_is_accepted(tmp_path: Path, way: str) -> None:
     """A client continues at distribution's Location, though another server listens there now."""
     content = content_of(1)
     with DistributionServer(tmp_path) as server:
@@ -97,7 +97,7 @@ def test_the_url_that_docker_registry_gave_is_taken(tmp_path: Path, way: str) ->
 def test_finishing_does_not_read_what_was_already_hashed(
     tmp_path: Path, starts: type[LiveServer], ends: type[LiveServer]
 ) -> None:
-    """With the state of the hash on disk, committing costs no second look at the content."""
+    """With the state of the hash on disk, a commit does not read the content again."""
     content = content_of(64)
     with starts(tmp_path) as server:
         uuid = begin(server, content)

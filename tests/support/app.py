@@ -19,8 +19,8 @@ ADDRESS = "127.0.0.1"
 
 @asynccontextmanager
 async def serve_in_process(settings: Settings, driver: Driver) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of the application; what it does not turn into an answer is raised here."""
-    # In a thread, as files of users, rules and keys are read.
+    """Yield a client of the application; exceptions that it does not answer are raised here."""
+    # In a thread, because it reads files of users, rules and keys.
     app = await asyncio.to_thread(build, settings, driver)
     async with _client(app, ADDRESS) as client:
         yield client
@@ -30,9 +30,9 @@ async def serve_in_process(settings: Settings, driver: Driver) -> AsyncIterator[
 async def lived(
     settings: Settings, driver: Driver, address: str = ADDRESS
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Do as `serve_in_process`, from an address, with an application that starts and ends.
+    """Like `serve_in_process`, from an address, with the startup and shutdown of the lifespan.
 
-    When the block has ended every line of the audit log is written.
+    After the block every line of the audit log is written.
     """
     app = await asyncio.to_thread(build, settings, driver)
     inbox: asyncio.Queue[Message] = asyncio.Queue()

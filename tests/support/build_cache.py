@@ -79,7 +79,7 @@ class BuildKitRequests:
     agent: str = field(default=_AGENT)
 
     def check_blob(self, media_type: str, digest: str) -> bytes:
-        """Ask whether a blob is there already."""
+        """Check whether a blob exists."""
         return self._head("HEAD", f"blobs/{digest}", f"Accept: {media_type}, */*")
 
     def start_upload(self) -> bytes:
@@ -102,7 +102,7 @@ class BuildKitRequests:
         )
 
     def check_tag(self, media_type: str) -> bytes:
-        """Ask whether the tag leads to the same index already."""
+        """Check whether the tag already names the same index."""
         return self._head("HEAD", f"manifests/{self.tag}", f"Accept: {media_type}, */*")
 
     def put_index(self, media_type: str, content: bytes) -> bytes:
@@ -112,7 +112,7 @@ class BuildKitRequests:
         return self._head("PUT", f"manifests/{self.tag}", *head) + content
 
     def resolve(self) -> bytes:
-        """Ask, before an import, what the tag leads to."""
+        """Resolve the tag before an import."""
         return self._head("HEAD", f"manifests/{self.tag}", f"Accept: {_RESOLVE}")
 
     def fetch(self, kind: str, media_type: str, digest: str, offset: int = 0) -> bytes:

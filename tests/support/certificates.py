@@ -31,7 +31,7 @@ def certificate(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Signs certificates and writes them, with their keys behind them, to files."""
+    """Signs certificates and writes them, each followed by its key, to files."""
 
     folder: Path
     key: ec.EllipticCurvePrivateKey
@@ -54,9 +54,9 @@ class Authority:
         return _authority(self.folder, key, _builder(name, self.name, key, lasts), self.key)
 
     def issue(self, name: str, address: str = "127.0.0.1", lasts: timedelta = _DAY) -> Path:
-        """Make a certificate for a user, or for the server at an address, with its key behind.
+        """Make a certificate for a user, or for the server at an address, followed by its key.
 
-        The address may be a name of a host.
+        The address may be a host name.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = self.name

@@ -40,7 +40,7 @@ class Containerd:
         return self
 
     def stop(self) -> None:
-        """Stop the daemon and whatever of it still runs."""
+        """Stop the daemon and its remaining processes."""
         self._process.stop()
 
     def _command(self) -> list[str]:

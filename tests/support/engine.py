@@ -69,7 +69,7 @@ class DockerEngine:
         return self
 
     def stop(self) -> None:
-        """Stop the daemon and its containerd, and take away what it mounted.
+        """Stop the daemon and its containerd, and unmount what it mounted.
 
         Where mounts are not shared the daemon mounts its data folder onto itself, and inside
         a chroot or on a bind mount it does not recognise that mount when it ends.

@@ -1,4 +1,4 @@
-"""The memory of a process and its children, as a container of their own is charged for it.
+"""The memory of a process and its children, as their container would be charged for it.
 
 `python -m tests.support.footprint PID` prints it.
 """

@@ -39,7 +39,7 @@ def guarded_config(folder: Path, http: Mapping[str, object] | None = None) -> st
         "auth": {"htpasswd": {"realm": "tests", "path": str(file)}},
         "access": {"rules": RULES},
         "http": dict(http or {}),
-        # The more is logged, the more could tell a secret.
+        # A detailed log has more places that could contain a secret.
         "log": {"level": "debug"},
     }
     return json.dumps(settings)

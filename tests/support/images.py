@@ -1,4 +1,4 @@
-"""Images made without a network, in the forms that clients take in.
+"""Images made without a network, in the formats that clients load.
 
 A docker-archive is what `docker load` reads; an OCI layout is what skopeo and podman copy.
 """

@@ -1,4 +1,4 @@
-"""Folders in memory, for trees that come and go by the thousand.
+"""Folders in memory, for thousands of short-lived trees.
 
 On a disk each fsync takes milliseconds, and a new tree takes ten times as long: the disk's
 filesystem passes over what was deleted a moment ago.
@@ -22,7 +22,7 @@ def in_memory(needed: int = 0) -> str | None:
     if not os.access(_MEMORY, os.W_OK | os.X_OK):
         return None
     found = os.statvfs(_MEMORY)
-    # What is written there takes memory that programs need, too.
+    # Its files take memory that programs need, too.
     spare = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available // 2)
     return _MEMORY if spare >= needed else None
 

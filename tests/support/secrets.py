@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What is shorter, or a word, could be part of anything.
+# Shorter values and plain words could occur in any line.
 SHORTEST = 8
 # Nothing of the product logs elsewhere; clients that tests use log what they like.
 LOGGERS = ("registry_server", "storage", "registry.access", "registry.audit")
@@ -105,7 +105,7 @@ def keep_form(body: bytes) -> None:
 
 
 def _keep_if_distinct(secret: str) -> None:
-    # Tokens are known by their looks: there are too many to be remembered.
+    # Tokens are recognised by their format: there are too many to record.
     if _is_distinct(secret) and _LOOKING.match(secret) is None:
         keep(secret)
 

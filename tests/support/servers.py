@@ -88,7 +88,7 @@ class LiveServer(OnLoopback, ABC):
         process.terminate()
         try:
             code = process.wait(STOP_SECONDS)
-            # Helpers that end when their parent is gone need a moment to notice.
+            # Child processes need a moment to notice that their parent has ended.
             psutil.wait_procs(members, timeout=SETTLE_SECONDS)
         finally:
             survivors = kill_all(members)

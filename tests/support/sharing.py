@@ -1,7 +1,7 @@
 """How the workers of pytest-xdist share the tests.
 
-The tests of a file run on one worker, one after the other, and share its fixtures. So do those of
-files that use something of which a machine has one. What takes longest starts first.
+The tests of a file run on one worker, one after the other, and share its fixtures. So do the
+tests of files that use a resource of which a machine has one. The longest groups start first.
 
 pytest-xdist's own groups (`--dist loadgroup`) have no effect from pytest 9.2 on: they rest on a
 test's id, which has become read-only.
@@ -20,10 +20,10 @@ _GROUPS: Sequence[tuple[str, str]] = (
     ("tests/clients/", "engines"),
     ("tests/image/", "engines"),
     ("tests/interchange/", "engines"),
-    # What measures how fast something is, or how much memory it takes.
+    # Tests that measure speed or memory.
     ("tests/benchmarks/", "measured"),
 )
-# What starts first. All else follows in the order of its names, and takes seconds.
+# Groups that start first. The others follow by name, and take seconds.
 _LONGEST: Sequence[str] = (
     "engines",
     "measured",
@@ -41,7 +41,7 @@ _LONGEST: Sequence[str] = (
 
 
 def group_of(nodeid: str) -> str:
-    """Return the name of what runs on one worker, one after the other."""
+    """Return the group of a test; a group runs in sequence on one worker."""
     file = nodeid.partition("::")[0]
     return next((group for start, group in _GROUPS if file.startswith(start)), file)
 
