@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -124,6 +124,18 @@ async def test_blobs_pushed_concurrently(driver: AnyDriver, *, announced: bool) 
     assert 0 < watched.most <= QUOTA
     assert any(let_in)
     assert not all(let_in)
+
+
+async def test_layers_of_undeclared_length_fit_together_near_the_limit(driver: AnyDriver) -> None:
+    """The first of them does not reserve all that is left: Docker pushes layers concurrently."""
+    uploads = limited(driver, 200_000).repository(APP).uploads
+    content = b"layer" * 1000
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            id = await uploads.start("sha256")
+            session = await stack.enter_async_context(uploads.open(id))
+            await session.append(stream_of(content), DeclaredRange())
+            stack.push_async_callback(session.commit, Digest.of(content))
 
 
 async def test_uploads_that_fit_together_are_admitted_together(driver: AnyDriver) -> None:

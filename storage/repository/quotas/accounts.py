@@ -24,8 +24,10 @@ from storage.values.names import RepositoryName, UploadId
 T = TypeVar("T")
 
 # Bytes that are reserved at a time for a body of undeclared length: a part of the free space, so
-# that several uploads can proceed, but enough that reading the usage costs less than writing.
+# that several uploads can proceed, but enough that reading the usage costs less than writing. Near
+# the limit it is a quarter of the free space: Docker pushes the layers of an image concurrently.
 _SHARE = 16
+_SHARE_NEAR_LIMIT = 4
 _LEAST_AHEAD = 1 << 20
 _MOST_AHEAD = 64 << 20
 
@@ -90,7 +92,7 @@ class QuotaAccount:
 
         async def job(admission: Admission) -> int:
             left = await admission.admit(Growth(size, upload=upload), self._limits.bytes)
-            ahead = min(left, _MOST_AHEAD, max(left // _SHARE, _LEAST_AHEAD)) if more else 0
+            ahead = _ahead(left) if more else 0
             admission.count(Growth(size + ahead, upload=upload))
             await self._write_reservation(upload, Reservation(size + ahead))
             return size + ahead
@@ -142,3 +144,8 @@ class QuotaAccounts:
     async def _turn(self, name: RepositoryName) -> AsyncIterator[Admission]:
         async with self._locks.of(name):
             yield Admission(self._driver, name, self._part_cache)
+
+
+def _ahead(left: int) -> int:
+    """Return how many of the `left` bytes to reserve for a body of undeclared length."""
+    return min(_MOST_AHEAD, max(left // _SHARE, min(_LEAST_AHEAD, left // _SHARE_NEAR_LIMIT)))
