@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from storage.drivers.base import SMALL, Driver, Entry, FileInfo, LinkTarget, Reader
+from storage.drivers.base import Driver, Entry, Reader
+from storage.drivers.wrapping import WrappedReader
 
 T = TypeVar("T")
 
@@ -21,45 +22,20 @@ class CancellableReads:
         return await self._inner.batch(lambda reader: job(CancellableReader(reader, self._check)))
 
 
-class CancellableReader:
+class CancellableReader(WrappedReader):
     """Reads of `inner` that call `check` first, which raises to end the job.
 
     So the code of a walk needs no cancellation checks of its own.
     """
 
     def __init__(self, inner: Reader, check: Callable[[], None]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._check = check
 
-    def names(self, path: str) -> list[str]:
+    def _before_read(self) -> None:
         self._check()
-        return self._inner.names(path)
-
-    def folders(self, path: str) -> list[str]:
-        self._check()
-        return self._inner.folders(path)
 
     def entries(self, path: str) -> Iterator[Entry]:
-        for entry in self._inner.entries(path):
+        for entry in super().entries(path):
             self._check()
             yield entry
-
-    def entry(self, path: str) -> Entry | None:
-        self._check()
-        return self._inner.entry(path)
-
-    def read(self, path: str, limit: int = SMALL) -> bytes:
-        self._check()
-        return self._inner.read(path, limit)
-
-    def stat(self, path: str) -> FileInfo | None:
-        self._check()
-        return self._inner.stat(path)
-
-    def modified(self, path: str) -> int | None:
-        self._check()
-        return self._inner.modified(path)
-
-    def link_target(self, path: str) -> LinkTarget:
-        self._check()
-        return self._inner.link_target(path)

@@ -8,52 +8,27 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from storage.drivers.base import (
-    SMALL,
     Driver,
     ExclusiveEditor,
     FileInfo,
-    FileSnapshot,
     FolderLock,
-    OpenFile,
     Reader,
     StagedFile,
-    Staging,
     TouchingReader,
 )
 from storage.drivers.changes import Step
+from storage.drivers.wrapping import WrappedDriver, WrappedStaging
 from storage.errors import OperationDisabled
 
 T = TypeVar("T")
 
 
-class ReadOnlyDriver:
+class ReadOnlyDriver(WrappedDriver):
     """Reads from `inner`; all other methods raise `OperationDisabled`."""
 
     def __init__(self, inner: Driver) -> None:
-        self._inner = inner
-        self.staging: Staging = _ReadOnlyStaging(inner.staging)
-
-    @property
-    def has_files(self) -> bool:
-        return self._inner.has_files
-
-    async def read(self, path: str, limit: int = SMALL) -> bytes:
-        return await self._inner.read(path, limit)
-
-    def snapshot(self, path: str) -> FileSnapshot | None:
-        return self._inner.snapshot(path)
-
-    def is_unchanged(self, snapshot: FileSnapshot) -> bool:
-        return self._inner.is_unchanged(snapshot)
-
-    async def stat(self, path: str) -> FileInfo | None:
-        return await self._inner.stat(path)
-
-    async def exists(self, path: str) -> bool:
-        return await self._inner.exists(path)
-
-    async def open(self, path: str) -> OpenFile:
-        return await self._inner.open(path)
+        super().__init__(inner)
+        self.staging = _ReadOnlyStaging(inner.staging)
 
     async def write(self, path: str, content: bytes) -> None:
         raise OperationDisabled("writing")
@@ -85,12 +60,6 @@ class ReadOnlyDriver:
     def lock(self, path: str) -> AbstractAsyncContextManager[FolderLock]:
         raise OperationDisabled("writing")
 
-    async def batch(self, job: Callable[[Reader], T]) -> T:
-        return await self._inner.batch(job)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
 
 class InspectionDriver(ReadOnlyDriver):
     """A driver for jobs that only read a volume: a dry run, a scrub without repair.
@@ -115,18 +84,9 @@ class InspectionDriver(ReadOnlyDriver):
         yield
 
 
-class _ReadOnlyStaging:
-    def __init__(self, inner: Staging) -> None:
-        self._inner = inner
-
+class _ReadOnlyStaging(WrappedStaging):
     async def create(self, path: str, files: Mapping[str, bytes]) -> None:
         raise OperationDisabled("writing")
-
-    async def length(self, path: str) -> int:
-        return await self._inner.length(path)
-
-    async def is_locked(self, path: str) -> bool:
-        return await self._inner.is_locked(path)
 
     def open(self, path: str) -> AbstractAsyncContextManager[StagedFile]:
         raise OperationDisabled("writing")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from storage.drivers.base import SMALL, Driver, Reader
+from storage.drivers.wrapping import WrappedDriver, WrappedReader
 from storage.values import paths
-from tests.storage.wrappers import WrappedDriver, WrappedReader
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class ReadCounter(WrappedDriver):
         self.opened = self.blobs = self.bytes = 0
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
-        return await self.inner.batch(lambda reader: job(_Reads(reader, self)))
+        return await self._inner.batch(lambda reader: job(_Reads(reader, self)))
 
 
 class Pause:

@@ -9,14 +9,14 @@ from storage.drivers.base import Driver, ExclusiveEditor
 from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub, Summary
-from tests.storage.wrappers import Change, T, WrappedDriver
+from tests.storage.wrappers import Change, ObservedDriver, T
 
 
-class Around(WrappedDriver):
+class Around(ObservedDriver):
     """A wrapped driver that passes the inner editor to jobs."""
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
-        return await self.change(Change("exclusive", ""), lambda: self.inner.exclusively(job))
+        return await self.change(Change("exclusive", ""), lambda: self._inner.exclusively(job))
 
 
 @dataclass(slots=True)

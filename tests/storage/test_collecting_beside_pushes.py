@@ -21,6 +21,7 @@ import pytest
 from storage.drivers.base import Driver, ExclusiveEditor, FileInfo, Reader, TouchingReader
 from storage.drivers.changes import Step
 from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.wrapping import WrappedDriver
 from storage.errors import BlobUnknown, ReferencesUnknown
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
@@ -44,7 +45,6 @@ from tests.storage.content import (
 from tests.storage.damaged_pulls import age
 from tests.storage.soundness import assert_sound
 from tests.storage.turnstile import PausePoint, Turnstile
-from tests.storage.wrappers import WrappedDriver
 from tests.support.scratch import scratch_folder
 
 pytestmark = pytest.mark.race
@@ -66,19 +66,19 @@ class Stepping(WrappedDriver):
 
     async def write_unsynced(self, path: str, content: bytes) -> None:
         await self._before()
-        await self.inner.write_unsynced(path, content)
+        await self._inner.write_unsynced(path, content)
 
     async def stat(self, path: str) -> FileInfo | None:
         await self._before()
-        return await self.inner.stat(path)
+        return await self._inner.stat(path)
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
         await self._before()
-        return await self.inner.batch(job)
+        return await self._inner.batch(job)
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         await self._before()
-        return await self.inner.exclusively(job)
+        return await self._inner.exclusively(job)
 
 
 class Pausing(WrappedDriver):
@@ -98,7 +98,7 @@ class Pausing(WrappedDriver):
                 check(reader)
                 self._held.stay()
 
-        return await self.inner.publish(*steps, check=stay)
+        return await self._inner.publish(*steps, check=stay)
 
 
 async def _untagged_image(registry: StoredRegistry) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from storage.drivers.base import Driver, ExclusiveEditor, OpenFile, Reader
 from storage.drivers.memory import MemoryDriver
+from storage.drivers.wrapping import WrappedDriver
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import NoProgress
@@ -23,7 +24,7 @@ from storage.repository.registry import StoredRegistry
 from storage.values.paths import SCRUBBED, tag_current_link
 from tests.storage.content import APP, entry, image, push_image, raw, tags
 from tests.storage.scrubbing import Findings, scrub
-from tests.storage.wrappers import T, WrappedDriver, WrappedReader
+from tests.storage.wrappers import ObservedReader, T
 
 pytestmark = pytest.mark.faults
 
@@ -55,12 +56,12 @@ class Exhausted(WrappedDriver):
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
         """Run a job whose reader may fail."""
-        return await self.inner.batch(lambda reader: job(WrappedReader(reader, self.before)))
+        return await self._inner.batch(lambda reader: job(ObservedReader(reader, self.before)))
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Fail, as if the lock file can't be opened, or forward."""
         self.before()
-        return await self.inner.exclusively(job)
+        return await self._inner.exclusively(job)
 
 
 def _error(lack: int | None) -> Exception:

@@ -35,7 +35,7 @@ from storage.maintenance.usage.explain import explained
 from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
 from tests.storage.scrubbing import Around, scrub
-from tests.storage.wrappers import T, WrappedReader
+from tests.storage.wrappers import ObservedReader, T
 from tests.support.scratch import scratch_folder
 
 pytestmark = pytest.mark.slow
@@ -130,7 +130,7 @@ class Counting(Around):
     async def batch(self, job: Callable[[Reader], T]) -> T:
         """Count."""
         self._cost.hops += 1
-        return await super().batch(lambda reader: job(WrappedReader(reader, self._cost.add_read)))
+        return await super().batch(lambda reader: job(ObservedReader(reader, self._cost.add_read)))
 
 
 @contextmanager

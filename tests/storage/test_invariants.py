@@ -22,6 +22,7 @@ from storage.drivers.base import FileInfo, TouchingReader
 from storage.drivers.changes import Step
 from storage.drivers.filesystem import locks, staging, timestamps
 from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.wrapping import WrappedDriver
 from storage.errors import BlobUnknown, ManifestUnknown, PathNotFound, ReferencesUnknown
 from storage.maintenance.garbage import plan as planning
 from storage.maintenance.garbage.collect import carry_out, planned
@@ -49,7 +50,7 @@ from tests.storage.damaged_pulls import age
 from tests.storage.scrubbing import scrub
 from tests.storage.soundness import assert_sound
 from tests.storage.turnstile import PausePoint
-from tests.storage.wrappers import RecordingDriver, WrappedDriver
+from tests.storage.wrappers import RecordingDriver
 
 GRACE = 60.0
 BLOB = Digest.of(LAYER)
@@ -318,8 +319,8 @@ class Meanwhile(WrappedDriver):
         self, *steps: Step, check: Callable[[TouchingReader], None] | None = None
     ) -> tuple[str, ...]:
         """Remove a link, and publish."""
-        await self.inner.exclusively(lambda editor: editor.remove(self._link))
-        return await self.inner.publish(*steps, check=check)
+        await self._inner.exclusively(lambda editor: editor.remove(self._link))
+        return await self._inner.publish(*steps, check=check)
 
 
 async def test_a_mount_checks_the_source_when_it_is_published(files: FilesystemDriver) -> None:
@@ -463,8 +464,8 @@ class MeanwhileTouched(WrappedDriver):
 
     async def touch(self, path: str) -> FileInfo | None:
         """Remove the link, and touch."""
-        await self.inner.exclusively(lambda editor: editor.remove(self._link))
-        return await self.inner.touch(path)
+        await self._inner.exclusively(lambda editor: editor.remove(self._link))
+        return await self._inner.touch(path)
 
 
 async def test_content_that_a_collection_deletes_meanwhile_is_not_reported(

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from storage.drivers.base import FileInfo, Reader
+from storage.drivers.wrapping import WrappedDriver, WrappedReader
 from storage.errors import QuotaExceeded
 from storage.repository.quotas import members
 from storage.repository.quotas.admission import Admission, Growth
@@ -19,7 +20,6 @@ from storage.values import paths
 from storage.values.digest import Digest
 from tests.storage.content import APP, OTHER, push_blob, push_manifest, raw
 from tests.storage.limited import document, limited, on_disk
-from tests.storage.wrappers import WrappedDriver, WrappedReader
 from tests.support.drivers import AnyDriver
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ import pytest
 
 from storage.drivers.base import Driver, StagedFile, Staging
 from storage.drivers.filesystem.driver import FilesystemDriver
+from storage.drivers.wrapping import WrappedDriver, WrappedStagedFile, WrappedStaging
 from storage.errors import (
     AlreadyRunning,
     BlobUnknown,
@@ -30,7 +31,6 @@ from tests.storage.content import APP, OTHER, name, push_blob, push_manifest, ra
 from tests.storage.limited import counted, document, limited, on_disk
 from tests.storage.streams import stream_of
 from tests.storage.turnstile import hold_call
-from tests.storage.wrappers import WrappedDriver
 from tests.support.drivers import AnyDriver
 
 QUOTA = 40_000
@@ -47,17 +47,13 @@ class WatchedDriver(WrappedDriver):
         self.most = 0
 
     async def _look(self) -> None:
-        self.most = max(self.most, await on_disk(self.inner, self._name))
+        self.most = max(self.most, await on_disk(self._inner, self._name))
 
 
-class _WatchedStaging:
+class _WatchedStaging(WrappedStaging):
     def __init__(self, inner: Staging, look: Callable[[], Awaitable[None]]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._look = look
-        self.create = inner.create
-        self.length = inner.length
-        self.is_locked = inner.is_locked
-        self.discard = inner.discard
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[StagedFile]:
@@ -65,21 +61,13 @@ class _WatchedStaging:
             yield _Watched(staged, self._look)
 
 
-class _Watched:
+class _Watched(WrappedStagedFile):
     def __init__(self, inner: StagedFile, look: Callable[[], Awaitable[None]]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._look = look
-        self.truncate = inner.truncate
-        self.sync = inner.sync
-        self.replay = inner.replay
-        self.adopt = inner.adopt
-
-    @property
-    def length(self) -> int:
-        return self._inner.length
 
     async def append(self, data: Buffer, observe: Callable[[Buffer], None]) -> None:
-        await self._inner.append(data, observe)
+        await super().append(data, observe)
         await self._look()
 
 

@@ -25,7 +25,6 @@ from storage.values.manifests import OCI_MANIFEST
 from tests.storage.collecting import collect
 from tests.storage.content import APP, CONFIG, entry, image, push_blob, push_manifest, raw
 from tests.storage.read_counter import Pause, ReadCounter
-from tests.storage.wrappers import Change
 from tests.support.drivers import AnyDriver
 
 BASE = image(layers=[])
@@ -41,7 +40,7 @@ def referring(**more: object) -> dict[str, object]:
 class ReadOnlyNotes(ReadCounter):
     """A driver that writes nothing."""
 
-    async def change(self, change: Change, carry_out: object) -> object:  # type: ignore[override]
+    async def write_unsynced(self, path: str, content: bytes) -> None:
         """Refuse."""
         raise OperationDisabled("writing")
 

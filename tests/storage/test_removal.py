@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from storage.drivers.base import ExclusiveEditor
+from storage.drivers.wrapping import WrappedDriver
 from storage.errors import (
     BlobUnknown,
     ManifestUnknown,
@@ -36,7 +37,7 @@ from tests.storage.content import (
     raw,
 )
 from tests.storage.soundness import assert_sound
-from tests.storage.wrappers import Crash, CrashingDriver, RecordingDriver, WrappedDriver
+from tests.storage.wrappers import Crash, CrashingDriver, RecordingDriver
 from tests.support.drivers import AnyDriver
 
 T = TypeVar("T")
@@ -197,7 +198,7 @@ class _Interrupted(WrappedDriver):
 
     async def exclusively(self, job: Callable[[ExclusiveEditor], T]) -> T:
         """Hold the exclusive lock, then act."""
-        done = await self.inner.exclusively(job)
+        done = await self._inner.exclusively(job)
         self.times += 1
         if self.times == 1:
             await self._between()

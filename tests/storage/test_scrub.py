@@ -65,7 +65,7 @@ class BesideOthers(Around):
     ) -> tuple[str, ...]:
         """Run the other process first, once."""
         await self._let_others_act()
-        return await self.inner.publish(*steps, check=check)
+        return await self._inner.publish(*steps, check=check)
 
     async def _let_others_act(self) -> None:
         self._looks -= 1
@@ -317,7 +317,7 @@ class Refreshing(Around):
 
     async def change(self, change: Change, carry_out: Callable[[], Awaitable[T]]) -> T:
         if change.kind == "exclusive":
-            await self.inner.touch(paths.blob(BLOB))
+            await self._inner.touch(paths.blob(BLOB))
         return await carry_out()
 
 

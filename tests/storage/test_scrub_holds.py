@@ -15,13 +15,14 @@ import pytest
 from storage.drivers.base import SMALL, Driver, Entry, ExclusiveEditor
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
+from storage.drivers.wrapping import WrappedDriver, WrappedEditor
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import Tag
 from tests.storage.content import APP, CONFIG, entry, image, index, raw
 from tests.storage.scrubbing import scrub
-from tests.storage.wrappers import T, WrappedDriver, WrappedReader
+from tests.storage.wrappers import T
 
 MANY = 1_000
 # Reads of one entry, times the entries that are checked under one lock.
@@ -29,15 +30,14 @@ MOST = 7 * 256
 LATEST = Tag("latest")
 
 
-class CountingEditor(WrappedReader):
+class CountingEditor(WrappedEditor):
     """Counts reads, the entries of listed folders, and the bytes of blobs."""
 
     def __init__(self, inner: ExclusiveEditor) -> None:
+        super().__init__(inner)
         self.looks = self.content = 0
-        super().__init__(inner, self._count)
-        self.remove, self.remove_empty, self.move = inner.remove, inner.remove_empty, inner.move
 
-    def _count(self) -> None:
+    def _before_read(self) -> None:
         self.looks += 1
 
     def names(self, path: str) -> list[str]:
@@ -48,7 +48,7 @@ class CountingEditor(WrappedReader):
 
     def entries(self, path: str) -> Iterator[Entry]:
         for one in super().entries(path):
-            self._count()
+            self._before_read()
             yield one
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
@@ -71,7 +71,7 @@ class CountingDriver(WrappedDriver):
             self.exclusive.append(CountingEditor(editor))
             return job(self.exclusive[-1])
 
-        done = await self.inner.exclusively(counted)
+        done = await self._inner.exclusively(counted)
         await asyncio.to_thread(self._after_hold)
         return done
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage.drivers.base import Entry, Reader
 from storage.drivers.memory import MemoryDriver
+from storage.drivers.wrapping import WrappedReader
 from storage.maintenance.database import Database
 from storage.maintenance.scrub import queue
 from storage.maintenance.scrub.repository_names import RepositoryNames
@@ -17,7 +18,6 @@ from storage.repository.registry import walk
 from storage.values import paths
 from tests.storage.content import name
 from tests.storage.examples import SOME
-from tests.storage.wrappers import WrappedReader
 
 MANY = 1_000
 PARTS = st.text("a0-._", min_size=1, max_size=4)

@@ -12,6 +12,7 @@ import pytest
 from storage.drivers.base import Driver, Entry, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
+from storage.drivers.wrapping import WrappedDriver, WrappedReader
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
@@ -20,7 +21,6 @@ from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from tests.storage.content import APP, push_image
 from tests.storage.read_counter import ReadCounter
-from tests.storage.wrappers import WrappedDriver, WrappedReader
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Driver, Path, Stop], AbstractAsyncContextManager[object]]
@@ -61,7 +61,7 @@ class _Listings(WrappedDriver):
 
     async def batch(self, job: Callable[[Reader], T]) -> T:
         """Record."""
-        return await self.inner.batch(lambda reader: job(_Listing(reader, self.listed)))
+        return await self._inner.batch(lambda reader: job(_Listing(reader, self.listed)))
 
 
 class _Listing(WrappedReader):

@@ -176,11 +176,13 @@ async def test_a_damaged_state_is_ignored(driver: AnyDriver, damage: str) -> Non
     assert await pull_blob(_fresh(driver), Digest.of(FIRST + SECOND)) == FIRST + SECOND
 
 
-async def test_an_older_state_helps_when_the_newest_is_damaged(recording: RecordingDriver) -> None:
+async def test_an_older_state_helps_when_the_newest_is_damaged(
+    driver: AnyDriver, recording: RecordingDriver
+) -> None:
     """The newest usable state is used."""
     id = await begin(_fresh(recording), FIRST, SECOND)
-    await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
-    await recording.inner.write_unsynced(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
+    await driver.write_unsynced(paths.upload_state(APP, id, "sha256", 700), _state(FIRST))
+    await driver.write_unsynced(paths.upload_state(APP, id, "sha256", 1000), b"damaged")
     await finish(_fresh(recording), id, Digest.of(FIRST + SECOND))
     assert recording.read_back == len(SECOND)
 

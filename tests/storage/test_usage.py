@@ -16,6 +16,7 @@ from storage.drivers.base import Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.read_only import ReadOnlyDriver
+from storage.drivers.wrapping import WrappedDriver
 from storage.maintenance.garbage.collect import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
@@ -43,7 +44,6 @@ from tests.storage.content import (
     push_manifest,
     raw,
 )
-from tests.storage.wrappers import WrappedDriver
 
 T = TypeVar("T")
 

@@ -215,7 +215,7 @@ class _CheckedDriver(RecordingDriver):
         # A session that is locked cannot be opened to check it.
         if change.kind in {"write", "appear", "delete"} and not self._checking:
             self._checking = True
-            await assert_sound(self.inner)
+            await assert_sound(self._inner)
             self._checking = False
         return done
 

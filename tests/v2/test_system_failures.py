@@ -13,7 +13,7 @@ from registry_server.config import Settings
 from registry_server.config.validation import validated
 from storage.values.digest import Digest
 from storage.values.manifests import OCI_INDEX
-from tests.storage.wrappers import Change, WrappedDriver
+from tests.storage.wrappers import Change, ObservedDriver
 from tests.support.app import serve_in_process
 from tests.support.drivers import AnyDriver
 from tests.support.wire import path_of
@@ -23,7 +23,7 @@ T = TypeVar("T")
 INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 
 
-class _FailingDriver(WrappedDriver):
+class _FailingDriver(ObservedDriver):
     """Fails every change as the system would."""
 
     code = 0
