@@ -14,11 +14,11 @@ from starlette.requests import HTTPConnection
 from registry_server.access.challenges import Challenges
 from registry_server.access.interfaces import ANONYMOUS, Actor
 from registry_server.access.login import Login
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.refusals import TokenInvalid
 from registry_server.access.users.basic import parse_basic
 from registry_server.config.robot_names import is_robots
 from registry_server.http.context import context_of
-from registry_server.http.extensions import CERTIFIED
+from registry_server.http.extensions import CERTIFICATE_NAME
 
 if TYPE_CHECKING:
     from registry_server.access.tokens.verifiers import VerifierSource
@@ -82,7 +82,7 @@ class HeaderAuthenticator:
     async def _read(self, connection: HTTPConnection) -> Actor:
         fields = [value for name, value in connection.scope["headers"] if name == _FIELD]
         if not fields:
-            name = connection.scope.get(CERTIFIED, "") if self._certificates else ""
+            name = connection.scope.get(CERTIFICATE_NAME, "") if self._certificates else ""
             return Actor(name) if name and not is_robots(name) else ANONYMOUS
         if len(fields) > 1:
             raise self._challenges.unauthenticated(

@@ -13,7 +13,7 @@ from typing import Protocol
 from starlette.requests import HTTPConnection
 
 from registry_server.access.interfaces import Action
-from registry_server.access.problems import Unauthenticated
+from registry_server.access.refusals import Unauthenticated
 from storage.values.names import RepositoryName
 
 CATALOG_SCOPE = "registry:catalog:*"

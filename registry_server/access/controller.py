@@ -24,7 +24,7 @@ from registry_server.access.interfaces import (
     Actor,
     PolicySource,
 )
-from registry_server.access.problems import Denied
+from registry_server.access.refusals import Denied
 from registry_server.http.context import Decision, context_of
 from storage.interfaces import Visible
 from storage.values.names import RepositoryName

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from registry_server.api.describing import describe
 from registry_server.api.endpoints import Admission, ApiRoute, methods_by_path
 from registry_server.api.paths import OPENAPI, ROOT
-from registry_server.api.problems import PathUnknown
+from registry_server.api.refusals import PathUnknown
 from registry_server.http import errors
 from registry_server.http.middleware import Headers
 

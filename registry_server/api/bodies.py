@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from registry_server.api.problems import Fault, NotJson, RequestInvalid
+from registry_server.api.refusals import Fault, NotJson, RequestInvalid
 from registry_server.config.problems import shown
 from registry_server.v2.bodies import read_limited
 

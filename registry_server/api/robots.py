@@ -23,9 +23,9 @@ from registry_server.api.bodies import body_of
 from registry_server.api.endpoints import Admission, ApiRoute
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
 from registry_server.api.paths import ROBOTS, ROOT
-from registry_server.api.problems import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
-from registry_server.http.answers import Response
+from registry_server.api.refusals import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
 from registry_server.http.context import context_of
+from registry_server.http.response import Response
 from registry_server.v2.urls import Urls
 from storage.errors import OperationDisabled
 

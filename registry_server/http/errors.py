@@ -20,10 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from registry_server.http import envelope
 from registry_server.http import too_many_requests as limits
-from registry_server.http.answers import Response
 from registry_server.http.context import context_of
 from registry_server.http.envelope import Entry, entry
 from registry_server.http.refusals import Refusal
+from registry_server.http.response import Response
 from storage import errors
 
 logger = logging.getLogger(__name__)

@@ -8,18 +8,18 @@ from typing import Final
 # In `scope["extensions"]`: a callable that takes nothing and returns an iterator of buffers of the
 # body. A buffer is valid until the third one after it is requested. The iterator raises
 # ClientDisconnect when the client disconnects early, after it has yielded all that arrived.
-BATCHES: Final = "registry.http.request.batches"
+BODY_BUFFERS: Final = "registry.http.request.body_buffers"
 
 # For a request whose body has not arrived: a callable that takes how many bytes of it the
 # application holds in memory.
-HOLD: Final = "registry.http.request.hold"
+REPORT_HELD: Final = "registry.http.request.report_held"
 
 # For a request whose body has not arrived: a callable that sets its `Pace`.
-KEEP: Final = "registry.http.request.pace"
+SET_PACE: Final = "registry.http.request.set_pace"
 
 # The common name of the verified client certificate, "" without one. ASGI's extension for TLS has
 # the whole certificate, which no handler needs.
-CERTIFIED: Final = "registry.certified"
+CERTIFICATE_NAME: Final = "registry.certificate_name"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.http.extensions import KEEP, Pace
+from registry_server.http.extensions import SET_PACE, Pace
 
 
 class BodyPace:
@@ -17,7 +17,7 @@ class BodyPace:
         self._pace = pace
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        keep = scope.get(KEEP)
-        if keep is not None:
-            keep(self._pace)
+        set_pace = scope.get(SET_PACE)
+        if set_pace is not None:
+            set_pace(self._pace)
         return self._app(scope, receive, send)

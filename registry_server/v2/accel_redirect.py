@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from registry_server.http.answers import Response
+from registry_server.http.response import Response
 from registry_server.v2 import ranges
 from registry_server.v2.responses import range_applies
 from storage.interfaces import Blobs

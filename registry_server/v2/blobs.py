@@ -7,7 +7,7 @@ from functools import lru_cache
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.http.answers import Response
+from registry_server.http.response import Response
 from registry_server.v2 import ranges
 from registry_server.v2.accel_redirect import AccelRedirect
 from registry_server.v2.gate import Gate

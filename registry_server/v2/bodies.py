@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 
-from registry_server.http.extensions import BATCHES, HOLD
+from registry_server.http.extensions import BODY_BUFFERS, REPORT_HELD
 from registry_server.v2 import upload_state
-from registry_server.v2.problems import PayloadTooLarge
+from registry_server.v2.refusals import PayloadTooLarge
 from storage.errors import ChunkOutOfOrder, ChunkSizeMismatch
 from storage.values.buffers import Buffer
 from storage.values.declared_range import DeclaredRange
@@ -28,13 +28,13 @@ async def read_limited(request: Request, limit: int, count: Callable[[int], obje
     if (content_length(request) or 0) > limit:
         raise PayloadTooLarge(limit)
     body = bytearray()
-    hold = request.scope.get(HOLD, lambda _: None)
+    report_held = request.scope.get(REPORT_HELD, lambda _: None)
     async for data in request.stream():
         body += data
         count(len(data))
         if len(body) > limit:
             raise PayloadTooLarge(limit)
-        hold(len(body))
+        report_held(len(body))
     return bytes(body)
 
 
@@ -44,7 +44,7 @@ def pieces(request: Request) -> AsyncIterator[Buffer]:
     A yielded buffer may be overwritten once the third buffer after it is requested. Raises
     ClientDisconnect if the client disconnects before the end of the body.
     """
-    direct = request.scope.get("extensions", {}).get(BATCHES)
+    direct = request.scope.get("extensions", {}).get(BODY_BUFFERS)
     return direct() if direct is not None else _events(request)
 
 

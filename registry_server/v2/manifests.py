@@ -9,11 +9,11 @@ from functools import lru_cache
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.http.answers import Response
+from registry_server.http.response import Response
 from registry_server.v2.gate import Gate
 from registry_server.v2.manifest_bodies import ManifestBodies
 from registry_server.v2.negotiation import Negotiator
-from registry_server.v2.problems import TooManyTags
+from registry_server.v2.refusals import TooManyTags
 from registry_server.v2.responses import (
     EncodedHeaders,
     EncodedResponse,

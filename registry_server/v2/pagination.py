@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from registry_server.v2.problems import PaginationInvalid
+from registry_server.v2.refusals import PaginationInvalid
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 # No listing has more entries than this many digits can count, and int() is slow for long texts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from registry_server.v2.problems import RangeUnsatisfiable
+from registry_server.v2.refusals import RangeUnsatisfiable
 
 # Each range costs a seek and a header; no client needs more to pull an image (CVE-2025-62727).
 MOST_RANGES = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.http.answers import Response
-from registry_server.http.presence import while_connected
+from registry_server.http.disconnects import while_connected
+from registry_server.http.response import Response
 from registry_server.v2.gate import Gate
 from registry_server.v2.pagination import window
 from registry_server.v2.urls import Urls

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from registry_server.http import envelope
-from registry_server.http.answers import Response
-from registry_server.http.presence import disconnected
+from registry_server.http.disconnects import disconnected
+from registry_server.http.response import Response
 from registry_server.v2.ranges import ByteRange
 from storage.interfaces import Blob
 from storage.values.buffers import HasDescriptor

@@ -11,10 +11,10 @@ from contextlib import suppress
 from starlette.requests import Request
 
 from registry_server.access.interfaces import Action
-from registry_server.http.answers import Response
 from registry_server.http.context import context_of
+from registry_server.http.disconnects import while_connected
 from registry_server.http.errors import progress
-from registry_server.http.presence import while_connected
+from registry_server.http.response import Response
 from registry_server.v2 import bodies
 from registry_server.v2.gate import Gate
 from registry_server.v2.urls import Urls

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.access.interfaces import Action, Grants
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.bearer import (
     _LONGEST_CACHED,
     LEEWAY,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from registry_server.access.interfaces import Grants
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
 from registry_server.access.tokens.keys import SigningKey, jwks

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from registry_server.http.extensions import BATCHES
+from registry_server.http.extensions import BODY_BUFFERS
 from registry_server.serving.http1.connection import Connection
 from tests.support.wire import Answer
 
@@ -187,7 +187,7 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
 
 def batches(scope: Scope) -> AsyncIterator[memoryview]:
     """Return the body as direct batches, without events."""
-    made: AsyncIterator[memoryview] = scope["extensions"][BATCHES]()
+    made: AsyncIterator[memoryview] = scope["extensions"][BODY_BUFFERS]()
     return made
 
 

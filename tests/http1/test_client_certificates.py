@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
-from registry_server.http.extensions import CERTIFIED
+from registry_server.http.extensions import CERTIFICATE_NAME
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.http1.peers import Proof
 from registry_server.serving.tls import context
@@ -110,7 +110,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
     """Serve with client certificates; the answer is the name that the client has proved."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await answer(send, scope[CERTIFIED].encode())
+        await answer(send, scope[CERTIFICATE_NAME].encode())
 
     authority = await asyncio.to_thread(Authority.make, folder, "root")
     context = await asyncio.to_thread(server_context, authority)

@@ -142,7 +142,7 @@ async def test_another_client_is_answered_while_tiny_chunks_are_read(path: str) 
             async for _ in events(receive):
                 pass
         elif scope["path"] == "/direct":
-            async for _ in scope["extensions"]["registry.http.request.batches"]():
+            async for _ in scope["extensions"]["registry.http.request.body_buffers"]():
                 pass
         await answer(send, b"")
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_server.http.extensions import KEEP, Pace
+from registry_server.http.extensions import SET_PACE, Pace
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.http1.framing import LengthFraming
 from registry_server.serving.http1.pace import DEFAULT, BodyWatch
@@ -35,8 +35,8 @@ class Paced:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        if KEEP in scope:
-            scope[KEEP](self._pace)
+        if SET_PACE in scope:
+            scope[SET_PACE](self._pace)
         await self._app(scope, receive, send)
 
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.config.validation import Invalid, validated
-from registry_server.http.extensions import KEEP, Pace
+from registry_server.http.extensions import SET_PACE, Pace
 from registry_server.limits import BodyPace
 from registry_server.serving.http1.pace import DEFAULT
 from registry_server.wiring.app import build, manifest_rules
@@ -123,7 +123,7 @@ async def test_the_server_gets_the_pace_of_bodies() -> None:
     wrapped = BodyPace(app, Pace(7, 5.0))
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        await wrapped({**scope, KEEP: told.append}, receive, send)
+        await wrapped({**scope, SET_PACE: told.append}, receive, send)
 
     assert (await ask(serve)).status == 200
     assert told == [Pace(7, 5.0)]

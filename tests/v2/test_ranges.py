@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_server.v2.problems import RangeUnsatisfiable
 from registry_server.v2.ranges import MOST_RANGES, parse
+from registry_server.v2.refusals import RangeUnsatisfiable
 from tests.support.wire import sha256
 from tests.v2.pushes import BASE, LAYER, push_blob, refused
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import jwt
 
 from registry_server.access.interfaces import Action, Grants
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.keyring import Keyring
 from registry_server.access.tokens.keys import KeyUnusable, SigningKey, VerificationKey
 from registry_server.access.tokens.scopes import ScopeInvalid, access_of, parse_access

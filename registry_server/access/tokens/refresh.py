@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from registry_server.access.problems import TokenInvalid
+from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.bearer import (
     GENERATION,
     LEEWAY,

@@ -31,7 +31,7 @@ from registry_server.access.interfaces import (
     PolicySource,
 )
 from registry_server.access.login import Login
-from registry_server.access.problems import (
+from registry_server.access.refusals import (
     NO_STORE,
     LoginRefused,
     TokenInvalid,
@@ -43,11 +43,11 @@ from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
 from registry_server.access.users.basic import has_controls, parse_basic
-from registry_server.http.answers import Response
 from registry_server.http.clients import client_address, limit_key
 from registry_server.http.context import context_of
+from registry_server.http.disconnects import while_connected
 from registry_server.http.origins import is_from_page
-from registry_server.http.presence import while_connected
+from registry_server.http.response import Response
 from storage.concurrency.cancellation import to_completion
 from storage.concurrency.fairness import FairSemaphore
 from storage.errors import NameInvalid

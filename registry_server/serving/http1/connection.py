@@ -37,7 +37,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from registry_server.http.extensions import CERTIFIED
+from registry_server.http.extensions import CERTIFICATE_NAME
 from registry_server.serving.http1 import answer_heads, peers, request_heads
 from registry_server.serving.http1.direct import Receiver
 from registry_server.serving.http1.exchange import Exchange
@@ -283,7 +283,7 @@ class Connection(HttpToolsProtocol):
             "query_string": head.query,
             "headers": head.headers,
             "state": self.app_state.copy(),
-            CERTIFIED: "" if self._proof is None else self._proof.name,
+            CERTIFICATE_NAME: "" if self._proof is None else self._proof.name,
         }
 
     def _start_task(self, exchange: Exchange) -> None:

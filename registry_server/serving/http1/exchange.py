@@ -103,10 +103,10 @@ class Exchange:
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Call `app`; if it does not complete the response, send an error or close."""
         if self._owner.is_plain:
-            scope["extensions"] = {extensions.BATCHES: self._batches, **_EXTENSIONS}
+            scope["extensions"] = {extensions.BODY_BUFFERS: self._batches, **_EXTENSIONS}
         if self.more_body:
-            scope[extensions.KEEP] = self._keep_pace
-            scope[extensions.HOLD] = self._hold
+            scope[extensions.SET_PACE] = self._set_pace
+            scope[extensions.REPORT_HELD] = self._report_held
         answer = _FAILED
         try:
             await app(scope, self.receive, self.send)
@@ -315,7 +315,7 @@ class Exchange:
         except MemoryError:
             exit_process()  # otherwise this client would wait without limit
 
-    def _hold(self, size: int) -> None:
+    def _report_held(self, size: int) -> None:
         self._held = size
 
     def _unsent(self) -> int:
@@ -339,7 +339,7 @@ class Exchange:
         finally:
             among.end(self)
 
-    def _keep_pace(self, wanted: extensions.Pace) -> None:
+    def _set_pace(self, wanted: extensions.Pace) -> None:
         self.pace = wanted
         self._owner.watch_pace(self)
 

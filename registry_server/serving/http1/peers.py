@@ -15,7 +15,7 @@ from functools import lru_cache
 from starlette.types import Receive, Scope, Send
 
 from registry_server.http import refusals
-from registry_server.http.extensions import CERTIFIED
+from registry_server.http.extensions import CERTIFICATE_NAME
 from registry_server.serving.tls import x509
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ def still_accepted(proof: Proof | None, context: ssl.SSLContext) -> bool:
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 403 because the client certificate is no longer valid; close the connection."""
     logger.info(
-        "refused a request of %r: the client certificate is no longer valid", scope[CERTIFIED]
+        "refused a request of %r: the client certificate is no longer valid",
+        scope[CERTIFICATE_NAME],
     )
     await refusals.refuse(send, 403, "DENIED", _NO_LONGER_VALID, [(b"connection", b"close")])
 
