@@ -25,7 +25,7 @@ def variables_of(arguments: list[str]) -> dict[str, str]:
     """Return the environment variables equivalent to these arguments of `serve`."""
     from typer.main import get_command
 
-    from registry_server.commands.line import serving
+    from registry_server.commands.command_line import serving
 
     command = get_command(serving())
     context = command.make_context("registry-server", [SERVE], resilient_parsing=True)
@@ -41,8 +41,8 @@ def names_a_configuration(words: list[str]) -> bool:
     from typer.main import get_command
 
     from registry_server.commands.arguments import looks_like_a_file
+    from registry_server.commands.command_line import complete
     from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
-    from registry_server.commands.line import complete
 
     command = get_command(complete())
     try:

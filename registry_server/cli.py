@@ -51,15 +51,15 @@ def _open_standard_descriptors() -> None:
 
 def _invocation() -> Invocation:
     """Run a command and end the program; only `serve` returns, as in `-- serve`."""
-    from registry_server.commands import line
+    from registry_server.commands import command_line
 
-    return line.run(line.complete(), sys.argv[1:])
+    return command_line.run(command_line.complete(), sys.argv[1:])
 
 
 def _invocation_of_server() -> Invocation:
-    from registry_server.commands import line
+    from registry_server.commands import command_line
 
-    return line.run(line.serving(), sys.argv[1:])
+    return command_line.run(command_line.serving(), sys.argv[1:])
 
 
 def _invocation_from_child() -> Invocation:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import typer
 
+from registry_server.commands.command_line import complete
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
-from registry_server.commands.line import complete
 
 COMMAND = typer.main.get_group(complete())
 COLLECT = "garbage-collect"

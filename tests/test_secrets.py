@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from registry_server.access.interfaces import Grants
 from registry_server.access.robots import RobotStore
 from registry_server.access.tokens.bearer import TokenIssuer
-from registry_server.access.tokens.keys import load_or_create_signing_key
+from registry_server.access.tokens.signing_keys import load_or_create_signing_key
 from tests.support.secrets import (
     SHORTEST,
     Heard,

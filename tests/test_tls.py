@@ -11,7 +11,7 @@ import pytest
 
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
-from registry_server.serving.tls import context
+from registry_server.serving.tls import ssl_context
 from tests.support.certificates import certificate
 
 # Flights of a handshake, and some to spare.
@@ -36,7 +36,7 @@ def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 def agreed(settings: Mapping[str, object], client: ssl.SSLContext) -> ssl.SSLObject:
     """Shake hands; return the server's side, or raise what it says against it."""
-    made = context.context(validated(Tls, settings))
+    made = ssl_context.context(validated(Tls, settings))
     assert made is not None
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = made.wrap_bio(to_server, to_client, server_side=True)

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from registry_server.config.schema import Tls
 from registry_server.config.validation import validated
-from registry_server.serving.tls import context, x509
+from registry_server.serving.tls import ssl_context, x509
 from tests.support.certificates import Authority, certificate
 from tests.support.tools import require_tool, run
 
@@ -165,8 +165,8 @@ def test_what_is_wrong_with_a_pair(tmp_path: Path, case: str) -> None:
     secret = (tmp_path / "key.pem").read_text().splitlines()[1]
     spoil, where, words = CASES[case]
     spoil(tmp_path)
-    with pytest.raises(context.TlsError) as raised:
-        context.context(settings(tmp_path))
+    with pytest.raises(ssl_context.TlsError) as raised:
+        ssl_context.context(settings(tmp_path))
     said = str(raised.value)
     assert said.startswith(where.format(tmp_path))
     assert words in said
@@ -191,20 +191,20 @@ def test_what_is_wrong_with_an_authority(
     for name in ("good", "ca"):
         Authority.make(tmp_path, name)
     spoil(tmp_path)
-    with pytest.raises(context.TlsError) as raised:
-        context.context(settings(tmp_path, f"{tmp_path}/good.pem", f"{tmp_path}/ca.pem"))
+    with pytest.raises(ssl_context.TlsError) as raised:
+        ssl_context.context(settings(tmp_path, f"{tmp_path}/good.pem", f"{tmp_path}/ca.pem"))
     assert str(raised.value).startswith(f"http.tls.clientcas[1]: {tmp_path}/ca.pem ")
     assert words in str(raised.value)
 
 
 def test_what_clients_refuse_is_a_warning(tmp_path: Path) -> None:
     """An expired certificate and a chain out of order are served, as distribution serves them."""
-    assert context.warnings(settings(tmp_path)) == ()
+    assert ssl_context.warnings(settings(tmp_path)) == ()
     certificate(tmp_path)
-    assert context.warnings(settings(tmp_path)) == ()
+    assert ssl_context.warnings(settings(tmp_path)) == ()
     ours, other = (Authority.make(tmp_path, name) for name in ("ours", "other"))
     write_expired(tmp_path)
-    (expired,) = context.warnings(settings(tmp_path))
+    (expired,) = ssl_context.warnings(settings(tmp_path))
     assert expired.startswith(CERTIFICATE.format(tmp_path))
     assert "expired at 2020-02-01 00:00 UTC, and clients refuse it; renew it" in expired
     signed = ours.issue("server").read_bytes()
@@ -212,10 +212,10 @@ def test_what_clients_refuse_is_a_warning(tmp_path: Path) -> None:
     for authority, count in ((ours, 0), (other, 1)):
         above = authority.certificate.public_bytes(serialization.Encoding.PEM)
         (tmp_path / "cert.pem").write_bytes(signed + above)
-        found = context.warnings(settings(tmp_path))
+        found = ssl_context.warnings(settings(tmp_path))
         assert len(found) == count
         assert all("certificate 2 did not sign certificate 1" in each for each in found)
-        assert context.context(settings(tmp_path)) is not None
+        assert ssl_context.context(settings(tmp_path)) is not None
 
 
 def test_a_weak_key_is_served_with_a_warning(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_a_weak_key_is_served_with_a_warning(tmp_path: Path) -> None:
         tmp_path, "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak",
         "-keyout", "key.pem", "-out", "cert.pem",
     )  # fmt: skip
-    assert isinstance(context.context(settings(tmp_path)), ssl.SSLContext)
-    (warning,) = context.warnings(settings(tmp_path))
+    assert isinstance(ssl_context.context(settings(tmp_path)), ssl.SSLContext)
+    (warning,) = ssl_context.warnings(settings(tmp_path))
     assert warning.startswith(CERTIFICATE.format(tmp_path))
     assert "weak" in warning
 

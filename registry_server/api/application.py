@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from registry_server.api.describing import describe
-from registry_server.api.endpoints import Admission, ApiRoute, methods_by_path
+from registry_server.api.openapi import describe
 from registry_server.api.paths import OPENAPI, ROOT
 from registry_server.api.refusals import PathUnknown
+from registry_server.api.routes import Admission, ApiRoute, methods_by_path
 from registry_server.http import errors
 from registry_server.http.middleware import Headers
 

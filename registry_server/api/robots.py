@@ -20,10 +20,10 @@ from registry_server.access.robots import (
     parse_lifetime,
 )
 from registry_server.api.bodies import body_of
-from registry_server.api.endpoints import Admission, ApiRoute
 from registry_server.api.models import NewKey, NewRobot, RobotAnswer, RobotList
 from registry_server.api.paths import ROBOTS, ROOT
 from registry_server.api.refusals import RobotsFull, RobotsUnusable, RobotTaken, RobotUnknown
+from registry_server.api.routes import Admission, ApiRoute
 from registry_server.http.context import context_of
 from registry_server.http.response import Response
 from registry_server.v2.urls import Urls

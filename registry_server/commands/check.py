@@ -21,7 +21,7 @@ from registry_server.config.load import load
 from registry_server.config.problems import Place, Problem
 from registry_server.serving.startup_error import StartupError
 from registry_server.wiring import startup
-from registry_server.wiring.access import assembly
+from registry_server.wiring.access import setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def examine(path: Path | None) -> Report:
     try:
         root = loaded.settings.storage.root
         loaded = startup.fit_to_volume(loaded, root)
-        found = startup.check(loaded.settings, assembly.check_before_start)
+        found = startup.check(loaded.settings, setup.check_before_start)
     except StartupError as error:
         return Report(loaded.file, (Problem(Place(), "", str(error)),), loaded.notices)
     more = (Problem(Place(), "", text) for text in startup.warnings(loaded.settings))

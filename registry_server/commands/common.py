@@ -17,7 +17,7 @@ from registry_server.commands.exit_codes import FAILED, UNUSABLE
 from registry_server.config import (
     CONFIGURATION_PATH,
     ConfigError,
-    Loaded,
+    LoadedSettings,
     Overrides,
     Settings,
 )
@@ -62,7 +62,7 @@ def require_file(path: Path | None) -> None:
         fail(f"no configuration: name the file, or set {CONFIGURATION_PATH}")
 
 
-def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> Loaded:
+def load_or_fail(path: Path | None, overrides: Overrides | None = None) -> LoadedSettings:
     """Read the configuration; print its problems and end the program when it is invalid."""
     require_file(path)
     try:

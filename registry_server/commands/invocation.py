@@ -6,18 +6,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_server.config import Loaded, Overrides
+from registry_server.config import LoadedSettings, Overrides
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """The loaded configuration, and what a reload reads: the file and the options."""
 
-    loaded: Loaded
+    loaded: LoadedSettings
     path: Path | None
     overrides: Overrides
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedSettings:
         """Reload the configuration; raise `ConfigError` when it is invalid."""
         # Imports pydantic and YAML, 13 MiB, only into the process that loads the configuration.
         from registry_server.config.load import load

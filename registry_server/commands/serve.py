@@ -19,7 +19,7 @@ from registry_server.commands.arguments import ConfigOption, only_config
 from registry_server.commands.common import ConfigFile, RootFolder, print_problems, require_file
 from registry_server.commands.exit_codes import UNUSABLE
 from registry_server.commands.invocation import Invocation
-from registry_server.config import ConfigError, Loaded, LogSettings, Overrides
+from registry_server.config import ConfigError, LoadedSettings, LogSettings, Overrides
 from registry_server.config.load import formatter_of, load
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def serve(
     context.ensure_object(ContextObject).invocation = invocation
 
 
-def _load(path: Path | None, overrides: Overrides) -> Loaded:
+def _load(path: Path | None, overrides: Overrides) -> LoadedSettings:
     """Read the configuration; report its problems and end the program when it is invalid.
 
     The problems are logged as JSON if the configuration sets that formatter.

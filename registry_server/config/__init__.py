@@ -6,8 +6,8 @@ a worker can receive settings without importing them.
 """
 
 from registry_server.config.listen_address import ListenAddress
+from registry_server.config.loaded_settings import LoadedSettings, Overrides
 from registry_server.config.problems import ConfigError
-from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import LogSettings, Settings
 
 # The variable that names the file when the command line does not.
@@ -17,7 +17,7 @@ __all__ = [
     "CONFIGURATION_PATH",
     "ConfigError",
     "ListenAddress",
-    "Loaded",
+    "LoadedSettings",
     "LogSettings",
     "Overrides",
     "Settings",

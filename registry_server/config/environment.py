@@ -15,8 +15,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from registry_server.config import CONFIGURATION_PATH, keys, shapes
+from registry_server.config import CONFIGURATION_PATH, key_tree
 from registry_server.config.document import Document, parse
+from registry_server.config.document_shape import Keys, ListOf, MapOf
 from registry_server.config.problems import ConfigError, Path, Place, Problem, dotted, shown
 from registry_server.config.shorthand import expand
 from registry_server.config.strict_sections import guarded_section, has_section
@@ -126,8 +127,8 @@ def _nearest(name: str) -> str | None:
 @cache
 def _names() -> tuple[str, ...]:
     return tuple(
-        "_".join("0" if part == keys.ITEM else part for part in key).upper()
-        for key in keys.leaves()
+        "_".join("0" if part == key_tree.ITEM else part for part in key).upper()
+        for key in key_tree.leaves()
     )
 
 
@@ -136,14 +137,14 @@ def resolve(name: str) -> Path | None:
     remaining = name.removeprefix(PREFIX).split("_")
     path: list[str | int] = []
     while remaining:
-        shape = keys.at(tuple(path))
-        if isinstance(shape, shapes.MapOf):
+        shape = key_tree.at(tuple(path))
+        if isinstance(shape, MapOf):
             return _in_map(path, shape, remaining)
         part = remaining.pop(0)
         any_case = path[:1] in (["auth"], ["storage"])  # as in distribution
-        if isinstance(shape, shapes.Keys) and _key(part, any_case=any_case) in shape.children:
+        if isinstance(shape, Keys) and _key(part, any_case=any_case) in shape.children:
             path.append(part.lower())
-        elif isinstance(shape, shapes.ListOf) and _INDEX.fullmatch(part):
+        elif isinstance(shape, ListOf) and _INDEX.fullmatch(part):
             path.append(int(part))
         else:
             return None
@@ -155,14 +156,14 @@ def _key(part: str, *, any_case: bool) -> str:
     return part.lower() if any_case or part == part.upper() else ""
 
 
-def _in_map(path: list[str | int], shape: shapes.MapOf, remaining: list[str]) -> Path | None:
+def _in_map(path: list[str | int], shape: MapOf, remaining: list[str]) -> Path | None:
     """Return the path of a key whose name the operator chooses: the rest of the variable's name.
 
     For a mapping of lists, a final number is an index. Its keys are header names: shells allow no
     hyphens in variables, so each underscore becomes a hyphen.
     """
     index: list[str | int] = []
-    lists = isinstance(shape.item, shapes.ListOf)
+    lists = isinstance(shape.item, ListOf)
     if lists and len(remaining) > 1 and _INDEX.fullmatch(remaining[-1]):
         index = [int(remaining.pop())]
     key = ("-" if lists else "_").join(remaining).lower()

@@ -11,8 +11,8 @@ from registry_server.config import empty_keys, environment, in_memory, scalars, 
 from registry_server.config.document import STORAGE, Document, Value, parse
 from registry_server.config.exposure import exposure
 from registry_server.config.listen_address import ListenAddress
+from registry_server.config.loaded_settings import LoadedSettings, Overrides
 from registry_server.config.problems import ConfigError, Place, Problem
-from registry_server.config.result import Loaded, Overrides
 from registry_server.config.schema import TRIAL_ROOT, Formatter, Settings
 from registry_server.config.shorthand import expand
 
@@ -34,7 +34,7 @@ _THIS_MACHINE = ("localhost",)
 
 def load(
     path: Path | None, environ: Mapping[str, str], overrides: Overrides = _NO_OVERRIDES
-) -> Loaded:
+) -> LoadedSettings:
     """Load the configuration from `path`, or from the file that the environment names, if any.
 
     Raises ConfigError with all problems of the first stage that has any: YAML syntax, variables,
@@ -59,7 +59,7 @@ def load(
     notices = (*document.warnings, *support.warnings(settings, document))
     exposure_warnings = tuple(exposure(settings, document))
     settings = in_memory.with_one_worker(settings)
-    return Loaded(settings, tuple(map(str, notices)), notices, path, exposure_warnings)
+    return LoadedSettings(settings, tuple(map(str, notices)), notices, path, exposure_warnings)
 
 
 def _complete(document: Document, path: Path | None) -> None:

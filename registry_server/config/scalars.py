@@ -9,8 +9,9 @@ not start, and they get the intended value.
 import re
 from collections.abc import Iterator
 
-from registry_server.config import keys, shapes
+from registry_server.config import key_tree
 from registry_server.config.document import Document, Value
+from registry_server.config.document_shape import Keys, Leaf, ListOf, Shape
 from registry_server.config.problems import Path
 
 _CASES = (str.lower, str.capitalize, str.upper)
@@ -34,22 +35,20 @@ _LONGEST = 40
 
 def resolve(document: Document) -> None:
     """Rewrite booleans and integers in place to the form that the schema reads."""
-    for path, kind, text in list(_scalars(document.data, keys.root(), ())):
+    for path, kind, text in list(_scalars(document.data, key_tree.root(), ())):
         if kind is bool:
             _boolean(document, path, text)
         elif kind is int and path not in document.quoted and len(text) <= _LONGEST:
             _replace(document, path, _decimal(text))
 
 
-def _scalars(
-    value: Value, shape: shapes.Shape | None, path: Path
-) -> Iterator[tuple[Path, object, str]]:
-    if isinstance(value, str) and isinstance(shape, shapes.Leaf):
+def _scalars(value: Value, shape: Shape | None, path: Path) -> Iterator[tuple[Path, object, str]]:
+    if isinstance(value, str) and isinstance(shape, Leaf):
         yield path, shape.kind, value
-    elif isinstance(value, dict) and isinstance(shape, shapes.Keys):
+    elif isinstance(value, dict) and isinstance(shape, Keys):
         for name, child in value.items():
             yield from _scalars(child, shape.children.get(name), (*path, name))
-    elif isinstance(value, list) and isinstance(shape, shapes.ListOf):
+    elif isinstance(value, list) and isinstance(shape, ListOf):
         for at, item in enumerate(value):
             yield from _scalars(item, shape.item, (*path, at))
 

@@ -19,7 +19,6 @@ from registry_server.config.cors import Cors
 from registry_server.config.header_text import Headers
 from registry_server.config.limits import Limits
 from registry_server.config.listen_address import ListenAddress
-from registry_server.config.machine import WORKERS
 from registry_server.config.section import CONFIG, Section
 from registry_server.config.validators import AfterValidator, BeforeValidator
 from registry_server.config.values import (
@@ -41,6 +40,7 @@ from registry_server.config.values import (
     UrlExpression,
     Wait,
 )
+from registry_server.config.worker_count import WORKERS
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo

@@ -7,7 +7,7 @@ document also has the section itself, such a key is only a warning: it may be a 
 
 import difflib
 
-from registry_server.config import keys
+from registry_server.config import key_tree
 from registry_server.config.auth import Auth
 from registry_server.config.document import Document, Value
 from registry_server.config.problems import Path
@@ -86,7 +86,7 @@ def _section_by_content(path: Path, value: Value) -> str | None:
 def _siblings(parent: Path) -> list[str]:
     """Return the known keys in `parent` that a misspelled guarded section may be compared with."""
     if parent == ():
-        return list(keys.root().children)
+        return list(key_tree.root().children)
     return ["tls"] if parent == ("http",) else []
 
 

@@ -6,14 +6,14 @@ than intended, or serve them without the intended protection.
 
 from collections.abc import Iterator
 
-from registry_server.config import in_memory, keys
+from registry_server.config import in_memory, key_tree
 from registry_server.config.auth import Auth
 from registry_server.config.document import DRIVERS, STORAGE, Document, Value
+from registry_server.config.document_shape import Leaf
 from registry_server.config.exposure import unknown_realm
 from registry_server.config.problems import Problem, listed
 from registry_server.config.rule_checks import unmatched_entries
 from registry_server.config.schema import Settings
-from registry_server.config.shapes import Leaf
 from registry_server.config.units import is_bare
 
 _OPEN = "is not implemented, because it accepts any credentials: use auth.htpasswd or auth: none"
@@ -112,7 +112,7 @@ def _is_set(value: Value, path: tuple[str, ...]) -> bool:
         return any(
             not (isinstance(item, dict) and item.get("disabled") == "true") for item in value
         )
-    shape = keys.at(path)
+    shape = key_tree.at(path)
     kind = shape.kind if isinstance(shape, Leaf) else None
     return value not in (None, "", "false" if kind is bool else "0" if kind is int else None)
 

@@ -8,7 +8,7 @@ other images than intended.
 from collections.abc import Iterable
 from functools import cache
 
-from registry_server.config import keys, unimplemented
+from registry_server.config import key_tree, unimplemented
 from registry_server.config.document import DRIVERS, STORAGE, Document
 from registry_server.config.problems import ConfigError, Path, Problem
 from registry_server.config.schema import Settings
@@ -54,7 +54,7 @@ def settings_of(document: Document) -> Settings:
         faults = [
             fault
             for path, value in unimplemented.take_out(data)
-            for fault in shape_faults(value, keys.at(path), path)
+            for fault in shape_faults(value, key_tree.at(path), path)
         ]
         try:
             settings = validated(Settings, data)
@@ -96,7 +96,7 @@ def _key_path(loc: tuple[str | int, ...]) -> Path:
 def _unknown(document: Document, path: Path) -> Problem | None:
     """Return the error for an unknown key, or None if it is a warning."""
     if guarded_section(path) is not None:
-        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+        return document.located(path, f"is not a known key: {key_tree.suggestion(path)}")
     guarded = intended_key(path, document.value(path), _names())
     if guarded is not None and not has_section(document, guarded):
         return document.located(path, f"is not a known key: did you mean {guarded}?")
@@ -104,7 +104,7 @@ def _unknown(document: Document, path: Path) -> Problem | None:
     if lost is not None:
         return document.located(path, f"is not a known key: did you mean {lost}?")
     if _names_the_storage(document, path):
-        return document.located(path, f"is not a known key: {keys.suggestion(path)}")
+        return document.located(path, f"is not a known key: {key_tree.suggestion(path)}")
     return None
 
 
@@ -130,13 +130,13 @@ def _names_the_storage(document: Document, path: Path) -> bool:
     data = document.data if isinstance(document.data, dict) else {}
     storage = data.get(STORAGE)
     if len(path) == 1 and storage is None:
-        return "did you mean storage?" in keys.suggestion(path)
+        return "did you mean storage?" in key_tree.suggestion(path)
     known = isinstance(storage, dict) and not DRIVERS.isdisjoint(storage)
     return path[:1] == (STORAGE,) and len(path) == 2 and not known
 
 
 def _ignored(path: Path) -> str:
-    return f"is not a known key and is ignored: {keys.suggestion(path)}"
+    return f"is not a known key and is ignored: {key_tree.suggestion(path)}"
 
 
 def _invalid(document: Document, fault: Fault) -> Problem | None:
@@ -172,4 +172,4 @@ def _matches(names: tuple[str, ...], pattern: str) -> bool:
 
 @cache
 def _names() -> frozenset[str]:
-    return frozenset(part for key in keys.leaves() for part in key)
+    return frozenset(part for key in key_tree.leaves() for part in key)

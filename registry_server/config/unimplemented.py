@@ -8,8 +8,8 @@ when one of them is set.
 from collections.abc import Iterator, Mapping
 
 from registry_server.config.document import Value
+from registry_server.config.document_shape import Keys, Leaf, ListOf, MapOf, Shape
 from registry_server.config.problems import Path
-from registry_server.config.shapes import Keys, Leaf, ListOf, MapOf, Shape
 from registry_server.config.values import Duration
 
 _FLAG = Leaf(bool)

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from registry_server.config.document_shape import Leaf, ListOf, Shape, child
 from registry_server.config.problems import Path, dotted
 from registry_server.config.section import Section
-from registry_server.config.shapes import Leaf, ListOf, Shape, child
 
 AnySection = TypeVar("AnySection", bound=Section)
 

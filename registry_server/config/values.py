@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from registry_server.config.expression import Expression
 from registry_server.config.header_text import ascii_url
+from registry_server.config.time_window import TimeWindow
 from registry_server.config.units import parse_duration, parse_duration_with_unit, parse_size
 from registry_server.config.validators import AfterValidator, BeforeValidator, PlainValidator
-from registry_server.config.window import Window
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -105,14 +105,14 @@ def _minute_or_more(value: timedelta) -> timedelta:
     return value
 
 
-def _window(value: object) -> Window | None:
-    if value is None or isinstance(value, Window):
+def _window(value: object) -> TimeWindow | None:
+    if value is None or isinstance(value, TimeWindow):
         return value
     text = _text(value, _A_WINDOW)
     if not text:
         return None
     try:
-        return Window.parse(text)
+        return TimeWindow.parse(text)
     except ValueError:
         raise ValueError(f"must be {_A_WINDOW}") from None
 
@@ -204,7 +204,7 @@ TokenLifetime = Annotated[
     timedelta, PlainValidator(_duration_with_unit), AfterValidator(_minute_or_more)
 ]
 Size = Annotated[int, PlainValidator(_size)]
-DailyWindow = Annotated[Window | None, PlainValidator(_window)]
+DailyWindow = Annotated[TimeWindow | None, PlainValidator(_window)]
 HostName = Annotated[str, PlainValidator(_host_name)]
 ProxyText = Annotated[TrustedProxy, PlainValidator(_proxy)]
 UrlExpression = Annotated[Expression, PlainValidator(_expression)]

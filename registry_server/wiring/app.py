@@ -46,7 +46,7 @@ from registry_server.v2.dispatch import Dispatcher, admit_all
 from registry_server.v2.gate import Gate
 from registry_server.v2.routes import routes
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import (
+from registry_server.wiring.access.setup import (
     TOKEN_PATH,
     AccessSetup,
     assemble_access,

@@ -19,7 +19,7 @@ from registry_server.config.auth import Auth
 from registry_server.config.limits import Limits
 from registry_server.config.schema import AccessLog
 from registry_server.serving.http1.answer_heads import answer_head
-from registry_server.wiring.access.assembly import TOKEN_PATH
+from registry_server.wiring.access.setup import TOKEN_PATH
 from registry_server.wiring.app import build_for_check
 from storage.drivers.memory import MemoryDriver
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from uvicorn import Config
 
 from registry_server import logs
-from registry_server.config import ConfigError, Loaded, Settings
+from registry_server.config import ConfigError, LoadedSettings, Settings
 from registry_server.http.reloadable import Reloadable
 from registry_server.serving import sockets, volume
 from registry_server.serving.announcer import Announcer
@@ -34,9 +34,9 @@ from registry_server.serving.workers.supervisor import Supervisor
 from registry_server.serving.workers.work import Work
 from registry_server.serving.workers.worker import Worker
 from registry_server.wiring import startup
-from registry_server.wiring.access import assembly
+from registry_server.wiring.access import setup
 from registry_server.wiring.app import build, open_driver
-from registry_server.wiring.reload import MergedSettings, merge_settings
+from registry_server.wiring.settings_merge import MergedSettings, merge_settings
 from storage.drivers.filesystem.driver import FilesystemDriver, make_ready
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ConfigurationReloader:
     """Reads the configuration again, compares it with the settings in force, and applies it."""
 
     def __init__(
-        self, settings: Settings, read: Callable[[], Loaded], announcer: Announcer
+        self, settings: Settings, read: Callable[[], LoadedSettings], announcer: Announcer
     ) -> None:
         self._settings = settings
         self._root = settings.storage.root
@@ -88,7 +88,7 @@ class ConfigurationReloader:
         logger.info("configuration reloaded; changed: %s", keys or "nothing")
 
 
-def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
+def serve(loaded: LoadedSettings, read: Callable[[], LoadedSettings]) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     `read` reads the configuration again at SIGHUP. Raises `StartupError` if the server can't start,
@@ -130,7 +130,7 @@ def _checked(settings: Settings, root: Path | None) -> Settings:
 def _prepare(settings: Settings, root: Path | None) -> None:
     """Create the files that serving needs, log warnings about them, and raise process limits."""
     startup.check_audit(settings)
-    for problem in startup.check_access(settings, assembly.prepare):
+    for problem in startup.check_access(settings, setup.prepare):
         logger.warning("%s", problem)
     if root is not None and not settings.storage.maintenance.readonly.enabled:
         make_ready(root)
@@ -139,7 +139,7 @@ def _prepare(settings: Settings, root: Path | None) -> None:
 
 def _fitted(settings: Settings, root: Path | None) -> Settings:
     """Return the settings, read-only if the volume is; log a warning then."""
-    fitted = startup.fit_to_volume(Loaded(settings, ()), root)
+    fitted = startup.fit_to_volume(LoadedSettings(settings, ()), root)
     for warning in fitted.warnings:
         logger.warning(warning)
     return fitted.settings

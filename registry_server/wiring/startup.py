@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from registry_server.audit import open_file
-from registry_server.config import Loaded, Settings
+from registry_server.config import LoadedSettings, Settings
 from registry_server.config.problems import Place, Problem
 from registry_server.config.schema import TRIAL_ROOT
 from registry_server.serving import volume
 from registry_server.serving.startup_error import StartupError
-from registry_server.serving.tls import context
-from registry_server.wiring.access import assembly
+from registry_server.serving.tls import ssl_context
+from registry_server.wiring.access import setup
 from storage.drivers.filesystem.file_modes import PUBLIC_FOLDER
 from storage.errors import reason_of
 
@@ -37,11 +37,11 @@ _ONLY_PULLS = (
 CheckAccess: TypeAlias = Callable[[Settings], tuple[Problem, ...]]
 
 
-def check(settings: Settings, access: CheckAccess = assembly.check) -> tuple[Problem, ...]:
+def check(settings: Settings, access: CheckAccess = setup.check) -> tuple[Problem, ...]:
     """Check everything that `serve` needs except its address; return warnings.
 
     Raises `StartupError`. Creates nothing: a root that `serve` would create may be missing.
-    `access` is `assembly.check_before_start` when no server runs yet.
+    `access` is `setup.check_before_start` when no server runs yet.
     """
     check_root(settings)
     check_tls(settings)
@@ -76,7 +76,7 @@ def may_be_created(root: Path) -> bool:
 
 def check_root(settings: Settings) -> None:
     """Check that the root directory can be used or created; raise `StartupError`."""
-    fit_to_volume(Loaded(settings, ()), settings.storage.root)
+    fit_to_volume(LoadedSettings(settings, ()), settings.storage.root)
 
 
 def check_served(root: Path | None) -> None:
@@ -89,7 +89,7 @@ def check_served(root: Path | None) -> None:
         raise StartupError(str(error)) from None
 
 
-def fit_to_volume(loaded: Loaded, root: Path | None) -> Loaded:
+def fit_to_volume(loaded: LoadedSettings, root: Path | None) -> LoadedSettings:
     """Enable read-only mode, with a warning that gives the reason, if `root` can't be written.
 
     Raises `StartupError` if nothing could be served: the root can't be read, or it can't be written
@@ -181,11 +181,11 @@ def _try_to_append(path: Path) -> None:
 def check_tls(settings: Settings) -> bool:
     """Return True if TLS is configured; raise `StartupError` if its files can't be used."""
     try:
-        return context.context(settings.http.tls) is not None
-    except context.TlsError as error:
+        return ssl_context.context(settings.http.tls) is not None
+    except ssl_context.TlsError as error:
         raise StartupError(str(error)) from None
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """Return warnings about TLS files that can be used but that clients may refuse."""
-    return context.warnings(settings.http.tls)
+    return ssl_context.warnings(settings.http.tls)

@@ -12,7 +12,7 @@ import pytest
 
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.tokens.bearer import TokenIssuer
-from registry_server.access.tokens.keys import jwks, temporary_signing_key
+from registry_server.access.tokens.signing_keys import jwks, temporary_signing_key
 from tests.access.conftest import Files, Guarded, bearer
 from tests.access.test_caches import KEPT, push, said
 from tests.v2.pushes import refused

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.tokens.bearer import TokenIssuer, registered_claims
-from registry_server.access.tokens.keys import jwks, load_signing_key
 from registry_server.access.tokens.refresh import TYPE
+from registry_server.access.tokens.signing_keys import jwks, load_signing_key
 from registry_server.wiring.app import build
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import PASSWORDS, Files

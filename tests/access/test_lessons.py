@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.robots import RobotStore
 from registry_server.access.tokens.bearer import LEEWAY, LIFETIME, TokenIssuer
-from registry_server.access.tokens.keys import VerificationKey, load_signing_key, to_jwk
+from registry_server.access.tokens.signing_keys import VerificationKey, load_signing_key, to_jwk
 from registry_server.access.users.htpasswd import HtpasswdUsers
 from registry_server.access.users.htpasswd_file import watch_htpasswd
 from storage.values.manifests import MANIFEST_LIMIT

@@ -17,7 +17,7 @@ import httpx
 import jwt
 import pytest
 
-from registry_server.access.tokens.keys import load_signing_key
+from registry_server.access.tokens.signing_keys import load_signing_key
 from tests.access.conftest import DELETABLE, Files, Guarded, basic, bearer
 from tests.access.test_lessons import HOSTS, put, token
 from tests.support.wire import OCI_MANIFEST, sha256

@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.robots import RobotStore
 from registry_server.access.tokens.bearer import TokenIssuer
-from registry_server.access.tokens.keys import SigningKey, load_signing_key
+from registry_server.access.tokens.signing_keys import SigningKey, load_signing_key
 from registry_server.api import paths
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import assemble_access
+from registry_server.wiring.access.setup import assemble_access
 from storage.drivers.memory import MemoryDriver
 from tests.access.conftest import DELETABLE, Files, Guarded, basic, bearer
 from tests.support.documents import image_manifest

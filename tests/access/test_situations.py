@@ -25,9 +25,9 @@ from registry_server.access.interfaces import Action, Grants
 from registry_server.access.robots import RobotStore, robots_file
 from registry_server.access.tokens import bearer, refresh
 from registry_server.access.tokens.bearer import TokenIssuer
-from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
+from registry_server.access.tokens.signing_keys import jwks, load_or_create_signing_key
 from registry_server.access.users import password_cache
-from registry_server.commands.line import complete
+from registry_server.commands.command_line import complete
 from registry_server.config import Settings
 from registry_server.limits import buckets
 from storage.drivers.memory import MemoryDriver

@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Message
 
 from registry_server.access.robots import Robot, RobotStore, format_robots, robots_file
-from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
+from registry_server.access.tokens.signing_keys import jwks, load_or_create_signing_key
 from registry_server.config import Settings
 from registry_server.config.validation import validated
 from registry_server.wiring.app import build

@@ -14,9 +14,9 @@ from registry_server.access.interfaces import ANONYMOUS, Actor, Grants
 from registry_server.access.rules import RulesPolicy, parse_rules, policy_of
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.access.tokens.keys import load_or_create_signing_key
 from registry_server.access.tokens.scopes import parse_access, parse_scopes
-from registry_server.access.tokens.server import grants_for
+from registry_server.access.tokens.signing_keys import load_or_create_signing_key
+from registry_server.access.tokens.token_server import grants_for
 from registry_server.config import ConfigError
 from registry_server.config.access import Access
 from registry_server.config.load import load

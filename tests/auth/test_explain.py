@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from registry_server.access.interfaces import ANONYMOUS
+from registry_server.commands.command_line import complete
 from registry_server.commands.explain import Question, read_policy
-from registry_server.commands.line import complete
 from registry_server.config.access import Access
 from storage.errors import NameInvalid
 

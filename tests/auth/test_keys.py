@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.access.tokens.keys import (
+from registry_server.access.tokens.signing_keys import (
     KeyUnusable,
     PrivateKey,
     SigningKey,
@@ -92,7 +92,7 @@ def test_two_processes_that_create_the_key_agree(tmp_path: Path) -> None:
     path = tmp_path / "token.key"
     code = (
         "import sys, pathlib\n"
-        "from registry_server.access.tokens.keys import load_or_create_signing_key\n"
+        "from registry_server.access.tokens.signing_keys import load_or_create_signing_key\n"
         "sys.stdin.read(); print(load_or_create_signing_key(pathlib.Path(sys.argv[1])).id)"
     )
     workers = [

@@ -23,10 +23,10 @@ from registry_server.access.interfaces import ANONYMOUS, Action, Actor, Grants, 
 from registry_server.access.login import Login
 from registry_server.access.tokens.bearer import Claims, TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_jwks
-from registry_server.access.tokens.keys import SigningKey
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, parse_scopes
-from registry_server.access.tokens.server import TokenServer, grants_for
+from registry_server.access.tokens.signing_keys import SigningKey
+from registry_server.access.tokens.token_server import TokenServer, grants_for
 from registry_server.http import errors
 from registry_server.http.context import Decision
 from storage.values.names import RepositoryName

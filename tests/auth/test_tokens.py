@@ -37,7 +37,8 @@ from registry_server.access.tokens.bearer import (
     TokenVerifier,
 )
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.access.tokens.keys import (
+from registry_server.access.tokens.refresh import TYPE, RefreshTokens
+from registry_server.access.tokens.signing_keys import (
     KeyUnusable,
     PrivateKey,
     SigningKey,
@@ -45,7 +46,6 @@ from registry_server.access.tokens.keys import (
     libtrust_id,
     to_jwk,
 )
-from registry_server.access.tokens.refresh import TYPE, RefreshTokens
 from storage.values.names import RepositoryName
 
 NOW = 1_800_000_000

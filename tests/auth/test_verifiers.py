@@ -24,7 +24,7 @@ from registry_server.access.interfaces import Grants
 from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring, parse_certificates, parse_jwks
-from registry_server.access.tokens.keys import SigningKey, jwks
+from registry_server.access.tokens.signing_keys import SigningKey, jwks
 from registry_server.access.tokens.verifiers import ReloadingVerifier
 from registry_server.files.watched_file import WatchedFile
 

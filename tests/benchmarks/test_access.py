@@ -9,7 +9,7 @@ from benchmarks.figures import Better, Line
 from benchmarks.stage import Plan
 from benchmarks.targets import against_peer, verdicts
 from registry_server.config.load import load
-from registry_server.wiring.access.assembly import check
+from registry_server.wiring.access.setup import check
 
 
 def test_one_server_has_rules_and_the_other_has_none(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from registry_server.config import ConfigError, Loaded, Overrides
+from registry_server.config import ConfigError, LoadedSettings, Overrides
 from registry_server.config.load import load
 
-Read = Callable[..., Loaded]
+Read = Callable[..., LoadedSettings]
 Refuse = Callable[..., tuple[str, ...]]
 
 
@@ -18,7 +18,7 @@ def read(tmp_path: Path) -> Read:
 
     def read(
         text: str, environ: Mapping[str, str] | None = None, overrides: Overrides | None = None
-    ) -> Loaded:
+    ) -> LoadedSettings:
         path = tmp_path / "config.yml"
         path.write_text(text)
         return load(path, environ or {}, overrides or Overrides())

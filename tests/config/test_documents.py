@@ -1,4 +1,4 @@
-"""The example and the manual name all keys, and no unknown ones."""
+"""The example and the manual name all key_tree, and no unknown ones."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry_server.config import Settings, keys, shapes, support
+from registry_server.config import Settings, document_shape, key_tree, support
 from registry_server.config.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -26,14 +26,14 @@ def _switched_on() -> object:
 def _holds(value: object, key: tuple[str, ...]) -> bool:
     if not key:
         return True
-    if key[0] == keys.ITEM:
+    if key[0] == key_tree.ITEM:
         return isinstance(value, list) and any(_holds(item, key[1:]) for item in value)
     return isinstance(value, dict) and key[0] in value and _holds(value[key[0]], key[1:])
 
 
 def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     yield path
-    if isinstance(keys.at(path), shapes.Leaf):
+    if isinstance(key_tree.at(path), document_shape.Leaf):
         return
     if isinstance(value, dict):
         for name, child in value.items():
@@ -44,7 +44,7 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 
 
 def _written(key: tuple[str, ...]) -> str:
-    return ".".join(key).replace(f".{keys.ITEM}", keys.ITEM)
+    return ".".join(key).replace(f".{key_tree.ITEM}", key_tree.ITEM)
 
 
 def test_the_example_has_the_defaults() -> None:
@@ -54,7 +54,7 @@ def test_the_example_has_the_defaults() -> None:
     assert loaded.warnings == ()
 
 
-@pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
+@pytest.mark.parametrize("key", list(key_tree.leaves()), ids=_written)
 def test_the_example_has_every_key(key: tuple[str, ...]) -> None:
     """Each known key is in the example, as a line or in a comment."""
     assert _holds(_switched_on(), key)
@@ -64,7 +64,7 @@ def test_the_example_enables_only_implemented_keys() -> None:
     """Keys that are not implemented are comments in the example."""
     live = yaml.load(EXAMPLE.read_text(), Loader=yaml.BaseLoader)
     switched_on = {
-        key for key in map(_written, keys.leaves()) if _holds(live, tuple(key.split(".")))
+        key for key in map(_written, key_tree.leaves()) if _holds(live, tuple(key.split(".")))
     }
     tables = (*support.REFUSED, *support.WARNED)
     refused = {key for key in switched_on if key.startswith(tables)}
@@ -74,11 +74,11 @@ def test_the_example_enables_only_implemented_keys() -> None:
 
 def test_the_example_has_no_unknown_key() -> None:
     """Each commented line of the example is a known key."""
-    unknown = [path for path in _paths(_switched_on()) if keys.at(path) is None]
+    unknown = [path for path in _paths(_switched_on()) if key_tree.at(path) is None]
     assert unknown == []
 
 
-@pytest.mark.parametrize("key", list(keys.leaves()), ids=_written)
+@pytest.mark.parametrize("key", list(key_tree.leaves()), ids=_written)
 def test_the_manual_names_every_key(key: tuple[str, ...]) -> None:
     """Each known key is in the manual with its full path."""
     assert f"`{_written(key)}`" in MANUAL.read_text()
@@ -88,7 +88,9 @@ def test_the_manual_names_no_unknown_key() -> None:
     """Each path in the manual that looks like a key is one."""
     tops = "|".join(Settings.field_names())
     named = set(re.findall(rf"`((?:{tops})(?:\.[a-z0-9]+(?:\[\])?)+)`", MANUAL.read_text()))
-    unknown = [key for key in named if keys.at(tuple(key.replace("[]", ".0").split("."))) is None]
+    unknown = [
+        key for key in named if key_tree.at(tuple(key.replace("[]", ".0").split("."))) is None
+    ]
     assert unknown == ["config.yml"] or unknown == []
     assert len(named) > 100
 

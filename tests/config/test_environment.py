@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import ConfigError, keys
+from registry_server.config import ConfigError, key_tree
 from registry_server.config.environment import resolve
 from registry_server.config.load import load
 from tests.config.conftest import Read, Refuse
@@ -32,14 +32,14 @@ KUBERNETES = {
 
 
 def _variable(key: tuple[str, ...]) -> str:
-    parts = ("0" if part == keys.ITEM else part for part in key)
+    parts = ("0" if part == key_tree.ITEM else part for part in key)
     return "REGISTRY_" + "_".join(parts).upper()
 
 
-@pytest.mark.parametrize("key", list(keys.leaves()), ids=".".join)
+@pytest.mark.parametrize("key", list(key_tree.leaves()), ids=".".join)
 def test_every_key_has_its_variable(key: tuple[str, ...]) -> None:
     """The variable built from a key's path sets that key."""
-    expected = tuple(0 if part == keys.ITEM else part for part in key)
+    expected = tuple(0 if part == key_tree.ITEM else part for part in key)
     assert resolve(_variable(key)) == expected
 
 
@@ -258,7 +258,7 @@ def test_all_invalid_variables_are_reported_together() -> None:
     ]
 
 
-@given(st.sampled_from([key for key in keys.leaves() if keys.ITEM not in key]), st.text())
+@given(st.sampled_from([key for key in key_tree.leaves() if key_tree.ITEM not in key]), st.text())
 def test_any_value_of_any_variable_is_read_or_refused(key: tuple[str, ...], value: str) -> None:
     """No value of a known variable raises another exception."""
     problems: tuple[str, ...] = ()

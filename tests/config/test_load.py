@@ -10,7 +10,7 @@ import pytest
 
 from registry_server.config import ConfigError, ListenAddress, Overrides, Settings
 from registry_server.config.load import load
-from registry_server.config.machine import default_workers
+from registry_server.config.worker_count import default_workers
 from registry_server.wiring.app import manifest_rules
 from tests.config.conftest import Read, Refuse
 

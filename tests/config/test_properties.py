@@ -8,12 +8,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_server.config import ConfigError, Overrides, Settings, keys, shapes
+from registry_server.config import ConfigError, Overrides, Settings, document_shape, key_tree
 from registry_server.config.load import load
 from registry_server.config.validation import validated
 from tests.support.sections import written_out
 
-KNOWN = sorted({part for key in keys.leaves() for part in key if part != keys.ITEM})
+KNOWN = sorted({part for key in key_tree.leaves() for part in key if part != key_tree.ITEM})
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -36,8 +36,8 @@ SHAPED = st.fixed_dictionaries(
         name: st.one_of(
             SCALARS, st.dictionaries(st.sampled_from(sorted(shape.children)), ANYTHING, max_size=4)
         )
-        for name, shape in keys.root().children.items()
-        if isinstance(shape, shapes.Keys)
+        for name, shape in key_tree.root().children.items()
+        if isinstance(shape, document_shape.Keys)
     },
 )
 NAMES = st.one_of(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry_server.config import keys, support
+from registry_server.config import key_tree, support
 from registry_server.config.document import DRIVERS
 from registry_server.config.schema import Storage
 from tests.config.conftest import Read, Refuse
@@ -95,7 +95,7 @@ def test_a_value_with_another_meaning_is_a_warning(read: Read, text: str, warnin
 def test_the_tables_have_only_known_keys_and_all_drivers() -> None:
     """No entry is about an unknown key, and no driver is missing."""
     for key in (*support.REFUSED, *support.WARNED):
-        assert keys.at(tuple(key.split("."))) is not None, key
+        assert key_tree.at(tuple(key.split("."))) is not None, key
     others = {"cache", "delete", "maintenance", "redirect", "tag"}
     assert set(Storage.field_names()) == {*DRIVERS, *others}
     refused = {key for key in support.REFUSED if key.startswith("storage.")}

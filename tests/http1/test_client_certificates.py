@@ -23,7 +23,7 @@ from registry_server.config.validation import validated
 from registry_server.http.extensions import CERTIFICATE_NAME
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.http1.peers import Proof
-from registry_server.serving.tls import context
+from registry_server.serving.tls import ssl_context
 from tests.http1.serving import Served, answer, served, until
 from tests.support.certificates import Authority
 
@@ -93,7 +93,7 @@ def settings(authority: Authority) -> Tls:
 
 def server_context(authority: Authority) -> ssl.SSLContext:
     """Build what is served with."""
-    made = context.context(settings(authority))
+    made = ssl_context.context(settings(authority))
     assert made is not None
     return made
 

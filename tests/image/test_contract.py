@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from typer.main import get_command
 
-from registry_server.commands.line import complete
+from registry_server.commands.command_line import complete
 from tests.support.engine import DockerEngine
 from tests.support.servers import PROJECT
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
+from registry_server.access.tokens.signing_keys import jwks, load_or_create_signing_key
 from tests.support import users
 from tests.support.secrets import keep
 from tests.support.servers import RegistryServer

@@ -57,7 +57,7 @@ def test_a_server_imports_nothing_that_only_commands_need() -> None:
     imported = set(done.stdout.decode().split())
     assert "registry_server.jobs.schedule" in imported
     unwanted = {"fastapi", "pydantic", "pydantic_core", "rich", "sqlite3", "typer", "yaml"}
-    assert imported.isdisjoint(unwanted | {"registry_server.commands.line"})
+    assert imported.isdisjoint(unwanted | {"registry_server.commands.command_line"})
 
 
 @pytest.mark.parametrize("has_users", [False, True])

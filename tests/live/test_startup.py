@@ -224,7 +224,8 @@ def test_nothing_was_made(tmp_path: Path) -> None:
 AS_ANOTHER = """
 import os, sys
 import encodings.utf_8_sig
-import registry_server.cli, registry_server.commands.line, registry_server.commands.others
+import registry_server.cli
+import registry_server.commands.command_line, registry_server.commands.late_commands
 import registry_server.wiring.server, registry_server.serving.workers.supervisor
 from registry_server.config.load import load
 load(None, {})  # pydantic imports more when it compiles the schema

@@ -17,7 +17,7 @@ import pytest
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.robots import RobotStore, robots_file
 from registry_server.access.tokens.bearer import TokenIssuer
-from registry_server.access.tokens.keys import jwks, load_or_create_signing_key
+from registry_server.access.tokens.signing_keys import jwks, load_or_create_signing_key
 from registry_server.config import Settings
 from registry_server.config.load import load
 from registry_server.config.validation import validated

@@ -22,8 +22,8 @@ import jwt
 from registry_server.access.interfaces import Action, Grants
 from registry_server.access.refusals import TokenInvalid
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.access.tokens.keys import KeyUnusable, SigningKey, VerificationKey
 from registry_server.access.tokens.scopes import ScopeInvalid, access_of, parse_access
+from registry_server.access.tokens.signing_keys import KeyUnusable, SigningKey, VerificationKey
 from registry_server.config.robot_names import is_robots
 
 # Characters. Some issuers send 40,000, for many groups or repositories; a head has 65,536 bytes.

@@ -19,7 +19,7 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.x509 import verification
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from registry_server.access.tokens.keys import JWK_MEMBERS, KeyUnusable, VerificationKey
+from registry_server.access.tokens.signing_keys import JWK_MEMBERS, KeyUnusable, VerificationKey
 
 _MOST_KEYS = 1000
 _LONGEST_CHAIN = 5

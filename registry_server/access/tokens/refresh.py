@@ -24,7 +24,7 @@ from registry_server.access.tokens.bearer import (
     verify_signature,
 )
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.access.tokens.keys import SigningKey
+from registry_server.access.tokens.signing_keys import SigningKey
 
 TYPE = "refresh"
 LIFETIME = 30 * 24 * 3600

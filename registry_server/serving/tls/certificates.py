@@ -22,7 +22,7 @@ from uvicorn import Config
 
 from registry_server.config.schema import Tls
 from registry_server.files.watched_file import State, state_of
-from registry_server.serving.tls import context
+from registry_server.serving.tls import ssl_context
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +77,18 @@ class Certificates:
             return None
         try:
             fresh = self._context()
-        except context.TlsError as error:
+        except ssl_context.TlsError as error:
             self._log_problem(str(error))
             return None
         are_authorities_unchanged = self._seen.authorities == self._used.authorities
         self._used, self._logged_problem = self._seen, ""
         logger.info("TLS certificate reloaded: %s", self._settings.certificate)
-        for warning in context.warnings(self._settings):
+        for warning in ssl_context.warnings(self._settings):
             logger.warning(warning)
         return NewContext(fresh, are_authorities_unchanged)
 
     def _context(self) -> ssl.SSLContext:
-        made = context.context(self._settings)
+        made = ssl_context.context(self._settings)
         assert made is not None, "TLS is not configured"
         return made
 

@@ -1,5 +1,5 @@
 """Builds the parts of access control from the settings, one module for each part.
 
-`configured` imports only the modules for configured parts. So a registry with a file of users and
+`assembly` imports only the modules for configured parts. So a registry with a file of users and
 no rules imports neither FastAPI nor cryptography nor pydantic.
 """

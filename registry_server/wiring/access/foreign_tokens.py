@@ -20,8 +20,8 @@ from registry_server.config.auth import TokenAuth
 from registry_server.files.watched_file import WatchedFile
 from registry_server.http.context import Decision
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.policy import policy_source
+from registry_server.wiring.access.setup import TOKEN_PATH, AccessSetup
 from storage.values.names import RepositoryName
 
 _NO_TOKEN = Decision(False, "the request has no token")

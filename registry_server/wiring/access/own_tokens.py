@@ -17,9 +17,9 @@ from registry_server.access.login import Login
 from registry_server.access.robots import RobotKeys, RobotsFile, RobotStore, robots_file
 from registry_server.access.tokens.bearer import TokenIssuer, TokenVerifier
 from registry_server.access.tokens.keyring import Keyring
-from registry_server.access.tokens.keys import SigningKey
 from registry_server.access.tokens.refresh import RefreshTokens
-from registry_server.access.tokens.server import TokenServer
+from registry_server.access.tokens.signing_keys import SigningKey
+from registry_server.access.tokens.token_server import TokenServer
 from registry_server.access.tokens.verifiers import FixedVerifier
 from registry_server.access.users.htpasswd import HtpasswdUsers
 from registry_server.api.application import Api
@@ -29,8 +29,8 @@ from registry_server.config.access import IssuedTokens
 from registry_server.config.robot_names import is_robots
 from registry_server.http.clients import client_address
 from registry_server.v2.urls import Urls
-from registry_server.wiring.access.assembly import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.policy import policy_source
+from registry_server.wiring.access.setup import TOKEN_PATH, AccessSetup
 from registry_server.wiring.access.signing_key import existing_key
 from registry_server.wiring.access.users import login_limits, users_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from registry_server.access.tokens.keys import (
+from registry_server.access.tokens.signing_keys import (
     SigningKey,
     load_or_create_signing_key,
     load_signing_key,

@@ -16,7 +16,7 @@ from registry_server.commands.common import fail
 _PACKAGE = "registry-server"
 
 
-def top(
+def without_command(
     context: typer.Context,
     show_version: Annotated[
         bool, typer.Option("--version", "-v", help="Print the version and exit.")

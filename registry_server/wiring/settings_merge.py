@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from registry_server.config import ConfigError, Loaded, Settings
+from registry_server.config import ConfigError, LoadedSettings, Settings
 from registry_server.config.exposure import exposure, unknown_realm
 from registry_server.config.problems import Problem, Unlocated
 from registry_server.config.section import Section
@@ -29,7 +29,7 @@ class MergedSettings:
     warnings: tuple[str, ...]
 
 
-def merge_settings(before: Settings, read: Loaded) -> MergedSettings:
+def merge_settings(before: Settings, read: LoadedSettings) -> MergedSettings:
     """Merge the new settings with those of `before` that need a restart (pure).
 
     Raises ConfigError if the new settings don't fit the address, which stays.

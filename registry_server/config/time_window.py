@@ -10,21 +10,21 @@ _PATTERN = re.compile(r"\s*\d\d:\d\d\s*-\s*\d\d:\d\d\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimeWindow:
     """From `start` until before `end`, which may be on the next day."""
 
     start: time
     end: time
 
     @staticmethod
-    def parse(text: str) -> Window:
+    def parse(text: str) -> TimeWindow:
         """Parse `HH:MM-HH:MM`; raise ValueError if it is not that or both times are equal."""
         if _PATTERN.fullmatch(text) is None:
             raise ValueError("a window is written as HH:MM-HH:MM")
         start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
         if start == end:
             raise ValueError("a window must end at another time than it begins")
-        return Window(start, end)
+        return TimeWindow(start, end)
 
     def contains(self, now: datetime) -> bool:
         """Return whether `now` is in the window."""

@@ -7,10 +7,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from registry_server.config import unimplemented
+from registry_server.config.document_shape import Keys, Leaf, ListOf, MapOf, Shape, child
 from registry_server.config.problems import Path, dotted, listed, shown
 from registry_server.config.schema import Settings
 from registry_server.config.section import Section, key_of
-from registry_server.config.shapes import Keys, Leaf, ListOf, MapOf, Shape, child
 
 ITEM = "[]"
 

@@ -1,4 +1,4 @@
-"""All commands except `serve`."""
+"""The commands that are slow to import: all except `serve`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from registry_server.commands.htpasswd import htpasswd
 from registry_server.commands.purge_uploads import purge_uploads
 from registry_server.commands.robots import robots
 from registry_server.commands.scrub import scrub
-from registry_server.commands.top import help_about
+from registry_server.commands.version_and_help import help_about
 
 
-def add_others(app: typer.Typer) -> None:
+def add_late_commands(app: typer.Typer) -> None:
     """Add the commands in the order of the help."""
     app.command()(check)
     app.command("purge-uploads")(purge_uploads)

@@ -8,7 +8,7 @@ import pytest
 
 from registry_server.config import Overrides
 from registry_server.config.load import load
-from registry_server.config.machine import MOST_WORKERS, cores, default_workers
+from registry_server.config.worker_count import MOST_WORKERS, cores, default_workers
 
 MIB = 1 << 20
 ALL = min(cores(), MOST_WORKERS)

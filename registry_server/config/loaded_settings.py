@@ -20,7 +20,7 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     """The settings, and the warnings about them.
 
     `warnings` are the lines of `notices`. `exposure` has further warnings, which only the server

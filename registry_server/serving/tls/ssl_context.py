@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from registry_server.config.cipher_suites import openssl_names
 from registry_server.config.schema import Tls
-from registry_server.serving.tls import files, plain_http
+from registry_server.serving.tls import pem_files, plain_http
 
 _VERSIONS = {
     "tls1.0": ssl.TLSVersion.TLSv1,
@@ -42,12 +42,12 @@ def context(tls: Tls) -> ssl.SSLContext | None:
     made.minimum_version = _VERSIONS[tls.minimumtls]
     made.set_alpn_protocols(_SPOKEN)
     try:
-        if files.is_weak(tls.certificate, tls.key):
+        if pem_files.is_weak(tls.certificate, tls.key):
             made.set_ciphers(_FOR_WEAK)
         # Without a password argument OpenSSL prompts on the terminal for an encrypted key.
         made.load_cert_chain(tls.certificate, tls.key, password="")
     except OSError as error:
-        raise TlsError(files.why_no_pair(tls.certificate, tls.key, error)) from None
+        raise TlsError(pem_files.why_no_pair(tls.certificate, tls.key, error)) from None
     _restrict(made, tls)
     if tls.clientcas:
         _trust(made, tls)
@@ -59,7 +59,7 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
         try:
             context.load_verify_locations(authority)
         except OSError as error:
-            raise TlsError(files.why_no_authority(index, authority, error)) from None
+            raise TlsError(pem_files.why_no_authority(index, authority, error)) from None
     # A resumed session does not verify the certificate again, and in TLS 1.3 every resumption
     # issues the ticket for the next. In TLS 1.2 a session lasts two hours.
     context.num_tickets = 0
@@ -70,7 +70,7 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
 def warnings(tls: Tls) -> tuple[str, ...]:
     """Return a line for each property of the files that clients may refuse (blocks)."""
     with suppress(OSError):  # a file may be removed meanwhile
-        return tuple(files.warnings(tls))
+        return tuple(pem_files.warnings(tls))
     return ()
 
 

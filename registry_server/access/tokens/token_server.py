@@ -39,9 +39,9 @@ from registry_server.access.refusals import (
     TokenRequestTooLarge,
 )
 from registry_server.access.tokens.bearer import IssuedToken, TokenIssuer
-from registry_server.access.tokens.keys import jwks
 from registry_server.access.tokens.refresh import RefreshTokens
 from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scopes, scopes_of
+from registry_server.access.tokens.signing_keys import jwks
 from registry_server.access.users.basic import has_controls, parse_basic
 from registry_server.http.clients import client_address, limit_key
 from registry_server.http.context import context_of

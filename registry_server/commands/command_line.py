@@ -12,7 +12,7 @@ from registry_server.commands.exit_codes import UNUSABLE
 from registry_server.commands.go_flags import NoBoolean, in_typer_spelling
 from registry_server.commands.invocation import Invocation
 from registry_server.commands.serve import ContextObject, serve
-from registry_server.commands.top import top
+from registry_server.commands.version_and_help import without_command
 
 
 def serving() -> typer.Typer:
@@ -23,17 +23,17 @@ def serving() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback(invoke_without_command=True)(top)
+    app.callback(invoke_without_command=True)(without_command)
     app.command()(serve)
     return app
 
 
 def complete() -> typer.Typer:
     """Return the command line with all commands."""
-    from registry_server.commands.others import add_others
+    from registry_server.commands.late_commands import add_late_commands
 
     app = serving()
-    add_others(app)
+    add_late_commands(app)
     return app
 
 
