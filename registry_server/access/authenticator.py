@@ -83,7 +83,11 @@ class HeaderAuthenticator:
         fields = [value for name, value in connection.scope["headers"] if name == _FIELD]
         if not fields:
             name = connection.scope.get(CERTIFICATE_NAME, "") if self._certificates else ""
-            return Actor(name) if name and not is_robots(name) else ANONYMOUS
+            if not name or is_robots(name):
+                return ANONYMOUS
+            context_of(connection.scope).authentication = "certificate"
+            return Actor(name)
+        context_of(connection.scope).authentication = "failed"
         if len(fields) > 1:
             raise self._challenges.unauthenticated(
                 connection, "the request has more than one Authorization header"
@@ -96,13 +100,15 @@ class HeaderAuthenticator:
     async def _by_token(
         self, connection: HTTPConnection, verifiers: VerifierSource, text: str
     ) -> Actor:
-        verifier = await verifiers.now()
+        context, verifier = context_of(connection.scope), await verifiers.now()
         try:
             claims = verifier.verify(text)
         except TokenInvalid as error:
+            context.authentication = error.outcome
             raise self._challenges.invalid_token(connection, str(error)) from None
         if claims.sub and not await self._subject_exists(claims.sub, claims.generation):
             raise self._challenges.invalid_token(connection, "the token's user no longer exists")
+        context.authentication = "token"
         return Actor(name=claims.sub, grants=claims.grants)
 
     async def _by_password(self, connection: HTTPConnection, field: str) -> Actor:

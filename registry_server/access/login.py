@@ -9,6 +9,9 @@ from starlette.types import Scope
 
 from registry_server.access.interfaces import Actor, Credentials
 from registry_server.access.login_limits import UNLIMITED, LoginLimits
+from registry_server.config.robot_names import is_robots
+from registry_server.http.context import context_of
+from registry_server.http.too_many_requests import TooManyRequests
 
 
 class Login:
@@ -21,9 +24,19 @@ class Login:
     async def attempt(self, scope: Scope, name: str, password: str) -> Actor | None:
         """Return the actor with that name and password, or None if they are wrong.
 
+        The outcome is recorded in the context of the request.
         Raises `TooManyRequests` for a client that has sent too many wrong passwords.
         """
-        return await self._limits.attempt(scope, partial(self._find, name, password))
+        context = context_of(scope)
+        context.authentication = "failed"
+        try:
+            actor = await self._limits.attempt(scope, partial(self._find, name, password))
+        except TooManyRequests:
+            context.authentication = "throttled"
+            raise
+        if actor is not None:
+            context.authentication = "robot" if is_robots(actor.name) else "user"
+        return actor
 
     async def _find(self, name: str, password: str) -> Actor | None:
         for credentials in self._credentials:

@@ -9,8 +9,9 @@ AccessRefused
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
+from registry_server.http.context import Authentication
 from registry_server.http.refusals import Refusal
 
 # Caches must store neither tokens nor refusals of them (RFC 6749, 5.1).
@@ -69,3 +70,14 @@ class TokenRequestTooLarge(AccessRefused):
 
 class TokenInvalid(Exception):
     """A token is not accepted; the message says why, and never quotes the token."""
+
+    outcome: ClassVar[Authentication] = "failed"
+
+
+class TokenExpired(TokenInvalid):
+    """The token was valid until some time ago."""
+
+    outcome = "expired"
+
+    def __init__(self) -> None:
+        super().__init__("the token has expired")

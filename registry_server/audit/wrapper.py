@@ -11,7 +11,7 @@ from registry_server.access.interfaces import ADMINISTRATION
 from registry_server.audit import targets
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_empty, query_of, target_of
-from registry_server.http.context import CONTEXT, RequestContext
+from registry_server.http.context import RequestContext, context_of
 
 _LONGEST = 256  # characters of free text
 
@@ -62,7 +62,7 @@ class Audit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = scope[CONTEXT] = RequestContext()
+        context = context_of(scope)
 
         def send_audited(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -108,6 +108,8 @@ class Audit:
             "rule": _bounded(rule),
             "outcome": "allowed" if changed else "refused",
             "status": answer["status"],
+            "auth": context.authentication,
+            "request": context.id,
         }
 
 

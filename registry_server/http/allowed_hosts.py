@@ -46,7 +46,7 @@ class AllowedHosts:
         if scope["type"] == "http":
             host = proxies.host(scope)
             if len(host) > _LONGEST_HOST or not self._is_allowed(host):
-                return refuse(send, 421, "DENIED", _REFUSED)
+                return refuse(scope, send, 421, "DENIED", _REFUSED)
         return self._app(scope, receive, send)
 
     def _decide(self, host: str) -> bool:

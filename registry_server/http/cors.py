@@ -21,7 +21,7 @@ _REQUEST_HEADERS = "Authorization, Accept, Content-Type, Range, If-None-Match, C
 _RESPONSE_HEADERS = (
     "Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, WWW-Authenticate, "
     "Link, Location, Range, Content-Range, ETag, Retry-After, OCI-Filters-Applied, OCI-Subject, "
-    "OCI-Tag"
+    "OCI-Tag, X-Request-Id"
 )
 
 

@@ -71,7 +71,7 @@ class CrossSite:
             return self._app(scope, receive, send)
         context_of(scope).limit = _KEY
         self._warn(scope)
-        return refuse(send, 403, "DENIED", _REFUSED)
+        return refuse(scope, send, 403, "DENIED", _REFUSED)
 
     def _is_admitted(self, scope: Scope) -> bool:
         claimed, sites = origins.origins(scope), origins.sites(scope)

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from registry_server.http import envelope
+from registry_server.http import envelope, refusals
 from registry_server.http import too_many_requests as limits
 from registry_server.http.context import context_of
 from registry_server.http.envelope import Entry, entry
@@ -102,27 +102,35 @@ def switched_off(error: Exception) -> set[str]:
 async def render(request: Request, error: Exception) -> Response:
     """Return the response to an exception: a refusal's own, or by the row in the table."""
     if isinstance(error, Refusal):
-        return _answer(error.status, error.entries(), error.headers)
+        return _answer(request, error.status, error.entries(), error.headers)
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code, "UNKNOWN")
-        return _answer(error.status_code, [entry(code, error.detail)], error.headers)
+        return _answer(request, error.status_code, [entry(code, error.detail)], error.headers)
     if isinstance(error, ClientDisconnect):
-        logger.info("the client disconnected during %s %s", request.method, request.scope["path"])
+        context = context_of(request.scope)
+        context.message = "the client disconnected"
+        path, extra = request.scope["path"], {"request": context.id}
+        logger.info("the client disconnected during %s %s", request.method, path, extra=extra)
         return Response(status_code=400)
     if isinstance(error, (OSError, MemoryError)):
         return _system_failure(request, error)
     row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
     if row is None or not isinstance(error, errors.StorageError):
-        return _answer(500, [entry("UNKNOWN", _FAILED)])
+        return _answer(request, 500, [entry("UNKNOWN", _FAILED)])
     if isinstance(error, _OVER_A_LIMIT):
         context_of(request.scope).limit = "limits.repositories"
     status, code = row
-    return _answer(status, _entries(code, error), _headers(error))
+    return _answer(request, status, _entries(code, error), _headers(error))
 
 
 def _answer(
-    status: int, entries: Sequence[Entry], headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    entries: Sequence[Entry],
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
+    # All entries of one response have the same code.
+    refusals.record(request.scope, entries[0]["code"], entries[0]["message"])
     return Response(envelope.body(entries), status, headers, media_type=envelope.MEDIA_TYPE)
 
 
@@ -135,9 +143,10 @@ def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
     trace = error if status == 500 else None
     path = request.scope["path"]
     reason = str(error) or "out of memory"
-    logger.error("%s %s failed: %s", request.method, path, reason, exc_info=trace)
+    extra = {"request": context_of(request.scope).id}
+    logger.error("%s %s failed: %s", request.method, path, reason, exc_info=trace, extra=extra)
     headers = {"Retry-After": _RETRY_AFTER} if status == 503 else None
-    return _answer(status, [entry("UNKNOWN", message)], headers)
+    return _answer(request, status, [entry("UNKNOWN", message)], headers)
 
 
 def _entries(code: str, error: errors.StorageError) -> list[Entry]:

@@ -17,6 +17,14 @@ REPORT_HELD: Final = "registry.http.request.report_held"
 # For a request whose body has not arrived: a callable that sets its `Pace`.
 SET_PACE: Final = "registry.http.request.set_pace"
 
+# A callable that takes the request id, which the server then sends with every response to this
+# request, also with those that it makes itself. Among the headers of the application the id would
+# defeat the cache of response heads.
+SET_REQUEST_ID: Final = "registry.http.response.set_request_id"
+
+# For a request with a body: a callable that returns how many bytes of it have arrived.
+RECEIVED: Final = "registry.http.request.received"
+
 # The common name of the verified client certificate, "" without one. ASGI's extension for TLS has
 # the whole certificate, which no handler needs.
 CERTIFICATE_NAME: Final = "registry.certificate_name"

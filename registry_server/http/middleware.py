@@ -6,8 +6,6 @@ microseconds.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Iterable
@@ -15,14 +13,13 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry_server.http import envelope, redirects
+from registry_server.http import redirects
 from registry_server.logs import ACCESS_LOGGER
 
 _SAFE = "/:@+~"
 _OUTSIDE = "/outside"  # no route has such a path
 _CORS = b"access-control-"
 
-logger = logging.getLogger(__name__)
 access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
@@ -51,79 +48,6 @@ class Headers:
             return send(message)
 
         await self._app(scope, receive, send_more)
-
-
-class InFlight:
-    """The number of requests in flight, so that a shutdown can wait for their cleanup.
-
-    `with in_flight:` counts one request.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def __enter__(self) -> None:
-        self._count += 1
-        self._idle.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        if not self._count:
-            self._idle.set()
-
-    async def finished(self, seconds: float | None) -> None:
-        """Return when no request is in flight, or after `seconds`; None means no timeout."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
-
-
-class InFlightTracker:
-    """Counts requests in flight, and answers those that the end of the drain cancels."""
-
-    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
-        self._app = app
-        self._in_flight = in_flight
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        answer = _TrackedResponse(send)
-        with self._in_flight:
-            try:
-                await self._app(scope, receive, answer)
-            except asyncio.CancelledError:
-                # The server cancels requests that outlast the drain, then closes the connection.
-                await _refuse_cancelled(scope, answer)
-
-
-class _TrackedResponse:
-    """Sends a response, and records whether it has begun: then no other can be sent."""
-
-    __slots__ = ("_send", "has_begun")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.has_begun = False
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        self.has_begun = True
-        return self._send(message)
-
-
-async def _refuse_cancelled(scope: Scope, answer: _TrackedResponse) -> None:
-    """Log that a request was cancelled, and send 503 if no response has begun."""
-    path = quote(scope["path"], safe=_SAFE)
-    logger.warning("%s %s was cancelled: the drain timed out", scope["method"], path)
-    if answer.has_begun:
-        return
-    # The code is CNCF distribution's; the spec has none.
-    body = envelope.body([envelope.entry("UNAVAILABLE", "the registry is shutting down")])
-    headers = envelope.last_headers(body)
-    await answer({"type": "http.response.start", "status": 503, "headers": headers})
-    await answer({"type": "http.response.body", "body": body})
 
 
 class RejectNewlines:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from registry_server.http import envelope
+from registry_server.http.context import context_of
 from registry_server.http.envelope import Entry
 
 
@@ -24,10 +25,22 @@ class Refusal(Exception):
         return [envelope.entry(self.code, str(self))]
 
 
+def record(scope: Scope, code: str, message: str) -> None:
+    """Record the error of a response in the context of its request, for the logs."""
+    context = context_of(scope)
+    context.code, context.message = code, message
+
+
 async def refuse(
-    send: Send, status: int, code: str, message: str, more: Iterable[tuple[bytes, bytes]] = ()
+    scope: Scope,
+    send: Send,
+    status: int,
+    code: str,
+    message: str,
+    more: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     """Send a response with one error in the envelope, and `more` headers."""
+    record(scope, code, message)
     body = envelope.body([envelope.entry(code, message)])
     headers = [
         envelope.API_VERSION,

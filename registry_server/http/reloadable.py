@@ -13,7 +13,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry_server.config import Settings
-from registry_server.http.middleware import InFlight, InFlightTracker
+from registry_server.http.in_flight import InFlight, InFlightTracker
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from registry_server.http import refusals
 from registry_server.http.refusals import Refusal
@@ -23,10 +23,10 @@ class TooManyRequests(Refusal):
         self.headers = {"Retry-After": str(retry_after)}
 
 
-async def refuse(send: Send, problem: TooManyRequests) -> None:
+async def refuse(scope: Scope, send: Send, problem: TooManyRequests) -> None:
     """Send the refusal of a request that reaches no handler (spec, "Error Codes", code-14)."""
     more = [(b"retry-after", b"%d" % problem.retry_after)]
-    await refusals.refuse(send, STATUS, CODE, str(problem), more)
+    await refusals.refuse(scope, send, STATUS, CODE, str(problem), more)
 
 
 def whole_seconds(nanoseconds: int) -> int:

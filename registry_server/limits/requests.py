@@ -47,7 +47,7 @@ class RequestLimits:
         if scope["type"] == "http" and scope["path"] != _HEALTH:
             wait = self._take(scope)
             if wait:
-                await refuse(send, TooManyRequests(whole_seconds(wait)))
+                await refuse(scope, send, TooManyRequests(whole_seconds(wait)))
                 return
         await self._app(scope, receive, send)
 

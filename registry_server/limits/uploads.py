@@ -48,7 +48,8 @@ class UploadLimits:
             return
         client = limit_key(self._address(scope))
         if self._is_full(client):
-            await refuse(send, TooManyRequests(_RETRY_AFTER, "too many concurrent uploads"))
+            problem = TooManyRequests(_RETRY_AFTER, "too many concurrent uploads")
+            await refuse(scope, send, problem)
             return
         with self._one_more(client):
             await self._app(scope, receive, send)

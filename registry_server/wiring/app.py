@@ -1,8 +1,10 @@
 """Wiring: builds the ASGI application from settings. Only `commands` imports it.
 
-Reloadable ─ InFlightTracker ─ BodyPace ─ AccessLog ─ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─┐
-  ┌────────────────────────────────────────────────────────────────────────────────────────────────┘
-  └ Audit ─ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ┐
+Reloadable ─ InFlightTracker ─ BodyPace ─ RequestIds ─ AccessLog ─ CancelledRequests ┐
+  ┌──────────────────────────────────────────────────────────────────────────────────┘
+  └ StripPrefix ─ AllowedHosts ─ Cors ─ Headers ─ Audit ┐
+  ┌─────────────────────────────────────────────────────┘
+  └ RequestLimits ─ UploadLimits ─ CrossSite ─ Dispatcher ─ endpoints of /v2 ─ Gate ────────┐
                            RejectNewlines ─ Starlette ─┘                                    │
                                                └ Api ─ endpoints of /api/v1 ─ RobotStore    │
         AccessController ───────────────────────────────────────────────────────────────────┤
@@ -34,8 +36,10 @@ from registry_server.http.clients import client_address
 from registry_server.http.cors import Cors
 from registry_server.http.cross_site import CrossSite
 from registry_server.http.extensions import Pace
+from registry_server.http.in_flight import CancelledRequests
 from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
 from registry_server.http.reloadable import AppAndJobs, BackgroundJob, Reloadable
+from registry_server.http.request_ids import RequestIds
 from registry_server.jobs.job import CollectionJob
 from registry_server.jobs.purging import run_upload_purging
 from registry_server.jobs.schedule import run_gc_schedule
@@ -215,8 +219,10 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
     prefix = settings.http.prefix.rstrip("/")
     if prefix:
         app = StripPrefix(app, prefix)
+    app = CancelledRequests(app)
     if not settings.log.accesslog.disabled:
         app = AccessLog(app)
+    app = RequestIds(app, settings.http.trusted)
     # Outermost: after an early response the connection still has to read and discard the body.
     pace = _pace(settings)
     return app if pace == DEFAULT_PACE else BodyPace(app, pace)

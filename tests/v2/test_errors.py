@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from registry_server.config import Settings
-from registry_server.http.middleware import InFlight, InFlightTracker
+from registry_server.http.in_flight import CancelledRequests, InFlight, InFlightTracker
 from registry_server.wiring.app import build
 from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.support.documents import image_manifest
@@ -161,7 +161,7 @@ async def test_a_request_that_a_drain_cuts_has_the_shape() -> None:
         reached.set()
         await asyncio.Event().wait()
 
-    transport = httpx.ASGITransport(app=InFlightTracker(stall, in_flight))
+    transport = httpx.ASGITransport(app=InFlightTracker(CancelledRequests(stall), in_flight))
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
         asked = asyncio.create_task(client.get("/v2/"))
         await reached.wait()
@@ -189,7 +189,7 @@ async def test_an_answer_that_has_begun_gets_no_second_head() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    app = InFlightTracker(stall, InFlight())
+    app = CancelledRequests(stall)
     scope = {"type": "http", "method": "GET", "path": "/v2/"}
     answered = asyncio.create_task(app(scope, receive, send))
     await begun.wait()

@@ -20,7 +20,7 @@ from uuid import uuid4
 import jwt
 
 from registry_server.access.interfaces import Action, Grants
-from registry_server.access.refusals import TokenInvalid
+from registry_server.access.refusals import TokenExpired, TokenInvalid
 from registry_server.access.tokens.keyring import Keyring
 from registry_server.access.tokens.scopes import ScopeInvalid, access_of, parse_access
 from registry_server.access.tokens.signing_keys import KeyUnusable, SigningKey, VerificationKey
@@ -99,7 +99,7 @@ class ExpectedClaims:
     def check_time(self, expires: float, begins: float, now: float) -> None:
         """Raise `TokenInvalid` unless `now` is between the two, with the leeway on both sides."""
         if now > expires + self.leeway:
-            raise TokenInvalid("the token has expired")
+            raise TokenExpired
         if now < begins - self.leeway:
             raise TokenInvalid("the token is not valid yet")
 

@@ -44,7 +44,7 @@ from registry_server.access.tokens.scopes import Scope, ScopeInvalid, parse_scop
 from registry_server.access.tokens.signing_keys import jwks
 from registry_server.access.users.basic import has_controls, parse_basic
 from registry_server.http.clients import client_address, limit_key
-from registry_server.http.context import context_of
+from registry_server.http.context import Authentication, context_of
 from registry_server.http.disconnects import while_connected
 from registry_server.http.origins import is_from_page
 from registry_server.http.response import Response
@@ -217,7 +217,7 @@ class TokenServer:
         # A proxy may read another one of several headers.
         credentials = parse_basic(fields[0]) if len(fields) == 1 else None
         if credentials is None:
-            raise self._unauthorized()
+            raise self._unauthorized(request)
         return await self._logged_in(request, *credentials)
 
     async def _granted_by(self, request: Request, form: _Form) -> Actor:
@@ -225,23 +225,25 @@ class TokenServer:
         if kind == "password":
             return await self._logged_in(request, form.get("username"), form.get("password"))
         if kind == "refresh_token":
-            return await self._refreshed(form.get("refresh_token"))
+            return await self._refreshed(request, form.get("refresh_token"))
         raise TokenRequestInvalid("grant_type must be password or refresh_token")
 
     async def _logged_in(self, request: Request, name: str, password: str) -> Actor:
         # A form can hold a name that a header cannot.
         if not name or has_controls(name):
-            raise self._unauthorized()
+            raise self._unauthorized(request)
         actor = await self._login.attempt(request.scope, name, password)
         if actor is None:
-            raise self._unauthorized()
+            raise self._unauthorized(request)
         return actor
 
-    async def _refreshed(self, text: str) -> Actor:
+    async def _refreshed(self, request: Request, text: str) -> Actor:
         try:
-            return Actor(await self._refresh.verify(text))
-        except TokenInvalid:
-            raise self._unauthorized("invalid refresh token") from None
+            actor = Actor(await self._refresh.verify(text))
+        except TokenInvalid as error:
+            raise self._unauthorized(request, "invalid refresh token", error.outcome) from None
+        context_of(request.scope).authentication = "token"
+        return actor
 
     async def _issue(
         self, request: Request, actor: Actor, scopes: Sequence[Scope]
@@ -282,7 +284,13 @@ class TokenServer:
         text = await self._refresh.issue(actor.name)
         return {} if text is None else {"refresh_token": text}
 
-    def _unauthorized(self, message: str = "invalid username or password") -> LoginRefused:
+    def _unauthorized(
+        self,
+        request: Request,
+        message: str = "invalid username or password",
+        outcome: Authentication = "failed",
+    ) -> LoginRefused:
+        context_of(request.scope).authentication = outcome
         # The message must not reveal whether the name or the password is wrong.
         return LoginRefused(message, f'Basic realm={quoted(self._service)}, charset="UTF-8"')
 

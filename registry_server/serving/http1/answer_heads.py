@@ -66,14 +66,26 @@ def answer_head(
 cached_answer_head = lru_cache(maxsize=1024)(answer_head)
 
 
-def refusal(status: HTTPStatus) -> bytes:
+def refusal(status: HTTPStatus, id_line: bytes = b"") -> bytes:
     """Render the complete response to an invalid request; it closes the connection."""
     reason = _REASONS.get(status, "not a valid request")
     message = f"{status.phrase.lower()}: {reason}"
-    return closing_answer(status, envelope.body([envelope.entry("UNSUPPORTED", message)]))
+    body = envelope.body([envelope.entry("UNSUPPORTED", message)])
+    return closing_answer(status, body).with_line(id_line)
 
 
-def closing_answer(status: HTTPStatus, body: bytes) -> bytes:
-    """Render a complete response that bypasses the application and closes the connection."""
+class ClosingAnswer(NamedTuple):
+    """A complete response that bypasses the application and closes the connection."""
+
+    head: bytes
+    rest: bytes  # the blank line and the body
+
+    def with_line(self, line: bytes) -> bytes:
+        """Return the response with one more header line; b"" adds none."""
+        return self.head + line + self.rest
+
+
+def closing_answer(status: HTTPStatus, body: bytes) -> ClosingAnswer:
+    """Render a response that bypasses the application and closes the connection."""
     head = b"".join(b"%b: %b\r\n" % header for header in envelope.last_headers(body))
-    return STATUS_LINE[status] + head + b"\r\n" + body
+    return ClosingAnswer(STATUS_LINE[status] + head, b"\r\n" + body)

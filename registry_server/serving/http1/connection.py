@@ -365,7 +365,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._current = None
-        self._refuse(status)
+        self._refuse(status, exchange.id_line)
 
     def _refuse_slow_body(self) -> None:
         """Refuse a body that arrives too slowly; what arrived is kept, as after a disconnect."""
@@ -436,10 +436,13 @@ class Connection(HttpToolsProtocol):
         """Return the header lines that uvicorn adds to every response, such as the date."""
         return b"".join([b"%b: %b\r\n" % line for line in self.server_state.default_headers])
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        """Send an error response and close the connection."""
+    def _refuse(self, status: HTTPStatus, id_line: bytes = b"") -> None:
+        """Send an error response and close the connection.
+
+        A head that can't be read has no request id: no line of a log would have it.
+        """
         if not self.transport.is_closing():
-            self.transport.write(answer_heads.refusal(status))
+            self.transport.write(answer_heads.refusal(status, id_line))
             self.transport.close()
 
     def _too_slow(self) -> None:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from registry_server.http import envelope, extensions
 from registry_server.serving.http1 import backlog, pace, zerocopy
 from registry_server.serving.http1.answer_heads import (
+    ClosingAnswer,
     Header,
     answer_head,
     cached_answer_head,
@@ -91,6 +92,8 @@ class Exchange:
         self.disconnected = False
         self.has_begun = False  # part of the response was written
         self.response_complete = False
+        self.id_line = b""  # the header line with the request id
+        self._request_id = ""
         self._owner = owner
         self._is_head = head.method == "HEAD"
         self._has_news = False
@@ -104,6 +107,7 @@ class Exchange:
         """Call `app`; if it does not complete the response, send an error or close."""
         if self._owner.is_plain:
             scope["extensions"] = {extensions.BODY_BUFFERS: self._batches, **_EXTENSIONS}
+        scope[extensions.SET_REQUEST_ID] = self._set_request_id
         if self.more_body:
             scope[extensions.SET_PACE] = self._set_pace
             scope[extensions.REPORT_HELD] = self._report_held
@@ -113,7 +117,8 @@ class Exchange:
         except MemoryError:
             answer = _NO_MEMORY
         except Exception:
-            logger.exception("unhandled exception in the application")
+            extra = {"request": self._request_id}
+            logger.exception("unhandled exception in the application", extra=extra)
         finally:
             if not self.response_complete and not self.disconnected:
                 self._give_up(answer)
@@ -190,7 +195,7 @@ class Exchange:
         rendered, self._left, self.keep_alive = render(
             status, tuple(headers), bodiless=self._is_head, keep_alive=self.keep_alive
         )
-        self._head = b"%b%b\r\n" % (rendered, self._owner.standing_lines)
+        self._head = b"%b%b%b\r\n" % (rendered, self.id_line, self._owner.standing_lines)
         self.awaits_continue = False
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
@@ -305,11 +310,11 @@ class Exchange:
         self._owner.transport.abort()
         self.disconnect()
 
-    def _give_up(self, answer: bytes) -> None:
+    def _give_up(self, answer: ClosingAnswer) -> None:
         """Send `answer` if no response has begun, and close the connection."""
         try:
             if not self.has_begun:
-                self._owner.transport.write(answer)
+                self._owner.transport.write(answer.with_line(self.id_line))
             self.has_begun = self.response_complete = True
             self._owner.transport.close()
         except MemoryError:
@@ -338,6 +343,10 @@ class Exchange:
             yield
         finally:
             among.end(self)
+
+    def _set_request_id(self, id: str) -> None:
+        self._request_id = id
+        self.id_line = b"x-request-id: %b\r\n" % id.encode("ascii")
 
     def _set_pace(self, wanted: extensions.Pace) -> None:
         self.pace = wanted

@@ -86,7 +86,8 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         "refused a request of %r: the client certificate is no longer valid",
         scope[CERTIFICATE_NAME],
     )
-    await refusals.refuse(send, 403, "DENIED", _NO_LONGER_VALID, [(b"connection", b"close")])
+    closing = [(b"connection", b"close")]
+    await refusals.refuse(scope, send, 403, "DENIED", _NO_LONGER_VALID, closing)
 
 
 def _chain(tls: ssl.SSLObject) -> list[bytes]:
