@@ -21,7 +21,7 @@ from storage.maintenance.garbage.report import (
     outlook,
     summary,
 )
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TextReport:
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
         """Print what the grace period keeps, and what was or would be removed."""
-        count, size = plan.ledger.eligible.count_and_size_of_young_blobs()
+        count, size = plan.database.candidates.count_and_size_of_young_blobs()
         if count:
             period = in_go_words(self._grace.period)
             typer.echo(
@@ -102,21 +102,21 @@ class JsonReport:
                 ],
             },
         )
-        unreadable = plan.ledger.marks.unreadable()
+        unreadable = plan.database.marks.unreadable()
         print_list("unreadable", (f"{name}@{digest}" for name, digest in unreadable))
         typer.echo("\n}")
 
 
 def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
     blobs, size = count_and_size_of_blobs(plan)
-    eligible = plan.ledger.eligible
-    young, young_size = eligible.count_and_size_of_young_blobs()
+    candidates = plan.database.candidates
+    young, young_size = candidates.count_and_size_of_young_blobs()
     return {
         "delete_untagged": plan.options.delete_untagged,
-        "marked": plan.ledger.marks.count_of_digests(),
+        "marked": plan.database.marks.count_of_digests(),
         "eligible": {
-            "manifests": eligible.count_of_manifests(),
-            "links": eligible.count_of_links(),
+            "manifests": candidates.count_of_manifests(),
+            "links": candidates.count_of_links(),
             "blobs": blobs,
             "bytes": size,
         },
@@ -130,7 +130,7 @@ def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
 
 
 def _manifests(plan: Plan) -> Iterator[Mapping[str, object]]:
-    for name, digest in plan.ledger.eligible.manifests():
+    for name, digest in plan.database.candidates.manifests():
         yield {"repository": name.text, "digest": str(digest)}
 
 

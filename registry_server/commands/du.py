@@ -30,8 +30,8 @@ from registry_server.config import Settings
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import RepositoryUnknown
 from storage.maintenance.progress import Stop, Stopped
-from storage.maintenance.usage.explain import Usage, explained
-from storage.maintenance.usage.ledger import RepositoryUsage
+from storage.maintenance.usage.examination import Usage, explained
+from storage.maintenance.usage.usage_database import RepositoryUsage
 from storage.values.names import RepositoryName
 
 
@@ -80,7 +80,7 @@ async def _run(
         with progress.ended_by_signals(stop), progress.shown() as shown:
             examination = explained(driver, census, grace, shown, stop)
             usage = await stack.enter_async_context(examination)
-        unknown = [name for name in names if usage.ledger.repository(name) is None]
+        unknown = [name for name in names if usage.database.repository(name) is None]
         report.show(_listed(usage, names, by_size=by_size), usage)
     for name in unknown:
         typer.echo(f"registry-server: {RepositoryUnknown(name.text)}", err=True)
@@ -91,6 +91,6 @@ def _listed(
     usage: Usage, names: Sequence[RepositoryName], *, by_size: bool
 ) -> Iterator[RepositoryUsage]:
     chosen = frozenset(names)
-    for repository in usage.ledger.repositories(by_size=by_size):
+    for repository in usage.database.repositories(by_size=by_size):
         if not chosen or repository.name in chosen:
             yield repository

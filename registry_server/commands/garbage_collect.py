@@ -37,7 +37,7 @@ from registry_server.commands.exit_codes import FAILED, INTERRUPTED
 from registry_server.config import Settings
 from registry_server.config.units import parse_duration_with_unit
 from storage.errors import AlreadyRunning
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import warnings
 from storage.maintenance.progress import Stop, Stopped

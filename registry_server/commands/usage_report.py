@@ -14,8 +14,8 @@ from registry_server.commands.json_output import print_list
 from storage.maintenance.scrub.findings import shown
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category
-from storage.maintenance.usage.explain import UploadUsage, Usage
-from storage.maintenance.usage.ledger import RepositoryUsage
+from storage.maintenance.usage.examination import UploadUsage, Usage
+from storage.maintenance.usage.usage_database import RepositoryUsage
 from storage.values.sizes import format_size
 
 _COLUMNS = "{:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}  {}"
@@ -89,7 +89,7 @@ def _conclusions(usage: Usage) -> Iterator[str]:
     yield line
     for path, reason in usage.coverage.trouble:
         yield f"{shown(path)}: {shown(reason)}; so no blob would be removed"
-    for name, digest in usage.ledger.marks.unreadable():
+    for name, digest in usage.database.marks.unreadable():
         yield f"{name}@{digest} can't be read, so {name} counts as needing all its blobs; run scrub"
 
 
@@ -105,7 +105,7 @@ class JsonReport:
         begun = before if before.startswith("{") else "\n"
         rest = json.dumps(_document(usage)).removeprefix("{").removesuffix("}")
         typer.echo(f"{begun}], {rest}", nl=False)
-        unreadable = usage.ledger.marks.unreadable()
+        unreadable = usage.database.marks.unreadable()
         print_list("unreadable", (f"{name}@{digest}" for name, digest in unreadable))
         typer.echo("}")
 

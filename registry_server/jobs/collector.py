@@ -20,8 +20,8 @@ from pathlib import Path
 from registry_server.jobs.job import BEAT_SECONDS, SKIPPED, CollectionJob
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning
-from storage.maintenance.garbage.collect import carry_out, planned
-from storage.maintenance.garbage.last import seconds_since_last
+from storage.maintenance.garbage.collection import carry_out, planned
+from storage.maintenance.garbage.last_collection import seconds_since_last
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import summary, warnings
 from storage.maintenance.progress import NoProgress, Stop, Stopped

@@ -19,7 +19,7 @@ from registry_server.config.schema import GarbageCollection
 from registry_server.jobs import job as jobs
 from registry_server.jobs.job import CollectionJob
 from storage.drivers.base import Driver
-from storage.maintenance.garbage.last import seconds_since_last
+from storage.maintenance.garbage.last_collection import seconds_since_last
 from storage.values.paths import COLLECTION, claim
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 A volume may hold documents that a push would refuse: with duplicate keys, with keys in another
 case, of an obsolete type. They are served unchanged. A collection keeps everything that they refer
-to (`storage.maintenance.garbage.needs`), and their subject is used where it is readable.
+to (`storage/maintenance/garbage/mark/dependencies.py`). Their subject is used if it is readable.
 """
 
 from __future__ import annotations

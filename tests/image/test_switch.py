@@ -105,9 +105,9 @@ def test_it_needs_no_rights_beyond_its_volume(
 # A collection that outgrows its cache: SQLite would now write to a temporary file.
 _LEDGER = """
 from storage.maintenance import database
-from storage.maintenance.garbage import ledger
+from storage.maintenance.garbage.collection_database import CollectionDatabase
 database._CACHE_KIB = 64
-made = ledger.Ledger()
+made = CollectionDatabase()
 made._db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
                  " INSERT INTO blob SELECT 'sha256:' || i, i, i, 1 FROM n")
 made.close()

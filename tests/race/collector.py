@@ -23,7 +23,7 @@ from typing import TypeVar
 from storage.drivers.base import ExclusiveEditor
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from tests.race.faults import FAULTS
 
@@ -115,7 +115,7 @@ async def _collect(driver: ToldDriver, notes: Notes, options: Options, rng: rand
         notes.add("planned", began, untagged=options.delete_untagged)
         await asyncio.sleep(rng.choice([0.0, 0.0, rng.uniform(0, 0.4), options.grace]))
         swept = await carry_out(driver, plan, Dawdling(rng))
-        unreadable = await driver.batch(lambda _: list(plan.ledger.marks.unreadable()))
+        unreadable = await driver.batch(lambda _: list(plan.database.marks.unreadable()))
         trouble = [*map(str, plan.coverage.trouble), *map(str, unreadable), *swept.failed]
     notes.add(
         "swept",

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 
 from storage.drivers.base import Driver, Reader
 from storage.drivers.filesystem.tree_lock import LockedTree, TreeLock
-from storage.maintenance.garbage import marking, plan, sweep
-from storage.maintenance.garbage.needs import Needs, read_needs
+from storage.maintenance.garbage import plan
+from storage.maintenance.garbage.mark import marking
+from storage.maintenance.garbage.mark.dependencies import Dependencies, read_dependencies
+from storage.maintenance.garbage.sweep import content_sweep
 from storage.values.digest import Digest
 from storage.values.paths import claim
 
 
 def _blind() -> None:
     """Remove what was planned, even if it was used since."""
-    sweep.Sweep._is_unchanged = lambda *_: True  # type: ignore[method-assign]
+    content_sweep.Sweep._is_unchanged = lambda *_: True  # type: ignore[method-assign]
 
 
 def _impatient() -> None:
@@ -50,11 +52,11 @@ def _unlocked() -> None:
 def _childless() -> None:
     """Ignore the children of indexes."""
 
-    def blobs_alone(reader: Reader, digest: Digest) -> Needs | None:
-        needs = read_needs(reader, digest)
-        return needs and Needs(needs.blobs, (), needs.subject)
+    def blobs_alone(reader: Reader, digest: Digest) -> Dependencies | None:
+        needs = read_dependencies(reader, digest)
+        return needs and Dependencies(needs.blobs, (), needs.subject)
 
-    vars(marking)["read_needs"] = blobs_alone
+    vars(marking)["read_dependencies"] = blobs_alone
 
 
 FAULTS: Mapping[str, Callable[[], None]] = {

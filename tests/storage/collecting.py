@@ -6,9 +6,9 @@ import pytest
 
 from storage.drivers.base import Driver
 from storage.maintenance.garbage import plan
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 from tests.storage.purging import purged
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.reader import FileReader
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.repository.registry import StoredRegistry
 from storage.values import paths

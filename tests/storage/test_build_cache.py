@@ -11,7 +11,7 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ReferencesUnknown
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.examination import explained
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values.digest import Digest

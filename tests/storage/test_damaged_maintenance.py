@@ -19,11 +19,11 @@ import pytest
 
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.examination import explained
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -197,7 +197,7 @@ async def test_a_collection_reports_what_it_could_not_read(
     revisions = name("damaged/revisions")
     async with planned(files, Options(GRACE, delete_untagged=True)) as plan:
         assert plan.coverage.trouble == ()
-        unreadable = await files.batch(lambda _: list(plan.ledger.marks.unreadable()))
+        unreadable = await files.batch(lambda _: list(plan.database.marks.unreadable()))
         assert {one for one, _ in unreadable} == {revisions}
         assert {corrupt, GONE} <= {digest for _, digest in unreadable}
         await carry_out(files, plan)
@@ -218,7 +218,7 @@ async def test_du_counts_every_file(
         if extra is not _deep:  # files below a path that is too long cannot be counted
             assert usage.coverage.trouble == ()
             assert (usage.total.count, usage.total.size) == (count, size)
-        unreadable = await files.batch(lambda _: list(usage.ledger.marks.unreadable()))
+        unreadable = await files.batch(lambda _: list(usage.database.marks.unreadable()))
         assert {one for one, _ in unreadable} == {name("damaged/revisions")}
     assert _on_disk(tree.root) == (count, size)
 

@@ -16,10 +16,11 @@ import pytest
 from storage.drivers.base import Driver, ExclusiveEditor, OpenFile, Reader
 from storage.drivers.memory import MemoryDriver
 from storage.drivers.wrapping import WrappedDriver
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import NoProgress
-from storage.maintenance.scrub import contents, run
+from storage.maintenance.scrub import run
+from storage.maintenance.scrub.reading import blob_contents
 from storage.repository.registry import StoredRegistry
 from storage.values.paths import SCRUBBED, tag_current_link
 from tests.storage.content import APP, entry, image, push_image, raw, tags
@@ -76,7 +77,7 @@ def is_error(error: Exception, lack: int | None) -> bool:
 @pytest.fixture(autouse=True)
 def _some_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers be opened, and all smaller blobs be read whole."""
-    monkeypatch.setattr(contents, "_SMALL", 1000)
+    monkeypatch.setattr(blob_contents, "_SMALL", 1000)
 
 
 async def pushed() -> MemoryDriver:

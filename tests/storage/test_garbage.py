@@ -12,10 +12,10 @@ import pytest
 
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown
-from storage.maintenance.garbage.collect import carry_out, planned
-from storage.maintenance.garbage.last import seconds_since_last
+from storage.maintenance.garbage.collection import carry_out, planned
+from storage.maintenance.garbage.last_collection import seconds_since_last
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
@@ -292,7 +292,9 @@ async def test_an_unreadable_manifest_keeps_its_whole_repository(
     await files.write(paths.blob(damaged), b"damaged")
     age(files)
     async with planned(files, UNTAGGED) as plan:
-        assert await files.batch(lambda _: list(plan.ledger.marks.unreadable())) == [(APP, damaged)]
+        assert await files.batch(lambda _: list(plan.database.marks.unreadable())) == [
+            (APP, damaged)
+        ]
         swept = await carry_out(files, plan)
     assert (swept.manifests, swept.blobs) == (0, 1)
     assert await pull_blob(repository, Digest.of(b"perhaps its layer"))

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.needs import Needs
-from storage.maintenance.garbage.removal_order import (
+from storage.maintenance.garbage.collection_database import CollectionDatabase
+from storage.maintenance.garbage.mark.dependencies import Dependencies
+from storage.maintenance.garbage.mark.removal_order import (
     Pair,
     RemovalUnit,
     reachable,
     removal_order,
     successors,
 )
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, Tag
 
@@ -33,7 +33,7 @@ DIGESTS = tuple(
 DIGEST = st.sampled_from(DIGESTS)
 # Lists may name a digest twice, or one that is not a member; subjects may form cycles with lists.
 NEEDS = st.builds(
-    lambda children, subject: Needs(tuple(children), tuple(children), subject),
+    lambda children, subject: Dependencies(tuple(children), tuple(children), subject),
     st.lists(DIGEST, max_size=3),
     st.none() | DIGEST,
 )
@@ -47,7 +47,7 @@ TAGS = st.dictionaries(TAG, st.sets(DIGEST, min_size=1, max_size=2), max_size=4)
 class Walk:
     """The graph of a repository in memory."""
 
-    needs: Mapping[Digest, Needs]
+    needs: Mapping[Digest, Dependencies]
     referrers: Mapping[Digest, list[Digest]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -92,14 +92,16 @@ class Walk:
                 yield list(removal_order(sorted(members, key=str), children, inner)), set(inner)
 
 
-def fill(ledger: Ledger, needs: Mapping[Digest, Needs], tags: dict[Tag, set[Digest]]) -> None:
-    """Fill the graph of a ledger, in no particular order."""
+def fill(
+    database: CollectionDatabase, needs: Mapping[Digest, Dependencies], tags: dict[Tag, set[Digest]]
+) -> None:
+    """Fill the graph of a database, in no particular order."""
     for tag in reversed(tags):
         for digest in sorted(tags[tag], key=str, reverse=True):
-            ledger.graph.add_root(tag, digest, f"tag {tag}")
+            database.graph.add_root(tag, digest, f"tag {tag}")
     for digest, its_needs in needs.items():
-        ledger.graph.add(digest, its_needs)
-    ledger.graph.keep_tagged()
+        database.graph.add(digest, its_needs)
+    database.graph.keep_tagged()
 
 
 def roots(tags: Mapping[Tag, set[Digest]]) -> Iterator[tuple[Digest, str]]:
@@ -110,79 +112,79 @@ def roots(tags: Mapping[Tag, set[Digest]]) -> Iterator[tuple[Digest, str]]:
 
 
 def outcome(
-    ledger: Ledger,
+    database: CollectionDatabase,
 ) -> tuple[dict[Digest, str], list[tuple[list[RemovalUnit], set[Pair]]]]:
     """Return the kept manifests with their reasons, and the components to be removed."""
-    mark(ledger, APP)
-    marked = [mark for mark in ledger.marks.marked() if mark.kind == "manifest"]
-    components = ledger.eligible.components(0, 1000)
+    mark(database, APP)
+    marked = [mark for mark in database.marks.marked() if mark.kind == "manifest"]
+    components = database.candidates.components(0, 1000)
     removed = [(list(component.units), set(component.retains)) for component in components]
     return {mark.digest: mark.reason for mark in marked if mark.digest and mark.reason}, removed
 
 
-def mark(ledger: Ledger, name: RepositoryName) -> None:
+def mark(database: CollectionDatabase, name: RepositoryName) -> None:
     """Record what is kept of a repository and what is to be removed."""
-    repository = ledger.marks.number_of(name)
-    ledger.marks.add_kept(repository)
-    ledger.components.mark_for_removal(repository)
-    ledger.graph.clear()
+    repository = database.marks.number_of(name)
+    database.marks.add_kept(repository)
+    database.components.mark_for_removal(repository)
+    database.graph.clear()
 
 
 @given(needs=MANIFESTS, tags=TAGS, young=st.sets(DIGEST))
 def test_marks_and_components_equal_those_of_a_walk_in_memory(
-    needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]], young: set[Digest]
+    needs: dict[Digest, Dependencies], tags: dict[Tag, set[Digest]], young: set[Digest]
 ) -> None:
     """Reasons, components and removal order equal those of a walk over dictionaries."""
-    ledger, walk = Ledger(), Walk(needs)
-    ledger.blobs.add(SurveyedBlob(one, 1, 1, one not in young) for one in DIGESTS)
-    fill(ledger, needs, tags)
-    ledger.graph.keep_young("young")
-    kept, components = outcome(ledger)
+    database, walk = CollectionDatabase(), Walk(needs)
+    database.blobs.add(SurveyedBlob(one, 1, 1, one not in young) for one in DIGESTS)
+    fill(database, needs, tags)
+    database.graph.keep_young("young")
+    kept, components = outcome(database)
     members = sorted(needs, key=str)
     expected = walk.kept(roots(tags), ((one, "young") for one in members if one in young))
     assert kept == expected
     unmarked = [one for one in members if one not in expected]
     assert sorted(components, key=str) == sorted(walk.components(unmarked), key=str)
-    ledger.close()
+    database.close()
 
 
 @given(needs=MANIFESTS, tags=TAGS)
 def test_a_tag_comes_before_other_reasons(
-    needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
+    needs: dict[Digest, Dependencies], tags: dict[Tag, set[Digest]]
 ) -> None:
     """If everything is kept, only what is not reachable from a tag has the reason untagged."""
-    ledger = Ledger()
-    fill(ledger, needs, tags)
-    ledger.graph.keep_all("untagged")
-    kept, components = outcome(ledger)
+    database = CollectionDatabase()
+    fill(database, needs, tags)
+    database.graph.keep_all("untagged")
+    kept, components = outcome(database)
     assert kept == Walk(needs).kept(roots(tags), ((one, "untagged") for one in needs))
     assert components == []
-    ledger.close()
+    database.close()
 
 
 @given(needs=MANIFESTS, tags=TAGS)
 def test_one_repository_does_not_affect_the_next(
-    needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
+    needs: dict[Digest, Dependencies], tags: dict[Tag, set[Digest]]
 ) -> None:
     """The second of two equal repositories gets equal marks and components with new numbers."""
-    ledger = Ledger()
+    database = CollectionDatabase()
     for name in (APP, RepositoryName("again")):
-        fill(ledger, needs, tags)
-        mark(ledger, name)
-    components = ledger.eligible.components(0, 1000)
+        fill(database, needs, tags)
+        mark(database, name)
+    components = database.candidates.components(0, 1000)
     assert len({component.number for component in components}) == len(components)
     first = [component.units for component in components if component.repository == APP]
     assert first == [component.units for component in components if component.repository != APP]
-    marked = [(mark.kind, mark.digest, mark.reason) for mark in ledger.marks.marked()]
+    marked = [(mark.kind, mark.digest, mark.reason) for mark in database.marks.marked()]
     assert marked[: len(marked) // 2] == marked[len(marked) // 2 :]
-    ledger.close()
+    database.close()
 
 
 def test_a_long_chain_of_referrers_is_kept_or_removed() -> None:
     """Each of five thousand refers to the one before: all are kept with a tag, or all removed."""
     chain = [Digest.of(b"%d" % number) for number in range(5_000)]
-    needs = {chain[0]: Needs((), ())}
-    needs |= {low: Needs((), (), up) for up, low in itertools.pairwise(chain)}
+    needs = {chain[0]: Dependencies((), ())}
+    needs |= {low: Dependencies((), (), up) for up, low in itertools.pairwise(chain)}
     kept, components = _chain(needs, {Tag("v1"): {chain[0]}})
     assert (len(kept), components) == (len(chain), [])
     kept, components = _chain(needs, {})
@@ -191,27 +193,27 @@ def test_a_long_chain_of_referrers_is_kept_or_removed() -> None:
 
 def test_few_large_components_are_read_at_a_time() -> None:
     """With a limit of a hundred manifests, components of 150 are read one at a time."""
-    ledger, tops = Ledger(), [Digest.of(b"%d" % number) for number in range(5)]
+    database, tops = CollectionDatabase(), [Digest.of(b"%d" % number) for number in range(5)]
     below = (Digest.of(b"%d" % number) for number in range(10, 755))
     subjects = itertools.cycle(tops)
-    needs = dict.fromkeys(tops, Needs((), ())) | {
-        one: Needs((), (), next(subjects)) for one in below
+    needs = dict.fromkeys(tops, Dependencies((), ())) | {
+        one: Dependencies((), (), next(subjects)) for one in below
     }
-    fill(ledger, needs, {})
-    mark(ledger, APP)
+    fill(database, needs, {})
+    mark(database, APP)
     after, sizes = 0, []
-    while batch := ledger.eligible.components(after, 100):
+    while batch := database.candidates.components(after, 100):
         after = batch[-1].number
         sizes.append([sum(map(len, component.units)) for component in batch])
     assert sizes == [[150]] * 5
-    ledger.close()
+    database.close()
 
 
 def _chain(
-    needs: dict[Digest, Needs], tags: dict[Tag, set[Digest]]
+    needs: dict[Digest, Dependencies], tags: dict[Tag, set[Digest]]
 ) -> tuple[dict[Digest, str], list[tuple[list[RemovalUnit], set[Pair]]]]:
-    ledger = Ledger()
-    fill(ledger, needs, tags)
-    result = outcome(ledger)
-    ledger.close()
+    database = CollectionDatabase()
+    fill(database, needs, tags)
+    result = outcome(database)
+    database.close()
     return result

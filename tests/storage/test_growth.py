@@ -26,13 +26,13 @@ from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.filesystem.folder_cache import FolderCache
-from storage.maintenance.garbage.collect import carry_out, planned
-from storage.maintenance.garbage.ledger import SCHEMA, Ledger
+from storage.maintenance.garbage.collection import carry_out, planned
+from storage.maintenance.garbage.collection_database import SCHEMA, CollectionDatabase
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import described
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
-from storage.maintenance.usage.explain import explained
-from storage.maintenance.usage.ledger import SCHEMA as USAGE_SCHEMA
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
+from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.usage_database import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
 from tests.storage.scrubbing import Around, scrub
 from tests.storage.wrappers import ObservedReader, T
@@ -54,7 +54,7 @@ async def collect(driver: Driver, _: Path) -> None:
     """Plan, print and sweep."""
     async with planned(driver, Options(grace=0)) as plan:
         assert await driver.batch(lambda _: sum(1 for _ in described(plan)))
-        await driver.batch(lambda _: list(plan.ledger.eligible.manifests()))
+        await driver.batch(lambda _: list(plan.database.candidates.manifests()))
         swept = await carry_out(driver, plan)
     assert swept.blobs
     assert not swept.failed
@@ -79,7 +79,7 @@ async def explain(driver: Driver, root: Path) -> None:
     """Report disk usage."""
     async with explained(driver, FileCensus(root), 0) as usage:
         assert usage.blobs.idle.count
-        assert await driver.batch(lambda _: list(usage.ledger.repositories(by_size=False)))
+        assert await driver.batch(lambda _: list(usage.database.repositories(by_size=False)))
 
 
 @dataclass(slots=True)
@@ -160,7 +160,7 @@ def metered(cost: Cost) -> Iterator[None]:
         patched.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
         patched.setattr("storage.values.digest._parse", storage.values.digest._parse.__wrapped__)
         # Room for the largest manifest, which one has for an instant, would hide all else.
-        patched.setattr("storage.maintenance.garbage.needs.LARGEST_MANIFEST", 64 * KIB)
+        patched.setattr("storage.maintenance.garbage.mark.dependencies.LARGEST_MANIFEST", 64 * KIB)
         gc.collect()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
@@ -272,13 +272,13 @@ def test_a_full_disk_is_not_written_to(
         f_bavail, f_frsize = free // found.f_frsize, found.f_frsize
 
     monkeypatch.setattr("os.statvfs", lambda _: Disk)
-    ledger = Ledger()
+    tables = CollectionDatabase()
     for number in range(100):
         digests = (Digest.of(f"{number} {one}".encode()) for one in range(100))
-        ledger.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+        tables.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
     assert any("/etilqs_" in one for one in _open_files()) is spills  # as SQLite names them
-    assert ledger.blobs.count_and_size() == (10_000, 10_000)
-    ledger.close()
+    assert tables.blobs.count_and_size() == (10_000, 10_000)
+    tables.close()
 
 
 def test_rows_in_memory_are_written_only_if_all_of_them_fit(
@@ -290,19 +290,19 @@ def test_rows_in_memory_are_written_only_if_all_of_them_fit(
     monkeypatch.setattr(f"{database}._SPARE", MIB)
     free = 0
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
-    ledger = Ledger()
+    tables = CollectionDatabase()
 
     def add(numbers: Iterable[int]) -> None:
         digests = (Digest.of(str(number).encode()) for number in numbers)
-        ledger.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
+        tables.blobs.add(SurveyedBlob(digest, 1, 1, True) for digest in digests)
 
     add(range(60_000))
     for number, room, spills in ((3_000, 2 * MIB, False), (6_000, 64 * MIB, True)):
         free = room
         add(range(-number, 0))
         assert any("/etilqs_" in one for one in _open_files()) is spills
-    assert ledger.blobs.count_and_size() == (66_000, 66_000)
-    ledger.close()
+    assert tables.blobs.count_and_size() == (66_000, 66_000)
+    tables.close()
 
 
 def _open_files() -> list[str]:

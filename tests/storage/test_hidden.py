@@ -10,12 +10,12 @@ import pytest
 
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import warnings
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.usage.amounts import Amount
-from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.examination import explained
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest

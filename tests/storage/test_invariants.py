@@ -25,7 +25,7 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.wrapping import WrappedDriver
 from storage.errors import BlobUnknown, ManifestUnknown, PathNotFound, ReferencesUnknown
 from storage.maintenance.garbage import plan as planning
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.repository.registry import StoredRegistry
 from storage.values import paths

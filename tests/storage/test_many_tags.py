@@ -18,7 +18,7 @@ from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import ManifestUnknown
 from storage.interfaces import Repository
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.repository.registry import StoredRegistry
 from storage.values import paths

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.maintenance.garbage.removal_order import (
+from storage.maintenance.garbage.mark.removal_order import (
     Pair,
     RemovalUnit,
     reachable,

@@ -15,7 +15,7 @@ from storage.drivers.base import Driver
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import ManifestUnknown, ReferencesUnknown
 from storage.interfaces import Repository
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.repository.registry import StoredRegistry

@@ -14,10 +14,10 @@ import pytest
 from storage.drivers.base import Driver, OpenFile
 from storage.drivers.memory import MemoryDriver
 from storage.maintenance.progress import NoProgress
-from storage.maintenance.scrub import contents
 from storage.maintenance.scrub.checkpoint import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
-from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.reading import blob_contents
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.values import paths
 from storage.values.digest import Digest
@@ -38,7 +38,7 @@ FORESEEN = {(Kind.CORRUPT_BLOB, paths.blob(one)) for one in CORRUPT} | {
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every blob as a large one, which is opened and read in parts."""
-    monkeypatch.setattr(contents, "_SMALL", -1)
+    monkeypatch.setattr(blob_contents, "_SMALL", -1)
 
 
 @pytest.fixture
@@ -280,8 +280,8 @@ async def test_the_rate_limits_all_readers_together(monkeypatch: pytest.MonkeyPa
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("storage.maintenance.scrub.pace.asyncio.sleep", sleep)
-    monkeypatch.setattr("storage.maintenance.scrub.pace.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("storage.maintenance.scrub.reading.pace.asyncio.sleep", sleep)
+    monkeypatch.setattr("storage.maintenance.scrub.reading.pace.time.monotonic", lambda: 1000.0)
     pace = Pace(rate=50.0)
     await asyncio.gather(pace.spend(100), pace.spend(100), pace.spend(50))
     assert waits == [2.0, 4.0, 5.0]

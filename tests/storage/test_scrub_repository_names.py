@@ -12,8 +12,8 @@ from storage.drivers.base import Entry, Reader
 from storage.drivers.memory import MemoryDriver
 from storage.drivers.wrapping import WrappedReader
 from storage.maintenance.database import Database
-from storage.maintenance.scrub import queue
-from storage.maintenance.scrub.repository_names import RepositoryNames
+from storage.maintenance.scrub.stages import key_queue
+from storage.maintenance.scrub.stages.repository_names import RepositoryNames
 from storage.repository.registry import walk
 from storage.values import paths
 from tests.storage.content import name
@@ -45,7 +45,7 @@ class Listings(WrappedReader):
 
 
 def _all(reader: Reader, after: str) -> list[str]:
-    database = Database(queue.SCHEMA)
+    database = Database(key_queue.SCHEMA)
     names = RepositoryNames(database, after)
     found = [str(one) for some in iter(lambda: names.next(reader), []) for one in some]
     database.close()

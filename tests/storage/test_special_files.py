@@ -19,9 +19,9 @@ import pytest
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.examination import explained
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths

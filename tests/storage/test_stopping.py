@@ -13,10 +13,10 @@ from storage.drivers.base import Driver, Entry, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.wrapping import WrappedDriver, WrappedReader
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
-from storage.maintenance.usage.explain import explained
+from storage.maintenance.usage.examination import explained
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from tests.storage.content import APP, push_image

@@ -24,10 +24,10 @@ from storage.drivers.filesystem import locks, tree_lock
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.lock_files import NUMBER_BYTES, LockFiles
 from storage.errors import AlreadyRunning
-from storage.maintenance.scrub.contents import Contents
-from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.checks.tag_checks import CurrentLink
+from storage.maintenance.scrub.reading.blob_contents import Contents
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.maintenance.scrub.repairs import Repairer
-from storage.maintenance.scrub.tags import CurrentLink
 from storage.values import paths
 from storage.values.buffers import Buffer
 from storage.values.digest import Digest

@@ -17,13 +17,13 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.drivers.read_only import ReadOnlyDriver
 from storage.drivers.wrapping import WrappedDriver
-from storage.maintenance.garbage.collect import carry_out, planned
+from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
-from storage.maintenance.usage.explain import Usage, explained
-from storage.maintenance.usage.ledger import RepositoryUsage
+from storage.maintenance.usage.examination import Usage, explained
+from storage.maintenance.usage.usage_database import RepositoryUsage
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
@@ -96,7 +96,7 @@ def on_disk(files: FilesystemDriver) -> Amount:
 
 async def listed(usage: Usage, *, by_size: bool = False) -> list[RepositoryUsage]:
     """Return the usage of each repository."""
-    return await asyncio.to_thread(lambda: list(usage.ledger.repositories(by_size=by_size)))
+    return await asyncio.to_thread(lambda: list(usage.database.repositories(by_size=by_size)))
 
 
 async def _tagged(_: FilesystemDriver, repository: StoredRepository) -> None:
@@ -195,7 +195,7 @@ async def test_the_sums_add_up(
     async with used(files) as usage:
         blobs, repositories = usage.blobs, await listed(usage)
         assert usage.total == before
-        assert blobs.total == Amount(*await asyncio.to_thread(usage.ledger.blobs.count_and_size))
+        assert blobs.total == Amount(*await asyncio.to_thread(usage.database.blobs.count_and_size))
         alone = sum(one.unique for one in repositories)
         assert (blobs.needed + blobs.perhaps).size == alone + blobs.shared.size
         assert blobs.untagged.size <= blobs.needed.size
@@ -248,8 +248,8 @@ async def test_each_repository_has_its_own_numbers(
         ]
         by_size = [one.name for one in await listed(usage, by_size=True)]
         assert by_size == [APP, OTHER, below]
-        assert await asyncio.to_thread(usage.ledger.repository, OTHER) == found[2]
-        assert await asyncio.to_thread(usage.ledger.repository, name("library")) is None
+        assert await asyncio.to_thread(usage.database.repository, OTHER) == found[2]
+        assert await asyncio.to_thread(usage.database.repository, name("library")) is None
         assert usage.blobs.shared == Amount(3, common)
         assert usage.blobs.untagged.size == own
 
@@ -261,7 +261,7 @@ async def test_why_the_rest_is_kept(files: FilesystemDriver, repository: StoredR
     await push_blob(repository, b"young")
     async with used(files) as usage:
         blobs = usage.blobs
-        unreadable = await files.batch(lambda _: list(usage.ledger.marks.unreadable()))
+        unreadable = await files.batch(lambda _: list(usage.database.marks.unreadable()))
         assert unreadable == [(APP, Digest.of(raw(image())))]
         assert blobs.idle == Amount(1, len(b"orphan"))
         assert [one.readable for one in await listed(usage)] == [False, True]

@@ -10,11 +10,11 @@ from functools import partial
 from storage.drivers.base import Driver, Reader
 from storage.drivers.cancellable import CancellableReads
 from storage.errors import OperationDisabled
-from storage.maintenance.garbage.coverage import Coverage
-from storage.maintenance.garbage.hidden import note_hidden
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.marking import mark
-from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
+from storage.maintenance.garbage.collection_database import CollectionDatabase
+from storage.maintenance.garbage.mark.marking import mark
+from storage.maintenance.garbage.survey.blob_survey import SHORTEST_GRACE_NS, survey
+from storage.maintenance.garbage.survey.coverage import Coverage
+from storage.maintenance.garbage.survey.hidden_repositories import note_hidden
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
 from storage.repository.registry import walk
@@ -34,10 +34,10 @@ class Options:
 class Plan:
     """What is eligible for deletion, why the rest is kept, and what could not be read.
 
-    `ledger` has the marks. Files changed at `young_after` (ns since 1970) or later are kept.
+    `database` has the marks. Files changed at `young_after` (ns since 1970) or later are kept.
     """
 
-    ledger: Ledger
+    database: CollectionDatabase
     options: Options
     young_after: int
     repositories: tuple[RepositoryName, ...]
@@ -45,36 +45,40 @@ class Plan:
 
 
 async def make_plan(
-    driver: Driver, ledger: Ledger, options: Options, progress: Progress, stop: Stop
+    driver: Driver, database: CollectionDatabase, options: Options, progress: Progress, stop: Stop
 ) -> Plan:
-    """Survey, pass the barrier, and mark; `ledger` is empty and outlives the plan."""
+    """Survey, pass the barrier, and mark; `database` is empty and outlives the plan."""
     young_after = await _young_after(driver, options)
     trouble: list[Trouble] = []
     reads = CancellableReads(driver, stop.raise_if_requested)  # a repository may take a minute
-    await survey(TolerantReads(reads, trouble), ledger.blobs, young_after, progress, stop)
+    await survey(TolerantReads(reads, trouble), database.blobs, young_after, progress, stop)
     await _barrier(driver)
-    is_hidden = await reads.batch(partial(note_hidden, ledger.blobs, trouble))
+    is_hidden = await reads.batch(partial(note_hidden, database.blobs, trouble))
     names = await reads.batch(lambda reader: tuple(walk(TolerantReader(reader, trouble))))
     for done, name in enumerate(names):
         stop.raise_if_requested()
-        await reads.batch(partial(mark_tolerantly, ledger, name, options, trouble))
+        await reads.batch(partial(mark_tolerantly, database, name, options, trouble))
         progress.step("marking repositories", done + 1, len(names))
     if is_hidden:
-        await driver.batch(lambda _: ledger.eligible.spare_all())
-    unreadable = await driver.batch(lambda _: ledger.marks.count_of_unreadable())
+        await driver.batch(lambda _: database.candidates.spare_all())
+    unreadable = await driver.batch(lambda _: database.marks.count_of_unreadable())
     coverage = Coverage(tuple(trouble), is_hidden, unreadable)
-    return Plan(ledger, options, young_after, names, coverage)
+    return Plan(database, options, young_after, names, coverage)
 
 
 def mark_tolerantly(
-    ledger: Ledger, name: RepositoryName, options: Options, trouble: list[Trouble], reader: Reader
+    database: CollectionDatabase,
+    name: RepositoryName,
+    options: Options,
+    trouble: list[Trouble],
+    reader: Reader,
 ) -> bool:
     """Mark a repository as `mark` does; if that adds to `trouble`, keep all of it."""
     before = len(trouble)
     tolerant = TolerantReader(reader, trouble)
-    is_readable = mark(tolerant, ledger, name, delete_untagged=options.delete_untagged)
+    is_readable = mark(tolerant, database, name, delete_untagged=options.delete_untagged)
     if len(trouble) > before:
-        ledger.eligible.spare_repository(ledger.marks.number_of(name))
+        database.candidates.spare_repository(database.marks.number_of(name))
     return is_readable
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.maintenance.garbage.eligible import UnreferencedLink
-from storage.maintenance.garbage.marks import Marked
+from storage.maintenance.garbage.mark.candidates import UnreferencedLink
+from storage.maintenance.garbage.mark.marks import Marked
 from storage.maintenance.garbage.plan import Plan
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
+from storage.maintenance.garbage.sweep.content_sweep import Swept
 
 _BATCH = 1000
 
@@ -19,13 +19,13 @@ def described(plan: Plan) -> Iterator[str]:
     Programs parse these lines. The only addition is the reason why a manifest is kept, at the end
     of its line.
     """
-    eligible = plan.ledger.eligible
-    for mark in plan.ledger.marks.marked():
+    candidates = plan.database.candidates
+    for mark in plan.database.marks.marked():
         yield _line(mark)
     yield ""
     yield (
-        f"{plan.ledger.marks.count_of_digests()} blobs marked, "
-        f"{count_and_size_of_blobs(plan)[0]} blobs and {eligible.count_of_manifests()} manifests "
+        f"{plan.database.marks.count_of_digests()} blobs marked, "
+        f"{count_and_size_of_blobs(plan)[0]} blobs and {candidates.count_of_manifests()} manifests "
         "eligible for deletion"
     )
     for blob in eligible_blobs(plan):
@@ -47,35 +47,36 @@ def count_and_size_of_blobs(plan: Plan) -> tuple[int, int]:
     """Return the number of blobs eligible for deletion and the sum of their bytes."""
     if not plan.coverage.allows_blobs:
         return 0, 0
-    return plan.ledger.eligible.count_and_size_of_blobs()
+    return plan.database.candidates.count_and_size_of_blobs()
 
 
 def eligible_links(plan: Plan) -> Iterator[UnreferencedLink]:
     """Yield the layer links that no manifest of their repository needs."""
-    links = plan.ledger.eligible.links(None, _BATCH)
+    links = plan.database.candidates.links(None, _BATCH)
     while links:
         yield from links
-        links = plan.ledger.eligible.links(links[-1], _BATCH)
+        links = plan.database.candidates.links(links[-1], _BATCH)
 
 
 def eligible_blobs(plan: Plan) -> Iterator[SurveyedBlob]:
     """Yield the blobs eligible for deletion; none while a part of the tree can't be read."""
-    blobs = plan.ledger.eligible.blobs(None, _BATCH) if plan.coverage.allows_blobs else []
+    blobs = plan.database.candidates.blobs(None, _BATCH) if plan.coverage.allows_blobs else []
     while blobs:
         yield from blobs
-        blobs = plan.ledger.eligible.blobs(blobs[-1].digest, _BATCH)
+        blobs = plan.database.candidates.blobs(blobs[-1].digest, _BATCH)
 
 
 def outlook(plan: Plan) -> str:
     """Return a line that says what a plan would remove."""
-    eligible = plan.ledger.eligible
+    candidates = plan.database.candidates
     blobs, size = count_and_size_of_blobs(plan)
-    all_blobs, all_size = plan.ledger.blobs.count_and_size()
-    manifests = eligible.count_of_manifests()
-    all_manifests = manifests + plan.ledger.marks.count_of_kept_manifests()
+    all_blobs, all_size = plan.database.blobs.count_and_size()
+    manifests = candidates.count_of_manifests()
+    all_manifests = manifests + plan.database.marks.count_of_kept_manifests()
     return (
-        f"would remove {manifests} of {all_manifests} manifests, {eligible.count_of_links()} links "
-        f"and {blobs} of {all_blobs} blobs: {size} of {all_size} bytes"
+        f"would remove {manifests} of {all_manifests} manifests, "
+        f"{candidates.count_of_links()} links and {blobs} of {all_blobs} blobs: "
+        f"{size} of {all_size} bytes"
     )
 
 
@@ -94,5 +95,5 @@ def warnings(plan: Plan) -> Iterator[str]:
     """Yield a line for each problem that made the collection keep more than necessary."""
     for path, reason in plan.coverage.trouble:
         yield f"{path}: {reason}; so all blobs are kept"
-    for name, digest in plan.ledger.marks.unreadable():
+    for name, digest in plan.database.marks.unreadable():
         yield f"{name}@{digest} can't be read, so everything in {name} is kept; run scrub"

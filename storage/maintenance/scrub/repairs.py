@@ -16,12 +16,12 @@ from storage.content.blobs import touch
 from storage.content.links import link_change
 from storage.drivers.base import Driver, ExclusiveEditor, FolderLock, Reader, TouchingReader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
-from storage.maintenance.scrub.contents import Contents, examine
+from storage.maintenance.scrub.checks.link_checks import Entry, LayerLink, RevisionLink, read_text
+from storage.maintenance.scrub.checks.referrer_checks import ReferrerLink
+from storage.maintenance.scrub.checks.tag_checks import CurrentLink, HistoryLink
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink, read_text
-from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.referrers import ReferrerLink
-from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
+from storage.maintenance.scrub.reading.blob_contents import Contents, examine
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.values import paths
 from storage.values.digest import Digest
 

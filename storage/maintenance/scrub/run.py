@@ -16,18 +16,19 @@ from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
-from storage.maintenance.garbage.hidden import hidden, hidden_blobs
+from storage.maintenance.garbage.survey.hidden_repositories import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
-from storage.maintenance.scrub import queue, strays
-from storage.maintenance.scrub.blobs import BlobCheck
 from storage.maintenance.scrub.checkpoint import Checkpoint, Stage, recall
-from storage.maintenance.scrub.contents import Contents
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.listing import Lister, Listing
-from storage.maintenance.scrub.pace import Pace
+from storage.maintenance.scrub.reading import strays
+from storage.maintenance.scrub.reading.blob_contents import Contents
+from storage.maintenance.scrub.reading.folder_listing import Lister, Listing
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.maintenance.scrub.repairs import Repairer
-from storage.maintenance.scrub.repositories import RepositoryCheck
-from storage.maintenance.scrub.repository_names import RepositoryNames
+from storage.maintenance.scrub.stages import key_queue
+from storage.maintenance.scrub.stages.blob_stage import BlobCheck
+from storage.maintenance.scrub.stages.repository_names import RepositoryNames
+from storage.maintenance.scrub.stages.repository_stage import RepositoryCheck
 from storage.maintenance.tolerant import TolerantReader
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
@@ -173,7 +174,7 @@ class Scrub:
     @contextlib.asynccontextmanager
     async def _database(self) -> AsyncIterator[Database]:
         """Open a private database for lists that grow with the registry."""
-        database = await self._driver.batch(lambda _: Database(queue.SCHEMA + strays.SCHEMA))
+        database = await self._driver.batch(lambda _: Database(key_queue.SCHEMA + strays.SCHEMA))
         with contextlib.closing(database):
             yield database
 

@@ -11,16 +11,16 @@ from functools import partial
 from storage.drivers.base import Driver, Reader
 from storage.drivers.cancellable import CancellableReads
 from storage.drivers.filesystem.file_census import FileCensus
-from storage.maintenance.garbage.coverage import Coverage
-from storage.maintenance.garbage.hidden import note_hidden
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
-from storage.maintenance.garbage.survey import SHORTEST_GRACE_NS, survey
+from storage.maintenance.garbage.survey.blob_survey import SHORTEST_GRACE_NS, survey
+from storage.maintenance.garbage.survey.coverage import Coverage
+from storage.maintenance.garbage.survey.hidden_repositories import note_hidden
 from storage.maintenance.progress import NoProgress, Progress, Stop
 from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
 from storage.maintenance.usage.amounts import Amount
-from storage.maintenance.usage.files import FileUsage, count_files
-from storage.maintenance.usage.ledger import UsageLedger
+from storage.maintenance.usage.file_counts import FileUsage, count_files
 from storage.maintenance.usage.tally import tally
+from storage.maintenance.usage.usage_database import UsageDatabase
 from storage.repository.registry import walk
 from storage.values.names import RepositoryName
 
@@ -58,9 +58,9 @@ class UploadUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is on the disk and why; `ledger` has the details of each repository."""
+    """What is on the disk and why; `database` has the details of each repository."""
 
-    ledger: UsageLedger
+    database: UsageDatabase
     blobs: BlobUsage
     files: FileUsage
     uploads: UploadUsage
@@ -87,26 +87,28 @@ async def explained(
 ) -> AsyncIterator[Usage]:
     """Examine the storage that `driver` reads and whose files `census` counts; write nothing.
 
-    `grace` is the grace period in seconds, by the clock of this machine. The ledger can be read
+    `grace` is the grace period in seconds, by the clock of this machine. The database can be read
     until the context ends. Raises `Stopped`.
     """
-    ledger = await driver.batch(lambda _: UsageLedger())
+    database = await driver.batch(lambda _: UsageDatabase())
     try:
-        examination = _Examination(driver, ledger, grace, progress or NoProgress(), stop or Stop())
+        examination = _Examination(
+            driver, database, grace, progress or NoProgress(), stop or Stop()
+        )
         yield await examination.usage(census)
     finally:
-        ledger.close()
+        database.close()
 
 
 class _Examination:
     def __init__(
-        self, driver: Driver, ledger: UsageLedger, grace: float, progress: Progress, stop: Stop
+        self, driver: Driver, database: UsageDatabase, grace: float, progress: Progress, stop: Stop
     ) -> None:
         self._driver = driver
         self._reads = CancellableReads(
             driver, stop.raise_if_requested
         )  # a repository may take a minute
-        self._ledger = ledger
+        self._database = database
         self._grace = grace
         self._progress = progress
         self._stop = stop
@@ -116,16 +118,18 @@ class _Examination:
     async def usage(self, census: FileCensus) -> Usage:
         """Examine everything, once."""
         reads = TolerantReads(self._reads, self._trouble)
-        await survey(reads, self._ledger.blobs, self._young_after, self._progress, self._stop)
-        is_hidden = await self._reads.batch(partial(note_hidden, self._ledger.blobs, self._trouble))
+        await survey(reads, self._database.blobs, self._young_after, self._progress, self._stop)
+        is_hidden = await self._reads.batch(
+            partial(note_hidden, self._database.blobs, self._trouble)
+        )
         uploads = await self._mark()
         files = await self._driver.batch(partial(self._count, census))
         blobs = await self._blobs()
         # The same path is read several times.
         trouble = tuple(dict.fromkeys(self._trouble))
-        unreadable = await self._driver.batch(lambda _: self._ledger.marks.count_of_unreadable())
+        unreadable = await self._driver.batch(lambda _: self._database.marks.count_of_unreadable())
         coverage = Coverage(trouble, is_hidden, unreadable)
-        return Usage(self._ledger, blobs, files, uploads, coverage)
+        return Usage(self._database, blobs, files, uploads, coverage)
 
     async def _mark(self) -> UploadUsage:
         names = await self._reads.batch(lambda reader: list(walk(self._tolerant(reader))))
@@ -140,11 +144,11 @@ class _Examination:
 
     def _mark_one(self, name: RepositoryName, reader: Reader) -> UploadUsage:
         options = Options(self._grace)
-        is_readable = mark_tolerantly(self._ledger, name, options, self._trouble, reader)
+        is_readable = mark_tolerantly(self._database, name, options, self._trouble, reader)
         counts = tally(self._tolerant(reader), name)
         if counts is None:
             return UploadUsage()
-        self._ledger.add_tally(name, counts, readable=is_readable)
+        self._database.add_tally(name, counts, readable=is_readable)
         return UploadUsage(counts.uploads, counts.oldest)
 
     def _count(self, census: FileCensus, _: Reader) -> FileUsage:
@@ -154,31 +158,31 @@ class _Examination:
         usage = await self._driver.batch(lambda _: self._blobs_without_untagged())
         if self._trouble:
             return usage
-        names = await self._driver.batch(lambda _: self._ledger.unmark_untagged())
+        names = await self._driver.batch(lambda _: self._database.unmark_untagged())
         for done, name in enumerate(names):
             self._stop.raise_if_requested()
             await self._reads.batch(partial(self._mark_tagged, name))
             self._progress.step("searching untagged manifests", done + 1, len(names))
-        idle = await self._driver.batch(lambda _: self._ledger.amount_idle())
+        idle = await self._driver.batch(lambda _: self._database.amount_idle())
         return replace(usage, untagged=idle - usage.idle)
 
     def _blobs_without_untagged(self) -> BlobUsage:
-        ledger = self._ledger
-        ledger.add_shares()
-        idle = ledger.amount_idle()
+        database = self._database
+        database.add_shares()
+        idle = database.amount_idle()
         return BlobUsage(
-            needed=ledger.amount_needed(),
-            perhaps=ledger.amount_perhaps_needed(),
-            young=ledger.amount_young(),
+            needed=database.amount_needed(),
+            perhaps=database.amount_perhaps_needed(),
+            young=database.amount_young(),
             held_back=idle if self._trouble else Amount(),
             idle=Amount() if self._trouble else idle,
-            shared=ledger.amount_shared(),
+            shared=database.amount_shared(),
             untagged=Amount(),
         )
 
     def _mark_tagged(self, name: RepositoryName, reader: Reader) -> None:
         options = Options(self._grace, delete_untagged=True)
-        mark_tolerantly(self._ledger, name, options, self._trouble, reader)
+        mark_tolerantly(self._database, name, options, self._trouble, reader)
 
     def _tolerant(self, reader: Reader) -> TolerantReader:
         return TolerantReader(reader, self._trouble)

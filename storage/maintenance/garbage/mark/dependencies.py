@@ -21,7 +21,7 @@ _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-f]{128}(?![
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class Dependencies:
     """What a manifest names: blobs, other manifests, and its subject, if any."""
 
     blobs: tuple[Digest, ...]
@@ -29,7 +29,7 @@ class Needs:
     subject: Digest | None = None
 
 
-def read_needs(reader: Reader, digest: Digest) -> Needs | None:
+def read_dependencies(reader: Reader, digest: Digest) -> Dependencies | None:
     """Return what a manifest needs; None when its bytes are missing or damaged.
 
     Other registries accepted manifests that this one would refuse. Such a document needs everything
@@ -42,11 +42,11 @@ def read_needs(reader: Reader, digest: Digest) -> Needs | None:
     subject = None if reading is None else reading.subject
     if reading is None or reading.doubt is not None:
         named = _named(raw)
-        return Needs(named, named, subject)
+        return Dependencies(named, named, subject)
     manifest = reading.manifest
     children = tuple(child.digest for child in manifest.children)
     # An index may list blobs, as the index of a build cache does.
-    return Needs((*(blob.digest for blob in manifest.blobs), *children), children, subject)
+    return Dependencies((*(blob.digest for blob in manifest.blobs), *children), children, subject)
 
 
 def _read(digest: Digest, raw: bytes) -> Reading | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from storage.drivers.base import Reader
 from storage.errors import PathNotFound
-from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.checks.link_checks import is_member, read_text
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import is_member, read_text
-from storage.maintenance.scrub.readings import hashed
+from storage.maintenance.scrub.reading.blob_contents import Contents
+from storage.maintenance.scrub.reading.manifest_facts import hashed
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

@@ -12,8 +12,8 @@ from typing import Protocol
 from storage.content.blobs import content_of
 from storage.drivers.base import Reader
 from storage.errors import DigestInvalid, PathNotFound
-from storage.maintenance.scrub.contents import ABSENT, Contents
 from storage.maintenance.scrub.findings import Finding, Kind, shown
+from storage.maintenance.scrub.reading.blob_contents import ABSENT, Contents
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, key_of
-from storage.maintenance.garbage.needs import Needs
-from storage.maintenance.garbage.row_buffer import RowBuffer
+from storage.maintenance.garbage.mark.dependencies import Dependencies
+from storage.maintenance.garbage.mark.row_buffer import RowBuffer
 from storage.values.digest import Digest
 from storage.values.names import Tag
 
@@ -73,18 +73,18 @@ class Graph:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
         self._last = self._kept = 0
 
-    def add(self, digest: Digest, needs: Needs | None) -> None:
+    def add(self, digest: Digest, dependencies: Dependencies | None) -> None:
         """Add a manifest and what it needs; None when it can't be read."""
         key = key_of(digest)
         self._last += 1
         self._members.add(((self._last, key),))
-        if needs is None:
+        if dependencies is None:
             return
-        children = map(key_of, needs.children)
-        self._named.add((self._last, key_of(blob)) for blob in needs.blobs)
+        children = map(key_of, dependencies.children)
+        self._named.add((self._last, key_of(blob)) for blob in dependencies.blobs)
         self._edges.add((key, place, child) for place, child in enumerate(children))
-        if needs.subject is not None:
-            self._edges.add(((key_of(needs.subject), REFERRER, key),))
+        if dependencies.subject is not None:
+            self._edges.add(((key_of(dependencies.subject), REFERRER, key),))
 
     def add_root(self, tag: Tag, digest: Digest, reason: str) -> None:
         """Add a manifest that a tag points to or may point to, with the reason to keep it."""

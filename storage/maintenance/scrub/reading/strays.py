@@ -1,6 +1,6 @@
 """Entries of folders that seem not to belong there: none, or a million.
 
-They are kept in a database until a second look confirms them (`second_look`).
+They are kept in a database until a second look confirms them (`checks/second_look.py`).
 """
 
 from __future__ import annotations

@@ -10,16 +10,16 @@ from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.database import Database
-from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.checks.link_checks import Entry
+from storage.maintenance.scrub.checks.manifest_checks import Content, check
+from storage.maintenance.scrub.checks.referrer_checks import ReferrerDescription, ReferrerLink
+from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import Entry
-from storage.maintenance.scrub.listing import Lister
-from storage.maintenance.scrub.manifests import Content, check
-from storage.maintenance.scrub.parts import Parts
-from storage.maintenance.scrub.queue_pages import Pages, Part
-from storage.maintenance.scrub.referrers import ReferrerDescription, ReferrerLink
+from storage.maintenance.scrub.reading.blob_contents import Contents
+from storage.maintenance.scrub.reading.folder_listing import Lister
 from storage.maintenance.scrub.repairs import Repairer
-from storage.maintenance.scrub.second_look import look_at_each_exclusively
+from storage.maintenance.scrub.stages.part_pages import Pages, Part
+from storage.maintenance.scrub.stages.repository_parts import Parts
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from storage.content.blobs import read_verified
 from storage.drivers.base import FileInfo, Reader
 from storage.errors import ManifestInvalid
-from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.checks.link_checks import OfManifest, has_blob, is_member
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import OfManifest, has_blob, is_member
+from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.manifests import LARGEST_MANIFEST, Manifest

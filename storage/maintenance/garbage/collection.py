@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from storage.drivers.base import Driver
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.leftovers import LeftoverRemoval
+from storage.maintenance.garbage.collection_database import CollectionDatabase
 from storage.maintenance.garbage.plan import Options, Plan, make_plan
-from storage.maintenance.garbage.sweep import Sweep, Swept
+from storage.maintenance.garbage.sweep.content_sweep import Sweep, Swept
+from storage.maintenance.garbage.sweep.leftovers import LeftoverRemoval
 from storage.maintenance.progress import NoProgress, Progress, Stop
 from storage.values import paths
 
@@ -31,11 +31,13 @@ async def planned(
     The plan may be printed, and carried out once. Raises `AlreadyRunning` or `Stopped`.
     """
     async with driver.claim(paths.COLLECTION):
-        ledger = await driver.batch(lambda _: Ledger())
+        database = await driver.batch(lambda _: CollectionDatabase())
         try:
-            yield await make_plan(driver, ledger, options, progress or NoProgress(), stop or Stop())
+            yield await make_plan(
+                driver, database, options, progress or NoProgress(), stop or Stop()
+            )
         finally:
-            ledger.close()
+            database.close()
 
 
 async def carry_out(

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import raise_if_exhausted, reason_of
-from storage.maintenance.scrub.contents import Contents, Examined, examine
+from storage.maintenance.scrub.checks.second_look import look_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.listing import Lister, Listing, is_digest
-from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.second_look import look_exclusively
+from storage.maintenance.scrub.reading.blob_contents import Contents, Examined, examine
+from storage.maintenance.scrub.reading.folder_listing import Lister, Listing, is_digest
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storage.drivers.base import Reader
 from storage.maintenance.database import Database
-from storage.maintenance.scrub.queue import Queue, QueueId
+from storage.maintenance.scrub.stages.key_queue import Queue, QueueId
 from storage.values import paths
 from storage.values.names import NAME_LIMIT, RepositoryName, is_component
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from storage.maintenance.scrub.listing import Listing
-from storage.maintenance.scrub.queue import Queue
+from storage.maintenance.scrub.reading.folder_listing import Listing
+from storage.maintenance.scrub.stages.key_queue import Queue
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from storage.content.links import digests, read_link, tags_in
 from storage.drivers.base import Reader
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.needs import Needs, read_needs
+from storage.maintenance.garbage.collection_database import CollectionDatabase
+from storage.maintenance.garbage.mark.dependencies import Dependencies, read_dependencies
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName, Tag
@@ -26,39 +26,49 @@ _YOUNG = "untagged, but within the grace period"
 _UNREADABLE = "can't be read, so everything in this repository is kept; scrub may repair it"
 
 
-def mark(reader: Reader, ledger: Ledger, name: RepositoryName, *, delete_untagged: bool) -> bool:
+def mark(
+    reader: Reader, database: CollectionDatabase, name: RepositoryName, *, delete_untagged: bool
+) -> bool:
     """Record what is kept of a repository and what is eligible for deletion.
 
     Returns whether all of its manifests could be read; if not, all of them are kept.
     """
-    repository = ledger.marks.number_of(name)
+    repository = database.marks.number_of(name)
     for digest in revisions(reader, name):
-        _add(reader, ledger, repository, digest)
-    _add_tags(reader, ledger, name)
-    for digest in ledger.graph.unknown_roots():
-        _add_linked_as_blob(reader, ledger, repository, name, digest)
-    damaged = ledger.marks.first_unreadable(repository)
-    _keep(ledger, damaged, delete_untagged=delete_untagged)
-    ledger.marks.add_kept(repository)
-    ledger.components.mark_for_removal(repository)
-    ledger.graph.clear()
-    ledger.marks.need(repository, _linked_by_unknown_algorithms(reader, name))
+        _add(reader, database, repository, digest)
+    _add_tags(reader, database, name)
+    for digest in database.graph.unknown_roots():
+        _add_linked_as_blob(reader, database, repository, name, digest)
+    damaged = database.marks.first_unreadable(repository)
+    _keep(database, damaged, delete_untagged=delete_untagged)
+    database.marks.add_kept(repository)
+    database.components.mark_for_removal(repository)
+    database.graph.clear()
+    database.marks.need(repository, _linked_by_unknown_algorithms(reader, name))
     if damaged is not None:
-        ledger.marks.may_need(repository, linked(reader, name))
-    ledger.eligible.add_links(repository, _unreferenced_links(reader, ledger, name, repository))
+        database.marks.may_need(repository, linked(reader, name))
+    database.candidates.add_links(
+        repository, _unreferenced_links(reader, database, name, repository)
+    )
     return damaged is None
 
 
-def _add(reader: Reader, ledger: Ledger, repository: int, digest: Digest) -> Needs | None:
-    needs = read_needs(reader, digest)
-    ledger.graph.add(digest, needs)
-    if needs is None:
-        ledger.marks.add_unreadable(repository, digest)
-    return needs
+def _add(
+    reader: Reader, database: CollectionDatabase, repository: int, digest: Digest
+) -> Dependencies | None:
+    dependencies = read_dependencies(reader, digest)
+    database.graph.add(digest, dependencies)
+    if dependencies is None:
+        database.marks.add_unreadable(repository, digest)
+    return dependencies
 
 
 def _add_linked_as_blob(
-    reader: Reader, ledger: Ledger, repository: int, name: RepositoryName, digest: Digest
+    reader: Reader,
+    database: CollectionDatabase,
+    repository: int,
+    name: RepositoryName,
+    digest: Digest,
 ) -> None:
     """Add a tagged manifest that has only a layer link, and what it lists likewise.
 
@@ -68,11 +78,11 @@ def _add_linked_as_blob(
     waiting = [digest]
     while waiting:
         manifest = waiting.pop()
-        if ledger.graph.has(manifest) or reader.stat(paths.layer_link(name, manifest)) is None:
+        if database.graph.has(manifest) or reader.stat(paths.layer_link(name, manifest)) is None:
             continue
         if reader.stat(paths.blob(manifest)) is not None:
-            needs = _add(reader, ledger, repository, manifest)
-            waiting += needs.children if needs else ()
+            dependencies = _add(reader, database, repository, manifest)
+            waiting += dependencies.children if dependencies else ()
 
 
 def revisions(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
@@ -82,10 +92,10 @@ def revisions(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
             yield digest
 
 
-def _add_tags(reader: Reader, ledger: Ledger, name: RepositoryName) -> None:
+def _add_tags(reader: Reader, database: CollectionDatabase, name: RepositoryName) -> None:
     for tag in tags_in(reader, name):
         for digest, reason in _targets(reader, name, tag):
-            ledger.graph.add_root(tag, digest, reason)
+            database.graph.add_root(tag, digest, reason)
 
 
 def _targets(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[Digest, str]]:
@@ -101,9 +111,9 @@ def _targets(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[D
         yield past, f"in the history of tag {tag}, whose link is damaged"
 
 
-def _keep(ledger: Ledger, damaged: Digest | None, *, delete_untagged: bool) -> None:
+def _keep(database: CollectionDatabase, damaged: Digest | None, *, delete_untagged: bool) -> None:
     """Mark the manifests to keep, those with a tag first."""
-    graph = ledger.graph
+    graph = database.graph
     graph.keep_tagged()
     if damaged is not None:
         graph.keep_all(f"{damaged} {_UNREADABLE}")
@@ -135,18 +145,18 @@ def _linked_by_unknown_algorithms(reader: Reader, name: RepositoryName) -> Itera
 
 
 def _unreferenced_links(
-    reader: Reader, ledger: Ledger, name: RepositoryName, repository: int
+    reader: Reader, database: CollectionDatabase, name: RepositoryName, repository: int
 ) -> Iterator[tuple[Digest, Digest]]:
     """Yield the layer links that no manifest needs and whose content is old or missing."""
     for digest in digests(reader, paths.layers(name)):
         if reader.stat(paths.layer_link(name, digest)) is None:
             continue
         content = _content(reader, name, digest)
-        if ledger.marks.is_needed(repository, digest):
+        if database.marks.is_needed(repository, digest):
             if content != digest:
-                ledger.marks.need(repository, (content,))
+                database.marks.need(repository, (content,))
             continue
-        blob = ledger.blobs.get(content)
+        blob = database.blobs.get(content)
         if blob is None or blob.old:
             yield digest, content
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from storage.maintenance.batches import batched
 from storage.maintenance.database import Database, Row
 from storage.maintenance.digest_keys import digest_of, key_of
-from storage.maintenance.garbage.removal_order import Pair, RemovalUnit
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
+from storage.maintenance.garbage.mark.removal_order import Pair, RemovalUnit
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 
@@ -53,7 +53,7 @@ class Component(NamedTuple):
     retains: tuple[Pair, ...]
 
 
-class Eligible:
+class Candidates:
     """The tables of what is eligible for deletion. Repositories are given by their number."""
 
     def __init__(self, db: Database) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from storage.maintenance.database import Database
-from storage.maintenance.garbage.graph import REFERRER
-from storage.maintenance.garbage.removal_order import removal_order
+from storage.maintenance.garbage.mark.manifest_graph import REFERRER
+from storage.maintenance.garbage.mark.removal_order import removal_order
 
 SCHEMA = """
 -- The unmarked manifests of the repository being marked, numbered by digest.

@@ -8,7 +8,7 @@ from functools import partial
 
 from storage.drivers.base import Reader
 from storage.errors import DigestInvalid
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob, SurveyedBlobs
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob, SurveyedBlobs
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import Reads
 from storage.values import paths

@@ -18,13 +18,13 @@ from typing import TypeAlias
 
 from storage.content.links import read_link
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
-from storage.maintenance.garbage.eligible import Component, UnreferencedLink
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.marking import linked
-from storage.maintenance.garbage.needs import read_needs
+from storage.maintenance.garbage.collection_database import CollectionDatabase
+from storage.maintenance.garbage.mark.candidates import Component, UnreferencedLink
+from storage.maintenance.garbage.mark.dependencies import read_dependencies
+from storage.maintenance.garbage.mark.marking import linked
+from storage.maintenance.garbage.mark.removal_order import RemovalUnit, reachable, successors
 from storage.maintenance.garbage.plan import Plan
-from storage.maintenance.garbage.removal_order import RemovalUnit, reachable, successors
-from storage.maintenance.garbage.surveyed_blobs import SurveyedBlob
+from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
 from storage.maintenance.progress import Progress, Stop
 from storage.values import paths
 from storage.values.digest import Digest
@@ -80,14 +80,14 @@ class Sweep:
 
     def __init__(self, driver: Driver, plan: Plan, progress: Progress, stop: Stop) -> None:
         self._driver = driver
-        self._ledger: Ledger = plan.ledger
+        self._database: CollectionDatabase = plan.database
         self._progress = progress
         self._stop = stop
         self.swept = Swept()
 
     async def manifests(self) -> None:
         """Remove the revision links of eligible manifests."""
-        total = await self._driver.batch(lambda _: self._ledger.eligible.count_of_manifests())
+        total = await self._driver.batch(lambda _: self._database.candidates.count_of_manifests())
         after = 0
         while not self._stop.is_requested:
             components = await self._driver.batch(partial(self._components, after))
@@ -102,7 +102,7 @@ class Sweep:
 
     async def links(self) -> None:
         """Remove the links of blobs that no manifest of their repository needs."""
-        total = await self._driver.batch(lambda _: self._ledger.eligible.count_of_links())
+        total = await self._driver.batch(lambda _: self._database.candidates.count_of_links())
         after: UnreferencedLink | None = None
         while not self._stop.is_requested:
             links = await self._driver.batch(partial(self._links, after))
@@ -117,7 +117,7 @@ class Sweep:
     async def blobs(self) -> None:
         """Remove the blobs that nothing needs."""
         total, _ = await self._driver.batch(
-            lambda _: self._ledger.eligible.count_and_size_of_blobs()
+            lambda _: self._database.candidates.count_and_size_of_blobs()
         )
         after: Digest | None = None
         while not self._stop.is_requested:
@@ -129,13 +129,13 @@ class Sweep:
             after = blobs[-1].digest
 
     def _components(self, after: int, _: Reader) -> list[Component]:
-        return self._ledger.eligible.components(after, _BATCH)
+        return self._database.candidates.components(after, _BATCH)
 
     def _links(self, after: UnreferencedLink | None, _: Reader) -> list[UnreferencedLink]:
-        return self._ledger.eligible.links(after, _BATCH)
+        return self._database.candidates.links(after, _BATCH)
 
     def _blobs(self, after: Digest | None, _: Reader) -> list[SurveyedBlob]:
-        return self._ledger.eligible.blobs(after, _BATCH)
+        return self._database.candidates.blobs(after, _BATCH)
 
     async def _exclusively(
         self, job: Callable[[ExclusiveEditor], None], give_up: Callable[[Reader], None]
@@ -189,11 +189,11 @@ class Sweep:
         self, repository: RepositoryName, manifests: Iterable[Digest], reader: Reader
     ) -> None:
         """Record that manifests are kept after all, with what they need."""
-        number = self._ledger.marks.number_of(repository)
+        number = self._database.marks.number_of(repository)
         for digest in manifests:
-            needs = read_needs(reader, digest)
-            blobs = linked(reader, repository) if needs is None else needs.blobs
-            self._ledger.eligible.spare(number, (digest, *blobs))
+            dependencies = read_dependencies(reader, digest)
+            blobs = linked(reader, repository) if dependencies is None else dependencies.blobs
+            self._database.candidates.spare(number, (digest, *blobs))
 
     def _remove_links(self, links: Iterable[UnreferencedLink], editor: ExclusiveEditor) -> None:
         for link in links:
@@ -209,7 +209,7 @@ class Sweep:
 
     def _keep_links(self, links: Iterable[UnreferencedLink], _: Reader) -> None:
         for link in links:
-            self._ledger.marks.need(link.repository_number, (link.digest, link.content))
+            self._database.marks.need(link.repository_number, (link.digest, link.content))
 
     def _remove_blobs(self, blobs: Iterable[SurveyedBlob], editor: ExclusiveEditor) -> None:
         for blob in blobs:
@@ -234,7 +234,7 @@ class Sweep:
     def _is_unchanged(self, editor: ExclusiveEditor, digest: Digest) -> bool:
         """Return whether content has its surveyed version, or is missing as in the survey."""
         data = editor.stat(paths.blob(digest))
-        return self._ledger.blobs.version(digest) == (None if data is None else data.modified_ns)
+        return self._database.blobs.version(digest) == (None if data is None else data.modified_ns)
 
 
 def _keep_parts(parts: Iterable[_Part], _: Reader) -> None:

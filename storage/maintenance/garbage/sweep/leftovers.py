@@ -16,10 +16,10 @@ from typing import TypeAlias
 from storage.content.deletions import ManifestDeletion, deletion_notes
 from storage.content.links import digests, tags_in
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
-from storage.maintenance.garbage.leftover_queue import Leftover
 from storage.maintenance.garbage.plan import Plan
-from storage.maintenance.garbage.survey import blob_folders
-from storage.maintenance.garbage.sweep import Swept
+from storage.maintenance.garbage.survey.blob_survey import blob_folders
+from storage.maintenance.garbage.sweep.content_sweep import Swept
+from storage.maintenance.garbage.sweep.leftover_queue import Leftover
 from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant import TolerantReader
@@ -97,11 +97,11 @@ class LeftoverRemoval:
         leftovers = search(TolerantReader(reader, []))
         batch = list(islice(leftovers, _BATCH))
         if len(batch) == _BATCH:
-            self._plan.ledger.leftovers.add(leftovers)
+            self._plan.database.leftovers.add(leftovers)
         return batch
 
     def _next(self, _: Reader) -> list[Leftover]:
-        return self._plan.ledger.leftovers.take(_BATCH)
+        return self._plan.database.leftovers.take(_BATCH)
 
     def _remove(self, leftovers: list[Leftover], editor: ExclusiveEditor) -> None:
         for leftover in leftovers:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from storage.maintenance.database import Row
-from storage.maintenance.garbage.ledger import SCHEMA as COLLECTION_SCHEMA
-from storage.maintenance.garbage.ledger import Ledger
-from storage.maintenance.garbage.marking import UNTAGGED
+from storage.maintenance.garbage.collection_database import SCHEMA as COLLECTION_SCHEMA
+from storage.maintenance.garbage.collection_database import CollectionDatabase
+from storage.maintenance.garbage.mark.marking import UNTAGGED
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.tally import Tally
 from storage.values.names import RepositoryName
@@ -63,7 +63,7 @@ class RepositoryUsage(NamedTuple):
         return self.size - self.unique
 
 
-class UsageLedger(Ledger):
+class UsageDatabase(CollectionDatabase):
     """The database of one usage report."""
 
     def __init__(self) -> None:
@@ -110,11 +110,11 @@ class UsageLedger(Ledger):
 
     def amount_idle(self) -> Amount:
         """Return the unreferenced blobs that are old."""
-        return Amount(*self.eligible.count_and_size_of_blobs())
+        return Amount(*self.candidates.count_and_size_of_blobs())
 
     def amount_young(self) -> Amount:
         """Return the unreferenced blobs within the grace period."""
-        return Amount(*self.eligible.count_and_size_of_young_blobs())
+        return Amount(*self.candidates.count_and_size_of_young_blobs())
 
     def unmark_untagged(self) -> list[RepositoryName]:
         """Delete the marks of repositories with untagged manifests; return those repositories.

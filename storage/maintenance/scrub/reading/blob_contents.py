@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.errors import PathNotFound
-from storage.maintenance.scrub.pace import Pace
-from storage.maintenance.scrub.readings import Facts, Readings
+from storage.maintenance.scrub.reading.manifest_facts import Facts, Readings
+from storage.maintenance.scrub.reading.pace import Pace
 from storage.values import paths
 from storage.values.digest import Digest
 

@@ -12,9 +12,9 @@ from itertools import islice
 from storage.content.deletions import is_partly_deleted
 from storage.content.links import digests
 from storage.drivers.base import Reader
-from storage.maintenance.scrub.contents import Contents
+from storage.maintenance.scrub.checks.link_checks import LinkText, is_member, read_text
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.links import LinkText, is_member, read_text
+from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, Tag

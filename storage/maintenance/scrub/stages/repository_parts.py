@@ -9,12 +9,12 @@ from typing import TypeAlias
 from storage.errors import UploadIdInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, digests_of, key_of
-from storage.maintenance.scrub.links import Entry, LayerLink, RevisionLink
-from storage.maintenance.scrub.listing import Listing
-from storage.maintenance.scrub.queue import Queue, QueueId
-from storage.maintenance.scrub.queue_pages import Pages, Part
-from storage.maintenance.scrub.referrers import ReferrerLink
-from storage.maintenance.scrub.tags import CurrentLink, HistoryLink
+from storage.maintenance.scrub.checks.link_checks import Entry, LayerLink, RevisionLink
+from storage.maintenance.scrub.checks.referrer_checks import ReferrerLink
+from storage.maintenance.scrub.checks.tag_checks import CurrentLink, HistoryLink
+from storage.maintenance.scrub.reading.folder_listing import Listing
+from storage.maintenance.scrub.stages.key_queue import Queue, QueueId
+from storage.maintenance.scrub.stages.part_pages import Pages, Part
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, Tag, UploadId, is_component, is_tag

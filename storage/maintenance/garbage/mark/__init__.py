@@ -1,0 +1,1 @@
+"""The second stage of a collection: which manifests are kept, and what they need."""

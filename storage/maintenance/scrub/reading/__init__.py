@@ -1,0 +1,1 @@
+"""What the checks read: bytes of blobs, facts of manifests, folders."""
