@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from storage.content.referrers import ReferrerPage
+from storage.content.referrer_store import ReferrerPage
 from storage.values.buffers import Buffer, HasDescriptor
 from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest

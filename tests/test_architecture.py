@@ -159,16 +159,16 @@ def test_every_module_was_looked_at() -> None:
     [
         ("storage.values.digest", "from storage.content.links import Links"),
         ("storage.values.digest", "def late():\n    import storage.content.links"),
-        ("storage.values.paths", "from storage.content import tags"),
-        ("storage.drivers.filesystem.driver", "import storage.content.blobs"),
-        ("storage.content.tags", "from storage.repository.repository import Stores"),
-        ("storage.content.uploads", "from storage.interfaces import Upload"),
+        ("storage.values.paths", "from storage.content import tag_store"),
+        ("storage.drivers.filesystem.driver", "import storage.content.blob_store"),
+        ("storage.content.tag_store", "from storage.repository.repository import Stores"),
+        ("storage.content.upload_store", "from storage.interfaces import Upload"),
         ("storage.maintenance.gc", "from storage.repository.repository import Stores"),
         ("storage.repository.registry", "from registry_server.config import Settings"),
         ("storage.repository.registry", "from starlette.requests import Request"),
         ("storage.repository.registry", "if TYPE_CHECKING:\n    import httpx"),
         ("storage.values.manifests", "import fastapi, json"),
-        ("storage.content.blobs", "from http.client import HTTPConnection"),
+        ("storage.content.blob_store", "from http.client import HTTPConnection"),
         ("registry_server.v2.blobs", "from storage.values import paths"),
         ("registry_server.v2.blobs", "from storage.drivers.base import CHUNK"),
         ("registry_server.v2.blobs", "from storage.repository.repository import StoredRepository"),
@@ -189,7 +189,7 @@ def test_a_violation_is_noticed(module: str, source: str) -> None:
     ("module", "source"),
     [
         (
-            "storage.content.uploads",
+            "storage.content.upload_store",
             "from storage import paths\nfrom storage.values.digest import Digest",
         ),
         (

@@ -31,7 +31,7 @@ from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import RepositoryUnknown
 from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.examination import Usage, explained
-from storage.maintenance.usage.usage_database import RepositoryUsage
+from storage.maintenance.usage.usage_database import RepositoryDiskUsage
 from storage.values.names import RepositoryName
 
 
@@ -89,7 +89,7 @@ async def _run(
 
 def _listed(
     usage: Usage, names: Sequence[RepositoryName], *, by_size: bool
-) -> Iterator[RepositoryUsage]:
+) -> Iterator[RepositoryDiskUsage]:
     chosen = frozenset(names)
     for repository in usage.database.repositories(by_size=by_size):
         if not chosen or repository.name in chosen:

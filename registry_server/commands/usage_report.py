@@ -15,7 +15,7 @@ from storage.maintenance.scrub.findings import shown
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category
 from storage.maintenance.usage.examination import UploadUsage, Usage
-from storage.maintenance.usage.usage_database import RepositoryUsage
+from storage.maintenance.usage.usage_database import RepositoryDiskUsage
 from storage.values.sizes import format_size
 
 _COLUMNS = "{:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}  {}"
@@ -25,14 +25,14 @@ _NOTHING = Amount()
 class Report(Protocol):
     """Prints disk usage."""
 
-    def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
+    def show(self, repositories: Iterable[RepositoryDiskUsage], usage: Usage) -> None:
         """Print the usage; `repositories` are those to list."""
 
 
 class TextReport:
     """Prints a line for each repository, then a summary."""
 
-    def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
+    def show(self, repositories: Iterable[RepositoryDiskUsage], usage: Usage) -> None:
         """Print the lines."""
         heads = "NEEDS", "UNIQUE", "SHARED", "MANIFESTS", "TAGS", "BLOBS", "UPLOADS", "REPOSITORY"
         typer.echo(_COLUMNS.format(*heads))
@@ -46,7 +46,7 @@ class TextReport:
             typer.echo(line)
 
 
-def _row(usage: RepositoryUsage) -> str:
+def _row(usage: RepositoryDiskUsage) -> str:
     sizes = map(format_size, (usage.size, usage.unique, usage.shared))
     remark = "" if usage.readable else " (see below)"
     counts = usage.manifests, usage.tags, usage.blobs, usage.uploads
@@ -96,7 +96,7 @@ def _conclusions(usage: Usage) -> Iterator[str]:
 class JsonReport:
     """Prints one document in parts, because the list of repositories may be long."""
 
-    def show(self, repositories: Iterable[RepositoryUsage], usage: Usage) -> None:
+    def show(self, repositories: Iterable[RepositoryDiskUsage], usage: Usage) -> None:
         """Print the document."""
         before = '{"repositories": [\n'
         for repository in repositories:
@@ -110,7 +110,7 @@ class JsonReport:
         typer.echo("}")
 
 
-def _repository(usage: RepositoryUsage) -> dict[str, object]:
+def _repository(usage: RepositoryDiskUsage) -> dict[str, object]:
     sizes = {"bytes": usage.size, "unique": usage.unique, "shared": usage.shared}
     counts = {"manifests": usage.manifests, "tags": usage.tags, "blobs": usage.blobs}
     more = {"uploads": usage.uploads, "readable": usage.readable}

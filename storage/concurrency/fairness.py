@@ -8,30 +8,30 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class SubjectLocks:
-    """A lock for each subject; tasks acquire it in the order of their requests."""
+class KeyedLocks:
+    """A lock for each key; tasks acquire it in the order of their requests."""
 
     def __init__(self) -> None:
-        self._of_subject: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._by_key: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
-    def of(self, subject: Hashable) -> asyncio.Lock:
-        """Return the lock of `subject`."""
+    def of(self, key: Hashable) -> asyncio.Lock:
+        """Return the lock of `key`."""
         # Only waiting tasks reference the lock; it is dropped with the last of them.
-        return self._of_subject.setdefault(subject, asyncio.Lock())
+        return self._by_key.setdefault(key, asyncio.Lock())
 
 
 class FairSemaphore:
-    """A semaphore of `at_once` slots, of which one subject uses one at most.
+    """A semaphore of `at_once` slots, of which each key uses one at most.
 
-    Tasks of one subject queue behind each other first, so they delay other subjects little.
+    Tasks with one key queue behind each other first, so they delay other tasks little.
     """
 
     def __init__(self, at_once: int) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._locks = SubjectLocks()
+        self._locks = KeyedLocks()
 
     @asynccontextmanager
-    async def of(self, subject: Hashable) -> AsyncIterator[None]:
-        """Hold a slot for `subject` for the length of the block."""
-        async with self._locks.of(subject), self._free:
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold a slot for `key` for the length of the block."""
+        async with self._locks.of(key), self._free:
             yield

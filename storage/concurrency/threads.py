@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from storage.concurrency.address_space import room_for_threads
-from storage.concurrency.exhaustion import exit_process
+from storage.concurrency.memory_exhaustion import exit_process
 
 T = TypeVar("T")
 

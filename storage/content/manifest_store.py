@@ -13,7 +13,7 @@ from sys import getsizeof
 
 from storage.concurrency.large_documents import BUDGET, INLINE
 from storage.concurrency.sharing import Run, SharedRuns
-from storage.content.blobs import read_verified
+from storage.content.blob_store import read_verified
 from storage.drivers.base import Driver, Reader
 from storage.drivers.changes import Put
 from storage.errors import ManifestInvalid

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from storage.concurrency.fairness import FairSemaphore, SubjectLocks
+from storage.concurrency.fairness import FairSemaphore, KeyedLocks
 from storage.concurrency.sharing import Run, SharedRuns
 from storage.drivers.base import Driver, Reader
 from storage.drivers.cancellable import CancellableReads
@@ -25,7 +25,7 @@ class LongReads:
         self._driver = driver
         self._slots = FairSemaphore(at_once)
         self._runs = SharedRuns[Hashable, Any]()
-        self._callers = SubjectLocks()
+        self._callers = KeyedLocks()
         self._queues = SharedRuns[Hashable, Any]()
 
     async def result(

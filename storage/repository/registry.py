@@ -7,11 +7,11 @@ from collections.abc import Hashable, Iterator
 from functools import partial
 from itertools import islice
 
-from storage.content.blobs import BlobStore
+from storage.content.blob_store import BlobStore
 from storage.content.hashing import Hashers, best_hashers
 from storage.content.links import Links, digests, read_link
 from storage.content.manifest_store import CACHE_BYTES, CACHE_SHARE, ManifestStore
-from storage.content.referrers import ReferrerCache
+from storage.content.referrer_store import ReferrerCache
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import RepositoryUnknown
 from storage.interfaces import Visible
@@ -119,7 +119,7 @@ class StoredRegistry:
 
 
 def _holders(digest: Digest, reader: Reader) -> list[RepositoryName]:
-    # The link of a sha512 blob may hold its sha256 (`storage.content.blobs.content_of`).
+    # The link of a sha512 blob may hold its sha256 (`storage.content.blob_store.content_of`).
     if digest.algorithm == CANONICAL and reader.stat(paths.blob(digest)) is None:
         return []
     links = ((name, paths.layer_link(name, digest)) for name in islice(walk(reader), MOST_SEARCHED))

@@ -4,7 +4,7 @@
     delete    tags and revision link → referrer entry
 
 A crash may happen at each arrow. A push writes a link only once its target is durable. A new tag
-is created together with its history, as `storage.content.tags` explains. A deletion removes the
+is created together with its history, as `content/tag_store.py` explains. A deletion removes the
 tags together with the revision link, as `storage.content.deletions` explains; a crash leaves only
 garbage.
 """
@@ -20,14 +20,14 @@ from functools import partial
 from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
-from storage.content.blobs import BlobStore, content_of, touch
+from storage.content.blob_store import BlobStore, content_of, touch
 from storage.content.deletions import ManifestDeletion, is_partly_deleted
 from storage.content.hashing import Hashers
 from storage.content.links import Links, digests, link_change, read_link
 from storage.content.manifest_store import ManifestStore
-from storage.content.referrers import ReferrerCache, ReferrerStore
-from storage.content.tags import TagStore
-from storage.content.uploads import UploadStore
+from storage.content.referrer_store import ReferrerCache, ReferrerStore
+from storage.content.tag_store import TagStore
+from storage.content.upload_store import UploadStore
 from storage.drivers.base import Driver, ExclusiveEditor, FileSnapshot, OpenFile, TouchingReader
 from storage.drivers.changes import Step
 from storage.errors import (

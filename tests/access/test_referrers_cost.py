@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry_server.config import Settings
 from registry_server.wiring.app import build
-from storage.content import referrers
+from storage.content import referrer_store
 from storage.drivers.filesystem.driver import FilesystemDriver
 from tests.http1.serving import Client, served
 from tests.storage.read_counter import Pause, ReadCounter
@@ -49,7 +49,7 @@ async def test_a_filter_is_answered_in_pages_that_read_little(
 ) -> None:
     """Each page says that the filter was applied; an empty one has a next page; none is lost."""
     await _push(new_files, *"abbb" * 5)
-    monkeypatch.setattr(referrers, "READ_BYTES", 4_000)
+    monkeypatch.setattr(referrer_store, "READ_BYTES", 4_000)
     counter = ReadCounter(new_files)
     async with serve_in_process(Settings(), counter) as client:
         await client.get(f"{BASE}/referrers/sha256:{'0' * 64}")  # fills the cache of subjects

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.content import uploads
+from storage.content import upload_store
 from storage.drivers import memory
 from storage.drivers.filesystem import staging
 from storage.drivers.filesystem.driver import FilesystemDriver
@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eager_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every request save a hash state, however little it appended."""
-    monkeypatch.setattr(uploads, "WORTH_A_STATE", 1)
+    monkeypatch.setattr(upload_store, "WORTH_A_STATE", 1)
 
 
 @pytest.fixture

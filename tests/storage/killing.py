@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.content import uploads
+from storage.content import upload_store
 from storage.content.boot import this_boot
 from storage.content.hashing import best_hashers
 from storage.drivers.filesystem import durable, prepared
@@ -237,7 +237,7 @@ def main(name: str, folder: str, fault: str = "none") -> None:
     """Run one scenario."""
     # A killed process loses nothing that it wrote, synced or not.
     os.fsync = lambda fd: None
-    uploads.WORTH_A_STATE = 1
+    upload_store.WORTH_A_STATE = 1
     best_hashers()
     this_boot()
     points, faults = Experiment(SCENARIOS[name], Path(folder), FAULTS[fault]).run()

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import pytest
 
 from storage.concurrency.threads import Threads
-from storage.content.uploads import WORTH_A_STATE
+from storage.content.upload_store import WORTH_A_STATE
 from storage.drivers.changes import Put
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.repository.registry import StoredRegistry

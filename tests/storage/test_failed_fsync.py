@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.content.uploads import WORTH_A_STATE
+from storage.content.upload_store import WORTH_A_STATE
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import BlobUnknown, DigestInvalid
 from storage.repository.registry import StoredRegistry

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.content.uploads import UploadSession
+from storage.content.upload_store import UploadSession
 from storage.repository.registry import StoredRegistry
 from storage.values.declared_range import DeclaredRange
 from storage.values.digest import Digest

@@ -35,7 +35,7 @@ from storage.values.digest import Digest
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.values.names import Tag
 from storage.repository.registry import StoredRegistry
-from storage.content.uploads import WORTH_A_STATE
+from storage.content.upload_store import WORTH_A_STATE
 from tests.storage.content import *
 
 async def work(root, sync):

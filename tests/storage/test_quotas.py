@@ -481,7 +481,7 @@ async def test_reads_and_deletions_are_not_wrapped(driver: AnyDriver) -> None:
         for method in methods:
             assert getattr(part, method).__func__.__module__ in (
                 "storage.repository.repository",
-                "storage.content.uploads",
+                "storage.content.upload_store",
             )
     assert type(repository.tags) is type(stored.tags)
     assert type(repository.referrers) is type(stored.referrers)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.content import referrers
+from storage.content import referrer_store
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.repository.registry import StoredRegistry
@@ -188,7 +188,7 @@ async def test_a_page_is_bounded_in_bytes(
     digests = sorted([str(await push_manifest(repository, one)) for one in documents])
     length = len((await _listed(repository))[0].document) + 1
     for budget, expected in ((4 * length, 4), (10, 1)):
-        monkeypatch.setattr(referrers, "PAGE_BYTES", budget)
+        monkeypatch.setattr(referrer_store, "PAGE_BYTES", budget)
         found: list[str] = []
         after, more = "", True
         while more:

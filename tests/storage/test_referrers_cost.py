@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.content import referrers
+from storage.content import referrer_store
 from storage.content.referrer_scan import Subjects
-from storage.content.referrers import ReferrerPage
+from storage.content.referrer_store import ReferrerPage
 from storage.drivers.base import Driver, Reader
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
@@ -158,7 +158,7 @@ async def test_a_page_reads_no_more_than_its_budget(
 ) -> None:
     """It ends there, perhaps empty, and says where the next one starts; none is lost."""
     digests = await _prepare(driver, *"abcdefgh" * 4, more="x" * 1000)
-    monkeypatch.setattr(referrers, "READ_BYTES", 5_000)
+    monkeypatch.setattr(referrer_store, "READ_BYTES", 5_000)
     empty = 0
     for kind, expected in (("h", 4), ("zzz", 0), (None, len(digests))):
         fresh = await _scanned(counting)
@@ -182,7 +182,7 @@ async def test_manifests_that_must_be_read_count_for_the_budget(
     """Those of an older version's index are spread over pages too."""
     digests = await _prepare(driver, *"a" * 12, more="x" * 3000)
     await _age(driver, digests)
-    monkeypatch.setattr(referrers, "READ_BYTES", 10_000)
+    monkeypatch.setattr(referrer_store, "READ_BYTES", 10_000)
     repository = await _scanned(counting)
     counting.reset()
     page = await _page(repository, "zzz")

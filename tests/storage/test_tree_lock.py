@@ -17,7 +17,7 @@ from typing import TypeAlias
 import pytest
 
 from storage.content.links import link_change
-from storage.content.tags import TagStore
+from storage.content.tag_store import TagStore
 from storage.drivers.base import Driver, ExclusiveEditor, TouchingReader
 from storage.drivers.changes import Put
 from storage.drivers.filesystem import locks, tree_lock

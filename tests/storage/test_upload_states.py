@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.content import uploads
+from storage.content import upload_store
 from storage.content.hashing import PlainHashers, best_hashers
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.errors import DigestInvalid
@@ -90,7 +90,7 @@ async def test_repeated_hashing_is_bounded(
     algorithm: str,
 ) -> None:
     """However small the pieces, a request reads back less than a state is saved for."""
-    monkeypatch.setattr(uploads, "WORTH_A_STATE", 1000)
+    monkeypatch.setattr(upload_store, "WORTH_A_STATE", 1000)
     id = await begin(_fresh(driver), algorithm=algorithm)
     content, costs = b"", []
     for size in (1, 300, 698, 1, 0, 999, 1, 2500, 999, 0, 400, 600, 999):

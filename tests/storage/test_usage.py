@@ -23,7 +23,7 @@ from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
 from storage.maintenance.usage.examination import Usage, explained
-from storage.maintenance.usage.usage_database import RepositoryUsage
+from storage.maintenance.usage.usage_database import RepositoryDiskUsage
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
@@ -94,7 +94,7 @@ def on_disk(files: FilesystemDriver) -> Amount:
     return Amount(len(found), sum(path.stat().st_size for path in found))
 
 
-async def listed(usage: Usage, *, by_size: bool = False) -> list[RepositoryUsage]:
+async def listed(usage: Usage, *, by_size: bool = False) -> list[RepositoryDiskUsage]:
     """Return the usage of each repository."""
     return await asyncio.to_thread(lambda: list(usage.database.repositories(by_size=by_size)))
 
@@ -242,9 +242,9 @@ async def test_each_repository_has_its_own_numbers(
     async with used(files) as usage:
         found = await listed(usage)
         assert found == [
-            RepositoryUsage(APP, 2, 2, 3, 0, own + common, own, True),
-            RepositoryUsage(below, 0, 0, 0, 1, 0, 0, True),
-            RepositoryUsage(OTHER, 1, 1, 2, 0, common, 0, True),
+            RepositoryDiskUsage(APP, 2, 2, 3, 0, own + common, own, True),
+            RepositoryDiskUsage(below, 0, 0, 0, 1, 0, 0, True),
+            RepositoryDiskUsage(OTHER, 1, 1, 2, 0, common, 0, True),
         ]
         by_size = [one.name for one in await listed(usage, by_size=True)]
         assert by_size == [APP, OTHER, below]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from storage.content.uploads import WORTH_A_STATE
+from storage.content.upload_store import WORTH_A_STATE
 from storage.drivers.base import Driver
 from storage.errors import DigestInvalid, ReferencesUnknown
 from storage.repository.registry import StoredRegistry

@@ -26,7 +26,7 @@ from registry_server.serving.http1.answer_heads import (
     closing_answer,
 )
 from registry_server.serving.http1.request_heads import RequestHead
-from storage.concurrency.exhaustion import exit_process
+from storage.concurrency.memory_exhaustion import exit_process
 from storage.values.buffers import Buffer
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any, TypeAlias
 
-from storage.concurrency.exhaustion import exit_process
+from storage.concurrency.memory_exhaustion import exit_process
 
 _Context: TypeAlias = dict[str, Any]
 

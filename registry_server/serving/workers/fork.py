@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from registry_server.serving.workers.signals import signals_blocked
-from storage.concurrency.exhaustion import exit_process
+from storage.concurrency.memory_exhaustion import exit_process
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ If each task were a call of its own, the thread would be idle until the event lo
 receiving, has noticed the end of one task and sent the next.
 
 Without memory to report the result of a task its request would wait without end. So the process
-ends, as described in `storage.concurrency.exhaustion`.
+ends, as described in `storage.concurrency.memory_exhaustion`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from storage.concurrency.exhaustion import exit_process
+from storage.concurrency.memory_exhaustion import exit_process
 
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[], None]

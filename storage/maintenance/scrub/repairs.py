@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from storage.concurrency.cancellation import to_completion
-from storage.content.blobs import touch
+from storage.content.blob_store import touch
 from storage.content.links import link_change
 from storage.drivers.base import Driver, ExclusiveEditor, FolderLock, Reader, TouchingReader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of

@@ -41,7 +41,7 @@ FROM repository JOIN tally ON tally.repository = id LEFT JOIN share ON share.rep
 _SUM = "SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE "
 
 
-class RepositoryUsage(NamedTuple):
+class RepositoryDiskUsage(NamedTuple):
     """What a repository contains, and the bytes it needs; `unique` are needed by no other.
 
     `blobs` excludes manifests, `size` includes them. If it is not `readable`, one of its manifests
@@ -79,13 +79,13 @@ class UsageDatabase(CollectionDatabase):
         """Record what each repository needs; call it once, when all are marked."""
         self._db.execute(_SHARES)
 
-    def repositories(self, *, by_size: bool) -> Iterator[RepositoryUsage]:
+    def repositories(self, *, by_size: bool) -> Iterator[RepositoryDiskUsage]:
         """Yield every repository, those that need most bytes first, or by name."""
         order = "ORDER BY coalesce(size, 0) DESC, name" if by_size else "ORDER BY name"
         for row in self._db.execute(f"{_REPOSITORIES} {order}"):
             yield _usage(row)
 
-    def repository(self, name: RepositoryName) -> RepositoryUsage | None:
+    def repository(self, name: RepositoryName) -> RepositoryDiskUsage | None:
         """Return one repository; None when it does not exist."""
         row = self._db.one(f"{_REPOSITORIES} WHERE name = ?", name.text)
         return None if row is None else _usage(row)
@@ -136,8 +136,8 @@ class UsageDatabase(CollectionDatabase):
         return Amount(*self._db.count_and_size(_SUM + condition))
 
 
-def _usage(row: Row) -> RepositoryUsage:
+def _usage(row: Row) -> RepositoryDiskUsage:
     name, manifests, tags, blobs, uploads, size, unique, readable = row
-    return RepositoryUsage(
+    return RepositoryDiskUsage(
         RepositoryName(name), manifests, tags, blobs, uploads, size, unique, bool(readable)
     )

@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 
-from storage.content.blobs import read_verified
+from storage.content.blob_store import read_verified
 from storage.drivers.base import Reader
 from storage.errors import ManifestInvalid
 from storage.values.digest import Digest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from storage.content.blobs import content_of
+from storage.content.blob_store import content_of
 from storage.drivers.base import Reader
 from storage.errors import DigestInvalid, PathNotFound
 from storage.maintenance.scrub.findings import Finding, Kind, shown

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage.content.blobs import read_verified
+from storage.content.blob_store import read_verified
 from storage.drivers.base import FileInfo, Reader
 from storage.errors import ManifestInvalid
 from storage.maintenance.scrub.checks.link_checks import OfManifest, has_blob, is_member

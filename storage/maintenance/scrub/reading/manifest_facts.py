@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from storage.content.blobs import read_verified
+from storage.content.blob_store import read_verified
 from storage.drivers.base import Reader
 from storage.errors import ManifestInvalid
 from storage.values.digest import Digest
