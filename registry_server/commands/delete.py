@@ -25,7 +25,7 @@ from registry_server.commands.exit_codes import FAILED
 from registry_server.config import Settings
 from storage.drivers.base import Driver
 from storage.errors import OperationDisabled, RepositoryUnknown
-from storage.maintenance.tolerant import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader
 from storage.maintenance.usage.tally import Tally, tally
 from storage.values.names import RepositoryName
 

@@ -33,7 +33,8 @@ from registry_server.config import Settings
 from registry_server.config.units import parse_rate
 from storage.errors import EXHAUSTED, AlreadyRunning, reason_of
 from storage.maintenance.scrub.findings import Finding, shown
-from storage.maintenance.scrub.run import Listener, Options, Scrub, Summary
+from storage.maintenance.scrub.record import Listener, Summary
+from storage.maintenance.scrub.run import Options, Scrub
 from storage.values.sizes import format_size
 
 # Errors that end a scrub.

@@ -19,7 +19,7 @@ from itertools import islice
 from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader, StagingBusy
 from storage.errors import PathNotFound, UploadIdInvalid
-from storage.maintenance.tolerant import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader
 from storage.repository.registry import walk
 from storage.values import paths
 from storage.values.names import RepositoryName, UploadId

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from storage.drivers.base import Driver, ExclusiveEditor
 from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
-from storage.maintenance.scrub.run import Options, Scrub, Summary
+from storage.maintenance.scrub.record import Summary
+from storage.maintenance.scrub.run import Options, Scrub
 from tests.storage.wrappers import Change, ObservedDriver, T
 
 

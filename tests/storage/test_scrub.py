@@ -16,7 +16,7 @@ from storage.errors import AlreadyRunning, BlobUnknown, ManifestUnknown, PathNot
 from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.run import Options, Scrub
-from storage.maintenance.tolerant import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest

@@ -243,7 +243,7 @@ async def test_progress_is_saved_regularly(
     damaged: MemoryDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrub that is killed can be continued, too."""
-    monkeypatch.setattr("storage.maintenance.scrub.run._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("storage.maintenance.scrub.record._SAVE_EVERY", 0.0)
     noted: list[str] = []
 
     class Noting(Watched):

@@ -1,7 +1,7 @@
 """Scrubbing: find, report and repair damage while the registry serves.
 
     run                  the whole scrub: both stages, in order
-    ├─ checkpoint        how far it came and what it found, for the next scrub
+    ├─ record            its progress and findings; the checkpoint is for the next scrub
     ├─ stages/           1. blob_stage         2. repository_stage, page by page
     ├─ checks/           one entry of the tree: its link, tag, referrer or manifest; second_look
     ├─ reading/          what the checks read: blob_contents, manifest_facts, folder_listing

@@ -37,6 +37,11 @@ class Kind(Enum):
         """Whether this is no damage, only worth knowing."""
         return self in _NOTES
 
+    @property
+    def remedy(self) -> str:
+        """What repairs or explains such a finding; empty if that is unknown."""
+        return _REMEDIES.get(self, "")
+
 
 _NOTES = frozenset(
     {
@@ -51,6 +56,21 @@ _NOTES = frozenset(
         Kind.FOREIGN,
     }
 )
+
+_REMEDIES = {
+    Kind.CORRUPT_BLOB: "--repair moves it to quarantine, then it can be pushed again",
+    Kind.UNREADABLE: "check the disk",
+    Kind.DAMAGED_LINK: "--repair rewrites it if its content is certain, or removes it",
+    Kind.DEAD_LINK: "--repair removes it",
+    Kind.ORPHANED_LINK: "collections by registry:2 or registry:3 leave such links; "
+    "--repair removes it",
+    Kind.DEAD_TAG: "--repair removes the tag; pushing it again repairs it",
+    Kind.UNTIDY_LINK: "--repair rewrites it",
+    Kind.STALE_HISTORY: "--repair removes it",
+    Kind.STALE_REFERRER: "--repair removes it",
+    Kind.UNLISTED_REFERRER: "--repair adds it, and so does the next list of referrers",
+    Kind.FOREIGN: "never changed",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader
@@ -18,18 +16,19 @@ from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
 from storage.maintenance.garbage.survey.hidden_repositories import hidden, hidden_blobs
 from storage.maintenance.progress import Progress
-from storage.maintenance.scrub.checkpoint import Checkpoint, Stage, recall
-from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.checkpoint import Stage
+from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.scrub.reading import strays
 from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.maintenance.scrub.reading.folder_listing import Lister, Listing
 from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.record import Listener, Record, Summary
 from storage.maintenance.scrub.repairs import Repairer
 from storage.maintenance.scrub.stages import key_queue
 from storage.maintenance.scrub.stages.blob_stage import BlobCheck
 from storage.maintenance.scrub.stages.repository_names import RepositoryNames
 from storage.maintenance.scrub.stages.repository_stage import RepositoryCheck
-from storage.maintenance.tolerant import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import is_component
@@ -37,25 +36,10 @@ from storage.values.paths import SCRUBBED
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which the progress is saved again.
-_SAVE_EVERY = 10.0
+# How many beginnings of four hex digits a digest can have.
 _BEGINNINGS = 0x10000
-
-_HELP = {
-    Kind.CORRUPT_BLOB: "--repair moves it to quarantine, then it can be pushed again",
-    Kind.UNREADABLE: "check the disk",
-    Kind.DAMAGED_LINK: "--repair rewrites it if its content is certain, or removes it",
-    Kind.DEAD_LINK: "--repair removes it",
-    Kind.ORPHANED_LINK: "collections by registry:2 or registry:3 leave such links; "
-    "--repair removes it",
-    Kind.DEAD_TAG: "--repair removes the tag; pushing it again repairs it",
-    Kind.UNTIDY_LINK: "--repair rewrites it",
-    Kind.STALE_HISTORY: "--repair removes it",
-    Kind.STALE_REFERRER: "--repair removes it",
-    Kind.UNLISTED_REFERRER: "--repair adds it, and so does the next list of referrers",
-    Kind.FOREIGN: "never changed",
-}
-_ABOVE = (
+# The folders above blobs and repositories, each with the folders expected in it.
+_TOP_FOLDERS = (
     ("docker", "registry"),
     ("docker/registry", "v2"),
     (paths.ROOT, "blobs", "repositories"),
@@ -72,32 +56,6 @@ class Options:
     rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a scrub did and found, including the part before an interruption.
-
-    `errors` and `notes` are findings that were not repaired. `position` says how far the scrub
-    got, if it is incomplete, and `continued_from` where it began, if it continued another one.
-    Blobs that were being read at an interruption count twice.
-    """
-
-    blobs: int
-    size: int
-    repositories: int
-    repaired: int
-    errors: int
-    notes: int
-    continued_from: str
-    position: str
-
-
-class Listener(Protocol):
-    """Receives each finding, from the event loop or a thread, one at a time."""
-
-    def found(self, finding: Finding) -> None:
-        """Take a finding, repaired or not."""
-
-
 class Scrub:
     """One scrub of a whole storage. Cancel `run` to end it; the next scrub continues from there.
 
@@ -109,30 +67,16 @@ class Scrub:
     ) -> None:
         self._driver = driver
         self._options = options
-        self._listener = listener
+        self._record = Record(driver, listener, repairs=options.repair)
         self._progress = progress
         self._pace = Pace(options.rate)
         self._contents = Contents()
-        self._checkpoint = Checkpoint(repairs=options.repair)
-        self._saved_at = time.monotonic()
-        self._is_complete = False
         self.has_begun = False
 
     @property
     def summary(self) -> Summary:
         """The summary of what was done so far."""
-        checkpoint = self._checkpoint
-        left = {kind: n for (kind, repaired), n in checkpoint.counts.items() if not repaired}
-        return Summary(
-            blobs=checkpoint.blobs,
-            size=checkpoint.size,
-            repositories=checkpoint.repositories,
-            repaired=sum(n for (_, repaired), n in checkpoint.counts.items() if repaired),
-            errors=sum(n for kind, n in left.items() if not kind.is_note),
-            notes=sum(n for kind, n in left.items() if kind.is_note),
-            continued_from=checkpoint.continued_from,
-            position="" if self._is_complete else checkpoint.position,
-        )
+        return self._record.summary
 
     async def run(self) -> Summary:
         """Scrub; raise `AlreadyRunning`, or OSError when the storage can't be written to at all.
@@ -143,15 +87,15 @@ class Scrub:
         async with self._claimed(), self._database() as database:
             await self._begin()
             self.has_begun = True
-            lister = Lister(self._driver, database, self._found)
+            lister = Lister(self._driver, database, self._record.add)
             try:
-                await self._above(lister)
-                await self._blobs(lister)
-                await self._repositories(lister, database)
+                await self._check_top_folders(lister)
+                await self._check_blobs(lister)
+                await self._check_repositories(lister, database)
             except (asyncio.CancelledError, OSError, MemoryError, sqlite3.Error):
-                await to_completion(self._save())
+                await to_completion(self._record.save())
                 raise
-            self._is_complete = True
+            self._record.is_complete = True
             with contextlib.suppress(OSError):
                 await self._driver.staging.discard(SCRUBBED)
         return self.summary
@@ -179,31 +123,28 @@ class Scrub:
             yield database
 
     async def _begin(self) -> None:
-        earlier = await recall(self._driver, repairs=self._options.repair)
-        if earlier is None or self._options.restart:
+        """Continue an interrupted scrub, unless a new one is wanted."""
+        if self._options.restart:
             return
-        self._checkpoint = earlier
-        for finding in earlier.findings.values():
-            self._listener.found(finding)
+        for finding in await self._record.resume():
             # With --repair the blob is read again: it may have been pushed again since.
             is_bad = finding.kind is Kind.CORRUPT_BLOB and not finding.repaired
             if is_bad and finding.digest and not self._options.repair:
                 self._contents.recall(finding.digest)
 
-    async def _above(self, lister: Lister) -> None:
-        """Check the few folders above blobs and repositories."""
-
+    async def _check_top_folders(self, lister: Lister) -> None:
         def job(listing: Listing) -> None:
-            for folder, *ours in _ABOVE:
-                listing.check(folder, ours.__contains__)
+            for folder, *expected in _TOP_FOLDERS:
+                listing.check(folder, expected.__contains__)
             listing.check(paths.REPOSITORIES, is_component)
 
         await lister.run(job)
 
-    async def _blobs(self, lister: Lister) -> None:
-        if self._checkpoint.stage is not Stage.BLOBS:
+    async def _check_blobs(self, lister: Lister) -> None:
+        checkpoint = self._record.checkpoint
+        if checkpoint.stage is not Stage.BLOBS:
             return
-        after = Digest.parse(self._checkpoint.after) if self._checkpoint.after else None
+        after = Digest.parse(checkpoint.after) if checkpoint.after else None
         check = BlobCheck(
             self._driver,
             lister,
@@ -214,61 +155,37 @@ class Scrub:
         )
 
         def done(digest: Digest, size: int) -> None:
-            self._checkpoint.blobs += 1
-            self._checkpoint.size += size
+            checkpoint.blobs += 1
+            checkpoint.size += size
             reached = check.done_up_to
-            self._checkpoint.after = str(reached) if reached else ""
+            checkpoint.after = str(reached) if reached else ""
             # Digests are evenly distributed, so their first digits show the progress.
             at = int(digest.hex[:4], 16)
             self._progress.step(f"hashing {digest.algorithm} blobs", at, _BEGINNINGS)
 
-        saving = asyncio.create_task(self._save_regularly())
-        try:
-            await check.run(after, self._found, done)
-        finally:
-            saving.cancel()
-            await asyncio.wait([saving])
-        self._checkpoint.stage, self._checkpoint.after = Stage.REPOSITORIES, ""
+        async with self._record.saved_regularly():
+            await check.run(after, self._record.add, done)
+        checkpoint.stage, checkpoint.after = Stage.REPOSITORIES, ""
 
-    async def _repositories(self, lister: Lister, database: Database) -> None:
-        repairer = await self._repairer()
+    async def _check_repositories(self, lister: Lister, database: Database) -> None:
+        checkpoint, repairer = self._record.checkpoint, await self._repairer()
         check = RepositoryCheck(
-            self._driver, database, lister, self._contents, repairer, self._found
+            self._driver, database, lister, self._contents, repairer, self._record.add
         )
-        names = RepositoryNames(database, self._checkpoint.after)
+        names = RepositoryNames(database, checkpoint.after)
         while page := await lister.run(lambda listing: names.next(listing.reader)):
             for name in page:
-                self._checkpoint.repositories += await check.run(name)
-                self._checkpoint.after = name.text
+                checkpoint.repositories += await check.run(name)
+                checkpoint.after = name.text
                 await asyncio.sleep(0)  # so that a scrub can be interrupted with any driver
-                self._progress.step("checking repositories", self._checkpoint.repositories, None)
-                if time.monotonic() - self._saved_at > _SAVE_EVERY:
-                    await self._save()
+                self._progress.step("checking repositories", checkpoint.repositories, None)
+                await self._record.save_if_due()
 
     async def _repairer(self) -> Repairer | None:
         if not self._options.repair:
             return None
         may_remove = await self._driver.batch(_is_whole)
         return Repairer(self._driver, self._contents, self._pace, may_remove=may_remove)
-
-    def _found(self, finding: Finding) -> None:
-        """Record and report a finding, with its remedy."""
-        if not finding.how and not finding.repaired:
-            finding = finding.as_left(_HELP.get(finding.kind, ""))
-        if self._checkpoint.add(finding):
-            self._listener.found(finding)
-
-    async def _save_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_EVERY)
-            await self._save()
-
-    async def _save(self) -> None:
-        self._saved_at = time.monotonic()
-        try:
-            await self._checkpoint.save(self._driver)
-        except OSError as error:
-            logger.warning("could not save the progress of the scrub: %s", error)
 
 
 def _is_whole(reader: Reader) -> bool:

@@ -16,7 +16,7 @@ from storage.maintenance.garbage.survey.blob_survey import SHORTEST_GRACE_NS, su
 from storage.maintenance.garbage.survey.coverage import Coverage
 from storage.maintenance.garbage.survey.hidden_repositories import note_hidden
 from storage.maintenance.progress import NoProgress, Progress, Stop
-from storage.maintenance.tolerant import TolerantReader, TolerantReads, Trouble
+from storage.maintenance.tolerant_reads import TolerantReader, TolerantReads, Trouble
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.file_counts import FileUsage, count_files
 from storage.maintenance.usage.tally import tally

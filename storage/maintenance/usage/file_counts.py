@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from storage.drivers.filesystem.file_census import CountedFile, FileCensus
 from storage.errors import reason_of
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import Trouble
+from storage.maintenance.tolerant_reads import Trouble
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
 from storage.values import paths

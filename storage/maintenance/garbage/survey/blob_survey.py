@@ -10,7 +10,7 @@ from storage.drivers.base import Reader
 from storage.errors import DigestInvalid
 from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob, SurveyedBlobs
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import Reads
+from storage.maintenance.tolerant_reads import Reads
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 

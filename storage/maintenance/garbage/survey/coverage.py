@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.maintenance.tolerant import Trouble
+from storage.maintenance.tolerant_reads import Trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from storage.drivers.base import LinkTarget, Reader
 from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlobs
-from storage.maintenance.tolerant import TolerantReader, Trouble
+from storage.maintenance.tolerant_reads import TolerantReader, Trouble
 from storage.values import paths
 from storage.values.names import NAME_LIMIT, is_component
 

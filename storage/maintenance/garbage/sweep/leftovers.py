@@ -22,7 +22,7 @@ from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.garbage.sweep.leftover_queue import Leftover
 from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

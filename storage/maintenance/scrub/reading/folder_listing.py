@@ -19,7 +19,7 @@ from storage.maintenance.last_change import last_change
 from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.reading.strays import Folder, Strays
-from storage.maintenance.tolerant import TolerantReader, Trouble
+from storage.maintenance.tolerant_reads import TolerantReader, Trouble
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName
 from storage.values.paths import is_temporary

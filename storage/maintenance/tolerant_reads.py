@@ -52,20 +52,10 @@ class TolerantReader:
         self._trouble = trouble
 
     def names(self, path: str) -> list[str]:
-        """Name the entries of a folder."""
-        try:
-            return self._inner.names(path)
-        except OSError as error:
-            self._note(path, error)
-            return []
+        return self._attempt(self._inner.names, path, [])
 
     def folders(self, path: str) -> list[str]:
-        """Name the folders in a folder."""
-        try:
-            return self._inner.folders(path)
-        except OSError as error:
-            self._note(path, error)
-            return []
+        return self._attempt(self._inner.folders, path, [])
 
     def entries(self, path: str) -> Iterator[Entry]:
         """Yield the entries of a folder, up to where it can't be read."""
@@ -75,12 +65,7 @@ class TolerantReader:
             self._note(path, error)
 
     def entry(self, path: str) -> Entry | None:
-        """Look at one entry of a folder."""
-        try:
-            return self._inner.entry(path)
-        except OSError as error:
-            self._note(path, error)
-            return None
+        return self._attempt(self._inner.entry, path, None)
 
     def read(self, path: str, limit: int = SMALL) -> bytes:
         """Read a file; raise PathNotFound also when it can't be read."""
@@ -91,28 +76,21 @@ class TolerantReader:
             raise PathNotFound(path) from None
 
     def stat(self, path: str) -> FileInfo | None:
-        """Look at a file."""
-        try:
-            return self._inner.stat(path)
-        except OSError as error:
-            self._note(path, error)
-            return None
+        return self._attempt(self._inner.stat, path, None)
 
     def modified(self, path: str) -> int | None:
-        """Tell when entries of a folder last came or went."""
-        try:
-            return self._inner.modified(path)
-        except OSError as error:
-            self._note(path, error)
-            return None
+        return self._attempt(self._inner.modified, path, None)
 
     def link_target(self, path: str) -> LinkTarget:
-        """Tell where a path leads."""
+        return self._attempt(self._inner.link_target, path, LinkTarget.ITSELF)
+
+    def _attempt(self, read: Callable[[str], T], path: str, missing: T) -> T:
+        """Return what `read` returns for a path; `missing` when it can't be read."""
         try:
-            return self._inner.link_target(path)
+            return read(path)
         except OSError as error:
             self._note(path, error)
-            return LinkTarget.ITSELF
+            return missing
 
     def _note(self, path: str, error: OSError) -> None:
         raise_if_exhausted(error)
