@@ -41,13 +41,13 @@ class StaleUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PurgePlan:
     """The sessions that `execute` would remove; print it for a dry run."""
 
     uploads: tuple[StaleUpload, ...]
 
 
-async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
+async def plans(driver: Driver, age: float) -> AsyncGenerator[PurgePlan, None]:
     """Yield plans that together contain all sessions that are idle for `age` seconds.
 
     Plans are made lazily. Close the generator: it may have a folder open.
@@ -60,7 +60,7 @@ async def plans(driver: Driver, age: float) -> AsyncGenerator[Plan, None]:
 
         # A cancelled caller must not close the generator while a thread still runs it.
         while batch := await to_completion(driver.batch(job)):
-            yield Plan(tuple(upload for upload in batch if upload and upload.touched < before))
+            yield PurgePlan(tuple(upload for upload in batch if upload and upload.touched < before))
 
 
 def _all_sessions(reader: Reader) -> Generator[StaleUpload | None, None, None]:
@@ -71,7 +71,7 @@ def _all_sessions(reader: Reader) -> Generator[StaleUpload | None, None, None]:
         yield from sessions(tolerant, name)
 
 
-async def execute(driver: Driver, plan: Plan) -> list[StaleUpload]:
+async def execute(driver: Driver, plan: PurgePlan) -> list[StaleUpload]:
     """Remove the planned sessions; return those removed. Failures are logged."""
     removed = []
     for upload in plan.uploads:

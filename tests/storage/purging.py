@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from storage.drivers.base import Driver
-from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
+from storage.maintenance.stale_uploads import PurgePlan, StaleUpload, execute, plans
 
 
-async def plan(driver: Driver, age: float) -> Plan:
+async def plan(driver: Driver, age: float) -> PurgePlan:
     """Plan the removal of all sessions that are idle for `age` seconds."""
     async with aclosing(plans(driver, age)) as some:
-        return Plan(tuple([upload async for one in some for upload in one.uploads]))
+        return PurgePlan(tuple([upload async for one in some for upload in one.uploads]))
 
 
 async def purged(driver: Driver, age: float) -> list[StaleUpload]:

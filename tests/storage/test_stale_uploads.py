@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.memory import MemoryDriver
 from storage.errors import UploadUnknown
-from storage.maintenance.stale_uploads import Plan, StaleUpload, execute, plans
+from storage.maintenance.stale_uploads import PurgePlan, StaleUpload, execute, plans
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -37,7 +37,7 @@ def _age(files: FilesystemDriver, repository: RepositoryName, id: UploadId, days
         os.utime(path, (then.timestamp(), then.timestamp()))
 
 
-def _ids(plan: Plan) -> set[UploadId]:
+def _ids(plan: PurgePlan) -> set[UploadId]:
     return {upload.id for upload in plan.uploads}
 
 

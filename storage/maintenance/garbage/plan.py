@@ -14,7 +14,7 @@ from storage.maintenance.garbage.collection_database import CollectionDatabase
 from storage.maintenance.garbage.mark.marking import mark
 from storage.maintenance.garbage.survey.blob_survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.garbage.survey.coverage import Coverage
-from storage.maintenance.garbage.survey.hidden_repositories import note_hidden
+from storage.maintenance.garbage.survey.hidden_repositories import add_hidden_places
 from storage.maintenance.progress import Progress, Stop
 from storage.maintenance.tolerant_reads import TolerantReader, TolerantReads, Trouble
 from storage.repository.registry import walk
@@ -53,7 +53,7 @@ async def make_plan(
     reads = CancellableReads(driver, stop.raise_if_requested)  # a repository may take a minute
     await survey(TolerantReads(reads, trouble), database.blobs, young_after, progress, stop)
     await _barrier(driver)
-    is_hidden = await reads.batch(partial(note_hidden, database.blobs, trouble))
+    is_hidden = await reads.batch(partial(add_hidden_places, database.blobs, trouble))
     names = await reads.batch(lambda reader: tuple(walk(TolerantReader(reader, trouble))))
     for done, name in enumerate(names):
         stop.raise_if_requested()

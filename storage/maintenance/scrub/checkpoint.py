@@ -65,7 +65,7 @@ class Checkpoint:
         return f"{self.stage.value} after {self.after}" if self.after else self.stage.value
 
     async def save(self, driver: Driver) -> None:
-        """Save the progress, for `recall`."""
+        """Save the progress, for `read_checkpoint`."""
         document = {
             "version": _VERSION,
             "noted": time.time(),
@@ -81,7 +81,7 @@ class Checkpoint:
         await driver.write_unsynced(SCRUBBED, json.dumps(document).encode())
 
 
-async def recall(driver: Driver, *, repairs: bool) -> Checkpoint | None:
+async def read_checkpoint(driver: Driver, *, repairs: bool) -> Checkpoint | None:
     """Return the progress of an interrupted scrub, if it can be continued.
 
     A scrub that repairs does not continue one that does not, because that left damage unrepaired.

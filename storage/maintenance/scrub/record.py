@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from storage.drivers.base import Driver
-from storage.maintenance.scrub.checkpoint import Checkpoint, recall
+from storage.maintenance.scrub.checkpoint import Checkpoint, read_checkpoint
 from storage.maintenance.scrub.findings import Finding
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Record:
 
     async def resume(self) -> list[Finding]:
         """Continue an interrupted scrub, if there is one; report and return what it found."""
-        earlier = await recall(self._driver, repairs=self.checkpoint.repairs)
+        earlier = await read_checkpoint(self._driver, repairs=self.checkpoint.repairs)
         if earlier is None:
             return []
         self.checkpoint = earlier

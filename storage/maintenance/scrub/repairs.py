@@ -16,7 +16,12 @@ from storage.content.blob_store import touch
 from storage.content.links import link_change
 from storage.drivers.base import Driver, ExclusiveEditor, FolderLock, Reader, TouchingReader
 from storage.errors import PathNotFound, raise_if_exhausted, reason_of
-from storage.maintenance.scrub.checks.link_checks import Entry, LayerLink, RevisionLink, read_text
+from storage.maintenance.scrub.checks.link_checks import (
+    Checkable,
+    LayerLink,
+    RevisionLink,
+    read_text,
+)
 from storage.maintenance.scrub.checks.referrer_checks import ReferrerLink
 from storage.maintenance.scrub.checks.tag_checks import CurrentLink, HistoryLink
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -48,7 +53,7 @@ class Repairer:
         self._pace = pace
         self._may_remove = may_remove
 
-    async def repair(self, entry: Entry, finding: Finding) -> Finding | None:
+    async def repair(self, entry: Checkable, finding: Finding) -> Finding | None:
         """Repair a finding; return it, repaired or not, or None if it is outdated."""
         try:
             if finding.kind is Kind.UNREADABLE:
@@ -113,7 +118,7 @@ class Repairer:
 
         return await self._driver.exclusively(job)
 
-    async def _unlink(self, entry: Entry, finding: Finding) -> Finding:
+    async def _unlink(self, entry: Checkable, finding: Finding) -> Finding:
         if not self._may_remove:
             return finding.as_left(_NOTHING_STORED)
 
@@ -126,7 +131,7 @@ class Repairer:
         return await self._driver.exclusively(job)
 
     async def _rewrite(
-        self, entry: Entry, finding: Finding, digest: Digest, lock: FolderLock | None = None
+        self, entry: Checkable, finding: Finding, digest: Digest, lock: FolderLock | None = None
     ) -> Finding:
         """Write a link to `digest`, and touch its blob, so that no collection deletes it."""
 
@@ -146,7 +151,7 @@ class Repairer:
 
     async def _replace(
         self,
-        entry: Entry,
+        entry: Checkable,
         finding: Finding,
         digest: Digest,
         check: Callable[[TouchingReader], None],
@@ -172,9 +177,9 @@ class Repairer:
             await self._driver.staging.discard(ready)
 
     def _look_again(
-        self, reader: TouchingReader | ExclusiveEditor, entry: Entry, finding: Finding
+        self, reader: TouchingReader | ExclusiveEditor, entry: Checkable, finding: Finding
     ) -> None:
-        if entry.look(reader, self._contents.recalled()) != finding:
+        if entry.look(reader, self._contents.without_reading()) != finding:
             raise _Changed
 
 

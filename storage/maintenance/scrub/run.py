@@ -14,7 +14,10 @@ from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted
 from storage.maintenance.database import Database
-from storage.maintenance.garbage.survey.hidden_repositories import hidden, hidden_blobs
+from storage.maintenance.garbage.survey.hidden_repositories import (
+    hidden_places,
+    unmounted_blob_folders,
+)
 from storage.maintenance.progress import Progress
 from storage.maintenance.scrub.checkpoint import Stage
 from storage.maintenance.scrub.findings import Kind
@@ -130,7 +133,7 @@ class Scrub:
             # With --repair the blob is read again: it may have been pushed again since.
             is_bad = finding.kind is Kind.CORRUPT_BLOB and not finding.repaired
             if is_bad and finding.digest and not self._options.repair:
-                self._contents.recall(finding.digest)
+                self._contents.remember_corrupt(finding.digest)
 
     async def _check_top_folders(self, lister: Lister) -> None:
         def job(listing: Listing) -> None:
@@ -191,8 +194,8 @@ class Scrub:
 def _is_whole(reader: Reader) -> bool:
     """Return whether there are blobs, and no link dangles because a disk is not mounted."""
     tolerant = TolerantReader(reader, [])
-    lost = chain(hidden(tolerant, has_blobs=True), hidden_blobs(tolerant))
-    return _has_blobs(reader) and next(lost, None) is None
+    problems = chain(hidden_places(tolerant, has_blobs=True), unmounted_blob_folders(tolerant))
+    return _has_blobs(reader) and next(problems, None) is None
 
 
 def _has_blobs(reader: Reader) -> bool:

@@ -14,7 +14,7 @@ from storage.drivers.filesystem.file_census import FileCensus
 from storage.maintenance.garbage.plan import Options, mark_tolerantly
 from storage.maintenance.garbage.survey.blob_survey import SHORTEST_GRACE_NS, survey
 from storage.maintenance.garbage.survey.coverage import Coverage
-from storage.maintenance.garbage.survey.hidden_repositories import note_hidden
+from storage.maintenance.garbage.survey.hidden_repositories import add_hidden_places
 from storage.maintenance.progress import NoProgress, Progress, Stop
 from storage.maintenance.tolerant_reads import TolerantReader, TolerantReads, Trouble
 from storage.maintenance.usage.amounts import Amount
@@ -120,7 +120,7 @@ class _Examination:
         reads = TolerantReads(self._reads, self._trouble)
         await survey(reads, self._database.blobs, self._young_after, self._progress, self._stop)
         is_hidden = await self._reads.batch(
-            partial(note_hidden, self._database.blobs, self._trouble)
+            partial(add_hidden_places, self._database.blobs, self._trouble)
         )
         uploads = await self._mark()
         files = await self._driver.batch(partial(self._count, census))

@@ -56,7 +56,7 @@ SELECT DISTINCT upper FROM inner_edge WHERE upper > ?
 AND NOT EXISTS (SELECT 1 FROM placed WHERE placed.id = upper) ORDER BY upper LIMIT 1
 """
 
-# What each member of a component retains directly, with its place in the member's list.
+# What each node of a component retains directly, with its place in the node's list.
 _Component: TypeAlias = Mapping[int, list[tuple[int, int]]]
 
 
@@ -94,30 +94,30 @@ class Components:
         component: dict[int, list[tuple[int, int]]] = {}
         waiting = [start]
         while waiting:
-            member = waiting.pop()
-            if member not in component:
-                component[member] = self._below(member)
-                waiting += [lower for _, lower in component[member]]
-                waiting += self._above(member)
+            node = waiting.pop()
+            if node not in component:
+                component[node] = self._below(node)
+                waiting += [lower for _, lower in component[node]]
+                waiting += self._above(node)
         return component
 
-    def _below(self, member: int) -> list[tuple[int, int]]:
+    def _below(self, node: int) -> list[tuple[int, int]]:
         query = "SELECT place, lower FROM inner_edge WHERE upper = ? ORDER BY place, lower"
-        return self._db.execute(query, member).fetchall()
+        return self._db.execute(query, node).fetchall()
 
-    def _above(self, member: int) -> list[int]:
-        rows = self._db.execute("SELECT upper FROM inner_edge WHERE lower = ?", member)
+    def _above(self, node: int) -> list[int]:
+        rows = self._db.execute("SELECT upper FROM inner_edge WHERE lower = ?", node)
         return [upper for (upper,) in rows]
 
     def _place(self, component: _Component) -> None:
-        members = sorted(component)
-        number = self._last + members[0]
+        nodes = sorted(component)
+        number = self._last + nodes[0]
         children = {
             upper: [lower for place, lower in component[upper] if place < REFERRER]
-            for upper in members
+            for upper in nodes
         }
-        retains = ((upper, lower) for upper in members for _, lower in component[upper])
-        units = enumerate(removal_order(members, children, retains))
-        places = enumerate((member, unit) for unit, some in units for member in some)
-        rows = ((member, number, rank, unit) for rank, (member, unit) in places)
+        retains = ((upper, lower) for upper in nodes for _, lower in component[upper])
+        units = enumerate(removal_order(nodes, children, retains))
+        places = enumerate((node, unit) for unit, some in units for node in some)
+        rows = ((node, number, rank, unit) for rank, (node, unit) in places)
         self._db.many("INSERT INTO placed VALUES (?, ?, ?, ?)", rows)

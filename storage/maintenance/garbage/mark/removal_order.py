@@ -25,19 +25,19 @@ RemovalUnit: TypeAlias = tuple[Digest, ...]
 
 
 def removal_order(
-    members: Iterable[T], children: Mapping[T, Sequence[T]], retains: Iterable[tuple[T, T]]
+    nodes: Iterable[T], children: Mapping[T, Sequence[T]], retains: Iterable[tuple[T, T]]
 ) -> Iterator[tuple[T, ...]]:
     """Yield the removal units of a component, each before those that it retains.
 
     Within a unit a manifest precedes its `children`, so that a power cut leaves no index without a
-    child. The result depends only on the order of `members` and of `retains`.
+    child. The result depends only on the order of `nodes` and of `retains`.
     """
-    for unit in _strongly_connected(members, successors(retains)):
+    for unit in _strongly_connected(nodes, successors(retains)):
         yield _parents_first(unit, children)
 
 
 def successors(pairs: Iterable[tuple[T, T]]) -> Mapping[T, list[T]]:
-    """Return the second members of `pairs` by their first."""
+    """Return the second elements of `pairs` by their first."""
     lower_by_upper: dict[T, list[T]] = defaultdict(list)
     for upper, lower in pairs:
         lower_by_upper[upper].append(lower)
@@ -57,10 +57,10 @@ def reachable(start: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> set[T]:
 
 
 def _strongly_connected(
-    members: Iterable[T], downwards: Mapping[T, Sequence[T]]
+    nodes: Iterable[T], downwards: Mapping[T, Sequence[T]]
 ) -> Iterator[list[T]]:
     """Yield the strongly connected components in topological order (Kosaraju's algorithm)."""
-    order = _postorder(members, downwards)
+    order = _postorder(nodes, downwards)
     upwards = successors((low, up) for up, lows in downwards.items() for low in lows)
     done: set[T] = set()
     for node in reversed(order):
@@ -74,16 +74,16 @@ def _parents_first(unit: Sequence[T], children: Mapping[T, Sequence[T]]) -> tupl
     """Order a unit so that each manifest precedes its children; none can list itself."""
     if len(unit) == 1:
         return tuple(unit)
-    members = set(unit)
-    inner = {node: [child for child in children.get(node, ()) if child in members] for node in unit}
+    nodes = set(unit)
+    inner = {node: [child for child in children.get(node, ()) if child in nodes] for node in unit}
     return tuple(reversed(_postorder(unit, inner)))
 
 
-def _postorder(members: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> list[T]:
-    """Return `members` in the postorder of a depth-first search."""
+def _postorder(nodes: Iterable[T], downwards: Mapping[T, Sequence[T]]) -> list[T]:
+    """Return `nodes` in the postorder of a depth-first search."""
     order: list[T] = []
     entered: set[T] = set()
-    for start in members:
+    for start in nodes:
         waiting = [(start, False)]
         while waiting:
             node, is_left = waiting.pop()

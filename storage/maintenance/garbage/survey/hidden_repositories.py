@@ -26,40 +26,40 @@ SHARED = "is a link to another part of the tree, so what needs its content is un
 _MAX_FOREIGN = 10_000
 
 
-def note_hidden(blobs: SurveyedBlobs, trouble: list[Trouble], reader: Reader) -> bool:
+def add_hidden_places(blobs: SurveyedBlobs, trouble: list[Trouble], reader: Reader) -> bool:
     """Add and log places that may hide a repository or a part of one; return whether any does."""
     has_blobs = blobs.count_and_size() != (0, 0)
-    places = list(hidden(TolerantReader(reader, trouble), has_blobs=has_blobs))
+    places = list(hidden_places(TolerantReader(reader, trouble), has_blobs=has_blobs))
     for path, reason in places:
         logger.error("%s %s", path, reason)
     trouble += places
     return bool(places)
 
 
-def hidden(reader: Reader, *, has_blobs: bool) -> Iterator[Trouble]:
+def hidden_places(reader: Reader, *, has_blobs: bool) -> Iterator[Trouble]:
     """Yield the places that may hide a repository, or a part of one."""
     top = paths.REPOSITORIES
-    if has_blobs and (reader.link_target(top) is LinkTarget.MISSING or is_lost(reader, top)):
+    if has_blobs and (reader.link_target(top) is LinkTarget.MISSING or is_unmounted(reader, top)):
         yield Trouble(top, "is missing, but there are blobs; to delete all of them, create it")
         return
     yield from _below(reader, "")
 
 
-def hidden_blobs(reader: Reader) -> Iterator[Trouble]:
+def unmounted_blob_folders(reader: Reader) -> Iterator[Trouble]:
     """Yield the folders of blobs that are links to nothing, or to a disk that is not mounted."""
     for path in (paths.BLOBS, *(paths.blobs_of(name) for name in reader.names(paths.BLOBS))):
         below = [] if path == paths.BLOBS else [f"{path}/{name}" for name in reader.names(path)]
         for folder in (path, *below):
-            if is_lost(reader, folder):
+            if is_unmounted(reader, folder):
                 yield Trouble(folder, _NOT_MOUNTED)
 
 
-def is_lost(reader: Reader, path: str) -> bool:
+def is_unmounted(reader: Reader, path: str) -> bool:
     """Return whether a path is a symbolic link to nothing, or to a disk that is not mounted."""
-    return _is_lost(reader, path, reader.link_target(path))
+    return _is_unmounted(reader, path, reader.link_target(path))
 
 
-def _is_lost(reader: Reader, path: str, target: LinkTarget) -> bool:
+def _is_unmounted(reader: Reader, path: str, target: LinkTarget) -> bool:
     return target is LinkTarget.DANGLING or (
         target is LinkTarget.OUTSIDE and not any(reader.entries(path))
     )
@@ -69,7 +69,7 @@ def _below(reader: Reader, prefix: str) -> Iterator[Trouble]:
     folder = f"{paths.REPOSITORIES}/{prefix}".rstrip("/")
     for name, is_folder in sorted(reader.entries(folder)):
         path = f"{folder}/{name}"
-        if is_lost(reader, path):
+        if is_unmounted(reader, path):
             yield Trouble(path, _NOT_MOUNTED)
         elif name in paths.MEMBER_LEVELS:
             yield from _in_part(reader, path, paths.MEMBER_LEVELS[name])
@@ -93,7 +93,7 @@ def _in_part(reader: Reader, part: str, levels: int) -> Iterator[Trouble]:
 
 def _at(reader: Reader, path: str, levels: int) -> Iterator[Trouble]:
     target = reader.link_target(path)
-    if _is_lost(reader, path, target):
+    if _is_unmounted(reader, path, target):
         yield Trouble(path, _NOT_MOUNTED)
     elif levels > 1:
         yield from _in_part(reader, path, levels - 1)

@@ -19,7 +19,7 @@ from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 
 
-class Entry(Protocol):
+class Checkable(Protocol):
     """Something in the tree that can check itself."""
 
     @property
@@ -94,11 +94,11 @@ class LayerLink:
         if text is None:
             return None
         content = content_of(self.digest, text.digest)
-        return judge(self, text, content, contents.lacks(reader, content) if content else None)
+        return finding_of(self, text, content, contents.lacks(reader, content) if content else None)
 
 
 @dataclass(frozen=True, slots=True)
-class OfManifest:
+class ManifestEntry:
     """Something about a manifest of a repository, reported at the path of the manifest's link."""
 
     name: RepositoryName
@@ -110,7 +110,7 @@ class OfManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionLink(OfManifest):
+class RevisionLink(ManifestEntry):
     """The link of a manifest."""
 
     def look(self, reader: Reader, contents: Contents) -> Finding | None:
@@ -118,10 +118,12 @@ class RevisionLink(OfManifest):
         if text is None:
             return None
         content = self.digest if text.digest == self.digest else None
-        return judge(self, text, content, contents.lacks(reader, self.digest) if content else None)
+        return finding_of(
+            self, text, content, contents.lacks(reader, self.digest) if content else None
+        )
 
 
-def judge(
+def finding_of(
     link: LayerLink | RevisionLink, text: LinkText, content: Digest | None, lacking: str | None
 ) -> Finding | None:
     """Return what is wrong with a link to `content`; `lacking` is what is wrong with that."""

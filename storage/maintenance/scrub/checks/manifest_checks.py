@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from storage.content.blob_store import read_verified
 from storage.drivers.base import FileInfo, Reader
 from storage.errors import ManifestInvalid
-from storage.maintenance.scrub.checks.link_checks import OfManifest, has_blob, is_member
+from storage.maintenance.scrub.checks.link_checks import ManifestEntry, has_blob, is_member
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.values import paths
@@ -26,7 +26,7 @@ _PUSH_CACHE = "push the image or the build cache again"
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class NamedContent:
     """A digest that a manifest names: of a manifest, of a blob, or of either."""
 
     name: RepositoryName
@@ -90,7 +90,7 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Content(OfManifest):
+class UnreadableManifest(ManifestEntry):
     """The bytes of a manifest that could not be read."""
 
     def look(self, reader: Reader, contents: Contents) -> Finding | None:
@@ -104,7 +104,7 @@ class Content(OfManifest):
 class Checked:
     """The suspected damage of a manifest, and its subject."""
 
-    suspects: tuple[Reference | Flaw, ...] = ()
+    suspects: tuple[NamedContent | Flaw, ...] = ()
     subject: Digest | None = None
 
 
@@ -132,17 +132,19 @@ def check(reader: Reader, contents: Contents, name: RepositoryName, digest: Dige
     if reading.doubt is not None:
         what = f"served unchanged, but its references were not checked: {reading.doubt}"
         return Checked((flaw(Kind.UNCHECKED_MANIFEST, what),), reading.subject)
-    references = _references(name, digest, reading.manifest)
-    missing = (reference for reference in references if reference.look_at_target(reader, contents))
+    named = _named_content(name, digest, reading.manifest)
+    missing = (content for content in named if content.look_at_target(reader, contents))
     return Checked(tuple(missing), reading.subject)
 
 
-def _references(name: RepositoryName, digest: Digest, manifest: Manifest) -> Iterator[Reference]:
+def _named_content(
+    name: RepositoryName, digest: Digest, manifest: Manifest
+) -> Iterator[NamedContent]:
     """Yield the references that must exist; layers with URLs and subjects may be missing."""
     for blob in dict.fromkeys(layer.digest for layer in manifest.blobs if not layer.is_foreign):
-        yield Reference(name, digest, blob, may_be_manifest=False, may_be_blob=True)
+        yield NamedContent(name, digest, blob, may_be_manifest=False, may_be_blob=True)
     for child, may_be_blob in manifest.child_kinds().items():
-        yield Reference(name, digest, child, may_be_manifest=True, may_be_blob=may_be_blob)
+        yield NamedContent(name, digest, child, may_be_manifest=True, may_be_blob=may_be_blob)
 
 
 def _exists(reader: Reader, contents: Contents, name: RepositoryName, digest: Digest) -> bool:

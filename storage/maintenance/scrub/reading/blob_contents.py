@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.errors import PathNotFound
-from storage.maintenance.scrub.reading.manifest_facts import Facts, Readings
+from storage.maintenance.scrub.reading.manifest_facts import Facts, FactsCache
 from storage.maintenance.scrub.reading.pace import Pace
 from storage.values import paths
 from storage.values.digest import Digest
 
 # Corrupt blobs that are remembered for the check of links; more are only reported.
-_MOST_RECALLED = 10_000
+_MOST_CORRUPT = 10_000
 # Bytes.
 _SMALL = 1 << 20
 ABSENT = "is missing"
@@ -88,20 +88,20 @@ class Contents:
     """
 
     corrupt: dict[Digest, FileInfo | None] = field(default_factory=dict)
-    readings: Readings = field(default_factory=Readings)
+    facts: FactsCache = field(default_factory=FactsCache)
     may_read: bool = True
 
-    def recalled(self) -> Contents:
-        """Return a copy for checks under a lock: it reads no manifests, it uses remembered ones."""
+    def without_reading(self) -> Contents:
+        """Return a copy for checks under a lock: it reads no manifest, only cached facts."""
         return replace(self, may_read=False)
 
     def facts_of(self, reader: Reader, digest: Digest) -> Facts | None:
-        """Return what a manifest says; None when it is missing, or not remembered under a lock."""
-        return self.readings.read(reader, digest) if self.may_read else self.readings.recall(digest)
+        """Return the facts of a manifest; None when it is missing, or under a lock not cached."""
+        return self.facts.read(reader, digest) if self.may_read else self.facts.get(digest)
 
-    def recall(self, digest: Digest, state: FileInfo | None = None) -> None:
+    def remember_corrupt(self, digest: Digest, state: FileInfo | None = None) -> None:
         """Remember a corrupt blob, up to a limit."""
-        if len(self.corrupt) < _MOST_RECALLED:
+        if len(self.corrupt) < _MOST_CORRUPT:
             self.corrupt[digest] = state
 
     def lacks(self, reader: Reader, digest: Digest) -> str | None:

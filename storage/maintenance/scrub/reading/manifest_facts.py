@@ -29,13 +29,13 @@ class Facts(NamedTuple):
     descriptor: bytes | None
 
 
-class Readings:
+class FactsCache:
     """The facts of the manifests that were read last."""
 
     def __init__(self) -> None:
         self._facts: OrderedDict[Digest, Facts] = OrderedDict()
 
-    def recall(self, digest: Digest) -> Facts | None:
+    def get(self, digest: Digest) -> Facts | None:
         """Return the facts of a manifest that was read lately."""
         return self._facts.get(digest)
 

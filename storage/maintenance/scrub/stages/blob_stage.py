@@ -126,7 +126,7 @@ class BlobCheck:
         finding = Finding(Kind.CORRUPT_BLOB, path, damage, digest=digest)
         if self._repairs:
             return size, await self._quarantine(digest, finding)
-        self._contents.recall(digest, examined.state)
+        self._contents.remember_corrupt(digest, examined.state)
         return size, finding
 
     async def _quarantine(self, digest: Digest, finding: Finding) -> Finding | None:

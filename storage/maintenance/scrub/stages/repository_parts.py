@@ -9,7 +9,7 @@ from typing import TypeAlias
 from storage.errors import UploadIdInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.digest_keys import digest_of, digests_of, key_of
-from storage.maintenance.scrub.checks.link_checks import Entry, LayerLink, RevisionLink
+from storage.maintenance.scrub.checks.link_checks import Checkable, LayerLink, RevisionLink
 from storage.maintenance.scrub.checks.referrer_checks import ReferrerLink
 from storage.maintenance.scrub.checks.tag_checks import CurrentLink, HistoryLink
 from storage.maintenance.scrub.reading.folder_listing import Listing
@@ -19,7 +19,7 @@ from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName, Tag, UploadId, is_component, is_tag
 
-LookInside: TypeAlias = Callable[[Listing, Entry], None]
+LookInside: TypeAlias = Callable[[Listing, Checkable], None]
 
 _LINK = frozenset({paths.LINK})
 _REFERRER_FILES = frozenset({paths.LINK, paths.DESCRIPTOR})
@@ -144,7 +144,7 @@ class Parts:
 def _inside(files: Collection[str], skip: Collection[str] = ()) -> LookInside:
     """Return a function that looks for strays beside an entry, apart from `skip` and `files`."""
 
-    def look_inside(listing: Listing, entry: Entry) -> None:
+    def look_inside(listing: Listing, entry: Checkable) -> None:
         listing.check(entry.path.rpartition("/")[0], skip.__contains__, files)
 
     return look_inside

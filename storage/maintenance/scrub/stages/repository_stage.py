@@ -10,8 +10,8 @@ from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Reader
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.database import Database
-from storage.maintenance.scrub.checks.link_checks import Entry
-from storage.maintenance.scrub.checks.manifest_checks import Content, check
+from storage.maintenance.scrub.checks.link_checks import Checkable
+from storage.maintenance.scrub.checks.manifest_checks import UnreadableManifest, check
 from storage.maintenance.scrub.checks.referrer_checks import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
@@ -26,7 +26,7 @@ from storage.values.names import RepositoryName
 
 T = TypeVar("T")
 Found: TypeAlias = Callable[[Finding], None]
-Pair: TypeAlias = tuple[Entry, Finding]
+Pair: TypeAlias = tuple[Checkable, Finding]
 
 
 class RepositoryCheck:
@@ -87,13 +87,13 @@ class RepositoryCheck:
 
     def _check(
         self, name: RepositoryName, parts: Parts, digest: Digest, reader: Reader
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[Checkable, ...]:
         """Check a manifest, and record what the referrers index should contain."""
         try:
             checked = check(reader, self._contents, name, digest)
         except OSError as error:
             raise_if_exhausted(error)
-            return (Content(name, digest),)
+            return (UnreadableManifest(name, digest),)
         if checked.subject is not None:
             parts.expect(checked.subject, digest)
         return checked.suspects
@@ -127,7 +127,7 @@ class RepositoryCheck:
         """Run a job that uses the database to its end, so that the database stays open."""
         return await to_completion(self._driver.batch(job))
 
-    async def _look(self, entries: Iterable[Entry]) -> list[Finding]:
+    async def _look(self, entries: Iterable[Checkable]) -> list[Finding]:
         """Check entries; repair, report and return the confirmed findings."""
         page, reported = list(entries), list[Finding]()
         if not page:
@@ -147,17 +147,17 @@ class RepositoryCheck:
         again = await self._look_again([entry for entry, _ in suspects])
         return [pair for pair, finding in zip(suspects, again, strict=True) if finding == pair[1]]
 
-    async def _look_again(self, entries: Sequence[Entry]) -> list[Finding | None]:
+    async def _look_again(self, entries: Sequence[Checkable]) -> list[Finding | None]:
         """Check entries under the exclusive tree lock."""
-        look = partial(_look_at_one, contents=self._contents.recalled())
+        look = partial(_look_at_one, contents=self._contents.without_reading())
         return await look_at_each_exclusively(self._driver, entries, look)
 
-    def _look_at(self, reader: Reader, entries: Iterable[Entry]) -> list[Pair]:
+    def _look_at(self, reader: Reader, entries: Iterable[Checkable]) -> list[Pair]:
         pairs = ((entry, _look_at_one(reader, entry, self._contents)) for entry in entries)
         return [(entry, finding) for entry, finding in pairs if finding is not None]
 
 
-def _look_at_one(reader: Reader, entry: Entry, contents: Contents) -> Finding | None:
+def _look_at_one(reader: Reader, entry: Checkable, contents: Contents) -> Finding | None:
     try:
         return entry.look(reader, contents)
     except OSError as error:
