@@ -12,7 +12,8 @@ stages share a database (`collection_database`); the last column has the tables 
                           components,             the rest: what may be deleted  candidates
                           removal_order
     report                                        prints the plan and the result
-    4. sweep/             content_sweep           deletes the candidates
+    4. sweep/             content_sweep,          deletes the candidates
+                          component_removal
                           leftovers               and what crashes left          leftover_queue
 
 The order of these steps, not a clock, makes a collection safe beside pushes:
