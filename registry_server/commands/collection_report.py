@@ -65,7 +65,7 @@ class TextReport:
 
     def end(self, plan: Plan, swept: Swept | None) -> None:
         """Print what the grace period keeps, and what was or would be removed."""
-        count, size = plan.database.candidates.count_and_size_of_young_blobs()
+        count, size = plan.database.candidates.count_and_size_of_blobs(old=False)
         if count:
             period = in_go_words(self._grace.period)
             typer.echo(
@@ -110,7 +110,7 @@ class JsonReport:
 def _counts(plan: Plan, grace: Grace) -> Mapping[str, object]:
     blobs, size = count_and_size_of_blobs(plan)
     candidates = plan.database.candidates
-    young, young_size = candidates.count_and_size_of_young_blobs()
+    young, young_size = candidates.count_and_size_of_blobs(old=False)
     return {
         "delete_untagged": plan.options.delete_untagged,
         "marked": plan.database.marks.count_of_digests(),

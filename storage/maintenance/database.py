@@ -78,9 +78,9 @@ class Database:
         assert isinstance(number, int)
         return number
 
-    def count_and_size(self, query: str) -> tuple[int, int]:
+    def count_and_size(self, query: str, *parameters: object) -> tuple[int, int]:
         """Return the only two numbers of a result."""
-        ((count, size),) = self._db.execute(query)
+        ((count, size),) = self._db.execute(query, parameters)
         return count, size
 
     def _adapt_to_disk(self) -> None:

@@ -97,3 +97,12 @@ class TolerantReader:
         reason = reason_of(error)
         logger.error("%s can't be read: %s", path, reason)
         self._trouble.append(Trouble(path, reason))
+
+
+def last_change(reader: Reader, path: str) -> int | None:
+    """Return the mtime of a file or folder in ns since 1970; None when missing or unknown.
+
+    The mtime of a folder changes with its list of entries.
+    """
+    stat = reader.stat(path)
+    return reader.modified(path) if stat is None else stat.modified_ns

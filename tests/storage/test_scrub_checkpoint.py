@@ -17,7 +17,7 @@ from storage.maintenance.progress import NoProgress
 from storage.maintenance.scrub.checkpoint import OLDEST
 from storage.maintenance.scrub.findings import Finding, Kind, read_finding, shown
 from storage.maintenance.scrub.reading import blob_contents
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.maintenance.scrub.run import Options, Scrub
 from storage.values import paths
 from storage.values.digest import Digest
@@ -280,11 +280,13 @@ async def test_the_rate_limits_all_readers_together(monkeypatch: pytest.MonkeyPa
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("storage.maintenance.scrub.reading.pace.asyncio.sleep", sleep)
-    monkeypatch.setattr("storage.maintenance.scrub.reading.pace.time.monotonic", lambda: 1000.0)
-    pace = Pace(rate=50.0)
-    await asyncio.gather(pace.spend(100), pace.spend(100), pace.spend(50))
+    monkeypatch.setattr("storage.maintenance.scrub.reading.read_rate.asyncio.sleep", sleep)
+    monkeypatch.setattr(
+        "storage.maintenance.scrub.reading.read_rate.time.monotonic", lambda: 1000.0
+    )
+    rate = ReadRate(rate=50.0)
+    await asyncio.gather(rate.spend(100), rate.spend(100), rate.spend(50))
     assert waits == [2.0, 4.0, 5.0]
-    await Pace().spend(1 << 40)
-    await pace.spend(0)
+    await ReadRate().spend(1 << 40)
+    await rate.spend(0)
     assert len(waits) == 3

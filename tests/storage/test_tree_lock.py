@@ -26,7 +26,7 @@ from storage.drivers.filesystem.lock_files import NUMBER_BYTES, LockFiles
 from storage.errors import AlreadyRunning
 from storage.maintenance.scrub.checks.tag_checks import CurrentLink
 from storage.maintenance.scrub.reading.blob_contents import Contents
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.maintenance.scrub.repairs import Repairer
 from storage.values import paths
 from storage.values.buffers import Buffer
@@ -497,7 +497,7 @@ async def test_a_tag_whose_folder_was_replaced_is_not_repaired(
     contents, entry = Contents(), CurrentLink(APP, TAG)
     finding = await drivers[1].batch(lambda reader: entry.look(reader, contents))
     assert finding is not None
-    mending = Repairer(drivers[1], contents, Pace(), may_remove=True).repair(entry, finding)
+    mending = Repairer(drivers[1], contents, ReadRate(), may_remove=True).repair(entry, finding)
     fd, working = await _replace_while_it_is_held(drivers, turnstile, text, mending)
     assert await working is None
     assert await drivers[2].read(paths.tag_current_link(APP, TAG)) == text.encode()

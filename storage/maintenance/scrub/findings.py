@@ -21,7 +21,7 @@ class Kind(Enum):
     DEAD_TAG = "dead-tag"
     BAD_MANIFEST = "bad-manifest"
     MISSING_BLOB = "missing-blob"
-    # Notes from here on: nothing is lost, and this registry works in spite of it.
+    # Notes from here on (`_NOTES`): nothing is lost, and this registry works in spite of it.
     MISSING_CHILD = "missing-child"
     UNCHECKED_MANIFEST = "unchecked-manifest"
     ORPHANED_LINK = "orphaned-link"
@@ -43,20 +43,8 @@ class Kind(Enum):
         return _REMEDIES.get(self, "")
 
 
-_NOTES = frozenset(
-    {
-        Kind.MISSING_CHILD,
-        Kind.UNCHECKED_MANIFEST,
-        Kind.ORPHANED_LINK,
-        Kind.UNTIDY_LINK,
-        Kind.STALE_HISTORY,
-        Kind.STALE_REFERRER,
-        Kind.UNLISTED_REFERRER,
-        Kind.LEFTOVER,
-        Kind.FOREIGN,
-    }
-)
-
+_KINDS = list(Kind)
+_NOTES = frozenset(_KINDS[_KINDS.index(Kind.MISSING_CHILD) :])
 _REMEDIES = {
     Kind.CORRUPT_BLOB: "--repair moves it to quarantine, then it can be pushed again",
     Kind.UNREADABLE: "check the disk",

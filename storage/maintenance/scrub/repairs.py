@@ -26,7 +26,7 @@ from storage.maintenance.scrub.checks.referrer_checks import ReferrerLink
 from storage.maintenance.scrub.checks.tag_checks import CurrentLink, HistoryLink
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.reading.blob_contents import Contents, examine
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.values import paths
 from storage.values.digest import Digest
 
@@ -47,10 +47,12 @@ class _Changed(Exception):
 class Repairer:
     """Repairs findings; removes nothing unless `may_remove` is true."""
 
-    def __init__(self, driver: Driver, contents: Contents, pace: Pace, *, may_remove: bool) -> None:
+    def __init__(
+        self, driver: Driver, contents: Contents, rate: ReadRate, *, may_remove: bool
+    ) -> None:
         self._driver = driver
         self._contents = contents
-        self._pace = pace
+        self._rate = rate
         self._may_remove = may_remove
 
     async def repair(self, entry: Checkable, finding: Finding) -> Finding | None:
@@ -80,7 +82,7 @@ class Repairer:
             text = await self._driver.batch(lambda reader: read_text(reader, entry.path))
             named = text.digest if text else None
             return await self._rewrite(entry, finding, named) if named else None
-        examined = await examine(self._driver, entry.digest, self._pace)
+        examined = await examine(self._driver, entry.digest, self._rate)
         if examined.actual == entry.digest:
             return await self._rewrite(entry, finding, entry.digest)
         return await self._unlink(entry, finding)

@@ -24,7 +24,7 @@ from storage.maintenance.scrub.findings import Kind
 from storage.maintenance.scrub.reading import strays
 from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.maintenance.scrub.reading.folder_listing import Lister, Listing
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.maintenance.scrub.record import Listener, Record, Summary
 from storage.maintenance.scrub.repairs import Repairer
 from storage.maintenance.scrub.stages import key_queue
@@ -72,7 +72,7 @@ class Scrub:
         self._options = options
         self._record = Record(driver, listener, repairs=options.repair)
         self._progress = progress
-        self._pace = Pace(options.rate)
+        self._rate = ReadRate(options.rate)
         self._contents = Contents()
         self.has_begun = False
 
@@ -152,7 +152,7 @@ class Scrub:
             self._driver,
             lister,
             self._contents,
-            self._pace,
+            self._rate,
             parallel=self._options.parallel,
             repairs=self._options.repair,
         )
@@ -188,7 +188,7 @@ class Scrub:
         if not self._options.repair:
             return None
         may_remove = await self._driver.batch(_is_whole)
-        return Repairer(self._driver, self._contents, self._pace, may_remove=may_remove)
+        return Repairer(self._driver, self._contents, self._rate, may_remove=may_remove)
 
 
 def _is_whole(reader: Reader) -> bool:

@@ -105,9 +105,8 @@ class _Examination:
         self, driver: Driver, database: UsageDatabase, grace: float, progress: Progress, stop: Stop
     ) -> None:
         self._driver = driver
-        self._reads = CancellableReads(
-            driver, stop.raise_if_requested
-        )  # a repository may take a minute
+        # A repository may take a minute.
+        self._reads = CancellableReads(driver, stop.raise_if_requested)
         self._database = database
         self._grace = grace
         self._progress = progress

@@ -114,7 +114,7 @@ class UsageDatabase(CollectionDatabase):
 
     def amount_young(self) -> Amount:
         """Return the unreferenced blobs within the grace period."""
-        return Amount(*self.candidates.count_and_size_of_young_blobs())
+        return Amount(*self.candidates.count_and_size_of_blobs(old=False))
 
     def unmark_untagged(self) -> list[RepositoryName]:
         """Delete the marks of repositories with untagged manifests; return those repositories.

@@ -154,17 +154,13 @@ class Candidates:
         """Return the number of unreferenced links."""
         return self._db.number("SELECT count(*) FROM unreferenced_link")
 
-    def count_and_size_of_blobs(self) -> tuple[int, int]:
-        """Return the number of unreferenced old blobs and the sum of their bytes."""
-        return self._count_and_size("old")
+    def count_and_size_of_blobs(self, *, old: bool = True) -> tuple[int, int]:
+        """Return the number of unreferenced blobs and the sum of their bytes.
 
-    def count_and_size_of_young_blobs(self) -> tuple[int, int]:
-        """Return the number of unreferenced blobs within the grace period, and their bytes."""
-        return self._count_and_size("NOT old")
-
-    def _count_and_size(self, condition: str) -> tuple[int, int]:
-        query = f"SELECT count(*), coalesce(sum(size), 0) FROM unreferenced WHERE {condition}"  # noqa: S608 - constants of this module
-        return self._db.count_and_size(query)
+        These are the old ones, or with `old=False` those within the grace period.
+        """
+        query = "SELECT count(*), coalesce(sum(size), 0) FROM unreferenced WHERE old = ?"
+        return self._db.count_and_size(query, old)
 
 
 def _blob(row: Row) -> SurveyedBlob:

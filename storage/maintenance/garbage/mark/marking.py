@@ -46,7 +46,7 @@ def mark(
     database.graph.clear()
     database.marks.need(repository, _linked_by_unknown_algorithms(reader, name))
     if damaged is not None:
-        database.marks.may_need(repository, linked(reader, name))
+        database.marks.need(repository, linked(reader, name), sure=False)
     database.candidates.add_links(
         repository, _unreferenced_links(reader, database, name, repository)
     )

@@ -77,15 +77,10 @@ class Marks:
         self._db.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", name.text)
         return self._db.number("SELECT id FROM repository WHERE name = ?", name.text)
 
-    def need(self, repository: int, digests: Iterable[Digest]) -> None:
-        """Mark content that a repository needs."""
-        rows = ((key_of(digest), repository) for digest in digests)
-        self._db.many("INSERT OR IGNORE INTO needed (digest, repository) VALUES (?, ?)", rows)
-
-    def may_need(self, repository: int, digests: Iterable[Digest]) -> None:
-        """Mark content that a repository may need, because of damage."""
-        rows = ((key_of(digest), repository) for digest in digests)
-        self._db.many("INSERT OR IGNORE INTO needed VALUES (?, ?, 0)", rows)
+    def need(self, repository: int, digests: Iterable[Digest], *, sure: bool = True) -> None:
+        """Mark content that a repository needs; because of damage it may not be `sure`."""
+        rows = ((key_of(digest), repository, sure) for digest in digests)
+        self._db.many("INSERT OR IGNORE INTO needed VALUES (?, ?, ?)", rows)
 
     def is_needed(self, repository: int, digest: Digest) -> bool:
         """Return whether a repository needs or may need content."""

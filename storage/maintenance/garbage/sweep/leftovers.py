@@ -20,9 +20,8 @@ from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.survey.blob_survey import blob_folders
 from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.garbage.sweep.leftover_queue import Leftover
-from storage.maintenance.last_change import last_change
 from storage.maintenance.progress import Progress, Stop
-from storage.maintenance.tolerant_reads import TolerantReader
+from storage.maintenance.tolerant_reads import TolerantReader, last_change
 from storage.values import paths
 from storage.values.digest import Digest
 from storage.values.names import RepositoryName

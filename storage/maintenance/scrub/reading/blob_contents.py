@@ -11,7 +11,7 @@ from typing import NamedTuple
 from storage.drivers.base import Driver, FileInfo, OpenFile, Reader
 from storage.errors import PathNotFound
 from storage.maintenance.scrub.reading.manifest_facts import Facts, FactsCache
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.values import paths
 from storage.values.digest import Digest
 
@@ -33,18 +33,18 @@ class Examined:
     actual: Digest | None
 
 
-async def examine(driver: Driver, digest: Digest, pace: Pace) -> Examined:
+async def examine(driver: Driver, digest: Digest, rate: ReadRate) -> Examined:
     """Read and hash the blob stored for `digest`; raise OSError when it can't be read."""
     state, content = await driver.batch(partial(_look, digest))
     if content is not None:
-        await pace.spend(len(content.raw))
+        await rate.spend(len(content.raw))
         return Examined(state, content.digest)
     try:
         file = await driver.open(paths.blob(digest))
     except PathNotFound:
         return Examined(None, None)
     try:
-        return Examined(state, await _hash(file, digest.algorithm, pace))
+        return Examined(state, await _hash(file, digest.algorithm, rate))
     finally:
         await file.close()
 
@@ -71,11 +71,11 @@ def _look(digest: Digest, reader: Reader) -> tuple[FileInfo | None, _Content | N
     return state, _Content(raw, Digest.of(raw, digest.algorithm))
 
 
-async def _hash(file: OpenFile, algorithm: str, pace: Pace) -> Digest:
+async def _hash(file: OpenFile, algorithm: str, rate: ReadRate) -> Digest:
     hasher = hashlib.new(algorithm)
     async for chunk in file.stream(0, file.size):
         await asyncio.to_thread(hasher.update, chunk)
-        await pace.spend(len(chunk))
+        await rate.spend(len(chunk))
     return Digest(algorithm, hasher.hexdigest())
 
 

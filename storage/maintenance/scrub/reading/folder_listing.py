@@ -15,11 +15,10 @@ from storage.concurrency.cancellation import to_completion
 from storage.drivers.base import Driver, Entry, Reader
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
-from storage.maintenance.last_change import last_change
 from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.reading.strays import Folder, Strays
-from storage.maintenance.tolerant_reads import TolerantReader, Trouble
+from storage.maintenance.tolerant_reads import TolerantReader, Trouble, last_change
 from storage.values.digest import HEX_LENGTHS, Digest
 from storage.values.names import RepositoryName
 from storage.values.paths import is_temporary

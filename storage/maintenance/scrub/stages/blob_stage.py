@@ -14,7 +14,7 @@ from storage.maintenance.scrub.checks.second_look import look_exclusively
 from storage.maintenance.scrub.findings import Finding, Kind
 from storage.maintenance.scrub.reading.blob_contents import Contents, Examined, examine
 from storage.maintenance.scrub.reading.folder_listing import Lister, Listing, is_digest
-from storage.maintenance.scrub.reading.pace import Pace
+from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
 
@@ -31,7 +31,7 @@ class BlobCheck:
         driver: Driver,
         lister: Lister,
         contents: Contents,
-        pace: Pace,
+        rate: ReadRate,
         *,
         parallel: int,
         repairs: bool,
@@ -39,7 +39,7 @@ class BlobCheck:
         self._driver = driver
         self._lister = lister
         self._contents = contents
-        self._pace = pace
+        self._rate = rate
         self._free = asyncio.Semaphore(parallel)
         self._repairs = repairs
         # The digests being read, in order, each with its predecessor.
@@ -109,7 +109,7 @@ class BlobCheck:
         path = paths.blob(digest)
         try:
             for _ in range(_ATTEMPTS):
-                examined = await examine(self._driver, digest, self._pace)
+                examined = await examine(self._driver, digest, self._rate)
                 size = examined.state.size if examined.state else 0
                 if examined.actual == digest:
                     return size, None
@@ -133,7 +133,7 @@ class BlobCheck:
         """Move a blob to quarantine, unless it is intact when it is read again."""
         try:
             for _ in range(_ATTEMPTS):
-                again = await examine(self._driver, digest, self._pace)
+                again = await examine(self._driver, digest, self._rate)
                 if again.actual == digest:
                     return None
                 seen = await self._driver.exclusively(partial(_move, digest, again))

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 
-class Pace:
+class ReadRate:
     """A limit of `rate` bytes per second for all tasks that share this; None means no limit."""
 
     def __init__(self, rate: float | None = None) -> None:
