@@ -15,10 +15,10 @@ from registry_server.config.units import in_go_words
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.report import (
     count_and_size_of_blobs,
-    described,
     eligible_blobs,
     eligible_links,
     outlook,
+    plan_lines,
     summary,
 )
 from storage.maintenance.garbage.sweep.content_sweep import Swept
@@ -60,7 +60,7 @@ class TextReport:
 
     def plan(self, plan: Plan) -> None:
         """Print the lines of registry:2, which programs parse."""
-        for line in described(plan):
+        for line in plan_lines(plan):
             typer.echo(line)
 
     def end(self, plan: Plan, swept: Swept | None) -> None:

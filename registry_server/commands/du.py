@@ -30,7 +30,7 @@ from registry_server.config import Settings
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import RepositoryUnknown
 from storage.maintenance.progress import Stop, Stopped
-from storage.maintenance.usage.examination import Usage, explained
+from storage.maintenance.usage.examination import Usage, usage_of
 from storage.maintenance.usage.usage_database import RepositoryDiskUsage
 from storage.values.names import RepositoryName
 
@@ -78,7 +78,7 @@ async def _run(
     async with opened_for_reading(settings) as driver, AsyncExitStack() as stack:
         stop = Stop()
         with progress.ended_by_signals(stop), progress.shown() as shown:
-            examination = explained(driver, census, grace, shown, stop)
+            examination = usage_of(driver, census, grace, shown, stop)
             usage = await stack.enter_async_context(examination)
         unknown = [name for name in names if usage.database.repository(name) is None]
         report.show(_listed(usage, names, by_size=by_size), usage)

@@ -11,7 +11,7 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ReferencesUnknown
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values.digest import Digest
@@ -190,7 +190,7 @@ async def test_the_bytes_of_a_cache_are_counted_once(
     await push_image(app, "v1", layer=cache.layers[0])
     content = {*cache.blobs, cache.index, raw(image(layers=[cache.layers[0]]))}
     content.add(b'{"architecture":"amd64","os":"linux"}')
-    async with explained(files, FileCensus(Path(files.root)), grace=-3600) as usage:
+    async with usage_of(files, FileCensus(Path(files.root)), grace=-3600) as usage:
         assert usage.blobs.needed.count == len(content)
         assert usage.blobs.needed.size == sum(map(len, content))
         assert usage.blobs.needed == usage.blobs.total

@@ -23,7 +23,7 @@ from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -214,7 +214,7 @@ async def test_du_counts_every_file(
     extra(tree)
     age(tree.root)
     count, size = _on_disk(tree.root)
-    async with explained(files, FileCensus(tree.root), GRACE) as usage:
+    async with usage_of(files, FileCensus(tree.root), GRACE) as usage:
         if extra is not _deep:  # files below a path that is too long cannot be counted
             assert usage.coverage.trouble == ()
             assert (usage.total.count, usage.total.size) == (count, size)
@@ -334,7 +334,7 @@ async def test_an_unlisted_folder_loses_no_content(
             assert is_blobs or folder in {one.path for one in plan.coverage.trouble}
             swept = await carry_out(files, plan)
             assert is_blobs or swept.blobs == 0
-        async with explained(files, FileCensus(tree.root), GRACE) as usage:
+        async with usage_of(files, FileCensus(tree.root), GRACE) as usage:
             assert folder in {one.path for one in usage.coverage.trouble}
         found, _ = await scrub(files)
         assert Kind.UNREADABLE in {one.kind for one in found}

@@ -29,9 +29,9 @@ from storage.drivers.filesystem.folder_cache import FolderCache
 from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.collection_database import SCHEMA, CollectionDatabase
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.garbage.report import described
+from storage.maintenance.garbage.report import plan_lines
 from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.maintenance.usage.usage_database import SCHEMA as USAGE_SCHEMA
 from storage.values.digest import Digest
 from tests.storage.scrubbing import Around, scrub
@@ -53,7 +53,7 @@ Work: TypeAlias = Callable[[Driver, Path], Awaitable[None]]
 async def collect(driver: Driver, _: Path) -> None:
     """Plan, print and sweep."""
     async with planned(driver, Options(grace=0)) as plan:
-        assert await driver.batch(lambda _: sum(1 for _ in described(plan)))
+        assert await driver.batch(lambda _: sum(1 for _ in plan_lines(plan)))
         await driver.batch(lambda _: list(plan.database.candidates.manifests()))
         swept = await carry_out(driver, plan)
     assert swept.blobs
@@ -77,7 +77,7 @@ async def check(driver: Driver, _: Path) -> None:
 
 async def explain(driver: Driver, root: Path) -> None:
     """Report disk usage."""
-    async with explained(driver, FileCensus(root), 0) as usage:
+    async with usage_of(driver, FileCensus(root), 0) as usage:
         assert usage.blobs.idle.count
         assert await driver.batch(lambda _: list(usage.database.repositories(by_size=False)))
 

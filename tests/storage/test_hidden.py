@@ -15,7 +15,7 @@ from storage.maintenance.garbage.plan import Options
 from storage.maintenance.garbage.report import warnings
 from storage.maintenance.garbage.sweep.content_sweep import Swept
 from storage.maintenance.usage.amounts import Amount
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from storage.values.digest import Digest
@@ -155,7 +155,7 @@ async def test_no_bytes_are_deleted_while_a_repository_may_be_hidden(
     assert (swept.blobs, swept.size, swept.links, swept.manifests) == (0, 0, 0, 0)
     assert len(warned) == 1
     assert warned[0].startswith(paths.REPOSITORIES)
-    async with explained(files, FileCensus(Path(files.root)), GRACE) as usage:
+    async with usage_of(files, FileCensus(Path(files.root)), GRACE) as usage:
         assert usage.blobs.idle == Amount()
         assert [f"{path}: " in warned[0] for path, _ in usage.coverage.trouble] == [True]
 

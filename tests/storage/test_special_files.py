@@ -21,7 +21,7 @@ from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ManifestUnknown, UploadUnknown
 from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
@@ -201,7 +201,7 @@ async def _collect(files: FilesystemDriver) -> None:
 
 
 async def _du(files: FilesystemDriver) -> None:
-    async with explained(files, FileCensus(Path(files.root)), 60.0) as usage:
+    async with usage_of(files, FileCensus(Path(files.root)), 60.0) as usage:
         assert usage.total.count > 5
 
 

@@ -16,7 +16,7 @@ from storage.drivers.wrapping import WrappedDriver, WrappedReader
 from storage.maintenance.garbage.collection import carry_out, planned
 from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.values import paths
 from tests.storage.content import APP, push_image
@@ -31,7 +31,7 @@ def _collecting(driver: Driver, _: Path, stop: Stop) -> AbstractAsyncContextMana
 
 
 def _explaining(driver: Driver, root: Path, stop: Stop) -> AbstractAsyncContextManager[object]:
-    return explained(driver, FileCensus(root), 0, stop=stop)
+    return usage_of(driver, FileCensus(root), 0, stop=stop)
 
 
 async def _push_some(driver: Driver) -> None:

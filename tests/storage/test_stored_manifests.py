@@ -12,7 +12,7 @@ from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.drivers.filesystem.file_census import FileCensus
 from storage.errors import BlobUnknown, ManifestInvalid, ManifestUnknown
 from storage.maintenance.scrub.findings import Kind
-from storage.maintenance.usage.examination import explained
+from storage.maintenance.usage.examination import usage_of
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
 from storage.values import paths
@@ -108,7 +108,7 @@ async def test_its_bytes_are_explained(files: FilesystemDriver, odd: Odd) -> Non
     """Every blob counts once, as needed, and no manifest as unreadable."""
     await lay_down(files, odd)
     named = [raw for raw in (CONFIG, LAYER) if Digest.of(raw).hex.encode() in odd.raw]
-    async with explained(files, FileCensus(Path(files.root)), grace=-3600) as usage:
+    async with usage_of(files, FileCensus(Path(files.root)), grace=-3600) as usage:
         assert usage.blobs.needed.size == len(odd.raw) + sum(map(len, named))
         assert usage.blobs.needed.count == 1 + len(named)
         assert usage.coverage.is_complete

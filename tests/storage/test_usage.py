@@ -22,7 +22,7 @@ from storage.maintenance.garbage.plan import Options
 from storage.maintenance.progress import Stop, Stopped
 from storage.maintenance.usage.amounts import Amount
 from storage.maintenance.usage.categories import Category, category_of
-from storage.maintenance.usage.examination import Usage, explained
+from storage.maintenance.usage.examination import Usage, usage_of
 from storage.maintenance.usage.usage_database import RepositoryDiskUsage
 from storage.repository.registry import StoredRegistry
 from storage.repository.repository import StoredRepository
@@ -77,7 +77,7 @@ def repository(files: FilesystemDriver) -> StoredRepository:
 @asynccontextmanager
 async def used(files: FilesystemDriver) -> AsyncIterator[Usage]:
     """Examine a storage."""
-    async with explained(files, FileCensus(Path(files.root)), GRACE) as usage:
+    async with usage_of(files, FileCensus(Path(files.root)), GRACE) as usage:
         yield usage
 
 
@@ -352,7 +352,7 @@ async def test_a_repository_removed_meanwhile_is_no_error(
         await push_image(repository, "v1")
         await push_image(StoredRegistry(files).repository(OTHER), "v1")
         vanishing = _Vanishing(files, root / paths.repository(OTHER), at)
-        async with explained(vanishing, FileCensus(root), GRACE) as usage:
+        async with usage_of(vanishing, FileCensus(root), GRACE) as usage:
             assert usage.coverage.trouble == ()
             assert APP in [one.name for one in await listed(usage)]
             assert usage.total.size > len(LAYER)
@@ -386,7 +386,7 @@ async def test_a_read_only_volume_can_be_examined(
     """The examination only reads: no claim, no file, no lock."""
     await _leftovers(files, repository)
     census = FileCensus(Path(files.root))
-    async with used(files) as usage, explained(ReadOnlyDriver(files), census, GRACE) as read:
+    async with used(files) as usage, usage_of(ReadOnlyDriver(files), census, GRACE) as read:
         assert read.total == usage.total
         assert read.blobs == usage.blobs
 
@@ -399,7 +399,7 @@ async def test_a_requested_stop_ends_the_examination(
     stop = Stop()
     stop.request()
     with pytest.raises(Stopped):
-        async with explained(files, FileCensus(Path(files.root)), GRACE, stop=stop):
+        async with usage_of(files, FileCensus(Path(files.root)), GRACE, stop=stop):
             raise AssertionError("nothing was to come of it")
 
 

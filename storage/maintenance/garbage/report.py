@@ -13,7 +13,7 @@ from storage.maintenance.garbage.sweep.content_sweep import Swept
 _BATCH = 1000
 
 
-def described(plan: Plan) -> Iterator[str]:
+def plan_lines(plan: Plan) -> Iterator[str]:
     """Yield the lines of registry:2: what is marked, and what is eligible for deletion.
 
     Programs parse these lines. The only addition is the reason why a manifest is kept, at the end

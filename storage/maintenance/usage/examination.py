@@ -78,7 +78,7 @@ class Usage:
 
 
 @asynccontextmanager
-async def explained(
+async def usage_of(
     driver: Driver,
     census: FileCensus,
     grace: float,
