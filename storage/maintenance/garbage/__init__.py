@@ -7,8 +7,8 @@ stages share a database (`collection_database`); the last column has the tables 
           │               hidden_repositories,    of its file; what could not
           │               coverage                be read
           ├─ 2. barrier                           every earlier push has published
-          └─ 3. mark/     marking, dependencies   what manifests need: kept      manifest_graph,
-                                                                                 marks
+          └─ 3. mark/     marking, dependencies,  what manifests need: kept      manifest_graph,
+                          repository_links                                       marks
                           components,             the rest: what may be deleted  candidates
                           removal_order
     report                                        prints the plan and the result

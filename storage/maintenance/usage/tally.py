@@ -8,7 +8,7 @@ from functools import partial
 
 from storage.content.links import digests, tags_in
 from storage.drivers.base import Reader
-from storage.maintenance.garbage.mark.marking import revisions
+from storage.maintenance.garbage.mark.repository_links import revisions
 from storage.maintenance.stale_uploads import sessions
 from storage.values import paths
 from storage.values.names import RepositoryName

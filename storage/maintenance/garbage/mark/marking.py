@@ -13,13 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.content.links import digests, read_link, tags_in
+from storage.content.links import digests, tags_in
 from storage.drivers.base import Reader
 from storage.maintenance.garbage.collection_database import CollectionDatabase
 from storage.maintenance.garbage.mark.dependencies import Dependencies, read_dependencies
+from storage.maintenance.garbage.mark.repository_links import (
+    content_of_link,
+    linked,
+    linked_by_unknown_algorithms,
+    revisions,
+    targets_of,
+)
 from storage.values import paths
-from storage.values.digest import HEX_LENGTHS, Digest
-from storage.values.names import RepositoryName, Tag
+from storage.values.digest import Digest
+from storage.values.names import RepositoryName
 
 UNTAGGED = "untagged"
 _YOUNG = "untagged, but within the grace period"
@@ -33,133 +40,88 @@ def mark(
 
     Returns whether all of its manifests could be read; if not, all of them are kept.
     """
-    repository = database.marks.number_of(name)
-    for digest in revisions(reader, name):
-        _add(reader, database, repository, digest)
-    _add_tags(reader, database, name)
-    for digest in database.graph.unknown_roots():
-        _add_linked_as_blob(reader, database, repository, name, digest)
-    damaged = database.marks.first_unreadable(repository)
-    _keep(database, damaged, delete_untagged=delete_untagged)
-    database.marks.add_kept(repository)
-    database.components.mark_for_removal(repository)
-    database.graph.clear()
-    database.marks.need(repository, _linked_by_unknown_algorithms(reader, name))
-    if damaged is not None:
-        database.marks.need(repository, linked(reader, name), sure=False)
-    database.candidates.add_links(
-        repository, _unreferenced_links(reader, database, name, repository)
-    )
-    return damaged is None
+    return _Marking(reader, database, name).run(delete_untagged=delete_untagged)
 
 
-def _add(
-    reader: Reader, database: CollectionDatabase, repository: int, digest: Digest
-) -> Dependencies | None:
-    dependencies = read_dependencies(reader, digest)
-    database.graph.add(digest, dependencies)
-    if dependencies is None:
-        database.marks.add_unreadable(repository, digest)
-    return dependencies
+class _Marking:
+    """The marking of one repository."""
 
+    def __init__(self, reader: Reader, database: CollectionDatabase, name: RepositoryName) -> None:
+        self._reader = reader
+        self._database = database
+        self._graph = database.graph
+        self._marks = database.marks
+        self._name = name
+        self._number = database.marks.number_of(name)
 
-def _add_linked_as_blob(
-    reader: Reader,
-    database: CollectionDatabase,
-    repository: int,
-    name: RepositoryName,
-    digest: Digest,
-) -> None:
-    """Add a tagged manifest that has only a layer link, and what it lists likewise.
+    def run(self, *, delete_untagged: bool) -> bool:
+        self._add_manifests()
+        damaged = self._marks.first_unreadable(self._number)
+        self._keep(damaged, delete_untagged=delete_untagged)
+        self._marks.add_kept(self._number)
+        self._database.components.mark_for_removal(self._number)
+        self._graph.clear()
+        self._marks.need(self._number, linked_by_unknown_algorithms(self._reader, self._name))
+        if damaged is not None:
+            self._marks.need(self._number, linked(self._reader, self._name), sure=False)
+        self._database.candidates.add_links(self._number, self._unreferenced_links())
+        return damaged is None
 
-    Early registries linked manifests like this. They can't be pulled here until they are pushed
-    again, but their bytes must not be lost.
-    """
-    waiting = [digest]
-    while waiting:
-        manifest = waiting.pop()
-        if database.graph.has(manifest) or reader.stat(paths.layer_link(name, manifest)) is None:
-            continue
-        if reader.stat(paths.blob(manifest)) is not None:
-            dependencies = _add(reader, database, repository, manifest)
-            waiting += dependencies.children if dependencies else ()
+    def _add_manifests(self) -> None:
+        """Fill the graph with the manifests and tags of the repository."""
+        for digest in revisions(self._reader, self._name):
+            self._add(digest)
+        for tag in tags_in(self._reader, self._name):
+            for digest, reason in targets_of(self._reader, self._name, tag):
+                self._graph.add_root(tag, digest, reason)
+        for digest in self._graph.unknown_roots():
+            self._add_linked_as_blob(digest)
 
+    def _add(self, digest: Digest) -> Dependencies | None:
+        dependencies = read_dependencies(self._reader, digest)
+        self._graph.add(digest, dependencies)
+        if dependencies is None:
+            self._marks.add_unreadable(self._number, digest)
+        return dependencies
 
-def revisions(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
-    """Yield the digests of a repository's manifests: those with a link, even a damaged one."""
-    for digest in digests(reader, paths.revisions(name)):
-        if reader.stat(paths.revision_link(name, digest)) is not None:
-            yield digest
+    def _add_linked_as_blob(self, digest: Digest) -> None:
+        """Add a tagged manifest that has only a layer link, and what it lists likewise.
 
+        Early registries linked manifests like this. They can't be pulled here until they are pushed
+        again, but their bytes must not be lost.
+        """
+        waiting = [digest]
+        while waiting:
+            manifest = waiting.pop()
+            if self._graph.has(manifest) or not self._has_layer_link(manifest):
+                continue
+            if self._reader.stat(paths.blob(manifest)) is not None:
+                dependencies = self._add(manifest)
+                waiting += dependencies.children if dependencies else ()
 
-def _add_tags(reader: Reader, database: CollectionDatabase, name: RepositoryName) -> None:
-    for tag in tags_in(reader, name):
-        for digest, reason in _targets(reader, name, tag):
-            database.graph.add_root(tag, digest, reason)
+    def _keep(self, damaged: Digest | None, *, delete_untagged: bool) -> None:
+        """Mark the manifests to keep, those with a tag first."""
+        self._graph.keep_tagged()
+        if damaged is not None:
+            self._graph.keep_all(f"{damaged} {_UNREADABLE}")
+        elif delete_untagged:
+            self._graph.keep_young(_YOUNG)
+        else:
+            self._graph.keep_all(UNTAGGED)
 
+    def _unreferenced_links(self) -> Iterator[tuple[Digest, Digest]]:
+        """Yield the layer links that no manifest needs and whose content is old or missing."""
+        for digest in digests(self._reader, paths.layers(self._name)):
+            if not self._has_layer_link(digest):
+                continue
+            content = content_of_link(self._reader, self._name, digest)
+            if self._marks.is_needed(self._number, digest):
+                if content != digest:
+                    self._marks.need(self._number, (content,))
+                continue
+            blob = self._database.blobs.get(content)
+            if blob is None or blob.old:
+                yield digest, content
 
-def _targets(reader: Reader, name: RepositoryName, tag: Tag) -> Iterator[tuple[Digest, str]]:
-    """Yield what a tag points to; if its link is damaged, all that it may point to."""
-    link = paths.tag_current_link(name, tag)
-    if reader.stat(link) is None:
-        return
-    digest = read_link(reader, link)
-    if digest is not None:
-        yield digest, f"tag {tag}"
-        return
-    for past in digests(reader, paths.tag_history(name, tag)):
-        yield past, f"in the history of tag {tag}, whose link is damaged"
-
-
-def _keep(database: CollectionDatabase, damaged: Digest | None, *, delete_untagged: bool) -> None:
-    """Mark the manifests to keep, those with a tag first."""
-    graph = database.graph
-    graph.keep_tagged()
-    if damaged is not None:
-        graph.keep_all(f"{damaged} {_UNREADABLE}")
-    elif delete_untagged:
-        graph.keep_young(_YOUNG)
-    else:
-        graph.keep_all(UNTAGGED)
-
-
-def linked(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
-    """Yield the digest of each layer link of a repository, and that of its content."""
-    for digest in digests(reader, paths.layers(name)):
-        yield digest
-        yield _content(reader, name, digest)
-
-
-def _linked_by_unknown_algorithms(reader: Reader, name: RepositoryName) -> Iterator[Digest]:
-    """Yield content that is linked by a digest of an algorithm that this registry does not know.
-
-    CNCF distribution accepts sha384, for example, and links it to the sha256 of the bytes. This
-    registry cannot tell which manifests name such a digest, so all of this content is kept.
-    """
-    for algorithm in set(reader.folders(paths.layers(name))).difference(HEX_LENGTHS):
-        for hex, is_folder in reader.entries(f"{paths.layers(name)}/{algorithm}"):
-            link = paths.foreign_layer_link(name, algorithm, hex)
-            content = read_link(reader, link) if is_folder else None
-            if content is not None:
-                yield content
-
-
-def _unreferenced_links(
-    reader: Reader, database: CollectionDatabase, name: RepositoryName, repository: int
-) -> Iterator[tuple[Digest, Digest]]:
-    """Yield the layer links that no manifest needs and whose content is old or missing."""
-    for digest in digests(reader, paths.layers(name)):
-        if reader.stat(paths.layer_link(name, digest)) is None:
-            continue
-        content = _content(reader, name, digest)
-        if database.marks.is_needed(repository, digest):
-            if content != digest:
-                database.marks.need(repository, (content,))
-            continue
-        blob = database.blobs.get(content)
-        if blob is None or blob.old:
-            yield digest, content
-
-
-def _content(reader: Reader, name: RepositoryName, digest: Digest) -> Digest:
-    return read_link(reader, paths.layer_link(name, digest)) or digest
+    def _has_layer_link(self, digest: Digest) -> bool:
+        return self._reader.stat(paths.layer_link(self._name, digest)) is not None

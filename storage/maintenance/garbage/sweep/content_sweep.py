@@ -20,8 +20,8 @@ from storage.content.links import read_link
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.maintenance.garbage.mark.candidates import UnreferencedLink
 from storage.maintenance.garbage.mark.dependencies import read_dependencies
-from storage.maintenance.garbage.mark.marking import linked
 from storage.maintenance.garbage.mark.removal_order import RemovalUnit
+from storage.maintenance.garbage.mark.repository_links import linked
 from storage.maintenance.garbage.plan import Plan
 from storage.maintenance.garbage.survey.surveyed_blobs import SurveyedBlob
 from storage.maintenance.garbage.sweep.component_removal import (
