@@ -1,7 +1,9 @@
 """Redirects from an unclean path to the clean one, as CNCF distribution sends them.
 
 Clients that join URLs from parts send `//v2/`, or an additional slash at the end. The target is
-always a path of this server: it begins with one slash, and special characters are quoted.
+always a path of this server: it begins with one slash, and special characters are quoted. A target
+of more than LONGEST bytes is refused with 414: a response that repeats a long request would wait in
+memory for a client that does not read it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,19 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from registry_server.http.refusals import Refusal, refuse
+
+# Bytes; the longest path of an endpoint has about 500.
+LONGEST = 4 << 10
+
 _SAFE = "/:@&=+$,~"
+
+
+class TargetTooLong(Refusal):
+    """The target of a redirect has more than LONGEST bytes."""
+
+    status = 414
+    code = "UNSUPPORTED"
 
 
 def is_clean(path: str) -> bool:
@@ -34,9 +48,11 @@ def clean(path: str) -> str:
 
 
 def redirect(scope: Scope, path: str) -> Response:
-    """Return a redirect to `path`, with the query of the request."""
+    """Return a redirect to `path`, with the query of the request; raise `TargetTooLong`."""
     query = quote(scope["query_string"], safe=punctuation)
     target = quote(path, safe=_SAFE) + (f"?{query}" if query else "")
+    if len(target) > LONGEST:
+        raise TargetTooLong(f"a path that is redirected has at most {LONGEST} bytes")
     return Response(status_code=301, headers={"Location": target})
 
 
@@ -51,4 +67,9 @@ class CleanPaths:
         if scope["type"] != "http" or is_clean(scope["path"]):
             await self._app(scope, receive, send)
             return
-        await redirect(scope, clean(scope["path"]))(scope, receive, send)
+        try:
+            answer = redirect(scope, clean(scope["path"]))
+        except TargetTooLong as error:
+            await refuse(scope, send, error.status, error.code, str(error))
+        else:
+            await answer(scope, receive, send)

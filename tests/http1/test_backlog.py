@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from registry_server.serving.http1 import exchange
+from registry_server.serving.http1 import connection, exchange
 from registry_server.serving.http1.backlog import Backlog
 from registry_server.serving.http1.connection import Connection
 from registry_server.v2.bodies import read_limited
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.disk
 
 SMALL = 4096
 LARGE = 4 << 20
+LONG = 60_000
 # Bytes that the transport may hold of an answer: a part, and one more under TLS.
 MOST_HELD = 1 << 20
 
@@ -194,3 +195,79 @@ async def test_the_body_that_waits_longest_is_dropped(backlog: Backlog) -> None:
             await client.send(b"x")
             assert (await client.answer()).body == b"complete"
     assert backlog.size == 0
+
+
+def _long(path: str) -> bytes:
+    return head(path, f"X-Long: {'x' * LONG}")
+
+
+async def test_a_response_that_waits_counts_its_request_and_those_sent_after_it(
+    backlog: Backlog,
+) -> None:
+    """Long heads are in memory as well as the response, however small it is."""
+    async with served(app, send_buffer=SMALL) as server:
+        client = await server.connect(receive_buffer=SMALL)
+        await client.send(_long("/a"))
+        await until(lambda: backlog.size >= LARGE + LONG, "the head is counted")
+        before = backlog.size
+        await client.send(_long("/b"))
+        await until(lambda: backlog.size >= before + LONG, "the next request is counted")
+        client.vanish()
+        await until(lambda: backlog.size == 0, "nothing is counted any longer")
+
+
+async def test_a_file_that_waits_counts_its_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file is not in memory, but its request is."""
+    streams = Backlog()
+    monkeypatch.setattr(exchange, "STREAMS", streams)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(LARGE))
+
+    async def sending(scope: Scope, receive: Receive, send: Send) -> None:
+        length = [(b"content-length", b"%d" % LARGE)]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        with path.open("rb") as file:
+            part = {"file": file, "offset": 0, "count": LARGE}
+            await send({"type": "http.response.zerocopysend", **part})
+
+    async with served(sending, send_buffer=SMALL) as server:
+        client = await server.connect(receive_buffer=SMALL)
+        await client.send(_long("/a"))
+        await until(lambda: streams.size >= 4 * LONG, "the request is counted")
+        await client.send(_long("/b"))
+        await until(lambda: streams.size >= 5 * LONG, "the next request is counted")
+        client.vanish()
+        await until(lambda: streams.size == 0, "nothing is counted any longer")
+
+
+async def test_a_long_head_that_stays_incomplete_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client that waits longest is dropped; a short head is not counted."""
+    heads = Backlog(0, 0.0)
+    monkeypatch.setattr(connection, "INCOMPLETE_HEADS", heads)
+    async with served(app) as server:
+        short = await server.connect()
+        await short.send(b"POST / HTTP/1.1\r\n")
+        long = await server.connect()
+        await long.send(_long("/a")[:-2])
+        assert await long.rest() == b""
+        await short.send(b"Host: a\r\nContent-Length: 1\r\n\r\nx")
+        assert (await short.answer()).body == b"complete"
+    assert heads.size == 0
+
+
+async def test_a_long_head_that_arrives_in_parts_is_no_longer_counted_once_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its request is answered as any other."""
+    heads = Backlog()
+    monkeypatch.setattr(connection, "INCOMPLETE_HEADS", heads)
+    async with served(app) as server:
+        client = await server.connect()
+        request = head("/", f"X-Long: {'x' * LONG}", "Content-Length: 1")
+        await client.send(request[:-2])
+        await until(lambda: heads.size > 0, "the head is counted")
+        await client.send(request[-2:] + b"x")
+        assert (await client.answer()).body == b"complete"
+        assert heads.size == 0

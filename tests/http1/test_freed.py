@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import weakref
 from contextlib import suppress
@@ -15,6 +16,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from registry_server.serving.http1.connection import Connection
+from registry_server.serving.http1.request_heads import HeadInvalid, HeadReader, read
 from tests.http1.serving import answer, batches, events, served, until
 from tests.http1.test_connection import head
 from tests.http1.test_records import contexts
@@ -74,3 +76,37 @@ async def test_a_connection_without_a_handshake_is_freed(uncollected: None) -> N
     config = Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
     left = weakref.ref(Connection(config=config, server_state=ServerState(), app_state={}))
     assert left() is None
+
+
+LONG = "x" * 2000
+
+
+@pytest.mark.parametrize(
+    "request_head", [head("/", f"X-Long: {LONG}"), b"?" + head("/"), head("/")[:-2] + b"?\r\n\r\n"]
+)
+def test_a_head_that_is_read_leaves_nothing(request_head: bytes, uncollected: None) -> None:
+    """A client that sends long heads would fill the memory before the collector runs."""
+    with suppress(HeadInvalid):
+        read(request_head)
+    assert _readers() == 0
+
+
+async def test_a_head_that_arrives_in_parts_leaves_nothing(uncollected: None) -> None:
+    """So does one that stays incomplete until its client leaves."""
+    async with served(app) as server:
+        client = await server.connect()
+        request = head("/", f"X-Long: {LONG}")
+        for sent in (request[:-2], request[-2:], request[:-2]):
+            await client.send(sent)
+            if sent == request[-2:]:
+                assert (await client.head()).status == 200
+                await client.read(4)
+            else:
+                await until(lambda: _readers() == 1, "the head is being read")
+        client.vanish()
+        await until(lambda: not server.state.connections, "it has ended")
+    assert _readers() == 0
+
+
+def _readers() -> int:
+    return sum(isinstance(each, HeadReader) for each in gc.get_objects())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from registry_server.config import Settings
 from registry_server.config.validation import validated
-from registry_server.http.redirects import clean, is_clean
+from registry_server.http.redirects import LONGEST, clean, is_clean
 from registry_server.wiring.app import build
 from tests.support.drivers import AnyDriver
 from tests.v2.asgi import Request, ask
@@ -110,6 +110,24 @@ async def test_a_path_that_is_not_redirected(
 ) -> None:
     """A path without an endpoint stays 404; `/v2` is answered, where both others redirect it."""
     assert (await client.get(target)).status_code == status
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"/v2//{'a' * LONGEST}",
+        f"//{'a' * LONGEST}",
+        f"/v2/_catalog/?last={'a' * LONGEST}",
+        f"/v2//{'%C3%A9' * (LONGEST // 6 + 1)}",
+    ],
+    ids=["below v2", "elsewhere", "query", "quoted"],
+)
+async def test_a_long_target_is_not_repeated(client: httpx.AsyncClient, target: str) -> None:
+    """The response would wait in memory for a client that reads nothing."""
+    response = await client.get(f"http://registry{target}")
+    assert refused(response) == (414, "UNSUPPORTED")
+    assert "location" not in response.headers
+    assert len(response.content) < 200
 
 
 async def test_a_redirect_leads_to_the_content(client: httpx.AsyncClient) -> None:

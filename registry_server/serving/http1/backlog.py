@@ -4,6 +4,9 @@ A client can request a list of ten megabytes and not read it, or send most of a 
 stall. The kernel ends the first connection after ten minutes (`peers.set_user_timeout`); the second
 may continue at a kilobyte a minute. A few hundred of them would exhaust memory. So when all waiting
 requests together hold more than the limit, those that have waited longest are aborted.
+
+What a request holds is its part of the response or of the body, its own head, and the requests
+that the client has sent after it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from dataclasses import dataclass
 MOST_BYTES = 64 << 20
 # A request is aborted only if its client has neither sent nor received anything for this long.
 SECONDS = 10.0
+
+
+# Bytes; a wait that holds no more is not counted.
+LITTLE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +73,34 @@ class Backlog:
     def _check_again(self) -> None:
         self._timer = None
         self._shrink()
+
+
+class ClientWait:
+    """A block in which a request waits for its client and holds `size` bytes.
+
+    `give_up` aborts the request; the backlog may call it until the block ends.
+    """
+
+    __slots__ = ("_among", "_give_up", "_size")
+
+    def __init__(self, among: Backlog, size: int, give_up: Callable[[], None]) -> None:
+        self._among = among
+        self._size = size
+        self._give_up: Callable[[], None] | None = give_up
+
+    def __enter__(self) -> None:
+        self.grow(0)
+
+    def __exit__(self, *_: object) -> None:
+        # The request refers to its wait, so this would be a reference cycle.
+        self._give_up = None
+        self._among.end(self)
+
+    def grow(self, more: int) -> None:
+        """Count `more` bytes, which arrived during the wait."""
+        if self._give_up is None:
+            return
+        self._among.end(self)
+        self._size += more
+        if self._size > LITTLE:
+            self._among.begin(self, self._size, self._give_up)

@@ -39,6 +39,7 @@ from uvicorn.server import ServerState
 
 from registry_server.http.extensions import CERTIFICATE_NAME
 from registry_server.serving.http1 import answer_heads, peers, request_heads
+from registry_server.serving.http1.backlog import Backlog
 from registry_server.serving.http1.direct import Receiver
 from registry_server.serving.http1.exchange import Exchange
 from registry_server.serving.http1.framing import Framing, FramingError
@@ -57,6 +58,11 @@ from storage.values.buffers import Buffer
 logger = logging.getLogger(__name__)
 
 HEAD_SECONDS = 60.0
+# Bytes; an incomplete head that is longer counts as `_LONG_HEAD_COST` bytes until it is complete.
+_LONG_HEAD = 4 << 10
+_LONG_HEAD_COST = 2 * HEAD_LIMIT  # it is in memory twice
+# One for each process.
+INCOMPLETE_HEADS = Backlog()
 STALLED_SECONDS = 600.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -96,6 +102,7 @@ class Connection(HttpToolsProtocol):
         self._fed = 0  # bytes of an incomplete head
         self._tail = b""  # its last bytes, which may be the start of a blank line
         self._reader: HeadReader | None = None  # of the incomplete head
+        self._is_counted = False  # whether that head is among INCOMPLETE_HEADS
         self._framing: Framing | None = None  # of the body that is arriving
         self._receiver: Receiver | None = None  # of that body, when it is received directly
         self._newest: Exchange | None = None  # the request that the body belongs to
@@ -125,6 +132,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers and report the disconnect to the request in progress."""
         self._end_deadline()
+        self._end_count()
+        self._drop_reader()
         self._watch.end()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -144,13 +153,20 @@ class Connection(HttpToolsProtocol):
         if self._waiting:
             # The transport had received this before reading was paused.
             self._waiting, self._at = self._waiting[self._at :] + data, 0
+            self._hold_more(len(data))
             return
         self._waiting = data
         self._read()
+        if self._waiting:
+            self._hold_more(len(self._waiting))
         if is_behind and not self.transport.is_closing():
             # The remaining TLS records are decrypted in the next iteration.
             self.flow.pause_reading()
             self._take_turn_soon()
+
+    def _hold_more(self, size: int) -> None:
+        if self._current is not None:
+            self._current.hold_more(size)
 
     def _read(self) -> None:
         """Read what one iteration of the event loop may read; keep the rest."""
@@ -245,17 +261,24 @@ class Connection(HttpToolsProtocol):
         if self._reader.is_whole:
             if not is_end:
                 raise HeadInvalid
-            self._begin_exchange(self._reader.result())
+            head = self._reader.result()
+            self._drop_reader()
+            self._begin_exchange(head)
             return
         self._tail = (self._tail + part)[-3:]
         if self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        if self._fed > _LONG_HEAD and not self._is_counted:
+            self._is_counted = True
+            INCOMPLETE_HEADS.begin(self, _LONG_HEAD_COST, self.transport.abort)
 
     def _begin_exchange(self, head: RequestHead) -> None:
         """Start to answer a request, after the application has returned from the one before."""
         if self._deadline is not None:
             self._end_deadline()
-        self._fed, self._tail, self._reader = 0, b"", None
+        if self._is_counted:
+            self._end_count()
+        self._fed, self._tail = 0, b""
         self._framing = head.framing()
         exchange = self._current = self._newest = Exchange(self, head)
         if self._framing is None:
@@ -432,6 +455,11 @@ class Connection(HttpToolsProtocol):
             self._watch.begin(self._framing, exchange.pace)
 
     @property
+    def unread(self) -> int:
+        """Return how many bytes were received and wait to be read."""
+        return len(self._waiting)
+
+    @property
     def standing_lines(self) -> bytes:
         """Return the header lines that uvicorn adds to every response, such as the date."""
         return b"".join([b"%b: %b\r\n" % line for line in self.server_state.default_headers])
@@ -470,6 +498,15 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _drop_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.drop()
+            self._reader = None
+
+    def _end_count(self) -> None:
+        self._is_counted = False
+        INCOMPLETE_HEADS.end(self)
 
 
 def _end_of_head(tail: bytes, data: bytes, at: int) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from registry_server.serving.http1.answer_heads import (
     cached_answer_head,
     closing_answer,
 )
+from registry_server.serving.http1.backlog import ClientWait
 from registry_server.serving.http1.request_heads import RequestHead
 from storage.concurrency.memory_exhaustion import exit_process
 from storage.values.buffers import Buffer
@@ -36,6 +36,8 @@ _JOINED = 64 << 10
 # Bytes; a larger body is written in parts of this size, each after the client has taken the one
 # before. Files are also read in parts of this size.
 _PART = 1 << 20
+# A head that waits is in memory this many times: in the scope, its headers and the parsed path.
+_COPIES = 4
 # One for each process.
 BACKLOG = backlog.Backlog()
 # Also one for each process, for responses that are produced in parts, such as blobs over TLS. A
@@ -61,6 +63,10 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     # Whether bytes may bypass the transport; not under TLS.
     is_plain: bool
+
+    @property
+    def unread(self) -> int:
+        """The bytes that were received after the request and wait in memory."""
 
     @property
     def standing_lines(self) -> bytes:
@@ -101,6 +107,7 @@ class Exchange:
         self._head: bytes | None = None  # rendered, not written yet
         self._left: int | None = None  # bytes still due by Content-Length; None if chunked
         self._sender: zerocopy.SocketSender | None = None
+        self._wait: ClientWait | None = None  # the latest, for the client to take bytes
         self._held = 0  # bytes of the body that the application holds in memory
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
@@ -161,7 +168,10 @@ class Exchange:
         self.send_continue()
         if not self.disconnected and not self.response_complete:
             self._owner.resume_body(self)
-            with self._waiting(self._held if self.more_body else 0, BACKLOG):
+            if self.more_body:
+                with ClientWait(BACKLOG, self._held + self._head_cost(), self._abort):
+                    await self._wait_for_news()
+            else:
                 await self._wait_for_news()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
@@ -210,7 +220,7 @@ class Exchange:
     async def _send_part(self, body: bytes, *, more: bool) -> None:
         self._send_body(body, more=more)
         if not more:
-            await self._end()
+            await self._end(len(body))
 
     async def _send_large(self, body: bytes, *, more: bool) -> None:
         """Send a body in parts, each after the client has taken the one before."""
@@ -222,7 +232,9 @@ class Exchange:
             if self.disconnected:
                 return
             start += _PART
-        await self._send_part(body[start:], more=more)
+        self._send_body(body[start:], more=more)
+        if not more:
+            await self._end(len(body))
 
     def _write(self, body: bytes) -> None:
         head, self._head = self._head, None
@@ -257,7 +269,9 @@ class Exchange:
     async def _send_past(self, file: int, offset: int, count: int) -> int:
         """Send with `sendfile`, after the transport has flushed its buffer."""
         await self._flushed()
-        self._sender = zerocopy.SocketSender(self._owner.loop, self._owner.transport)
+        self._sender = zerocopy.SocketSender(
+            self._owner.loop, self._owner.transport, lambda: self._waiting(0, STREAMS)
+        )
         try:
             head, self._head, self.has_begun = self._head, None, True
             if head is not None:
@@ -273,7 +287,7 @@ class Exchange:
         if transport.get_write_buffer_size():
             transport.set_write_buffer_limits(0)
             try:
-                await self._owner.flow.drain()
+                await self._drain(self._unsent(), STREAMS)
             finally:
                 if not self.disconnected:
                     transport.set_write_buffer_limits()
@@ -285,13 +299,13 @@ class Exchange:
             raise RuntimeError("the response is longer than its Content-Length")
         self._left -= size
 
-    async def _end(self) -> None:
-        """Complete the response once the client has taken most of it.
+    async def _end(self, held: int) -> None:
+        """Complete the response, whose body holds `held` bytes, once the client took most of it.
 
         No further request is read before: its response would wait in memory.
         """
         if self._owner.flow.write_paused:
-            await self._drain(self._unsent(), BACKLOG)
+            await self._drain(self._unsent() + held, BACKLOG)
             if self.disconnected:
                 return
         self._complete()
@@ -332,17 +346,18 @@ class Exchange:
         with self._waiting(size, among):
             await self._owner.flow.drain()
 
-    @contextmanager
-    def _waiting(self, size: int, among: backlog.Backlog) -> Iterator[None]:
-        """Count the block as a wait with `size` bytes in memory; the backlog may abort it."""
-        if size <= _JOINED:
-            yield
-            return
-        among.begin(self, size, self._abort)
-        try:
-            yield
-        finally:
-            among.end(self)
+    def _waiting(self, size: int, among: backlog.Backlog) -> ClientWait:
+        """Return a wait for the client to take bytes, with `size` bytes of the response."""
+        self._wait = ClientWait(among, size + self._head_cost() + self._owner.unread, self._abort)
+        return self._wait
+
+    def hold_more(self, size: int) -> None:
+        """Count the `size` bytes that the client has sent after this request, if it waits."""
+        if self._wait is not None:
+            self._wait.grow(size)
+
+    def _head_cost(self) -> int:
+        return 0 if self.head.is_short else _COPIES * self.head.size
 
     def _set_request_id(self, id: str) -> None:
         self._request_id = id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
@@ -48,7 +48,7 @@ class RequestHead:
 
     `length` is the body's in bytes, None for a chunked body. `awaits_continue` says that the client
     sends the body only after 100 Continue (RFC 9110 section 10.1.1). If the head `is_short`, the
-    head of the response may be cached.
+    head of the response may be cached. `size` is the head's in bytes.
     """
 
     method: str
@@ -61,6 +61,7 @@ class RequestHead:
     keep_alive: bool
     awaits_continue: bool
     is_short: bool
+    size: int
 
     def framing(self) -> Framing | None:
         """Return a new framing for the body; None if there is no body."""
@@ -76,18 +77,25 @@ def read(head: bytes) -> RequestHead:
 
 def _read(head: bytes) -> RequestHead:
     reader = HeadReader()
-    reader.feed(head)
-    return reader.result()
+    try:
+        reader.feed(head)
+        return reader.result()
+    finally:
+        reader.drop()
 
 
 _cached_read = lru_cache(maxsize=_CACHE_SIZE)(_read)
 
 
 class HeadReader:
-    """Parses a head incrementally, so that an invalid one is refused before it is complete."""
+    """Parses a head incrementally, so that an invalid one is refused before it is complete.
+
+    It and its parser refer to each other; `drop` ends that, so that a long head is freed at once
+    and not when Python's garbage collector runs.
+    """
 
     def __init__(self) -> None:
-        self._parser = HttpRequestParser(self)
+        self._parser: Any = HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._keep_alive = False
@@ -103,6 +111,10 @@ class HeadReader:
             pass
         except HttpParserError:
             raise HeadInvalid from None
+
+    def drop(self) -> None:
+        """Free the parser; the head is not used any more."""
+        self._parser = None
 
     def on_message_begin(self) -> None:
         """Called by the parser; a second message means that it disagrees about the head's end."""
@@ -162,6 +174,7 @@ class HeadReader:
             keep_alive=is_current and self._keep_alive,
             awaits_continue=is_current and _awaits_continue(self._headers),
             is_short=self._size <= _SHORT,
+            size=self._size,
         )
 
 

@@ -12,6 +12,8 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from storage.concurrency.cancellation import to_completion
 
@@ -26,8 +28,15 @@ _UNTOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 class SocketSender:
     """Bypasses the transport for one response; close it before the transport writes again."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        waiting: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`waiting` surrounds each wait for the client."""
         self._loop = loop
+        self._waiting = waiting
         self._fd = os.dup(transport.get_extra_info("socket").fileno())
         self._waiter: asyncio.Future[None] | None = None
         self._is_lost = False
@@ -89,7 +98,8 @@ class SocketSender:
         self._loop.add_writer(self._fd, self._wake)
         try:
             if not self._is_lost:
-                await self._waiter
+                with self._waiting():
+                    await self._waiter
         finally:
             self._loop.remove_writer(self._fd)
             self._waiter = None
