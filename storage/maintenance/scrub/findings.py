@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from storage.errors import StorageError
 from storage.values.digest import Digest
@@ -97,6 +98,10 @@ class Finding:
             "how": shown(self.how),
             "repaired": self.repaired,
         }
+
+
+# Receives findings.
+Found: TypeAlias = Callable[[Finding], None]
 
 
 def read_finding(document: Any) -> Finding:

@@ -16,7 +16,7 @@ from storage.drivers.base import Driver, Entry, Reader
 from storage.errors import DigestInvalid
 from storage.maintenance.database import Database
 from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
-from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.findings import Finding, Found, Kind
 from storage.maintenance.scrub.reading.strays import Folder, Strays
 from storage.maintenance.tolerant_reads import TolerantReader, Trouble, last_change
 from storage.values.digest import HEX_LENGTHS, Digest
@@ -91,9 +91,7 @@ class Lister:
     One at a time, because all of them add strays to one database.
     """
 
-    def __init__(
-        self, driver: Driver, database: Database, found: Callable[[Finding], None]
-    ) -> None:
+    def __init__(self, driver: Driver, database: Database, found: Found) -> None:
         self._driver = driver
         self._strays = Strays(database)
         self._found = found

@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from storage.drivers.base import Driver, ExclusiveEditor, Reader
 from storage.errors import raise_if_exhausted, reason_of
 from storage.maintenance.scrub.checks.second_look import look_exclusively
-from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.findings import Finding, Found, Kind
 from storage.maintenance.scrub.reading.blob_contents import Contents, Examined, examine
 from storage.maintenance.scrub.reading.folder_listing import Lister, Listing, is_digest
 from storage.maintenance.scrub.reading.read_rate import ReadRate
 from storage.values import paths
 from storage.values.digest import HEX_LENGTHS, Digest
+
+Done: TypeAlias = Callable[[Digest, int], None]
 
 # Attempts to read a blob that is replaced meanwhile.
 _ATTEMPTS = 3
@@ -51,45 +53,28 @@ class BlobCheck:
         """The last digest up to which all digests are done."""
         return next(iter(self._in_flight.values()), self._last)
 
-    async def run(
-        self,
-        after: Digest | None,
-        found: Callable[[Finding], None],
-        done: Callable[[Digest, int], None],
-    ) -> None:
+    async def run(self, after: Digest | None, found: Found, done: Done) -> None:
         """Check all blobs after `after`; call `done` for each, with its size in bytes.
 
         Raises OSError if file descriptors or memory are exhausted.
         """
+        self._last = after
         try:
-            await self._run(after, found, done)
+            async with aclosing(self._all(after)) as digests, asyncio.TaskGroup() as tasks:
+                async for digest in digests:
+                    await self._free.acquire()
+                    self._in_flight[digest], self._last = self._last, digest
+                    tasks.create_task(self._check_and_report(digest, found, done))
         except BaseExceptionGroup as group:
             raise _first(group) from None
 
-    async def _run(
-        self,
-        after: Digest | None,
-        found: Callable[[Finding], None],
-        done: Callable[[Digest, int], None],
-    ) -> None:
-        self._last = after
-
-        async def check(digest: Digest) -> None:
-            size, finding = await self._check(digest)
-            if finding is not None:
-                found(finding)
-            del self._in_flight[digest]
-            self._free.release()
-            done(digest, size)
-
-        async with (
-            aclosing(self._all(after)) as digests,
-            asyncio.TaskGroup() as tasks,
-        ):
-            async for digest in digests:
-                await self._free.acquire()
-                self._in_flight[digest], self._last = self._last, digest
-                tasks.create_task(check(digest))
+    async def _check_and_report(self, digest: Digest, found: Found, done: Done) -> None:
+        size, finding = await self._check(digest)
+        if finding is not None:
+            found(finding)
+        del self._in_flight[digest]
+        self._free.release()
+        done(digest, size)
 
     async def _all(self, after: Digest | None) -> AsyncGenerator[Digest, None]:
         """Yield the digests that have a folder, from one folder `<alg>/<two hex>` after another."""

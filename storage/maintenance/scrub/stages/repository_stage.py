@@ -14,7 +14,7 @@ from storage.maintenance.scrub.checks.link_checks import Checkable
 from storage.maintenance.scrub.checks.manifest_checks import UnreadableManifest, check
 from storage.maintenance.scrub.checks.referrer_checks import ReferrerDescription, ReferrerLink
 from storage.maintenance.scrub.checks.second_look import look_at_each_exclusively
-from storage.maintenance.scrub.findings import Finding, Kind
+from storage.maintenance.scrub.findings import Finding, Found, Kind
 from storage.maintenance.scrub.reading.blob_contents import Contents
 from storage.maintenance.scrub.reading.folder_listing import Lister
 from storage.maintenance.scrub.repairs import Repairer
@@ -25,7 +25,6 @@ from storage.values.digest import Digest
 from storage.values.names import RepositoryName
 
 T = TypeVar("T")
-Found: TypeAlias = Callable[[Finding], None]
 Pair: TypeAlias = tuple[Checkable, Finding]
 
 
