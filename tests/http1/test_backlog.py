@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from registry_server.serving.http1 import connection, exchange
+from registry_server.serving.http1 import exchange, incoming_head
 from registry_server.serving.http1.backlog import Backlog
 from registry_server.serving.http1.connection import Connection
 from registry_server.v2.bodies import read_limited
@@ -245,7 +245,7 @@ async def test_a_file_that_waits_counts_its_request(
 async def test_a_long_head_that_stays_incomplete_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client that waits longest is dropped; a short head is not counted."""
     heads = Backlog(0, 0.0)
-    monkeypatch.setattr(connection, "INCOMPLETE_HEADS", heads)
+    monkeypatch.setattr(incoming_head, "INCOMPLETE_HEADS", heads)
     async with served(app) as server:
         short = await server.connect()
         await short.send(b"POST / HTTP/1.1\r\n")
@@ -262,7 +262,7 @@ async def test_a_long_head_that_arrives_in_parts_is_no_longer_counted_once_compl
 ) -> None:
     """Its request is answered as any other."""
     heads = Backlog()
-    monkeypatch.setattr(connection, "INCOMPLETE_HEADS", heads)
+    monkeypatch.setattr(incoming_head, "INCOMPLETE_HEADS", heads)
     async with served(app) as server:
         client = await server.connect()
         request = head("/", f"X-Long: {'x' * LONG}", "Content-Length: 1")

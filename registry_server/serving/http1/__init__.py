@@ -2,6 +2,7 @@
 
     Connection    one client connection: parses heads, frames bodies, answers requests in order
     Exchange      one request and its response: implements ASGI's `receive` and `send`
+    incoming_head finds the head of the next request in the bytes of a connection
     framing       where a body ends: Content-Length or chunked (pure)
     pace          the minimum rate of a request body
     direct        an ASGI extension: receives a body straight into large buffers

@@ -38,16 +38,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from registry_server.http.extensions import CERTIFICATE_NAME
-from registry_server.serving.http1 import answer_heads, peers, request_heads
-from registry_server.serving.http1.backlog import Backlog
+from registry_server.serving.http1 import answer_heads, peers
 from registry_server.serving.http1.direct import Receiver
 from registry_server.serving.http1.exchange import Exchange
 from registry_server.serving.http1.framing import Framing, FramingError
+from registry_server.serving.http1.incoming_head import IncomingHead
 from registry_server.serving.http1.pace import BodyWatch
 from registry_server.serving.http1.request_heads import (
-    HEAD_LIMIT,
     HeadInvalid,
-    HeadReader,
     HeadTooLong,
     RequestHead,
 )
@@ -58,16 +56,9 @@ from storage.values.buffers import Buffer
 logger = logging.getLogger(__name__)
 
 HEAD_SECONDS = 60.0
-# Bytes; an incomplete head that is longer counts as `_LONG_HEAD_COST` bytes until it is complete.
-_LONG_HEAD = 4 << 10
-_LONG_HEAD_COST = 2 * HEAD_LIMIT  # it is in memory twice
-# One for each process.
-INCOMPLETE_HEADS = Backlog()
 STALLED_SECONDS = 600.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
-_SPACE = 0x20
-_BLANK = b"\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
@@ -99,10 +90,7 @@ class Connection(HttpToolsProtocol):
         self._waiting = b""  # received bytes; those before `_at` have been read
         self._at = 0
         self._turn: asyncio.Handle | None = None  # the scheduled read of the rest
-        self._fed = 0  # bytes of an incomplete head
-        self._tail = b""  # its last bytes, which may be the start of a blank line
-        self._reader: HeadReader | None = None  # of the incomplete head
-        self._is_counted = False  # whether that head is among INCOMPLETE_HEADS
+        self._incoming = IncomingHead()
         self._framing: Framing | None = None  # of the body that is arriving
         self._receiver: Receiver | None = None  # of that body, when it is received directly
         self._newest: Exchange | None = None  # the request that the body belongs to
@@ -132,8 +120,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers and report the disconnect to the request in progress."""
         self._end_deadline()
-        self._end_count()
-        self._drop_reader()
+        self._incoming.drop()
         self._watch.end()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -241,44 +228,17 @@ class Connection(HttpToolsProtocol):
 
     def _take_head(self) -> None:
         """Read a complete head or a part of one."""
-        data, at = self._waiting, self._at
-        end = _end_of_head(self._tail, data, at)
-        self._advance(end or len(data))
-        part = data[at : end or len(data)]
-        if end and len(part) <= HEAD_LIMIT and self._reader is None and part[0] > _SPACE:
-            self._begin_exchange(request_heads.read(part))
-            return
-        self._fed += len(part)
-        if self._fed > HEAD_LIMIT:
-            raise HeadTooLong
-        self._take_part(part, is_end=bool(end))
-
-    def _take_part(self, part: bytes, *, is_end: bool) -> None:
-        """Continue with a head that arrives in parts or follows empty lines."""
-        if self._reader is None:
-            self._reader = HeadReader()
-        self._reader.feed(part)
-        if self._reader.is_whole:
-            if not is_end:
-                raise HeadInvalid
-            head = self._reader.result()
-            self._drop_reader()
+        head, end = self._incoming.take(self._waiting, self._at, self.transport)
+        self._advance(end)
+        if head is not None:
             self._begin_exchange(head)
-            return
-        self._tail = (self._tail + part)[-3:]
-        if self._deadline is None:
+        elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-        if self._fed > _LONG_HEAD and not self._is_counted:
-            self._is_counted = True
-            INCOMPLETE_HEADS.begin(self, _LONG_HEAD_COST, self.transport.abort)
 
     def _begin_exchange(self, head: RequestHead) -> None:
         """Start to answer a request, after the application has returned from the one before."""
         if self._deadline is not None:
             self._end_deadline()
-        if self._is_counted:
-            self._end_count()
-        self._fed, self._tail = 0, b""
         self._framing = head.framing()
         exchange = self._current = self._newest = Exchange(self, head)
         if self._framing is None:
@@ -475,7 +435,7 @@ class Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._fed:
+        if self._incoming.arrived:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
             self.transport.close()
@@ -486,7 +446,7 @@ class Connection(HttpToolsProtocol):
     def _close_if_idle(self) -> None:
         """Close the connection after `timeout_keep_alive` seconds without a request."""
         self._idle_timer = None
-        if self._current or self._fed or self.transport.is_closing():
+        if self._current or self._incoming.arrived or self.transport.is_closing():
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -498,27 +458,6 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    def _drop_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.drop()
-            self._reader = None
-
-    def _end_count(self) -> None:
-        self._is_counted = False
-        INCOMPLETE_HEADS.end(self)
-
-
-def _end_of_head(tail: bytes, data: bytes, at: int) -> int:
-    """Return the position after the first blank line in `data[at:]`, 0 if there is none.
-
-    The blank line may begin in `tail`, the bytes before `data[at:]`.
-    """
-    seam = (tail + data[at : at + 3]).find(_BLANK) if tail else -1
-    if seam >= 0:
-        return at + seam + len(_BLANK) - len(tail)
-    start = data.find(_BLANK, at)
-    return start + len(_BLANK) if start >= 0 else 0
 
 
 async def _arrived(exchange: Exchange) -> AsyncIterator[Buffer]:
