@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,13 @@ from hypothesis import strategies as st
 from registry_server import logs
 from registry_server.config import LogSettings
 from registry_server.config.validation import validated
+
+CONFIGURATION = Path(__file__).parents[1] / "docs/configuration.md"
+# The lines of the access log, and what each line of the log has.
+_EXAMPLE = re.compile(r"^.*(?:msg=|: \")access\b.*$", re.MULTILINE)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_WHEN = "2026-01-01T12:00:00.000Z"
+_OF_ALL = ("time", "level", "msg")
 
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")
 LOGGERS = (*UVICORN, logs.ACCESS_LOGGER, "registry.test")
@@ -155,6 +164,31 @@ def test_the_caller_is_reported_when_asked_for(capsys: pytest.CaptureFixture[str
     parts = json.loads(_lines(capsys)[0])
     assert parts["func"] == "test_the_caller_is_reported_when_asked_for"
     assert parts["file"].rsplit(":", 1)[0] == __file__
+
+
+@pytest.mark.parametrize("formatter", ["text", "json", "logstash"])
+def test_the_documented_lines_of_the_access_log_are_written(
+    capsys: pytest.CaptureFixture[str], formatter: str
+) -> None:
+    """The fields of the JSON example give the examples of all formatters, except for the time."""
+    text, _, plain, logstash = _EXAMPLE.findall(CONFIGURATION.read_text())
+    fields = {name: value for name, value in json.loads(plain).items() if name not in _OF_ALL}
+    logs.configure(_log(formatter=formatter))
+    for _ in range(2):  # the second one has cached words
+        logs.log_event(logging.getLogger(logs.ACCESS_LOGGER), "access", fields)
+    expected = {"text": text, "json": plain, "logstash": logstash}[formatter]
+    assert [_TIME.sub(_WHEN, line) for line in _lines(capsys)] == [expected] * 2
+
+
+def test_a_field_of_an_event_gives_way_to_a_part_of_the_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As with `extra`; configured fields may have values of any type."""
+    logs.configure(_log(fields={"service": ["a", "b"], "on": True}))
+    logs.log_event(logging.getLogger("registry.test"), "x", {"msg": "clash", "n": 1, "ms": 1.0})
+    (line,) = _lines(capsys)
+    fields = line.partition("msg=x ")[2]
+    assert fields == """service="['a', 'b']" on=true fields.msg=clash n=1 ms=1.0"""
 
 
 @pytest.mark.parametrize("formatter", ["text", "json", "logstash"])

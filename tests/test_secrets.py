@@ -89,7 +89,7 @@ def test_tokens_and_keys_are_known_by_their_looks(tmp_path: Path) -> None:
     [
         'Basic realm="my registry", charset="UTF-8"',
         'Bearer realm="http://registry/auth/token",service="registry"',
-        'time=2026-01-01T00:00:00Z level=info msg="127.0.0.1 GET /v2/ 401 76 0.4ms"',
+        "time=2026-01-01T00:00:00.000Z level=info msg=access method=GET path=/v2/ status=401",
         f"sha256:{'0123456789abcdef' * 4} of ann, Basic authentication, robot:ci and robot$ci",
     ],
 )

@@ -12,6 +12,7 @@ from registry_server.audit import targets
 from registry_server.audit.sinks import Entry, Sink
 from registry_server.audit.targets import Target, digest_or_empty, query_of, target_of
 from registry_server.http.context import RequestContext, context_of
+from registry_server.logs import cut
 
 _LONGEST = 256  # characters of free text
 
@@ -96,8 +97,8 @@ class Audit:
         action, rule = _verdict(word, context, answer["status"])
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": _bounded(context.actor),
-            "from": _bounded(self._address(scope)),
+            "who": cut(context.actor, _LONGEST),
+            "from": cut(self._address(scope), _LONGEST),
             "action": action,
             "repository": target.repository,
             "reference": target.reference or query.digest,
@@ -105,7 +106,7 @@ class Audit:
             "source": context.source or query.source,
             "robot": target.robot or context.robot,
             "digest": _digest(answer),
-            "rule": _bounded(rule),
+            "rule": cut(rule, _LONGEST),
             "outcome": "allowed" if changed else "refused",
             "status": answer["status"],
             "auth": context.authentication,
@@ -146,7 +147,3 @@ def _verdict(action: str, context: RequestContext, status: int) -> tuple[str, st
 def _digest(answer: Message) -> str:
     values = (value for name, value in answer["headers"] if name == b"docker-content-digest")
     return digest_or_empty(next(values, b"").decode("latin-1"))
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

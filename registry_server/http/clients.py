@@ -20,13 +20,17 @@ def client_address(scope: Scope, trusted: tuple[TrustedProxy, ...] = ()) -> str:
     It is the peer's address; for a trusted peer, the last address in its headers that is not a
     trusted proxy. Malformed headers are ignored.
     """
-    address = proxies.peer(scope)
-    if proxies.has_trusted_peer(scope, trusted):
-        address = proxies.forwarded_client(scope, trusted) or address
-    if address is None:
-        client = scope.get("client")
-        return str(client[0]) if client else ""
-    return str(address)
+    if trusted and proxies.has_trusted_peer(scope, trusted):
+        address = proxies.forwarded_client(scope, trusted)
+        if address is not None:
+            return str(address)
+    client = scope.get("client")
+    return _written(str(client[0])) if client else ""
+
+
+@lru_cache(maxsize=_MOST_COUNTED)
+def _written(peer: str) -> str:
+    return str(proxies.parsed(peer) or peer)
 
 
 @lru_cache(maxsize=_MOST_COUNTED)

@@ -6,21 +6,14 @@ microseconds.
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Awaitable, Iterable
-from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.http import redirects
-from registry_server.logs import ACCESS_LOGGER
 
-_SAFE = "/:@+~"
 _OUTSIDE = "/outside"  # no route has such a path
 _CORS = b"access-control-"
-
-access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class Headers:
@@ -85,41 +78,3 @@ class StripPrefix:
             return path[len(self._prefix) :]
         # Load balancers request `/`, whatever the prefix is.
         return path if path == "/" else _OUTSIDE
-
-
-class AccessLog:
-    """Logs each request: client address, method, path, status, bytes of body, milliseconds."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.perf_counter()
-        status, sent = 0, 0
-
-        async def send_counted(message: Message) -> None:
-            nonlocal status, sent
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                # A body, or a part of a file that the kernel sends.
-                sent += message.get("count", 0) or len(message.get("body", b""))
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_counted)
-        finally:
-            if status:
-                _log(scope, status, sent, time.perf_counter() - started)
-
-
-def _log(scope: Scope, status: int, sent: int, seconds: float) -> None:
-    client = scope["client"][0] if scope.get("client") else "-"
-    # The path was decoded; quoting keeps newlines out of the log. The query may have secrets.
-    path = quote(scope["path"], safe=_SAFE)
-    access_logger.info(
-        "%s %s %s %d %d %.1fms", client, scope["method"], path, status, sent, seconds * 1000
-    )

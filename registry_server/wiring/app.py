@@ -31,13 +31,14 @@ from registry_server.audit import Audit, Sinks
 from registry_server.config import Settings
 from registry_server.config.expression import Expression
 from registry_server.http import errors
+from registry_server.http.access_log import AccessLog
 from registry_server.http.allowed_hosts import AllowedHosts
 from registry_server.http.clients import client_address
 from registry_server.http.cors import Cors
 from registry_server.http.cross_site import CrossSite
 from registry_server.http.extensions import Pace
 from registry_server.http.in_flight import CancelledRequests
-from registry_server.http.middleware import AccessLog, Headers, RejectNewlines, StripPrefix
+from registry_server.http.middleware import Headers, RejectNewlines, StripPrefix
 from registry_server.http.reloadable import AppAndJobs, BackgroundJob, Reloadable
 from registry_server.http.request_ids import RequestIds
 from registry_server.jobs.job import CollectionJob
@@ -221,7 +222,7 @@ def _wrapped(app: ASGIApp, settings: Settings, sinks: Sinks) -> ASGIApp:
         app = StripPrefix(app, prefix)
     app = CancelledRequests(app)
     if not settings.log.accesslog.disabled:
-        app = AccessLog(app)
+        app = AccessLog(app, address)
     app = RequestIds(app, settings.http.trusted)
     # Outermost: after an early response the connection still has to read and discard the body.
     pace = _pace(settings)

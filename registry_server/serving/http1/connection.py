@@ -239,8 +239,8 @@ class Connection(HttpToolsProtocol):
         """Start to answer a request, after the application has returned from the one before."""
         if self._deadline is not None:
             self._end_deadline()
-        self._framing = head.framing()
         exchange = self._current = self._newest = Exchange(self, head)
+        self._framing = exchange.framing
         if self._framing is None:
             exchange.end_of_body()
         else:

@@ -90,6 +90,7 @@ class Exchange:
 
     def __init__(self, owner: Owner, head: RequestHead) -> None:
         self.head = head
+        self.framing = head.framing()  # of the body; None if there is none
         self.keep_alive = head.keep_alive
         self.body = bytearray()
         self.more_body = True
@@ -115,6 +116,8 @@ class Exchange:
         if self._owner.is_plain:
             scope["extensions"] = {extensions.BODY_BUFFERS: self._batches, **_EXTENSIONS}
         scope[extensions.SET_REQUEST_ID] = self._set_request_id
+        if self.framing is not None:
+            scope[extensions.RECEIVED] = self._received
         if self.more_body:
             scope[extensions.SET_PACE] = self._set_pace
             scope[extensions.REPORT_HELD] = self._report_held
@@ -362,6 +365,9 @@ class Exchange:
     def _set_request_id(self, id: str) -> None:
         self._request_id = id
         self.id_line = b"x-request-id: %b\r\n" % id.encode("ascii")
+
+    def _received(self) -> int:
+        return 0 if self.framing is None else self.framing.content
 
     def _set_pace(self, wanted: extensions.Pace) -> None:
         self.pace = wanted
