@@ -20,7 +20,7 @@ from contextlib import suppress
 from registry_server import logs
 from registry_server.commands.exit_codes import FAILED, INTERRUPTED, UNUSABLE
 from registry_server.commands.invocation import Invocation
-from registry_server.serving.workers.child import Child, ChildFailed
+from registry_server.serving.workers.forked_call import ForkedCall, ForkedCallFailed
 from registry_server.serving.workers.signals import ENDING
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ def _invocation_from_child() -> Invocation:
     for number in ENDING:
         signal.signal(number, signal.default_int_handler)
     try:
-        child = Child(_invocation_of_server)
+        child = ForkedCall(_invocation_of_server)
     except OSError as error:
         sys.exit(f"registry-server: a child process cannot be started: {error.strerror}")
     try:
         _import_server()  # while the child reads
         return child.result()
-    except ChildFailed as error:
+    except ForkedCallFailed as error:
         if error.code == -signal.SIGPIPE:  # the help went to a closed pipe
             sys.exit(128 + signal.SIGPIPE)
         sys.exit(f"registry-server: the configuration could not be read: {error}")

@@ -25,14 +25,14 @@ from registry_server.serving.announcer import Announcer
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.startup_error import StartupError
 from registry_server.serving.tls.certificates import Certificates
-from registry_server.serving.workers.pulse import Pulse
-from registry_server.serving.workers.reload import Reload
+from registry_server.serving.workers.heartbeat import Heartbeat
+from registry_server.serving.workers.reload_process import ReloadProcess
 from registry_server.serving.workers.signals import block_signals
-from registry_server.serving.workers.single import SingleServer
+from registry_server.serving.workers.single_server import SingleServer
 from registry_server.serving.workers.start_limit import startup_time_limit
 from registry_server.serving.workers.supervisor import Supervisor
-from registry_server.serving.workers.work import Work
-from registry_server.serving.workers.worker import Worker
+from registry_server.serving.workers.worker_process import WorkerSpec
+from registry_server.serving.workers.worker_server import WorkerServer
 from registry_server.wiring import startup
 from registry_server.wiring.access import setup
 from registry_server.wiring.app import build, open_driver
@@ -161,21 +161,21 @@ def _run(
     config.get_loop_factory()  # imports uvloop here, so that not every worker does
     _freeze_objects()
 
-    def work(config: Config) -> Work:
-        def run_worker(channel: socket.socket, pulse: Pulse) -> None:
-            Worker(config, channel, pulse).run(sockets=[*listeners])
+    def spec(config: Config) -> WorkerSpec:
+        def run_worker(channel: socket.socket, heartbeat: Heartbeat) -> None:
+            WorkerServer(config, channel, heartbeat).run(sockets=[*listeners])
 
-        return Work(run_worker, config.timeout_graceful_shutdown or 0)
+        return WorkerSpec(run_worker, config.timeout_graceful_shutdown or 0)
 
-    def take(merged: MergedSettings | None) -> Work | None:
+    def apply(merged: MergedSettings | None) -> WorkerSpec | None:
         if merged is None:
             return None
         reloader.apply(merged)
-        return work(_config(merged.settings))
+        return spec(_config(merged.settings))
 
     # A forked child reads, because this process has no threads. Its memory is freed when it exits.
-    reload = Reload(reloader.read, take)
-    Supervisor(work(config), listeners, config.workers, reload, reloader.announcer).run()
+    process = ReloadProcess(reloader.read, apply)
+    Supervisor(spec(config), listeners, config.workers, process, reloader.announcer).run()
 
 
 async def _reload(reloader: ConfigurationReloader, server: SingleServer) -> None:

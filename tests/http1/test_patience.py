@@ -15,8 +15,8 @@ from uvicorn import Config
 
 from registry_server.serving.http1 import connection
 from registry_server.serving.http1.connection import Connection
-from registry_server.serving.workers import draining
-from registry_server.serving.workers.draining import DrainingServer
+from registry_server.serving.workers import draining_server
+from registry_server.serving.workers.draining_server import DrainingServer
 from tests.http1.serving import ZERO_COPY, Client, answer, served, until
 from tests.http1.test_connection import counted, digester, head
 from tests.support.certificates import certificate
@@ -47,7 +47,7 @@ async def drip(client: Client, pieces: bytes) -> bytes:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the timeouts to half a second."""
     monkeypatch.setattr(connection, "HEAD_SECONDS", SECONDS)
-    monkeypatch.setattr(draining, "HANDSHAKE_SECONDS", SECONDS)
+    monkeypatch.setattr(draining_server, "HANDSHAKE_SECONDS", SECONDS)
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])

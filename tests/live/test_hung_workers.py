@@ -23,8 +23,8 @@ pytestmark = pytest.mark.live
 
 HASTY = CONFIG.replace("draintimeout: 20s", "draintimeout: 1s")
 SHORT = """
-from registry_server.serving.workers import bounded, pulse
-pulse.HUNG_SECONDS, pulse.BEAT_SECONDS, bounded.MARGIN_SECONDS = 3.0, 0.2, 0.5
+from registry_server.serving.workers import bounded_server, heartbeat
+heartbeat.HUNG_SECONDS, heartbeat.BEAT_SECONDS, bounded_server.MARGIN_SECONDS = 3.0, 0.2, 0.5
 from registry_server.cli import main
 main()
 """

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from registry_server.serving.workers import last_resort, pulse, supervisor
-from registry_server.serving.workers.pulse import Pulse
-from registry_server.serving.workers.reload import Reload
+from registry_server.serving.workers import generation, heartbeat, shutdown, watchdog
+from registry_server.serving.workers.heartbeat import Heartbeat
+from registry_server.serving.workers.reload_process import ReloadProcess
 from registry_server.serving.workers.supervisor import Supervisor, WorkersFailed
-from registry_server.serving.workers.work import Work
+from registry_server.serving.workers.worker_process import WorkerSpec
 
 
 def _is_first() -> bool:
@@ -97,7 +97,7 @@ def read() -> str | None:
 
 
 class Told:
-    """Writes a file for each milestone of the supervisor."""
+    """Writes a file for each event that the supervisor reports."""
 
     def opened(self) -> None:
         """All workers serve."""
@@ -117,44 +117,45 @@ WORK: dict[str, Callable[[socket.socket], None]] = {
 }
 
 
-def work(how: str | None) -> Work | None:
-    """Return work by its name; it drains for a second and beats as long as no file says otherwise.
+def spec(how: str | None) -> WorkerSpec | None:
+    """Return the work of a name; it drains for a second, and a file ends its heartbeat.
 
     A thread beats: what hangs in these tests is not an event loop.
     """
     if how is None:
         return None
 
-    def serve(channel: socket.socket, beats: Pulse) -> None:
-        threading.Thread(target=_beat, args=(beats,), daemon=True).start()
+    def serve(channel: socket.socket, heartbeat: Heartbeat) -> None:
+        threading.Thread(target=_beat, args=(heartbeat,), daemon=True).start()
         WORK[how](channel)
 
-    return Work(serve, drain_seconds=1)
+    return WorkerSpec(serve, drain_seconds=1)
 
 
-def _beat(beats: Pulse) -> None:
+def _beat(heartbeat: Heartbeat) -> None:
     while not Path(f"silent-{os.getpid()}").exists():
-        beats.beat()
+        heartbeat.beat()
         time.sleep(0.05)
 
 
 def _shorten() -> None:
     """Take the limits from the environment."""
-    pulse.HUNG_SECONDS = float(os.environ.get("HUNG_SECONDS", "60"))
-    last_resort.SECONDS = float(os.environ.get("LAST_RESORT_SECONDS", "30"))
-    for name in ("MARGIN_SECONDS", "HURRY_SECONDS", "LAST_SECONDS"):
-        setattr(supervisor, name, float(os.environ.get(name, "5")))
+    heartbeat.HUNG_SECONDS = float(os.environ.get("HUNG_SECONDS", "60"))
+    watchdog.SECONDS = float(os.environ.get("WATCHDOG_SECONDS", "30"))
+    generation.MARGIN_SECONDS = float(os.environ.get("MARGIN_SECONDS", "5"))
+    shutdown.HURRY_SECONDS = float(os.environ.get("HURRY_SECONDS", "5"))
+    shutdown.LAST_SECONDS = float(os.environ.get("LAST_SECONDS", "5"))
 
 
 def main() -> int:
     """Supervise; exit code 1 when the supervisor gave up."""
     logging.basicConfig(level=logging.INFO)
     _shorten()
-    first = work(sys.argv[1])
+    first = spec(sys.argv[1])
     assert first is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            Supervisor(first, [listener], 2, Reload(read, work), Told()).run()
+            Supervisor(first, [listener], 2, ReloadProcess(read, spec), Told()).run()
         except WorkersFailed as error:
             print(error)
             return 1

@@ -11,7 +11,7 @@ from tests.live.programs import environment
 
 PROGRAM = """
 import asyncio, threading
-from registry_server.serving.workers import exhaustion
+from registry_server.serving.workers import memory_errors
 from registry_server.serving.workers.executor import PreparedExecutor
 from storage.drivers.filesystem.in_order import InOrder
 from storage.concurrency.threads import Threads
@@ -34,7 +34,7 @@ class ForgetsOnce(asyncio.SelectorEventLoop):
 
 async def main():
     loop = asyncio.get_running_loop()
-    exhaustion.watch(loop)
+    memory_errors.watch(loop)
     loop.set_default_executor(PreparedExecutor())
     {what}
     print("goes on", flush=True)

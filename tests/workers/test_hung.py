@@ -176,7 +176,7 @@ def test_a_worker_that_dies_during_a_reload_that_hangs_is_replaced(tmp_path: Pat
 
 def test_a_log_that_is_not_read_does_not_keep_the_supervisor(tmp_path: Path) -> None:
     """It blocks in a line of its log: at SIGTERM it ends in time, and so do the workers."""
-    with supervised("fragile", tmp_path, ENDLESS | {"LAST_RESORT_SECONDS": "1"}) as process:
+    with supervised("fragile", tmp_path, ENDLESS | {"WATCHDOG_SECONDS": "1"}) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         os.kill(serving(tmp_path).pop(), signal.SIGSTOP)
         fill_log(process.pid)
@@ -189,7 +189,7 @@ def test_a_log_that_is_not_read_does_not_keep_the_supervisor(tmp_path: Path) -> 
 
 def test_a_supervisor_that_was_stopped_continues_its_drain(tmp_path: Path) -> None:
     """The time in which it was stopped is no reason to end at once: the worker gets its own."""
-    env = QUICK | {"HUNG_SECONDS": "60", "MARGIN_SECONDS": "1", "LAST_RESORT_SECONDS": "3"}
+    env = QUICK | {"HUNG_SECONDS": "60", "MARGIN_SECONDS": "1", "WATCHDOG_SECONDS": "3"}
     with supervised("fragile", tmp_path, env) as process:
         until(lambda: len(serving(tmp_path)) == 2, "both serve")
         stopped = serving(tmp_path).pop()

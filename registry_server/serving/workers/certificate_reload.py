@@ -12,7 +12,7 @@ from uvicorn import Config
 
 from registry_server.serving.http1.connection import Connection
 from registry_server.serving.tls.certificates import Certificates
-from registry_server.serving.workers.draining import DrainingServer
+from registry_server.serving.workers.draining_server import DrainingServer
 
 logger = logging.getLogger(__name__)
 

@@ -60,3 +60,9 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # None where the descriptor is closed
             stream.flush()
+
+
+def why_not_forked(error: OSError | MemoryError) -> str:
+    """Return the reason of a failed fork, for the log."""
+    reason = error.strerror if isinstance(error, OSError) else "out of memory"
+    return f"can't fork a process: {reason}"

@@ -1,62 +1,73 @@
-"""A reload as the supervisor sees it: a child process reads the configuration."""
+"""A reload: from SIGHUP until a new generation has replaced the current one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import logging
+from typing import Any
 
-from registry_server.serving.workers.child import Child
-from registry_server.serving.workers.work import Work
+from registry_server.serving.workers.fork import why_not_forked
+from registry_server.serving.workers.forked_call import ForkedCallFailed
+from registry_server.serving.workers.generations import Generations
+from registry_server.serving.workers.reload_process import ReloadProcess
+from registry_server.serving.workers.running_time import RunningTime
 
-T = TypeVar("T")
-
-# Seconds; the configuration may be a pipe, and the files it names may be on a disk that hangs.
-READ_SECONDS = 60.0
+logger = logging.getLogger(__name__)
 
 
-class Reload(Generic[T]):
-    """Calls `read` in a child process, so that the supervisor can handle signals meanwhile.
+class Reload:
+    """Reads the configuration in a child process, forks a generation, and lets it take over.
 
-    `take` turns the result of `read` into new work, or returns None to keep the workers.
+    A request during a reload causes one more reload. A failure is logged; the workers continue.
     """
 
-    def __init__(self, read: Callable[[], T], take: Callable[[T], Work | None]) -> None:
-        self._read = read
-        self._take = take
-        self._child: Child[T] | None = None
-        self._abandoned: list[Child[T]] = []
-        self.deadline = 0.0
+    def __init__(
+        self, process: ReloadProcess[Any], generations: Generations, time: RunningTime
+    ) -> None:
+        self._process = process
+        self._generations = generations
+        self._time = time
+        self._is_requested = False
 
-    @property
-    def readings(self) -> list[Child[T]]:
-        """Return the running child, if any; it is readable when `work` would not block."""
-        return [self._child] if self._child is not None else []
+    def request(self) -> None:
+        """Request a reload; `begin_if_requested` begins it."""
+        logger.info("received SIGHUP")
+        self._is_requested = True
 
-    def begin(self, now: float) -> None:
-        """Start the child; raise OSError or MemoryError if the fork fails."""
-        self._abandoned = [child for child in self._abandoned if not child.reap()]
-        self._child = Child(self._read)
-        self.deadline = now + READ_SECONDS
+    def begin_if_requested(self) -> None:
+        """Start to read the configuration, unless a reload is in progress."""
+        is_busy = self._generations.next is not None or self._process.sources
+        if is_busy or not self._is_requested:
+            return
+        self._is_requested = False
+        try:
+            self._process.begin(self._time.now)
+        except (OSError, MemoryError) as error:
+            logger.error("the reload failed; %s", why_not_forked(error))
 
-    def work(self) -> Work | None:
-        """Return the new work after the child has exited; None before, or to keep the workers.
+    def fork_next(self) -> None:
+        """Fork the next generation once the child process has read the configuration."""
+        try:
+            spec = self._process.result()
+        except ForkedCallFailed as error:
+            logger.error("the reload failed; %s", error)
+            return
+        except Exception:
+            logger.exception("the reload failed; the previous workers continue")
+            return
+        if spec is None:
+            return
+        try:
+            self._generations.fork_next(spec)
+        except (OSError, MemoryError) as error:
+            self.call_off(why_not_forked(error))
 
-        Raises the exceptions of `read` and `take`, and `ChildFailed`.
-        """
-        child = self._child
-        if child is None or not child.has_ended():
-            return None
-        self._child = None
-        return self._take(child.result())
+    def call_off(self, reason: str) -> None:
+        """Drain the next generation because one of its workers failed."""
+        logger.error("the reload failed; the previous workers continue: %s", reason)
+        self._generations.call_off_next()
 
-    def close(self) -> None:
-        """In a new worker: close the supervisor's descriptors."""
-        for child in self.readings:
-            child.close()
-
-    def abandon(self) -> None:
-        """Kill the running child, if any, without waiting for its exit."""
-        if self._child is not None:
-            self._child.kill()
-            self._abandoned.append(self._child)
-            self._child = None
+    def abandon_overdue(self) -> None:
+        """Kill the child process if it is past its deadline."""
+        if self._process.deadline <= self._time.now:
+            self._process.abandon()
+            logger.error("the reload failed; reading the configuration timed out")

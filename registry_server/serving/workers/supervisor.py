@@ -8,52 +8,43 @@ neither has to poll, and no worker outlives its supervisor, even one that was ki
 At startup all workers get "go" together: otherwise the first one would accept, and keep, all the
 connections that clients open then. A worker that is forked later gets "go" when it is ready.
 
-At a reload a child process reads the configuration, and a new generation of as many workers is
-forked. When all of them are ready they get "go" and the old generation drains. So all clients see
-the new settings from the same moment. If a new worker fails, the whole new generation is dismissed
-and the old one continues.
+At a reload (`reload`) a child process reads the configuration, and a new generation of as many
+workers is forked. When all of them are ready they get "go" and the current generation drains. So
+all clients see the new settings from the same moment. If a new worker fails, the whole new
+generation is called off and the current one continues.
 
 A worker may hang or be stopped, and one of its threads may be blocked on a disk. So a draining
-worker has a deadline after which it is killed, and a worker without a pulse is killed too. SIGKILL
-does not end a process that is blocked on a disk. During a drain the supervisor waits `LAST_SECONDS`
-for such a worker. Otherwise the worker is replaced only after it has exited, because its successor
-would block on the same disk. The supervisor itself may block when nothing reads its log pipe; then
-`last_resort` ends it.
+worker has a deadline after which it is killed, and a worker without a heartbeat is killed too
+(`shutdown`). The supervisor itself may block when nothing reads its log pipe; then `watchdog` ends
+it.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import os
 import signal
 import socket
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from registry_server.serving.workers import poll, pulse
-from registry_server.serving.workers.child import ChildFailed
-from registry_server.serving.workers.fork import fork
-from registry_server.serving.workers.last_resort import LastResort
-from registry_server.serving.workers.member import Member
-from registry_server.serving.workers.milestones import Milestones
-from registry_server.serving.workers.pulse import Pulse
+from registry_server.serving.workers import heartbeat
+from registry_server.serving.workers.descriptors import wait_until_readable
+from registry_server.serving.workers.fork import why_not_forked
+from registry_server.serving.workers.generation import Generation
+from registry_server.serving.workers.generations import Generations
+from registry_server.serving.workers.lifecycle import LifecycleEvents
 from registry_server.serving.workers.reload import Reload
-from registry_server.serving.workers.restarts import Restarts
+from registry_server.serving.workers.reload_process import ReloadProcess
+from registry_server.serving.workers.restart_backoff import RestartBackoff
 from registry_server.serving.workers.running_time import RunningTime
+from registry_server.serving.workers.shutdown import Shutdown
 from registry_server.serving.workers.signals import Signals, unblock_signals
-from registry_server.serving.workers.work import Work
+from registry_server.serving.workers.watchdog import Watchdog
+from registry_server.serving.workers.worker_process import WorkerProcess, WorkerSpec
 
 logger = logging.getLogger(__name__)
 
-# Seconds after the drain in which a worker saves the progress of cancelled uploads and exits.
-MARGIN_SECONDS = 10.0
-# Seconds for the same after a second SIGINT.
-HURRY_SECONDS = 5.0
-# Seconds in which a killed process exits unless it is blocked on a disk.
-LAST_SECONDS = 5.0
-# How often the supervisor checks the pulses in `HUNG_SECONDS`.
+# How often the supervisor checks the heartbeats in `HUNG_SECONDS`.
 _CHECKS = 6
 
 
@@ -62,283 +53,138 @@ class WorkersFailed(Exception):
 
 
 class Supervisor:
-    """Keeps `count` workers running, each of which runs `work`.
+    """Keeps `count` workers running, each of which runs `spec`.
 
     `listeners` are the sockets that the workers accept connections on; they are closed when the
-    drain begins. `reload` provides the new work after SIGHUP. `milestones` is called when all
+    drain begins. `process` provides the new specification after SIGHUP. `events` is called when all
     workers accept connections and when the drain begins.
     """
 
     def __init__(
         self,
-        work: Work,
+        spec: WorkerSpec,
         listeners: Sequence[socket.socket],
         count: int,
-        reload: Reload[Any],
-        milestones: Milestones,
+        process: ReloadProcess[Any],
+        events: LifecycleEvents,
     ) -> None:
-        self._work = work
-        self._listeners = listeners
-        self._milestones = milestones
-        self._count = count
-        self._reload = reload
-        self._members: list[Member] = []
-        self._successors: list[Member] = []  # the new generation, until it takes over
-        self._next_work = work
-        self._replaced: list[Member] = []  # the old generation, while it drains
-        self._restarts = Restarts()
-        self._last_resort = LastResort(self._kill_all)
-        self._signals = Signals(self._last_resort.arm)
+        self._events = events
+        self._process = process
         self._time = RunningTime()
-        self._hurry_seconds = HURRY_SECONDS
+        self._generations = Generations(spec, count, self._time, self._close_inherited)
+        self._backoff = RestartBackoff()
+        self._reload = Reload(process, self._generations, self._time)
+        self._shutdown = Shutdown(self._generations, listeners, self._time)
+        self._watchdog = Watchdog(self._shutdown.kill_all)
+        self._signals = Signals(self._watchdog.arm)
         self._is_open = False
-        self._is_draining = False
-        self._is_reload_due = False
-        self._failure = ""
 
     def run(self) -> None:
         """Supervise until the drain after SIGTERM or SIGINT ends; raise `WorkersFailed`.
 
-        A second SIGINT cuts the drain short, a third one kills. SIGHUP reloads. The SIGHUPs that
-        arrive during a reload cause one more reload.
+        A second SIGINT cuts the drain short, a third one kills. SIGHUP reloads.
         """
-        while (self._members or not self._is_draining) and not self._has_given_up():
+        while self._is_running():
             self._start_missing()
-            self._start_reload()
+            if self._is_open and not self._shutdown.has_begun:
+                self._reload.begin_if_requested()
             self._wait()
-            self._enforce()
-            self._last_resort.restart()
-        if self._failure:
-            raise WorkersFailed(self._failure)
+            self._shutdown.kill_unresponsive()
+            self._reload.abandon_overdue()
+            self._watchdog.restart()
+        if self._shutdown.failure:
+            raise WorkersFailed(self._shutdown.failure)
+
+    def _is_running(self) -> bool:
+        if not self._shutdown.has_begun:
+            return True
+        return bool(self._generations.workers) and not self._shutdown.gives_up()
 
     def _wait(self) -> None:
         """Wait for the next event or deadline, and handle the events."""
-        sources: list[poll.Source] = [
-            self._signals.inbox,
-            *(member.channel for member in self._members),
-            *self._reload.readings,
-        ]
+        channels = [worker.channel for worker in self._generations.workers]
         timeout = self._timeout()
-        ready = poll.wait(sources, timeout)
+        ready = wait_until_readable(
+            [self._signals.inbox, *channels, *self._process.sources], timeout
+        )
         self._time.advance(timeout)
         if self._signals.inbox in ready:
-            self._handle_signals(self._signals.take())
-        for member in [member for member in self._members if member.channel in ready]:
-            self._handle_channel(member)
-        if any(reading in ready for reading in self._reload.readings):
-            self._finish_reload()
-
-    def _current_workers(self) -> list[Member]:
-        members = [member for member in self._members if not member.is_draining]
-        return [member for member in members if member not in self._successors]
-
-    def _lacks_workers(self) -> bool:
-        return not self._is_draining and len(self._current_workers()) < self._count
+            for received in self._signals.take():
+                self._handle_signal(received)
+        for generation in self._generations:
+            for worker in [one for one in generation.workers if one.channel in ready]:
+                self._handle_channel(generation, worker)
+        if any(source in ready for source in self._process.sources):
+            self._reload.fork_next()
 
     def _timeout(self) -> float:
         """Return the seconds until the next deadline, check or restart."""
-        deadlines = [member.deadline for member in self._members]
-        if self._reload.readings:
-            deadlines.append(self._reload.deadline)
-        left = [deadline - self._time.now for deadline in deadlines]
-        timeout = min([pulse.HUNG_SECONDS / _CHECKS, *left])
-        if self._lacks_workers():
-            timeout = min(timeout, self._restarts.pause)
+        deadlines = [worker.deadline for worker in self._generations.workers]
+        left = [deadline - self._time.now for deadline in (*deadlines, self._process.deadline)]
+        timeout = min([heartbeat.HUNG_SECONDS / _CHECKS, *left])
+        if self._generations.current.lacks_workers:
+            timeout = min(timeout, self._backoff.pause)
         return max(timeout, 0.0)
 
     def _start_missing(self) -> None:
-        while self._lacks_workers() and self._restarts.pause == 0.0:
-            try:
-                self._fork(self._work)
-            except (OSError, MemoryError) as error:
-                self._note_missing(_why_not_forked(error), age=0.0)
-
-    def _fork(self, work: Work) -> Member:
-        ours, theirs = socket.socketpair()
+        if self._backoff.pause > 0.0:
+            return
         try:
-            beats = Pulse()
-            pid = fork(partial(self._become_worker, work, ours, theirs, beats))
-        except (OSError, MemoryError):
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._members.append(Member(pid, ours, beats, work.drain_seconds, self._time.now))
-        return self._members[-1]
+            self._generations.current.start_missing()
+        except (OSError, MemoryError) as error:
+            self._record_missing(why_not_forked(error), age=0.0)
 
-    def _become_worker(
-        self, work: Work, ours: socket.socket, theirs: socket.socket, beats: Pulse
-    ) -> None:
-        """In the new process: close the supervisor's descriptors, and serve.
-
-        A copy of the supervisor's end of a channel would keep its worker from seeing the end.
-        """
+    def _close_inherited(self) -> None:
+        """In a new worker: close the supervisor's descriptors and unblock the signals."""
         self._signals.forget()
         unblock_signals()
-        self._reload.close()
-        ours.close()
-        for member in self._members:
-            member.close()
-        work.serve(theirs, beats)
+        self._process.close()
+        for worker in self._generations.workers:
+            worker.close()
 
-    def _enforce(self) -> None:
-        """Kill workers that are past their deadline or hung, and a child whose read timed out."""
-        now = self._time.now
-        for member in self._members:
-            if member.is_killed:
-                continue
-            if member.deadline <= now:
-                self._kill(member, "timed out while it drained")
-            elif member.is_hung(now):
-                self._kill(member, f"has not responded for {pulse.HUNG_SECONDS:g}s")
-        if self._reload.readings and self._reload.deadline <= now:
-            self._reload.abandon()
-            logger.error("the reload failed; reading the configuration timed out")
-
-    def _kill(self, member: Member, reason: str) -> None:
-        logger.error("worker %d %s: sending SIGKILL", member.pid, reason)
-        member.kill(self._time.now + LAST_SECONDS if self._is_draining else math.inf)
-        if self._is_draining and not self._failure:
-            self._failure = "a worker was killed because it did not finish its drain"
-
-    def _kill_all(self) -> None:
-        for member in self._members:
-            os.kill(member.pid, signal.SIGKILL)
-
-    def _has_given_up(self) -> bool:
-        """Return True if a drain waits only for processes that SIGKILL did not end in time."""
-        left = self._members if self._is_draining else []
-        if not left or not all(member.is_killed for member in left):
-            return False
-        if any(member.deadline > self._time.now for member in left):
-            return False
-        pids = ", ".join(str(member.pid) for member in left)
-        self._failure = f"SIGKILL did not end worker {pids}, probably because it waits for a disk"
-        return True
-
-    def _handle_channel(self, member: Member) -> None:
-        if not member.reads_life_sign():
-            self._reap(member)
-        elif member in self._successors:
-            self._take_over()
-        elif self._is_open:
-            member.start()
-        elif all(worker.is_ready for worker in self._members):
+    def _handle_channel(self, generation: Generation, worker: WorkerProcess) -> None:
+        if not worker.reads_life_sign():
+            self._reap(generation, worker)
+        elif generation.is_accepting:
+            worker.start()
+        elif generation is self._generations.next:
+            if generation.is_ready:
+                self._generations.replace_current()
+        elif generation.is_ready and not generation.is_draining:
+            generation.accept()
             self._is_open = True
-            for worker in self._members:
-                worker.start()
-            self._milestones.opened()
+            self._events.opened()
 
-    def _reap(self, member: Member) -> None:
-        self._members.remove(member)
-        age, ended = member.age, member.reap()
-        if member in self._successors:
-            self._call_off(ended)
-        elif not member.is_draining:
-            self._note_missing(ended, age)
-        elif member.has_failed:
+    def _reap(self, generation: Generation, worker: WorkerProcess) -> None:
+        generation.workers.remove(worker)
+        age, ended = worker.age, worker.reap()
+        if generation is self._generations.next:
+            self._reload.call_off(ended)
+        elif not generation.is_draining:
+            self._record_missing(ended, age)
+        elif worker.has_failed:
             logger.error(ended)
-        if member in self._replaced:
-            self._replaced.remove(member)
-            if not self._replaced:
-                logger.info("every request that began before the reload has ended")
+        is_replaced = generation.is_accepting and generation is not self._generations.current
+        if is_replaced and not generation.workers:
+            logger.info("every request that began before the reload has ended")
 
-    def _note_missing(self, reason: str, age: float) -> None:
+    def _record_missing(self, reason: str, age: float) -> None:
         """Record that a worker is missing; drain and fail if no worker can be started."""
         logger.error(reason)
-        self._restarts.note_end(age)
-        is_served = any(member.is_ready for member in self._members)
-        if not self._is_open or (self._restarts.are_hopeless and not is_served):
-            self._failure = reason
+        self._backoff.record_exit(age)
+        is_served = any(worker.is_ready for worker in self._generations.workers)
+        if not self._is_open or (self._backoff.is_exhausted and not is_served):
+            self._drain(reason)
+
+    def _handle_signal(self, received: signal.Signals) -> None:
+        if received is signal.SIGHUP:
+            self._reload.request()
+        elif not self._shutdown.has_begun:
+            self._events.stopping(received)
             self._drain()
+        elif received is signal.SIGINT:
+            self._shutdown.hurry()
 
-    def _handle_signals(self, signals: list[signal.Signals]) -> None:
-        for received in signals:
-            if received is signal.SIGHUP:
-                logger.info("received SIGHUP")
-                self._is_reload_due = True
-            elif not self._is_draining:
-                self._milestones.stopping(received)
-                self._drain()
-            elif received is signal.SIGINT:
-                self._hurry()
-
-    def _hurry(self) -> None:
-        """Tell all workers to exit without waiting for requests; the next call kills them."""
-        wait, self._hurry_seconds = self._hurry_seconds, 0.0
-        for member in self._members:
-            member.hurry(self._time.now + wait)
-
-    def _start_reload(self) -> None:
-        """Start to read the configuration if a reload is due and none is in progress."""
-        is_busy = self._successors or self._reload.readings
-        if is_busy or not self._is_open or self._is_draining or not self._is_reload_due:
-            return
-        self._is_reload_due = False
-        try:
-            self._reload.begin(self._time.now)
-        except (OSError, MemoryError) as error:
-            logger.error("the reload failed; %s", _why_not_forked(error))
-
-    def _finish_reload(self) -> None:
-        """Fork the new generation when the child process has read the configuration."""
-        try:
-            work = self._reload.work()
-        except ChildFailed as error:
-            logger.error("the reload failed; %s", error)
-            return
-        except Exception:
-            logger.exception("the reload failed; the previous workers continue")
-            return
-        if work is None:
-            return
-        self._next_work = work
-        try:
-            for _ in range(self._count):
-                self._successors.append(self._fork(work))
-        except (OSError, MemoryError) as error:
-            self._call_off(_why_not_forked(error))
-
-    def _take_over(self) -> None:
-        """Once the whole new generation is ready, start it and drain the old one."""
-        if not all(member.is_ready for member in self._successors):
-            return
-        old_generation = self._current_workers()
-        for member in self._successors:
-            member.start()
-        for member in old_generation:
-            self._dismiss(member)
-        self._replaced += old_generation
-        self._successors, self._work = [], self._next_work
-
-    def _call_off(self, reason: str) -> None:
-        """Dismiss the new generation because one of its workers failed."""
-        logger.error("the reload failed; the previous workers continue: %s", reason)
-        for member in self._successors:
-            self._dismiss(member)
-        self._successors = []
-
-    def _dismiss(self, member: Member) -> None:
-        """Tell a worker to drain and to exit within its time limit."""
-        member.drain(self._time.now + member.drain_seconds + MARGIN_SECONDS)
-
-    def _drain(self) -> None:
-        """Close the listeners and drain all workers.
-
-        The kernel refuses connections once the last worker has closed its copy of the socket. A
-        refused client tries the next server immediately; one left in the queue would wait.
-        """
-        self._is_draining = True
-        self._successors = []
-        self._reload.abandon()
-        for listener in self._listeners:
-            listener.close()
-        for member in self._members:
-            if member.is_killed:
-                member.kill(self._time.now + LAST_SECONDS)
-            self._dismiss(member)
-
-
-def _why_not_forked(error: OSError | MemoryError) -> str:
-    reason = error.strerror if isinstance(error, OSError) else "out of memory"
-    return f"can't fork a process: {reason}"
+    def _drain(self, failure: str = "") -> None:
+        self._process.abandon()
+        self._shutdown.begin(failure)

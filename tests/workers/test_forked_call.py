@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from registry_server.config import ConfigError
-from registry_server.serving.workers.child import Child, ChildFailed
+from registry_server.serving.workers.forked_call import ForkedCall, ForkedCallFailed
 
 
 def test_what_it_returns_is_returned() -> None:
     """And the call is made in another process."""
-    assert Child(os.getpid).result() != os.getpid()
-    assert Child(os.getppid).result() == os.getpid()
+    assert ForkedCall(os.getpid).result() != os.getpid()
+    assert ForkedCall(os.getppid).result() == os.getpid()
 
 
 def test_what_it_imports_is_not_imported_here() -> None:
@@ -27,13 +27,13 @@ def test_what_it_imports_is_not_imported_here() -> None:
         __import__(name)
         return name in sys.modules
 
-    assert Child(imports).result()
+    assert ForkedCall(imports).result()
     assert name not in sys.modules
 
 
 def test_a_result_may_be_larger_than_a_pipe_holds() -> None:
     """The parent reads while the child writes."""
-    assert Child(lambda: b"x" * 300_000).result() == b"x" * 300_000
+    assert ForkedCall(lambda: b"x" * 300_000).result() == b"x" * 300_000
 
 
 def test_what_it_raises_is_raised() -> None:
@@ -43,7 +43,7 @@ def test_what_it_raises_is_raised() -> None:
         raise ConfigError(["first", "second"])
 
     with pytest.raises(ConfigError) as caught:
-        Child(fails).result()
+        ForkedCall(fails).result()
     assert caught.value.problems == ("first", "second")
 
 
@@ -54,7 +54,7 @@ def test_an_unexpected_exception_says_where_it_was_raised() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError) as caught:
-        Child(fails).result()
+        ForkedCall(fails).result()
     assert "in fails" in caught.value.__notes__[0]
 
 
@@ -66,7 +66,7 @@ def test_an_exit_ends_this_process_with_the_same_code(capfd: pytest.CaptureFixtu
         sys.exit(2)
 
     with pytest.raises(SystemExit) as caught:
-        Child(ends).result()
+        ForkedCall(ends).result()
     assert caught.value.code == 2
     assert capfd.readouterr().out == "the help\n"
 
@@ -78,19 +78,19 @@ def test_the_child_has_the_same_standard_input() -> None:
         found = os.fstat(0)
         return found.st_dev, found.st_ino
 
-    assert Child(same).result() == same()
+    assert ForkedCall(same).result() == same()
 
 
 def test_a_child_that_is_killed_is_a_failure() -> None:
     """The message says by which signal."""
-    with pytest.raises(ChildFailed, match="exit code -9"):
-        Child(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
+    with pytest.raises(ForkedCallFailed, match="exit code -9"):
+        ForkedCall(lambda: os.kill(os.getpid(), signal.SIGKILL)).result()
 
 
 def test_a_result_that_cannot_be_sent_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
     """The child prints why."""
-    with pytest.raises(ChildFailed, match="exit code 1"):
-        Child(lambda: lambda: None).result()
+    with pytest.raises(ForkedCallFailed, match="exit code 1"):
+        ForkedCall(lambda: lambda: None).result()
     assert "pickle" in capfd.readouterr().err
 
 
@@ -106,7 +106,7 @@ def test_a_child_that_cannot_be_forked_leaves_no_pipe_open(
     monkeypatch.setattr(os, "fork", refuse)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(type(error)) as caught:
-        Child(os.getpid)
+        ForkedCall(os.getpid)
     assert os.listdir("/proc/self/fd") == before
     assert caught.value is error
 
@@ -119,7 +119,7 @@ def test_signals_to_the_process_group_do_not_end_it(number: signal.Signals) -> N
         os.kill(os.getpid(), number)
         return "goes on"
 
-    assert Child(signalled).result() == "goes on"
+    assert ForkedCall(signalled).result() == "goes on"
 
 
 def test_it_ends_with_its_parent() -> None:
@@ -128,7 +128,7 @@ def test_it_ends_with_its_parent() -> None:
 
     parent = os.fork()
     if parent == 0:
-        Child(signal.pause)  # the child inherits the pipe
+        ForkedCall(signal.pause)  # the child inherits the pipe
         os._exit(0)
     os.close(writer)
     os.waitpid(parent, 0)

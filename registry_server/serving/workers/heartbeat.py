@@ -15,7 +15,7 @@ BEAT_SECONDS = 5.0
 HUNG_SECONDS = 60.0
 
 
-class Pulse:
+class Heartbeat:
     """Created before the fork; the worker calls `beat`, the supervisor reads `count`."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from types import FrameType
 
-from registry_server.serving.workers import exhaustion
+from registry_server.serving.workers import memory_errors
 from registry_server.serving.workers.certificate_reload import CertificateReloadServer
 from registry_server.serving.workers.executor import PreparedExecutor
 from registry_server.serving.workers.start_limit import end_process_after
@@ -29,7 +29,7 @@ class BoundedServer(CertificateReloadServer):
         """Create the threads, start the application, and accept connections on `sockets`."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(PreparedExecutor())
-        exhaustion.watch(loop)
+        memory_errors.watch(loop)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -17,8 +17,8 @@ from types import FrameType
 from uvicorn import Config
 
 from registry_server.serving.workers import start_limit
-from registry_server.serving.workers.bounded import BoundedServer
-from registry_server.serving.workers.milestones import Milestones
+from registry_server.serving.workers.bounded_server import BoundedServer
+from registry_server.serving.workers.lifecycle import LifecycleEvents
 from registry_server.serving.workers.signals import (
     block_hangup,
     unblock_ending_signals,
@@ -40,11 +40,11 @@ class SingleServer(BoundedServer):
         self,
         config: Config,
         reload: Callable[[SingleServer], Awaitable[None]],
-        milestones: Milestones,
+        events: LifecycleEvents,
     ) -> None:
         super().__init__(config)
         self._reload = reload
-        self._milestones = milestones
+        self._events = events
         self._hangup = asyncio.Event()
         self._has_started = False
         self._early: list[int] = []
@@ -57,9 +57,9 @@ class SingleServer(BoundedServer):
             yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, accept connections and report it to `milestones`."""
+        """Start the application, accept connections and report it to `events`."""
         await super().startup(sockets)
-        self._milestones.opened()
+        self._events.opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handle SIGTERM or SIGINT; during startup, defer it and limit the remaining time."""
@@ -70,9 +70,9 @@ class SingleServer(BoundedServer):
             end_process_after(start_limit.SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Report the stop to `milestones`, and drain."""
+        """Report the stop to `events`, and drain."""
         for received in self._captured_signals[:1]:
-            self._milestones.stopping(signal.Signals(received))
+            self._events.stopping(signal.Signals(received))
         await super().shutdown(sockets)
 
     async def main_loop(self) -> None:

@@ -12,7 +12,7 @@ EARLY_SECONDS = 10.0
 PAUSES = (0.0, 0.0, 0.25, 0.5, 1.0, 2.0)
 
 
-class Restarts:
+class RestartBackoff:
     """Backs off after consecutive early failures; any other worker is replaced immediately."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -20,7 +20,7 @@ class Restarts:
         self._in_a_row = 0
         self._next = clock()
 
-    def note_end(self, age: float) -> None:
+    def record_exit(self, age: float) -> None:
         """Record that a worker exited at this age, in seconds."""
         self._in_a_row = 0 if age >= EARLY_SECONDS else self._in_a_row + 1
         self._next = self._clock() + PAUSES[min(self._in_a_row, len(PAUSES) - 1)]
@@ -31,6 +31,6 @@ class Restarts:
         return max(0.0, self._next - self._clock())
 
     @property
-    def are_hopeless(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Return True after so many consecutive early failures that another start is pointless."""
         return self._in_a_row >= len(PAUSES)

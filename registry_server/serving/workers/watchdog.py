@@ -13,7 +13,7 @@ SECONDS = 30.0
 MORE_SECONDS = 5.0
 
 
-class LastResort:
+class Watchdog:
     """Once armed, calls `kill` and exits with code 1 unless `restart` is called in time.
 
     A kernel timer interrupts the system call in which the process blocks. Python runs the handler

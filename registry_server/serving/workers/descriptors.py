@@ -15,7 +15,7 @@ class Source(Protocol):
         """Return the descriptor."""
 
 
-def wait(sources: Iterable[Source], seconds: float) -> list[Source]:
+def wait_until_readable(sources: Iterable[Source], seconds: float) -> list[Source]:
     """Return the `sources` that are readable or at their end, after `seconds` at the latest."""
     by_number = {source.fileno(): source for source in sources}
     poll = select.poll()

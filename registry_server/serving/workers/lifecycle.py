@@ -6,7 +6,7 @@ import signal
 from typing import Protocol
 
 
-class Milestones(Protocol):
+class LifecycleEvents(Protocol):
     """Each method is called once, in the supervisor or in the single process."""
 
     def opened(self) -> None:

@@ -8,23 +8,23 @@ import socket
 
 from uvicorn import Config
 
-from registry_server.serving.workers.bounded import BoundedServer
-from registry_server.serving.workers.pulse import BEAT_SECONDS, Pulse
+from registry_server.serving.workers.bounded_server import BoundedServer
+from registry_server.serving.workers.heartbeat import BEAT_SECONDS, Heartbeat
 
 
-class Worker(BoundedServer):
+class WorkerServer(BoundedServer):
     """A server that reports when it is ready, and accepts connections after a "go".
 
     `channel` is connected to the supervisor. A byte sent on it means "ready", a byte received means
-    "go", and its end means "drain": the supervisor closed it or has exited. `pulse` beats while the
-    event loop runs.
+    "go", and its end means "drain": the supervisor closed it or has exited. `heartbeat` beats while
+    the event loop runs.
     """
 
-    def __init__(self, config: Config, channel: socket.socket, pulse: Pulse) -> None:
+    def __init__(self, config: Config, channel: socket.socket, heartbeat: Heartbeat) -> None:
         super().__init__(config)
         self._channel = channel
         self._channel.setblocking(False)
-        self._pulse = pulse
+        self._heartbeat = heartbeat
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, wait for "go", and accept connections on `sockets`."""
@@ -37,7 +37,7 @@ class Worker(BoundedServer):
             self._drain()
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._pulse.beat()
+        self._heartbeat.beat()
         loop.call_later(BEAT_SECONDS, self._beat, loop)
 
     async def _may_accept(self) -> bool:

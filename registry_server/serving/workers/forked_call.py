@@ -1,4 +1,4 @@
-"""Child processes that call one function, so that its memory is freed when they exit."""
+"""ForkedCall processes that call one function, so that its memory is freed when they exit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = 64 << 10  # bytes a read
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
-class ChildFailed(Exception):
+class ForkedCallFailed(Exception):
     """The child process exited without sending an outcome.
 
     `code` is its exit code, or the negative number of the signal that killed it.
@@ -31,7 +31,7 @@ class ChildFailed(Exception):
         self.code = code
 
 
-class Child(Generic[Result]):
+class ForkedCall(Generic[Result]):
     """A forked process that calls `function` once and inherits the standard streams.
 
     The parent must have no other threads. The function's result or exception must be picklable.
@@ -77,15 +77,15 @@ class Child(Generic[Result]):
     def result(self) -> Result:
         """Wait for the exit; return the function's result or raise its exception.
 
-        Call it once. Raises `ChildFailed` if a signal killed the process, or if it could not send
-        the outcome; then it has printed the reason.
+        Call it once. Raises `ForkedCallFailed` if a signal killed the process, or if it could not
+        send the outcome; then it has printed the reason.
         """
         with self._pipe:
             while not self.has_ended():
                 pass
         _, status = os.waitpid(self._pid, 0)
         if status != 0 or not self._outcome:
-            raise ChildFailed(os.waitstatus_to_exitcode(status))
+            raise ForkedCallFailed(os.waitstatus_to_exitcode(status))
         result: Result
         result, error = pickle.loads(self._outcome)  # noqa: S301 (from a process of our own)
         if error is not None:
