@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -78,8 +79,8 @@ def _refusal(context: RequestContext) -> dict[str, str]:
 
 
 def _path(scope: Scope) -> str:
-    """Return the path as it was sent."""
-    path: bytes = scope["raw_path"]
+    """Return the path as it was sent; ASGI lets a server leave that out."""
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     return cut(path.decode("latin-1"), _LONGEST_PATH)
 
 

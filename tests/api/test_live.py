@@ -117,7 +117,7 @@ def test_no_secret_is_in_any_log(tmp_path: Path) -> None:
         for secret in (key, "not it"):
             server.wire.request("GET", "/v2/", headers=basic("robot$ci", secret))
             server.wire.request("GET", ROBOTS, headers=basic("robot$ci", secret))
-    assert f"POST {ROBOTS} 201" in server.log
+    assert f"method=POST path={ROBOTS} status=201" in server.log
     assert "create robot allowed" in server.log
     for secret in (key, key[3:], ANN, *(value for value in AS_ANN.values())):
         assert secret not in server.log

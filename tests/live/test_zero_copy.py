@@ -160,8 +160,9 @@ def test_the_log_counts_what_the_kernel_sent(
     """The bytes of the body, whole or a range."""
     assert connect().ask(f"GET {blob} HTTP/1.1").status == 200
     assert connect().ask(f"GET {blob} HTTP/1.1\nRange: bytes=0-99").status == 206
-    for said in (f"200 {len(CONTENT)} ", "206 100 "):
-        until(lambda said=said: f"{blob} {said}" in shared.log, "the log has the line")  # type: ignore[misc]
+    for status, sent in ((200, len(CONTENT)), (206, 100)):
+        line = f"path={blob} status={status} received=0 sent={sent} "
+        until(lambda line=line: line in shared.log, "the log has the line")  # type: ignore[misc]
 
 
 def test_a_drain_waits_no_longer_than_it_should(tmp_path: Path, name: str) -> None:

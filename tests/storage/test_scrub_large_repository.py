@@ -79,7 +79,7 @@ def _few_are_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.drivers.filesystem.folder_cache._MANY", 1 << 30)
     monkeypatch.setattr("storage.maintenance.scrub.checkpoint._MOST_FINDINGS", 10)
     # A read first takes as much memory as it may return.
-    for reader in ("manifests", "readings"):
+    for reader in ("checks.manifest_checks", "reading.manifest_facts"):
         monkeypatch.setattr(f"storage.maintenance.scrub.{reader}.LARGEST_MANIFEST", 4096)
 
 
