@@ -202,6 +202,14 @@ def test_the_lines_of_a_head_are_limited() -> None:
         ask(HOST, *[(b"x", b"")] * MOST_LINES)
 
 
+def test_too_many_lines_are_refused_before_the_head_is_complete() -> None:
+    """Short lines take thirty times as much memory as was sent, and the end may not come."""
+    reader = HeadReader()
+    reader.feed(b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * MOST_LINES)
+    with pytest.raises(HeadTooLong):
+        reader.feed(b"a:b\r\nc:d\r\n")
+
+
 def test_the_fields_of_a_query_are_limited() -> None:
     """Each takes time to read, so 32,000 of them would keep others waiting."""
     target = b"GET /?%b HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -103,7 +103,11 @@ class HeadReader:
         self.is_whole = False
 
     def feed(self, part: bytes) -> None:
-        """Parse the next part; raise `HeadInvalid`."""
+        """Parse the next part; raise `HeadInvalid`.
+
+        Raises `HeadTooLong` for more than MOST_LINES headers, before the head is complete: each
+        takes 150 bytes of memory, even if only five arrived.
+        """
         self._size += len(part)
         try:
             self._parser.feed_data(part)
@@ -111,6 +115,8 @@ class HeadReader:
             pass
         except HttpParserError:
             raise HeadInvalid from None
+        if len(self._headers) > MOST_LINES:
+            raise HeadTooLong
 
     def drop(self) -> None:
         """Free the parser; the head is not used any more."""
@@ -141,12 +147,10 @@ class HeadReader:
     def result(self) -> RequestHead:
         """Return the parsed head; raise `HeadInvalid`.
 
-        Raises `HeadTooLong` for more than MOST_LINES headers or MOST_FIELDS query fields.
+        Raises `HeadTooLong` for more than MOST_FIELDS query fields.
         """
         if not self.is_whole:
             raise HeadInvalid
-        if len(self._headers) > MOST_LINES:
-            raise HeadTooLong
         try:
             return self._result()
         except ValueError:
