@@ -16,12 +16,14 @@ import concurrent.futures.thread  # noqa: F401 - asyncio imports it late, maybe 
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from storage.concurrency.address_space import room_for_threads
 from storage.concurrency.memory_exhaustion import exit_process
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _Future: TypeAlias = "asyncio.Future[Any]"
@@ -37,7 +39,7 @@ _START_SECONDS = 10.0
 _NO_THREAD = "the system grants no thread"
 
 
-class Threads:
+class Threads(Executor):
     """At most `most` threads. Those that `start` did not create are created when all are busy."""
 
     def __init__(self, most: int) -> None:
@@ -100,7 +102,13 @@ class Threads:
         self._calls.put(call)
         self._busy += 1
 
-    def shutdown(self, *, wait: bool = True) -> None:
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call `work` as `run` does, for callers that need an executor."""
+        outcome: Future[T] = Future()
+        self.run(_carry_out, outcome, work, args, kwargs)
+        return outcome
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads after all submitted calls. Blocks; calling it twice is fine."""
         with contextlib.suppress(IndexError):
             while True:
@@ -152,6 +160,23 @@ class Threads:
             future.set_exception(error)
         else:
             future.set_result(result)
+
+
+def _carry_out(
+    outcome: Future[T],
+    work: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    try:
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(work(*args, **kwargs))
+    except BaseException as error:
+        outcome.set_exception(error)
+    finally:
+        # The error refers to this frame, and the outcome to the error
+        # (`storage.concurrency.sharing`).
+        del outcome, work, args, kwargs
 
 
 class _Thread:

@@ -15,9 +15,9 @@ from typing import NoReturn, TypeAlias
 
 import pytest
 
-from registry_server.serving.workers.executor import PreparedExecutor
 from storage.concurrency.cancellation import or_undone, to_completion
 from storage.concurrency.sharing import SharedRuns
+from storage.concurrency.threads import Threads
 from storage.content.pipeline import pump
 from storage.drivers.filesystem.driver import FilesystemDriver
 from storage.repository.quotas.turn_queue import TurnQueue
@@ -44,11 +44,11 @@ async def _pieces() -> AsyncIterator[bytes]:
 
 
 async def _through_an_executor(_: FilesystemDriver) -> None:
-    executor = await asyncio.to_thread(PreparedExecutor)
+    threads = Threads(1)
     try:
-        await asyncio.get_running_loop().run_in_executor(executor, _refuse)
+        await asyncio.get_running_loop().run_in_executor(threads, _refuse)
     finally:
-        await asyncio.to_thread(executor.shutdown)
+        await asyncio.to_thread(threads.shutdown)
 
 
 async def _while_it_is_held(driver: FilesystemDriver) -> None:

@@ -58,12 +58,13 @@ async def test_existing_threads_do_everything_if_no_more_can_be_started(
     await asyncio.to_thread(threads.shutdown)
 
 
-async def test_results_and_exceptions_are_passed_on() -> None:
-    """A call returns what its function returns, and raises what it raises."""
-    threads = Threads(2)
-    assert await threads.run(int, "7") == 7
+async def test_it_is_an_executor() -> None:
+    """Results and exceptions are passed on, and so are keyword arguments."""
+    threads, loop = Threads(2), asyncio.get_running_loop()
+    assert await loop.run_in_executor(threads, int, "7") == 7
     with pytest.raises(ValueError, match="invalid literal"):
-        await threads.run(int, "x")
+        await loop.run_in_executor(threads, int, "x")
+    assert await asyncio.wrap_future(threads.submit(int, "11", base=2)) == 3
     await asyncio.to_thread(threads.shutdown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from storage.concurrency.threads import Threads
 
@@ -25,27 +25,8 @@ class PreparedExecutor(ThreadPoolExecutor):
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `work` on a thread; to be called on the event loop."""
-        outcome: Future[T] = Future()
-        self._prepared.run(_carry_out, outcome, work, args, kwargs)
-        return outcome
+        return self._prepared.submit(work, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads after they have finished the submitted work."""
-        self._prepared.shutdown(wait=wait)
-
-
-def _carry_out(
-    outcome: Future[T],
-    work: Callable[..., T],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> None:
-    try:
-        if outcome.set_running_or_notify_cancel():
-            outcome.set_result(work(*args, **kwargs))
-    except BaseException as error:
-        outcome.set_exception(error)
-    finally:
-        # The error refers to this frame, and the outcome to the error
-        # (`storage.concurrency.sharing`).
-        del outcome, work, args, kwargs
+        self._prepared.shutdown(wait)

@@ -12,11 +12,13 @@ import logging
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import aiofiles
 
 from storage.concurrency.cancellation import or_undone, to_completion
 from storage.concurrency.threads import Threads
@@ -65,12 +67,13 @@ class OpenedFile:
 
     async def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `stop`; fewer only if the file was truncated."""
-        while start < stop and (data := await self._pread(min(CHUNK, stop - start), start)):
-            start += len(data)
-            yield data
-
-    def _pread(self, length: int, start: int) -> Awaitable[bytes]:
-        return self._threads.run(os.pread, self._fd, length, start)
+        async with aiofiles.open(
+            self._fd, "rb", buffering=0, closefd=False, executor=self._threads
+        ) as file:
+            await file.seek(start)
+            while start < stop and (data := await file.read(min(CHUNK, stop - start))):
+                start += len(data)
+                yield data
 
     async def close(self) -> None:
         fd, self._fd = self._fd, -1
