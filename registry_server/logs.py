@@ -38,6 +38,7 @@ _NAMES = {
     logging.DEBUG: "debug",
 }
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+LONGEST_PATH = 1024  # characters of a request's path in a line
 # The attribute of a record that has all of its fields.
 _FIELDS = "registry.fields"
 _MOST_WORDS = 1024  # that are cached with their quotes
@@ -230,7 +231,8 @@ def _word(value: object) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-# Most words of a line about a request are those of the requests before.
-_cached_word = lru_cache(maxsize=_MOST_WORDS)(_word)
+# Most words of a line about a request are those of the requests before. By type, because 1 equals
+# 1.0 and True, which are other words.
+_cached_word = lru_cache(maxsize=_MOST_WORDS, typed=True)(_word)
 # `json.dumps` with options makes an encoder for each call.
 _json: Callable[[Mapping[str, object]], str] = json.JSONEncoder(default=str).encode

@@ -185,10 +185,12 @@ def test_a_field_of_an_event_gives_way_to_a_part_of_the_line(
 ) -> None:
     """As with `extra`; configured fields may have values of any type."""
     logs.configure(_log(fields={"service": ["a", "b"], "on": True}))
-    logs.log_event(logging.getLogger("registry.test"), "x", {"msg": "clash", "n": 1, "ms": 1.0})
+    # Equal values of different types are different words.
+    event = {"msg": "clash", "flag": True, "n": 1, "ms": 1.0}
+    logs.log_event(logging.getLogger("registry.test"), "x", event)
     (line,) = _lines(capsys)
     fields = line.partition("msg=x ")[2]
-    assert fields == """service="['a', 'b']" on=true fields.msg=clash n=1 ms=1.0"""
+    assert fields == """service="['a', 'b']" on=true fields.msg=clash flag=true n=1 ms=1.0"""
 
 
 @pytest.mark.parametrize("formatter", ["text", "json", "logstash"])

@@ -15,10 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.http.context import RequestContext, context_of
 from registry_server.http.extensions import RECEIVED
-from registry_server.logs import ACCESS_LOGGER, cut, log_event
+from registry_server.logs import ACCESS_LOGGER, LONGEST_PATH, cut, log_event
 
 _LONGEST = 256  # characters of free text
-_LONGEST_PATH = 1024
 _AGENT = b"user-agent"
 
 access_logger = logging.getLogger(ACCESS_LOGGER)
@@ -81,7 +80,7 @@ def _refusal(context: RequestContext) -> dict[str, str]:
 def _path(scope: Scope) -> str:
     """Return the path as it was sent; ASGI lets a server leave that out."""
     path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    return cut(path.decode("latin-1"), _LONGEST_PATH)
+    return cut(path.decode("latin-1"), LONGEST_PATH)
 
 
 def _agent(scope: Scope) -> str:

@@ -24,6 +24,7 @@ from registry_server.http.context import context_of
 from registry_server.http.envelope import Entry, entry
 from registry_server.http.refusals import Refusal
 from registry_server.http.response import Response
+from registry_server.logs import LONGEST_PATH, cut
 from storage import errors
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ async def render(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         context = context_of(request.scope)
         context.message = "the client disconnected"
-        path, extra = request.scope["path"], {"request": context.id}
+        path, extra = cut(request.scope["path"], LONGEST_PATH), {"request": context.id}
         logger.info("the client disconnected during %s %s", request.method, path, extra=extra)
         return Response(status_code=400)
     if isinstance(error, (OSError, MemoryError)):
@@ -141,7 +142,7 @@ def _system_failure(request: Request, error: OSError | MemoryError) -> Response:
     if isinstance(error, TimeoutError):
         status, message = 503, "timed out waiting for a storage lock; try again"
     trace = error if status == 500 else None
-    path = request.scope["path"]
+    path = cut(request.scope["path"], LONGEST_PATH)
     reason = str(error) or "out of memory"
     extra = {"request": context_of(request.scope).id}
     logger.error("%s %s failed: %s", request.method, path, reason, exc_info=trace, extra=extra)

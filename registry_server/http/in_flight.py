@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_server.http import envelope, refusals
 from registry_server.http.context import context_of
+from registry_server.logs import LONGEST_PATH, cut
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ class _TrackedResponse:
 
 async def _refuse_cancelled(scope: Scope, answer: _TrackedResponse) -> None:
     """Log that a request was cancelled, and send 503 if no response has begun."""
-    path, extra = quote(scope["path"], safe=_SAFE), {"request": context_of(scope).id}
+    path = cut(quote(scope["path"], safe=_SAFE), LONGEST_PATH)
+    extra = {"request": context_of(scope).id}
     logger.warning("%s %s was cancelled: the drain timed out", scope["method"], path, extra=extra)
     refusals.record(scope, _CODE, _MESSAGE)
     if answer.has_begun:

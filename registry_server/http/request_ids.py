@@ -38,7 +38,8 @@ class RequestIds:
         if scope["type"] == "http":
             # 32 digits, the form of nginx's ids. Ids are no secrets: the generator is seeded anew
             # in each worker, and takes half the time of `os.urandom`.
-            id = (self._trusted and self._given(scope)) or f"{getrandbits(_BITS):032x}"
+            given = self._given(scope) if self._trusted else ""
+            id = given or f"{getrandbits(_BITS):032x}"
             context_of(scope).id = id
             set_request_id = scope.get(SET_REQUEST_ID)
             if set_request_id is not None:

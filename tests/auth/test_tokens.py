@@ -271,6 +271,14 @@ def test_a_token_is_valid_in_its_time_with_a_leeway() -> None:
     assert "expired" in refused(text, now=NOW + 300 + LEEWAY + 1)
 
 
+def test_the_logs_tell_an_expired_token_from_an_invalid_one() -> None:
+    """Each refusal has the outcome that the context of the request records."""
+    for now, outcome in ((NOW + 300 + LEEWAY + 1, "expired"), (NOW - LEEWAY - 1, "failed")):
+        with pytest.raises(TokenInvalid) as caught:
+            verifier().verify(signed(nbf=NOW, exp=NOW + 300), now)
+        assert caught.value.outcome == outcome
+
+
 def test_a_cached_token_still_expires() -> None:
     """The times of a cached token are checked at each use."""
     seen, text = verifier(), signed()

@@ -38,6 +38,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from registry_server.http.extensions import CERTIFICATE_NAME
+from registry_server.logs import LONGEST_PATH, cut
 from registry_server.serving.http1 import answer_heads, peers
 from registry_server.serving.http1.direct import Receiver
 from registry_server.serving.http1.exchange import Exchange
@@ -357,7 +358,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         # The parser admits no line breaks in the raw path.
-        path = exchange.head.raw_path.decode("ascii")
+        path = cut(exchange.head.raw_path.decode("ascii"), LONGEST_PATH)
         logger.info(
             "the body of %s %s timed out: it arrived too slowly", exchange.head.method, path
         )

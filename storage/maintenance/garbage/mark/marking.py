@@ -55,6 +55,7 @@ class _Marking:
         self._number = database.marks.number_of(name)
 
     def run(self, *, delete_untagged: bool) -> bool:
+        """Do as `mark`."""
         self._add_manifests()
         damaged = self._marks.first_unreadable(self._number)
         self._keep(damaged, delete_untagged=delete_untagged)
